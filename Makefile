@@ -1,0 +1,65 @@
+# Every target sets up what it needs: Python 3.11+ (with ensurepip) and make are all a machine must have.
+# A working uv is used when found; else the venv's own pip, with hashes required either way.
+
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3.14 python3; do \
+            $$p -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+UV     := $(shell uv --version >/dev/null 2>&1 && echo uv)
+ONCE   ?=
+
+.PHONY: demo run test check format bench lock clean
+.DEFAULT_GOAL := help
+.PHONY: help
+help:
+	@echo "make demo   the whole stack against a simulator, no account needed (ONCE=1: check and exit)"
+	@echo "make run    the stack with your own login"
+	@echo "make test   format, lint, types, architecture and every test"
+	@echo "make bench  side-by-side measurements"
+	@echo "make lock   pin the requirement locks anew (needs uv)"
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer with ensurepip was found on PATH."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# One stamp a lock: a changed lock is installed again, an unchanged one costs nothing.
+$(VENV)/%.stamp: %.lock pyproject.toml | $(VENV)/bin/python
+ifeq ($(UV),uv)
+	uv pip install --quiet --python $(BIN)/python --require-hashes -r $<
+	uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+else
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+endif
+	@touch $@
+
+demo: $(VENV)/requirements-demo.stamp
+	$(BIN)/ccproxy demo $(if $(ONCE),--once)
+
+run: $(VENV)/requirements.stamp
+	$(BIN)/ccproxy serve
+
+check: $(VENV)/requirements-dev.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest tests/test_architecture.py
+
+format: $(VENV)/requirements-dev.stamp
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+test: check
+	$(BIN)/pytest tests $(PYTEST_ARGS)
+
+bench: $(VENV)/requirements-dev.stamp
+	$(BIN)/python -P -m benchmarks.run $(BENCH_ARGS)
+
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
+lock:
+	$(LOCK) --group build pyproject.toml -o requirements.lock
+	$(LOCK) --group build --extra bundled-cli -c requirements.lock pyproject.toml -o requirements-demo.lock
+	$(LOCK) --group build --group dev --extra bundled-cli -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

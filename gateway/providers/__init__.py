@@ -1,0 +1,1 @@
+"""Whoever answers: one file each. A provider turns a prepared body into a status, headers and chunks."""

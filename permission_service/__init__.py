@@ -1,0 +1,1 @@
+"""The desk: the one place that decides what a tool may do. pending → allowed, denied, expired or cancelled."""

@@ -1,0 +1,133 @@
+"""The conversations between processes: a name each, its terms, and the shape of what travels.
+
+Payloads are slotted dataclasses written by orjson; `decode` is the typed boundary on the receiving side, past which
+nobody checks a field again. A new field needs a default, so that processes of two versions can talk.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Literal, TypeVar
+
+import orjson
+from pydantic import TypeAdapter, ValidationError
+
+from shared.errors import ClientError
+
+T = TypeVar("T")
+
+Acknowledged = Literal["on_accept", "when_done"]
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """`acknowledged`: `on_accept` never runs a delivery twice (a lost server becomes WorkerLost for the caller);
+    `when_done` hands an unfinished delivery to the next server that starts. `max_length` bounds the stream."""
+
+    name: str
+    acknowledged: Acknowledged
+    max_length: int = 10_000
+
+
+SDK_TURN = Channel("sdk:turn", "on_accept")
+PERMISSION_ASK = Channel("permission:ask", "when_done")
+PERMISSION_DESK = Channel("permission:desk", "on_accept")
+ACCESS_RECORD = Channel("access:record", "when_done", max_length=200_000)
+LOGS_QUERY = Channel("logs:query", "on_accept")
+
+
+def encode(payload: Any) -> bytes:
+    """A dataclass (or plain JSON value) as JSON bytes."""
+    return orjson.dumps(payload)
+
+
+@cache
+def _adapter(shape: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(shape)
+
+
+def decode(shape: type[T], data: bytes) -> T:
+    """JSON bytes as `shape`. Raises ClientError naming the first field that does not fit."""
+    try:
+        result: T = _adapter(shape).validate_json(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "payload"
+        raise ClientError(f"{where}: {first['msg']}") from error
+    return result
+
+
+@dataclass(slots=True)
+class Turn:
+    """One `/sdk` request. `body` is an Anthropic Messages request; the replies are Anthropic SSE frames."""
+
+    request_id: str
+    body: dict[str, Any]
+    caller: str = ""
+    session_id: str | None = None
+    working_directory: str | None = None
+    traceparent: str | None = None
+
+
+@dataclass(slots=True)
+class AccessRecord:
+    """What is known of one request when its last byte has left. Times are milliseconds, `timestamp` UTC seconds.
+
+    `lane` says who pays: `subscription`, `api_key`, `extra_usage` or `unknown`.
+    """
+
+    request_id: str
+    timestamp: float
+    method: str = ""
+    path: str = ""
+    endpoint: str = ""
+    query: str = ""
+    client_ip: str = ""
+    user_agent: str = ""
+    caller: str = ""
+    service_type: str = "gateway"
+    provider: str = ""
+    client_format: str = ""
+    model: str = ""
+    streaming: bool = False
+    status_code: int = 0
+    duration_ms: float = 0.0
+    first_byte_ms: float | None = None
+    tokens_input: int = 0
+    tokens_output: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    cost_usd: float | None = None
+    cost_sdk_usd: float | None = None
+    num_turns: int | None = None
+    session_id: str = ""
+    stop_reason: str = ""
+    error_kind: str = ""
+    error_message: str = ""
+    retries: int = 0
+    queue_ms: float | None = None
+    worker_ms: float | None = None
+    worker: str = ""
+    lane: str = "unknown"
+    bytes_in: int = 0
+    bytes_out: int = 0
+    upstream_request_id: str = ""
+    ignored: str = ""
+
+
+@dataclass(slots=True)
+class LogsQuery:
+    """A question to analytics: `name` of a prepared query and its parameters. Never SQL from a client."""
+
+    name: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class DeskQuestion:
+    """A question to the desk: `verb` is `pending`, `get`, `decide` or `watch`."""
+
+    verb: str
+    parameters: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,190 @@
+"""Every error the product can show, with its HTTP status and its kind.
+
+    CCProxyError                 500 internal
+      ClientError                400 invalid_request      the caller's fault; says which field
+        TooLarge                 413 too_large
+        NotAuthorized            401 authentication
+        NotAllowed               403 permission
+        NotFound                 404 not_found
+        Conflict                 409 conflict
+        UnsupportedMedia         415 unsupported_media
+      CredentialsMissing         401 authentication       the owner's; says which command to run
+      Busy                       429 overloaded           our own waiting line is full
+      UpstreamError              502 upstream             the provider's fault
+        UpstreamTimeout          504 timeout
+        UpstreamRefused          as upstream              keeps the provider's status and words
+      BusUnavailable             503 unavailable          ours; says what to start
+      NoWorker                   503 unavailable
+      WorkerLost                 502 worker_lost          the process that held the call is gone
+      Stopping                   503 stopping             this process is shutting down
+      CallerGone                 499 cancelled            internal: nobody is left to tell
+
+A class's docstring is its default message. `kind` is the same word in logs, metrics, the bus and the access record;
+`gateway/problems.py` alone turns it into a dialect.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, ClassVar
+
+
+class CCProxyError(Exception):
+    """Something went wrong inside CCProxy; the log has the details under this request's id."""
+
+    status: int = 500
+    kind: ClassVar[str] = "internal"
+
+    def __init__(self, message: str | None = None, *, headers: dict[str, str] | None = None) -> None:
+        self.message = message or inspect.cleandoc(type(self).__doc__ or "")
+        self.headers = headers or {}
+        super().__init__(self.message)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The shape errors travel in over the bus; `error_from_dict` is its inverse."""
+        return {"error": type(self).__name__, "message": self.message, "status": self.status, "headers": self.headers}
+
+
+class ClientError(CCProxyError):
+    """The request cannot be understood."""
+
+    status = 400
+    kind = "invalid_request"
+
+
+class TooLarge(ClientError):
+    """The request body is larger than this server accepts."""
+
+    status = 413
+    kind = "too_large"
+
+
+class NotAuthorized(ClientError):
+    """This server needs its token: send it as `x-api-key` or `Authorization: Bearer`."""
+
+    status = 401
+    kind = "authentication"
+
+
+class NotAllowed(ClientError):
+    """This token or origin may not do that."""
+
+    status = 403
+    kind = "permission"
+
+
+class NotFound(ClientError):
+    """There is nothing at this address."""
+
+    status = 404
+    kind = "not_found"
+
+
+class Conflict(ClientError):
+    """That was decided already."""
+
+    status = 409
+    kind = "conflict"
+
+
+class UnsupportedMedia(ClientError):
+    """The body must be JSON: send `content-type: application/json`."""
+
+    status = 415
+    kind = "unsupported_media"
+
+
+class CredentialsMissing(CCProxyError):
+    """No credentials were found for this provider."""
+
+    status = 401
+    kind = "authentication"
+
+
+class Busy(CCProxyError):
+    """Every worker is busy and the waiting line is full; try again shortly."""
+
+    status = 429
+    kind = "overloaded"
+
+
+class UpstreamError(CCProxyError):
+    """The provider could not be reached."""
+
+    status = 502
+    kind = "upstream"
+
+
+class UpstreamTimeout(UpstreamError):
+    """The provider did not answer in time."""
+
+    status = 504
+    kind = "timeout"
+
+
+class UpstreamRefused(UpstreamError):
+    """The provider refused the request. Its own status and words are kept: `status`, `body` (bytes), `headers`."""
+
+    kind = "refused"
+
+    def __init__(
+        self, message: str | None = None, *, status: int, body: bytes = b"", headers: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(message, headers=headers)
+        self.status = status
+        self.body = body
+
+    def as_dict(self) -> dict[str, Any]:
+        return super().as_dict() | {"body": self.body.decode("utf-8", "replace")}
+
+
+class BusUnavailable(CCProxyError):
+    """Redis, which connects the processes, cannot be reached; `/api` and `/codex` go on without it."""
+
+    status = 503
+    kind = "unavailable"
+
+
+class NoWorker(CCProxyError):
+    """No process is there to take this call."""
+
+    status = 503
+    kind = "unavailable"
+
+
+class WorkerLost(CCProxyError):
+    """The process working on this request is gone; nothing was run twice. Send the request again if that is safe."""
+
+    status = 502
+    kind = "worker_lost"
+
+
+class Stopping(CCProxyError):
+    """The server is shutting down."""
+
+    status = 503
+    kind = "stopping"
+
+
+class CallerGone(CCProxyError):
+    """Whoever asked is no longer there."""
+
+    status = 499
+    kind = "cancelled"
+
+
+def _tree(cls: type[CCProxyError]) -> dict[str, type[CCProxyError]]:
+    found = {cls.__name__: cls}
+    for child in cls.__subclasses__():
+        found |= _tree(child)
+    return found
+
+
+def error_from_dict(shape: dict[str, Any]) -> CCProxyError:
+    """Rebuild what `as_dict` wrote; a class this version does not know becomes a plain CCProxyError."""
+    cls = _tree(CCProxyError).get(shape.get("error", ""), CCProxyError)
+    message, headers = shape.get("message"), shape.get("headers") or {}
+    if issubclass(cls, UpstreamRefused):
+        body = shape.get("body", "").encode()
+        return cls(message, status=int(shape.get("status", 502)), body=body, headers=headers)
+    return cls(message, headers=headers)

@@ -1,0 +1,73 @@
+"""The life of one service process: settings, log, signals, an end. Every service's entry point is one call to `run`.
+
+A service ends in order on SIGTERM or SIGINT, and also when the process that started it dies: a supervisor killed
+outright leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+
+import uvloop
+
+from shared.errors import CCProxyError
+from shared.log import configure_log, get_log
+from shared.settings import Settings, load_settings
+
+PARENT_POLL_SECONDS = 1.0
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+CONFIGURATION_EXIT = 78  # sysexits.h, EX_CONFIG
+
+Serve = Callable[[Settings, asyncio.Event], Awaitable[None]]
+
+
+def instance_name() -> str:
+    """Who this process is among its like: the supervisor's name for it, else host and pid."""
+    return os.environ.get("CCPROXY_INSTANCE") or f"{socket.gethostname()}-{os.getpid()}"
+
+
+def run(service: str, serve: Serve) -> None:
+    """Run `serve(settings, stop)` until it returns; `stop` is set by a signal or the parent's death."""
+    try:
+        settings = load_settings()
+    except CCProxyError as error:
+        sys.stderr.write(f"{service}: {error.message}\n")
+        raise SystemExit(CONFIGURATION_EXIT) from None
+    configure_log(
+        level=settings.server.log_level, style=settings.server.log_format, service=service, instance=instance_name()
+    )
+    uvloop.run(_serve_until_stopped(settings, serve))
+
+
+async def _serve_until_stopped(settings: Settings, serve: Serve) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, stop.set)
+    watch = asyncio.create_task(_watch_parent(stop))
+    try:
+        await serve(settings, stop)
+    finally:
+        watch.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watch
+        get_log().info("stopped")
+
+
+async def _watch_parent(stop: asyncio.Event) -> None:
+    """Set `stop` when this process is orphaned. Only a supervised process has a parent worth watching."""
+    if not os.environ.get("CCPROXY_SUPERVISED"):
+        return
+    parent = os.getppid()
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    while os.getppid() == parent and not stop.is_set():
+        await asyncio.sleep(PARENT_POLL_SECONDS)
+    stop.set()

@@ -1,0 +1,234 @@
+"""The one tree of settings. Every value has a name `SECTION__FIELD`, a default, and a line saying what it does.
+
+Order, strongest first: command line, environment, `.env`, TOML file, default; merged value by value, never section by
+section. Built once per process in its entry point and handed down in pieces; there is no global to ask.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from shared.errors import CCProxyError
+
+MEBIBYTE = 1024 * 1024
+
+
+class ConfigurationError(CCProxyError):
+    """The configuration cannot be used."""
+
+
+class Section(BaseModel):
+    """One group of settings; an unknown key is an error, so that a typing mistake is never silent."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def default_run_dir() -> Path:
+    """Where sockets and pid files live: the session's runtime directory, else the user's state directory."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    if runtime and os.access(runtime, os.W_OK):
+        return Path(runtime) / "ccproxy"
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "ccproxy/run"
+
+
+def default_data_dir() -> Path:
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "ccproxy"
+
+
+class ServerSettings(Section):
+    """Where the gateway listens and how much it accepts."""
+
+    host: str = Field("127.0.0.1", description="Address the gateway listens on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port the gateway listens on; 0 picks a free one.")
+    workers: int = Field(1, ge=1, le=64, description="Gateway processes sharing the one listening socket.")
+    run_dir: Path = Field(default_factory=default_run_dir, description="Sockets, pid and state of one running stack.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="The least that is logged.")
+    log_format: Literal["auto", "json", "plain", "rich"] = Field("auto", description="Colours on a terminal, else JSON.")
+    max_body_bytes: int = Field(32 * MEBIBYTE, ge=1024, description="Largest request body (Anthropic's own limit).")
+    connect_timeout_seconds: float = Field(10, gt=0, description="Longest wait for a connection to a provider.")
+    first_byte_timeout_seconds: float = Field(600, gt=0, description="Longest wait for a provider's first byte.")
+    idle_timeout_seconds: float = Field(300, gt=0, description="Longest silence within a provider's stream.")
+    ping_interval_seconds: float = Field(15, gt=0, description="Silence after which a stream gets a native ping.")
+    shutdown_grace_seconds: float = Field(0.5, ge=0, description="How long open requests may finish at shutdown.")
+
+
+class RedisSettings(Section):
+    """The bus between the processes."""
+
+    url: SecretStr | None = Field(None, description="redis://, rediss:// or unix:// address; unset: start our own.")
+    server_binary: Path | None = Field(None, description="A redis-server or valkey-server to start instead of ours.")
+
+
+class SecuritySettings(Section):
+    """Who may come in."""
+
+    auth_token: SecretStr | None = Field(None, description="Token every client must send; unset: loopback is trusted.")
+    allowed_hosts: list[str] = Field(default_factory=list, description="Host names served besides loopback and `host`.")
+    allow_open_bind: bool = Field(False, description="Listen beyond loopback without a token. Anyone who can reach it pays with your account.")  # noqa: E501
+    confirmation_timeout_seconds: float = Field(300, ge=0, description="How long a permission prompt waits; 0: for ever.")  # noqa: E501
+
+
+class ClaudeOAuthSettings(Section):
+    """Claude's login servers; changed only to point at a stand-in."""
+
+    token_url: str = Field("https://platform.claude.com/v1/oauth/token", description="Exchange and refresh of tokens.")
+    authorize_url: str = Field("https://claude.com/cai/oauth/authorize", description="Page where the owner agrees.")
+    client_id: str = Field("9d1c250a-e61b-44d9-88ed-5944d1962f5e", description="Public client id of the login.")
+
+
+class CodeOptions(Section):
+    """What each `claude` process is started with."""
+
+    cwd: Path | None = Field(None, description="Working directory of the owner's tools.")
+    permission_mode: Literal["default", "acceptEdits", "plan", "bypassPermissions"] | None = Field(None, description="Claude Code's permission mode.")  # noqa: E501
+    max_turns: int | None = Field(None, ge=1, description="Most model turns in one request.")
+    allowed_tools: list[str] | None = Field(None, description="Tools that need no approval.")
+    disallowed_tools: list[str] | None = Field(None, description="Tools that are not offered.")
+    append_system_prompt: str | None = Field(None, description="Text added to Claude Code's own system prompt.")
+    max_thinking_tokens: int | None = Field(None, ge=0, description="Thinking budget.")
+    model: str | None = Field(None, description="Model used when a request names none.")
+    mcp_config: str | None = Field(None, description="MCP servers: a file path or JSON.")
+
+
+class ClaudeSettings(Section):
+    """The owner's Claude account."""
+
+    base_url: str = Field("https://api.anthropic.com", description="Where Claude answers; any loopback http address.")
+    api_key: SecretStr | None = Field(None, description="API key; used instead of a login when set.")
+    credentials_file: Path | None = Field(None, description="Login file; unset: searched where Claude Code keeps it.")
+    oauth: ClaudeOAuthSettings = ClaudeOAuthSettings()
+    cli_path: Path | None = Field(None, description="The `claude` program; unset: PATH, then the bundled one.")
+    builtin_permissions: bool = Field(True, description="Ask a person before the SDK's tools act.")
+    code_options: CodeOptions = CodeOptions()
+    sdk_message_mode: Literal["forward", "formatted", "ignore"] = Field("forward", description="How tool use inside an SDK turn is shown.")  # noqa: E501
+    pretty_format: bool = Field(True, description="Indent what `formatted` mode shows.")
+
+
+class SdkSettings(Section):
+    """The warm workers behind `/sdk`."""
+
+    enable_pool: bool = Field(True, description="Keep connected `claude` processes ready.")
+    pool_size: int = Field(3, ge=0, le=64, description="Ready processes per worker.")
+    workers: int = Field(1, ge=0, le=32, description="Worker processes to start.")
+    max_turns_at_once: int = Field(8, ge=1, le=256, description="Requests one worker runs beside each other.")
+    first_byte_timeout_seconds: float = Field(120, gt=0, description="Longest wait for a turn's first frame.")
+    idle_timeout_seconds: float = Field(600, gt=0, description="Longest silence in a turn that waits for no person.")
+
+
+class CodexSettings(Section):
+    """The owner's ChatGPT account, as the Codex backend sees it."""
+
+    base_url: str = Field("https://chatgpt.com/backend-api/codex", description="Where Codex answers.")
+    api_key: SecretStr | None = Field(None, description="OpenAI API key; used instead of a login when set.")
+    auth_file: Path | None = Field(None, description="Login file; unset: where the Codex program keeps it.")
+
+
+class ModelsSettings(Section):
+    """Names clients use, and what they stand for."""
+
+    aliases: dict[str, str] = Field(default_factory=dict, description="Name (exact, `prefix*` or `/regex/`) → model.")
+
+
+class ObservabilitySettings(Section):
+    """What is measured and kept; the owner's own data, on the owner's own disk."""
+
+    enabled: bool = Field(True, description="Master switch of everything below.")
+    metrics_endpoint_enabled: bool = Field(True, description="Serve `/metrics`.")
+    logs_endpoints_enabled: bool = Field(True, description="Serve `/logs`.")
+    logs_collection_enabled: bool = Field(True, description="Keep access records in DuckDB.")
+    duckdb_path: Path = Field(default_factory=lambda: default_data_dir() / "metrics.duckdb", description="The DuckDB file.")  # noqa: E501
+
+
+def toml_candidates() -> list[Path]:
+    """Where a configuration file is looked for, first found wins; `CONFIG_FILE` names one outright."""
+    if named := os.environ.get("CONFIG_FILE"):
+        return [Path(named)]
+    config_home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    return [Path(".ccproxy.toml"), Path("ccproxy.toml"), config_home / "ccproxy/config.toml"]
+
+
+def read_toml() -> dict[str, Any]:
+    """The first configuration file that exists, parsed. Raises ConfigurationError naming file and line."""
+    for path in toml_candidates():
+        try:
+            return tomllib.loads(path.read_text())
+        except FileNotFoundError:
+            if os.environ.get("CONFIG_FILE"):
+                raise ConfigurationError(f"The configuration file {path} does not exist.") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"The configuration file {path} cannot be read: {error}.") from error
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigurationError(f"The configuration file {path} is not valid TOML: {error}.") from error
+    return {}
+
+
+class TomlFile(PydanticBaseSettingsSource):
+    """The weakest source but the defaults."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        del field
+        return self._file.get(field_name), field_name, False
+
+    def __init__(self, settings_cls: type[BaseSettings]) -> None:
+        super().__init__(settings_cls)
+        self._file = read_toml()
+
+    def __call__(self) -> dict[str, Any]:
+        return self._file
+
+
+class Settings(BaseSettings):
+    """Everything that can be set."""
+
+    model_config = SettingsConfigDict(
+        env_nested_delimiter="__",
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+    server: ServerSettings = ServerSettings()
+    redis: RedisSettings = RedisSettings()
+    security: SecuritySettings = SecuritySettings()
+    claude: ClaudeSettings = ClaudeSettings()
+    sdk: SdkSettings = SdkSettings()
+    codex: CodexSettings = CodexSettings()
+    models: ModelsSettings = ModelsSettings()
+    observability: ObservabilitySettings = ObservabilitySettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        del file_secret_settings
+        return init_settings, env_settings, dotenv_settings, TomlFile(settings_cls)
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read every source once; `overrides` is the command line's nested dict. Raises ConfigurationError."""
+    try:
+        return Settings(**overrides)
+    except ValueError as error:
+        raise ConfigurationError(describe_validation(error)) from error
+
+
+def describe_validation(error: ValueError) -> str:
+    """Pydantic's list of problems as one sentence that names each setting the way the user wrote it."""
+    problems = getattr(error, "errors", list)()
+    if not problems:
+        return str(error)
+    named = ["__".join(str(part).upper() for part in problem["loc"]) + f": {problem['msg']}" for problem in problems]
+    return "The configuration cannot be used: " + "; ".join(named) + "."
