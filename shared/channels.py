@@ -74,6 +74,7 @@ class Turn:
 class AccessRecord:
     """What is known of one request when its last byte has left. Times are milliseconds, `timestamp` UTC seconds.
 
+    `request_id` is always our own and unique; the caller's `x-request-id`, echoed to it, is `client_request_id`.
     `lane` says who pays: `subscription`, `api_key`, `extra_usage` or `unknown`.
     """
 
@@ -113,6 +114,7 @@ class AccessRecord:
     lane: str = "unknown"
     bytes_in: int = 0
     bytes_out: int = 0
+    client_request_id: str = ""
     upstream_request_id: str = ""
     ignored: str = ""
 
