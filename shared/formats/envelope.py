@@ -1,0 +1,36 @@
+"""One vendor's sealed reasoning, carried through another vendor's field and back unchanged.
+
+An envelope is `ccpx1:` and the base64 of a JSON list. It is no signature: writers for the vendor that sealed the
+reasoning unwrap it, writers for any other leave foreign reasoning out.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+
+from shared.formats.ir import Thinking
+
+PREFIX = "ccpx1:"
+
+
+def wrap(thinking: Thinking) -> str:
+    """Everything about `thinking` in one line of ASCII; `unwrap` is its inverse."""
+    fields = [thinking.vendor, thinking.id, thinking.signature, thinking.redacted, thinking.text]
+    text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+    return PREFIX + base64.b64encode(text.encode("utf-8", "surrogatepass")).decode("ascii")
+
+
+def unwrap(sealed: str) -> Thinking | None:
+    """What was wrapped, or None when this is not one of our envelopes."""
+    if not sealed.startswith(PREFIX):
+        return None
+    try:
+        fields = json.loads(base64.b64decode(sealed[len(PREFIX) :], validate=True).decode("utf-8", "surrogatepass"))
+    except (binascii.Error, ValueError):
+        return None
+    match fields:
+        case ["anthropic" | "openai" as vendor, str(id_), str(signature), bool(redacted), str(text)]:
+            return Thinking(text, signature, vendor, id_, redacted)
+    return None

@@ -1,0 +1,373 @@
+"""What every format is read into and written from: a prompt going in, events coming out.
+
+Events keep one grammar: `Start (Open (Delta | Cite | Seal)* Close)* (Stop | Fail)`, with `Ping` anywhere. Blocks never
+overlap, so events carry no index; every writer numbers its own. `Delta` continues whatever block is open. Values are
+immutable and vendor-neutral; what only one vendor understands travels as `Opaque`, marked with whose it is.
+
+Contract of this module: fields are added, with a default; none is renamed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+Json: TypeAlias = dict[str, Any]
+Vendor: TypeAlias = Literal["anthropic", "openai"]
+Role: TypeAlias = Literal["user", "assistant", "system"]
+CallKind: TypeAlias = Literal["function", "custom"]
+
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+"""Every vendor's reasoning efforts, weakest first."""
+
+
+# --- parts: what messages and replies are made of -------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """Where a text comes from. `start`/`end` count characters of the text block it belongs to (None: all of it).
+
+    `data` is the vendor's own shape, kept for a writer of the same vendor.
+    """
+
+    url: str = ""
+    title: str = ""
+    start: int | None = None
+    end: int | None = None
+    vendor: Vendor | None = None
+    data: Json | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """`cache` marks the end of a prefix worth caching; its value is the lifetime asked for ("5m", "30m", "1h")."""
+
+    text: str
+    citations: tuple[Citation, ...] = ()
+    cache: str | None = None
+    phase: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """Exactly one of `data` (base64), `url` and `file_id` is set; `media_type` belongs to `data`."""
+
+    media_type: str = ""
+    data: str = ""
+    url: str = ""
+    file_id: str = ""
+    detail: str | None = None
+    cache: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """Exactly one of `data` (base64), `text`, `url` and `file_id` is set."""
+
+    media_type: str = ""
+    data: str = ""
+    text: str = ""
+    url: str = ""
+    file_id: str = ""
+    name: str = ""
+    context: str = ""
+    citations: bool = False
+    cache: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Thinking:
+    """Reasoning, with what its maker needs to believe it again: `signature`, sealed by `vendor` (None: unsigned).
+
+    Anthropic: the block's signature, or its `data` when `redacted`. OpenAI: `encrypted_content`, and `id` is `rs_…`;
+    summary parts are joined by a blank line. In a stream a signature arrives as `Seal`, that of a redacted block in
+    its `Open`. `envelope.wrap` carries all of it through another vendor's field.
+    """
+
+    text: str = ""
+    signature: str = ""
+    vendor: Vendor | None = None
+    id: str = ""
+    redacted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """`arguments` is JSON text for a function ("" means {}), raw text for a custom tool; results name its `id`."""
+
+    id: str
+    name: str
+    arguments: str = ""
+    kind: CallKind = "function"
+    namespace: str = ""
+    cache: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """The answer to one call; it stands in a user message."""
+
+    call_id: str
+    parts: tuple[Text | Image | Document | Opaque, ...] = ()
+    is_error: bool = False
+    kind: CallKind = "function"
+    cache: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Opaque:
+    """A block or item only `vendor` understands, as it was written (server tools and their results, future types)."""
+
+    vendor: Vendor
+    data: Json
+
+
+Part: TypeAlias = Text | Image | Document | Thinking | ToolCall | ToolResult | Refusal | Opaque
+
+
+# --- the prompt -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """`system` is an instruction in mid-conversation; tool results are parts of a `user` message."""
+
+    role: Role
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool the client runs. `schema` describes a function's arguments, `grammar` a custom tool's text."""
+
+    name: str
+    description: str | None = None
+    schema: Json | None = None
+    strict: bool | None = None
+    kind: CallKind = "function"
+    grammar: Json | None = None
+    namespace: str = ""
+    cache: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WebSearch:
+    """The one tool run by the provider that every vendor has. `location` is {country, region, city, timezone}."""
+
+    allowed_domains: tuple[str, ...] = ()
+    blocked_domains: tuple[str, ...] = ()
+    max_uses: int | None = None
+    location: Json | None = None
+    context_size: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolChoice:
+    """`named` forces the tool `name`; `allowed` narrows the tools offered, whatever the mode."""
+
+    mode: Literal["auto", "none", "required", "named"] = "auto"
+    name: str = ""
+    allowed: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reasoning:
+    """How hard to think, as far as the client said: one of EFFORTS, Anthropic's budget and mode, OpenAI's summary."""
+
+    effort: str | None = None
+    budget: int | None = None
+    mode: Literal["adaptive", "enabled", "disabled", "between_tools"] | None = None
+    summary: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseFormat:
+    """The shape the reply must have; no schema: any one JSON object."""
+
+    schema: Json | None = None
+    name: str = ""
+    description: str | None = None
+    strict: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One request. `dropped` names the fields, as the client spelled them, that the reader could not carry."""
+
+    model: str
+    messages: tuple[Message, ...] = ()
+    system: tuple[Text, ...] = ()
+    tools: tuple[Tool | WebSearch | Opaque, ...] = ()
+    tool_choice: ToolChoice | None = None
+    parallel_tools: bool | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    stop: tuple[str, ...] = ()
+    reasoning: Reasoning = Reasoning()
+    response_format: ResponseFormat | None = None
+    verbosity: str | None = None
+    service_tier: str | None = None
+    cache: str | None = None
+    cache_key: str | None = None
+    user: str | None = None
+    metadata: Json | None = None
+    stream: bool = False
+    include_usage: bool = False
+    dropped: tuple[str, ...] = ()
+
+
+class Written(NamedTuple):
+    """A prompt in a provider's format, and every field lost on the way there (the reader's and the writer's)."""
+
+    body: Json
+    dropped: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a model takes. Learned from the provider's own list; `shared/models.py` has the fallback.
+
+    `efforts` and `thinking` hold the accepted values; `system_messages` is role `system` in mid-conversation.
+    """
+
+    max_output: int = 64_000
+    efforts: frozenset[str] = frozenset()
+    thinking: frozenset[str] = frozenset()
+    sampling: bool = False
+    forced_tools: bool = True
+    prefill: bool = False
+    system_messages: bool = True
+    structured_output: bool = True
+
+
+# --- the reply, whole and as events ---------------------------------------------------------------------------------
+
+
+class StopReason(Enum):
+    END_TURN = "end_turn"
+    MAX_TOKENS = "max_tokens"
+    STOP_SEQUENCE = "stop_sequence"
+    TOOL_USE = "tool_use"
+    PAUSE_TURN = "pause_turn"
+    REFUSAL = "refusal"
+    CONTEXT_WINDOW = "context_window"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens. `input` leaves out what was read from or written to the cache; `output` includes `reasoning`."""
+
+    input: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+    output: int = 0
+    reasoning: int = 0
+
+    @property
+    def prompt(self) -> int:
+        return self.input + self.cache_read + self.cache_write
+
+    @property
+    def total(self) -> int:
+        return self.prompt + self.output
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """`id` and `model` are the provider's; `usage` is its input side as far as it is known yet."""
+
+    id: str = ""
+    model: str = ""
+    usage: Usage = Usage()
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """A block begins; `part` is its header, its text still empty. An `Opaque` is complete and takes no delta."""
+
+    part: Text | Thinking | ToolCall | Refusal | Opaque
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """More of the open block's text: of a text, a thinking, a refusal, or a call's arguments. Never empty."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cite:
+    """A citation of the open text block."""
+
+    citation: Citation
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """What makes the open thinking block believable again; at most one, after its deltas."""
+
+    signature: str
+    vendor: Vendor
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The reply is complete. `usage` is final and whole; `explanation` and `category` belong to a refusal."""
+
+    reason: StopReason = StopReason.END_TURN
+    usage: Usage = Usage()
+    stop_sequence: str | None = None
+    explanation: str | None = None
+    category: str | None = None
+    service_tier: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """The reply broke off, or the request was refused. `status` is its HTTP status (529: overloaded) and its kind;
+    `code` is the stable word its sender gives it, `message` its sender's own words."""
+
+    message: str
+    status: int = 502
+    code: str = ""
+    param: str = ""
+
+
+Event: TypeAlias = Start | Open | Delta | Cite | Seal | Close | Ping | Stop | Fail
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole reply: what `fold` makes of events that ended in a Stop."""
+
+    id: str
+    model: str
+    parts: tuple[Text | Thinking | ToolCall | Refusal | Opaque, ...]
+    stop: Stop
+
+
+class Frame(NamedTuple):
+    """One server-sent event to write: `name` is its `event:` line, if the format has one; `data` JSON or bare text."""
+
+    name: str | None
+    data: Json | str
