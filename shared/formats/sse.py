@@ -1,0 +1,103 @@
+"""Server-sent events as bytes: an incremental parser and its inverse.
+
+Lines end in LF, CR or CRLF and in nothing else (U+2028 is just text inside JSON), wherever the network cut them. Time
+is linear in the bytes fed; an event beyond the limit is an error instead of memory.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from shared.errors import UpstreamError
+
+LIMIT = 16 * 1024 * 1024
+KEEP_ALIVE = b": keep-alive\n\n"
+_BOM = b"\xef\xbb\xbf"
+
+
+class ServerSentEvent(NamedTuple):
+    """`name` is the `event:` field, None when absent; several `data:` lines are joined by LF."""
+
+    name: str | None
+    data: bytes
+
+
+class Parser:
+    """Feed chunks as they come; each call returns the events completed by it. Events without data are not events."""
+
+    __slots__ = ("_after_cr", "_at_start", "_limit", "_pending", "_pending_size")
+
+    def __init__(self, *, limit: int = LIMIT) -> None:
+        self._limit = limit
+        self._pending: list[bytes] = []
+        self._pending_size = 0
+        self._after_cr = False
+        self._at_start = True
+
+    def feed(self, chunk: bytes) -> list[ServerSentEvent]:
+        """Raises UpstreamError when one event exceeds the limit."""
+        if self._after_cr or b"\r" in chunk:
+            chunk = self._unify_line_ends(chunk)
+        if not chunk:
+            return []
+        if b"\n\n" not in chunk and not (chunk[0] == 0x0A and self._pending and self._pending[-1][-1] == 0x0A):
+            self._hold(chunk)
+            return []
+        if self._pending:
+            self._pending.append(chunk)
+            chunk = b"".join(self._pending)
+            self._pending.clear()
+            self._pending_size = 0
+        *complete, rest = chunk.split(b"\n\n")
+        if rest:
+            self._hold(rest)
+        return [event for block in complete if (event := self._parse(block)) is not None]
+
+    def end(self) -> list[ServerSentEvent]:
+        """The stream is over: an event whose closing blank line never came counts all the same."""
+        block = b"".join(self._pending)
+        self._pending.clear()
+        self._pending_size = 0
+        event = self._parse(block)
+        return [] if event is None else [event]
+
+    def _unify_line_ends(self, chunk: bytes) -> bytes:
+        if self._after_cr and chunk.startswith(b"\n"):
+            chunk = chunk[1:]
+            self._after_cr = False
+        if chunk:
+            self._after_cr = chunk.endswith(b"\r")
+        return chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+    def _hold(self, chunk: bytes) -> None:
+        self._pending.append(chunk)
+        self._pending_size += len(chunk)
+        self._check(self._pending_size)
+
+    def _check(self, size: int) -> None:
+        if size > self._limit:
+            raise UpstreamError(f"The provider sent one event of more than {self._limit} bytes.")
+
+    def _parse(self, block: bytes) -> ServerSentEvent | None:
+        if self._at_start:
+            self._at_start = False
+            block = block.removeprefix(_BOM)
+        self._check(len(block))
+        name: str | None = None
+        data: list[bytes] = []
+        for line in block.split(b"\n"):
+            field, _, value = line.partition(b":")
+            if field == b"data":
+                data.append(value.removeprefix(b" "))
+            elif field == b"event":
+                name = value.removeprefix(b" ").decode("utf-8", "replace")
+        return ServerSentEvent(name, data[0] if len(data) == 1 else b"\n".join(data)) if data else None
+
+
+def encode(name: str | None, data: bytes) -> bytes:
+    """One event on the wire. Line ends inside `data` (never in JSON) become further `data:` lines."""
+    if b"\n" in data or b"\r" in data:
+        data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\ndata: ")
+    if name is None:
+        return b"data: %b\n\n" % data
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), data)
