@@ -1,0 +1,220 @@
+"""Counting what happens: a registry in every process, its text in Redis, all merged at the gateway's `/metrics`.
+
+Names and labels are those Grafana boards for this product already use. No label takes a value a client made up: every
+label has a cap, past which (and for names nobody has confirmed) the value is `other`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from functools import partial
+from importlib.metadata import version
+from typing import Generic, Protocol, TypeVar
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+
+from shared.channels import AccessRecord
+from shared.errors import BusUnavailable
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+SNAPSHOT_PREFIX = "metrics:"
+SNAPSHOT_TTL_SECONDS = 15.0
+SNAPSHOT_EVERY_SECONDS = 5.0
+RETRY_SECONDS = 0.5
+
+OTHER = "other"
+MAX_VALUES_PER_LABEL = 50
+METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
+
+DURATION_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 60, 180, 600)
+FIRST_BYTE_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 60)
+
+M = TypeVar("M", Counter, Gauge, Histogram)
+
+
+class SnapshotStore(Protocol):
+    """The one verb of the bus this module needs."""
+
+    async def put(self, key: str, value: bytes, *, ttl: float) -> None: ...
+
+
+class _Label:
+    """The values one label has taken, never more than `MAX_VALUES_PER_LABEL` of them."""
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+
+    def admit(self, value: str, *, learn: bool = True) -> str:
+        if value in self._known:
+            return value
+        if not value or not learn or len(self._known) >= MAX_VALUES_PER_LABEL:
+            return OTHER
+        self._known.add(value)
+        return value
+
+
+class _Family(Generic[M]):
+    """A metric and its series. `at` skips the checks of `labels`, which cost more than counting itself."""
+
+    def __init__(self, metric: M) -> None:
+        self._metric: M = metric
+        self._series: dict[tuple[str, ...], M] = {}
+
+    def at(self, *values: str) -> M:
+        series = self._series.get(values)
+        if series is None:
+            series = self._series[values] = self._metric.labels(*values)
+        return series
+
+
+class Metrics:
+    """What one process counts. `active` is the number of requests open right now: `inc()` and `dec()` it."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        counter = partial(Counter, registry=registry)
+        where, spent = ["model", "endpoint", "service_type"], ["model", "service_type"]
+        histogram = partial(Histogram, labelnames=where, registry=registry)
+        ProcessCollector(registry=registry)
+        info = Gauge("ccproxy_info", "Version of CCProxy.", ["version"], registry=registry)
+        info.labels(version("ccproxy-api")).set(1)
+        self.active = Gauge("ccproxy_active_requests", "Requests open right now.", registry=registry)
+        self._requests = _Family(
+            counter("ccproxy_requests", "Requests.", ["method", "endpoint", "model", "status", "service_type"])
+        )
+        self._duration = _Family(
+            histogram("ccproxy_response_duration_seconds", "Until the last byte.", buckets=DURATION_BUCKETS)
+        )
+        self._first_byte = _Family(
+            histogram("ccproxy_first_byte_seconds", "Until the reply's first byte.", buckets=FIRST_BYTE_BUCKETS)
+        )
+        self._tokens = _Family(counter("ccproxy_tokens", "Tokens by type.", ["type", *spent]))
+        self._cost = _Family(counter("ccproxy_cost_usd", "Dollars.", ["cost_type", *spent]))
+        self._errors = _Family(counter("ccproxy_errors", "Failures.", ["error_type", *where]))
+        self._models, self._endpoints, self._services, self._kinds = _Label(), _Label(), _Label(), _Label()
+
+    def observe(self, record: AccessRecord) -> None:
+        """Count one finished request."""
+        # A name that was refused (400, 404) is whatever the client typed.
+        confirmed = record.status_code < 400 or record.status_code == 429 or record.status_code >= 500
+        model = self._models.admit(record.model, learn=confirmed)
+        endpoint = self._endpoints.admit(record.endpoint, learn=confirmed)
+        service = self._services.admit(record.service_type)
+        method = record.method if record.method in METHODS else OTHER
+        self._requests.at(method, endpoint, model, str(record.status_code), service).inc()
+        self._duration.at(model, endpoint, service).observe(record.duration_ms / 1000)
+        if record.first_byte_ms is not None:
+            self._first_byte.at(model, endpoint, service).observe(record.first_byte_ms / 1000)
+        if record.error_kind or record.status_code >= 400:
+            self._errors.at(self._kinds.admit(record.error_kind), model, endpoint, service).inc()
+        if record.tokens_input or record.tokens_output:
+            self._count_tokens(record, model, service)
+        if record.cost_usd:
+            self._cost.at("total", model, service).inc(record.cost_usd)
+
+    def _count_tokens(self, record: AccessRecord, model: str, service: str) -> None:
+        self._tokens.at("input", model, service).inc(record.tokens_input)
+        self._tokens.at("output", model, service).inc(record.tokens_output)
+        self._tokens.at("cache_read", model, service).inc(record.cache_read_tokens)
+        self._tokens.at("cache_write", model, service).inc(record.cache_write_tokens)
+
+    def snapshot(self) -> bytes:
+        """Everything counted so far, as Prometheus text without the labels that tell processes apart."""
+        return generate_latest(self.registry)
+
+
+class PoolMetrics:
+    """The warm `claude` processes of one worker."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        registry = metrics.registry
+        self.size = Gauge("ccproxy_pool_size", "Processes wanted ready.", registry=registry)
+        self.idle = Gauge("ccproxy_pool_idle", "Processes connected and waiting.", registry=registry)
+        self.busy = Gauge("ccproxy_pool_busy", "Processes working on a turn.", registry=registry)
+        self.waiting = Gauge("ccproxy_pool_waiting", "Turns waiting for a process.", registry=registry)
+        self.memory = Gauge("ccproxy_pool_memory_bytes", "Resident memory of all processes.", registry=registry)
+        self.starts = Counter("ccproxy_pool_starts", "Processes started.", registry=registry)
+        self.hits = Counter("ccproxy_pool_hits", "Turns that found a process ready.", registry=registry)
+        self.misses = Counter("ccproxy_pool_misses", "Turns that had to start one.", registry=registry)
+
+
+class DeskMetrics:
+    """The permission desk."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.pending = Gauge("ccproxy_permissions_pending", "Tools waiting for a decision.", registry=metrics.registry)
+        self.decided = Counter("ccproxy_permissions_decided", "Decisions.", ["outcome"], registry=metrics.registry)
+
+
+class AnalyticsMetrics:
+    """The way of access records into DuckDB."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        registry = metrics.registry
+        self.pending = Gauge("ccproxy_analytics_pending", "Records taken and not yet committed.", registry=registry)
+        self.lag = Gauge("ccproxy_analytics_lag_seconds", "Age of the newest record at its commit.", registry=registry)
+        self.batches = Counter("ccproxy_analytics_batches", "Batches committed.", registry=registry)
+        self.rows = Counter("ccproxy_analytics_rows", "Records committed.", registry=registry)
+        self.refused = Counter("ccproxy_analytics_refused", "Records that could not be stored.", registry=registry)
+
+
+def snapshot_key(service: str, instance: str) -> str:
+    return f"{SNAPSHOT_PREFIX}{service}:{instance}"
+
+
+async def publish_snapshots(
+    store: SnapshotStore, metrics: Metrics, *, service: str, instance: str, stop: asyncio.Event
+) -> None:
+    """Keep this process's snapshot in Redis until `stop`, and leave a last one; Redis being away costs nothing."""
+    key = snapshot_key(service, instance)
+    while True:
+        pause = SNAPSHOT_EVERY_SECONDS
+        last = stop.is_set()
+        try:
+            await store.put(key, metrics.snapshot(), ttl=SNAPSHOT_TTL_SECONDS)
+        except BusUnavailable:
+            pause = RETRY_SECONDS
+        if last:
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), pause)
+
+
+def render(snapshots: Mapping[str, bytes]) -> bytes:
+    """Merge snapshots (by `snapshot_key`) into one Prometheus text, each series marked with where it comes from."""
+    families: dict[bytes, list[bytes]] = {}
+    for key, text in sorted(snapshots.items()):
+        component, _, instance = key.removeprefix(SNAPSHOT_PREFIX).partition(":")
+        origin = f'component="{_escape(component)}",instance_id="{_escape(instance)}"'.encode()
+        _merge(families, text, origin)
+    return b"".join(line + b"\n" for lines in families.values() for line in lines)
+
+
+def _merge(families: dict[bytes, list[bytes]], text: bytes, origin: bytes) -> None:
+    """Add the samples of `text` to their families, each under its HELP and TYPE, which are kept once."""
+    family: list[bytes] = []
+    fresh = False
+    for line in text.split(b"\n"):
+        if line.startswith(b"# HELP "):
+            name = line.split(b" ", 3)[2]
+            fresh = name not in families and not name.endswith(b"_created")
+            family = [] if name.endswith(b"_created") else families.setdefault(name, [])
+        if line.startswith(b"#"):
+            if fresh:
+                family.append(line)
+        elif line:
+            family.append(_with_origin(line, origin))
+
+
+def _with_origin(sample: bytes, origin: bytes) -> bytes:
+    name, brace, labelled = sample.partition(b"{")
+    if brace:
+        return name + b"{" + origin + b"," + labelled
+    name, _, value = sample.partition(b" ")
+    return name + b"{" + origin + b"} " + value
+
+
+def _escape(value: str) -> str:
+    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
