@@ -199,7 +199,7 @@ def _merge(families: dict[bytes, list[bytes]], text: bytes, origin: bytes) -> No
     for line in text.split(b"\n"):
         if line.startswith(b"# HELP "):
             name = line.split(b" ", 3)[2]
-            fresh = name not in families and not name.endswith(b"_created")
+            fresh = name not in families
             family = [] if name.endswith(b"_created") else families.setdefault(name, [])
         if line.startswith(b"#"):
             if fresh:
