@@ -51,6 +51,13 @@ class ClientError(CCProxyError):
     status = 400
     kind = "invalid_request"
 
+    def __init__(
+        self, message: str | None = None, *, param: str | None = None, headers: dict[str, str] | None = None
+    ) -> None:
+        """`param` is the path of the field at fault, as in `messages[2].content`."""
+        super().__init__(message, headers=headers)
+        self.param = param
+
 
 class TooLarge(ClientError):
     """The request body is larger than this server accepts."""

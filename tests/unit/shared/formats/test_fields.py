@@ -1,0 +1,89 @@
+"""Every look at somebody else's JSON either has the promised type or names the path."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.errors import ClientError
+from shared.formats import fields
+from shared.formats.fields import Fate, judge
+
+FATES = {
+    "model": Fate("carried"),
+    "seed": Fate("dropped"),
+    "store": Fate("dropped", harmless=(False,)),
+    "n": Fate("refused", "one choice only", harmless=(1,)),
+}
+
+
+def test_only_what_matters_is_named_as_dropped() -> None:
+    assert judge({"model": "m", "seed": 0, "store": False, "n": 1}, FATES) == ["seed"]
+    assert judge({"seed": None, "store": True, "n": None}, FATES) == ["store"]
+
+
+def test_a_refused_field_says_why() -> None:
+    with pytest.raises(ClientError, match="'n': one choice only") as caught:
+        judge({"n": 2}, FATES)
+    assert caught.value.param == "n"
+
+
+def test_unknown_fields_are_named_unless_null() -> None:
+    assert judge({"x": None}, FATES) == []
+    with pytest.raises(ClientError, match=r"^Unrecognized request argument supplied: x$"):
+        judge({"x": 1}, FATES)
+    with pytest.raises(ClientError, match=r"^Unrecognized request arguments supplied: x, y$"):
+        judge({"x": 1, "y": False}, FATES)
+
+
+@pytest.mark.parametrize(
+    ("look", "message"),
+    [
+        (lambda: fields.required({}, "a", str, "m[0]"), "Missing required parameter: 'm[0].a'."),
+        (lambda: fields.required({"a": None}, "a", str), "Missing required parameter: 'a'."),
+        (lambda: fields.required({"a": 1}, "a", str), "Invalid type for 'a': expected a string, but got an integer"),
+        (lambda: fields.optional({"a": []}, "a", dict, "t"), "Invalid type for 't.a': expected an object, but got an"),
+        (
+            lambda: fields.optional({"a": True}, "a", int),
+            "Invalid type for 'a': expected an integer, but got a boolean",
+        ),
+        (lambda: fields.optional({"a": 1}, "a", bool), "Invalid type for 'a': expected a boolean, but got an integer"),
+        (lambda: fields.optional_number({"a": "1"}, "a", 0, 2), "expected a number, but got a string"),
+        (lambda: fields.optional_number({"a": True}, "a", 0, 2), "expected a number, but got a boolean"),
+        (
+            lambda: fields.optional_number({"a": 2.1}, "a", 0, 2),
+            "Invalid value for 'a': 2.1. Expected a number from 0 to",
+        ),
+        (lambda: fields.optional_number({"a": float("nan")}, "a", 0, 2), "Invalid value for 'a': nan."),
+        (lambda: fields.optional_count({"a": 0}, "a"), "Invalid value for 'a': 0. Expected an integer of at least 1."),
+        (lambda: fields.optional_choice({"a": "z"}, "a", ["x", "y"]), "Supported values are: 'x', 'y'."),
+        (lambda: fields.objects("no", "m"), "Invalid type for 'm': expected an array, but got a string instead."),
+        (lambda: fields.objects([{}, 3], "m"), "Invalid type for 'm[1]': expected an object, but got an integer"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_path(look, message) -> None:
+    with pytest.raises(ClientError) as caught:
+        look()
+    assert message in caught.value.message
+    assert caught.value.param
+    assert caught.value.param in caught.value.message
+
+
+def test_what_fits_is_returned_as_it_is() -> None:
+    body = {"text": "", "count": 1, "number": 0, "flag": False, "list": [{"a": 1}]}
+    assert fields.required(body, "text", str) == ""
+    assert fields.optional(body, "none", str) is None
+    assert fields.optional_count(body, "count") == 1
+    assert fields.optional_number(body, "number", 0, 1) == 0
+    assert fields.required(body, "flag", bool) is False
+    assert fields.objects(body["list"], "list") == [({"a": 1}, "list[0]")]
+
+
+def test_a_long_value_is_not_repeated_in_full() -> None:
+    with pytest.raises(ClientError) as caught:
+        fields.one_of("x" * 5000, ["y"], "a")
+    assert len(caught.value.message) < 200
+
+
+def test_unknown_fields_of_a_list_are_named_without_the_index() -> None:
+    owner = {"role": "user", "weight": 1, "gone": None}
+    assert fields.unknown(owner, frozenset({"role"}), "messages[17]") == ["messages[].weight"]
