@@ -71,6 +71,25 @@ class Turn:
 
 
 @dataclass(slots=True)
+class TurnHead:
+    """The first reply to a Turn: who runs it, how long it waited, and which fields of the body the SDK cannot carry."""
+
+    worker: str
+    queue_ms: float = 0.0
+    ignored: list[str] = field(default_factory=list)
+    session_id: str = ""
+
+
+@dataclass(slots=True)
+class TurnTail:
+    """The last reply to a Turn: what it came to, beyond the usage its frames carry."""
+
+    cost_usd: float | None = None
+    num_turns: int | None = None
+    worker_ms: float | None = None
+
+
+@dataclass(slots=True)
 class AccessRecord:
     """What is known of one request when its last byte has left. Times are milliseconds, `timestamp` UTC seconds.
 

@@ -68,6 +68,6 @@ async def _watch_parent(stop: asyncio.Event) -> None:
     parent = os.getppid()
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    while os.getppid() == parent and not stop.is_set():
+    while os.getppid() == parent and not stop.is_set():  # noqa: ASYNC110 - the kernel tells nobody on macOS
         await asyncio.sleep(PARENT_POLL_SECONDS)
     stop.set()

@@ -49,7 +49,9 @@ class ServerSettings(Section):
     workers: int = Field(1, ge=1, le=64, description="Gateway processes sharing the one listening socket.")
     run_dir: Path = Field(default_factory=default_run_dir, description="Sockets, pid and state of one running stack.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="The least that is logged.")
-    log_format: Literal["auto", "json", "plain", "rich"] = Field("auto", description="Colours on a terminal, else JSON.")
+    log_format: Literal["auto", "json", "plain", "rich"] = Field(
+        "auto", description="Colours on a terminal, else JSON."
+    )
     max_body_bytes: int = Field(32 * MEBIBYTE, ge=1024, description="Largest request body (Anthropic's own limit).")
     connect_timeout_seconds: float = Field(10, gt=0, description="Longest wait for a connection to a provider.")
     first_byte_timeout_seconds: float = Field(600, gt=0, description="Longest wait for a provider's first byte.")
@@ -70,8 +72,12 @@ class SecuritySettings(Section):
 
     auth_token: SecretStr | None = Field(None, description="Token every client must send; unset: loopback is trusted.")
     allowed_hosts: list[str] = Field(default_factory=list, description="Host names served besides loopback and `host`.")
-    allow_open_bind: bool = Field(False, description="Listen beyond loopback without a token. Anyone who can reach it pays with your account.")  # noqa: E501
-    confirmation_timeout_seconds: float = Field(300, ge=0, description="How long a permission prompt waits; 0: for ever.")  # noqa: E501
+    allow_open_bind: bool = Field(
+        False, description="Listen beyond loopback without a token. Anyone who can reach it pays with your account."
+    )
+    confirmation_timeout_seconds: float = Field(
+        300, ge=0, description="How long a permission prompt waits; 0: for ever."
+    )
 
 
 class ClaudeOAuthSettings(Section):
@@ -86,7 +92,9 @@ class CodeOptions(Section):
     """What each `claude` process is started with."""
 
     cwd: Path | None = Field(None, description="Working directory of the owner's tools.")
-    permission_mode: Literal["default", "acceptEdits", "plan", "bypassPermissions"] | None = Field(None, description="Claude Code's permission mode.")  # noqa: E501
+    permission_mode: Literal["default", "acceptEdits", "plan", "bypassPermissions"] | None = Field(
+        None, description="Claude Code's permission mode."
+    )
     max_turns: int | None = Field(None, ge=1, description="Most model turns in one request.")
     allowed_tools: list[str] | None = Field(None, description="Tools that need no approval.")
     disallowed_tools: list[str] | None = Field(None, description="Tools that are not offered.")
@@ -106,7 +114,9 @@ class ClaudeSettings(Section):
     cli_path: Path | None = Field(None, description="The `claude` program; unset: PATH, then the bundled one.")
     builtin_permissions: bool = Field(True, description="Ask a person before the SDK's tools act.")
     code_options: CodeOptions = CodeOptions()
-    sdk_message_mode: Literal["forward", "formatted", "ignore"] = Field("forward", description="How tool use inside an SDK turn is shown.")  # noqa: E501
+    sdk_message_mode: Literal["forward", "formatted", "ignore"] = Field(
+        "forward", description="How tool use inside an SDK turn is shown."
+    )
     pretty_format: bool = Field(True, description="Indent what `formatted` mode shows.")
 
 
@@ -142,7 +152,9 @@ class ObservabilitySettings(Section):
     metrics_endpoint_enabled: bool = Field(True, description="Serve `/metrics`.")
     logs_endpoints_enabled: bool = Field(True, description="Serve `/logs`.")
     logs_collection_enabled: bool = Field(True, description="Keep access records in DuckDB.")
-    duckdb_path: Path = Field(default_factory=lambda: default_data_dir() / "metrics.duckdb", description="The DuckDB file.")  # noqa: E501
+    duckdb_path: Path = Field(
+        default_factory=lambda: default_data_dir() / "metrics.duckdb", description="The DuckDB file."
+    )
 
 
 def toml_candidates() -> list[Path]:

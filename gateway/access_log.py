@@ -1,0 +1,177 @@
+"""The one layer every request passes: it gets an id, is admitted, is answered, and leaves one record behind.
+
+The record is measured and handed on after the last byte; nothing here waits for the bus, and a record that cannot be
+published is counted, never an error of the request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import secrets
+import time
+from collections import deque
+
+from gateway.asgi import ASGIApp, Message, Receive, Scope, Send
+from gateway.guard import Guard
+from gateway.problems import dialect_of, render, respond
+from shared.bus import Bus
+from shared.channels import ACCESS_RECORD, AccessRecord
+from shared.errors import BusUnavailable, CCProxyError
+from shared.log import get_log
+from shared.metrics import Metrics
+
+GIVEN_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+MAX_WAITING_RECORDS = 10_000  # about 8 MB; beyond it the oldest is dropped and counted
+MAX_BATCH = 200
+RETRY_SECONDS = 0.5
+
+
+class AccessLog:
+    """Wraps `app`; puts the AccessRecord into the scope as `ccproxy.record`."""
+
+    def __init__(self, app: ASGIApp, guard: Guard, metrics: Metrics, records: Records | None) -> None:
+        self._app = app
+        self._guard = guard
+        self._metrics = metrics
+        self._records = records
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await refuse_upgrade(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        record = open_record(scope, headers)
+        scope["ccproxy.record"] = record
+        answer = Answer(record, send)
+        self._metrics.active.inc()
+        try:
+            record.caller = self._guard.admit(record.method, record.path, headers)
+            await self._app(scope, receive, answer.send)
+        except CCProxyError as error:
+            record.error_kind, record.error_message = error.kind, error.message[:500]
+            await answer.fail(error)
+        except Exception as error:  # noqa: BLE001 - the ASGI edge: nothing behind it may turn into a traceback
+            get_log().exception("request_failed", request_id=record.request_id, path=record.path)
+            record.error_kind, record.error_message = CCProxyError.kind, repr(error)[:500]
+            await answer.fail(CCProxyError())
+        finally:
+            self._metrics.active.dec()
+            self._close(scope, record, answer)
+
+    def _close(self, scope: Scope, record: AccessRecord, answer: Answer) -> None:
+        record.duration_ms = (time.perf_counter() - answer.began) * 1000
+        record.status_code = record.status_code or answer.status or 499
+        record.endpoint = scope.get("ccproxy.endpoint") or str(getattr(scope.get("route"), "path", "unmatched"))
+        self._metrics.observe(record)
+        if self._records is not None:
+            self._records.add(record)
+
+
+class Answer:
+    """The way out: notes status, size and first byte, and can still fail while nothing was sent."""
+
+    __slots__ = ("_record", "_send", "began", "status")
+
+    def __init__(self, record: AccessRecord, send: Send) -> None:
+        self._record = record
+        self._send = send
+        self.began = time.perf_counter()
+        self.status = 0
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            shown = self._record.client_request_id or self._record.request_id
+            message["headers"] = [*message.get("headers", ()), (b"x-request-id", shown.encode())]
+        elif body := message.get("body"):
+            self._record.bytes_out += len(body)
+            if self._record.first_byte_ms is None:
+                self._record.first_byte_ms = (time.perf_counter() - self.began) * 1000
+        await self._send(message)
+
+    async def fail(self, error: CCProxyError) -> None:
+        """An error response; once bytes have left only the connection can say that something broke."""
+        if self.status:
+            raise error
+        await respond(render(error, dialect_of(self._record.path), self._record.request_id), self.send)
+
+
+def open_record(scope: Scope, headers: dict[bytes, bytes]) -> AccessRecord:
+    client = scope.get("client")
+    given = headers.get(b"x-request-id", b"")
+    return AccessRecord(
+        request_id="req_" + secrets.token_hex(12),
+        timestamp=time.time(),
+        method=scope["method"],
+        path=scope["path"],
+        query=scope["query_string"].decode("latin-1"),
+        client_ip=client[0] if client else "",
+        user_agent=headers.get(b"user-agent", b"").decode("latin-1"),
+        client_request_id=given.decode() if GIVEN_ID.fullmatch(given) else "",
+    )
+
+
+async def refuse_upgrade(scope: Scope, receive: Receive, send: Send) -> None:
+    """WebSockets are not served. 426 at the handshake makes clients fall back to HTTP at once."""
+    if scope["type"] != "websocket":
+        return
+    await receive()
+    if "websocket.http.response" in scope.get("extensions", {}):
+        await send({"type": "websocket.http.response.start", "status": 426, "headers": [(b"upgrade", b"http/1.1")]})
+        await send({"type": "websocket.http.response.body", "body": b"", "more_body": False})
+    else:
+        await send({"type": "websocket.close", "code": 1008})
+
+
+class Records:
+    """Records on their way to analytics: added without waiting, published in batches by a task of its own."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._waiting: deque[AccessRecord] = deque()
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.lost = 0
+
+    def add(self, record: AccessRecord) -> None:
+        if len(self._waiting) >= MAX_WAITING_RECORDS:
+            self._waiting.popleft()
+            self.lost += 1
+        self._waiting.append(record)
+        self._wake.set()
+
+    async def __aenter__(self) -> Records:
+        self._task = asyncio.create_task(self._publish_as_they_come())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        with contextlib.suppress(BusUnavailable):
+            while self._waiting:
+                await self._publish_batch()
+        if lost := self.lost + len(self._waiting):
+            get_log().warning("access_records_lost", count=lost)
+
+    async def _publish_as_they_come(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                try:
+                    await self._publish_batch()
+                except BusUnavailable:
+                    await asyncio.sleep(RETRY_SECONDS)
+
+    async def _publish_batch(self) -> None:
+        """One message for all that wait; what could not be published goes back to the head of the line."""
+        batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_BATCH))]
+        try:
+            await self._bus.publish(ACCESS_RECORD, batch)
+        except BaseException:
+            self._waiting.extendleft(reversed(batch))
+            raise

@@ -1,0 +1,124 @@
+"""One gateway process put together: what it holds open, which addresses it serves, in which order a request passes.
+
+AccessLog (id, guard, record) → Switch → an Exchange (plain ASGI, exact path)
+                                       → FastAPI (management: health, metrics, logs)
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.access_log import AccessLog, Records
+from gateway.asgi import ASGIApp, Receive, Scope, Send
+from gateway.exchange import Exchange
+from gateway.guard import Guard
+from gateway.inflight import Flights, Patience
+from gateway.problems import dialect_of, render
+from gateway.providers import Provider
+from gateway.providers.claude import Claude
+from gateway.providers.http import Upstream
+from gateway.providers.sdk import Sdk
+from gateway.routes import claude, logs, sdk, system
+from shared.bus import Bus
+from shared.credentials.claude import ClaudeAccount
+from shared.errors import CCProxyError, ClientError, NotFound
+from shared.metrics import Metrics
+from shared.settings import Settings
+from shared.version import VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """What the process entry point needs: the application, and how to end what is in flight."""
+
+    app: ASGIApp
+    flights: Flights
+    metrics: Metrics
+
+
+class Switch:
+    """Proxy routes by exact path, everything else to the management app: FastAPI's router would halve the speed."""
+
+    def __init__(self, endpoints: Mapping[str, ASGIApp], management: ASGIApp) -> None:
+        self._endpoints = endpoints
+        self._management = management
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        endpoint = self._endpoints.get(scope["path"])
+        if endpoint is not None and scope["method"] == "POST":
+            scope["ccproxy.endpoint"] = scope["path"]
+            await endpoint(scope, receive, send)
+        else:
+            await self._management(scope, receive, send)
+
+
+@asynccontextmanager
+async def open_gateway(settings: Settings, bus: Bus) -> AsyncIterator[Gateway]:
+    """Everything a gateway process holds: connections to providers, the clock of its requests, its records."""
+    metrics = Metrics()
+    account = ClaudeAccount(settings.claude)
+    patience = Patience(
+        first_byte=settings.server.first_byte_timeout_seconds,
+        idle=settings.server.idle_timeout_seconds,
+        ping=settings.server.ping_interval_seconds,
+    )
+    async with AsyncExitStack() as stack:
+        upstream = await stack.enter_async_context(Upstream(connect_timeout=settings.server.connect_timeout_seconds))
+        flights = await stack.enter_async_context(Flights(patience))
+        collecting = settings.observability.enabled and settings.observability.logs_collection_enabled
+        records = await stack.enter_async_context(Records(bus)) if collecting else None
+
+        def exchange(provider: Provider, path: str) -> Exchange:
+            return Exchange("anthropic", provider, path, flights, settings.server.max_body_bytes)
+
+        endpoints = claude.endpoints(exchange, Claude(settings.claude.base_url, account, upstream))
+        endpoints |= sdk.endpoints(exchange, Sdk(bus))
+        management = build_management(settings, bus, account, metrics)
+        app = AccessLog(Switch(endpoints, management), Guard(settings.server, settings.security), metrics, records)
+        yield Gateway(app, flights, metrics)
+
+
+def build_management(settings: Settings, bus: Bus, account: ClaudeAccount, metrics: Metrics) -> FastAPI:
+    app = FastAPI(title="CCProxy", version=VERSION, docs_url="/docs", redoc_url=None)
+    app.include_router(system.router(settings, bus, account, metrics))
+    app.include_router(logs.router(settings, bus))
+    app.add_exception_handler(CCProxyError, show_problem)
+    app.add_exception_handler(HTTPException, show_http_error)
+    app.add_exception_handler(RequestValidationError, show_invalid)
+    return app
+
+
+async def show_problem(request: Request, error: Exception) -> Response:
+    record = request.scope["ccproxy.record"]
+    known = error if isinstance(error, CCProxyError) else CCProxyError()
+    record.error_kind, record.error_message = known.kind, known.message
+    problem = render(known, dialect_of(request.url.path), record.request_id)
+    response = Response(problem.body, problem.status)
+    response.raw_headers = problem.headers
+    return response
+
+
+async def show_http_error(request: Request, error: Exception) -> Response:
+    """Starlette's own refusals (no such address, wrong method) in our words and the path's dialect."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    where = f"{request.method} {request.url.path}"
+    if status == 405:
+        known: CCProxyError = ClientError(f"{where}: this address does not take {request.method}.")
+    else:
+        known = NotFound(f"{where}: there is nothing at this address; GET /docs lists what is served.")
+    known.status = status
+    return await show_problem(request, known)
+
+
+async def show_invalid(request: Request, error: Exception) -> Response:
+    problems = error.errors() if isinstance(error, RequestValidationError) else []
+    named = "; ".join(".".join(map(str, problem["loc"][1:])) + f": {problem['msg']}" for problem in problems)
+    return await show_problem(request, ClientError(named or "The request cannot be understood."))

@@ -1,0 +1,157 @@
+"""Requests being answered, each interruptible with a typed error wherever it waits.
+
+One clock watches all of them: it pings silent streams, ends those whose provider or client has stalled, and ends all
+of them at shutdown. So no timer is set per event, and every way to end early is the same way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+
+from gateway.asgi import Receive
+from shared.errors import CallerGone, CCProxyError, Stopping, UpstreamTimeout
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds: to the provider's first byte, between two bytes, and of silence before a ping."""
+
+    first_byte: float = 600
+    idle: float = 300
+    ping: float = 15
+
+
+class InFlight:
+    """One request. `interrupt` makes the code inside `interruptible` raise the error instead of waiting on."""
+
+    __slots__ = ("_inside", "_ping_task", "_task", "_watch", "last", "limit", "ping", "pinged", "reason", "sending")
+
+    def __init__(self, limit: float) -> None:
+        self._task = asyncio.current_task()
+        self.reason: CCProxyError | None = None
+        self.limit = limit
+        self.last = self.pinged = asyncio.get_running_loop().time()
+        self.sending = False
+        self.ping: Callable[[], Coroutine[None, None, None]] | None = None
+        self._inside = False
+        self._watch: asyncio.Task[None] | None = None
+        self._ping_task: asyncio.Task[None] | None = None
+
+    def touch(self) -> None:
+        self.last = asyncio.get_running_loop().time()
+
+    def interrupt(self, reason: CCProxyError) -> None:
+        """End the request with `reason`; the first reason wins."""
+        if self.reason is None:
+            self.reason = reason
+            if self._inside and self._task is not None:
+                self._task.cancel()
+
+    @contextlib.contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Code that may be interrupted. Raises the reason, which is then the only exception to handle."""
+        if self.reason is not None:
+            raise self.reason
+        self._inside = True
+        try:
+            yield
+        except asyncio.CancelledError:
+            reason: CCProxyError | None = self.reason  # set by `interrupt` while the body ran
+            if reason is None or self._task is None:
+                raise
+            self._task.uncancel()
+            raise reason from None
+        finally:
+            self._inside = False
+
+    def watch_client(self, receive: Receive) -> None:
+        """Interrupt when the client leaves. Call it once the body has been read: `receive` has one reader."""
+        self._watch = asyncio.create_task(self._await_disconnect(receive))
+
+    async def _await_disconnect(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self.interrupt(CallerGone())
+
+    def send_ping(self, now: float) -> None:
+        """Ping without waiting: a client that does not read must not hold up the clock."""
+        if self.ping is not None and (self._ping_task is None or self._ping_task.done()):
+            self.pinged = now
+            self._ping_task = asyncio.ensure_future(self.ping())
+
+    def release(self) -> None:
+        for task in (self._watch, self._ping_task):
+            if task is not None:
+                task.cancel()
+
+
+class Flights:
+    """All requests in flight in this process, and the clock that watches them."""
+
+    def __init__(self, patience: Patience) -> None:
+        self.patience = patience
+        self._flights: set[InFlight] = set()
+        self._clock: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._idle = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._flights)
+
+    @contextlib.contextmanager
+    def hold(self) -> Iterator[InFlight]:
+        flight = InFlight(self.patience.first_byte)
+        if self._stopping:
+            flight.reason = Stopping()
+        self._flights.add(flight)
+        try:
+            yield flight
+        finally:
+            self._flights.discard(flight)
+            flight.release()
+            if self._stopping and not self._flights:
+                self._idle.set()
+
+    async def stop(self, grace: float) -> None:
+        """Shutdown: no request begins any more; those open get `grace` seconds, then a typed error."""
+        self._stopping = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                if self._flights:
+                    await self._idle.wait()
+        for flight in list(self._flights):
+            flight.interrupt(Stopping())
+
+    async def __aenter__(self) -> Flights:
+        self._clock = asyncio.create_task(self._tick())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._clock is not None:
+            self._clock.cancel()
+
+    async def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        step = min(1.0, self.patience.ping / 4, self.patience.idle / 4, self.patience.first_byte / 4)
+        while True:
+            await asyncio.sleep(step)
+            for flight in list(self._flights):
+                self._look_at(flight, loop.time())
+
+    def _look_at(self, flight: InFlight, now: float) -> None:
+        silence = now - flight.last
+        if silence > flight.limit:
+            stalled = CallerGone("The client stopped reading.") if flight.sending else silent_too_long(silence)
+            flight.interrupt(stalled)
+        elif not flight.sending and now - max(flight.last, flight.pinged) > self.patience.ping:
+            flight.send_ping(now)
+
+
+def silent_too_long(seconds: float) -> UpstreamTimeout:
+    return UpstreamTimeout(f"The provider has sent nothing for {seconds:.0f} seconds.")

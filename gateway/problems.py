@@ -1,0 +1,105 @@
+"""Any error as the bytes a client of that route can read: the one place where a kind becomes a dialect.
+
+Before the first byte an error is a whole response; after it, the stream's own error event. A provider's refusal keeps
+its own status and words.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import orjson
+
+from gateway.asgi import Headers, Send
+from shared.errors import CCProxyError, UpstreamRefused
+
+Dialect = Literal["anthropic", "openai_chat", "openai_responses", "plain"]
+
+# Our kinds in Anthropic's words (its published list of error types) and in OpenAI's.
+ANTHROPIC_TYPES = {
+    "invalid_request": "invalid_request_error",
+    "unsupported_media": "invalid_request_error",
+    "too_large": "request_too_large",
+    "authentication": "authentication_error",
+    "permission": "permission_error",
+    "not_found": "not_found_error",
+    "conflict": "conflict_error",
+    "overloaded": "overloaded_error",
+    "timeout": "timeout_error",
+}
+OPENAI_TYPES = {
+    "invalid_request": "invalid_request_error",
+    "unsupported_media": "invalid_request_error",
+    "too_large": "invalid_request_error",
+    "authentication": "authentication_error",
+    "permission": "permission_error",
+    "not_found": "invalid_request_error",
+    "conflict": "invalid_request_error",
+    "overloaded": "rate_limit_error",
+    "timeout": "timeout_error",
+}
+OPENAI_PATH = re.compile(r"/(chat/completions|responses)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A whole error response."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+def dialect_of(path: str) -> Dialect:
+    """The dialect of an address, also of one that does not exist: clients read errors by the prefix they call."""
+    if match := OPENAI_PATH.search(path):
+        return "openai_chat" if match[1].startswith("chat") else "openai_responses"
+    if path.startswith("/codex") and not path.endswith("/messages"):
+        return "openai_responses"
+    return "anthropic" if path.startswith(("/api", "/sdk", "/codex")) else "plain"
+
+
+def envelope(error: CCProxyError, dialect: Dialect, request_id: str) -> dict[str, Any]:
+    if dialect == "anthropic":
+        detail = {"type": ANTHROPIC_TYPES.get(error.kind, "api_error"), "message": error.message}
+        return {"type": "error", "error": detail, "request_id": request_id}
+    if dialect == "plain":
+        return {"error": {"type": error.kind, "message": error.message}, "request_id": request_id}
+    kind = OPENAI_TYPES.get(error.kind, "server_error")
+    code = error.kind if kind == "server_error" else None
+    return {"error": {"message": error.message, "type": kind, "param": None, "code": code}}
+
+
+def render(error: CCProxyError, dialect: Dialect, request_id: str) -> Problem:
+    """`error` as a response. UpstreamRefused that carries a body passes on word for word."""
+    headers: Headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in error.headers.items()]
+    if isinstance(error, UpstreamRefused) and error.body:
+        body = error.body
+        if not any(name == b"content-type" for name, _ in headers):
+            headers.append((b"content-type", b"application/json"))
+    else:
+        body = orjson.dumps(envelope(error, dialect, request_id))
+        headers.append((b"content-type", b"application/json"))
+    if error.status == 401 and dialect == "plain":
+        headers.append((b"www-authenticate", b"Bearer"))
+    headers.append((b"content-length", str(len(body)).encode()))
+    return Problem(error.status, headers, body)
+
+
+def error_frame(error: CCProxyError, dialect: Dialect, request_id: str) -> bytes:
+    """`error` as the last event of a stream that already began."""
+    shape: dict[str, Any]
+    if isinstance(error, UpstreamRefused) and error.body and dialect == "anthropic":
+        return b"event: error\ndata: " + error.body.replace(b"\n", b" ") + b"\n\n"
+    shape = envelope(error, dialect, request_id)
+    if dialect == "openai_responses":
+        shape = {"type": "error", "code": error.kind, "message": error.message, "param": None, "sequence_number": 0}
+    data = b"data: " + orjson.dumps(shape) + b"\n\n"
+    return data if dialect == "openai_chat" else b"event: error\n" + data
+
+
+async def respond(problem: Problem, send: Send) -> None:
+    await send({"type": "http.response.start", "status": problem.status, "headers": problem.headers})
+    await send({"type": "http.response.body", "body": problem.body})

@@ -1,0 +1,106 @@
+"""The gateway as a process: serves the socket its supervisor hands it as descriptor 0, else binds its own.
+
+At a signal new connections are refused, open requests get a short grace and then a typed error, and the process ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import stat
+from collections.abc import Iterator
+
+import uvicorn
+
+from gateway.app import open_gateway
+from gateway.guard import is_loopback
+from shared.bus import Bus
+from shared.log import get_log
+from shared.metrics import publish_snapshots
+from shared.process import instance_name, run
+from shared.settings import ConfigurationError, Settings
+
+BACKLOG = 2048
+HARD_STOP_SECONDS = 1  # after the grace: what is still open then is cut
+
+
+def main() -> None:
+    run("gateway", serve)
+
+
+async def serve(settings: Settings, stop: asyncio.Event) -> None:
+    """Serve until `stop`. Raises ConfigurationError when the address cannot or must not be bound."""
+    refuse_open_bind(settings)
+    url = settings.redis.url.get_secret_value() if settings.redis.url else ""
+    instance = instance_name()
+    listening = inherited_socket() or bind(settings.server.host, settings.server.port)
+    bus = Bus(url, service="gateway", instance=instance)
+    async with bus, open_gateway(settings, bus) as gateway:
+        server = Server(
+            uvicorn.Config(
+                gateway.app,
+                loop="uvloop",
+                http="httptools",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                backlog=BACKLOG,
+                timeout_graceful_shutdown=HARD_STOP_SECONDS,
+                timeout_keep_alive=75,
+            )
+        )
+        serving = asyncio.create_task(server.serve(sockets=[listening]))
+        snapshots = asyncio.create_task(
+            publish_snapshots(bus, gateway.metrics, service="gateway", instance=instance, stop=stop)
+        )
+        host, port = listening.getsockname()[:2]
+        get_log().info("listening", host=host, port=port)
+        await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
+        server.should_exit = True
+        await gateway.flights.stop(settings.server.shutdown_grace_seconds)
+        await serving
+        stop.set()
+        await snapshots
+
+
+class Server(uvicorn.Server):
+    """Uvicorn without its signal handlers: signals belong to `shared/process.py`."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def inherited_socket() -> socket.socket | None:
+    """The listening socket a supervisor shares between gateways, as descriptor 0."""
+    if not stat.S_ISSOCK(os.fstat(0).st_mode):
+        return None
+    return socket.socket(fileno=os.dup(0))
+
+
+def bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        raise ConfigurationError(
+            f"{host}:{port} cannot be listened on: {error.strerror}; choose another SERVER__PORT."
+        ) from error
+    return listening
+
+
+def refuse_open_bind(settings: Settings) -> None:
+    """Beyond loopback a token is required: whoever reaches this server spends the owner's money."""
+    security = settings.security
+    if is_loopback(settings.server.host) or security.auth_token or security.allow_open_bind:
+        return
+    raise ConfigurationError(
+        f"Listening on {settings.server.host} lets others use your account: set SECURITY__AUTH_TOKEN first "
+        "(`ccproxy generate-token` makes one), or allow it outright with SECURITY__ALLOW_OPEN_BIND=true."
+    )

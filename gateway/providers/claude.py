@@ -1,0 +1,72 @@
+"""Claude, direct: the caller's bytes with the owner's credential.
+
+Nothing is added to look like another program: only authentication, the beta that a login's token needs, and the API
+version when a caller names none. Everything else the caller said about itself passes as it is.
+"""
+
+from __future__ import annotations
+
+from gateway.providers import Opened, Outgoing
+from gateway.providers.http import Upstream
+from shared.credentials.claude import OAUTH_BETA, Authorization, ClaudeAccount
+from shared.version import USER_AGENT
+
+API_VERSION = "2023-06-01"  # the version that accepts the most; current SDKs send their own
+
+# Hop-by-hop, the caller's own credential, and what belongs to the connection between the caller and us.
+NOT_FORWARDED = frozenset(
+    b"host connection keep-alive proxy-connection transfer-encoding te trailer upgrade content-length expect "
+    b"authorization x-api-key proxy-authorization cookie accept-encoding origin referer forwarded via "
+    b"x-real-ip x-request-id x-session-id".split()
+)
+NOT_FORWARDED_PREFIXES = (b"x-forwarded-", b"sec-", b"access-control-", b"x-ccproxy-", b"cf-")
+
+
+class Claude:
+    """Provider of the Messages format at `base_url`."""
+
+    name = "claude"
+    speaks = "anthropic"
+
+    def __init__(self, base_url: str, account: ClaudeAccount, upstream: Upstream) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._account = account
+        self._upstream = upstream
+
+    async def open(self, request: Outgoing) -> Opened:
+        """Send the request; a 401 is tried once more when the login was renewed meanwhile."""
+        authorization = self._account.authorize()
+        opened = await self._send(request, authorization)
+        if opened.status == 401 and (renewed := self._account.on_unauthorized(authorization)):
+            await opened.aclose()
+            request.record.retries += 1
+            opened = await self._send(request, renewed)
+        return opened
+
+    async def _send(self, request: Outgoing, authorization: Authorization) -> Opened:
+        request.record.lane = authorization.lane
+        headers = prepare_headers(request.headers, authorization)
+        return await self._upstream.open(request.method, self._base_url + request.path, headers, request.body)
+
+
+def prepare_headers(caller: dict[bytes, bytes], authorization: Authorization) -> dict[str, str]:
+    """The caller's headers as they go out."""
+    headers = {
+        name.decode("latin-1"): value.decode("latin-1")
+        for name, value in caller.items()
+        if name not in NOT_FORWARDED and not name.startswith(NOT_FORWARDED_PREFIXES)
+    }
+    headers.update(authorization.headers)
+    headers.setdefault("anthropic-version", API_VERSION)
+    headers.setdefault("user-agent", USER_AGENT)
+    # Usage is read from the bytes as they pass, so they must come uncompressed.
+    headers["accept-encoding"] = "identity"
+    if authorization.lane == "subscription":
+        headers["anthropic-beta"] = merge_betas(headers.get("anthropic-beta", ""), OAUTH_BETA)
+    return headers
+
+
+def merge_betas(named: str, needed: str) -> str:
+    """The caller's betas in their order, and the one that is needed."""
+    betas = [beta for part in named.split(",") if (beta := part.strip())]
+    return ",".join(betas if needed in betas else [*betas, needed])

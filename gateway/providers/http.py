@@ -1,0 +1,101 @@
+"""The one narrow interface to a provider over HTTP: open, status, headers, chunks, close.
+
+aiohttp stands behind it and nowhere else; its exceptions become ours here. One session per process, no limit on
+connections, no total timeout: patience belongs to the clock in `gateway/inflight.py`.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import AsyncIterator
+from functools import lru_cache
+from types import TracebackType
+
+import aiohttp
+from yarl import URL
+
+from gateway.asgi import Headers
+from gateway.providers import Opened
+from shared.errors import UpstreamError, UpstreamTimeout
+
+# aiohttp warns beyond this: a larger body is written in pieces, so that it does not hold up the other streams.
+WRITE_WHOLE_BYTES = 1024 * 1024
+READ_BUFFER_BYTES = 256 * 1024
+
+# What a client may see of a provider's answer. No cookies, no hop-by-hop headers, nothing of the provider's edge.
+VISIBLE = frozenset(
+    {b"content-type", b"content-encoding", b"request-id", b"retry-after", b"retry-after-ms", b"x-should-retry", b"etag"}
+)
+VISIBLE_PREFIXES = (b"anthropic-", b"x-ratelimit-", b"x-codex-", b"openai-")
+
+
+class Upstream:
+    """Connections to providers, kept alive between requests."""
+
+    def __init__(self, *, connect_timeout: float) -> None:
+        self._connect_timeout = connect_timeout
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Upstream:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout),
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            read_bufsize=READ_BUFFER_BYTES,
+            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+            # looking for proxies costs a walk of the environment per request
+            trust_env=any(name.lower().endswith("_proxy") for name in os.environ),
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def open(self, method: str, url: str, headers: dict[str, str], body: bytes) -> Opened:
+        """Send one request and wait for the head of its answer. Raises UpstreamError or UpstreamTimeout."""
+        if self._session is None:
+            raise RuntimeError("open the Upstream before using it")
+        data = io.BytesIO(body) if len(body) > WRITE_WHOLE_BYTES else body
+        try:
+            response = await self._session.request(
+                method, _parsed(url), headers=headers, data=data or None, allow_redirects=False
+            )
+        except (aiohttp.ConnectionTimeoutError, aiohttp.ServerTimeoutError) as error:
+            raise UpstreamTimeout(
+                f"{_parsed(url).host} could not be reached in {self._connect_timeout:g} s."
+            ) from error
+        except aiohttp.ClientError as error:
+            raise UpstreamError(f"{_parsed(url).host} could not be reached: {error}.") from error
+
+        async def aclose() -> None:
+            response.close()
+
+        return Opened(response.status, visible_headers(response.raw_headers), _chunks(response), aclose)
+
+
+@lru_cache(maxsize=256)
+def _parsed(url: str) -> URL:
+    return URL(url, encoded=True)
+
+
+@lru_cache(maxsize=1024)
+def _is_visible(name: bytes) -> bool:
+    return name in VISIBLE or name.startswith(VISIBLE_PREFIXES)
+
+
+def visible_headers(raw: tuple[tuple[bytes, bytes], ...]) -> Headers:
+    return [(lower, value) for name, value in raw if _is_visible(lower := name.lower())]
+
+
+async def _chunks(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """Whatever each read brought, joined. Raises UpstreamError when the connection ends before the answer does."""
+    try:
+        async for chunk in response.content.iter_any():
+            yield chunk
+    except aiohttp.ClientError as error:
+        raise UpstreamError(f"The connection to {response.url.host} was cut in the middle of the answer.") from error

@@ -1,0 +1,82 @@
+"""Bytes from a provider to a client, unchanged, with a tap on the way. The provider's answer is always closed.
+
+A stream always ends with its format's own terminal event: the provider's, or an error of ours when the provider was
+cut, fell silent, or this process is stopping. A failure is never shown as success.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol
+
+from gateway.asgi import Headers, Send
+from gateway.inflight import InFlight
+from gateway.providers import Opened
+from shared.errors import CCProxyError, UpstreamError
+
+MESSAGES_PING = b'event: ping\ndata: {"type": "ping"}\n\n'
+
+# Reverse proxies buffer event streams unless told not to (nginx reads x-accel-buffering).
+STREAM_HEADERS: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+
+
+class Tap(Protocol):
+    """Looks at a stream and hands on whole events. `finished` once a terminal event passed."""
+
+    finished: bool
+
+    def feed(self, chunk: bytes) -> bytes: ...
+    def end(self) -> bytes: ...
+
+
+async def relay_stream(
+    opened: Opened, send: Send, flight: InFlight, tap: Tap, write_error: Callable[[CCProxyError], bytes], ping: bytes
+) -> CCProxyError | None:
+    """Relay an event stream to its end. Returns what cut it short, if anything did."""
+
+    async def send_ping() -> None:
+        await send({"type": "http.response.body", "body": ping, "more_body": True})
+
+    failure: CCProxyError | None = None
+    last = b""
+    try:
+        with flight.interruptible():
+            await send(
+                {"type": "http.response.start", "status": opened.status, "headers": opened.headers + STREAM_HEADERS}
+            )
+            flight.ping = send_ping
+            await pump(opened.chunks, send, flight, tap)
+            last = tap.end()
+            if not tap.finished:
+                raise UpstreamError("The provider's stream ended before its last event.")
+    except CCProxyError as error:
+        failure = error
+        last = write_error(error)
+    finally:
+        flight.ping = None
+        await opened.aclose()
+    await send({"type": "http.response.body", "body": last})
+    return failure
+
+
+async def pump(chunks: AsyncIterator[bytes], send: Send, flight: InFlight, tap: Tap) -> None:
+    """One `send` per read that completed an event."""
+    async for chunk in chunks:
+        flight.touch()
+        if ready := tap.feed(chunk):
+            flight.sending = True
+            await send({"type": "http.response.body", "body": ready, "more_body": True})
+            flight.sending = False
+
+
+async def relay_whole(opened: Opened, send: Send, flight: InFlight) -> bytes:
+    """Relay an answer that is not a stream, once all of it is here: until then an error can still have its status."""
+    try:
+        with flight.interruptible():
+            body = b"".join([chunk async for chunk in opened.chunks])
+    finally:
+        await opened.aclose()
+    headers = [*opened.headers, (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": opened.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+    return body

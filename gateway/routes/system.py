@@ -1,0 +1,113 @@
+"""`/health` and `/metrics`: what works, what does not, and what to do about it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse, Response
+
+from shared.bus import Bus
+from shared.credentials.claude import ClaudeAccount
+from shared.errors import BusUnavailable, NotFound
+from shared.metrics import CONTENT_TYPE, SNAPSHOT_PREFIX, Metrics, render, snapshot_key
+from shared.process import instance_name
+from shared.settings import Settings
+from shared.version import VERSION
+
+SERVICES = ("sdk_worker", "permission_service", "analytics")
+NO_CACHE = {"cache-control": "no-cache, no-store, must-revalidate"}
+WORST = {"pass": 0, "warn": 1, "fail": 2}
+
+Check = dict[str, Any]
+
+
+def router(settings: Settings, bus: Bus, account: ClaudeAccount, metrics: Metrics) -> APIRouter:
+    routes = APIRouter(tags=["system"])
+
+    @routes.get("/health/live")
+    async def live() -> JSONResponse:
+        """This process answers."""
+        return health("pass", "The gateway is running.", {})
+
+    @routes.get("/health/ready")
+    async def ready() -> JSONResponse:
+        """200 once the bus and every service are there; else 503 naming what is missing."""
+        checks = await service_checks(bus, settings)
+        status = worst(checks)
+        missing = [check["output"] for check in checks.values() if check["status"] == "fail"]
+        return health(status, " ".join(missing) or "Everything is ready.", checks, 200 if status != "fail" else 503)
+
+    @routes.get("/health")
+    async def whole() -> JSONResponse:
+        """Everything that is known about this stack; never a secret."""
+        state = account.describe()
+        credentials = check(state.status, state.output, credentials_path=state.source)
+        if state.expires_at is not None:
+            credentials |= {"expiration": iso(state.expires_at), "subscription_type": state.subscription}
+        checks = {"oauth2_credentials": credentials} | await service_checks(bus, settings)
+        return health(worst(checks), "CCProxy API Server", checks)
+
+    @routes.get("/metrics")
+    async def measured() -> Response:
+        """Every process's metrics in one Prometheus text; only the gateway's own while the bus is away."""
+        if not (settings.observability.enabled and settings.observability.metrics_endpoint_enabled):
+            raise NotFound("The metrics endpoint is switched off (OBSERVABILITY__METRICS_ENDPOINT_ENABLED).")
+        try:
+            snapshots = await bus.scan(SNAPSHOT_PREFIX)
+        except BusUnavailable:
+            snapshots = {}
+        snapshots[snapshot_key("gateway", instance_name())] = metrics.snapshot()
+        return Response(render(snapshots), media_type=CONTENT_TYPE)
+
+    return routes
+
+
+async def service_checks(bus: Bus, settings: Settings) -> dict[str, Check]:
+    """One check for the bus and one for each service that should be running."""
+    try:
+        processes = await bus.processes()
+    except BusUnavailable as error:
+        return {"bus": check("fail", error.message)}
+    found = {"bus": check("pass", "Redis answers.")}
+    for service in SERVICES:
+        if service == "sdk_worker" and settings.sdk.workers == 0:
+            continue
+        alive = [process for process in processes if process["service"] == service]
+        found[service] = service_check(service, alive)
+    return found
+
+
+def service_check(service: str, alive: list[dict[str, Any]]) -> Check:
+    if not alive:
+        return check("fail", f"No {service} is running.")
+    problems = [str(process["problem"]) for process in alive if process.get("problem")]
+    status, output = ("warn", " ".join(problems)) if problems else ("pass", f"{len(alive)} running.")
+    return check(status, output, processes=alive)
+
+
+def check(status: str, output: str, **facts: Any) -> Check:
+    return {"status": status, "output": output, **facts}
+
+
+def worst(checks: dict[str, Check]) -> str:
+    return max((found["status"] for found in checks.values()), key=lambda status: WORST[status], default="pass")
+
+
+def health(status: str, output: str, checks: dict[str, Check], code: int = 200) -> JSONResponse:
+    now = datetime.now(UTC).isoformat()
+    body = {
+        "status": status,
+        "version": VERSION,
+        "description": output,
+        "serviceId": "claude-code-proxy",
+        "time": now,
+        "output": output,
+        "checks": {name: [{"componentId": name, "time": now, **found}] for name, found in checks.items()},
+    }
+    return JSONResponse(body, code, headers=NO_CACHE, media_type="application/health+json")
+
+
+def iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
