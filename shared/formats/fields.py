@@ -72,7 +72,7 @@ def invalid(value: Any, path: str, rule: str) -> ClientError:
 
 
 def _shorten(value: Any, limit: int = 60) -> str:
-    text = repr(value)
+    text = repr(value[:limit] if isinstance(value, str) else value)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

@@ -1,0 +1,61 @@
+"""Images, files and cache marks as both OpenAI formats spell them."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+
+from shared.errors import ClientError
+from shared.formats.fields import invalid, optional, optional_choice
+from shared.formats.ir import Document, Image, Json
+
+DETAILS = ("auto", "low", "high", "original")
+_DATA_URL = re.compile(r"data:(?P<type>[\w.+/-]*)(?:;(?!base64,)[^;,]*)*(?P<base64>;base64)?,", re.IGNORECASE)
+
+# How the base64 of each image type both vendors take begins (its magic number).
+_SIGNATURES = {"iVBORw0KGgo": "image/png", "/9j/": "image/jpeg", "R0lGOD": "image/gif", "UklGR": "image/webp"}
+_IMAGE_TYPES = frozenset(_SIGNATURES.values())
+
+
+def read_image(url: str, path: str, *, detail: str | None = None, cache: str | None = None) -> Image:
+    """An image from a `data:` or `https:` URL. Bytes that contradict the declared type win: both vendors check them."""
+    detail = None if detail == "auto" else detail
+    if url[:8].lower() == "https://":
+        return Image(url=url, detail=detail, cache=cache)
+    declared, data = split_data_url(url, path, or_else="an https: or data: URL")
+    declared = "image/jpeg" if declared == "image/jpg" else declared
+    media_type = next((kind for start, kind in _SIGNATURES.items() if data.startswith(start)), declared)
+    if media_type not in _IMAGE_TYPES:
+        raise invalid(media_type, path, "Images must be PNG, JPEG, GIF or WebP.")
+    return Image(media_type=media_type, data=data, detail=detail, cache=cache)
+
+
+def read_file(data_url: str, name: str, path: str, *, cache: str | None = None) -> Document:
+    """A file from a `data:` URL; plain text is decoded."""
+    media_type, data = split_data_url(data_url, path, or_else="a data: URL with base64 content")
+    if not media_type.startswith("text/"):
+        return Document(media_type=media_type, data=data, name=name, cache=cache)
+    try:
+        text = base64.b64decode(data, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        raise ClientError(f"Invalid value for '{path}': its content is not UTF-8 text in base64.", param=path) from None
+    return Document(media_type=media_type, text=text, name=name, cache=cache)
+
+
+def split_data_url(url: str, path: str, *, or_else: str = "a base64 data: URL") -> tuple[str, str]:
+    """The media type and the base64 of a `data:` URL. `or_else` says in the error what is taken at this place."""
+    match = _DATA_URL.match(url)
+    if match is None or not match["base64"]:
+        raise invalid(url, path, f"Expected {or_else}.")
+    return match["type"].lower(), url[match.end() :]
+
+
+def read_cache_mark(part: Json, path: str) -> str | None:
+    """The lifetime a part asks for, by OpenAI's `prompt_cache_breakpoint` or, as many clients write it for Claude
+    models, by Anthropic's `cache_control`."""
+    if breakpoint_ := optional(part, "prompt_cache_breakpoint", dict, path):
+        return optional_choice(breakpoint_, "ttl", ("30m", "12h"), f"{path}.prompt_cache_breakpoint") or "30m"
+    if control := optional(part, "cache_control", dict, path):
+        return optional_choice(control, "ttl", ("5m", "1h"), f"{path}.cache_control") or "5m"
+    return None
