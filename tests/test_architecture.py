@@ -1,0 +1,222 @@
+"""The house rules a machine can check: who may import whom, how long things may be, what may be caught where."""
+
+from __future__ import annotations
+
+import ast
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("shared", "gateway", "sdk_worker", "permission_service", "analytics", "simulator", "ccproxy")
+MAY_IMPORT = {
+    "shared": {"shared"},
+    "gateway": {"gateway", "shared"},
+    "sdk_worker": {"sdk_worker", "shared"},
+    "permission_service": {"permission_service", "shared"},
+    "analytics": {"analytics", "shared"},
+    "simulator": {"simulator", "shared"},
+    "ccproxy": {"ccproxy", "shared"},
+}
+# A library with one room: the module (or package) that may import it.
+ONE_ROOM = {
+    "redis": ("shared/bus",),
+    "duckdb": ("analytics/store.py",),
+    "claude_code_sdk": ("sdk_worker/",),
+    "claude_agent_sdk": ("sdk_worker/",),
+    "mcp": ("sdk_worker/", "gateway/"),
+    "prometheus_client": ("shared/metrics.py",),
+    "arq": ("analytics/",),
+    "typer": ("ccproxy/",),
+    "rich": ("ccproxy/",),
+    "supervisor": ("ccproxy/",),
+    "aiohttp": ("gateway/providers/http.py",),
+    "fastapi": ("gateway/",),
+    "starlette": ("gateway/", "simulator/"),
+    "uvicorn": ("gateway/process.py", "simulator/process.py"),
+}
+# Where anything may be caught, and why: these are the edges past which an exception would take a process with it.
+BROAD_EXCEPT = {
+    "gateway/access_log.py": "the ASGI edge",
+    "gateway/relay.py": "the relay",
+    "sdk_worker/worker.py": "the guard around one delivery",
+    "permission_service/server.py": "the guard around one delivery",
+    "analytics/server.py": "the guard around one delivery",
+    "analytics/consumer.py": "the guard around one batch",
+    "simulator/app.py": "the ASGI edge",
+}
+MAX_FILE_LINES = 400
+MAX_FORMAT_LINES = 450
+MAX_FUNCTION_LINES = 60
+MAX_MEDIAN_LINES = 12
+
+
+@cache
+def sources() -> dict[str, ast.Module]:
+    """Every module of the product by its path, parsed."""
+    paths = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
+    return {str(path.relative_to(ROOT)): ast.parse(path.read_text()) for path in paths}
+
+
+def module_name(path: str) -> str:
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[str, ast.stmt]]:
+    """Each imported module's dotted name; `from a import b` counts as `a.b` and as `a`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module, node
+            yield from ((f"{node.module}.{alias.name}", node) for alias in node.names)
+
+
+def functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    for path, tree in sources().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield f"{path}:{node.lineno} {node.name}", node
+
+
+def length(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    return (node.end_lineno or node.lineno) - node.lineno + 1
+
+
+def test_services_never_import_each_other() -> None:
+    strangers = [
+        f"{path} imports {name}"
+        for path, tree in sources().items()
+        for name, _ in imports(tree)
+        if (room := name.partition(".")[0]) in ROOMS and room not in MAY_IMPORT[path.partition("/")[0]]
+    ]
+    assert not strangers
+
+
+def test_formats_import_the_standard_library_only() -> None:
+    allowed = {*sys.stdlib_module_names, "shared"}
+    strangers = [
+        f"{path} imports {name}"
+        for path, tree in sources().items()
+        if path.startswith("shared/formats/")
+        for name, _ in imports(tree)
+        if name.partition(".")[0] not in allowed
+        or (name.startswith("shared.") and not name.startswith(("shared.formats", "shared.errors")))
+    ]
+    assert not strangers
+
+
+def test_a_library_is_imported_in_its_own_room_only() -> None:
+    strangers = {
+        f"{path} imports {library}"
+        for path, tree in sources().items()
+        for name, _ in imports(tree)
+        if (library := name.partition(".")[0]) in ONE_ROOM and not path.startswith(ONE_ROOM[library])
+    }
+    assert not strangers
+
+
+def test_no_import_hides_in_a_function() -> None:
+    """Lazy commands of the command line are the one exception: `--help` must not load them."""
+    hidden = [
+        f"{where} imports {name}"
+        for where, node in functions()
+        if not where.startswith("ccproxy/cli.py:")
+        for name, _ in imports(node)
+    ]
+    assert not hidden
+
+
+def test_the_import_graph_has_no_cycle() -> None:
+    names = {module_name(path): path for path in sources()}
+    graph = {
+        name: {
+            found
+            for found, _ in imports(sources()[path])
+            if found in names and found != name and not name.startswith(f"{found}.")
+        }
+        for name, path in names.items()
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"these import each other: {' → '.join(error.args[1])}")
+
+
+def test_files_are_short_enough_to_read() -> None:
+    long = {}
+    for path in sources():
+        lines = len((ROOT / path).read_text().splitlines())
+        if lines > (MAX_FORMAT_LINES if path.startswith("shared/formats/") else MAX_FILE_LINES):
+            long[path] = lines
+    assert not long
+
+
+def test_functions_are_short_enough_to_read() -> None:
+    assert not {where: length(node) for where, node in functions() if length(node) > MAX_FUNCTION_LINES}
+    assert statistics.median(length(node) for _, node in functions()) <= MAX_MEDIAN_LINES
+
+
+def test_everything_is_caught_only_where_a_process_must_survive() -> None:
+    broad = [
+        f"{path}:{node.lineno}"
+        for path, tree in sources().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ExceptHandler) and path not in BROAD_EXCEPT
+        if node.type is None or (isinstance(node.type, ast.Name) and node.type.id == "Exception")
+    ]
+    assert not broad
+
+
+def test_every_module_states_its_idea() -> None:
+    silent = [path for path, tree in sources().items() if not ast.get_docstring(tree)]
+    long = [path for path, tree in sources().items() if len((ast.get_docstring(tree) or "").splitlines()) > 40]
+    assert not silent
+    assert not long
+
+
+def test_every_module_has_a_test_of_its_own() -> None:
+    """tests/unit mirrors the rooms, so that a reader finds the proof of a module by its name."""
+    missing = []
+    for path in sources():
+        if path.endswith("__init__.py"):
+            continue
+        mirror = ROOT / "tests/unit" / Path(path).with_name(f"test_{Path(path).name}")
+        if not mirror.exists() and not proved_elsewhere(path):
+            missing.append(path)
+    assert not missing
+
+
+def proved_elsewhere(path: str) -> bool:
+    """Entry points and the like, whose proof needs several real processes."""
+    return path in {
+        "shared/bus.py": "tests/contract/test_bus.py",
+        "shared/process.py": "tests/e2e/test_launcher.py",
+        "gateway/process.py": "tests/e2e/test_gateway.py",
+        "gateway/app.py": "tests/contract/test_gateway.py",
+        "sdk_worker/process.py": "tests/e2e/test_sdk.py",
+        "permission_service/process.py": "tests/e2e/test_launcher.py",
+        "analytics/process.py": "tests/contract/test_analytics_process.py",
+        "simulator/process.py": "tests/contract/test_simulator_process.py",
+        "ccproxy/listener.py": "tests/e2e/test_launcher.py",
+        "ccproxy/demo.py": "tests/e2e/test_demo.py",
+    }
+
+
+def test_no_registry_and_no_path_of_a_machine_stands_in_the_tree() -> None:
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    forbidden = ("py" + "pi.org", "pythonhosted" + ".org", "registry.np" + "mjs", "/ro" + "ot/", "/ho" + "me/")
+    found = [
+        f"{name}: {word}"
+        for name in tracked.split("\0")
+        if name and (ROOT / name).is_file()
+        for word in forbidden
+        if word in (ROOT / name).read_text(errors="ignore")
+    ]
+    assert not found
