@@ -15,6 +15,7 @@
         UpstreamRefused          as upstream              keeps the provider's status and words
       BusUnavailable             503 unavailable          ours; says what to start
       NoWorker                   503 unavailable
+      StoreUnavailable           503 unavailable          the DuckDB file cannot be used; says who holds it
       WorkerLost                 502 worker_lost          the process that held the call is gone
       Stopping                   503 stopping             this process is shutting down
       CallerGone                 499 cancelled            internal: nobody is left to tell
@@ -154,6 +155,13 @@ class BusUnavailable(CCProxyError):
 
 class NoWorker(CCProxyError):
     """No process is there to take this call."""
+
+    status = 503
+    kind = "unavailable"
+
+
+class StoreUnavailable(CCProxyError):
+    """The access records cannot be read or written at the moment."""
 
     status = 503
     kind = "unavailable"
