@@ -199,7 +199,10 @@ class ResponseFormat:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One request. `dropped` names the fields, as the client spelled them, that the reader could not carry."""
+    """One request. `dropped` names the fields, as the client spelled them, that the reader could not carry.
+
+    `include_usage` and `legacy_functions` (calls answered as Chat's old `function_call`) are for the client's writer.
+    """
 
     model: str
     messages: tuple[Message, ...] = ()
@@ -222,6 +225,7 @@ class Prompt:
     metadata: Json | None = None
     stream: bool = False
     include_usage: bool = False
+    legacy_functions: bool = False
     dropped: tuple[str, ...] = ()
 
 
@@ -367,7 +371,14 @@ class Reply:
 
 
 class Frame(NamedTuple):
-    """One server-sent event to write: `name` is its `event:` line, if the format has one; `data` JSON or bare text."""
+    """One server-sent event to write: `name` is its `event:` line, if the format has one; `data` JSON or bare text.
+
+    The name ":" makes it a comment.
+    """
 
     name: str | None
     data: Json | str
+
+
+KEEP_ALIVE = Frame(":", "keep-alive")
+"""What a format without pings of its own writes for one."""

@@ -95,9 +95,14 @@ class Parser:
 
 
 def encode(name: str | None, data: bytes) -> bytes:
-    """One event on the wire. Line ends inside `data` (never in JSON) become further `data:` lines."""
+    """One event on the wire. Line ends inside `data` (never in JSON) become further `data:` lines.
+
+    The name ":" makes it a comment.
+    """
     if b"\n" in data or b"\r" in data:
         data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\ndata: ")
     if name is None:
         return b"data: %b\n\n" % data
+    if name == ":":
+        return b": %b\n\n" % data
     return b"event: %b\ndata: %b\n\n" % (name.encode(), data)

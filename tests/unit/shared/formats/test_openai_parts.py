@@ -76,5 +76,5 @@ def test_cache_marks_of_both_spellings_are_read() -> None:
     assert read_cache_mark({"prompt_cache_breakpoint": {"mode": "explicit", "ttl": "12h"}}, "p") == "12h"
     assert read_cache_mark({"cache_control": {"type": "ephemeral"}}, "p") == "5m"
     assert read_cache_mark({"cache_control": {"type": "ephemeral", "ttl": "1h"}}, "p") == "1h"
-    with pytest.raises(ClientError, match="cache_control.ttl"):
+    with pytest.raises(ClientError, match=r"cache_control\.ttl"):
         read_cache_mark({"cache_control": {"ttl": "1y"}}, "p")

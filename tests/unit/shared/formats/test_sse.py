@@ -88,3 +88,8 @@ def test_a_large_event_in_small_pieces_costs_linear_time() -> None:
     for _ in range(LIMIT // 64 - 1):
         assert parser.feed(b"data:" + b"x" * 58 + b"\n") == []
     assert len(parser.feed(b"\n")) == 1
+
+
+def test_a_comment_is_no_event() -> None:
+    assert encode(":", b"keep-alive") == KEEP_ALIVE
+    assert Parser().feed(encode(":", b"keep-alive") + encode(None, b"x")) == [ServerSentEvent(None, b"x")]
