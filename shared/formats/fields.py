@@ -6,7 +6,7 @@ A format declares one table, field name to `Fate`; its reader obeys that table a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from shared.errors import ClientError
@@ -132,9 +132,27 @@ def objects(value: Any, path: str) -> list[tuple[Json, str]]:
     return [(expect(item, dict, where), where) for item, where in paths]
 
 
-def unknown(owner: Json, known: frozenset[str], path: str) -> list[str]:
-    """Fields nobody here knows, named by a path without indexes, so that a long conversation names each once."""
-    return [join(_INDEX.sub("[]", path), name) for name in owner.keys() - known if owner[name] is not None]
+def unknown(owner: Json, known: Iterable[str], path: str = "") -> list[str]:
+    """The fields of one object that nobody here knows, by a path without indexes."""
+    where = _INDEX.sub("[]", path)
+    return [join(where, name) for name, value in owner.items() if value is not None and name not in known]
+
+
+def strangers(value: Any, path: str, known: Mapping[str, frozenset[str]]) -> Iterator[str]:
+    """The fields nobody here knows, in every object whose path is in `known`.
+
+    Paths have no indexes ("messages[].weight"), so that a long conversation names each once.
+    """
+    if isinstance(value, list):
+        for item in value:
+            yield from strangers(item, f"{path}[]", known)
+    elif isinstance(value, dict) and path in known:
+        for name, inner in value.items():
+            if name not in known[path]:
+                if inner is not None:
+                    yield join(path, name)
+            elif isinstance(inner, (dict, list)):
+                yield from strangers(inner, join(path, name), known)
 
 
 _INDEX = re.compile(r"\[\d+\]")

@@ -84,6 +84,17 @@ def test_a_long_value_is_not_repeated_in_full() -> None:
     assert len(caught.value.message) < 200
 
 
-def test_unknown_fields_of_a_list_are_named_without_the_index() -> None:
+def test_strangers_are_named_wherever_the_table_looks() -> None:
+    known = {
+        "": frozenset({"messages", "schema"}),
+        "messages[]": frozenset({"role", "parts"}),
+        "messages[].parts[]": frozenset(),
+    }
+    message = {"role": "user", "weight": 1, "gone": None, "parts": [{"x": 1}, "text"]}
+    body = {"messages": [message, message], "schema": {"anything": {"goes": 1}}}
+    assert set(fields.strangers(body, "", known)) == {"messages[].weight", "messages[].parts[].x"}
+
+
+def test_unknown_fields_of_one_object_are_named_without_the_index() -> None:
     owner = {"role": "user", "weight": 1, "gone": None}
-    assert fields.unknown(owner, frozenset({"role"}), "messages[17]") == ["messages[].weight"]
+    assert fields.unknown(owner, {"role"}, "messages[17]") == ["messages[].weight"]
