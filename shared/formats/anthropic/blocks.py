@@ -1,0 +1,180 @@
+"""Single content blocks and tools in Anthropic's spelling, and the names and ids its patterns force on them."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections import defaultdict, deque
+from hashlib import sha256
+from typing import Any
+
+from shared.errors import ClientError
+from shared.formats.ir import Document, Image, Json, Prompt, Refusal, Text, Tool, ToolCall, ToolResult, WebSearch
+
+ESCAPED = "ccpx_"
+_ID = re.compile(r"[a-zA-Z0-9_-]+")
+_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
+_MAGIC = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif"}
+IMAGE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
+CUSTOM_INPUT = "input"
+"""A custom tool's free text travels as this one property of a function's arguments."""
+
+
+def clean_id(call_id: str) -> str:
+    """The id itself where `tool_use.id` allows it, else its base64; different ids stay different."""
+    if _ID.fullmatch(call_id) and not call_id.startswith(ESCAPED):
+        return call_id
+    return ESCAPED + base64.urlsafe_b64encode(call_id.encode("utf-8", "surrogatepass")).decode("ascii").rstrip("=")
+
+
+def original_id(cleaned: str) -> str:
+    """The inverse of `clean_id`."""
+    if not cleaned.startswith(ESCAPED):
+        return cleaned
+    encoded = cleaned.removeprefix(ESCAPED)
+    return base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)).decode("utf-8", "surrogatepass")
+
+
+def wire_name(name: str, namespace: str = "") -> str:
+    """A tool's name as Anthropic's pattern allows it; one that had to change keeps apart by a hash of the old."""
+    full = f"{namespace}__{name}" if namespace else name
+    if _NAME.fullmatch(full):
+        return full
+    return f"{re.sub(r'[^a-zA-Z0-9_-]', '_', full)[:119]}_{sha256(full.encode()).hexdigest()[:8]}"
+
+
+def tools_by_wire_name(prompt: Prompt) -> dict[str, Tool]:
+    return {wire_name(tool.name, tool.namespace): tool for tool in prompt.tools if isinstance(tool, Tool)}
+
+
+def cache_control(lifetime: str) -> Json:
+    """OpenAI's half hour is nearer to five minutes, which every hit renews, than to the hour that costs double."""
+    return {"type": "ephemeral", "ttl": "1h"} if lifetime.endswith("h") else {"type": "ephemeral"}
+
+
+def text_block(part: Text | Refusal) -> Json:
+    return {"type": "text", "text": part.text}
+
+
+def image_block(part: Image) -> Json:
+    if part.data:
+        source = {"type": "base64", "media_type": _image_type(part), "data": part.data}
+    else:
+        source = {"type": "url", "url": _https(part.url, part.file_id, "image")}
+    return {"type": "image", "source": source}
+
+
+def _image_type(part: Image) -> str:
+    """What the bytes say they are; the service refuses an image that is not what its label says."""
+    try:
+        head = base64.b64decode(part.data[:24])
+    except binascii.Error as error:
+        raise ClientError("image: the data is not valid base64.", param="image") from error
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "image/webp"
+    found = next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), part.media_type)
+    if found not in IMAGE_TYPES:
+        raise ClientError(f"image: {found or 'this type'} is not accepted; use PNG, JPEG, GIF or WebP.", param="image")
+    return found
+
+
+def _https(url: str, file_id: str, kind: str) -> str:
+    if file_id:
+        raise ClientError(f"{kind}: the file id {file_id!r} belongs to another provider; send the content.", param=kind)
+    if not url.startswith("https://"):
+        raise ClientError(f"{kind}: the provider fetches https:// addresses only.", param=kind)
+    return url
+
+
+def document_block(part: Document) -> Json:
+    block: Json = {"type": "document", "source": _document_source(part)}
+    if part.name:
+        block["title"] = part.name
+    if part.context:
+        block["context"] = part.context
+    if part.citations:
+        block["citations"] = {"enabled": True}
+    return block
+
+
+def _document_source(part: Document) -> Json:
+    if part.data and part.media_type == "application/pdf":
+        return {"type": "base64", "media_type": "application/pdf", "data": part.data}
+    if part.data or part.text:
+        return {"type": "text", "media_type": "text/plain", "data": part.text or _decoded(part)}
+    return {"type": "url", "url": _https(part.url, part.file_id, "file")}
+
+
+def _decoded(part: Document) -> str:
+    try:
+        return base64.b64decode(part.data, validate=True).decode("utf-8")
+    except ValueError as error:
+        raise ClientError(
+            f"file: {part.media_type or part.name or 'this'} is neither PDF nor text.", param="file"
+        ) from error
+
+
+def tool_use_block(part: ToolCall) -> Json:
+    name = wire_name(part.name, part.namespace)
+    return {"type": "tool_use", "id": clean_id(part.id), "name": name, "input": call_input(part)}
+
+
+def call_input(part: ToolCall) -> Any:
+    """Arguments that are not one JSON object reach the model as they are, under `_raw`."""
+    if part.kind == "custom":
+        return {CUSTOM_INPUT: part.arguments}
+    try:
+        arguments = json.loads(part.arguments or "{}")
+    except ValueError:
+        arguments = None
+    return arguments if isinstance(arguments, dict) else {"_raw": part.arguments}
+
+
+def custom_tool(tool: Tool) -> Json:
+    description = tool.description or ""
+    if tool.grammar:
+        grammar = tool.grammar.get("definition") or json.dumps(tool.grammar, ensure_ascii=False)
+        description += f"\n\nThe input must match this {tool.grammar.get('syntax', '')} grammar:\n{grammar}"
+    written: Json = {"name": wire_name(tool.name, tool.namespace)}
+    if description.strip():
+        written["description"] = description.strip()
+    properties = {CUSTOM_INPUT: {"type": "string", "description": "The tool's whole input, as plain text."}}
+    return written | {"input_schema": {"type": "object", "properties": properties, "required": [CUSTOM_INPUT]}}
+
+
+def web_search(tool: WebSearch) -> Json:
+    written: Json = {"type": "web_search_20250305", "name": "web_search"}
+    if tool.max_uses is not None:
+        written["max_uses"] = tool.max_uses
+    if tool.allowed_domains:
+        written["allowed_domains"] = list(tool.allowed_domains)
+    if tool.blocked_domains:
+        written["blocked_domains"] = list(tool.blocked_domains)
+    if tool.location:
+        written["user_location"] = {"type": "approximate", **tool.location}
+    return written
+
+
+class Results:
+    """The tool results of a conversation, handed out in the order of the calls they answer."""
+
+    def __init__(self, prompt: Prompt) -> None:
+        self._waiting: defaultdict[str, deque[ToolResult]] = defaultdict(deque)
+        for message in prompt.messages:
+            for part in message.parts:
+                if isinstance(part, ToolResult):
+                    self._waiting[part.call_id].append(part)
+
+    def take(self, call: ToolCall) -> ToolResult:
+        if not self._waiting[call.id]:
+            raise ClientError(
+                f"messages: the call {call.id!r} of the tool {call.name!r} has no result.", param="messages"
+            )
+        return self._waiting[call.id].popleft()
+
+    def refuse_leftovers(self) -> None:
+        for call_id, waiting in self._waiting.items():
+            if waiting:
+                raise ClientError(f"messages: a tool result answers no call: {call_id!r}.", param="messages")

@@ -1,0 +1,48 @@
+"""Errors as Anthropic spells them; inside a stream, where no status came along, the type stands for it."""
+
+from __future__ import annotations
+
+from shared.formats.ir import Fail, Json
+
+_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    409: "conflict_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    500: "api_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+_STATUSES = {kind: status for status, kind in _TYPES.items()}
+
+
+def write_error(fail: Fail, *, request_id: str = "") -> Json:
+    """The envelope, whole or as the data of an `error` event; `code` travels as `details.error_code`."""
+    kind = _TYPES.get(fail.status, "api_error" if fail.status >= 500 else "invalid_request_error")
+    error: Json = {"type": kind, "message": fail.message}
+    if fail.code and fail.code != kind:
+        error["details"] = {"error_code": fail.code}
+    envelope: Json = {"type": "error", "error": error}
+    return envelope | {"request_id": request_id} if request_id else envelope
+
+
+def read_error(body: Json | str, status: int) -> Fail:
+    """A refusal in the provider's own words; `status` 0 is that of an error inside a stream."""
+    error = body.get("error") if isinstance(body, dict) else None
+    if not isinstance(error, dict):
+        text = body if isinstance(body, str) else str(error or body.get("message") or "")
+        return Fail(_words(text), status or 502)
+    details = error.get("details")
+    kind = str(error.get("type") or "")
+    code = details.get("error_code") if isinstance(details, dict) else None
+    return Fail(_words(str(error.get("message") or "")), status or _STATUSES.get(kind, 502), str(code or kind))
+
+
+def _words(text: str) -> str:
+    """A proxy's HTML page says nothing a client should show."""
+    return text[:2000] if text and not text.lstrip().startswith("<") else "The provider gave no reason."

@@ -1,0 +1,256 @@
+"""A Messages request as a Prompt. Blocks only Anthropic understands stay whole, as `Opaque`.
+
+`FATES` says what becomes of each field; one nobody knows yet is dropped by name, as betas come and go.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any, cast
+
+from shared.errors import ClientError
+from shared.formats.envelope import unwrap
+from shared.formats.fields import Fate, invalid, judge, objects, one_of, optional, optional_number, required, strangers
+from shared.formats.ir import (
+    Citation,
+    Document,
+    Image,
+    Json,
+    Message,
+    Opaque,
+    Part,
+    Prompt,
+    Reasoning,
+    ResponseFormat,
+    Role,
+    Text,
+    Thinking,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+    WebSearch,
+)
+
+ATTRIBUTION = "x-anthropic-billing-header"
+"""How Claude Code's first system block begins; it is addressed to Anthropic's servers, not to a model."""
+
+FATES: dict[str, Fate] = {
+    **dict.fromkeys(("model", "messages", "system", "max_tokens", "tools", "tool_choice"), Fate("carried")),
+    **dict.fromkeys(("temperature", "top_p", "top_k", "stop_sequences", "stream", "thinking"), Fate("carried")),
+    **dict.fromkeys(("output_config", "output_format", "metadata", "service_tier", "cache_control"), Fate("carried")),
+    "diagnostics": Fate("ignored"),
+    "speed": Fate("dropped", harmless=("standard",)),
+    **dict.fromkeys(("container", "context_management", "inference_geo", "mcp_servers", "fallbacks"), Fate("dropped")),
+    "thread": Fate("refused", "only the provider that keeps the thread knows its messages"),
+}
+_KNOWN = {
+    "": frozenset(FATES),
+    "metadata": frozenset({"user_id"}),
+    "output_config": frozenset({"effort", "format"}),
+    "thinking": frozenset({"type", "budget_tokens", "display"}),
+}
+
+
+def read_prompt(body: Json) -> Prompt:
+    """Raises ClientError naming the first field that cannot be read."""
+    output = optional(body, "output_config", dict) or {}
+    choice = optional(body, "tool_choice", dict) or {}
+    metadata = optional(body, "metadata", dict) or {}
+    return Prompt(
+        model=required(body, "model", str),
+        messages=tuple(_message(*each) for each in objects(required(body, "messages", list), "messages")),
+        system=_system(body.get("system")),
+        tools=tuple(_tool(*each) for each in objects(body.get("tools") or [], "tools")),
+        tool_choice=_tool_choice(choice),
+        parallel_tools=False if choice.get("disable_parallel_tool_use") else None,
+        max_tokens=optional(body, "max_tokens", int),
+        temperature=optional_number(body, "temperature", 0, 1),
+        top_p=optional_number(body, "top_p", 0, 1),
+        top_k=optional(body, "top_k", int),
+        stop=tuple(optional(body, "stop_sequences", list) or ()),
+        reasoning=_reasoning(optional(body, "thinking", dict) or {}, optional(output, "effort", str, "output_config")),
+        response_format=_response_format(output.get("format") or body.get("output_format")),
+        service_tier=optional(body, "service_tier", str),
+        cache=_cache(body),
+        user=optional(metadata, "user_id", str, "metadata"),
+        stream=bool(body.get("stream")),
+        include_usage=True,
+        dropped=(
+            *judge({name: value for name, value in body.items() if name in FATES}, FATES),
+            *strangers(body, "", _KNOWN),
+        ),
+    )
+
+
+def _blocks(content: Any, path: str) -> list[tuple[Json, str]]:
+    """A string or a list of blocks, as blocks with their paths."""
+    return [({"type": "text", "text": content}, path)] if isinstance(content, str) else objects(content, path)
+
+
+def _cache(block: Json) -> str | None:
+    control = block.get("cache_control")
+    return str(control.get("ttl") or "5m") if isinstance(control, dict) else None
+
+
+def _system(content: Any) -> tuple[Text, ...]:
+    texts = [_text(block) for block, _ in _blocks(content or [], "system")]
+    return tuple(text for text in texts if not text.text.startswith(ATTRIBUTION))
+
+
+def _message(message: Json, path: str) -> Message:
+    role = one_of(required(message, "role", str, path), ("user", "assistant", "system"), f"{path}.role")
+    return Message(cast("Role", role), tuple(_parts(message.get("content"), f"{path}.content")))
+
+
+def _parts(content: Any, path: str) -> Iterable[Part]:
+    for block, where in _blocks(content, path):
+        kind = required(block, "type", str, where)
+        read = _PARTS.get(kind)
+        try:
+            yield read(block) if read else Opaque("anthropic", block)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ClientError(f"'{where}' is not a complete block of type {kind}: {error}", param=where) from error
+
+
+def _text(block: Json) -> Text:
+    citations = tuple(read_citation(citation) for citation in block.get("citations") or ())
+    return Text(str(block.get("text") or ""), citations, _cache(block))
+
+
+def read_citation(data: Json) -> Citation:
+    url = data.get("url") or data.get("source") or ""
+    return Citation(url, data.get("title") or data.get("document_title") or "", vendor="anthropic", data=data)
+
+
+def _image(block: Json) -> Part:
+    match block["source"]:
+        case {"type": "base64", "media_type": media_type, "data": data}:
+            return Image(media_type, data, cache=_cache(block))
+        case {"type": "url", "url": url}:
+            return Image(url=url, cache=_cache(block))
+        case {"type": "file", "file_id": file_id}:
+            return Image(file_id=file_id, cache=_cache(block))
+    return Opaque("anthropic", block)
+
+
+def _document(block: Json) -> Part:
+    document = Document(
+        name=block.get("title") or "",
+        context=block.get("context") or "",
+        citations=bool((block.get("citations") or {}).get("enabled")),
+        cache=_cache(block),
+    )
+    match block["source"]:
+        case {"type": "base64", "media_type": str(media_type), "data": data}:
+            return replace(document, media_type=media_type, data=data)
+        case {"type": "text", "data": text}:
+            return replace(document, media_type="text/plain", text=text)
+        case {"type": "content", "content": str(text)}:
+            return replace(document, media_type="text/plain", text=text)
+        case {"type": "content", "content": [*blocks]} if all(inner.get("type") == "text" for inner in blocks):
+            return replace(document, media_type="text/plain", text="\n".join(inner["text"] for inner in blocks))
+        case {"type": "url", "url": url}:
+            return replace(document, url=url)
+        case {"type": "file", "file_id": file_id}:
+            return replace(document, file_id=file_id)
+    return Opaque("anthropic", block)
+
+
+def _search_result(block: Json) -> Part:
+    """Text every model can read: the source's name and address, then what was found there."""
+    found = "\n".join(inner["text"] for inner in block["content"])
+    return Text(f"{block['title']}\n{block['source']}\n\n{found}", cache=_cache(block))
+
+
+def _tool_result(block: Json) -> Part:
+    return ToolResult(
+        block["tool_use_id"],
+        tuple(
+            part
+            for part in _parts(block.get("content") or [], "content")
+            if isinstance(part, (Text, Image, Document, Opaque))
+        ),
+        is_error=bool(block.get("is_error")),
+        cache=_cache(block),
+    )
+
+
+def read_thinking(text: str, signature: str) -> Thinking:
+    """A thinking block; one that carries another vendor's reasoning becomes that again."""
+    foreign = unwrap(signature)
+    if foreign is not None:
+        return replace(foreign, text=foreign.text or text)
+    return Thinking(text, signature, "anthropic" if signature else None)
+
+
+def write_arguments(arguments: Any) -> str:
+    """A tool call's input as the JSON text other formats carry; nothing for an empty one."""
+    return json.dumps(arguments, ensure_ascii=False, separators=(",", ":")) if arguments else ""
+
+
+_PARTS: dict[str, Callable[[Json], Part]] = {
+    "text": _text,
+    "image": _image,
+    "document": _document,
+    "search_result": _search_result,
+    "thinking": lambda block: read_thinking(block["thinking"], block.get("signature") or ""),
+    "redacted_thinking": lambda block: Thinking(signature=block["data"], vendor="anthropic", redacted=True),
+    "tool_use": lambda block: ToolCall(
+        block["id"], block["name"], write_arguments(block.get("input")), cache=_cache(block)
+    ),
+    "tool_result": _tool_result,
+}
+
+
+def _tool(tool: Json, path: str) -> Tool | WebSearch | Opaque:
+    kind = str(tool.get("type") or "custom")
+    if kind.startswith("web_search_"):
+        return WebSearch(
+            tuple(tool.get("allowed_domains") or ()),
+            tuple(tool.get("blocked_domains") or ()),
+            tool.get("max_uses"),
+            {k: v for k, v in (tool.get("user_location") or {}).items() if k != "type"} or None,
+        )
+    if kind != "custom":
+        return Opaque("anthropic", tool)
+    return Tool(
+        required(tool, "name", str, path),
+        optional(tool, "description", str, path),
+        optional(tool, "input_schema", dict, path),
+        optional(tool, "strict", bool, path),
+        cache=_cache(tool),
+    )
+
+
+def _tool_choice(choice: Json) -> ToolChoice | None:
+    match choice:
+        case {"type": "auto" | "none" as mode}:
+            return ToolChoice(mode)
+        case {"type": "any"}:
+            return ToolChoice("required")
+        case {"type": "tool", "name": str(name)}:
+            return ToolChoice("named", name)
+        case {"type": _}:
+            raise invalid(choice, "tool_choice", "Expected auto, any, none or a named tool.")
+    return None
+
+
+def _reasoning(thinking: Json, effort: Any) -> Reasoning:
+    match thinking.get("type"):
+        case None:
+            return Reasoning(effort)
+        case "adaptive" | "enabled" | "disabled" | "between_tools" as mode:
+            return Reasoning(effort, thinking.get("budget_tokens"), mode, thinking.get("display"))
+    raise invalid(thinking, "thinking.type", "Supported values are: adaptive, enabled, disabled, between_tools.")
+
+
+def _response_format(form: Any) -> ResponseFormat | None:
+    match form:
+        case {"type": "json_schema", "schema": dict(schema)}:
+            return ResponseFormat(schema)
+        case None:
+            return None
+    raise invalid(form, "output_config.format", "Expected {type: json_schema, schema}.")

@@ -1,0 +1,372 @@
+"""A Prompt as a Messages request for one model.
+
+The same prompt always gives the same bytes, and a longer conversation begins with those of the shorter one: prompt
+caches and thinking signatures hang on it. What a model cannot take is mapped to the nearest it can, and named.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from shared.errors import ClientError
+from shared.formats.anthropic import blocks
+from shared.formats.anthropic.schema import strict_schema
+from shared.formats.ir import (
+    EFFORTS,
+    Capabilities,
+    Document,
+    Image,
+    Json,
+    Opaque,
+    Part,
+    Prompt,
+    Refusal,
+    Text,
+    Thinking,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+    WebSearch,
+    Written,
+)
+
+DEFAULT_MAX_TOKENS = 32_000
+"""For clients that name none: enough for long answers, and below what the 200k-window models must keep free."""
+MOST_CACHE_MARKS = 4
+LEAST_BUDGET = 1024
+BUDGETS = {"minimal": 2048, "low": 2048, "medium": 8192, "high": 16_384, "xhigh": 32_768, "max": 32_768}
+ONE_JSON_OBJECT = "Answer with exactly one JSON object and nothing else."
+
+
+def write_prompt(prompt: Prompt, capabilities: Capabilities) -> Written:
+    """Always asks for a stream. Raises ClientError for what cannot be said in this format at all."""
+    return _Writing(prompt, capabilities).write()
+
+
+class _Thinking(NamedTuple):
+    thinking: Json | None = None
+    effort: str | None = None
+    budget: int = 0
+
+
+class _Writing:
+    def __init__(self, prompt: Prompt, capabilities: Capabilities) -> None:
+        self.prompt, self.model = prompt, capabilities
+        self.dropped = dict.fromkeys(prompt.dropped)
+        self.marks_too_many = _count_marks(prompt) - MOST_CACHE_MARKS
+
+    def drop(self, *names: str) -> None:
+        self.dropped.update(dict.fromkeys(names))
+
+    def write(self) -> Written:
+        prompt = self.prompt
+        tools, choice = self.tools()
+        turns = self.turns()
+        forced = choice is not None and choice["type"] in {"any", "tool"}
+        max_tokens = min(prompt.max_tokens or DEFAULT_MAX_TOKENS, self.model.max_output)
+        if prompt.max_tokens is not None and max_tokens < prompt.max_tokens:
+            self.drop("max_tokens")
+        thinking = self.thinking(max_tokens, forced=forced, unsigned=_continues_unsigned_turn(turns))
+        if prompt.max_tokens is None:
+            max_tokens = min(max_tokens + thinking.budget, self.model.max_output)
+        output = {"effort": thinking.effort, "format": self.output_format()}
+        fields: Json = {
+            "model": prompt.model,
+            "max_tokens": max_tokens,
+            "stream": True,
+            "system": self.system(),
+            "messages": turns,
+            "tools": tools,
+            "tool_choice": choice,
+            "thinking": thinking.thinking,
+            "output_config": {name: value for name, value in output.items() if value is not None},
+            "stop_sequences": self.stop_sequences(),
+            "metadata": {"user_id": prompt.user} if prompt.user else None,
+            "service_tier": self.service_tier(),
+            "cache_control": blocks.cache_control(prompt.cache) if prompt.cache else None,
+            **self.sampling(thinking=thinking.thinking),
+        }
+        self.drop(*(("metadata",) if prompt.metadata else ()))
+        self.drop(*(("verbosity",) if prompt.verbosity not in {None, "medium"} else ()))
+        body = {name: value for name, value in fields.items() if value or name == "messages"}
+        return Written(body, tuple(self.dropped))
+
+    def marked(self, block: Json, lifetime: str | None) -> Json:
+        """The block with its cache mark; of too many marks the first go, for the last cover the most."""
+        if lifetime is None:
+            return block
+        if self.marks_too_many > 0:
+            self.marks_too_many -= 1
+            self.drop("cache_control")
+            return block
+        return block | {"cache_control": blocks.cache_control(lifetime)}
+
+    # --- conversation ---
+
+    def system(self) -> list[Json]:
+        texts = [block for text in self.prompt.system for block in self.written(text)]
+        wanted = self.prompt.response_format
+        if wanted is None or (wanted.schema is not None and self.model.structured_output):
+            return texts
+        self.drop("response_format")
+        sentence = ONE_JSON_OBJECT
+        if wanted.schema is not None:
+            sentence += f" It must match this JSON Schema: {json.dumps(wanted.schema, ensure_ascii=False)}"
+        return [*texts, {"type": "text", "text": sentence}]
+
+    def output_format(self) -> Json | None:
+        wanted = self.prompt.response_format
+        if wanted is None or wanted.schema is None or not self.model.structured_output:
+            return None
+        return {"type": "json_schema", "schema": strict_schema(wanted.schema)}
+
+    def turns(self) -> list[Json]:
+        """The messages, neighbours of one role merged, each call's result in the turn right after it."""
+        results = blocks.Results(self.prompt)
+        turns: list[Json] = []
+        calls: list[ToolCall] = []
+
+        def add(role: str, said: Iterable[Json]) -> None:
+            for block in said:
+                if not turns or turns[-1]["role"] != role:
+                    turns.append({"role": role, "content": []})
+                turns[-1]["content"].append(block)
+
+        def answer_calls() -> None:
+            add("user", [self.tool_result(results.take(call)) for call in calls])
+            calls.clear()
+
+        for message in self.prompt.messages:
+            said = [block for part in message.parts for block in self.written(part)]
+            if message.role == "assistant":
+                calls += [part for part in message.parts if isinstance(part, ToolCall)]
+                add("assistant", said)
+            elif said:
+                answer_calls()
+                add(*self.as_user_or_system(message.role, said))
+            elif any(isinstance(part, ToolResult) for part in message.parts):
+                answer_calls()
+        answer_calls()
+        results.refuse_leftovers()
+        if turns and turns[-1]["role"] == "assistant":
+            self.prefill(turns[-1])
+        return turns
+
+    def as_user_or_system(self, role: str, said: list[Json]) -> tuple[str, list[Json]]:
+        if role != "system" or self.model.system_messages:
+            return role, said
+        return "user", [block | {"text": f"<system>\n{block['text']}\n</system>"} for block in said]
+
+    def prefill(self, turn: Json) -> None:
+        if not self.model.prefill:
+            raise ClientError(
+                "messages: the last message is the assistant's, which this model does not continue.", param="messages"
+            )
+        last = turn["content"][-1]
+        if last["type"] == "text":
+            turn["content"][-1] = last | {"text": last["text"].rstrip()}
+
+    def written(self, part: Part) -> Iterator[Json]:
+        """A part as one block, or none when it is blank or foreign."""
+        match part:
+            case Text(cache=cache) if part.text.strip():
+                yield self.marked(blocks.text_block(part), cache)
+            case Refusal() if part.text.strip():
+                yield blocks.text_block(part)
+            case Image(cache=cache):
+                yield self.marked(blocks.image_block(part), cache)
+            case Document(cache=cache):
+                yield self.marked(blocks.document_block(part), cache)
+            case Thinking():
+                yield from self.thinking_block(part)
+            case ToolCall(cache=cache):
+                yield self.marked(blocks.tool_use_block(part), cache)
+            case Opaque(vendor="anthropic", data=data):
+                yield data
+            case Opaque(data=data):
+                self.drop(f"messages.{data.get('type')}")
+
+    def thinking_block(self, part: Thinking) -> Iterator[Json]:
+        """Only what Anthropic signed may go back; the service refuses anything else."""
+        if part.vendor != "anthropic" or not part.signature:
+            self.drop("reasoning")
+        elif part.redacted:
+            yield {"type": "redacted_thinking", "data": part.signature}
+        else:
+            yield {"type": "thinking", "thinking": part.text, "signature": part.signature}
+
+    def tool_result(self, result: ToolResult) -> Json:
+        block: Json = {"type": "tool_result", "tool_use_id": blocks.clean_id(result.call_id)}
+        if content := [block for part in result.parts for block in self.written(part)]:
+            block["content"] = content
+        if result.is_error:
+            block["is_error"] = True
+        return self.marked(block, result.cache)
+
+    # --- tools ---
+
+    def tools(self) -> tuple[list[Json], Json | None]:
+        choice = self.prompt.tool_choice or ToolChoice()
+        if choice.mode in {"required", "named"} and not self.model.forced_tools:
+            self.drop("tool_choice")
+            allowed = (choice.name,) if choice.mode == "named" else choice.allowed
+            choice = ToolChoice("auto", allowed=allowed)
+        tools = [
+            written
+            for tool in self.prompt.tools
+            if choice.allowed is None or not isinstance(tool, Tool) or tool.name in choice.allowed
+            for written in self.tool(tool)
+        ]
+        return tools, self.tool_choice(choice, offered=tools)
+
+    def tool_choice(self, choice: ToolChoice, *, offered: list[Json]) -> Json | None:
+        if not offered:
+            if choice.mode in {"required", "named"}:
+                raise ClientError("tool_choice: there is no tool to choose.", param="tool_choice")
+            return None
+        written: Json = {"type": {"required": "any", "named": "tool"}.get(choice.mode, choice.mode)}
+        if choice.mode == "named":
+            written["name"] = next(
+                (
+                    blocks.wire_name(t.name, t.namespace)
+                    for t in self.prompt.tools
+                    if isinstance(t, Tool) and t.name == choice.name
+                ),
+                choice.name,
+            )
+        if self.prompt.parallel_tools is False and choice.mode != "none":
+            written["disable_parallel_tool_use"] = True
+        return written if self.prompt.tool_choice or len(written) > 1 else None
+
+    def tool(self, tool: Tool | WebSearch | Opaque) -> Iterator[Json]:
+        match tool:
+            case Tool(kind="custom"):
+                if tool.grammar:
+                    self.drop("tools.format")
+                yield self.marked(blocks.custom_tool(tool), tool.cache)
+            case Tool():
+                yield self.marked(self.function_tool(tool), tool.cache)
+            case WebSearch():
+                if tool.context_size:
+                    self.drop("search_context_size")
+                yield blocks.web_search(tool)
+            case Opaque(vendor="anthropic", data=data):
+                yield data
+            case Opaque(data=data):
+                self.drop(f"tools.{data.get('type')}")
+
+    def function_tool(self, tool: Tool) -> Json:
+        schema = {"type": "object", **(tool.schema or {"properties": {}})}
+        written: Json = {"name": blocks.wire_name(tool.name, tool.namespace)}
+        if tool.description:
+            written["description"] = tool.description
+        if tool.strict and self.model.structured_output:
+            return written | {"input_schema": strict_schema(schema), "strict": True}
+        if tool.strict:
+            self.drop("tools.strict")
+        return written | {"input_schema": schema}
+
+    # --- settings ---
+
+    def thinking(self, max_tokens: int, *, forced: bool, unsigned: bool) -> _Thinking:
+        """Forced tools and thinking exclude each other; the tool was asked for by name, so thinking yields."""
+        asked, types = self.prompt.reasoning, self.model.thinking
+        wanted = asked.effort or (_effort_of_budget(asked.budget) if asked.mode == "enabled" else None)
+        if wanted is None and asked.mode is None:
+            return _Thinking()
+        if asked.mode == "disabled" or wanted == "none":
+            if "disabled" in types:
+                return _Thinking({"type": "disabled"}, None if wanted in {None, "none"} else self.effort(wanted))
+            if not types:
+                return _Thinking()
+            self.drop("reasoning_effort")
+            wanted = "low"
+        effort = self.effort(wanted) if wanted else None
+        if "enabled" in types and (asked.mode == "enabled" or "adaptive" not in types):
+            budget = self.budget(wanted or "medium", max_tokens, impossible=forced or unsigned)
+            return _Thinking({"type": "enabled", "budget_tokens": budget} if budget else None, effort, budget)
+        mode = asked.mode if asked.mode in types else "adaptive"
+        if mode not in types or forced:
+            self.drop("reasoning_effort")
+            return _Thinking(None, effort)
+        if asked.summary in {None, "none"}:
+            return _Thinking({"type": mode}, effort)
+        return _Thinking({"type": mode, "display": "omitted" if asked.summary == "omitted" else "summarized"}, effort)
+
+    def budget(self, effort: str, max_tokens: int, *, impossible: bool) -> int:
+        """Tokens to think with, 0 for none. What the client allows for all includes the answer; our default grows."""
+        budget = self.prompt.reasoning.budget or BUDGETS[effort]
+        if self.prompt.max_tokens is None:
+            budget = min(budget, self.model.max_output - LEAST_BUDGET)
+        elif budget >= max_tokens:
+            budget = max_tokens * 3 // 4
+        if impossible or budget < LEAST_BUDGET:
+            self.drop("reasoning_effort")
+            return 0
+        return budget
+
+    def effort(self, wanted: str) -> str | None:
+        """The strongest effort the model has that is no stronger than the one wanted, else its weakest."""
+        order = {effort: rank for rank, effort in enumerate(EFFORTS)}
+        has = sorted(self.model.efforts & order.keys(), key=order.__getitem__)
+        if not has:
+            return None
+        fitting = [effort for effort in has if order[effort] <= order.get(wanted, order["medium"])] or has[:1]
+        if fitting[-1] != wanted and wanted != "minimal":
+            self.drop("reasoning_effort")
+        return fitting[-1]
+
+    def sampling(self, *, thinking: Json | None) -> Json:
+        """Older models take one of temperature and top_p; newer ones, and any that thinks, take neither."""
+        prompt, refused = self.prompt, not self.model.sampling or (thinking or {}).get("type") == "enabled"
+        wanted = {"temperature": prompt.temperature, "top_p": prompt.top_p, "top_k": prompt.top_k}
+        wanted = {
+            name: value for name, value in wanted.items() if value is not None and (value != 1 or name == "top_k")
+        }
+        if refused:
+            self.drop(*wanted)
+            return {}
+        if "temperature" in wanted and wanted.pop("top_p", None) is not None:
+            self.drop("top_p")
+        if (prompt.temperature or 0) > 1:
+            self.drop("temperature")
+            wanted["temperature"] = 1
+        return wanted
+
+    def stop_sequences(self) -> list[str]:
+        stops = [stop for stop in self.prompt.stop if stop.strip()]
+        if len(stops) < len(self.prompt.stop):
+            self.drop("stop")
+        return stops
+
+    def service_tier(self) -> str | None:
+        tier = self.prompt.service_tier
+        if tier in {None, "auto", "priority"}:
+            return tier and "auto"
+        if tier not in {"default", "standard_only"}:
+            self.drop("service_tier")
+        return "standard_only"
+
+
+def _effort_of_budget(budget: int | None) -> str:
+    """The nearest effort, for models that have no budgets any more."""
+    if budget is None:
+        return "medium"
+    return "low" if budget <= 4096 else "medium" if budget <= 16_384 else "high"
+
+
+def _continues_unsigned_turn(turns: list[Json]) -> bool:
+    """Whether a tool loop goes on whose last assistant turn has no signed thinking at its head."""
+    if len(turns) < 2 or turns[-1]["content"][0]["type"] != "tool_result":
+        return False
+    return turns[-2]["content"][0]["type"] not in {"thinking", "redacted_thinking"}
+
+
+def _count_marks(prompt: Prompt) -> int:
+    parts = [part for message in prompt.messages for part in message.parts]
+    inner = [part for result in parts if isinstance(result, ToolResult) for part in result.parts]
+    marks = (getattr(part, "cache", None) for part in (prompt, *prompt.tools, *prompt.system, *parts, *inner))
+    return sum(mark is not None for mark in marks)
