@@ -29,14 +29,6 @@ def clean_id(call_id: str) -> str:
     return ESCAPED + base64.urlsafe_b64encode(call_id.encode("utf-8", "surrogatepass")).decode("ascii").rstrip("=")
 
 
-def original_id(cleaned: str) -> str:
-    """The inverse of `clean_id`."""
-    if not cleaned.startswith(ESCAPED):
-        return cleaned
-    encoded = cleaned.removeprefix(ESCAPED)
-    return base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)).decode("utf-8", "surrogatepass")
-
-
 def wire_name(name: str, namespace: str = "") -> str:
     """A tool's name as Anthropic's pattern allows it; one that had to change keeps apart by a hash of the old."""
     full = f"{namespace}__{name}" if namespace else name
