@@ -132,6 +132,10 @@ def objects(value: Any, path: str) -> list[tuple[Json, str]]:
     return [(expect(item, dict, where), where) for item, where in paths]
 
 
+def optional_objects(owner: Json, name: str, path: str = "") -> list[tuple[Json, str]]:
+    return [] if owner.get(name) is None else objects(owner[name], join(path, name))
+
+
 def unknown(owner: Json, known: Iterable[str], path: str = "") -> list[str]:
     """The fields of one object that nobody here knows, by a path without indexes."""
     where = _INDEX.sub("[]", path)

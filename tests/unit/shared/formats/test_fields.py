@@ -76,6 +76,8 @@ def test_what_fits_is_returned_as_it_is() -> None:
     assert fields.optional_number(body, "number", 0, 1) == 0
     assert fields.required(body, "flag", bool) is False
     assert fields.objects(body["list"], "list") == [({"a": 1}, "list[0]")]
+    assert fields.optional_objects(body, "list", "p") == [({"a": 1}, "p.list[0]")]
+    assert fields.optional_objects(body, "none") == []
 
 
 def test_a_long_value_is_not_repeated_in_full() -> None:
