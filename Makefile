@@ -53,7 +53,7 @@ test: check
 	$(BIN)/pytest tests $(PYTEST_ARGS)
 
 bench: $(VENV)/requirements-dev.stamp
-	$(BIN)/python -P -m benchmarks.run $(BENCH_ARGS)
+	$(BIN)/python -m benchmarks.run $(BENCH_ARGS)
 
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
 lock:

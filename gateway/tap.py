@@ -57,15 +57,14 @@ class MessagesTap:
                 position = data.find(mark, position + len(mark))
 
     def _read_frame(self, mark: bytes, data: bytes, position: int) -> None:
-        if mark is self.MARKS[2]:
-            self.finished = True
-            return
         start, end = data.find(b"data:", position), data.find(b"\n\n", position)
         try:
             payload = orjson.loads(data[start + 5 : end])
         except orjson.JSONDecodeError:
             return
-        if mark is self.MARKS[3]:
+        if mark is self.MARKS[2]:
+            self.finished = True
+        elif mark is self.MARKS[3]:
             self.finished = True
             note_error(self._record, payload)
         elif mark is self.MARKS[0]:

@@ -1,0 +1,109 @@
+"""A turn on the bus looks like any provider: frames as a stream, or folded into one message."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import orjson
+import pytest
+
+from gateway.providers import Outgoing
+from gateway.providers.sdk import Sdk
+from shared.channels import AccessRecord, Turn, TurnHead, TurnTail, encode
+from shared.errors import CCProxyError, UpstreamError, UpstreamRefused, WorkerLost
+from tests.unit.gateway.conftest import DELTA, END, START, frame
+
+BLOCK = frame(
+    "content_block_start", '{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}'
+)
+HEAD = encode(TurnHead("worker-1", 4.0, ["temperature"], "s-9"))
+TAIL = encode(TurnTail(0.02, 3, 900.0))
+
+
+class OneTurnBus:
+    """Answers the one call with `replies`; a reply that is an error is raised instead."""
+
+    def __init__(self, *replies: bytes | CCProxyError) -> None:
+        self.replies = replies
+        self.turn: Turn | None = None
+        self.left = False
+
+    @contextlib.asynccontextmanager
+    async def call(self, _channel: Any, payload: Turn, *, request_id: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        assert request_id == payload.request_id
+        self.turn = payload
+        try:
+            yield self._read()
+        finally:
+            self.left = True
+
+    async def _read(self) -> AsyncIterator[bytes]:
+        for reply in self.replies:
+            if isinstance(reply, CCProxyError):
+                raise reply
+            yield reply
+
+
+def outgoing(stream: bool) -> Outgoing:
+    body = orjson.dumps({"model": "claude-x", "stream": stream, "messages": []})
+    return Outgoing("POST", "/v1/messages", {}, body, AccessRecord("req_1", 0.0))
+
+
+async def test_frames_pass_as_they_are_and_head_and_tail_are_noted() -> None:
+    bus, request = OneTurnBus(HEAD, START + BLOCK, DELTA, END, TAIL), outgoing(stream=True)
+    opened = await Sdk(bus).open(request)  # type: ignore[arg-type]
+    assert opened.is_stream
+    assert (b"x-ccproxy-ignored", b"temperature") in opened.headers
+    assert b"".join([chunk async for chunk in opened.chunks]) == START + BLOCK + DELTA + END
+    await opened.aclose()
+    record = request.record
+    assert (record.worker, record.queue_ms, record.session_id) == ("worker-1", 4.0, "s-9")
+    assert (record.cost_sdk_usd, record.num_turns, record.worker_ms) == (0.02, 3, 900.0)
+
+
+async def test_a_whole_reply_is_the_stream_folded() -> None:
+    bus = OneTurnBus(HEAD, START + BLOCK + DELTA[:9], DELTA[9:] + END, TAIL)
+    opened = await Sdk(bus).open(outgoing(stream=False))  # type: ignore[arg-type]
+    assert not opened.is_stream
+    message = orjson.loads(b"".join([chunk async for chunk in opened.chunks]))
+    assert message["content"] == [{"type": "text", "text": "a"}]
+    assert (message["stop_reason"], message["usage"]) == ("end_turn", {"input_tokens": 3, "output_tokens": 7})
+    assert bus.left
+
+
+async def test_leaving_early_leaves_the_call() -> None:
+    bus = OneTurnBus(HEAD, START, DELTA, END)
+    opened = await Sdk(bus).open(outgoing(stream=True))  # type: ignore[arg-type]
+    await opened.aclose()
+    assert bus.left
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_refusal_before_the_first_frame_keeps_its_status(stream: bool) -> None:
+    bus = OneTurnBus(HEAD, UpstreamRefused(status=429, body=b"{}"))
+    with pytest.raises(UpstreamRefused) as refused:
+        await Sdk(bus).open(outgoing(stream=stream))  # type: ignore[arg-type]
+    assert refused.value.status == 429
+    assert bus.left
+
+
+async def test_an_error_event_fails_a_whole_reply() -> None:
+    error = frame("error", '{"type":"error","error":{"type":"api_error","message":"broke"}}')
+    with pytest.raises(UpstreamRefused) as refused:
+        await Sdk(OneTurnBus(HEAD, START, error)).open(outgoing(stream=False))  # type: ignore[arg-type]
+    assert b"broke" in refused.value.body
+
+
+async def test_a_turn_that_just_ends_is_an_error() -> None:
+    with pytest.raises(UpstreamError, match="without an answer"):
+        await Sdk(OneTurnBus(HEAD)).open(outgoing(stream=True))  # type: ignore[arg-type]
+    with pytest.raises(UpstreamError, match="before its last event"):
+        await Sdk(OneTurnBus(HEAD, START)).open(outgoing(stream=False))  # type: ignore[arg-type]
+
+
+async def test_a_lost_worker_is_met_in_mid_stream() -> None:
+    opened = await Sdk(OneTurnBus(HEAD, START, WorkerLost())).open(outgoing(stream=True))  # type: ignore[arg-type]
+    with pytest.raises(WorkerLost):
+        _ = [chunk async for chunk in opened.chunks]

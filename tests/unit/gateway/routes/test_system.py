@@ -1,0 +1,87 @@
+"""Health and metrics tell what works, also while the bus is away."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from shared.metrics import Metrics
+from tests.unit.gateway.conftest import KeepingBus, Start
+
+
+class LivelyBus(KeepingBus):
+    """A bus on which the named services are alive."""
+
+    def __init__(self, *services: str, **facts: Any) -> None:
+        super().__init__()
+        self.alive = [{"service": service, "instance": f"{service}-1", "pid": 7, **facts} for service in services]
+
+    async def processes(self) -> list[dict[str, Any]]:
+        return self.alive
+
+    async def scan(self, _prefix: str) -> dict[str, bytes]:
+        return {"metrics:analytics:a-1": Metrics().snapshot()}
+
+
+EVERYTHING = ("sdk_worker", "permission_service", "analytics")
+
+
+async def test_live_answers_without_anything_else(start_gateway: Start) -> None:
+    running = await start_gateway(security={"auth_token": "t"})
+    response = await running.client.get("/health/live")
+    assert (response.status_code, response.json()["status"]) == (200, "pass")
+
+
+async def test_ready_once_every_service_is_there(start_gateway: Start) -> None:
+    running = await start_gateway(LivelyBus(*EVERYTHING))
+    assert (await running.client.get("/health/ready")).status_code == 200
+
+
+async def test_ready_names_what_is_missing(start_gateway: Start) -> None:
+    running = await start_gateway(LivelyBus("sdk_worker", "analytics"))
+    response = await running.client.get("/health/ready")
+    assert response.status_code == 503
+    assert "No permission_service is running." in response.json()["output"]
+
+
+async def test_while_the_bus_is_away_health_says_so(start_gateway: Start) -> None:
+    running = await start_gateway()
+    body = (await running.client.get("/health")).json()
+    assert body["status"] == "fail"
+    assert "Redis" in body["checks"]["bus"][0]["output"]
+    assert body["serviceId"] == "claude-code-proxy"
+
+
+async def test_health_names_the_credential_in_use_and_never_shows_it(start_gateway: Start) -> None:
+    running = await start_gateway(LivelyBus(*EVERYTHING), claude={"api_key": "sk-very-secret"})
+    response = await running.client.get("/health")
+    assert response.json()["checks"]["oauth2_credentials"][0]["credentials_path"] == "CLAUDE__API_KEY"
+    assert "sk-very-secret" not in response.text
+
+
+async def test_a_worker_s_own_trouble_is_a_warning(start_gateway: Start) -> None:
+    running = await start_gateway(LivelyBus(*EVERYTHING, problem="No claude program was found."))
+    body = (await running.client.get("/health")).json()
+    assert body["status"] == "warn"
+    assert "No claude program" in body["checks"]["sdk_worker"][0]["output"]
+
+
+async def test_metrics_merge_every_process_and_count_this_one(start_gateway: Start) -> None:
+    running = await start_gateway(LivelyBus(*EVERYTHING))
+    await running.client.get("/health/live")
+    text = (await running.client.get("/metrics")).text
+    assert 'component="gateway"' in text
+    assert 'component="analytics",instance_id="a-1"' in text
+    assert 'endpoint="/health/live"' in text
+
+
+async def test_metrics_go_on_without_the_bus(start_gateway: Start) -> None:
+    running = await start_gateway()
+    assert "ccproxy_active_requests" in (await running.client.get("/metrics")).text
+
+
+@pytest.mark.parametrize("switch", ["enabled", "metrics_endpoint_enabled"])
+async def test_metrics_can_be_switched_off(start_gateway: Start, switch: str) -> None:
+    running = await start_gateway(observability={switch: False})
+    assert (await running.client.get("/metrics")).status_code == 404

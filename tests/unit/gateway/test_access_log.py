@@ -1,0 +1,120 @@
+"""Every request leaves one record, gets one id, and never meets a traceback."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from gateway.access_log import MAX_WAITING_RECORDS, AccessLog, Records
+from gateway.guard import Guard
+from shared.channels import AccessRecord
+from shared.errors import BusUnavailable, NotFound
+from shared.metrics import Metrics
+from shared.settings import SecuritySettings, ServerSettings
+from tests.unit.gateway.conftest import KeepingBus, Start
+from tests.unit.gateway.test_relay import Sink
+
+SCOPE = {
+    "type": "http",
+    "method": "GET",
+    "path": "/health",
+    "query_string": b"",
+    "headers": [(b"host", b"localhost")],
+    "client": ("127.0.0.1", 5),
+}
+
+
+async def nobody() -> Any:
+    raise AssertionError("the body was not asked for")
+
+
+def wrap(app: Any, records: Records | None = None) -> AccessLog:
+    return AccessLog(app, Guard(ServerSettings(), SecuritySettings()), Metrics(), records)
+
+
+async def request(app: Any, **changes: Any) -> Sink:
+    sink = Sink()
+    await wrap(app)({**SCOPE, **changes}, nobody, sink)
+    return sink
+
+
+async def test_an_unforeseen_failure_is_a_500_that_says_nothing_of_the_code() -> None:
+    async def broken(*_: Any) -> None:
+        raise RuntimeError("secret detail")
+
+    sink = await request(broken)
+    assert sink.messages[0]["status"] == 500
+    assert b"secret detail" not in sink.body
+
+
+async def test_a_known_failure_keeps_its_status() -> None:
+    async def missing(*_: Any) -> None:
+        raise NotFound("nothing here")
+
+    sink = await request(missing)
+    assert sink.messages[0]["status"] == 404
+    assert b"nothing here" in sink.body
+
+
+async def test_an_unsound_id_of_the_caller_is_replaced() -> None:
+    async def ok(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    headers = [*SCOPE["headers"], (b"x-request-id", b"a b\xff")]
+    sink = await request(ok, headers=headers)
+    [(name, shown)] = sink.messages[0]["headers"]
+    assert name == b"x-request-id"
+    assert shown.startswith(b"req_")
+
+
+async def test_a_websocket_is_told_to_use_http() -> None:
+    async def connect() -> Any:
+        return {"type": "websocket.connect"}
+
+    sink = Sink()
+    scope = {"type": "websocket", "extensions": {"websocket.http.response": {}}}
+    await wrap(None)(scope, connect, sink)
+    assert sink.messages[0]["status"] == 426
+
+
+async def test_refused_and_unknown_requests_leave_records_too(start_gateway: Start) -> None:
+    running = await start_gateway()
+    assert (await running.client.post("/api/v1/messages", content=b"x")).status_code == 415
+    assert (await running.client.get("/nowhere")).status_code == 404
+    refused, unknown = await running.bus.records(2)
+    assert (refused.status_code, refused.error_kind, refused.method) == (415, "unsupported_media", "POST")
+    assert (unknown.status_code, unknown.error_kind, unknown.endpoint) == (404, "not_found", "unmatched")
+    assert refused.request_id != unknown.request_id
+
+
+async def test_records_wait_while_the_bus_is_away_and_arrive_in_order() -> None:
+    class Recovering(KeepingBus):
+        failures = 2
+
+        async def publish(self, channel: Any, payload: Any) -> None:
+            if self.failures:
+                self.failures -= 1
+                raise BusUnavailable
+            await super().publish(channel, payload)
+
+    bus = Recovering()
+    async with Records(bus) as records:  # type: ignore[arg-type]
+        for number in range(3):
+            records.add(AccessRecord(str(number), 0.0))
+        async with asyncio.timeout(10):
+            arrived = await bus.records(3)
+    assert [record.request_id for record in arrived] == ["0", "1", "2"]
+
+
+async def test_what_is_still_waiting_at_the_end_is_published_then() -> None:
+    bus = KeepingBus()
+    async with Records(bus) as records:  # type: ignore[arg-type]
+        records.add(AccessRecord("last", 0.0))
+    assert [record.request_id for record in bus.published] == ["last"]
+
+
+async def test_waiting_records_are_bounded_and_losses_counted() -> None:
+    records = Records(KeepingBus())  # type: ignore[arg-type]
+    for number in range(MAX_WAITING_RECORDS + 5):
+        records.add(AccessRecord(str(number), 0.0))
+    assert records.lost == 5

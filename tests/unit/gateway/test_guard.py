@@ -1,0 +1,98 @@
+"""Who may come in, from the head of a request alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.guard import Guard, host_name, is_loopback
+from shared.errors import CCProxyError, NotAllowed, NotAuthorized, UnsupportedMedia
+from shared.settings import SecuritySettings, ServerSettings
+
+JSON = {b"content-type": b"application/json; charset=utf-8"}
+
+
+def guard(host: str = "127.0.0.1", token: str | None = None, **security: object) -> Guard:
+    return Guard(ServerSettings(host=host), SecuritySettings.model_validate({"auth_token": token, **security}))
+
+
+def admit(door: Guard, method: str = "POST", path: str = "/api/v1/messages", **headers: str) -> str:
+    named = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
+    return door.admit(method, path, {b"host": b"localhost:8000"} | JSON | named)
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8000", "[::1]:8000", "[::1]", "LOCALHOST:1"])
+def test_loopback_is_served_by_its_names(host: str) -> None:
+    admit(guard(), host=host)
+
+
+@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example:8000", "", "127.0.0.1.nip.example", "[::2]"])
+def test_a_name_that_was_rebound_to_us_is_refused(host: str) -> None:
+    with pytest.raises(NotAllowed, match="does not answer to the name"):
+        admit(guard(), host=host)
+
+
+def test_a_configured_name_is_served() -> None:
+    admit(guard(allowed_hosts=["Box.lan"]), host="box.lan:8000")
+
+
+def test_a_server_bound_everywhere_answers_to_any_name_once_a_token_guards_it() -> None:
+    admit(guard("0.0.0.0", token="t"), host="anything.example", x_api_key="t")
+    with pytest.raises(NotAllowed):
+        admit(guard("0.0.0.0", allow_open_bind=True), host="anything.example")
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost.evil.example"])
+def test_a_page_of_another_origin_is_refused(origin: str) -> None:
+    with pytest.raises(NotAllowed, match="other origins"):
+        admit(guard(), origin=origin)
+
+
+def test_our_own_pages_are_admitted() -> None:
+    admit(guard(), origin="http://localhost:8000")
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])
+def test_a_body_a_plain_form_could_send_is_refused(kind: str) -> None:
+    with pytest.raises(UnsupportedMedia):
+        admit(guard(), content_type=kind)
+
+
+def test_reading_needs_no_content_type() -> None:
+    admit(guard(), "GET", "/health", content_type="")
+
+
+@pytest.mark.parametrize(
+    "headers", [{"x_api_key": "secret"}, {"authorization": "Bearer secret"}, {"authorization": "bearer secret"}]
+)
+def test_the_token_is_taken_from_either_header(headers: dict[str, str]) -> None:
+    assert admit(guard(token="secret"), **headers) == "owner"
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {"x_api_key": "wrong"}, {"authorization": "Basic secret"}, {"authorization": "secret"}]
+)
+def test_without_the_right_token_nothing_but_liveness_answers(headers: dict[str, str]) -> None:
+    door = guard(token="secret")
+    with pytest.raises(NotAuthorized):
+        admit(door, **headers)
+    with pytest.raises(NotAuthorized):
+        admit(door, "GET", "/metrics", **headers)
+    assert not admit(door, "GET", "/health/live", **headers)
+
+
+def test_a_token_of_odd_bytes_is_refused_not_an_error() -> None:
+    with pytest.raises(CCProxyError):
+        guard(token="secret").admit("POST", "/", {b"host": b"localhost", b"x-api-key": b"\xff\xfe"} | JSON)
+
+
+@pytest.mark.parametrize(("host", "name"), [(b"a:1", "a"), (b"[::1]:2", "::1"), (b"::1", "::1"), (b"a", "a")])
+def test_a_host_header_is_read_without_its_port(host: bytes, name: str) -> None:
+    assert host_name(host) == name
+
+
+@pytest.mark.parametrize(
+    ("host", "answer"),
+    [("127.0.0.53", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("box.lan", False)],
+)
+def test_loopback_addresses_are_told_from_others(host: str, answer: bool) -> None:
+    assert is_loopback(host) is answer

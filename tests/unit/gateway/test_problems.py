@@ -1,0 +1,64 @@
+"""Every kind of error in every dialect."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from gateway.problems import Dialect, dialect_of, error_frame, render
+from shared.errors import Busy, CCProxyError, ClientError, NotAuthorized, UpstreamRefused
+
+
+@pytest.mark.parametrize(
+    ("path", "dialect"),
+    [
+        ("/api/v1/messages", "anthropic"),
+        ("/api/v1/nothing", "anthropic"),
+        ("/sdk/s1/v1/messages", "anthropic"),
+        ("/api/v1/chat/completions", "openai_chat"),
+        ("/codex/v1/responses", "openai_responses"),
+        ("/codex/v1/messages", "anthropic"),
+        ("/codex/models", "openai_responses"),
+        ("/health", "plain"),
+        ("/", "plain"),
+    ],
+)
+def test_a_path_tells_the_dialect_its_clients_read(path: str, dialect: Dialect) -> None:
+    assert dialect_of(path) == dialect
+
+
+def test_anthropic_s_envelope_carries_type_message_and_id() -> None:
+    problem = render(ClientError("model: missing"), "anthropic", "req_1")
+    assert orjson.loads(problem.body) == {
+        "type": "error",
+        "error": {"type": "invalid_request_error", "message": "model: missing"},
+        "request_id": "req_1",
+    }
+
+
+def test_openai_s_envelope_has_all_four_keys() -> None:
+    error = orjson.loads(render(Busy(headers={"retry-after": "2"}), "openai_chat", "r").body)["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert error["type"] == "rate_limit_error"
+
+
+def test_our_own_headers_go_out_with_the_error() -> None:
+    assert (b"retry-after", b"2") in render(Busy(headers={"Retry-After": "2"}), "anthropic", "r").headers
+    assert (b"www-authenticate", b"Bearer") in render(NotAuthorized(), "plain", "r").headers
+
+
+def test_a_provider_s_refusal_passes_word_for_word() -> None:
+    refused = UpstreamRefused(status=529, body=b'{"type":"error","error":{"type":"overloaded_error"}}')
+    problem = render(refused, "anthropic", "r")
+    assert (problem.status, problem.body) == (529, refused.body)
+    assert error_frame(refused, "anthropic", "r") == b"event: error\ndata: " + refused.body + b"\n\n"
+
+
+@pytest.mark.parametrize("dialect", ["anthropic", "openai_chat", "openai_responses"])
+def test_a_late_error_is_one_event_of_the_stream(dialect: Dialect) -> None:
+    frame = error_frame(CCProxyError("It\nbroke."), dialect, "r")
+    assert frame.endswith(b"\n\n")
+    assert frame.count(b"\n\n") == 1
+    named = frame.startswith(b"event: error\n")
+    assert named is (dialect != "openai_chat")
+    assert b"It\\nbroke." in frame

@@ -1,0 +1,91 @@
+"""The relay closes what it opened, whatever ends it, and its stream always ends with a terminal event."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from gateway.inflight import Flights, Patience
+from gateway.providers import Opened
+from gateway.relay import relay_stream, relay_whole
+from gateway.tap import MessagesTap
+from shared.channels import AccessRecord
+from shared.errors import CCProxyError, UpstreamError
+from tests.unit.gateway.conftest import DELTA, END, START
+
+
+class Source:
+    """A provider's answer made of `chunks`; raises `then` behind them."""
+
+    def __init__(self, *chunks: bytes, then: Exception | None = None) -> None:
+        self.chunks = chunks
+        self.then = then
+        self.closed = False
+
+    async def _read(self) -> AsyncIterator[bytes]:
+        for chunk in self.chunks:
+            yield chunk
+        if self.then is not None:
+            raise self.then
+
+    def opened(self) -> Opened:
+        async def aclose() -> None:
+            self.closed = True
+
+        return Opened(200, [(b"content-type", b"text/event-stream")], self._read(), aclose)
+
+
+class Sink:
+    def __init__(self) -> None:
+        self.messages: list[Any] = []
+
+    async def __call__(self, message: Any) -> None:
+        self.messages.append(message)
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(message.get("body", b"") for message in self.messages)
+
+
+def write_error(error: CCProxyError) -> bytes:
+    return f"!{error.kind}".encode()
+
+
+async def relay(source: Source) -> tuple[Sink, CCProxyError | None]:
+    sink = Sink()
+    with Flights(Patience()).hold() as flight:
+        failure = await relay_stream(source.opened(), sink, flight, MessagesTap(AccessRecord("r", 0)), write_error, b"")
+    assert sink.messages[-1].get("more_body", False) is False
+    assert source.closed
+    return sink, failure
+
+
+async def test_each_read_leaves_as_one_send() -> None:
+    sink, failure = await relay(Source(START, DELTA + DELTA, END))
+    bodies = [message["body"] for message in sink.messages[1:]]
+    assert bodies == [START, DELTA + DELTA, END, b""]
+    assert failure is None
+
+
+async def test_a_failure_of_the_provider_becomes_the_last_event() -> None:
+    sink, failure = await relay(Source(START, then=UpstreamError("cut")))
+    assert sink.body == START + b"!upstream"
+    assert failure is not None
+
+
+async def test_an_unknown_failure_still_closes_the_provider() -> None:
+    source = Source(START, then=RuntimeError("bug"))
+    with Flights(Patience()).hold() as flight, pytest.raises(RuntimeError):
+        await relay_stream(source.opened(), Sink(), flight, MessagesTap(AccessRecord("r", 0)), write_error, b"")
+    assert source.closed
+
+
+async def test_a_whole_reply_is_one_body_with_its_length() -> None:
+    source, sink = Source(b"ab", b"cd"), Sink()
+    with Flights(Patience()).hold() as flight:
+        assert await relay_whole(source.opened(), sink, flight) == b"abcd"
+    assert (b"content-length", b"4") in sink.messages[0]["headers"]
+    assert sink.messages[1]["body"] == b"abcd"
+    assert source.closed
