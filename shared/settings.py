@@ -6,6 +6,7 @@ section. Built once per process in its entry point and handed down in pieces; th
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import tomllib
 from pathlib import Path
@@ -65,6 +66,12 @@ class RedisSettings(Section):
 
     url: SecretStr | None = Field(None, description="redis://, rediss:// or unix:// address; unset: start our own.")
     server_binary: Path | None = Field(None, description="A redis-server or valkey-server to start instead of ours.")
+
+    def address(self) -> str:
+        """The URL in clear. Raises ConfigurationError: a service started alone brings no Redis."""
+        if self.url is None:
+            raise ConfigurationError("REDIS__URL is not set; `ccproxy serve` sets it for the services it starts.")
+        return self.url.get_secret_value()
 
 
 class SecuritySettings(Section):
@@ -235,6 +242,27 @@ def load_settings(**overrides: Any) -> Settings:
         return Settings(**overrides)
     except ValueError as error:
         raise ConfigurationError(describe_validation(error)) from error
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address to bind can only be reached from this machine."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def refuse_open_bind(settings: Settings) -> None:
+    """Beyond loopback a token is required: whoever reaches this server spends the owner's money."""
+    security = settings.security
+    if is_loopback(settings.server.host) or security.auth_token or security.allow_open_bind:
+        return
+    raise ConfigurationError(
+        f"Listening on {settings.server.host} lets others use your account: set SECURITY__AUTH_TOKEN first "
+        "(`ccproxy generate-token` makes one), or allow it outright with SECURITY__ALLOW_OPEN_BIND=true."
+    )
 
 
 def describe_validation(error: ValueError) -> str:

@@ -1,0 +1,191 @@
+"""The command line. `ccproxy` alone is `ccproxy serve`.
+
+An option is a setting's override: it goes into this process's environment under the setting's own name, where it is
+stronger than any file and reaches every child. What a command needs is imported when it runs: `--help` stays quick.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from ccproxy import __version__
+
+app = typer.Typer(name="ccproxy", no_args_is_help=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One override: `flag` on the command line is `setting` in the environment."""
+
+    flag: str
+    setting: str
+    help: str
+    kind: type[Any] = str
+    many: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.flag.split("/")[0].split(",")[0].strip("-").replace("-", "_")
+
+    def parameter(self, *, hidden: bool) -> inspect.Parameter:
+        shown = f"{self.help}  [{self.setting}]"
+        declared = typer.Option(*self.flag.split(","), help=shown, show_default=False, hidden=hidden)
+        # A type that is known only when this runs.
+        annotation = Annotated[Optional[self.kind], declared]  # type: ignore[name-defined]  # noqa: UP045
+        return inspect.Parameter(self.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+    def text(self, value: Any) -> str:
+        """The value as the environment carries it: lists and switches in JSON."""
+        if self.many:
+            return json.dumps([part.strip() for part in COMMA.split(value) if part.strip()])
+        return json.dumps(value) if isinstance(value, bool) else str(value)
+
+
+COMMA = re.compile(r",(?![^()]*\))")  # not the one inside `Bash(git log, git diff)`
+
+CODE = "--claude-code-options"
+Command = Callable[..., None]
+OVERRIDES = (
+    Option("--host", "SERVER__HOST", "Address to listen on."),
+    Option("--port,-p", "SERVER__PORT", "Port to listen on; 0 picks a free one.", int),
+    Option("--workers", "SERVER__WORKERS", "Gateway processes sharing the port.", int),
+    Option("--config,-c", "CONFIG_FILE", "TOML configuration file.", Path),
+    Option("--log-level", "SERVER__LOG_LEVEL", "DEBUG, INFO, WARNING or ERROR."),
+    Option("--auth-token", "SECURITY__AUTH_TOKEN", "Token every client must send."),
+    Option("--sdk-enable-pool/--no-sdk-enable-pool", "SDK__ENABLE_POOL", "Keep `claude` processes ready.", bool),
+    Option("--sdk-pool-size", "SDK__POOL_SIZE", "Ready `claude` processes per worker.", int),
+    Option("--sdk-workers", "SDK__WORKERS", "SDK worker processes.", int),
+    Option("--claude-cli-path", "CLAUDE__CLI_PATH", "The `claude` program.", Path),
+    Option("--claude-sdk-message-mode", "CLAUDE__SDK_MESSAGE_MODE", "Tool use is shown: forward, formatted, ignore."),
+    Option(
+        "--claude-builtin-permissions/--no-claude-builtin-permissions",
+        "CLAUDE__BUILTIN_PERMISSIONS",
+        "Ask a person before the SDK's tools act.",
+        bool,
+    ),
+    Option(f"{CODE}-cwd", "CLAUDE__CODE_OPTIONS__CWD", "Working directory of Claude's tools.", Path),
+    Option(
+        f"{CODE}-permission-mode",
+        "CLAUDE__CODE_OPTIONS__PERMISSION_MODE",
+        "default, acceptEdits, plan or bypassPermissions.",
+    ),
+    Option(f"{CODE}-max-turns", "CLAUDE__CODE_OPTIONS__MAX_TURNS", "Most model turns in one request.", int),
+    Option(f"{CODE}-allowed-tools", "CLAUDE__CODE_OPTIONS__ALLOWED_TOOLS", "Tools allowed unasked (a,b).", many=True),
+    Option(f"{CODE}-disallowed-tools", "CLAUDE__CODE_OPTIONS__DISALLOWED_TOOLS", "Tools taken away (a,b).", many=True),
+    Option(f"{CODE}-append-system-prompt", "CLAUDE__CODE_OPTIONS__APPEND_SYSTEM_PROMPT", "Added to the system prompt."),
+    Option(f"{CODE}-max-thinking-tokens", "CLAUDE__CODE_OPTIONS__MAX_THINKING_TOKENS", "Thinking budget.", int),
+    Option(f"{CODE}-model", "CLAUDE__CODE_OPTIONS__MODEL", "Model when a request names none."),
+    Option(f"{CODE}-mcp-config", "CLAUDE__CODE_OPTIONS__MCP_CONFIG", "MCP servers: a file or JSON."),
+)
+
+
+def apply_overrides(given: dict[str, Any]) -> None:
+    """Put the options that were given into the environment."""
+    for option in OVERRIDES:
+        if (value := given.get(option.name)) is not None:
+            os.environ[option.setting] = option.text(value)
+
+
+def with_overrides(*, hidden: bool = False) -> Callable[[Command], Command]:
+    """The command with its `**overrides` spelled out as one option a setting."""
+
+    def spell_out(command: Command) -> Command:
+        signature = inspect.signature(command, eval_str=True)
+        own = [parameter for parameter in signature.parameters.values() if parameter.kind is not parameter.VAR_KEYWORD]
+        options = [option.parameter(hidden=hidden) for option in OVERRIDES]
+        command.__signature__ = signature.replace(parameters=own + options)  # type: ignore[attr-defined]
+        return command
+
+    return spell_out
+
+
+def show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ccproxy {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+@with_overrides(hidden=True)
+def root(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", "-V", callback=show_version, is_eager=True, help="Say which release this is.")
+    ] = False,
+    **overrides: Any,
+) -> None:
+    """One address on your own machine for your own Claude and ChatGPT subscriptions and keys.
+
+    Without a command it serves; all options of `serve` may stand here too.
+    """
+    del version
+    apply_overrides(overrides)
+    if context.invoked_subcommand is None:
+        run_stack()
+
+
+@app.command()
+@with_overrides()
+def serve(**overrides: Any) -> None:
+    """Run the whole stack until Ctrl-C (what `ccproxy` alone does)."""
+    apply_overrides(overrides)
+    run_stack()
+
+
+def run_stack() -> None:
+    from ccproxy.launcher import serve  # noqa: PLC0415
+
+    raise typer.Exit(serve())
+
+
+PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+
+@app.command(context_settings=PASS_ON)
+def simulator(context: typer.Context) -> None:
+    """Stand-ins for the two providers, to try or test anything without an account."""
+    from ccproxy.programs import find_script  # noqa: PLC0415
+
+    command = [*find_script("ccproxy-simulator"), *context.args]
+    os.execv(command[0], command)  # noqa: S606
+
+
+@app.command()
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="Check that everything arrives, then end: 0 if so.")] = False,
+    port: Annotated[int | None, typer.Option("--port", "-p", help="Port to listen on.")] = None,
+) -> None:
+    """The whole stack against the simulator: no account, nothing left behind."""
+    from ccproxy.demo import run  # noqa: PLC0415
+
+    raise typer.Exit(run(once=once, port=port))
+
+
+def without_token(argv: list[str]) -> tuple[list[str], str | None]:
+    """The command line without `--auth-token`, and the token."""
+    for at, argument in enumerate(argv):
+        name, given, value = argument.partition("=")
+        if name == "--auth-token" and given:
+            return argv[:at] + argv[at + 1 :], value
+        if name == "--auth-token" and at + 1 < len(argv):
+            return argv[:at] + argv[at + 2 :], argv[at + 1]
+    return argv, None
+
+
+def main() -> None:
+    """Run the command line. A token on it is moved to the environment first, out of everybody's process list."""
+    argv, token = without_token(sys.orig_argv)
+    if token is not None:
+        os.environ["SECURITY__AUTH_TOKEN"] = token
+        os.execv(sys.executable, argv)  # noqa: S606
+    app()

@@ -1,0 +1,93 @@
+"""What a person sees: our own sentences on stderr, the services' log on stdout.
+
+On a terminal a JSON line becomes a readable one; anywhere else, and for any other line, the bytes pass through. Nobody
+waits for the reader of stdout: a paused terminal costs log lines (counted and said), never a service's time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import re
+import sys
+import threading
+import zlib
+from typing import Any
+
+SUPERVISORD_LINE = re.compile(rb"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d{3} ([A-Z]{4}) (.*)")
+SUPERVISORD_LEVELS = {"CRIT": "critical", "ERRO": "error", "WARN": "warning"}
+WAITING_LINES = 10_000
+CLOSING_SECONDS = 1.0
+DIM, RESET = "\033[2m", "\033[0m"
+LEVEL_COLOURS = {"error": "\033[31m", "critical": "\033[31m", "warning": "\033[33m"}
+SERVICE_COLOURS = ("\033[36m", "\033[32m", "\033[35m", "\033[34m", "\033[96m", "\033[92m", "\033[95m", "\033[94m")
+
+
+def say(sentence: str) -> None:
+    sys.stderr.write(sentence + "\n")
+    sys.stderr.flush()
+
+
+def readable(line: bytes) -> bytes:
+    """One JSON log line as a person reads it; anything else as it is."""
+    try:
+        facts = _facts(line)
+        when, level, event = str(facts.pop("timestamp")), str(facts.pop("level")), str(facts.pop("event"))
+    except (ValueError, KeyError, AttributeError, TypeError):
+        return line
+    facts.pop("service", None)
+    source = str(facts.pop("instance", ""))
+    trace = facts.pop("exception", None)
+    colour = SERVICE_COLOURS[zlib.crc32(source.encode()) % len(SERVICE_COLOURS)]
+    rest = " ".join(f"{DIM}{key}={RESET}{value}" for key, value in facts.items())
+    text = f"{DIM}{when[11:19]}{RESET} {colour}{source:<18}{RESET} {LEVEL_COLOURS.get(level, '')}{event}{RESET} {rest}"
+    return (text.rstrip() + "\n" + (f"{trace}\n" if trace else "")).encode()
+
+
+def _facts(line: bytes) -> dict[str, Any]:
+    """What a line says. Raises ValueError when it is neither JSON nor supervisord's own."""
+    if said := SUPERVISORD_LINE.match(line):
+        when, level, event = (part.decode("utf-8", "replace") for part in said.groups())
+        level = SUPERVISORD_LEVELS.get(level, "info")
+        return {"timestamp": when, "level": level, "event": event, "instance": "supervisord"}
+    facts: dict[str, Any] = json.loads(line)
+    return facts
+
+
+class LogOutput:
+    """A thread that writes lines to the file descriptor `out`, with a bounded line of waiting ones."""
+
+    def __init__(self, out: int, *, for_a_person: bool) -> None:
+        self._out = out  # not sys.stdout: its lock, held by a blocked thread, would abort the interpreter's exit
+        self._for_a_person = for_a_person
+        self._waiting: queue.Queue[bytes | None] = queue.Queue(WAITING_LINES)
+        self._dropped = 0
+        self._thread = threading.Thread(target=self._write_all, daemon=True)
+        self._thread.start()
+
+    def feed(self, line: bytes) -> None:
+        """Never blocks."""
+        try:
+            self._waiting.put_nowait(line)
+        except queue.Full:
+            self._dropped += 1
+
+    def close(self) -> None:
+        """Write what waits, but not for longer than a second: the reader may have stopped reading for good."""
+        with contextlib.suppress(queue.Full):
+            self._waiting.put(None, timeout=CLOSING_SECONDS)
+        self._thread.join(CLOSING_SECONDS)
+
+    def _write_all(self) -> None:
+        while (line := self._waiting.get()) is not None:
+            if self._dropped:
+                dropped, self._dropped = self._dropped, 0
+                self._write(f"ccproxy: {dropped} log lines were dropped: nobody read them.\n".encode())
+            self._write(readable(line) if self._for_a_person else line)
+
+    def _write(self, data: bytes) -> None:
+        with contextlib.suppress(OSError):  # a reader that left does not end the stack
+            while data:
+                data = data[os.write(self._out, data) :]

@@ -1,0 +1,251 @@
+"""Start the stack, watch over it, stop it.
+
+The launcher stays supervisord's parent, on a pipe of its own making (children cannot open a foreign stdout), holds the
+run directory's lock and the listening socket, and outlives both. It ends with
+
+    0   asked to stop, and everything has stopped
+    69  something it needs is taken or missing: the port
+    70  a service could not be kept up
+    75  already running in this run directory
+    78  the configuration cannot be used
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import resource
+import signal
+import socket
+import sys
+from asyncio import Task
+from asyncio.subprocess import Process
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ccproxy.console import LogOutput, say
+from ccproxy.programs import (
+    Commands,
+    Places,
+    child_environment,
+    installed_commands,
+    program_sections,
+    supervisor_configuration,
+)
+from ccproxy.readiness import wait_until_ready
+from ccproxy.redis_server import find_server, render_config, socket_url
+from ccproxy.rundir import AlreadyRunning, RunDirectory, end_orphaned_redis
+from shared.errors import CCProxyError
+from shared.settings import ConfigurationError, Settings, load_settings, refuse_open_bind
+from shared.version import VERSION
+
+DONE, UNAVAILABLE, UNSTABLE, RUNNING_ALREADY, CONFIGURATION = 0, 69, 70, 75, 78  # sysexits.h where it has a word
+BACKLOG = 2048
+OPEN_FILES = 8192  # two for each of the streams one gateway carries, with room to spare
+KILL_AFTER_SECONDS = 8.0
+LINE_LIMIT = 1024 * 1024
+
+WhenReady = Callable[[str, Settings], Awaitable[int | None]]
+
+
+class Unavailable(CCProxyError):
+    """Something the stack needs is not to be had."""
+
+
+async def stay(url: str, settings: Settings) -> None:
+    """Once ready: nothing more to do."""
+    del url, settings
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """What one start is made of."""
+
+    settings: Settings
+    places: Places
+    url: str
+    run: RunDirectory
+    listening: socket.socket
+    environment: dict[str, str]
+
+
+def serve(*, commands: Commands | None = None, extra: Commands | None = None, when_ready: WhenReady = stay) -> int:
+    """Run the stack until it is asked to stop, and return the exit code.
+
+    `commands` replaces the installed programs, `extra` adds some; `when_ready` is awaited once with the stack's
+    address, and ends the stack if it returns a code.
+    """
+    try:
+        return _serve(load_settings(), commands or installed_commands(), extra or {}, when_ready)
+    except ConfigurationError as error:
+        say(error.message)
+        return CONFIGURATION
+    except AlreadyRunning as error:
+        say(error.message)
+        return RUNNING_ALREADY
+    except Unavailable as error:
+        say(error.message)
+        return UNAVAILABLE
+
+
+def _serve(settings: Settings, commands: Commands, extra: Commands, when_ready: WhenReady) -> int:
+    refuse_open_bind(settings)
+    own_redis = None if settings.redis.url else find_server(settings.redis)
+    with RunDirectory(settings.server.run_dir) as run, listen(settings.server.host, settings.server.port) as listening:
+        port = listening.getsockname()[1]
+        host = local_host(settings.server.host)
+        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        run.tell(url)
+        places = _prepare(run, settings, port, own_redis)
+        run.write("supervisord.conf", supervisor_configuration())
+        run.write("programs.conf", program_sections(settings.sdk.workers, extra))
+        _allow_open_files()
+        environment = child_environment(settings, places, {**commands, **extra})
+        stack = Stack(settings, places, url, run, listening, environment)
+        return asyncio.run(_supervise(stack, when_ready))
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises Unavailable, or ConfigurationError for an address that can never be listened on."""
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except socket.gaierror as error:
+        raise ConfigurationError(f"SERVER__HOST: {host!r} is not an address of this machine.") from error
+    family, kind, protocol, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
+    listening = socket.socket(family, kind, protocol)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(BACKLOG)
+    except OSError as error:
+        listening.close()
+        raise _cannot_listen(host, port, error) from error
+    return listening
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> CCProxyError:
+    if error.errno == errno.EADDRINUSE:
+        return Unavailable(f"Port {port} on {host} is in use by another program; choose another with --port.")
+    if error.errno == errno.EACCES:
+        return ConfigurationError(f"Port {port} needs more rights than you have; choose one above 1023 with --port.")
+    return ConfigurationError(f"Nothing can listen on {host} port {port}: {error.strerror}. See --host and --port.")
+
+
+def local_host(host: str) -> str:
+    """Where this machine reaches what listens on `host`."""
+    return {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+
+
+def _prepare(run: RunDirectory, settings: Settings, port: int, own_redis: Path | None) -> Places:
+    """Write what the programs read from the run directory."""
+    configuration, redis_socket = render_config(run.path)
+    if own_redis:
+        end_orphaned_redis(redis_socket)
+        run.write("redis.conf", configuration)
+        redis_url = socket_url(redis_socket)
+    else:
+        redis_url = settings.redis.url.get_secret_value() if settings.redis.url else ""
+    # Beside Redis's socket: its place is chosen to be short enough for one.
+    return Places(run.path, port, redis_url, own_redis, redis_socket.with_name("control.sock"))
+
+
+def _allow_open_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+async def _supervise(stack: Stack, when_ready: WhenReady) -> int:
+    """From supervisord's first breath to its last."""
+    asked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(signum) is not signal.SIG_IGN:  # `nohup ccproxy` stays
+            loop.add_signal_handler(signum, asked.set)
+    supervisord = await _start_supervisord(stack)
+    ended = asyncio.create_task(supervisord.wait())
+    output = asyncio.create_task(_copy_output(supervisord))
+    stopping = asyncio.create_task(asked.wait())
+    ready = asyncio.create_task(_announce(stack, when_ready))
+    try:
+        await asyncio.wait({ended, stopping, ready}, return_when=asyncio.FIRST_COMPLETED)
+        if ready.done() and ready.result() is None:
+            await asyncio.wait({ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        code = _outcome(stack, ended, stopping, ready)
+    finally:
+        for task in (stopping, ready):
+            task.cancel()
+        await _stop(supervisord, ended)
+        await output
+    return code
+
+
+def _outcome(stack: Stack, ended: Task[int], stopping: Task[Any], ready: Task[int | None]) -> int:
+    if stopping.done():
+        return DONE
+    if ended.done():
+        say(f"CCProxy ends: {stack.run.fatal() or 'supervisord ended unexpectedly.'} The log above says more.")
+        return UNSTABLE
+    return ready.result() or DONE
+
+
+async def _start_supervisord(stack: Stack) -> Process:
+    """In a session of its own: Ctrl-C is for the launcher alone, which then stops everything in order."""
+    fds = (stack.listening.fileno(), stack.run.lock)
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "ccproxy.supervision", "-c", str(stack.run.path / "supervisord.conf")),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env=stack.environment | {"CCPROXY_LISTENING_FD": str(stack.listening.fileno())},
+        pass_fds=fds,
+        start_new_session=True,
+        limit=LINE_LIMIT,
+    )
+
+
+async def _stop(supervisord: Process, ended: Task[int]) -> None:
+    if not ended.done():
+        supervisord.terminate()
+        await asyncio.wait({ended}, timeout=KILL_AFTER_SECONDS)
+    if not ended.done():
+        supervisord.kill()  # its programs notice, and end by themselves
+        await ended
+
+
+async def _copy_output(supervisord: Process) -> None:
+    """Everything the programs log, until the last of them has closed its end."""
+    assert supervisord.stdout is not None
+    log = LogOutput(sys.stdout.fileno(), for_a_person=sys.stdout.isatty())
+    try:
+        while line := await read_line(supervisord.stdout):
+            log.feed(line)
+    finally:
+        log.close()
+
+
+async def read_line(reader: asyncio.StreamReader) -> bytes:
+    """One line, or as much of it as the reader holds when it is longer than that; empty at the end."""
+    try:
+        return await reader.readuntil(b"\n")
+    except asyncio.IncompleteReadError as error:
+        return error.partial
+    except asyncio.LimitOverrunError as error:
+        return await reader.readexactly(error.consumed)
+
+
+async def _announce(stack: Stack, when_ready: WhenReady) -> int | None:
+    settings = stack.settings
+    health = await wait_until_ready(local_host(settings.server.host), stack.places.port, settings)
+    but = f", but without {missing}" if (missing := health.failing()) else ""
+    say(f"CCProxy {VERSION} is ready at {stack.url}{but}")
+    say(f"  Claude           {stack.url}/api    through the API")
+    say(f"                   {stack.url}/sdk    through Claude Code, with its tools")
+    say(f"  Codex            {stack.url}/codex")
+    say(f"  Dashboard        {stack.url}/dashboard")
+    for line in health.lines():
+        say(line)
+    return await when_ready(stack.url, settings)

@@ -1,0 +1,114 @@
+"""Which programs make up the stack, how each is started, and the environment they inherit.
+
+One table names the commands, so that a test can run stand-ins in their place. Settings and secrets travel by
+environment; a command line carries neither.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import secrets
+import shlex
+import shutil
+import sys
+import sysconfig
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from shared.settings import ConfigurationError, Settings
+
+SCRIPTS = {
+    "gateway": "ccproxy-gateway",
+    "sdk_worker": "ccproxy-sdk-worker",
+    "permission_service": "ccproxy-permission-service",
+    "analytics": "ccproxy-analytics",
+    "listener": "ccproxy-listener",
+}
+CRITICAL = frozenset({"gateway", "redis"})  # without these nothing answers; without another, the rest still does
+
+Commands = Mapping[str, list[str]]
+
+PROGRAM = """\
+[program:{name}]
+priority=10
+command={command}
+environment=CCPROXY_INSTANCE="%(program_name)s"
+autorestart=true
+startsecs=1
+startretries=3
+stopwaitsecs=%(ENV_CCPROXY_STOP_SECONDS)s
+killasgroup=true
+redirect_stderr=true
+stdout_logfile=/dev/fd/1
+stdout_logfile_maxbytes=0
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where one run of the stack can be reached. `redis_binary` is None when somebody else's Redis is used."""
+
+    run_dir: Path
+    port: int
+    redis_url: str
+    redis_binary: Path | None
+    control_socket: Path
+
+
+def find_script(name: str) -> list[str]:
+    """The console script `name` of this very installation. Raises ConfigurationError when it is not there."""
+    beside = [Path(sys.argv[0]).resolve().parent, Path(sys.executable).parent, Path(sysconfig.get_path("scripts"))]
+    found = shutil.which(name, path=os.pathsep.join(map(str, beside))) or shutil.which(name)
+    if found is None:
+        raise ConfigurationError(f"The program {name} is missing; install ccproxy-api again.")
+    return [found]
+
+
+def installed_commands() -> Commands:
+    return {name: find_script(script) for name, script in SCRIPTS.items()}
+
+
+def supervisor_configuration() -> str:
+    """The committed supervisord.conf: in a wheel beside this module, in a source tree under deploy/."""
+    packaged = resources.files("ccproxy") / "supervisord.conf"
+    if packaged.is_file():
+        return packaged.read_text()
+    return (Path(__file__).parents[1] / "deploy/supervisord.conf").read_text()
+
+
+def program_sections(workers: int, extra: Commands) -> str:
+    """The part of the configuration that depends on settings: a section a worker, so that one can come or go alone."""
+    numbered = [PROGRAM.format(name=f"sdk_worker_{n:02d}", command=placeholder("sdk_worker")) for n in range(workers)]
+    return "\n".join(numbered + [PROGRAM.format(name=name, command=placeholder(name)) for name in extra])
+
+
+def placeholder(name: str) -> str:
+    return f"%(ENV_CCPROXY_COMMAND_{name.upper()})s"
+
+
+def child_environment(settings: Settings, places: Places, commands: Commands) -> dict[str, str]:
+    """This process's environment with what every child needs on top, settings in their own names."""
+    redis = [str(places.redis_binary or "redis-server"), str(places.run_dir / "redis.conf")]
+    stop_seconds = math.ceil(settings.server.shutdown_grace_seconds) + 2  # past it, supervisord kills
+    ours = {
+        "CCPROXY_SUPERVISED": "1",
+        "CCPROXY_LAUNCHER": str(os.getpid()),
+        "CCPROXY_UID": str(os.getuid()),
+        "CCPROXY_OWN_REDIS": "true" if places.redis_binary else "false",
+        "CCPROXY_CONTROL_SOCKET": str(places.control_socket),
+        "CCPROXY_STOP_SECONDS": str(stop_seconds),
+        "PYTHONSAFEPATH": "1",
+        "REDIS__URL": places.redis_url,
+        "SERVER__PORT": str(places.port),
+        "SERVER__RUN_DIR": str(places.run_dir),
+        "SERVER__WORKERS": str(settings.server.workers),
+        "SUPERVISOR_USERNAME": "ccproxy",
+        "SUPERVISOR_PASSWORD": secrets.token_urlsafe(32),
+    }
+    for name, command in {**commands, "redis": redis}.items():
+        ours[f"CCPROXY_COMMAND_{name.upper()}"] = shlex.join(command)
+    # Settings are read without regard to case: a `server__port` that stayed would contradict ours.
+    return {name: value for name, value in os.environ.items() if name.upper() not in ours} | ours

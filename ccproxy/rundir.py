@@ -1,0 +1,144 @@
+"""The run directory: one running stack's sockets and files, and the lock that keeps it one.
+
+The lock is held by the launcher and, through the same open file, by its supervisord; it is free only when both are
+gone. So a new start never meets a half-dead stack: it waits for it, and in the end kills it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from ccproxy.redis_server import private_directory
+from shared.errors import CCProxyError
+from shared.settings import ConfigurationError
+
+STOPPING_SECONDS = 10.0  # longer than any orderly stop of an orphaned stack
+LEFTOVERS = ("fatal", "supervisord.conf", "supervisord.pid", "programs.conf", "redis.conf", "gateway.sock")
+
+
+class AlreadyRunning(CCProxyError):
+    """CCProxy is already running in this run directory."""
+
+
+def holder(run_dir: Path) -> dict[str, Any]:
+    """What the stack in `run_dir` says of itself (`pid`, `url`), or an empty dict."""
+    try:
+        said = json.loads((run_dir / "lock").read_text())
+    except (OSError, ValueError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+class RunDirectory:
+    """Taken on entry, cleared on exit. Raises AlreadyRunning, or ConfigurationError when it cannot be used."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> Self:
+        try:
+            self.path = private_directory(self.path)
+            self.lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise ConfigurationError(f"The run directory {self.path} cannot be used: {error.strerror}.") from error
+        try:
+            self._take()
+        except AlreadyRunning:
+            os.close(self.lock)
+            raise
+        self._clear()
+        self.tell(None)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._clear()
+        os.ftruncate(self.lock, 0)  # the file itself stays: who unlinks a lock lets two hold it
+        os.close(self.lock)
+
+    def tell(self, url: str | None) -> None:
+        """Write down who holds the lock, for the next one to read."""
+        os.ftruncate(self.lock, 0)
+        os.pwrite(self.lock, json.dumps({"pid": os.getpid(), "url": url}).encode(), 0)
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.path / name
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(text)
+        return path
+
+    def fatal(self) -> str | None:
+        """The sentence a service's death left behind, when that ended the stack."""
+        try:
+            return (self.path / "fatal").read_text().strip()
+        except FileNotFoundError:
+            return None
+
+    def _take(self) -> None:
+        if self._lock_within(0):
+            return
+        other = holder(self.path)
+        if _alive(other.get("pid")):
+            at = f" at {other['url']}" if other.get("url") else ""
+            raise AlreadyRunning(
+                f"CCProxy is already running{at} (pid {other['pid']}). "
+                "Stop it first, or give this one another SERVER__RUN_DIR and --port."
+            )
+        if self._lock_within(STOPPING_SECONDS):
+            return
+        with contextlib.suppress(OSError, ValueError):
+            os.kill(int((self.path / "supervisord.pid").read_text()), signal.SIGKILL)
+        if not self._lock_within(STOPPING_SECONDS):
+            raise AlreadyRunning(f"Something still holds {self.path / 'lock'}; end it, or set another SERVER__RUN_DIR.")
+
+    def _lock_within(self, seconds: float) -> bool:
+        give_up = time.monotonic() + seconds
+        while True:
+            try:
+                fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= give_up:
+                    return False
+                time.sleep(0.05)
+            else:
+                return True
+
+    def _clear(self) -> None:
+        for name in LEFTOVERS:
+            (self.path / name).unlink(missing_ok=True)
+
+
+def end_orphaned_redis(path: Path) -> None:
+    """Stop a server left on this socket by a stack that was killed outright, and wait until it is gone.
+
+    Asking on the socket reaches the right process whatever became of its pid; it saves its file before it goes.
+    """
+    with socket.socket(socket.AF_UNIX) as orphan, contextlib.suppress(OSError):
+        orphan.settimeout(STOPPING_SECONDS)
+        orphan.connect(str(path))
+        orphan.sendall(b"SHUTDOWN NOSAVE\r\n")  # NOSAVE is about snapshots; the append-only file is flushed
+        while orphan.recv(4096):
+            pass
+    path.unlink(missing_ok=True)
+
+
+def _alive(pid: Any) -> bool:
+    if not isinstance(pid, int):
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

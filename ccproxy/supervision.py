@@ -1,0 +1,120 @@
+"""supervisord, as the launcher runs it: quicker, orphan-proof, and on a listening socket it is handed.
+
+Four changes to the stock program, each an override of one of its own methods:
+it looks around every 50 ms instead of every second; it stops when the launcher is gone; it kills what a dead program
+leaves in its process group (a busy `claude` outlives its worker by minutes); it stops programs of one priority at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import sys
+from typing import Any
+
+from supervisor.datatypes import SocketConfig
+from supervisor.medusa.asyncore_25 import ExitNow
+from supervisor.options import ServerOptions
+from supervisor.states import SupervisorStates
+from supervisor.supervisord import Supervisor
+
+TURN_SECONDS = 0.05  # stock supervisord sleeps up to 1 s a turn, and each state change costs a turn
+STOPPING_TURN_SECONDS = 0.01
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+class InheritedSocket(SocketConfig):  # type: ignore[misc]
+    """The launcher's listening socket in place of one supervisord would open, and close whenever no program is up."""
+
+    def __init__(self, fd: int) -> None:
+        self.url = f"fd://{fd}"
+        self._fd = fd
+
+    def create_and_bind(self) -> socket.socket:
+        return socket.socket(fileno=os.dup(self._fd))
+
+
+class ShortPoll:
+    """A poller that never sleeps longer than a turn, and looks whether the launcher lives."""
+
+    def __init__(self, options: Options, poller: Any) -> None:
+        self._options = options
+        self._poller = poller
+
+    def poll(self, timeout: float) -> Any:
+        self._options.notice_orphaned()
+        stopping = self._options.mood < SupervisorStates.RUNNING
+        return self._poller.poll(min(timeout, STOPPING_TURN_SECONDS if stopping else TURN_SECONDS))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._poller, name)
+
+
+class Options(ServerOptions):  # type: ignore[misc]
+    """supervisord's door to the operating system."""
+
+    poller: Any
+    mood: int
+
+    def __init__(self, launcher: int, listening_fd: int) -> None:
+        super().__init__()
+        self._launcher = launcher
+        self._listening_fd = listening_fd
+        self.poller = ShortPoll(self, self.poller)
+
+    def realize(self, *args: Any, **kwargs: Any) -> None:
+        super().realize(*args, **kwargs)
+        for group in self.process_group_configs:
+            if hasattr(group, "socket_config"):
+                group.socket_config = InheritedSocket(self._listening_fd)
+
+    def notice_orphaned(self) -> None:
+        if os.getppid() == self._launcher or self.mood < SupervisorStates.RUNNING:
+            return
+        self.mood = SupervisorStates.SHUTDOWN
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (1, 2):  # the pipe to the launcher is broken; a line about that must not end the stopping
+            os.dup2(nowhere, stream)
+
+    def setpgrp(self) -> None:
+        """In each new child: its own group, and its end when this process is killed outright (Linux)."""
+        super().setpgrp()
+        if sys.platform == "linux":
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+    def waitpid(self) -> tuple[int | None, int | None]:
+        """Reap a child and kill its group, before anything is restarted; events name the pid too late or not at all."""
+        pid, status = super().waitpid()
+        if pid in self.pidhistory:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)
+        return pid, status
+
+
+class Supervision(Supervisor):  # type: ignore[misc]
+    """supervisord's main loop."""
+
+    def ordered_stop_groups_phase_1(self) -> None:
+        if self.stop_groups:
+            priority = self.stop_groups[-1].config.priority
+            for group in self.stop_groups:
+                if group.config.priority == priority:
+                    group.stop_all()
+
+
+def main() -> None:
+    """Run until stopped, with supervisord's own arguments. Always exits 0: why it ended is in RUN/fatal."""
+    options = Options(int(os.environ["CCPROXY_LAUNCHER"]), int(os.environ["CCPROXY_LISTENING_FD"]))
+    options.realize(sys.argv[1:], doc="supervisord for CCProxy")
+    options.first, options.test = True, False
+    with contextlib.suppress(ExitNow):
+        Supervision(options).main()
+    options.close_httpservers()
+    options.close_logger()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""Stand-ins for the services: `standin.py <service>`, so that the launcher is tested on its own.
+
+The gateway answers `/health` on the socket it inherits; the others wait for their end. `STANDIN_CRASH` names a service
+that dies at once, `STANDIN_CHILD` one that starts a child which would outlive it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class Gateway(BaseHTTPRequestHandler):
+    def do_GET(self):
+        checks = {"claude_credentials": [{"status": "pass", "output": "a made-up key"}]}
+        body = json.dumps({"status": "pass", "checks": checks, "pid": os.getpid()}).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def serve_on_inherited_socket() -> ThreadingHTTPServer:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Gateway, bind_and_activate=False)
+    server.socket.close()
+    server.socket = socket.socket(fileno=os.dup(0))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+def main() -> None:
+    service = sys.argv[1]
+    sys.stderr.write(
+        json.dumps({"timestamp": "2026-01-01T00:00:00Z", "level": "info", "event": "started", "instance": service})
+        + "\n"
+    )
+    sys.stderr.flush()
+    if os.environ.get("STANDIN_CRASH") == service:
+        sys.exit("this service dies at once")
+    if os.environ.get("STANDIN_CHILD") == service:
+        subprocess.Popen(["sleep", "600"])
+    if service == "gateway":
+        serve_on_inherited_socket()
+    signal.sigwait({signal.SIGTERM, signal.SIGINT})
+
+
+if __name__ == "__main__":
+    # Blocked everywhere, so that it waits in `sigwait` for whichever thread would get it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    main()

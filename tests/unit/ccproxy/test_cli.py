@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from ccproxy.cli import OVERRIDES, app, apply_overrides, without_token
+from shared.settings import CodeOptions, Settings, load_settings
+
+HEAVY = {"fastapi", "duckdb", "mcp", "supervisor", "httpx", "pydantic", "redis", "claude_code_sdk", "asyncio"}
+
+
+@pytest.fixture
+def environment(monkeypatch, tmp_path):
+    """An environment of the test's own, without the owner's files."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for option in OVERRIDES:
+        monkeypatch.setenv(option.setting, "")  # remembered, so that what the test sets is undone
+    return monkeypatch
+
+
+def test_help_loads_nothing_heavy():
+    script = "import sys, ccproxy.cli; print(*{name.partition('.')[0] for name in sys.modules})"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert not HEAVY & set(loaded.split())
+
+
+@pytest.mark.parametrize("command", [["--help"], ["serve", "--help"], ["demo", "--help"]])
+def test_every_command_explains_itself(command):
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0
+    assert "Usage:" in result.stdout
+
+
+def test_version_is_told():
+    assert CliRunner().invoke(app, ["--version"]).stdout.startswith("ccproxy ")
+
+
+def test_each_option_overrides_a_setting_that_exists():
+    for option in OVERRIDES:
+        place: object = Settings
+        for part in option.setting.lower().split("__") if option.setting != "CONFIG_FILE" else []:
+            assert part in place.model_fields, option.setting
+            place = place.model_fields[part].annotation
+
+
+def test_each_of_claudes_options_has_a_flag():
+    flags = {option.flag for option in OVERRIDES}
+    assert {f"--claude-code-options-{name.replace('_', '-')}" for name in CodeOptions.model_fields} <= flags
+
+
+def test_options_are_stronger_than_the_environment_and_arrive_typed(environment):
+    environment.setenv("SERVER__PORT", "1")
+    apply_overrides(
+        {
+            "port": 8123,
+            "sdk_enable_pool": False,
+            "claude_code_options_cwd": "/tmp",
+            "claude_code_options_allowed_tools": "Read, Bash(git log, git diff),Edit",
+            "claude_sdk_message_mode": "formatted",
+        }
+    )
+    settings = load_settings()
+    assert settings.server.port == 8123
+    assert settings.sdk.enable_pool is False
+    assert str(settings.claude.code_options.cwd) == "/tmp"
+    assert settings.claude.code_options.allowed_tools == ["Read", "Bash(git log, git diff)", "Edit"]
+    assert settings.claude.sdk_message_mode == "formatted"
+
+
+def test_an_option_that_was_not_given_overrides_nothing(environment):
+    environment.setenv("SERVER__PORT", "8777")
+    apply_overrides({"port": None, "sdk_workers": 2})
+    settings = load_settings()
+    assert (settings.server.port, settings.sdk.workers) == (8777, 2)
+
+
+def test_the_options_stand_before_a_command_and_after_it():
+    """`ccproxy --port 1 simulator --help` is understood; so is `ccproxy serve --port 1`."""
+    names = {option.name for option in OVERRIDES}
+    assert names <= {parameter.name for parameter in app_parameters("serve")}
+    assert names <= {parameter.name for parameter in app_parameters(None)}
+
+
+def app_parameters(command):
+    group = get_command(app)
+    return (group.commands[command] if command else group).params
+
+
+@pytest.mark.parametrize(
+    ("argv", "left", "token"),
+    [
+        (["ccproxy", "--auth-token", "s3cret", "serve"], ["ccproxy", "serve"], "s3cret"),
+        (["ccproxy", "--auth-token=s3cret", "--port", "1"], ["ccproxy", "--port", "1"], "s3cret"),
+        (["ccproxy", "serve"], ["ccproxy", "serve"], None),
+        (["ccproxy", "--auth-token"], ["ccproxy", "--auth-token"], None),
+    ],
+)
+def test_a_token_is_taken_off_the_command_line(argv, left, token):
+    assert without_token(argv) == (left, token)
+
+
+def test_lists_travel_as_json():
+    option = next(option for option in OVERRIDES if option.many)
+    assert json.loads(option.text("a, b,")) == ["a", "b"]
