@@ -1,0 +1,242 @@
+"""The calling end of the bus.
+
+What a `Call` yields is a gapless beginning of what its server sent; then comes the end or an error, never silence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Any, Self
+
+import orjson
+
+from shared.bus.wire import (
+    ACCEPTED,
+    CANCEL,
+    END,
+    ERROR,
+    REPLY,
+    Message,
+    Post,
+    channel_key,
+    check_size,
+    claim,
+    instance_of,
+    write_inbox,
+)
+from shared.channels import Channel
+from shared.errors import BusUnavailable, Busy, CCProxyError, NoWorker, WorkerLost, error_from_dict
+
+UNREAD_BYTES = 16 * 1024 * 1024  # what a slow reader may leave lying: one SSE event of the longest kind
+MESSAGE_COST = 256  # bytes an unread message is charged beyond its data
+
+
+class Call:
+    """One request and the replies to it: `async with bus.call(...) as replies: async for data in replies: ...`.
+
+    Leaving the block early tells the server to stop, taken already or not. Iterating raises WorkerLost, NoWorker,
+    BusUnavailable, or the error the server ended with.
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        request: bytes,
+        *,
+        request_id: str,
+        number: bytes,
+        place: Callable[[Call], Awaitable[None]],
+        leave: Callable[[Call], None],
+    ) -> None:
+        self.channel = channel
+        self.request = request
+        self.request_id = request_id
+        self.number = number
+        self.entry = b""  # its place in the channel's stream, once it has one
+        self.holder = ""  # address of the server that has it
+        self.over = False  # the last word has arrived, though it may not have been read
+        self._place, self._leave = place, leave
+        self._taken = asyncio.Event()
+        self._attempt, self._expected = b"", 0
+        self._unread: asyncio.Queue[bytes | CCProxyError | None] = asyncio.Queue()
+        self._unread_bytes = 0
+        self._read_out = False
+        self._error: CCProxyError | None = None
+
+    @property
+    def worker(self) -> str:
+        """The instance that has accepted the call, "" before that."""
+        return instance_of(self.holder)
+
+    async def accepted(self) -> str:
+        """Wait until a server has the call; its instance. Raises what iterating would if that never happens."""
+        await self._taken.wait()
+        if self._error is not None and not self.holder:
+            raise self._error
+        return self.worker
+
+    async def __aenter__(self) -> Self:
+        await self._place(self)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._leave(self)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._read_out:
+            raise StopAsyncIteration
+        item = await self._unread.get()
+        if isinstance(item, bytes):
+            self._unread_bytes -= len(item) + MESSAGE_COST
+            return item
+        self._read_out = True
+        if item is None:
+            raise StopAsyncIteration
+        raise item
+
+    def receive(self, message: Message) -> None:
+        """Take a message in. A repeat, or one of a server that lost the call, is dropped. Raises BusUnavailable when a
+        message before it is missing or too much is unread: the call cannot go on."""
+        if self.over:
+            return
+        if message.kind == ACCEPTED and message.attempt != self._attempt:
+            self._attempt, self._expected, self.holder = message.attempt, 1, message.data.decode()
+            self._taken.set()
+            return
+        if message.attempt != self._attempt or message.number < self._expected:
+            return
+        if message.number > self._expected:
+            raise BusUnavailable("Replies were lost on their way through Redis.")
+        self._expected += 1
+        if message.kind == REPLY:
+            self._add(message.data)
+        elif message.kind == END:
+            self._finish(None)
+        elif message.kind == ERROR:
+            self._finish(error_from_dict(orjson.loads(message.data)))
+
+    def lose_holder(self) -> None:
+        """The server is gone and another may take the call over."""
+        self.holder = ""
+        self._taken.clear()
+
+    def fail(self, error: CCProxyError) -> None:
+        """End with `error`, after what was received."""
+        if not self.over:
+            self._finish(error)
+
+    def _add(self, data: bytes) -> None:
+        cost = len(data) + MESSAGE_COST
+        if self._unread_bytes and self._unread_bytes + cost > UNREAD_BYTES:
+            raise BusUnavailable(f"The reader of this call is {UNREAD_BYTES} bytes behind.")
+        self._unread_bytes += cost
+        self._unread.put_nowait(data)
+
+    def _finish(self, error: CCProxyError | None) -> None:
+        self.over, self._error = True, error
+        self._unread.put_nowait(error)
+        self._taken.set()
+
+
+class Calls:
+    """The calls of one process that are not over. `address` is its own; `ready` waits for Redis or raises."""
+
+    def __init__(self, address: str, post: Post, ready: Callable[[], Awaitable[None]]) -> None:
+        self._address, self._post, self._ready = address, post, ready
+        self._numbers = itertools.count(1)
+        self._open: dict[bytes, Call] = {}
+
+    def new(self, channel: Channel, request: bytes, request_id: str | None) -> Call:
+        number = str(next(self._numbers)).encode()
+        request_id = request_id or secrets.token_hex(16)
+        return Call(channel, request, request_id=request_id, number=number, place=self.place, leave=self.leave)
+
+    async def place(self, call: Call) -> None:
+        """Raises BusUnavailable, TooLarge, or Busy when `max_length` are waiting."""
+        data = check_size(call.request)
+        await self._ready()
+        self._open[call.number] = call
+        key = channel_key(call.channel)
+        fields = ("id", call.request_id, "inbox", self._address, "call", call.number, "data", data)
+        try:
+            answers = await asyncio.gather(self._post("XADD", key, "*", *fields), self._post("XLEN", key))
+        except BaseException:
+            self._open.pop(call.number, None)
+            raise
+        call.entry, waiting = answers
+        if call.over:  # the bus gave up while we waited
+            self._withdraw(call)
+        elif waiting > call.channel.max_length:
+            self.leave(call)
+            raise Busy
+
+    def leave(self, call: Call) -> None:
+        """Nobody waits for this call any more: unless it is over, its server is told, whoever that is or would be."""
+        if self._open.pop(call.number, None) is None:
+            return
+        if call.holder:
+            self._cancel(call.holder, call.number)
+        if call.entry and (not call.holder or call.channel.acknowledged == "when_done"):
+            self._withdraw(call)
+
+    def _withdraw(self, call: Call) -> None:
+        withdrawal = claim(self._post, call.channel, call.entry, self._address)
+        withdrawal.add_done_callback(lambda answer: self._withdrawn(call, answer))
+
+    def _withdrawn(self, call: Call, answer: asyncio.Future[Any]) -> None:
+        if answer.cancelled() or answer.exception() or call.holder:
+            return
+        holder = (answer.result()[0] or b"").decode()
+        if holder and holder != self._address:
+            self._cancel(holder, call.number)
+
+    def _cancel(self, holder: str, number: bytes) -> None:
+        answer = write_inbox(self._post, holder, Message(CANCEL, number, data=self._address.encode()))
+        answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # a dead server needs no cancel
+
+    def fail(self, call: Call, error: CCProxyError) -> None:
+        self.leave(call)
+        call.fail(error)
+
+    def fail_all(self, error: CCProxyError) -> None:
+        for call in list(self._open.values()):
+            self.fail(call, error)
+
+    def lose(self, server: str) -> None:
+        """The server at this address is gone; what it had is lost, or waits for the next one where that is safe."""
+        for call in [call for call in self._open.values() if call.holder == server]:
+            if call.channel.acknowledged == "on_accept":
+                self.fail(call, WorkerLost())
+            else:
+                call.lose_holder()
+
+    def refuse(self, channel: str) -> None:
+        """Nobody serves this channel."""
+        for call in [call for call in self._open.values() if call.channel.name == channel and not call.holder]:
+            self.fail(call, NoWorker(f"No process is there to take this call ({channel})."))
+
+    def receive(self, message: Message) -> None:
+        call = self._open.get(message.call)
+        if call is None:
+            if message.kind == ACCEPTED:  # we had left before we could know who would take it
+                self._cancel(message.data.decode(), message.call)
+            return
+        try:
+            call.receive(message)
+        except BusUnavailable as error:
+            self.fail(call, error)
+        if call.over:
+            self._open.pop(call.number, None)
+
+    def holders(self) -> set[str]:
+        return {call.holder for call in self._open.values() if call.holder}
+
+    def waiting_for(self) -> set[str]:
+        """Names of the channels with a call that nobody has accepted."""
+        return {call.channel.name for call in self._open.values() if not call.holder}

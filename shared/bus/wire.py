@@ -1,0 +1,178 @@
+"""What travels between the ends of the bus, and how it gets to Redis. No Redis in here: a pipeline is a function that
+takes commands and gives their answers.
+
+Of all who may hold a copy of one request (a slow server, the one that took over, a caller that withdraws) only the
+first to claim it gets it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from shared.channels import Channel
+from shared.errors import BusUnavailable, TooLarge
+
+ACCEPTED = b"accepted"  # data: the address of the server that has the call now
+REPLY = b"reply"
+END = b"end"
+ERROR = b"error"  # data: CCProxyError.as_dict
+CANCEL = b"cancel"  # data: the address of the caller; nobody waits for this call any more
+EXITED = b"exited"  # data: the address of a process known to be dead
+
+
+WRITE_AT_ONCE = 500
+RETRY_SECONDS = 0.02  # until whoever watches the connection has noticed too
+
+GROUP = "servers"
+MEBIBYTE = 1024 * 1024
+MAX_PAYLOAD = 48 * MEBIBYTE  # the largest body `max_body_bytes` lets in, and what we wrap around it
+INBOX_LENGTH = 20_000  # entries; an inbox is read at once and trimmed every beat, so only a stuck owner's grows
+HOLDER_TTL_MS = 60_000  # a claim's answer is read within milliseconds; this outlives a retry after a lost connection
+
+# KEYS: channel stream, holder key [, caller's inbox]. ARGV: entry, group, who claims, TTL, inbox length [, fields].
+# Answers (who has the entry, whether the caller could be told). One step, so that a crash leaves no entry that is gone
+# from the channel while its caller waits for an `accepted` that nobody will send.
+CLAIM = """
+local told = 1
+if redis.call('XDEL', KEYS[1], ARGV[1]) == 1 then
+  redis.call('XACK', KEYS[1], ARGV[2], ARGV[1])
+  redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[4])
+  if KEYS[3] then
+    if not redis.call('XADD', KEYS[3], 'NOMKSTREAM', 'MAXLEN', '~', ARGV[5], '*', unpack(ARGV, 6)) then told = 0 end
+  end
+end
+return {redis.call('GET', KEYS[2]), told}
+"""
+
+
+class Message(NamedTuple):
+    """One entry of an inbox. `number` counts a server's messages for one call, from 0 (accepted); `attempt` tells the
+    servers apart that had the same delivery one after the other."""
+
+    kind: bytes
+    call: bytes = b""
+    attempt: bytes = b""
+    number: int = 0
+    data: bytes = b""
+
+    def fields(self) -> tuple[bytes | int, ...]:
+        return b"k", self.kind, b"c", self.call, b"a", self.attempt, b"n", self.number, b"d", self.data
+
+    @classmethod
+    def read(cls, fields: Mapping[bytes, bytes]) -> Message:
+        return cls(fields[b"k"], fields[b"c"], fields[b"a"], int(fields[b"n"]), fields[b"d"])
+
+
+class Post(Protocol):
+    """Queue a command; the future has Redis' answer. A `patient` one waits for Redis to come back, others fail."""
+
+    def __call__(self, *command: Any, patient: bool = False) -> asyncio.Future[Any]: ...
+
+
+def inbox_key(address: str) -> str:
+    return f"inbox:{address}"
+
+
+def channel_key(channel: Channel) -> str:
+    return f"channel:{channel.name}"
+
+
+def check_size(data: bytes) -> bytes:
+    if len(data) > MAX_PAYLOAD:
+        raise TooLarge(f"{len(data)} bytes cannot travel between processes; {MAX_PAYLOAD} can.")
+    return data
+
+
+def write_inbox(post: Post, address: str, message: Message) -> asyncio.Future[Any]:
+    """The future is None when the inbox is gone, which is how a departed reader is noticed."""
+    key = inbox_key(address)
+    return post("XADD", key, "NOMKSTREAM", "MAXLEN", "~", INBOX_LENGTH, "*", *message.fields(), patient=True)
+
+
+def claim(
+    post: Post, channel: Channel, entry: bytes, me: str, *, tell: str = "", message: Message | None = None
+) -> asyncio.Future[Any]:
+    """Try to be the one who has `entry`, telling the caller at `tell` in the same step; safe to repeat."""
+    keys = [channel_key(channel), f"holder:{channel.name}:{entry.decode()}", *([inbox_key(tell)] if tell else [])]
+    fields = message.fields() if message else ()
+    return post("EVAL", CLAIM, len(keys), *keys, entry, GROUP, me, HOLDER_TTL_MS, INBOX_LENGTH, *fields, patient=True)
+
+
+def instance_of(address: str) -> str:
+    """The instance in an address `service:instance:pid-nonce`."""
+    return address.partition(":")[2].rpartition(":")[0]
+
+
+@dataclass(slots=True)
+class Write:
+    command: tuple[Any, ...]
+    patient: bool
+    answer: asyncio.Future[Any]
+
+
+class Writer:
+    """Commands on their way out: all of one turn of the loop leave in one pipeline, in order.
+
+    `execute` gives an answer or a BusUnavailable for each command, and raises BusUnavailable when it cannot know: what
+    may be written twice is then written again once `up` is set, ahead of everything newer; the rest fails.
+    """
+
+    def __init__(self, execute: Callable[[Sequence[tuple[Any, ...]]], Awaitable[list[Any]]], up: asyncio.Event) -> None:
+        self._execute, self._up = execute, up
+        self._waiting: deque[Write] = deque()
+        self._task: asyncio.Task[None] | None = None
+
+    def post(self, *command: Any, patient: bool = False) -> asyncio.Future[Any]:
+        answer = asyncio.get_running_loop().create_future()
+        self._waiting.append(Write(command, patient, answer))
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._write())
+        return answer
+
+    async def written(self) -> None:
+        """Returns when nothing is on its way, nor was posted in consequence."""
+        while self._task is not None and not self._task.done():
+            await asyncio.wait([self._task])
+            await asyncio.sleep(0)
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        for write in self._waiting:
+            write.answer.cancel()
+
+    async def _write(self) -> None:
+        while self._waiting:
+            batch = [self._waiting.popleft() for _ in range(min(WRITE_AT_ONCE, len(self._waiting)))]
+            batch = [write for write in batch if write.patient or not write.answer.done()]
+            try:
+                answers = await self._execute([write.command for write in batch])
+            except BusUnavailable as error:
+                self._keep_patient(batch, error)
+                await asyncio.sleep(RETRY_SECONDS)
+                await self._up.wait()
+            else:
+                for write, answer in zip(batch, answers, strict=True):
+                    _settle(write.answer, answer)
+
+    def _keep_patient(self, batch: list[Write], error: BusUnavailable) -> None:
+        waiting, self._waiting = [*batch, *self._waiting], deque()
+        for write in waiting:
+            if write.patient:
+                self._waiting.append(write)
+            else:
+                _settle(write.answer, error)
+
+
+def _settle(future: asyncio.Future[Any], answer: Any) -> None:
+    if future.done():
+        return
+    if isinstance(answer, BusUnavailable):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)
