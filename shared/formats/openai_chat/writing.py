@@ -147,12 +147,11 @@ class Writer:
         return self._chunk({"tool_calls": [{"index": self._calls - 1, **header}]})
 
     def _close(self) -> Sequence[Frame]:
-        block, write, self._block, self._write = self._block, self._write, None, self._drop
-        match block:
+        match self._block:
             case Text() if self._cited:
                 self._annotate()
             case ToolCall(kind="function") if self._call_is_empty:
-                return write("{}")
+                return self._write_arguments("{}")
             case Thinking() if self._style == "tags" and not self._before:
                 return self._write_text("</thinking>\n")
         return NOTHING
