@@ -6,6 +6,7 @@ nobody checks a field again. A new field needs a default, so that processes of t
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal, TypeVar
@@ -30,7 +31,7 @@ class Channel:
     max_length: int = 10_000
 
 
-SDK_TURN = Channel("sdk:turn", "on_accept")
+SDK_TURN = Channel("sdk:turn", "on_accept", max_length=64)
 PERMISSION_ASK = Channel("permission:ask", "when_done")
 PERMISSION_DESK = Channel("permission:desk", "on_accept")
 ACCESS_RECORD = Channel("access:record", "when_done", max_length=200_000)
@@ -60,7 +61,8 @@ def decode(shape: type[T], data: bytes) -> T:
 
 @dataclass(slots=True)
 class Turn:
-    """One `/sdk` request. `body` is an Anthropic Messages request; the replies are Anthropic SSE frames."""
+    """One `/sdk` request. `body` is an Anthropic Messages request; the replies are a TurnHead, Anthropic SSE frames and
+    a TurnTail. `sent_at` is in UTC seconds."""
 
     request_id: str
     body: dict[str, Any]
@@ -68,6 +70,7 @@ class Turn:
     session_id: str | None = None
     working_directory: str | None = None
     traceparent: str | None = None
+    sent_at: float = field(default_factory=time.time)
 
 
 @dataclass(slots=True)

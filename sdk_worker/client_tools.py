@@ -1,0 +1,49 @@
+"""The request's own tools, offered to the program as an MCP server that lives in this process.
+
+A call is never answered: the reply to the client ends with `tool_use`, and the client's next request carries the
+result. JSON-RPC by hand, because the tool schemas must reach the model exactly as the client wrote them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+SERVER = "client"
+PREFIX = f"mcp__{SERVER}__"
+METHOD_NOT_FOUND = -32601  # JSON-RPC 2.0
+
+
+class ClientTools:
+    """`tools` are custom tools in the Messages format."""
+
+    def __init__(self, tools: list[dict[str, Any]]) -> None:
+        self._listed = [
+            {"name": tool["name"], "description": tool.get("description", ""), "inputSchema": tool["input_schema"]}
+            for tool in tools
+        ]
+
+    def answer(self, message: dict[str, Any]) -> dict[str, Any] | None:
+        """The reply to one JSON-RPC message; None where none may come."""
+        method, params = message.get("method"), message.get("params") or {}
+        if "id" not in message:
+            return {"jsonrpc": "2.0", "result": {}}  # the program waits for a word even after a notification
+        reply: dict[str, Any] = {"jsonrpc": "2.0", "id": message["id"]}
+        if method == "tools/call":
+            return None
+        if method == "tools/list":
+            return reply | {"result": {"tools": self._listed}}
+        if method == "initialize":
+            server = {"name": SERVER, "version": "1"}
+            version = params.get("protocolVersion")
+            return reply | {"result": {"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": server}}
+        return reply | {"error": {"code": METHOD_NOT_FOUND, "message": f"{method} is not offered here"}}
+
+
+def program_name(name: str) -> str:
+    """What the program calls a tool of the client."""
+    return PREFIX + name
+
+
+def client_name(name: str) -> str:
+    """What the client calls it."""
+    return name.removeprefix(PREFIX)

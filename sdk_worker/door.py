@@ -1,0 +1,164 @@
+"""The door to the SDK: one way in for two packages, and the search for the program both of them drive.
+
+`claude-code-sdk` is frozen: it dies of messages it does not know, damages lines over 64 KiB, and must be opened and
+closed by the same task. Its successor `claude-agent-sdk` does not, and is taken when it is installed. Both offer
+`query(prompt=lines, options=…, transport=…)`; given our own transport and one task for its whole life, neither fault
+is met, and the rest of the worker cannot tell them apart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import shutil
+import sys
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import claude_code_sdk
+
+from sdk_worker.program import Line, Program
+from shared.errors import NoWorker
+
+with contextlib.suppress(ModuleNotFoundError):  # the extra `bundled-cli` is not installed
+    import claude_agent_sdk  # noqa: F401
+
+AGENT_SDK = sys.modules.get("claude_agent_sdk")
+
+# The first release that takes `client_composed` lines as they are. Before it, `@/path` in a prompt is read and sent.
+OLDEST_VERSION = (2, 1, 248)
+VERSION_SECONDS = 30.0
+
+INSTALL = (
+    "Install it with `npm install -g @anthropic-ai/claude-code`, or with the extra `ccproxy-api[bundled-cli]`, "
+    "or name it in CLAUDE__CLI_PATH."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """One of the two SDKs."""
+
+    name: str
+    query: Callable[..., AsyncIterator[Any]]
+    options: Callable[..., Any]
+
+
+def drivers() -> list[Driver]:
+    """The SDKs that are installed, the preferred one first."""
+    found = [Driver("claude-code-sdk", claude_code_sdk.query, claude_code_sdk.ClaudeCodeOptions)]
+    if AGENT_SDK is not None:
+        found.insert(0, Driver("claude-agent-sdk", AGENT_SDK.query, AGENT_SDK.ClaudeAgentOptions))
+    return found
+
+
+def find_program(configured: Path | None) -> Path | None:
+    """CLAUDE__CLI_PATH, else PATH, else the one `claude-agent-sdk` brings."""
+    if configured is not None:
+        found = shutil.which(configured.expanduser())
+        return Path(found) if found else None
+    if on_path := shutil.which("claude"):
+        return Path(on_path)
+    if AGENT_SDK is None or AGENT_SDK.__file__ is None:
+        return None
+    bundled = Path(AGENT_SDK.__file__).parent / "_bundled" / "claude"
+    return bundled if os.access(bundled, os.X_OK) else None
+
+
+class ProgramFile:
+    """Where `claude` is. Looked up at each use, so that installing it needs no restart; asked its version once."""
+
+    def __init__(self, configured: Path | None) -> None:
+        self._configured = configured
+        self._known: dict[tuple[Path, float], str] = {}
+
+    async def path(self) -> Path:
+        """Raises NoWorker saying what to install when there is none, or only one that is too old to be safe."""
+        found = find_program(self._configured)
+        if found is None:
+            where = f"{self._configured} is not a program" if self._configured else "The claude program was not found"
+            raise NoWorker(f"{where}. {INSTALL}")
+        version = await self._version(found)
+        if tuple(int(part) for part in version.split(".")) < OLDEST_VERSION:
+            oldest = ".".join(map(str, OLDEST_VERSION))
+            raise NoWorker(f"{found} is version {version}; /sdk needs {oldest} or newer. Update it: `claude update`.")
+        return found
+
+    async def _version(self, path: Path) -> str:
+        key = (path, os.stat(path).st_mtime)
+        if key not in self._known:
+            self._known[key] = await ask_version(path)
+        return self._known[key]
+
+    async def describe(self) -> dict[str, Any]:
+        """For `/health`: the program and its version, or what is wrong."""
+        try:
+            path = await self.path()
+        except NoWorker as error:
+            return {"program": None, "problem": error.message}
+        return {"program": str(path), "version": await self._version(path), "problem": None}
+
+
+async def ask_version(path: Path) -> str:
+    """`2.1.330`. Raises NoWorker when the file does not answer like Claude Code."""
+    process = None
+    try:
+        process = await asyncio.create_subprocess_exec(
+            path, "--version", stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
+        )
+        said, _ = await asyncio.wait_for(process.communicate(), VERSION_SECONDS)
+    except (OSError, TimeoutError) as error:
+        if process is not None and process.returncode is None:
+            process.kill()
+            await process.wait()
+        raise NoWorker(f"{path} cannot be run: {error!r}. {INSTALL}") from error
+    if match := re.match(rb"(\d+\.\d+\.\d+)", said):
+        return match[1].decode()
+    raise NoWorker(f"{path} does not look like Claude Code: it calls its version {said[:80]!r}. {INSTALL}")
+
+
+class Conversation:
+    """The SDK's client on one program. Opened and closed by one task of its own, whoever uses it."""
+
+    def __init__(self, driver: Driver, program: Program) -> None:
+        self.program = program
+        self._driver = driver
+        self._prompt: asyncio.Queue[Line] = asyncio.Queue()
+        self._owner: asyncio.Task[None] | None = None
+
+    @property
+    def alive(self) -> bool:
+        return self.program.alive
+
+    async def open(self, initialize: Line) -> None:
+        """Shake hands. `initialize` are fields of that request the SDKs have no option for, such as `systemPrompt`."""
+        self.program.initialize = initialize
+        self._owner = asyncio.create_task(self._own())
+        await self.program.initialized
+
+    def say(self, line: Line) -> None:
+        """Hand the program one line; `client_composed` keeps `@file` and `/command` in it plain text."""
+        self._prompt.put_nowait({**line, "client_composed": True})
+
+    async def close(self) -> None:
+        """Ends the program, and with it the task that owns the SDK's client."""
+        await self.program.stop()
+        if self._owner is not None:
+            self._owner.cancel()
+            await asyncio.gather(self._owner, return_exceptions=True)
+
+    async def _own(self) -> None:
+        replies = self._driver.query(prompt=self._lines(), options=self._driver.options(), transport=self.program)
+        try:
+            async for _ in replies:  # the SDK is given control lines only, and keeps those to itself
+                pass
+        finally:
+            self.program.hang_up()
+
+    async def _lines(self) -> AsyncIterator[Line]:
+        while True:
+            yield await self._prompt.get()

@@ -1,0 +1,276 @@
+"""One agent run as one Anthropic message stream. Pure: lines of the program in, SSE frames out.
+
+A run asks the model several times; the client sees one message. Its blocks are numbered through, the inner messages'
+own start and end are held back, usage is summed, and the end carries the stop reason of the last one. What a run is
+made of besides the answer is shown as CLAUDE__SDK_MESSAGE_MODE says. Nothing is sent twice: an attempt the program
+gave up after a word of it had left ends the stream with an error.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from typing import Any, Literal
+
+import orjson
+
+from sdk_worker.client_tools import PREFIX, client_name
+from shared.errors import CCProxyError, CredentialsMissing, UpstreamError, UpstreamRefused
+
+Line = dict[str, Any]
+Mode = Literal["forward", "formatted", "ignore"]
+
+SOURCE = "claude_code_sdk"
+PING = b'event: ping\ndata: {"type":"ping"}\n\n'
+COUNTED = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens")
+# The program would ask again after these; the client asked for one answer.
+FINAL_REASONS = frozenset({"max_tokens", "refusal", "model_context_window_exceeded"})
+INIT_SHOWN = ("session_id", "cwd", "model", "tools", "mcp_servers", "permissionMode", "claude_code_version")
+RESULT_SHOWN = ("subtype", "duration_ms", "duration_api_ms", "is_error", "num_turns", "session_id", "total_cost_usd")
+# Anthropic's published error types; anything else is an api_error.
+ERROR_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+# What the program calls a failure of which it tells no status.
+ERROR_STATUSES = {"authentication_failed": 401, "rate_limit": 429, "overloaded": 529, "invalid_request": 400}
+
+
+def frame(event: Line) -> bytes:
+    return b"event: %s\ndata: %s\n\n" % (event["type"].encode(), orjson.dumps(event))
+
+
+def error_envelope(status: int, message: str) -> bytes:
+    return orjson.dumps({"type": "error", "error": {"type": ERROR_TYPES.get(status, "api_error"), "message": message}})
+
+
+def error_frame(error: CCProxyError) -> bytes:
+    """`error` as the last event of a stream that already began."""
+    body = error.body if isinstance(error, UpstreamRefused) else b""
+    return b"event: error\ndata: %s\n\n" % (body or error_envelope(error.status, error.message))
+
+
+def refusal(result: Line, said: str | None) -> CCProxyError:
+    """A failed run as the provider's own refusal. `said` is what the program called the failure."""
+    message = str(result.get("result") or "; ".join(map(str, result.get("errors") or [])) or result.get("subtype"))
+    status = result.get("api_error_status") or ERROR_STATUSES.get(said or "")
+    if "/login" in message and not result.get("api_error_status"):
+        return CredentialsMissing("Claude Code is not logged in. Run `claude auth login`, or set CLAUDE__API_KEY.")
+    if status is None:
+        return UpstreamError(message)
+    return UpstreamRefused(message, status=int(status), body=error_envelope(int(status), message))
+
+
+class Splice:
+    """Feed it every line of a run. `started` once a frame was made, `finished` after the last one."""
+
+    def __init__(self, mode: Mode, *, pretty: bool = True) -> None:
+        self.started = self.finished = False
+        self.result: Line = {}
+        self._mode, self._pretty = mode, pretty
+        self._next_block = 0
+        self._blocks: dict[int, int] = {}  # the inner message's block index → ours
+        self._message_id: str | None = None  # the inner message the stream is in
+        self._attempt_shown = self._attempt_done = self._client_called = False
+        self._inner_usage: Line = {}
+        self._usage = dict.fromkeys(COUNTED, 0)
+        self._stop: Line = {"stop_reason": "end_turn", "stop_sequence": None}
+        self._init: Line | None = None
+        self._failure: str | None = None
+
+    def feed(self, line: Line) -> bytes:
+        """The frames this line makes. Raises CCProxyError when the run failed."""
+        if line.get("parent_tool_use_id"):
+            return b""  # a conversation of a subagent with itself
+        match line.get("type"):
+            case "stream_event":
+                return self._stream_event(line["event"])
+            case "assistant":
+                return self._assistant(line)
+            case "user":
+                return self._user(line["message"])
+            case "result":
+                return self._result(line)
+            case "system" if line.get("subtype") == "init":
+                self._init = line
+        return b""
+
+    def _stream_event(self, event: Line) -> bytes:
+        match event["type"]:
+            case "message_start":
+                return self._inner_start(event["message"])
+            case "content_block_start":
+                return self._block_start(event["index"], event["content_block"])
+            case "content_block_delta" | "content_block_stop" if event["index"] in self._blocks:
+                return frame(event | {"index": self._blocks[event["index"]]})
+            case "message_delta":
+                return self._inner_delta(event)
+            case "message_stop":
+                self._refuse_to_repeat()
+        return b""
+
+    def _refuse_to_repeat(self) -> None:
+        """An attempt that ends without a stop reason is tried anew; the client can only hear one of them."""
+        if self._attempt_shown and not self._attempt_done:
+            raise UpstreamError("The provider's stream broke off; what was sent so far is not the whole answer.")
+
+    def _inner_start(self, message: Line) -> bytes:
+        self._refuse_to_repeat()
+        self._message_id, self._inner_usage = message.get("id"), message.get("usage") or {}
+        self._blocks.clear()
+        self._attempt_shown = self._attempt_done = False
+        return self._open(message)
+
+    def _open(self, message: Line) -> bytes:
+        if self.started:
+            return b""
+        self.started = True
+        shown: Line = {"content": [], "stop_reason": None, "stop_sequence": None}
+        return frame({"type": "message_start", "message": message | shown})
+
+    def _block_start(self, index: int, block: Line) -> bytes:
+        kind = block.get("type")
+        if kind == "tool_use":
+            if not block["name"].startswith(PREFIX):
+                return b""  # shown whole once it is complete
+            block, self._client_called = block | {"name": client_name(block["name"])}, True
+        elif self._mode != "forward" and kind in {"thinking", "redacted_thinking"}:
+            return b""
+        self._attempt_shown = True
+        self._blocks[index] = self._number()
+        return frame({"type": "content_block_start", "index": self._blocks[index], "content_block": block})
+
+    def _number(self) -> int:
+        self._next_block += 1
+        return self._next_block - 1
+
+    def _inner_delta(self, event: Line) -> bytes:
+        self._attempt_done = True
+        self._stop = {name: event["delta"].get(name) for name in self._stop}
+        told = {name: count for name, count in (event.get("usage") or {}).items() if count is not None}
+        self._count(self._inner_usage | told)
+        return self._end() if self._is_last() else b""
+
+    def _is_last(self) -> bool:
+        """Nothing more may come: the client has to act, or asked for no more."""
+        return self._client_called or self._stop["stop_reason"] in FINAL_REASONS
+
+    def _count(self, usage: Line) -> None:
+        for name in COUNTED:
+            self._usage[name] += usage.get(name) or 0
+
+    def _assistant(self, line: Line) -> bytes:
+        """One line a finished block; the whole message when the stream was given up for a plain request."""
+        message = line["message"]
+        if message.get("model") == "<synthetic>":
+            self._failure = line.get("error")
+            return b""
+        streamed = message.get("id") == self._message_id
+        if not streamed:
+            self._refuse_to_repeat()
+            self._message_id, self._attempt_done = message.get("id"), True
+            self._stop = {"stop_reason": message.get("stop_reason"), "stop_sequence": message.get("stop_sequence")}
+            self._count(message.get("usage") or {})
+        frames = b"".join(self._finished_block(message, block, streamed) for block in message["content"])
+        return frames if streamed or not self._is_last() else frames + self._end()
+
+    def _finished_block(self, message: Line, block: Line, streamed: bool) -> bytes:
+        kind = block["type"]
+        if kind == "tool_use" and not block["name"].startswith(PREFIX):
+            shown = {"type": "tool_use_sdk", "id": block["id"], "name": block["name"], "input": block["input"]}
+            return self._show(shown, block)
+        if kind == "thinking" and self._mode != "forward":
+            return self._show_thinking(block) if self._mode == "formatted" else b""
+        if streamed:
+            return b""
+        self._client_called = self._client_called or kind == "tool_use"
+        return self._open(message) + self._whole(block)
+
+    def _user(self, message: Line) -> bytes:
+        content = message.get("content")
+        results = (
+            [block for block in content if block.get("type") == "tool_result"] if isinstance(content, list) else []
+        )
+        return b"".join(self._tool_result(block) for block in results)
+
+    def _tool_result(self, block: Line) -> bytes:
+        shown = {"type": "tool_result_sdk", "tool_use_id": block["tool_use_id"]}
+        shown |= {"content": block.get("content"), "is_error": block.get("is_error")}
+        return self._show(shown, shown | {"type": "tool_result"})
+
+    def _result(self, line: Line) -> bytes:
+        self.result = line
+        out_of_turns = line.get("subtype") == "error_max_turns"
+        if not out_of_turns and (line.get("is_error") or line.get("subtype") != "success"):
+            raise refusal(line, self._failure)
+        if not self.started:
+            raise UpstreamError("The claude program ended the turn without an answer.")
+        if out_of_turns:
+            self._stop["stop_reason"] = "pause_turn"  # cut short of its end, and can be continued
+        return self._about_the_run(line) + self._end()
+
+    def _about_the_run(self, line: Line) -> bytes:
+        frames = b""
+        if self._init is not None:
+            data = {name: self._init[name] for name in INIT_SHOWN if name in self._init}
+            frames = self._show({"type": "system_message", "subtype": "init", "data": data})
+        shown = {name: line.get(name) for name in (*RESULT_SHOWN, "usage", "result")}
+        return frames + self._show({"type": "result_message", **shown})
+
+    def _end(self) -> bytes:
+        self.finished = True
+        stop = {"type": "message_delta", "delta": self._stop, "usage": self._usage}
+        return frame(stop) + frame({"type": "message_stop"})
+
+    def _show(self, block: Line, inside: Line | None = None) -> bytes:
+        """A block of ours: itself, or as tagged text of what is `inside`."""
+        if self._mode == "ignore":
+            return b""
+        if self._mode == "forward":
+            return self._whole(block | {"source": SOURCE})
+        return self._tagged(block["type"], self._as_json(inside or block))
+
+    def _as_json(self, value: Line) -> str:
+        if self._pretty:
+            return json.dumps(value, indent=2, ensure_ascii=False)
+        return html.escape(orjson.dumps(value).decode(), quote=False)
+
+    def _tagged(self, tag: str, inside: str, attributes: str = "") -> bytes:
+        newline = "\n" if self._pretty else ""
+        text = f"<{tag}{attributes}>{newline}{inside}{newline}</{tag}>{newline}"
+        return self._whole({"type": "text", "text": text})
+
+    def _show_thinking(self, block: Line) -> bytes:
+        signature = f' signature="{html.escape(block["signature"])}"' if block.get("signature") else ""
+        return self._tagged("thinking", block.get("thinking", ""), signature)
+
+    def _whole(self, block: Line) -> bytes:
+        """A finished block the way a stream tells it: opened, filled, closed."""
+        self._attempt_shown = True
+        index = self._number()
+        empty, deltas = unfilled(block)
+        frames = frame({"type": "content_block_start", "index": index, "content_block": empty})
+        for delta in deltas:
+            frames += frame({"type": "content_block_delta", "index": index, "delta": delta})
+        return frames + frame({"type": "content_block_stop", "index": index})
+
+
+def unfilled(block: Line) -> tuple[Line, list[Line]]:
+    """A finished block as the empty one a stream opens with, and the deltas that fill it."""
+    match block["type"]:
+        case "text":
+            return {"type": "text", "text": ""}, [{"type": "text_delta", "text": block["text"]}]
+        case "thinking":
+            signature = {"type": "signature_delta", "signature": block.get("signature", "")}
+            delta = {"type": "thinking_delta", "thinking": block["thinking"]}
+            return {"type": "thinking", "thinking": "", "signature": ""}, [delta, signature]
+        case "tool_use":
+            written = {"type": "input_json_delta", "partial_json": orjson.dumps(block["input"]).decode()}
+            return block | {"name": client_name(block["name"]), "input": {}}, [written]
+    return block, []

@@ -1,0 +1,165 @@
+"""What a `claude` process is started with, and what it is told when a turn takes it.
+
+A Launch needs a process of its own; a Binding can be told to one that runs already and has not spoken. Every process
+is closed to its surroundings: no settings files, no other MCP servers, no memory, no word from or to its siblings.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from sdk_worker.client_tools import SERVER, ClientTools
+from sdk_worker.door import Conversation
+from shared.errors import ClientError, CredentialsMissing, NotAllowed
+from shared.settings import ClaudeSettings, CodeOptions
+from shared.version import VERSION
+
+DEFAULT_BASE_URL = ClaudeSettings.model_fields["base_url"].default
+# Both reach other sessions of the same owner, and the program allows them unasked.
+PEER_TOOLS = ("ListAgents", "SendMessage")
+FLAG_SETTINGS = {"crossSessionInbound": "off"}
+
+SWITCHES = (
+    "--verbose",
+    "--include-partial-messages",
+    "--strict-mcp-config",
+    "--no-session-persistence",
+    "--setting-sources=",
+)
+QUIET = {
+    "DISABLE_TELEMETRY": "1",
+    "DISABLE_ERROR_REPORTING": "1",
+    "DISABLE_AUTOUPDATER": "1",
+    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+    "CLAUDE_CODE_DISABLE_AUTO_MEMORY": "1",
+    "CLAUDE_CODE_DISABLE_LEGACY_MODEL_REMAP": "1",  # the model asked for is the model used
+    # A refusal is told within two seconds, and a long run of tools survives a hiccup.
+    "CLAUDE_CODE_MAX_RETRIES": "2",
+    "CLAUDE_CODE_ENTRYPOINT": "sdk-py",
+    "CLAUDE_AGENT_SDK_CLIENT_APP": f"ccproxy/{VERSION}",
+}
+# Ours hold secrets that the model's own tools could read; CLAUDECODE would tell the program it runs inside another.
+OUR_SECTIONS = ("SERVER__", "REDIS__", "SECURITY__", "CLAUDE__", "SDK__", "CODEX__", "MODELS__", "OBSERVABILITY__")
+ADDRESS_VARIABLES = ("ANTHROPIC_BASE_URL", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEY")
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """`own_tools`: Claude Code's own tools are there; a request that brings tools gets those instead."""
+
+    cwd: str | None = None
+    own_tools: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What one request asks of its process. `tools` is the request's list as JSON, so that bindings can be compared."""
+
+    system: tuple[str, ...] = ()
+    model: str | None = None
+    max_tokens: int | None = None
+    thinking_tokens: int | None = None
+    tools: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class PermissionTool:
+    """Who is asked before a tool acts: MCP servers for the program, and the tool among theirs that decides."""
+
+    servers: dict[str, Any] = field(default_factory=dict)
+    tool_name: str | None = None
+
+
+def nobody() -> PermissionTool:
+    """Without anyone to ask the program denies what would need asking."""
+    return PermissionTool()
+
+
+AskThrough = Callable[[], PermissionTool]
+
+
+def command(program: Path, launch: Launch, options: CodeOptions, permission: PermissionTool) -> list[str]:
+    """The command line. A value is joined to its flag, so that none is ever read as a flag itself."""
+    denied = [*PEER_TOOLS, *(options.disallowed_tools or [])]
+    servers = [orjson.dumps({"mcpServers": permission.servers}).decode()] if permission.servers else []
+    if options.mcp_config and launch.own_tools:
+        servers.append(options.mcp_config)
+    flags: dict[str, Any] = {
+        "output-format": "stream-json",
+        "input-format": "stream-json",
+        "settings": orjson.dumps(FLAG_SETTINGS).decode(),
+        "disallowedTools": ",".join(denied),
+        "allowedTools": ",".join(options.allowed_tools or []) if launch.own_tools else f"mcp__{SERVER}",
+        "permission-mode": options.permission_mode or "default",
+        "permission-prompt-tool": permission.tool_name,
+        "max-turns": options.max_turns,
+        "max-thinking-tokens": options.max_thinking_tokens,
+        "model": options.model,
+    }
+    line = [str(program), *SWITCHES, *(f"--{name}={value}" for name, value in flags.items() if value)]
+    line += [f"--mcp-config={server}" for server in servers]
+    return line if launch.own_tools else [*line, "--tools="]
+
+
+def environment(claude: ClaudeSettings, inherited: Mapping[str, str]) -> dict[str, str]:
+    """The owner's environment without what is ours, and with the owner's own credential.
+
+    Without CLAUDE__API_KEY the program finds the login itself. An inherited ANTHROPIC_BASE_URL most likely points at
+    this very proxy; it and the tokens meant for it stay out. Raises CredentialsMissing for a login file elsewhere.
+    """
+    env = {name: value for name, value in inherited.items() if not name.startswith(OUR_SECTIONS)}
+    env.pop("CLAUDECODE", None)
+    if "ANTHROPIC_BASE_URL" in env:
+        env = {name: value for name, value in env.items() if name not in ADDRESS_VARIABLES}
+    env |= QUIET
+    if claude.base_url != DEFAULT_BASE_URL:
+        env["ANTHROPIC_BASE_URL"] = claude.base_url
+    if claude.api_key is not None:
+        env["ANTHROPIC_API_KEY"] = claude.api_key.get_secret_value()
+    elif claude.credentials_file is not None:
+        if claude.credentials_file.name != ".credentials.json":
+            raise CredentialsMissing(
+                f"Claude Code reads its login from a file named .credentials.json only: rename "
+                f"{claude.credentials_file}, or set CLAUDE__API_KEY."
+            )
+        env["CLAUDE_CONFIG_DIR"] = str(claude.credentials_file.expanduser().parent)
+    return env
+
+
+def refuse_what_cannot_start(launch: Launch, options: CodeOptions, env: Mapping[str, str]) -> None:
+    """Say in a sentence what the program would only print on its error channel."""
+    if launch.cwd and not Path(launch.cwd).is_dir():
+        raise ClientError(f"working_directory: {launch.cwd} is not a directory of this machine.")
+    if options.permission_mode == "bypassPermissions" and os.geteuid() == 0 and env.get("IS_SANDBOX") != "1":
+        raise NotAllowed(
+            "Claude Code refuses CLAUDE__CODE_OPTIONS__PERMISSION_MODE=bypassPermissions for root. "
+            "Run as another user, or set IS_SANDBOX=1 if this machine is one."
+        )
+
+
+async def bind(conversation: Conversation, binding: Binding, options: CodeOptions) -> None:
+    """Shake hands and tell the program what this request asks. Only before its first turn."""
+    program = conversation.program
+    initialize: dict[str, Any] = {}
+    if binding.system:
+        initialize["systemPrompt"] = list(binding.system)
+    if options.append_system_prompt:
+        initialize["appendSystemPrompt"] = options.append_system_prompt
+    if binding.tools:
+        program.on_mcp = ClientTools(orjson.loads(binding.tools)).answer
+        initialize["sdkMcpServers"] = [SERVER]
+    await conversation.open(initialize)
+    flag_settings: dict[str, Any] = dict(FLAG_SETTINGS)
+    if binding.model:
+        flag_settings["model"] = binding.model  # `set_model` would first ask the provider whether it exists
+    if binding.max_tokens:
+        flag_settings["env"] = {"CLAUDE_CODE_MAX_OUTPUT_TOKENS": str(binding.max_tokens)}
+    await program.control("apply_flag_settings", settings=flag_settings)
+    if binding.thinking_tokens is not None:
+        await program.control("set_max_thinking_tokens", max_thinking_tokens=binding.thinking_tokens)

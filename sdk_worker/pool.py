@@ -1,0 +1,199 @@
+"""Warm `claude` processes: started ahead, used once, replaced in the background.
+
+A process that served a request is never given to another; that is the whole protection against one conversation
+reaching the next. Most spares are blank and are told a turn's options when they are taken; what was asked for again and
+again gets a spare that has been told already. Nobody waits for the filling, and a fault in it is no request's fault.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+from sdk_worker.launch import Binding, Launch
+from shared.errors import CCProxyError, UpstreamError
+from shared.log import get_log
+
+REMEMBERED = 16  # the checkouts that decide what is kept ready
+REMEMBERED_SECONDS = 600.0
+SPARE_SECONDS = 1800.0  # an older spare is replaced: logins and the program itself change on disk
+LOOK_SECONDS = 30.0
+RETRY_SECONDS = 5.0  # after a start that failed; doubled at each further one
+RETRY_LIMIT_SECONDS = 300.0
+
+
+class Closable(Protocol):
+    @property
+    def alive(self) -> bool: ...
+
+    async def close(self) -> None: ...
+
+
+S = TypeVar("S", bound=Closable)
+
+
+class Readiness(NamedTuple):
+    """What a spare is ready for; one without a binding is blank and can be told any."""
+
+    launch: Launch
+    binding: Binding | None = None
+
+
+@dataclass(slots=True)
+class Spare(Generic[S]):
+    session: S
+    since: float
+
+
+class Pool(Generic[S]):
+    """`start` makes a blank process, `bind` tells it a turn's options; both raise CCProxyError and clean up then."""
+
+    def __init__(
+        self,
+        start: Callable[[Launch], Awaitable[S]],
+        bind: Callable[[S, Binding], Awaitable[None]],
+        *,
+        size: int,
+        launch: Launch,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.problem: str | None = None
+        self.warm = self.cold = 0  # checkouts that met a spare, and those that waited for a start
+        self._start, self._bind, self._size, self._launch, self._clock = start, bind, size, launch, clock
+        self._spares: dict[Readiness, list[Spare[S]]] = {}
+        self._recent: deque[tuple[Readiness, float]] = deque(maxlen=REMEMBERED)
+        self._starts = asyncio.Semaphore(os.cpu_count() or 1)  # a start costs 1.2 s of one core
+        self._changed = asyncio.Event()
+        self._background: set[asyncio.Task[Any]] = set()
+
+    async def take(self, launch: Launch, binding: Binding) -> S:
+        """A process for one turn, told everything. The caller owns it, and hands it to `retire` afterwards."""
+        readiness = Readiness(launch, binding)
+        self._recent.append((readiness, self._clock()))
+        self._changed.set()
+        if ready := self._pop(readiness):
+            self.warm += 1
+            return ready
+        if blank := self._pop(Readiness(launch)):
+            with contextlib.suppress(UpstreamError):  # it died while it waited: a fresh one will do
+                await self._told(blank, binding)
+                self.warm += 1
+                return blank
+        self.cold += 1
+        return await self._told(await self._started(launch), binding)
+
+    def retire(self, session: S) -> None:
+        """End a process without waiting for it."""
+        self._in_background(session.close())
+
+    def ready(self) -> int:
+        return sum(len(spares) for spares in self._spares.values())
+
+    async def keep_filled(self) -> None:
+        """Until cancelled: start what is missing, end what is too much, too old or dead."""
+        pause = RETRY_SECONDS
+        while True:
+            self._changed.clear()
+            try:
+                await self._fill()
+                self.problem, pause = None, RETRY_SECONDS
+            except CCProxyError as error:
+                if error.message != self.problem:
+                    get_log().warning("spare_not_started", reason=error.message)
+                self.problem = error.message
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, RETRY_LIMIT_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), LOOK_SECONDS)
+
+    async def drain(self) -> None:
+        """End every spare, and wait until all that is retired has ended."""
+        for spares in self._spares.values():
+            for spare in spares:
+                self.retire(spare.session)
+        self._spares.clear()
+        while self._background:
+            await asyncio.gather(*self._background, return_exceptions=True)
+
+    def wanted(self) -> Counter[Readiness]:
+        """What to keep ready: what was asked for repeatedly of late, and blanks. One blank is always among them."""
+        asked: Counter[Readiness] = Counter()
+        for readiness, at in self._recent:
+            if self._clock() - at < REMEMBERED_SECONDS:
+                asked[readiness] += 1
+                if readiness.launch != self._launch:
+                    asked[Readiness(readiness.launch)] += 1
+        repeated = [readiness for readiness, times in asked.most_common() if times > 1][: max(0, self._size - 1)]
+        return Counter(repeated) + Counter({Readiness(self._launch): self._size - len(repeated)})
+
+    async def _fill(self) -> None:
+        self._drop_unfit()
+        while missing := next(iter(self.wanted() - self._kept()), None):
+            session = await self._started(missing.launch)
+            if missing.binding is not None:
+                await self._told(session, missing.binding)
+            self._spares.setdefault(missing, []).append(Spare(session, self._clock()))
+            self._drop_unfit()
+
+    def _kept(self) -> Counter[Readiness]:
+        return Counter({readiness: len(spares) for readiness, spares in self._spares.items()})
+
+    def _drop_unfit(self) -> None:
+        wanted, now = self.wanted(), self._clock()
+        for readiness, spares in list(self._spares.items()):
+            fit = [spare for spare in spares if spare.session.alive and now - spare.since < SPARE_SECONDS]
+            kept = fit[: wanted[readiness]]
+            for spare in spares:
+                if spare not in kept:
+                    self.retire(spare.session)
+            if kept:
+                self._spares[readiness] = kept
+            else:
+                del self._spares[readiness]
+
+    def _pop(self, readiness: Readiness) -> S | None:
+        """The oldest healthy spare of this kind."""
+        spares = self._spares.get(readiness, [])
+        while spares:
+            session = spares.pop(0).session
+            if session.alive:
+                return session
+            self.retire(session)
+        return None
+
+    async def _told(self, session: S, binding: Binding) -> S:
+        try:
+            await self._bind(session, binding)
+        except BaseException:
+            self.retire(session)
+            raise
+        return session
+
+    async def _started(self, launch: Launch) -> S:
+        """A start is never cut short half way: a process nobody waits for any more is ended when it is there."""
+        starting = self._in_background(self._start_one(launch))
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            starting.add_done_callback(self._retire_unwanted)
+            raise
+
+    def _retire_unwanted(self, starting: asyncio.Task[S]) -> None:
+        if not starting.cancelled() and starting.exception() is None:
+            self.retire(starting.result())
+
+    async def _start_one(self, launch: Launch) -> S:
+        async with self._starts:
+            return await self._start(launch)
+
+    def _in_background(self, work: Any) -> asyncio.Task[Any]:
+        task: asyncio.Task[Any] = asyncio.ensure_future(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return task

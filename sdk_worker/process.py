@@ -1,0 +1,99 @@
+"""The SDK worker as a process. Starting waits for no program: without `claude` it serves, and says what to install."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from sdk_worker.door import Conversation, Driver, ProgramFile, drivers
+from sdk_worker.launch import (
+    AskThrough,
+    Binding,
+    Launch,
+    bind,
+    command,
+    environment,
+    nobody,
+    refuse_what_cannot_start,
+)
+from sdk_worker.pool import Pool
+from sdk_worker.program import Program
+from sdk_worker.worker import Patience, Worker
+from shared.bus import Bus
+from shared.channels import SDK_TURN
+from shared.process import instance_name, run
+from shared.serving import serve_each
+from shared.settings import Settings
+
+DESCRIBE_SECONDS = 10.0
+THINKING_MARGIN_SECONDS = 60.0  # a prompt expires and is told to the program before a turn counts as silent
+
+
+def main() -> None:
+    run("sdk_worker", serve)
+
+
+async def serve(settings: Settings, stop: asyncio.Event) -> None:
+    """Serve until `stop`; then nothing this process started is alive."""
+    url = settings.redis.url.get_secret_value() if settings.redis.url else ""
+    instance = instance_name()
+    program_file = ProgramFile(settings.claude.cli_path)
+    pool = open_pool(settings, program_file, drivers()[0], ask_through=nobody)
+    worker = Worker(
+        pool,
+        name=instance,
+        mode=settings.claude.sdk_message_mode,
+        pretty=settings.claude.pretty_format,
+        patience=patience(settings),
+    )
+    async with Bus(url, service="sdk_worker", instance=instance) as bus:
+        beside = [asyncio.create_task(pool.keep_filled()), asyncio.create_task(describe(bus, pool, program_file))]
+        try:
+            await serve_each(bus, SDK_TURN, worker.handle, slots=settings.sdk.max_turns_at_once, stop=stop)
+        finally:
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
+            await pool.drain()
+
+
+def patience(settings: Settings) -> Patience:
+    """A person may be asked in the middle of a turn, and gets the time the settings promise."""
+    thinking = settings.security.confirmation_timeout_seconds
+    idle = max(settings.sdk.idle_timeout_seconds, thinking + THINKING_MARGIN_SECONDS) if thinking else None
+    return Patience(settings.sdk.first_byte_timeout_seconds, idle, settings.server.ping_interval_seconds)
+
+
+def open_pool(
+    settings: Settings, program_file: ProgramFile, driver: Driver, *, ask_through: AskThrough
+) -> Pool[Conversation]:
+    """The pool of this process. `ask_through` is called once for every process: who is asked before its tools act."""
+    claude, options = settings.claude, settings.claude.code_options
+
+    async def start(launch: Launch) -> Conversation:
+        env = environment(claude, os.environ)
+        refuse_what_cannot_start(launch, options, env)
+        line = command(await program_file.path(), launch, options, ask_through())
+        program = Program(line, env=env, cwd=launch.cwd or (str(options.cwd) if options.cwd else None))
+        await program.spawn()
+        return Conversation(driver, program)
+
+    async def tell(conversation: Conversation, binding: Binding) -> None:
+        await bind(conversation, binding, options)
+
+    size = settings.sdk.pool_size if settings.sdk.enable_pool else 0
+    return Pool(start, tell, size=size, launch=Launch())
+
+
+async def describe(bus: Bus, pool: Pool[Conversation], program_file: ProgramFile) -> None:
+    """Keep `/health` told, until cancelled."""
+    while True:
+        found = await program_file.describe()
+        bus.describe(
+            driver=drivers()[0].name,
+            spares=pool.ready(),
+            turns_warm=pool.warm,
+            turns_cold=pool.cold,
+            **found | {"problem": found["problem"] or pool.problem},
+        )
+        await asyncio.sleep(DESCRIBE_SECONDS)

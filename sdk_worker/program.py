@@ -1,0 +1,258 @@
+"""One `claude` process: its lines, its control requests, its end.
+
+It is the transport the SDK talks over, so that both SDKs read lines of any length whole and neither can leave a process
+behind: the program leads a process group of its own. Control lines go to the SDK or to our own requests, every other
+line waits for whoever runs the turn. After `stop` nothing of the group is alive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import signal
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from shared.errors import UpstreamError
+from shared.log import get_log
+
+Line = dict[str, Any]
+Answer = Callable[[Line], Line | None]
+
+LINE_LIMIT = 64 * 1024 * 1024  # a line holds a whole tool result; images come to several MiB
+CONTROL_SECONDS = 60.0  # the SDKs' own limit for an answer to a control request
+TERM_SECONDS = 0.7  # an idle program ends 0.04 s after SIGTERM, one with a running tool within 0.5 s
+OUR_REQUESTS = "ccproxy-"
+
+
+class Program:
+    """Start with `spawn`, end with `stop`. `on_mcp` answers the program's calls to tools it was told we host."""
+
+    def __init__(self, command: list[str], *, env: Mapping[str, str], cwd: str | None) -> None:
+        self.command = command
+        self.on_mcp: Answer | None = None
+        self.initialize: Line = {}  # added to the SDK's first request, which has no field for it
+        self.initialized: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._env, self._cwd = dict(env), cwd
+        self._process: asyncio.subprocess.Process | None = None
+        self._lines: deque[Line] = deque()
+        self._news = asyncio.Event()  # a line, or the end of all lines
+        self._hung_up = False
+        self._for_sdk: asyncio.Queue[Line | None] = asyncio.Queue()
+        self._requests: dict[str, asyncio.Future[Line]] = {}
+        self._numbers = itertools.count()
+        self._first_request = ""
+        self._complaints: deque[str] = deque(maxlen=20)
+        self._readers: list[asyncio.Task[None]] = []
+        self._write_lock = asyncio.Lock()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid if self._process else 0
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.returncode is None and not self._hung_up
+
+    async def spawn(self) -> None:
+        """Raises UpstreamError when the program cannot be started."""
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *self.command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env=self._env,
+                cwd=self._cwd,
+                limit=LINE_LIMIT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise UpstreamError(f"The claude program cannot be started: {error}.") from error
+        self._readers = [asyncio.create_task(self._read()), asyncio.create_task(self._read_complaints())]
+
+    # What the SDK calls: `Transport` of either package.
+
+    async def connect(self) -> None:
+        """The program runs already."""
+
+    async def write(self, data: str) -> None:
+        if not self._first_request:
+            request = orjson.loads(data)
+            self._first_request = request["request_id"]
+            request["request"] |= self.initialize
+            await self._write(orjson.dumps(request) + b"\n")
+        else:
+            await self._write(data.encode())
+
+    async def read_messages(self) -> AsyncIterator[Line]:
+        while (line := await self._for_sdk.get()) is not None:
+            yield line
+
+    async def end_input(self) -> None:
+        """Input ends with the program, so that its last words are still read."""
+
+    async def close(self) -> None:
+        """The SDK is done; `stop` ends the program."""
+
+    def is_ready(self) -> bool:
+        return self.alive
+
+    # What the worker calls.
+
+    async def read(self) -> Line:
+        """The next line. Raises UpstreamError when the program has ended."""
+        while not self._lines:
+            if self._hung_up:
+                raise self.last_words()
+            await self._wait_for_news()
+        return self._lines.popleft()
+
+    def read_now(self) -> Line | None:
+        return self._lines.popleft() if self._lines else None
+
+    async def has_line(self, *, within: float) -> bool:
+        """Whether `read` will return, or raise, at once; waits for it that many seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                while not self._lines and not self._hung_up:
+                    await self._wait_for_news()
+        return bool(self._lines) or self._hung_up
+
+    async def _wait_for_news(self) -> None:
+        self._news.clear()
+        await self._news.wait()
+
+    async def control(self, subtype: str, **request: Any) -> Line:
+        """Ask the program something and return its answer. Raises UpstreamError when it refuses or has ended."""
+        request_id = f"{OUR_REQUESTS}{next(self._numbers)}"
+        answer = self._requests[request_id] = asyncio.get_running_loop().create_future()
+        line = {"type": "control_request", "request_id": request_id, "request": {"subtype": subtype, **request}}
+        try:
+            await self._write(orjson.dumps(line) + b"\n")
+            response = await asyncio.wait_for(answer, CONTROL_SECONDS)
+        except TimeoutError:
+            raise UpstreamError(f"The claude program did not answer to {subtype}.") from None
+        finally:
+            self._requests.pop(request_id, None)
+        if response.get("subtype") == "error":
+            raise UpstreamError(f"The claude program refused {subtype}: {response.get('error')}.")
+        content: Line = response.get("response") or {}
+        return content
+
+    def last_words(self) -> UpstreamError:
+        """Why it ended, as far as it said."""
+        code = self._process.returncode if self._process else None
+        said = next((text for text in reversed(self._complaints) if text), "it said nothing")
+        return UpstreamError(f"The claude program ended (exit code {code}): {said}")
+
+    def resident_bytes(self) -> int:
+        """Memory the program holds now; 0 where the system does not tell."""
+        try:
+            pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        except (OSError, IndexError):
+            return 0
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    async def stop(self) -> None:
+        """SIGTERM to the group, which also ends running tools, then SIGKILL to what is left. Safe to call twice."""
+        if self._process is None:
+            return
+        if self._process.returncode is None:
+            self._signal(signal.SIGTERM)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._process.wait(), TERM_SECONDS)
+        self._signal(signal.SIGKILL)
+        await self._process.wait()
+        for reader in self._readers:
+            reader.cancel()
+        await asyncio.gather(*self._readers, return_exceptions=True)
+        self.hang_up()
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS refuses to signal a zombie's group
+            os.killpg(self.pid, number)
+
+    async def _write(self, data: bytes) -> None:
+        if self._process is None or self._process.stdin is None or not self.alive:
+            raise self.last_words()
+        async with self._write_lock:
+            try:
+                self._process.stdin.write(data)
+                await self._process.stdin.drain()
+            except (ConnectionError, RuntimeError) as error:  # uvloop tells a closed pipe as RuntimeError
+                raise self.last_words() from error
+
+    async def _read(self) -> None:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        try:
+            async for raw in self._process.stdout:
+                await self._route(raw)
+        except ValueError as error:  # longer than LINE_LIMIT, or no JSON
+            self._complaints.append(f"a line that cannot be read: {error}")
+            self._signal(signal.SIGKILL)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._process.wait(), TERM_SECONDS)
+        self.hang_up()
+
+    async def _route(self, raw: bytes) -> None:
+        line: Line = orjson.loads(raw)
+        match line.get("type"):
+            case "control_response":
+                response = line["response"]
+                if request := self._requests.get(response["request_id"]):
+                    if not request.done():
+                        request.set_result(response)
+                    return
+                if response["request_id"] == self._first_request and not self.initialized.done():
+                    self._initialize_answered(response)
+                self._for_sdk.put_nowait(line)
+            case "control_request" if self.on_mcp and line["request"]["subtype"] == "mcp_message":
+                await self._answer_mcp(line["request_id"], line["request"]["message"])
+            case "control_request" | "control_cancel_request":
+                self._for_sdk.put_nowait(line)
+            case _:
+                self._lines.append(line)
+                self._news.set()
+
+    def _initialize_answered(self, response: Line) -> None:
+        if response.get("subtype") == "error":
+            self.initialized.set_exception(UpstreamError(f"The claude program refused: {response.get('error')}."))
+        else:
+            self.initialized.set_result(None)
+
+    async def _answer_mcp(self, request_id: str, message: Line) -> None:
+        assert self.on_mcp is not None
+        answer = self.on_mcp(message)
+        if answer is None:
+            return
+        response = {"subtype": "success", "request_id": request_id, "response": {"mcp_response": answer}}
+        with contextlib.suppress(UpstreamError):
+            await self._write(orjson.dumps({"type": "control_response", "response": response}) + b"\n")
+
+    async def _read_complaints(self) -> None:
+        assert self._process is not None
+        assert self._process.stderr is not None
+        with contextlib.suppress(ValueError):
+            async for raw in self._process.stderr:
+                text = raw.decode("utf-8", "replace").strip()
+                self._complaints.append(text)
+                get_log().debug("claude_said", pid=self.pid, text=text)
+
+    def hang_up(self) -> None:
+        """Wake everyone who waits for a word of this program."""
+        self._hung_up = True
+        self._news.set()
+        self._for_sdk.put_nowait(None)
+        waiting: list[asyncio.Future[Any]] = [self.initialized, *self._requests.values()]
+        for future in waiting:
+            if not future.done():
+                future.set_exception(self.last_words())
+                future.exception()  # nobody may be waiting

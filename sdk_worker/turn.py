@@ -1,0 +1,168 @@
+"""A Messages request as the lines a fresh `claude` is fed, with the options its process needs. Pure.
+
+Nothing is flattened: every message becomes the turn it was, so the model sees the conversation the client wrote. What
+the program has no way to carry is named in `ignored`, or refused when leaving it out would change the answer's meaning.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from sdk_worker.client_tools import program_name
+from sdk_worker.launch import Binding, Launch
+from shared.errors import ClientError
+
+Block = dict[str, Any]
+Line = dict[str, Any]
+
+CARRIED = frozenset({"model", "messages", "system", "max_tokens", "stream", "thinking", "tools", "tool_choice"})
+SHOWN_BY_US = frozenset({"system_message", "result_message"})  # told about a run, never part of the conversation
+
+
+@dataclass(slots=True)
+class Feed:
+    """One request, ready for a process. `history` comes before `prompt`, the one line that asks the model."""
+
+    launch: Launch
+    binding: Binding
+    history: list[Line]
+    prompt: Line
+    ignored: list[str] = field(default_factory=list)
+
+
+def read_turn(body: dict[str, Any], *, working_directory: str | None = None) -> Feed:
+    """Raises ClientError naming the field that cannot be carried."""
+    ignored = sorted(name for name in body if name not in CARRIED)
+    tools = _read_tools(body)
+    messages, marked = _read_messages(body.get("messages"), renamed=bool(tools))
+    if marked:
+        ignored.append("cache_control")
+    lines: list[Line] = [{"type": role, "message": {"role": role, "content": content}} for role, content in messages]
+    if lines[-1]["type"] != "user":
+        raise ClientError("messages: the last one must be from the user; /sdk cannot continue an answer.")
+    *history, prompt = lines
+    for line in history:
+        if line["type"] == "user":
+            line["shouldQuery"] = False
+    binding = Binding(
+        system=_read_system(body.get("system")),
+        model=_optional(body, "model", str),
+        max_tokens=_positive(body, "max_tokens"),
+        thinking_tokens=_read_thinking(body.get("thinking")),
+        tools=orjson.dumps(tools, option=orjson.OPT_SORT_KEYS) if tools else b"",
+    )
+    return Feed(Launch(working_directory, own_tools=not tools), binding, history, prompt, ignored)
+
+
+def _optional(body: dict[str, Any], name: str, kind: type) -> Any:
+    value = body.get(name)
+    if value is not None and not isinstance(value, kind):
+        raise ClientError(f"{name}: expected {kind.__name__}.")
+    return value
+
+
+def _positive(body: dict[str, Any], name: str) -> int | None:
+    value: int | None = _optional(body, name, int)
+    if value is not None and value < 1:
+        raise ClientError(f"{name}: must be at least 1.")
+    return value
+
+
+def _read_system(system: Any) -> tuple[str, ...]:
+    if system is None or isinstance(system, str):
+        return (system,) if system else ()
+    if not isinstance(system, list) or not all(isinstance(block, dict) and "text" in block for block in system):
+        raise ClientError("system: expected a text or a list of text blocks.")
+    return tuple(str(block["text"]) for block in system if block["text"])
+
+
+def _read_thinking(thinking: Any) -> int | None:
+    match thinking:
+        case None | {"type": "adaptive"}:
+            return None
+        case {"type": "disabled"}:
+            return 0
+        case {"type": "enabled", "budget_tokens": int(tokens)}:
+            return tokens
+    raise ClientError("thinking: expected enabled with budget_tokens, adaptive or disabled.")
+
+
+def _read_tools(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """The client's own tools. What only the provider's own servers can run, or a forced choice, is refused."""
+    tools, choice = body.get("tools") or [], body.get("tool_choice") or {"type": "auto"}
+    if not isinstance(tools, list):
+        raise ClientError("tools: expected a list.")
+    for index, tool in enumerate(tools):
+        if not isinstance(tool, dict) or tool.get("type", "custom") != "custom":
+            raise ClientError(f"tools.{index}: /sdk carries custom tools only; use /api for the provider's own.")
+        if not isinstance(tool.get("name"), str) or not isinstance(tool.get("input_schema"), dict):
+            raise ClientError(f"tools.{index}: a tool needs a name and an input_schema.")
+    match choice:
+        case {"type": "none"}:
+            return []
+        case {"type": "auto"}:
+            return tools
+    raise ClientError("tool_choice: /sdk cannot force a tool; use auto or none, or send the request to /api.")
+
+
+def _read_messages(messages: Any, *, renamed: bool) -> tuple[list[tuple[str, list[Block]]], bool]:
+    """Roles in turn, and whether a cache mark was dropped: the program places its own, and four are allowed."""
+    if not isinstance(messages, list) or not messages:
+        raise ClientError("messages: at least one message is needed.")
+    turns: list[tuple[str, list[Block]]] = []
+    marked = 0
+    for index, message in enumerate(messages):
+        blocks = _read_content(message, index)
+        marked += sum(block.pop("cache_control", None) is not None for block in blocks)
+        for role, content in _as_turns(message["role"], blocks):
+            if renamed:
+                content = [_renamed(block) for block in content]
+            if turns and turns[-1][0] == role:
+                turns[-1][1].extend(content)
+            elif content:
+                turns.append((role, content))
+    if not turns:
+        raise ClientError("messages: nothing is said in them.")
+    return turns, marked > 0
+
+
+def _read_content(message: Any, index: int) -> list[Block]:
+    where = f"messages.{index}"
+    if not isinstance(message, dict) or message.get("role") not in {"user", "assistant", "system"}:
+        raise ClientError(f"{where}.role: expected user, assistant or system.")
+    content = message.get("content")
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}]
+    if not isinstance(content, list) or not all(isinstance(block, dict) and "type" in block for block in content):
+        raise ClientError(f"{where}.content: expected a text or a list of content blocks.")
+    return [dict(block) for block in content]
+
+
+def _as_turns(role: str, blocks: list[Block]) -> list[tuple[str, list[Block]]]:
+    """One message as turns of the program. An agent run that was shown as one message is several of them again."""
+    if role == "system":
+        text = "\n".join(str(block.get("text", "")) for block in blocks)
+        return [("user", [{"type": "text", "text": f"<system-reminder>\n{text}\n</system-reminder>"}])]
+    turns: list[tuple[str, list[Block]]] = [(role, [])]
+    for block in blocks:
+        kind = block["type"]
+        if kind in SHOWN_BY_US or (kind == "text" and not block.get("text")):
+            continue
+        speaker = "user" if kind == "tool_result_sdk" else role
+        if turns[-1][0] != speaker:
+            turns.append((speaker, []))
+        turns[-1][1].append(_as_spoken(block))
+    return turns
+
+
+def _as_spoken(block: Block) -> Block:
+    if block["type"] not in {"tool_use_sdk", "tool_result_sdk"}:
+        return block
+    return {name: value for name, value in block.items() if name != "source"} | {"type": block["type"][: -len("_sdk")]}
+
+
+def _renamed(block: Block) -> Block:
+    return block | {"name": program_name(block["name"])} if block["type"] == "tool_use" else block

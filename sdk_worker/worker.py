@@ -1,0 +1,119 @@
+"""Runs a turn of the bus in a `claude` of its own and publishes what it says as Anthropic frames.
+
+A turn has one of three ends: a whole stream, an error raised before the first frame, or an `error` frame after it.
+Whatever the end, and also when its caller leaves, the process of the turn ends too, and nothing runs twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from dataclasses import dataclass
+
+from sdk_worker.door import Conversation
+from sdk_worker.frames import PING, Mode, Splice, error_frame
+from sdk_worker.pool import Pool
+from sdk_worker.program import Program
+from sdk_worker.turn import Feed, read_turn
+from shared.bus import Delivery
+from shared.channels import Turn, TurnHead, TurnTail, decode, encode
+from shared.errors import CallerGone, CCProxyError, UpstreamError, UpstreamTimeout
+from shared.log import get_log
+
+INTERRUPT_SECONDS = 0.3  # an interrupt is answered within 15 ms
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds. `idle`: the longest silence in a turn (None: a person may think as long as they like); `ping`: the
+    longest the client sees."""
+
+    first_byte: float
+    idle: float | None
+    ping: float
+
+
+class Worker:
+    """`handle` runs one delivery of SDK_TURN."""
+
+    def __init__(self, pool: Pool[Conversation], *, name: str, mode: Mode, pretty: bool, patience: Patience) -> None:
+        self._pool, self._name, self._mode, self._pretty, self._patience = pool, name, mode, pretty, patience
+
+    async def handle(self, delivery: Delivery) -> None:
+        """Raises CCProxyError for a turn that failed before its first frame."""
+        turn, began = decode(Turn, delivery.payload), time.time()
+        feed = read_turn(turn.body, working_directory=turn.working_directory)
+        splice = Splice(self._mode, pretty=self._pretty)
+        session = await self._pool.take(feed.launch, feed.binding)
+        try:
+            waited = 1000 * (time.time() - turn.sent_at)
+            await delivery.send(encode(TurnHead(self._name, queue_ms=max(0.0, waited), ignored=feed.ignored)))
+            await self._converse(session, feed, splice, delivery)
+        except CallerGone:
+            raise
+        except CCProxyError as error:
+            if not splice.started:
+                raise
+            get_log().warning("turn_broke_off", request_id=turn.request_id, reason=error.message)
+            await delivery.send(error_frame(error))
+        else:
+            await delivery.send(encode(self._tail(splice, began)))
+        finally:
+            await self._leave(session, interrupt=not splice.finished)
+
+    def _tail(self, splice: Splice, began: float) -> TurnTail:
+        result = splice.result
+        worker_ms = 1000 * (time.time() - began)
+        return TurnTail(cost_usd=result.get("total_cost_usd"), num_turns=result.get("num_turns"), worker_ms=worker_ms)
+
+    async def _leave(self, session: Conversation, *, interrupt: bool) -> None:
+        """An interrupt lets the program call back what it asked others, before it is ended."""
+        try:
+            if interrupt and session.alive:
+                with contextlib.suppress(UpstreamError, TimeoutError):
+                    async with asyncio.timeout(INTERRUPT_SECONDS):
+                        await session.program.control("interrupt")
+        finally:
+            self._pool.retire(session)
+
+    async def _converse(self, session: Conversation, feed: Feed, splice: Splice, delivery: Delivery) -> None:
+        try:
+            async with asyncio.timeout(self._patience.first_byte):
+                await self._recall(session, feed, splice)
+                session.say(feed.prompt)
+                while not splice.started:
+                    await self._publish_next(session.program, splice, delivery)
+        except TimeoutError:
+            raise UpstreamTimeout("Claude Code did not begin its answer in time.") from None
+        while not splice.finished:
+            await self._wait_for_line(session.program, delivery)
+            await self._publish_next(session.program, splice, delivery)
+
+    async def _recall(self, session: Conversation, feed: Feed, splice: Splice) -> None:
+        """Feed what was said before. A user's line gets its place only when the program has answered it."""
+        for line in feed.history:
+            session.say(line)
+            if line["type"] != "user":
+                continue
+            while (answer := await session.program.read())["type"] != "result":
+                splice.feed(answer)
+
+    async def _wait_for_line(self, program: Program, delivery: Delivery) -> None:
+        """Keep the client's connection alive through a silence. Raises UpstreamTimeout when it is too long."""
+        silent = 0.0
+        while not await program.has_line(within=self._patience.ping):
+            silent += self._patience.ping
+            if self._patience.idle is not None and silent >= self._patience.idle:
+                raise UpstreamTimeout("Claude Code fell silent in the middle of its answer.")
+            await delivery.send(PING)
+
+    async def _publish_next(self, program: Program, splice: Splice, delivery: Delivery) -> None:
+        """Wait for a line; frames of lines that arrived together leave together."""
+        frames = splice.feed(await program.read())
+        try:
+            while not splice.finished and (line := program.read_now()) is not None:
+                frames += splice.feed(line)
+        finally:
+            if frames:
+                await delivery.send(frames)

@@ -1,0 +1,113 @@
+"""The SDK worker's turns against the real `claude` and the simulated provider, without a bus in between."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from sdk_worker.door import Driver, ProgramFile
+from sdk_worker.launch import nobody
+from sdk_worker.process import open_pool, patience
+from sdk_worker.worker import Worker
+from shared.channels import Turn, encode
+from shared.errors import CallerGone
+from shared.formats.anthropic_whole import WholeMessage
+from shared.formats.sse import Parser
+from shared.settings import Settings
+from tests.simulator_fixture import API_KEY
+
+MODEL = "claude-sonnet-4-5"
+
+
+class Delivered:
+    """A turn in the worker's hands, and what it answered."""
+
+    def __init__(self, **turn: Any) -> None:
+        self.request_id = "r1"
+        self.payload = encode(Turn(self.request_id, **turn))
+        self.caller_gone = asyncio.Event()
+        self.replies: list[bytes] = []
+        self.arrived = asyncio.Event()
+
+    async def send(self, data: bytes) -> None:
+        if self.caller_gone.is_set():
+            raise CallerGone
+        self.replies.append(data)
+        self.arrived.set()
+
+    async def until(self, text: bytes) -> None:
+        """Wait for a reply that holds `text`."""
+        while text not in b"".join(self.replies):
+            self.arrived.clear()
+            await self.arrived.wait()
+
+    @property
+    def head(self) -> dict[str, Any]:
+        return orjson.loads(self.replies[0])
+
+    @property
+    def tail(self) -> dict[str, Any]:
+        return orjson.loads(self.replies[-1])
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        frames = b"".join(reply for reply in self.replies if not reply.startswith(b"{"))
+        return [orjson.loads(event.data) for event in Parser().feed(frames)]
+
+    @property
+    def message(self) -> dict[str, Any]:
+        """The frames folded into one message, as a client's library would."""
+        whole = WholeMessage()
+        for event in self.events:
+            whole.feed(event)
+        assert whole.stopped
+        return whole.message
+
+    @property
+    def text(self) -> str:
+        return "".join(block["text"] for block in self.message["content"] if block["type"] == "text")
+
+
+def body(prompt: Any, **more: Any) -> dict[str, Any]:
+    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+    return {"model": MODEL, "max_tokens": 1000, "stream": True, "messages": messages, **more}
+
+
+def worker_settings(simulator_url: str, cwd: Path, **sdk: Any) -> Settings:
+    return Settings(
+        claude={
+            "base_url": simulator_url,
+            "api_key": API_KEY,
+            "code_options": {"cwd": cwd},
+            "sdk_message_mode": "ignore",
+        },
+        sdk=sdk,
+        _env_file=None,
+    )
+
+
+@asynccontextmanager
+async def running_worker(settings: Settings, driver: Driver, program: Path | None = None) -> AsyncIterator[Worker]:
+    """A worker with its pool filling beside it."""
+    pool = open_pool(settings, ProgramFile(program or settings.claude.cli_path), driver, ask_through=nobody)
+    filling = asyncio.create_task(pool.keep_filled())
+    claude = settings.claude
+    try:
+        yield Worker(
+            pool, name="w1", mode=claude.sdk_message_mode, pretty=claude.pretty_format, patience=patience(settings)
+        )
+    finally:
+        filling.cancel()
+        await asyncio.gather(filling, return_exceptions=True)
+        await pool.drain()
+
+
+async def answered(worker: Worker, prompt: Any, **more: Any) -> Delivered:
+    delivered = Delivered(body=body(prompt, **more))
+    await worker.handle(delivered)
+    return delivered
