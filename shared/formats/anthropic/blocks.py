@@ -61,7 +61,7 @@ def image_block(part: Image) -> Json:
 def _image_type(part: Image) -> str:
     """What the bytes say they are; the service refuses an image that is not what its label says."""
     try:
-        head = base64.b64decode(part.data[:24])
+        head = base64.b64decode(part.data[:24], validate=True)
     except binascii.Error as error:
         raise ClientError("image: the data is not valid base64.", param="image") from error
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":

@@ -64,7 +64,7 @@ class _Writing:
     def write(self) -> Written:
         prompt = self.prompt
         tools, choice = self.tools()
-        turns = self.turns()
+        system, turns = self.system(), self.turns()
         forced = choice is not None and choice["type"] in {"any", "tool"}
         max_tokens = min(prompt.max_tokens or DEFAULT_MAX_TOKENS, self.model.max_output)
         if prompt.max_tokens is not None and max_tokens < prompt.max_tokens:
@@ -77,7 +77,7 @@ class _Writing:
             "model": prompt.model,
             "max_tokens": max_tokens,
             "stream": True,
-            "system": self.system(),
+            "system": system,
             "messages": turns,
             "tools": tools,
             "tool_choice": choice,
@@ -91,7 +91,7 @@ class _Writing:
         }
         self.drop(*(("metadata",) if prompt.metadata else ()))
         self.drop(*(("verbosity",) if prompt.verbosity not in {None, "medium"} else ()))
-        body = {name: value for name, value in fields.items() if value or name == "messages"}
+        body = {name: value for name, value in fields.items() if name == "messages" or value not in (None, [], {})}
         return Written(body, tuple(self.dropped))
 
     def marked(self, block: Json, lifetime: str | None) -> Json:
