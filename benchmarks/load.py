@@ -10,11 +10,13 @@ import json
 import re
 import sys
 import time
+from typing import cast
 
 import uvloop
 
 STAMP = re.compile(rb"@(\d+)@")
 END = b"0\r\n\r\n"
+RAMP_SECONDS = 1.0
 
 
 class Client(asyncio.Protocol):
@@ -37,9 +39,8 @@ class Client(asyncio.Protocol):
         self.head = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        transport.write(self.request)
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is not registered as one
+        self.transport.write(self.request)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.finished.done():
@@ -113,7 +114,9 @@ async def run(port: int, request: bytes, connections: int, seconds: float) -> di
     tally = Tally()
     began = time.perf_counter()
     clients = []
-    for _ in range(connections):
+    for number in range(connections):
+        # clients come one after another, as they do in life: a herd at the start would be all that is measured
+        await asyncio.sleep(max(0.0, began + RAMP_SECONDS * number / connections - time.perf_counter()))
         _, client = await loop.create_connection(lambda: Client(request, began + seconds, tally), "127.0.0.1", port)
         clients.append(client)
     await asyncio.wait_for(asyncio.gather(*(client.finished for client in clients)), seconds * 4 + 30)

@@ -10,6 +10,7 @@ import asyncio
 import json
 import sys
 import time
+from typing import cast
 
 import uvloop
 
@@ -70,8 +71,7 @@ class Provider(asyncio.Protocol):
         self.sent = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is not registered as one
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport = None

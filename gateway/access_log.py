@@ -29,7 +29,7 @@ RETRY_SECONDS = 0.5
 
 
 class AccessLog:
-    """Wraps `app`; puts the AccessRecord into the scope as `ccproxy.record`."""
+    """Wraps `app`; puts the AccessRecord and the headers by name into the scope, as `ccproxy.record`, `.headers`."""
 
     def __init__(self, app: ASGIApp, guard: Guard, metrics: Metrics, records: Records | None) -> None:
         self._app = app
@@ -43,7 +43,7 @@ class AccessLog:
             return
         headers = dict(scope["headers"])
         record = open_record(scope, headers)
-        scope["ccproxy.record"] = record
+        scope["ccproxy.record"], scope["ccproxy.headers"] = record, headers
         answer = Answer(record, send)
         self._metrics.active.inc()
         try:

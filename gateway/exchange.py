@@ -36,22 +36,29 @@ class Exchange:
             self.dialect,
             self.provider.name,
         )
-        with self.flights.hold() as flight:
-            try:
-                with flight.interruptible():
-                    request = await self._read(scope, receive, record)
-                    flight.watch_client(receive)
-                    opened = await self.provider.open(request)
-                failure = await self._answer(opened, send, flight, record)
-            except CCProxyError as error:
-                failure = error
-                if not isinstance(error, CallerGone):
-                    await respond(render(error, self.dialect, record.request_id), send)
-            if failure is not None:
-                note_failure(record, failure)
+        flight = self.flights.open()
+        try:
+            failure = await self._exchange(scope, receive, send, flight, record)
+        except CCProxyError as error:
+            failure = error
+            if not isinstance(error, CallerGone):
+                await respond(render(error, self.dialect, record.request_id), send)
+        finally:
+            self.flights.close(flight)
+        if failure is not None:
+            note_failure(record, failure)
+
+    async def _exchange(
+        self, scope: Scope, receive: Receive, send: Send, flight: InFlight, record: AccessRecord
+    ) -> CCProxyError | None:
+        with flight:
+            request = await self._read(scope, receive, record)
+            flight.receive = receive
+            opened = await self.provider.open(request)
+        return await self._answer(opened, send, flight, record)
 
     async def _read(self, scope: Scope, receive: Receive, record: AccessRecord) -> Outgoing:
-        headers = dict(scope["headers"])
+        headers: dict[bytes, bytes] = scope["ccproxy.headers"]
         body = await read_body(receive, headers, self.max_body_bytes)
         record.bytes_in = len(body)
         seen = await peek(body)

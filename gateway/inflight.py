@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from types import TracebackType
 
 from gateway.asgi import Receive
 from shared.errors import CallerGone, CCProxyError, Stopping, UpstreamTimeout
+
+# A client that leaves is noticed within two of these and one turn of the loop; the promise is a second.
+LOOK_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +29,21 @@ class Patience:
 
 
 class InFlight:
-    """One request. `interrupt` makes the code inside `interruptible` raise the error instead of waiting on."""
+    """One request. `interrupt` makes the code inside `with flight:` raise the error instead of waiting on."""
 
-    __slots__ = ("_inside", "_ping_task", "_task", "_watch", "last", "limit", "ping", "pinged", "reason", "sending")
+    __slots__ = (
+        "_inside",
+        "_ping_task",
+        "_task",
+        "_watch",
+        "last",
+        "limit",
+        "ping",
+        "pinged",
+        "reason",
+        "receive",
+        "sending",
+    )
 
     def __init__(self, limit: float) -> None:
         self._task = asyncio.current_task()
@@ -37,6 +52,8 @@ class InFlight:
         self.last = self.pinged = asyncio.get_running_loop().time()
         self.sending = False
         self.ping: Callable[[], Coroutine[None, None, None]] | None = None
+        # set once the body has been read: `receive` has one reader
+        self.receive: Receive | None = None
         self._inside = False
         self._watch: asyncio.Task[None] | None = None
         self._ping_task: asyncio.Task[None] | None = None
@@ -51,26 +68,25 @@ class InFlight:
             if self._inside and self._task is not None:
                 self._task.cancel()
 
-    @contextlib.contextmanager
-    def interruptible(self) -> Iterator[None]:
+    def __enter__(self) -> InFlight:
         """Code that may be interrupted. Raises the reason, which is then the only exception to handle."""
         if self.reason is not None:
             raise self.reason
         self._inside = True
-        try:
-            yield
-        except asyncio.CancelledError:
-            reason: CCProxyError | None = self.reason  # set by `interrupt` while the body ran
-            if reason is None or self._task is None:
-                raise
-            self._task.uncancel()
-            raise reason from None
-        finally:
-            self._inside = False
+        return self
 
-    def watch_client(self, receive: Receive) -> None:
-        """Interrupt when the client leaves. Call it once the body has been read: `receive` has one reader."""
-        self._watch = asyncio.create_task(self._await_disconnect(receive))
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._inside = False
+        if kind is asyncio.CancelledError and self.reason is not None and self._task is not None:
+            self._task.uncancel()
+            raise self.reason from None
+
+    def watch_client(self) -> None:
+        """Interrupt when the client leaves. Only the clock calls this, so that a quick request costs no task."""
+        if self.receive is not None and self._watch is None:
+            self._watch = asyncio.create_task(self._await_disconnect(self.receive))
 
     async def _await_disconnect(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
@@ -102,19 +118,19 @@ class Flights:
     def __len__(self) -> int:
         return len(self._flights)
 
-    @contextlib.contextmanager
-    def hold(self) -> Iterator[InFlight]:
+    def open(self) -> InFlight:
+        """A new request in flight; `close` it at its end."""
         flight = InFlight(self.patience.first_byte)
         if self._stopping:
             flight.reason = Stopping()
         self._flights.add(flight)
-        try:
-            yield flight
-        finally:
-            self._flights.discard(flight)
-            flight.release()
-            if self._stopping and not self._flights:
-                self._idle.set()
+        return flight
+
+    def close(self, flight: InFlight) -> None:
+        self._flights.discard(flight)
+        flight.release()
+        if self._stopping and not self._flights:
+            self._idle.set()
 
     async def stop(self, grace: float) -> None:
         """Shutdown: no request begins any more; those open get `grace` seconds, then a typed error."""
@@ -138,13 +154,14 @@ class Flights:
 
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()
-        step = min(1.0, self.patience.ping / 4, self.patience.idle / 4, self.patience.first_byte / 4)
+        step = min(LOOK_SECONDS, self.patience.ping / 4, self.patience.idle / 4, self.patience.first_byte / 4)
         while True:
             await asyncio.sleep(step)
             for flight in list(self._flights):
                 self._look_at(flight, loop.time())
 
     def _look_at(self, flight: InFlight, now: float) -> None:
+        flight.watch_client()
         silence = now - flight.last
         if silence > flight.limit:
             stalled = CallerGone("The client stopped reading.") if flight.sending else silent_too_long(silence)

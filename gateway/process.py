@@ -47,6 +47,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
                 lifespan="off",
                 log_config=None,
                 access_log=False,
+                proxy_headers=False,
                 server_header=False,
                 backlog=BACKLOG,
                 timeout_graceful_shutdown=HARD_STOP_SECONDS,

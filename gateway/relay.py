@@ -40,7 +40,7 @@ async def relay_stream(
     failure: CCProxyError | None = None
     last = b""
     try:
-        with flight.interruptible():
+        with flight:
             await send(
                 {"type": "http.response.start", "status": opened.status, "headers": opened.headers + STREAM_HEADERS}
             )
@@ -72,7 +72,7 @@ async def pump(chunks: AsyncIterator[bytes], send: Send, flight: InFlight, tap: 
 async def relay_whole(opened: Opened, send: Send, flight: InFlight) -> bytes:
     """Relay an answer that is not a stream, once all of it is here: until then an error can still have its status."""
     try:
-        with flight.interruptible():
+        with flight:
             body = b"".join([chunk async for chunk in opened.chunks])
     finally:
         await opened.aclose()

@@ -13,10 +13,14 @@ FOREVER = Patience()
 
 
 async def waiting(flights: Flights, ready: asyncio.Event, flight_box: list[InFlight]) -> None:
-    with flights.hold() as flight, flight.interruptible():
-        flight_box.append(flight)
-        ready.set()
-        await asyncio.Event().wait()
+    flight = flights.open()
+    try:
+        with flight:
+            flight_box.append(flight)
+            ready.set()
+            await asyncio.Event().wait()
+    finally:
+        flights.close(flight)
 
 
 async def start(flights: Flights) -> tuple[asyncio.Task[None], InFlight]:
@@ -43,16 +47,16 @@ async def test_a_cancellation_from_outside_stays_one() -> None:
 
 
 async def test_a_reason_given_between_two_waits_is_met_at_the_next() -> None:
-    with Flights(FOREVER).hold() as flight:
-        flight.interrupt(Stopping())
-        with pytest.raises(Stopping), flight.interruptible():
-            pytest.fail("must not be entered")
+    flight = Flights(FOREVER).open()
+    flight.interrupt(Stopping())
+    with pytest.raises(Stopping), flight:
+        pytest.fail("must not be entered")
 
 
 async def test_after_stop_no_request_begins() -> None:
     flights = Flights(FOREVER)
     await flights.stop(0)
-    with flights.hold() as flight, pytest.raises(Stopping), flight.interruptible():
+    with pytest.raises(Stopping), flights.open():
         pytest.fail("must not be entered")
 
 

@@ -55,8 +55,9 @@ def write_error(error: CCProxyError) -> bytes:
 
 async def relay(source: Source) -> tuple[Sink, CCProxyError | None]:
     sink = Sink()
-    with Flights(Patience()).hold() as flight:
-        failure = await relay_stream(source.opened(), sink, flight, MessagesTap(AccessRecord("r", 0)), write_error, b"")
+    failure = await relay_stream(
+        source.opened(), sink, Flights(Patience()).open(), MessagesTap(AccessRecord("r", 0)), write_error, b""
+    )
     assert sink.messages[-1].get("more_body", False) is False
     assert source.closed
     return sink, failure
@@ -77,15 +78,15 @@ async def test_a_failure_of_the_provider_becomes_the_last_event() -> None:
 
 async def test_an_unknown_failure_still_closes_the_provider() -> None:
     source = Source(START, then=RuntimeError("bug"))
-    with Flights(Patience()).hold() as flight, pytest.raises(RuntimeError):
-        await relay_stream(source.opened(), Sink(), flight, MessagesTap(AccessRecord("r", 0)), write_error, b"")
+    flight, tap = Flights(Patience()).open(), MessagesTap(AccessRecord("r", 0))
+    with pytest.raises(RuntimeError):
+        await relay_stream(source.opened(), Sink(), flight, tap, write_error, b"")
     assert source.closed
 
 
 async def test_a_whole_reply_is_one_body_with_its_length() -> None:
     source, sink = Source(b"ab", b"cd"), Sink()
-    with Flights(Patience()).hold() as flight:
-        assert await relay_whole(source.opened(), sink, flight) == b"abcd"
+    assert await relay_whole(source.opened(), sink, Flights(Patience()).open()) == b"abcd"
     assert (b"content-length", b"4") in sink.messages[0]["headers"]
     assert sink.messages[1]["body"] == b"abcd"
     assert source.closed
