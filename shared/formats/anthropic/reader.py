@@ -79,13 +79,11 @@ class Reader:
         }
 
     def feed(self, data: Json) -> Sequence[Event]:
-        handler = self._handlers.get(data.get("type"))
-        if handler is None:
-            return NOTHING
         try:
-            return handler(data)
+            handler = self._handlers.get(data.get("type"))
+            return handler(data) if handler else NOTHING
         except (KeyError, TypeError, AttributeError, ValueError) as error:
-            return (Fail(f"The provider sent an incomplete {data['type']} event: {error!r}", code="bad_stream"),)
+            return (Fail(f"The provider sent an event that is not complete: {error!r}.", code="bad_stream"),)
 
     def end(self) -> Sequence[Event]:
         """A stream that stops without `message_stop` said nothing final."""
