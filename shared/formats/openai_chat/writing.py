@@ -127,7 +127,7 @@ class Writer:
             case Text():
                 self._write = self._write_text
             case Refusal():
-                self._write, self._refused = self._write_refusal, True
+                self._write = self._write_refusal
             case Thinking() if self._style != "off":
                 self._write = self._write_thinking
                 self._before = "<thinking>" if self._style == "tags" else "\n\n" if self._thought else ""
@@ -164,6 +164,7 @@ class Writer:
         return self._chunk({"content": text})
 
     def _write_refusal(self, text: str) -> Sequence[Frame]:
+        self._refused = True
         return self._chunk({"refusal": text})
 
     def _write_thinking(self, text: str) -> Sequence[Frame]:

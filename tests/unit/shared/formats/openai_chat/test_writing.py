@@ -215,6 +215,8 @@ def test_a_refusal_is_told_as_one() -> None:
     message = write_reply(PROMPT, fold([START, stop]), id="x", created=17, model="m")["choices"][0]
     assert message["finish_reason"] == "content_filter"
     assert message["message"] == {"role": "assistant", "content": None, "refusal": "Too risky."}
+    empty = write_reply(PROMPT, fold([START, *block(Refusal("")), stop]), id="x", created=17, model="m")["choices"][0]
+    assert empty == message
     both = write_reply(PROMPT, fold([START, *said, stop]), id="x", created=17, model="m")["choices"][0]["message"]
     assert both["refusal"] == "I won't"
 
