@@ -6,6 +6,7 @@ import json
 
 import httpx2
 import openai
+import pydantic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -356,3 +357,19 @@ def test_the_sdk_raises_what_broke_the_stream() -> None:
         seen.extend(chunk.choices[0].delta.content for chunk in chunks)
     assert seen == ["", "Hel", "lo"]
     assert caught.value.code == "stream_cut"
+
+
+class Weather(pydantic.BaseModel):
+    city: str
+    degrees: int
+
+
+def test_the_sdk_parses_structured_output_of_either() -> None:
+    events = [START, *block(Text(""), '{"city":"Ulm",', '"degrees":4}'), END]
+    written = write_reply(PROMPT, fold(events), id="x", created=17, model="m")
+    completions = client_of(json.dumps(written).encode(), "application/json").chat.completions
+    direct = completions.parse(model="m", messages=HI, response_format=Weather)
+    with streaming(wire(events), response_format=Weather) as stream:
+        gathered = stream.get_final_completion()
+    expected = Weather(city="Ulm", degrees=4)
+    assert direct.choices[0].message.parsed == gathered.choices[0].message.parsed == expected
