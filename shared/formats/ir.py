@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 Json: TypeAlias = dict[str, Any]
 Vendor: TypeAlias = Literal["anthropic", "openai"]
 Role: TypeAlias = Literal["user", "assistant", "system"]
-CallKind: TypeAlias = Literal["function", "custom"]
+CallKind: TypeAlias = Literal["function", "custom", "local_shell"]
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 """Every vendor's reasoning efforts, weakest first."""

@@ -1,0 +1,295 @@
+"""A Responses stream as events. Items are told apart by `output_index`, the sections of their text by kind and number.
+
+Services differ in what they say twice: a text may come in deltas, whole at its end, whole with its item, or only in
+the last event. Whatever was not told yet is told then. Unknown events are nothing, unknown items `Opaque`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from shared.formats.fold import NOTHING, Sequencer
+from shared.formats.ir import (
+    Citation,
+    Cite,
+    Delta,
+    Event,
+    Fail,
+    Json,
+    Opaque,
+    Open,
+    Prompt,
+    Refusal,
+    Seal,
+    Start,
+    Stop,
+    StopReason,
+    Text,
+    Thinking,
+    Tool,
+    ToolCall,
+    Usage,
+)
+from shared.formats.openai_errors import read_error
+from shared.formats.openai_responses.writing import short_name
+
+Section: TypeAlias = tuple[str, int]
+
+_CALL: Section = ("call", 0)
+_REASONING = frozenset({"summary", "content"})
+_CANCELLED = Fail("The provider cancelled the response.", code="cancelled")
+
+
+@dataclass(slots=True)
+class _Item:
+    """`told` counts what was told of each section's text; `block` is the open one, of which a thinking has many."""
+
+    index: int
+    data: Json
+    block: Hashable = None
+    told: dict[Section, int] = field(default_factory=dict)
+    cited: dict[Section, int] = field(default_factory=dict)
+    done: bool = False
+
+
+class Reader:
+    """Feed every payload of the stream."""
+
+    __slots__ = ("_called", "_handlers", "_items", "_names", "_refused", "_sequencer")
+
+    def __init__(self, prompt: Prompt) -> None:
+        self._names = {short_name(tool.name): tool.name for tool in prompt.tools if isinstance(tool, Tool)}
+        self._items: dict[int, _Item] = {}
+        self._sequencer = Sequencer()
+        self._called = self._refused = False
+        self._handlers: dict[object, Callable[[Json], Sequence[Event]]] = {
+            "response.output_text.delta": self._on_text,
+            "response.output_text.done": lambda data: self._on_whole("text", "content_index", data, "text"),
+            "response.output_text.annotation.added": self._on_annotation,
+            "response.refusal.delta": lambda data: self._on_delta("refusal", "content_index", data),
+            "response.reasoning_summary_text.delta": lambda data: self._on_delta("summary", "summary_index", data),
+            "response.reasoning_text.delta": lambda data: self._on_delta("content", "content_index", data),
+            "response.function_call_arguments.delta": self._on_arguments,
+            "response.function_call_arguments.done": lambda data: self._on_whole("call", "", data, "arguments"),
+            "response.custom_tool_call_input.delta": self._on_arguments,
+            "response.custom_tool_call_input.done": lambda data: self._on_whole("call", "", data, "input"),
+            "response.output_item.added": self._on_item,
+            "response.output_item.done": self._on_item_done,
+            "response.created": self._on_created,
+            "response.completed": self._on_end,
+            "response.done": self._on_end,
+            "response.incomplete": self._on_end,
+            "response.failed": self._on_end,
+            "response.cancelled": self._on_end,
+            "error": self._on_error,
+        }
+
+    def feed(self, data: Json) -> Sequence[Event]:
+        handler = self._handlers.get(data.get("type"))
+        if handler is None:
+            return NOTHING
+        try:
+            return handler(data)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            return (Fail(f"The provider sent an incomplete {data['type']} event: {error!r}", code="bad_stream"),)
+
+    def end(self) -> Sequence[Event]:
+        """A stream that stops without its last event said nothing final."""
+        return NOTHING
+
+    # --- what an item says ---
+
+    def _on_text(self, data: Json) -> Sequence[Event]:
+        text = data["delta"]
+        return self._tell(self._item(data), ("text", data.get("content_index", 0)), text)
+
+    def _on_delta(self, kind: str, number: str, data: Json) -> Sequence[Event]:
+        return self._tell(self._item(data), (kind, data.get(number, 0)), data["delta"])
+
+    def _on_arguments(self, data: Json) -> Sequence[Event]:
+        """Of a call that was not announced neither id nor name is known; the whole item will tell."""
+        item = self._item(data)
+        return self._tell(item, _CALL, data["delta"]) if item.block else NOTHING
+
+    def _on_whole(self, kind: str, number: str, data: Json, name: str) -> Sequence[Event]:
+        item = self._item(data)
+        if kind == "call" and not item.block:
+            return NOTHING
+        return self._tell_rest(item, (kind, data.get(number, 0)), data[name])
+
+    def _on_annotation(self, data: Json) -> Sequence[Event]:
+        item, section = self._item(data), ("text", data.get("content_index", 0))
+        begun = self._begin(item, section) if section not in item.told else NOTHING
+        return [*begun, *self._cite(item, section, [data["annotation"]])]
+
+    def _item(self, data: Json) -> _Item:
+        index = data.get("output_index", 0)
+        item = self._items.get(index)
+        if item is None:
+            item = self._items[index] = _Item(index, {})
+        return item
+
+    def _tell(self, item: _Item, section: Section, text: str) -> Sequence[Event]:
+        if not text:
+            return NOTHING
+        told = item.told.get(section)
+        if told is not None:
+            item.told[section] = told + len(text)
+            return self._sequencer.add(item.block, Delta(text))
+        begun = self._begin(item, section)
+        item.told[section] = len(text)
+        return [*begun, *self._sequencer.add(item.block, Delta(text))]
+
+    def _tell_rest(self, item: _Item, section: Section, text: str) -> Sequence[Event]:
+        return self._tell(item, section, text[item.told.get(section, 0) :])
+
+    def _cite(self, item: _Item, section: Section, annotations: Iterable[Json]) -> Sequence[Event]:
+        events: list[Event] = []
+        for annotation in annotations:
+            item.cited[section] = item.cited.get(section, 0) + 1
+            events += self._sequencer.add(item.block, Cite(_read_citation(annotation)))
+        return events
+
+    def _begin(self, item: _Item, section: Section) -> Sequence[Event]:
+        """Open the section's block; sections of reasoning share one, set apart by a blank line."""
+        spoke, item.told[section] = any(item.told.values()), 0
+        if section[0] in _REASONING and item.block:
+            return self._sequencer.add(item.block, Delta("\n\n")) if spoke else NOTHING
+        closed = self._close(item)
+        item.block = (item.index, section)
+        return [*closed, *self._sequencer.open(item.block, Open(self._header(item.data, section[0])))]
+
+    def _header(self, data: Json, kind: str) -> Text | Refusal | Thinking | ToolCall:
+        if kind == "text":
+            return Text("", phase=data.get("phase"))
+        if kind == "refusal":
+            self._refused = True
+            return Refusal("")
+        if kind in _REASONING:
+            return Thinking(vendor="openai", id=data.get("id") or "")
+        self._called = True
+        name = str(data["name"])
+        return ToolCall(
+            data["call_id"],
+            self._names.get(name, name),
+            kind="custom" if data["type"] == "custom_tool_call" else "function",
+            namespace=data.get("namespace") or "",
+        )
+
+    def _close(self, item: _Item) -> Sequence[Event]:
+        if item.block is None:
+            return NOTHING
+        block, item.block = item.block, None
+        return self._sequencer.close(block)
+
+    # --- items, whole ---
+
+    def _on_item(self, data: Json) -> Sequence[Event]:
+        item = _Item(data.get("output_index", 0), data["item"])
+        self._items[item.index] = item
+        match item.data["type"]:
+            case "function_call" | "custom_tool_call":
+                return self._begin(item, _CALL)
+            case "reasoning":
+                return self._begin(item, ("summary", 0))
+        return NOTHING
+
+    def _on_item_done(self, data: Json) -> Sequence[Event]:
+        item = self._item(data)
+        whole = data["item"]
+        item.data, item.done = item.data | whole, True
+        match whole["type"]:
+            case "message":
+                events = self._finish_message(item)
+            case "reasoning":
+                events = self._finish_reasoning(item)
+            case "function_call" | "custom_tool_call":
+                begun = NOTHING if item.block else self._begin(item, _CALL)
+                text = item.data.get("arguments") or item.data.get("input") or ""
+                events = [*begun, *self._tell_rest(item, _CALL, text)]
+            case _:
+                item.block = (item.index, "opaque")
+                events = self._sequencer.open(item.block, Open(Opaque("openai", whole)))
+        return [*events, *self._close(item)]
+
+    def _finish_message(self, item: _Item) -> Sequence[Event]:
+        events: list[Event] = []
+        for number, part in enumerate(item.data.get("content") or ()):
+            if part["type"] == "refusal":
+                events += self._tell_rest(item, ("refusal", number), part["refusal"])
+            elif part["type"] == "output_text":
+                section = ("text", number)
+                events += self._tell_rest(item, section, part["text"])
+                events += self._cite(item, section, (part.get("annotations") or [])[item.cited.get(section, 0) :])
+        return events
+
+    def _finish_reasoning(self, item: _Item) -> Sequence[Event]:
+        events: list[Event] = []
+        for kind in ("summary", "content"):
+            for number, part in enumerate(item.data.get(kind) or ()):
+                events += self._tell_rest(item, (kind, number), part["text"])
+        if sealed := item.data.get("encrypted_content"):
+            if not item.block:
+                events += self._begin(item, ("summary", 0))
+            events += self._sequencer.add(item.block, Seal(sealed, "openai", item.data.get("id") or ""))
+        return events
+
+    # --- the response ---
+
+    def _on_created(self, data: Json) -> Sequence[Event]:
+        response = data["response"]
+        return (Start(str(response.get("id") or ""), str(response.get("model") or "")),)
+
+    def _on_end(self, data: Json) -> Sequence[Event]:
+        response = data.get("response") or {}
+        status = response.get("status") or data["type"].removeprefix("response.")
+        if status == "failed":
+            return (read_error({"error": response.get("error") or {"message": ""}}, 0),)
+        if status == "cancelled":
+            return (_CANCELLED,)
+        events: list[Event] = []
+        for index, item in enumerate(response.get("output") or ()):
+            known = self._items.get(index)
+            if known is None or not known.done:
+                events += self._on_item_done({"output_index": index, "item": item})
+        reason = self._stop_reason(status, (response.get("incomplete_details") or {}).get("reason"))
+        usage = _read_usage(response.get("usage") or {})
+        return [*events, *self._sequencer.drain(), Stop(reason, usage, service_tier=response.get("service_tier"))]
+
+    def _stop_reason(self, status: str, why: str | None) -> StopReason:
+        """An unknown reason to break off is told as a reply cut short, never as a finished one."""
+        if status == "incomplete":
+            return StopReason.REFUSAL if why == "content_filter" else StopReason.MAX_TOKENS
+        if self._refused:
+            return StopReason.REFUSAL
+        return StopReason.TOOL_USE if self._called else StopReason.END_TURN
+
+    def _on_error(self, data: Json) -> Sequence[Event]:
+        error = data.get("error") or {name: value for name, value in data.items() if name != "type"}
+        return (read_error({"error": error}, data.get("status_code") or 0),)
+
+
+def _read_citation(data: Json) -> Citation:
+    return Citation(
+        data.get("url") or "",
+        data.get("title") or data.get("filename") or "",
+        data.get("start_index"),
+        data.get("end_index"),
+        "openai",
+        data,
+    )
+
+
+def _read_usage(usage: Json) -> Usage:
+    """OpenAI counts cached tokens as input; here they stand beside it."""
+    details = usage.get("input_tokens_details") or {}
+    read, written = details.get("cached_tokens") or 0, details.get("cache_write_tokens") or 0
+    return Usage(
+        input=max(0, (usage.get("input_tokens") or 0) - read - written),
+        cache_read=read,
+        cache_write=written,
+        output=usage.get("output_tokens") or 0,
+        reasoning=(usage.get("output_tokens_details") or {}).get("reasoning_tokens") or 0,
+    )

@@ -1,0 +1,391 @@
+"""A Responses request as a Prompt.
+
+Items are flat, messages are not: what one speaker said in a row becomes one message, a tool's output being the user's.
+What only OpenAI understands stays whole, as `Opaque`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any, cast
+
+from shared.formats import fields
+from shared.formats.envelope import unwrap
+from shared.formats.fields import Fate
+from shared.formats.ir import (
+    EFFORTS,
+    Document,
+    Image,
+    Json,
+    Message,
+    Opaque,
+    Part,
+    Prompt,
+    Reasoning,
+    Refusal,
+    ResponseFormat,
+    Role,
+    Text,
+    Thinking,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+    WebSearch,
+)
+from shared.formats.openai_parts import DETAILS, read_cache_mark, read_file, read_image
+
+_STATELESS = "nothing is stored here; send the whole conversation as input"
+
+FIELDS: dict[str, Fate] = {
+    "model": Fate("carried"),
+    "input": Fate("carried", "also spelled `messages`"),
+    "messages": Fate("carried", "when there is no `input`"),
+    "instructions": Fate("carried"),
+    "tools": Fate("carried", "`function`, `custom`, `namespace`, `local_shell` and `web_search`"),
+    "tool_choice": Fate("carried", "not for tools OpenAI runs"),
+    "parallel_tool_calls": Fate("carried"),
+    "reasoning": Fate("carried", "`effort` and `summary`"),
+    "text": Fate("carried"),
+    "include": Fate("carried", "encrypted reasoning always comes, nothing else does"),
+    "stream": Fate("carried"),
+    "max_output_tokens": Fate("carried"),
+    "temperature": Fate("carried"),
+    "top_p": Fate("carried"),
+    "metadata": Fate("carried"),
+    "prompt_cache_key": Fate("carried"),
+    "service_tier": Fate("carried"),
+    "safety_identifier": Fate("carried"),
+    "user": Fate("carried", "when there is no `safety_identifier`"),
+    "stream_options": Fate("ignored", "there is no obfuscation to switch off"),
+    "access_programs": Fate("dropped", harmless=({"cyber": "standard"},)),
+    "client_metadata": Fate("dropped"),
+    "context_management": Fate("dropped"),
+    "image": Fate("dropped"),
+    "max_tool_calls": Fate("dropped"),
+    "moderation": Fate("dropped"),
+    "prompt_cache_options": Fate("dropped", harmless=({}, {"mode": "implicit"})),
+    "prompt_cache_retention": Fate("dropped", harmless=("in_memory",)),
+    "store": Fate("dropped", "nothing is stored here", harmless=(False,)),
+    "truncation": Fate("dropped", harmless=("disabled",)),
+    "background": Fate("refused", "a reply is sent while its caller waits", harmless=(False,)),
+    "background_options": Fate("refused", "a reply is sent while its caller waits"),
+    "conversation": Fate("refused", _STATELESS),
+    "previous_response_id": Fate("refused", _STATELESS),
+    "prompt": Fate("refused", "prompt templates are kept by OpenAI"),
+    "top_logprobs": Fate("refused", "the providers do not return log probabilities", harmless=(0,)),
+}
+
+_TOOL = "type name description parameters strict format tools filters user_location search_context_size"
+KNOWN = {
+    path: frozenset(names.split())
+    for path, names in {
+        "": "tools reasoning text",
+        "tools[]": _TOOL,
+        "tools[].tools[]": _TOOL,
+        "tools[].format": "type syntax definition",
+        "tools[].filters": "allowed_domains",
+        "reasoning": "effort summary generate_summary",
+        "text": "format verbosity",
+        "text.format": "type name description schema strict",
+    }.items()
+}
+"""What is read of the objects inside a request. Anything else in them is dropped by name."""
+
+ENCRYPTED_REASONING = "reasoning.encrypted_content"
+
+LOCAL_SHELL = Tool(
+    "local_shell",
+    "Runs a command on the user's machine and returns its output.",
+    {
+        "type": "object",
+        "properties": {
+            "command": {"type": "array", "items": {"type": "string"}, "description": "The program and its arguments."},
+            "working_directory": {"type": "string"},
+            "timeout_ms": {"type": "integer"},
+            "env": {"type": "object", "additionalProperties": {"type": "string"}},
+        },
+        "required": ["command"],
+    },
+    kind="local_shell",
+)
+"""OpenAI's models know this tool without a schema; other vendors' models need one. It is the call item's `action`."""
+
+
+def read_prompt(body: Json) -> Prompt:
+    """Raises ClientError naming the first field that cannot be taken.
+
+    A field unknown here is dropped, not refused: Codex gains one with most of its versions.
+    """
+    dropped = fields.judge({name: value for name, value in body.items() if name in FIELDS}, FIELDS)
+    dropped += fields.unknown(body, FIELDS)
+    dropped += dict.fromkeys(fields.strangers({name: body.get(name) for name in KNOWN[""]}, "", KNOWN))
+    conversation = _Conversation()
+    if instructions := fields.optional(body, "instructions", str):
+        conversation.system.append(Text(instructions))
+    tools = list(_tools(body.get("tools") or [], "tools"))
+    for item, path in input_items(body):
+        if item.get("type") == "additional_tools":
+            tools += _tools(item.get("tools") or [], f"{path}.tools")
+        else:
+            _read_item(item, path, conversation)
+    text = fields.optional(body, "text", dict) or {}
+    return Prompt(
+        model=fields.required(body, "model", str),
+        messages=conversation.messages(),
+        system=tuple(conversation.system),
+        tools=tuple(tools),
+        tool_choice=_tool_choice(body.get("tool_choice"), dropped),
+        parallel_tools=fields.optional(body, "parallel_tool_calls", bool),
+        max_tokens=fields.optional_count(body, "max_output_tokens"),
+        temperature=fields.optional_number(body, "temperature", 0, 2),
+        top_p=fields.optional_number(body, "top_p", 0, 1),
+        reasoning=_reasoning(fields.optional(body, "reasoning", dict) or {}),
+        response_format=_response_format(fields.optional(text, "format", dict, "text")),
+        verbosity=fields.optional_choice(text, "verbosity", ("low", "medium", "high"), "text"),
+        service_tier=fields.optional(body, "service_tier", str),
+        cache_key=fields.optional(body, "prompt_cache_key", str),
+        user=fields.optional(body, "safety_identifier", str) or fields.optional(body, "user", str),
+        metadata=fields.optional(body, "metadata", dict),
+        stream=fields.optional(body, "stream", bool) or False,
+        include_usage=True,
+        dropped=(*dict.fromkeys(dropped), *_include(fields.optional(body, "include", list) or [])),
+    )
+
+
+def input_items(body: Json) -> list[tuple[Json, str]]:
+    """The items with their paths. A bare string is one user message; `messages` is a spelling older clients use."""
+    name = "messages" if body.get("input") is None and "messages" in body else "input"
+    content = body.get(name)
+    if content is None:
+        raise fields.missing("input")
+    if isinstance(content, str):
+        return [({"type": "message", "role": "user", "content": content}, "input")]
+    return fields.objects(content, name)
+
+
+# --- the conversation -----------------------------------------------------------------------------------------------
+
+
+class _Conversation:
+    """Items in, messages out: what one speaker said in a row is one message."""
+
+    def __init__(self) -> None:
+        self.system: list[Text] = []
+        self._turns: list[tuple[Role, list[Part]]] = []
+
+    def say(self, role: Role, parts: Iterable[Part]) -> None:
+        if not self._turns or self._turns[-1][0] != role:
+            self._turns.append((role, []))
+        self._turns[-1][1].extend(parts)
+
+    def instruct(self, texts: list[Text]) -> None:
+        """Instructions before the first turn are the prompt's own; later ones keep their place."""
+        if self._turns:
+            self.say("system", texts)
+        else:
+            self.system += texts
+
+    def messages(self) -> tuple[Message, ...]:
+        return tuple(Message(role, tuple(parts)) for role, parts in self._turns)
+
+
+def _read_item(item: Json, path: str, conversation: _Conversation) -> None:
+    match item.get("type") or "message":
+        case "message":
+            _read_message(item, path, conversation)
+        case "function_call" | "custom_tool_call" | "local_shell_call" as kind:
+            conversation.say("assistant", [_call(item, kind, path)])
+        case "function_call_output" | "custom_tool_call_output" | "local_shell_call_output" as kind:
+            conversation.say("user", [_result(item, kind, path)])
+        case "reasoning":
+            conversation.say("assistant", [_thinking(item)])
+        case "item_reference" | "compaction_trigger" as kind:
+            raise fields.refused(path, f"an item of type {kind} needs state that only OpenAI keeps")
+        case _:
+            conversation.say("assistant", [Opaque("openai", item)])
+
+
+def _read_message(item: Json, path: str, conversation: _Conversation) -> None:
+    role = fields.one_of(
+        fields.required(item, "role", str, path), ("user", "assistant", "system", "developer"), f"{path}.role"
+    )
+    parts = _content(item.get("content"), f"{path}.content", fields.optional(item, "phase", str, path))
+    if role in {"user", "assistant"}:
+        conversation.say(cast("Role", role), parts)
+        return
+    if foreign := [part for part in parts if not isinstance(part, Text)]:
+        raise fields.refused(f"{path}.content", f"a {role} message holds text only, no {type(foreign[0]).__name__}")
+    conversation.instruct([part for part in parts if isinstance(part, Text)])
+
+
+def _content(content: Any, path: str, phase: str | None = None) -> list[Part]:
+    if isinstance(content, str):
+        return [Text(content, phase=phase)]
+    return [_part(part, where, phase) for part, where in fields.objects(content, path)]
+
+
+def _part(part: Json, path: str, phase: str | None) -> Text | Image | Document | Refusal:
+    match fields.required(part, "type", str, path):
+        case "input_text" | "output_text" | "text":
+            return Text(fields.required(part, "text", str, path), cache=read_cache_mark(part, path), phase=phase)
+        case "input_image":
+            return _image(part, path)
+        case "input_file":
+            return _file(part, path)
+        case "refusal":
+            return Refusal(fields.required(part, "refusal", str, path))
+        case kind:
+            raise fields.refused(path, f"no provider reached by translation takes content of type {kind}")
+
+
+def _image(part: Json, path: str) -> Image:
+    detail, cache = fields.optional_choice(part, "detail", DETAILS, path), read_cache_mark(part, path)
+    if file_id := fields.optional(part, "file_id", str, path):
+        return Image(file_id=file_id, detail=detail, cache=cache)
+    return read_image(fields.required(part, "image_url", str, path), f"{path}.image_url", detail=detail, cache=cache)
+
+
+def _file(part: Json, path: str) -> Document:
+    name, cache = fields.optional(part, "filename", str, path) or "", read_cache_mark(part, path)
+    if url := fields.optional(part, "file_url", str, path):
+        return Document(url=url, name=name, cache=cache)
+    if file_id := fields.optional(part, "file_id", str, path):
+        return Document(file_id=file_id, name=name, cache=cache)
+    return read_file(fields.required(part, "file_data", str, path), name, f"{path}.file_data", cache=cache)
+
+
+def _call(item: Json, kind: str, path: str) -> ToolCall:
+    call_id = fields.required(item, "call_id", str, path)
+    if kind == "local_shell_call":
+        action = {name: value for name, value in fields.required(item, "action", dict, path).items() if name != "type"}
+        return ToolCall(call_id, LOCAL_SHELL.name, json.dumps(action, ensure_ascii=False), "local_shell")
+    name, namespace = fields.required(item, "name", str, path), fields.optional(item, "namespace", str, path) or ""
+    if kind == "custom_tool_call":
+        return ToolCall(call_id, name, fields.required(item, "input", str, path), "custom", namespace)
+    return ToolCall(call_id, name, fields.required(item, "arguments", str, path), namespace=namespace)
+
+
+def shell_action(arguments: str) -> Json:
+    """The `action` of a local shell call: its arguments, and a type that never varies."""
+    try:
+        action = json.loads(arguments)
+    except ValueError:
+        action = None
+    return {"type": "exec", "env": {}, **(action if isinstance(action, dict) else {"command": [arguments]})}
+
+
+def _result(item: Json, kind: str, path: str) -> ToolResult:
+    """A local shell's output names its call by `id` in the public interface, by `call_id` in Codex."""
+    is_shell = kind == "local_shell_call_output" and "call_id" not in item
+    call_id = fields.required(item, "id" if is_shell else "call_id", str, path)
+    output = _content(item.get("output"), f"{path}.output")
+    parts = tuple(part for part in output if isinstance(part, Text | Image | Document))
+    return ToolResult(call_id, parts, kind="custom" if kind == "custom_tool_call_output" else "function")
+
+
+def _thinking(item: Json) -> Thinking:
+    sealed = item.get("encrypted_content") or ""
+    if foreign := unwrap(sealed):
+        return foreign
+    text = "\n\n".join(part.get("text", "") for part in item.get("summary") or [])
+    return Thinking(text, sealed, "openai", item.get("id") or "") if sealed else Thinking(text)
+
+
+# --- tools and settings ---------------------------------------------------------------------------------------------
+
+
+def _tools(tools: Any, path: str, namespace: str = "") -> Iterator[Tool | WebSearch | Opaque]:
+    for tool, where in fields.objects(tools, path):
+        match fields.required(tool, "type", str, where):
+            case "function":
+                yield Tool(
+                    fields.required(tool, "name", str, where),
+                    fields.optional(tool, "description", str, where),
+                    fields.optional(tool, "parameters", dict, where),
+                    fields.optional(tool, "strict", bool, where),
+                    namespace=namespace,
+                )
+            case "custom":
+                yield _custom_tool(tool, where, namespace)
+            case "namespace":
+                yield from _tools(tool.get("tools"), f"{where}.tools", fields.required(tool, "name", str, where))
+            case "local_shell":
+                yield LOCAL_SHELL
+            case kind if kind.startswith("web_search"):
+                yield _web_search(tool, where)
+            case _:
+                yield Opaque("openai", tool)
+
+
+def _custom_tool(tool: Json, path: str, namespace: str) -> Tool:
+    form = fields.optional(tool, "format", dict, path) or {}
+    grammar = {name: form[name] for name in ("syntax", "definition")} if form.get("type") == "grammar" else None
+    return Tool(
+        fields.required(tool, "name", str, path),
+        fields.optional(tool, "description", str, path),
+        kind="custom",
+        grammar=grammar,
+        namespace=namespace,
+    )
+
+
+def _web_search(tool: Json, path: str) -> WebSearch:
+    filters = fields.optional(tool, "filters", dict, path) or {}
+    location = fields.optional(tool, "user_location", dict, path) or {}
+    return WebSearch(
+        tuple(filters.get("allowed_domains") or ()),
+        location={name: value for name, value in location.items() if name != "type" and value} or None,
+        context_size=fields.optional(tool, "search_context_size", str, path),
+    )
+
+
+def _tool_choice(choice: Any, dropped: list[str]) -> ToolChoice | None:
+    match choice:
+        case None:
+            return None
+        case "auto" | "none" | "required":
+            return ToolChoice(choice)
+        case {"type": "function" | "custom", "name": str(name)}:
+            return ToolChoice("named", name)
+        case {"type": "allowed_tools", "mode": "auto" | "required" as mode, "tools": [*tools]}:
+            names = (
+                tool.get("name") or fields.required(tool, "type", str, path)
+                for tool, path in fields.objects(tools, "tool_choice.tools")
+            )
+            return ToolChoice(mode, allowed=tuple(names))
+        case {"type": str()}:
+            dropped.append("tool_choice")
+            return None
+    raise fields.invalid(choice, "tool_choice", "Expected auto, none, required, a tool's name or allowed_tools.")
+
+
+def _reasoning(reasoning: Json) -> Reasoning:
+    summary = "summary" if reasoning.get("summary") is not None else "generate_summary"
+    return Reasoning(
+        fields.optional_choice(reasoning, "effort", EFFORTS, "reasoning"),
+        summary=fields.optional_choice(reasoning, summary, ("auto", "concise", "detailed", "none"), "reasoning"),
+    )
+
+
+def _response_format(form: Json | None) -> ResponseFormat | None:
+    form = form or {"type": "text"}
+    kinds = ("text", "json_object", "json_schema")
+    match fields.one_of(fields.required(form, "type", str, "text.format"), kinds, "text.format.type"):
+        case "json_object":
+            return ResponseFormat()
+        case "json_schema":
+            return ResponseFormat(
+                fields.required(form, "schema", dict, "text.format"),
+                fields.optional(form, "name", str, "text.format") or "",
+                fields.optional(form, "description", str, "text.format"),
+                fields.optional(form, "strict", bool, "text.format"),
+            )
+    return None
+
+
+def _include(wanted: list[Any]) -> list[str]:
+    if "message.output_text.logprobs" in wanted:
+        raise fields.refused("include", "no provider reached by translation has logprobs")
+    return [f"include.{name}" for name in wanted if name != ENCRYPTED_REASONING]

@@ -1,0 +1,358 @@
+"""A Prompt as a Responses request, for the ChatGPT backend that serves Codex or for the public interface.
+
+Always streamed and never stored, so encrypted reasoning is always asked for. The same prompt gives the same body, and
+a longer conversation begins with those of the shorter one: prompt caches hang on it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Literal
+
+from shared.formats.ir import (
+    EFFORTS,
+    Capabilities,
+    Document,
+    Image,
+    Json,
+    Message,
+    Opaque,
+    Part,
+    Prompt,
+    Refusal,
+    ResponseFormat,
+    Text,
+    Thinking,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+    WebSearch,
+    Written,
+)
+from shared.formats.openai_responses.reading import ENCRYPTED_REASONING, shell_action
+
+DEFAULT_INSTRUCTIONS = "You are a helpful assistant."
+"""The ChatGPT backend refuses a request without any instructions."""
+LONGEST_NAME = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """Which Responses service is asked, and what its operator says to every model.
+
+    `codex` is the ChatGPT backend, which takes fewer fields. `instructions` are the operator's own: in mode "override"
+    they take the client's place, which moves to the first developer message; "append" puts them after the client's;
+    "disabled" leaves them out.
+    """
+
+    codex: bool = True
+    mode: Literal["override", "append", "disabled"] = "disabled"
+    instructions: str = ""
+
+    def instruct(self, client: str) -> tuple[str, str]:
+        """The `instructions` to send, and the client's own text where it has to move to a developer message."""
+        if self.mode == "disabled" or not self.instructions:
+            return client, ""
+        if self.mode == "append":
+            return f"{client}\n\n{self.instructions}".lstrip(), ""
+        return self.instructions, client
+
+
+CODEX = Dialect()
+
+
+def write_prompt(prompt: Prompt, capabilities: Capabilities, dialect: Dialect = CODEX) -> Written:
+    return _Writing(prompt, capabilities, dialect).write()
+
+
+def short_name(name: str) -> str:
+    """A name or id no longer than OpenAI takes: always the same one, and another for another name."""
+    if len(name) <= LONGEST_NAME:
+        return name
+    digest = sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return f"{name[: LONGEST_NAME - len(digest) - 1]}_{digest}"
+
+
+class _Writing:
+    def __init__(self, prompt: Prompt, capabilities: Capabilities, dialect: Dialect) -> None:
+        self.prompt, self.model, self.dialect = prompt, capabilities, dialect
+        self.dropped = dict.fromkeys(prompt.dropped)
+        parts = [part for message in prompt.messages for part in message.parts]
+        self.kinds = {part.id: part.kind for part in parts if isinstance(part, ToolCall)}
+
+    def write(self) -> Written:
+        prompt = self.prompt
+        client = "\n\n".join(text.text for text in prompt.system)
+        instructions, moved = self.dialect.instruct(client)
+        tools = list(self.tools())
+        written: Json = {
+            "model": prompt.model,
+            "instructions": instructions or (DEFAULT_INSTRUCTIONS if self.dialect.codex else None),
+            "input": [*([_message("developer", [_input_text(moved)])] if moved else []), *self.input()],
+            "tools": tools,
+            "tool_choice": self.tool_choice() if tools else None,
+            "parallel_tool_calls": prompt.parallel_tools is not False if tools else None,
+            "reasoning": self.reasoning(),
+            "text": self.text(),
+            "service_tier": self.service_tier(),
+            "prompt_cache_key": prompt.cache_key or (_digest(prompt.user) if prompt.user else None),
+            "include": [ENCRYPTED_REASONING],
+            "store": False,
+            "stream": True,
+            **self.settings(),
+        }
+        body = {name: value for name, value in written.items() if value not in (None, [], {}) or name == "input"}
+        return Written(body, tuple(self.dropped))
+
+    def drop(self, name: str) -> None:
+        self.dropped[name] = None
+
+    # --- conversation ---
+
+    def input(self) -> Iterator[Json]:
+        for message in self.prompt.messages:
+            yield from self.items(message)
+
+    def items(self, message: Message) -> Iterator[Json]:
+        """Content parts in a row share a message item; everything else is an item of its own."""
+        role = "developer" if message.role == "system" else message.role
+        content: list[Json] = []
+        phase: str | None = None
+        for part in message.parts:
+            item = self.item(part)
+            if content and (item or (isinstance(part, Text) and part.phase != phase)):
+                yield _message(role, content, phase)
+                content = []
+            if item:
+                yield item
+            elif written := self.content(part, role):
+                content.append(written)
+                phase = part.phase if isinstance(part, Text) else phase
+        if content:
+            yield _message(role, content, phase)
+
+    def item(self, part: Part) -> Json | None:
+        match part:
+            case ToolCall():
+                return self.call(part)
+            case ToolResult():
+                kind = self.kinds.get(part.call_id, part.kind)
+                output = self.output(part)
+                return {"type": _OUTPUTS[kind], "call_id": short_name(part.call_id), "output": output}
+            case Thinking(vendor="openai", signature=sealed, text=text, id=id_) if sealed:
+                summary = [{"type": "summary_text", "text": text}] if text else []
+                item = {"type": "reasoning", "summary": summary, "encrypted_content": sealed}
+                return item | {"id": id_} if id_ else item
+            case Thinking():
+                self.drop("reasoning")
+            case Opaque(vendor="openai", data=data):
+                return data
+            case Opaque(data=data):
+                self.drop(f"messages.{data.get('type')}")
+        return None
+
+    def call(self, call: ToolCall) -> Json:
+        item: Json = {"type": _CALLS[call.kind], "call_id": short_name(call.id)}
+        if call.kind == "local_shell":
+            return item | {"action": shell_action(call.arguments), "status": "completed"}
+        item["name"] = short_name(call.name)
+        if call.namespace:
+            item["namespace"] = call.namespace
+        if call.kind == "custom":
+            return item | {"input": call.arguments}
+        return item | {"arguments": call.arguments or "{}"}
+
+    def output(self, result: ToolResult) -> str | list[Json]:
+        parts = [written for part in result.parts if (written := self.content(part, "user"))]
+        if all(part["type"] == "input_text" for part in parts):
+            text = "\n".join(part["text"] for part in parts)
+            return f"Error: {text}" if result.is_error else text
+        return [_input_text("Error:"), *parts] if result.is_error else parts
+
+    def content(self, part: Part, role: str) -> Json | None:
+        match part:
+            case Text(text=text):
+                return {"type": "output_text", "text": text} if role == "assistant" else _input_text(text)
+            case Refusal(text=text):
+                return {"type": "refusal", "refusal": text}
+            case Image():
+                return _image(part)
+            case Document():
+                if part.citations:
+                    self.drop("messages.citations")
+                return _document(part)
+        return None
+
+    # --- tools ---
+
+    def tools(self) -> Iterator[Json]:
+        choice = self.prompt.tool_choice or ToolChoice()
+        namespaces: dict[str, list[Json]] = {}
+        for tool in self.prompt.tools:
+            if isinstance(tool, Opaque):
+                if tool.vendor == "openai":
+                    yield tool.data
+                else:
+                    self.drop(f"tools.{tool.data.get('type')}")
+            elif isinstance(tool, WebSearch):
+                yield self.web_search(tool)
+            elif choice.allowed is not None and tool.name not in choice.allowed:
+                continue
+            elif tool.namespace in namespaces:
+                namespaces[tool.namespace].append(write_tool(tool))
+            elif tool.namespace:
+                namespaces[tool.namespace] = [write_tool(tool)]
+                yield {"type": "namespace", "name": tool.namespace, "tools": namespaces[tool.namespace]}
+            else:
+                yield write_tool(tool)
+
+    def web_search(self, search: WebSearch) -> Json:
+        if search.max_uses:
+            self.drop("max_uses")
+        if search.blocked_domains:
+            self.drop("blocked_domains")
+        return {
+            "type": "web_search",
+            **({"filters": {"allowed_domains": list(search.allowed_domains)}} if search.allowed_domains else {}),
+            **({"user_location": {"type": "approximate", **search.location}} if search.location else {}),
+            **({"search_context_size": search.context_size} if search.context_size else {}),
+        }
+
+    def tool_choice(self) -> str | Json:
+        choice = self.prompt.tool_choice or ToolChoice()
+        if choice.mode != "named":
+            return choice.mode
+        tools = (tool for tool in self.prompt.tools if isinstance(tool, Tool) and tool.name == choice.name)
+        kind = next((tool.kind for tool in tools), "function")
+        return {"type": kind} if kind == "local_shell" else {"type": kind, "name": short_name(choice.name)}
+
+    # --- settings ---
+
+    def settings(self) -> Json:
+        """What the public interface takes and the ChatGPT backend refuses by name."""
+        prompt = self.prompt
+        wanted: Json = {
+            "max_tokens": prompt.max_tokens,
+            "temperature": None if prompt.temperature == 1 else prompt.temperature,
+            "top_p": None if prompt.top_p == 1 else prompt.top_p,
+            "top_k": prompt.top_k,
+            "stop": prompt.stop or None,
+            "metadata": prompt.metadata,
+            "user": prompt.user and _digest(prompt.user),
+        }
+        taken = set() if self.dialect.codex else {"max_tokens", "metadata", "user"}
+        if self.model.sampling and not self.dialect.codex:
+            taken |= {"temperature", "top_p"}
+        for name in [name for name in wanted if name not in taken]:
+            if wanted.pop(name) is not None:
+                self.drop(name)
+        spelled = {"max_tokens": "max_output_tokens", "user": "safety_identifier"}
+        return {spelled.get(name, name): value for name, value in wanted.items()}
+
+    def reasoning(self) -> Json:
+        asked = self.prompt.reasoning
+        effort = asked.effort
+        if effort is None and asked.mode == "enabled" and asked.budget:
+            effort = "low" if asked.budget <= 4_096 else "medium" if asked.budget <= 16_384 else "high"
+        elif effort is None and asked.mode == "disabled":
+            effort = "none"
+        written: Json = {"effort": self.effort(effort)} if effort else {}
+        reasons = self.dialect.codex or self.model.efforts or effort
+        if reasons and asked.summary not in {"none", "omitted"}:
+            written["summary"] = asked.summary if asked.summary in {"concise", "detailed"} else "auto"
+        return written
+
+    def effort(self, wanted: str) -> str:
+        """The strongest effort the model has that is no stronger than the one wanted, else its weakest."""
+        rank = EFFORTS.index(wanted) if wanted in EFFORTS else EFFORTS.index("medium")
+        has = [effort for effort in EFFORTS if effort in self.model.efforts] or list(EFFORTS)
+        if self.dialect.codex and "minimal" in has:  # listed for some models, refused for all
+            has.remove("minimal")
+        fitting = [effort for effort in has if EFFORTS.index(effort) <= rank]
+        found = "low" if wanted == "minimal" and "low" in has else [*has[:1], *fitting][-1]
+        if wanted not in {found, "minimal"}:
+            self.drop("reasoning_effort")
+        return found
+
+    def text(self) -> Json:
+        verbosity = {"verbosity": self.prompt.verbosity} if self.prompt.verbosity else {}
+        wanted = self.prompt.response_format
+        return {"format": write_format(wanted), **verbosity} if wanted else verbosity
+
+    def service_tier(self) -> str | None:
+        tier = self.prompt.service_tier
+        if tier in {"priority", "fast"}:
+            return "priority"
+        if tier in {None, "auto", "default", "standard_only"}:
+            return None
+        if self.dialect.codex:
+            self.drop("service_tier")
+            return None
+        return tier
+
+
+_CALLS = {"function": "function_call", "custom": "custom_tool_call", "local_shell": "local_shell_call"}
+_OUTPUTS = {kind: f"{call}_output" for kind, call in _CALLS.items()}
+
+
+def _message(role: str, content: list[Json], phase: str | None = None) -> Json:
+    item: Json = {"type": "message", "role": role, "content": content}
+    return item | {"phase": phase} if phase else item
+
+
+def _input_text(text: str) -> Json:
+    return {"type": "input_text", "text": text}
+
+
+def _image(image: Image) -> Json:
+    written: Json = {"type": "input_image"}
+    if image.file_id:
+        written["file_id"] = image.file_id
+    else:
+        written["image_url"] = image.url or f"data:{image.media_type};base64,{image.data}"
+    return written | {"detail": image.detail} if image.detail else written
+
+
+def _document(document: Document) -> Json:
+    """Plain text is put into the conversation as such: not every model opens text files."""
+    if document.text:
+        heading = [line for line in (document.name, document.context) if line]
+        return _input_text("\n\n".join([*heading, document.text]))
+    if document.url:
+        return {"type": "input_file", "file_url": document.url}
+    if document.file_id:
+        return {"type": "input_file", "file_id": document.file_id}
+    data = f"data:{document.media_type};base64,{document.data}"
+    return {"type": "input_file", "filename": document.name or "document.pdf", "file_data": data}
+
+
+def write_tool(tool: Tool) -> Json:
+    """`strict` is always said: left out, OpenAI takes it for true, which most schemas do not survive."""
+    if tool.kind == "local_shell":
+        return {"type": "local_shell"}
+    written: Json = {"type": tool.kind, "name": short_name(tool.name)}
+    if tool.description:
+        written["description"] = tool.description
+    if tool.kind == "function":
+        schema = tool.schema or {"type": "object", "properties": {}}
+        return written | {"parameters": schema, "strict": bool(tool.strict)}
+    return written | {"format": {"type": "grammar", **tool.grammar}} if tool.grammar else written
+
+
+def write_format(wanted: ResponseFormat | None) -> Json:
+    if wanted is None:
+        return {"type": "text"}
+    if wanted.schema is None:
+        return {"type": "json_object"}
+    name = re.sub(r"[^a-zA-Z0-9_-]", "_", short_name(wanted.name or "reply"))
+    written: Json = {"type": "json_schema", "name": name, "schema": wanted.schema, "strict": bool(wanted.strict)}
+    return written | {"description": wanted.description} if wanted.description else written
+
+
+def _digest(text: str) -> str:
+    """A key that tells nothing: clients put account and session ids in the user field."""
+    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]

@@ -1,0 +1,427 @@
+"""Whatever a client said reaches the service in its own words, or is named as lost."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from shared.formats.ir import (
+    Capabilities,
+    Document,
+    Image,
+    Message,
+    Opaque,
+    Prompt,
+    Reasoning,
+    Refusal,
+    ResponseFormat,
+    Text,
+    Thinking,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+    WebSearch,
+)
+from shared.formats.openai_responses.reading import LOCAL_SHELL, read_prompt
+from shared.formats.openai_responses.writing import Dialect, short_name, write_prompt
+
+SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}}
+PUBLIC = Dialect(codex=False)
+MODEL = Capabilities(efforts=frozenset({"low", "medium", "high", "xhigh"}), sampling=True)
+
+
+def write(dialect=None, model=MODEL, **fields):
+    return write_prompt(Prompt("m", **fields), model, dialect or Dialect())
+
+
+def items(*messages, **fields):
+    return write(messages=messages, **fields).body["input"]
+
+
+# --- the frame of every request ---
+
+
+def test_every_request_is_streamed_unstored_and_asks_for_encrypted_reasoning():
+    assert write(messages=(Message("user", (Text("hi"),)),)).body == {
+        "model": "m",
+        "instructions": "You are a helpful assistant.",
+        "input": [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hi"}]}],
+        "reasoning": {"summary": "auto"},
+        "include": ["reasoning.encrypted_content"],
+        "store": False,
+        "stream": True,
+    }
+
+
+def test_the_public_service_needs_no_instructions():
+    assert "instructions" not in write(PUBLIC).body
+
+
+OPERATOR = "You are the house."
+
+
+@pytest.mark.parametrize(
+    ("mode", "client", "instructions", "developer"),
+    [
+        ("override", "be brief", OPERATOR, "be brief"),
+        ("override", "", OPERATOR, None),
+        ("append", "be brief", f"be brief\n\n{OPERATOR}", None),
+        ("append", "", OPERATOR, None),
+        ("disabled", "be brief", "be brief", None),
+        ("disabled", "", "You are a helpful assistant.", None),
+    ],
+)
+def test_the_clients_instructions_always_reach_the_model(mode, client, instructions, developer):
+    system = (Text(client),) if client else ()
+    body = write(Dialect(mode=mode, instructions=OPERATOR), system=system).body
+    assert body["instructions"] == instructions
+    moved = [{"type": "message", "role": "developer", "content": [{"type": "input_text", "text": developer}]}]
+    assert body["input"] == (moved if developer else [])
+
+
+def test_several_instructions_are_joined_by_a_blank_line():
+    assert write(system=(Text("a"), Text("b"))).body["instructions"] == "a\n\nb"
+
+
+# --- conversation ---
+
+
+def test_a_conversation_with_tools_becomes_items_in_order():
+    assert items(
+        Message("user", (Text("look"), Image(media_type="image/png", data="AAAA", detail="low"))),
+        Message("assistant", (Text("a"), Text("b"), ToolCall("c1", "f"), ToolCall("c2", "p", "raw", "custom"))),
+        Message("user", (ToolResult("c1", (Text("1"), Text("2"))), ToolResult("c2", is_error=True), Text("so?"))),
+        Message("system", (Text("hurry"),)),
+        Message("assistant", (Refusal("no"),)),
+    ) == [
+        {
+            "type": "message",
+            "role": "user",
+            "content": [
+                {"type": "input_text", "text": "look"},
+                {"type": "input_image", "image_url": "data:image/png;base64,AAAA", "detail": "low"},
+            ],
+        },
+        {
+            "type": "message",
+            "role": "assistant",
+            "content": [{"type": "output_text", "text": "a"}, {"type": "output_text", "text": "b"}],
+        },
+        {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"},
+        {"type": "custom_tool_call", "call_id": "c2", "name": "p", "input": "raw"},
+        {"type": "function_call_output", "call_id": "c1", "output": "1\n2"},
+        {"type": "custom_tool_call_output", "call_id": "c2", "output": "Error: "},
+        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "so?"}]},
+        {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "hurry"}]},
+        {"type": "message", "role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]},
+    ]
+
+
+def test_a_phase_begins_a_message_of_its_own():
+    first, second = items(Message("assistant", (Text("a", phase="commentary"), Text("b", phase="final_answer"))))
+    assert (first["phase"], second["phase"]) == ("commentary", "final_answer")
+
+
+def test_an_image_in_a_tool_result_stays_an_image():
+    call = Message("assistant", (ToolCall("c", "f"),))
+    failed = ToolResult("c", (Text("seen"), Image(url="https://x.test/a.png")), is_error=True)
+    assert items(call, Message("user", (failed,)))[1]["output"] == [
+        {"type": "input_text", "text": "Error:"},
+        {"type": "input_text", "text": "seen"},
+        {"type": "input_image", "image_url": "https://x.test/a.png"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("part", "content"),
+    [
+        (Image(file_id="file-1"), {"type": "input_image", "file_id": "file-1"}),
+        (
+            Document(media_type="application/pdf", data="QUJD"),
+            {"type": "input_file", "filename": "document.pdf", "file_data": "data:application/pdf;base64,QUJD"},
+        ),
+        (Document(url="https://x.test/a.pdf"), {"type": "input_file", "file_url": "https://x.test/a.pdf"}),
+        (Document(file_id="file-1"), {"type": "input_file", "file_id": "file-1"}),
+        (
+            Document(media_type="text/plain", text="body", name="n.txt", context="why"),
+            {"type": "input_text", "text": "n.txt\n\nwhy\n\nbody"},
+        ),
+    ],
+)
+def test_content_of_every_kind_is_written(part, content):
+    assert items(Message("user", (part,)))[0]["content"] == [content]
+
+
+def test_openais_own_reasoning_goes_back_and_other_reasoning_is_named_as_left_out():
+    parts = (
+        Thinking("why", "gAAA", "openai", "rs_1"),
+        Thinking("", "gBBB", "openai"),
+        Thinking("hm", "s", "anthropic"),
+    )
+    written = write(messages=(Message("assistant", parts),))
+    assert written.body["input"] == [
+        {
+            "type": "reasoning",
+            "summary": [{"type": "summary_text", "text": "why"}],
+            "encrypted_content": "gAAA",
+            "id": "rs_1",
+        },
+        {"type": "reasoning", "summary": [], "encrypted_content": "gBBB"},
+    ]
+    assert written.dropped == ("reasoning",)
+
+
+def test_an_item_is_written_as_it_was_when_it_is_openais_and_named_when_it_is_not():
+    parts = (Opaque("openai", {"type": "compaction"}), Opaque("anthropic", {"type": "server_tool_use"}))
+    written = write(messages=(Message("assistant", parts),))
+    assert written.body["input"] == [{"type": "compaction"}]
+    assert written.dropped == ("messages.server_tool_use",)
+
+
+# --- names ---
+
+
+def test_long_names_and_ids_are_shortened_the_same_way_everywhere():
+    name, call_id = "n" * 80, "c" * 80
+    body = write(
+        tools=(Tool(name),),
+        tool_choice=ToolChoice("named", name),
+        messages=(Message("assistant", (ToolCall(call_id, name),)), Message("user", (ToolResult(call_id),))),
+    ).body
+    call, output = body["input"]
+    assert body["tools"][0]["name"] == body["tool_choice"]["name"] == call["name"] == short_name(name)
+    assert call["call_id"] == output["call_id"] == short_name(call_id)
+    assert len(call["name"]) == len(call["call_id"]) == 64
+
+
+def test_short_names_stay_and_long_ones_stay_apart():
+    assert short_name("f" * 64) == "f" * 64
+    assert short_name("f" * 65) != short_name("f" * 66)
+
+
+# --- tools ---
+
+
+def test_tools_of_every_kind_are_written_with_strict_said_aloud():
+    tools = (
+        Tool("f", "d", SCHEMA, True),
+        Tool("bare"),
+        Tool("p", kind="custom", grammar={"syntax": "lark", "definition": "start: x"}),
+        Tool("g", namespace="ns"),
+        Tool("h", namespace="ns"),
+        LOCAL_SHELL,
+        WebSearch(("x.test",), ("bad.test",), 3, {"country": "DE"}, "low"),
+        Opaque("openai", {"type": "mcp"}),
+        Opaque("anthropic", {"type": "bash_20250124"}),
+    )
+    written = write(tools=tools)
+    empty = {"type": "object", "properties": {}}
+    assert written.body["tools"] == [
+        {"type": "function", "name": "f", "description": "d", "parameters": SCHEMA, "strict": True},
+        {"type": "function", "name": "bare", "parameters": empty, "strict": False},
+        {
+            "type": "custom",
+            "name": "p",
+            "format": {"type": "grammar", "syntax": "lark", "definition": "start: x"},
+        },
+        {
+            "type": "namespace",
+            "name": "ns",
+            "tools": [
+                {"type": "function", "name": "g", "parameters": empty, "strict": False},
+                {"type": "function", "name": "h", "parameters": empty, "strict": False},
+            ],
+        },
+        {"type": "local_shell"},
+        {
+            "type": "web_search",
+            "filters": {"allowed_domains": ["x.test"]},
+            "user_location": {"type": "approximate", "country": "DE"},
+            "search_context_size": "low",
+        },
+        {"type": "mcp"},
+    ]
+    assert written.dropped == ("max_uses", "blocked_domains", "tools.bash_20250124")
+
+
+@pytest.mark.parametrize(
+    ("choice", "written"),
+    [
+        (None, "auto"),
+        (ToolChoice("none"), "none"),
+        (ToolChoice("required"), "required"),
+        (ToolChoice("named", "f"), {"type": "function", "name": "f"}),
+        (ToolChoice("named", "p"), {"type": "custom", "name": "p"}),
+        (ToolChoice("named", "local_shell"), {"type": "local_shell"}),
+    ],
+)
+def test_a_tool_choice_is_flat(choice, written):
+    tools = (Tool("f"), Tool("p", kind="custom"), LOCAL_SHELL)
+    assert write(tools=tools, tool_choice=choice).body["tool_choice"] == written
+
+
+def test_only_allowed_tools_are_offered():
+    body = write(tools=(Tool("f"), Tool("g")), tool_choice=ToolChoice("required", allowed=("g",))).body
+    assert [tool["name"] for tool in body["tools"]] == ["g"]
+    assert body["tool_choice"] == "required"
+
+
+@pytest.mark.parametrize(("asked", "written"), [(None, True), (True, True), (False, False)])
+def test_parallel_calls_are_on_unless_switched_off(asked, written):
+    assert write(tools=(Tool("f"),), parallel_tools=asked).body["parallel_tool_calls"] is written
+
+
+def test_without_tools_nothing_is_said_about_them():
+    body = write(tool_choice=ToolChoice("auto"), parallel_tools=True).body
+    assert not {"tools", "tool_choice", "parallel_tool_calls"} & body.keys()
+
+
+# --- settings ---
+
+SAMPLING = {
+    "max_tokens": 9,
+    "temperature": 0.5,
+    "top_p": 0.5,
+    "top_k": 3,
+    "stop": ("x",),
+    "metadata": {"a": "b"},
+    "user": "u",
+}
+
+
+def test_the_codex_backend_is_spared_what_it_refuses_and_the_caller_is_told():
+    written = write(**SAMPLING)
+    assert not {"max_output_tokens", "temperature", "top_p", "metadata", "safety_identifier"} & written.body.keys()
+    assert written.dropped == tuple(SAMPLING)
+
+
+def test_the_public_service_takes_more():
+    written = write(PUBLIC, **SAMPLING)
+    taken = ("max_output_tokens", "temperature", "top_p", "metadata")
+    assert [written.body[name] for name in taken] == [9, 0.5, 0.5, {"a": "b"}]
+    assert len(written.body["safety_identifier"]) == 32
+    assert written.dropped == ("top_k", "stop")
+
+
+def test_defaults_are_not_worth_a_word():
+    assert write(temperature=1, top_p=1).dropped == ()
+
+
+def test_the_readers_losses_are_told_on():
+    assert write(dropped=("seed",), top_k=1).dropped == ("seed", "top_k")
+
+
+@pytest.mark.parametrize(
+    ("asked", "effort", "dropped"),
+    [
+        (Reasoning(), None, ()),
+        (Reasoning("high"), "high", ()),
+        (Reasoning("minimal"), "low", ()),
+        (Reasoning("none"), "low", ("reasoning_effort",)),
+        (Reasoning("max"), "xhigh", ("reasoning_effort",)),
+        (Reasoning(mode="adaptive"), None, ()),
+        (Reasoning(mode="enabled", budget=4_000), "low", ()),
+        (Reasoning(mode="enabled", budget=10_000), "medium", ()),
+        (Reasoning(mode="enabled", budget=32_000), "high", ()),
+        (Reasoning(mode="disabled"), "low", ("reasoning_effort",)),
+    ],
+)
+def test_an_effort_becomes_the_nearest_the_model_has(asked, effort, dropped):
+    written = write(reasoning=asked)
+    assert written.body["reasoning"].get("effort") == effort
+    assert written.dropped == dropped
+
+
+def test_an_effort_stays_when_nothing_is_known_of_the_model_but_minimal_which_no_codex_model_takes():
+    assert write(model=Capabilities(), reasoning=Reasoning("max")).body["reasoning"]["effort"] == "max"
+    assert write(model=Capabilities(), reasoning=Reasoning("minimal")).body["reasoning"]["effort"] == "low"
+
+
+@pytest.mark.parametrize(
+    ("asked", "summary"),
+    [(None, "auto"), ("detailed", "detailed"), ("summarized", "auto"), ("none", None), ("omitted", None)],
+)
+def test_a_summary_is_asked_for_unless_the_client_wants_none(asked, summary):
+    assert write(reasoning=Reasoning(summary=asked)).body.get("reasoning", {}).get("summary") == summary
+
+
+def test_a_public_model_not_known_to_reason_is_not_asked_for_summaries():
+    assert "reasoning" not in write(PUBLIC, Capabilities()).body
+
+
+@pytest.mark.parametrize(
+    ("form", "written"),
+    [
+        (ResponseFormat(), {"type": "json_object"}),
+        (
+            ResponseFormat(SCHEMA, "my shape", "d", True),
+            {"type": "json_schema", "name": "my_shape", "schema": SCHEMA, "strict": True, "description": "d"},
+        ),
+        (ResponseFormat(SCHEMA), {"type": "json_schema", "name": "reply", "schema": SCHEMA, "strict": False}),
+    ],
+)
+def test_a_response_format_is_flat(form, written):
+    assert write(response_format=form, verbosity="low").body["text"] == {"format": written, "verbosity": "low"}
+
+
+@pytest.mark.parametrize(
+    ("dialect", "tier", "written", "dropped"),
+    [
+        (Dialect(), "fast", "priority", ()),
+        (Dialect(), "priority", "priority", ()),
+        (Dialect(), "auto", None, ()),
+        (Dialect(), "standard_only", None, ()),
+        (Dialect(), "flex", None, ("service_tier",)),
+        (PUBLIC, "flex", "flex", ()),
+    ],
+)
+def test_a_service_tier_is_named_as_the_service_names_it(dialect, tier, written, dropped):
+    result = write(dialect, service_tier=tier)
+    assert result.body.get("service_tier") == written
+    assert result.dropped == dropped
+
+
+def test_the_cache_key_is_the_clients_or_stands_for_its_user_without_naming_him():
+    assert write(cache_key="k", user="u").body["prompt_cache_key"] == "k"
+    key = write(user="user_1_session_2").body["prompt_cache_key"]
+    assert key == write(user="user_1_session_2").body["prompt_cache_key"]
+    assert "user" not in key
+
+
+def test_a_longer_conversation_begins_with_the_bytes_of_the_shorter():
+    turns = (Message("user", (Text("a"),)), Message("assistant", (Text("b"),)), Message("user", (Text("c"),)))
+    short, long = (json.dumps(items(*turns[:count])) for count in (1, 3))
+    assert long.startswith(short[:-1])
+
+
+def test_what_was_written_reads_back_as_it_was():
+    prompt = Prompt(
+        "m",
+        messages=(
+            Message("user", (Text("hi"), Image(url="https://x.test/a.png", detail="low"))),
+            Message(
+                "assistant",
+                (
+                    Thinking("why", "gAAA", "openai", "rs_1"),
+                    Text("hm", phase="commentary"),
+                    ToolCall("c1", "f", '{"a":1}', namespace="ns"),
+                    ToolCall("c2", "p", "raw", "custom"),
+                ),
+            ),
+            Message("user", (ToolResult("c1", (Text("1"),)), ToolResult("c2", (Text("2"),), kind="custom"))),
+        ),
+        system=(Text("be brief"),),
+        tools=(Tool("f", "d", SCHEMA, False, namespace="ns"), Tool("p", "d", kind="custom"), WebSearch(("x.test",))),
+        tool_choice=ToolChoice("required"),
+        parallel_tools=False,
+        reasoning=Reasoning("high", summary="detailed"),
+        response_format=ResponseFormat(SCHEMA, "n", "d", True),
+        verbosity="low",
+        service_tier="priority",
+        cache_key="k",
+        stream=True,
+        include_usage=True,
+    )
+    assert read_prompt(write_prompt(prompt, MODEL).body) == prompt
