@@ -1,1 +1,1 @@
-"""Strict stand-ins for the providers: they refuse what the real ones refuse, so nothing passes here that fails there."""
+"""Strict stand-ins for the providers: they refuse what the real ones refuse, in the same words."""

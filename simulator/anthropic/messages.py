@@ -1,0 +1,261 @@
+"""The endpoints under `/v1` and the account page, from the raw request to the last byte of the reply."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import zlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import parse_qs
+from uuid import uuid4
+
+import orjson
+
+from simulator.anthropic import fields
+from simulator.anthropic.access import VERSION_2026, Caller, Limits, admit, admit_account
+from simulator.anthropic.models import find_model, list_models
+from simulator.anthropic.problem import Problem, refuse
+from simulator.anthropic.rules import Request, enforce, merge_turns
+from simulator.anthropic.scenarios import Reply, answer, output_size
+from simulator.anthropic.stream import DELTA, event, frames
+from simulator.anthropic.usage import InputUsage, PromptCache, tokens_of
+from simulator.exchange import Exchange
+from simulator.shape import Check, Misfit
+
+MAX_BODY_BYTES = 32 * 1024 * 1024
+WRITE_BYTES = 32 * 1024
+GZIP_FROM_BYTES = 1024
+# What the service's front adds to everything; a proxy has to keep the cookie to itself.
+FRONT = {
+    "server": "cloudflare",
+    "set-cookie": "_cfuvid=simulated; HttpOnly; Secure; Path=/",
+    "anthropic-organization-id": "00000000-0000-4000-8000-000000000001",
+}
+JSON = {"content-type": "application/json"}
+SSE = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
+PROFILE = {
+    "account": {
+        "uuid": "00000000-0000-4000-8000-000000000002",
+        "full_name": "Simulated Owner",
+        "display_name": "Owner",
+        "email": "owner@example.com",
+        "has_claude_max": True,
+        "has_claude_pro": False,
+    },
+    "organization": {
+        "uuid": FRONT["anthropic-organization-id"],
+        "name": "Simulated Organization",
+        "organization_type": "claude_max",
+        "rate_limit_tier": "default_claude_max_20x",
+    },
+}
+
+
+class Anthropic:
+    """One pretended service: its endpoints, its prompt cache, its counters."""
+
+    def __init__(self) -> None:
+        self._cache = PromptCache()
+        self._limits = Limits()
+        self._endpoints: dict[tuple[str, str], Callable[[Exchange], Awaitable[None]]] = {
+            ("POST", "/v1/messages"): self._create,
+            ("POST", "/v1/messages/count_tokens"): self._count,
+            ("GET", "/v1/models"): self._models,
+            ("GET", "/api/oauth/profile"): self._profile,
+            **{(verb, path): self._hello for verb in ("GET", "HEAD") for path in ("/", "/api/hello")},
+        }
+
+    async def __call__(self, exchange: Exchange) -> None:
+        exchange.front = FRONT | {"request-id": exchange.request_id}
+        try:
+            await self._find(exchange)(exchange)
+        except Problem as problem:
+            await exchange.send(problem.status, problem.envelope(exchange.request_id), JSON | problem.headers)
+
+    def _find(self, exchange: Exchange) -> Callable[[Exchange], Awaitable[None]]:
+        method, path = exchange.record.method, exchange.path
+        if (method, path) in self._endpoints:
+            return self._endpoints[method, path]
+        if method == "GET" and path.startswith("/v1/models/"):
+            return self._model
+        known = any(path == other for _, other in self._endpoints)
+        raise Problem(405, "Method Not Allowed") if known else Problem(404, "Not Found")
+
+    async def _hello(self, exchange: Exchange) -> None:
+        await exchange.send(200, b'{"message":"hello"}', JSON)
+
+    async def _profile(self, exchange: Exchange) -> None:
+        admit_account(exchange.headers)
+        await exchange.send(200, orjson.dumps(PROFILE), JSON)
+
+    async def _models(self, exchange: Exchange) -> None:
+        admit(exchange.headers)
+        query = parse_qs(exchange.query)
+        limit = query.get("limit", ["20"])[0]
+        if not limit.isdigit() or not 1 <= int(limit) <= 1000:
+            refuse("limit: Input should be between 1 and 1000")
+        page = list_models(
+            limit=int(limit),
+            after_id=query.get("after_id", [None])[0],
+            before_id=query.get("before_id", [None])[0],
+            lifecycle=query.get("lifecycle", []) + query.get("lifecycle[]", []),
+        )
+        await exchange.send(200, orjson.dumps(page), JSON)
+
+    async def _model(self, exchange: Exchange) -> None:
+        admit(exchange.headers)
+        model = find_model(exchange.path.removeprefix("/v1/models/"))
+        await exchange.send(200, orjson.dumps(model.describe()), JSON)
+
+    async def _count(self, exchange: Exchange) -> None:
+        caller = admit(exchange.headers)
+        request = read_request(exchange, caller, fields.COUNT_TOKENS)[0]
+        total = PromptCache().measure(request.body, "").total
+        await exchange.send(200, orjson.dumps({"input_tokens": total}), JSON)
+
+    async def _create(self, exchange: Exchange) -> None:
+        caller = admit(exchange.headers)
+        shape = fields.MESSAGES_2026 if caller.version == VERSION_2026 else fields.MESSAGES_2023
+        request, raw = read_request(exchange, caller, shape)
+        exchange.record.model = request.body["model"]
+        try:
+            reply = answer(request, raw, exchange.request_id.removeprefix("req_"))
+        except Problem as problem:
+            if wait := problem.headers.get("retry-after"):
+                problem.headers |= self._limits.headers(caller, exhausted_for=int(wait))
+            raise
+        used = self._cache.measure(request.body, caller.credential + request.model.id)
+        if used.total > request.model.line.max_input_tokens:
+            refuse(f"prompt is too long: {used.total} tokens > {request.model.line.max_input_tokens} maximum")
+        message = compose(request, reply, used)
+        self._limits.spend(caller, used.total, message["usage"]["output_tokens"])
+        await play(exchange, reply, message, self._limits.headers(caller), stream=bool(request.body.get("stream")))
+
+
+def read_request(exchange: Exchange, caller: Caller, shape: Check) -> tuple[Request, bytes]:
+    """The checked request and its decoded body."""
+    raw = decode(exchange.record.body, exchange.headers.get("content-encoding", "identity"))
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        refuse(f"The request body is not valid JSON: {error}")
+    try:
+        shape(body, "", caller.betas)
+    except Misfit as misfit:
+        refuse(str(misfit))
+    turns = merge_turns(body["messages"])
+    request = Request(body, find_model(body["model"]), caller.version, caller.betas, turns)
+    enforce(request)
+    return request, raw
+
+
+def decode(body: bytes, encoding: str) -> bytes:
+    """The body as it was before compression; the service's 400 or 413 when there is none or it is too large."""
+    if len(body) > MAX_BODY_BYTES:
+        raise Problem(413, "Request exceeds the maximum size")
+    if encoding == "identity":
+        return body
+    if encoding not in ("gzip", "deflate"):
+        raise Problem(400, f"Unsupported content encoding: {encoding}", code="request_body_encoding_unsupported")
+    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)
+    try:
+        data = unpacker.decompress(body, MAX_BODY_BYTES + 1)
+    except zlib.error:
+        data = b""
+    if len(data) > MAX_BODY_BYTES:
+        raise Problem(413, "Request exceeds the maximum size", code="request_body_too_large_after_decoding")
+    if not unpacker.eof:
+        raise Problem(400, "The request body cannot be decoded", code="request_body_encoding_invalid")
+    return data
+
+
+def compose(request: Request, reply: Reply, used: InputUsage) -> dict[str, Any]:
+    """The whole message."""
+    sizes = [(block["type"], tokens_of(output_size(block))) for block in reply.blocks]
+    usage: dict[str, Any] = used.as_dict() | {"output_tokens": sum(size for _, size in sizes)}
+    if thought := sum(size for kind, size in sizes if kind == "thinking"):
+        usage["output_tokens_details"] = {"thinking_tokens": thought}
+    if searches := sum(kind == "server_tool_use" for kind, _ in sizes):
+        usage["server_tool_use"] = {"web_search_requests": searches, "web_fetch_requests": 0}
+    message = {
+        "id": f"msg_{uuid4().hex[:24]}",
+        "type": "message",
+        "role": "assistant",
+        "model": request.model.id,
+        "content": reply.blocks,
+        "stop_reason": reply.stop_reason,
+        "stop_sequence": reply.stop_sequence,
+        "stop_details": reply.stop_details,
+        "usage": {**usage, "service_tier": "standard"},
+    }
+    if "context_management" in request.body:
+        message["context_management"] = {"applied_edits": []}
+    return message
+
+
+async def play(
+    exchange: Exchange, reply: Reply, message: dict[str, Any], headers: dict[str, str], *, stream: bool
+) -> None:
+    """Send the reply at its pace, or as much of it as its fault allows."""
+    if reply.fault == "hang":
+        await asyncio.Event().wait()
+    if stream:
+        await exchange.open(200, SSE | headers)
+        done = await _play_stream(exchange, reply, message)
+    else:
+        done = await _play_whole(exchange, reply, message, headers)
+    if done:
+        exchange.record.usage = message["usage"]
+
+
+async def _play_stream(exchange: Exchange, reply: Reply, message: dict[str, Any]) -> bool:
+    pending, deltas = bytearray(), 0
+    clock = asyncio.get_running_loop().time
+    due = clock()
+    for frame in frames(message, reply):
+        if frame.startswith(DELTA):
+            if reply.fault and deltas == reply.fault_after:
+                await exchange.write(bytes(pending))
+                await _fail(exchange, reply)
+                return False
+            deltas += 1
+            if reply.pace:
+                await exchange.write(bytes(pending))
+                pending.clear()
+                due += reply.pace
+                await asyncio.sleep(max(0.0, due - clock()))
+        pending += frame
+        if len(pending) > WRITE_BYTES:
+            await exchange.write(bytes(pending))
+            pending.clear()
+    await exchange.close(bytes(pending))
+    return True
+
+
+async def _fail(exchange: Exchange, reply: Reply) -> None:
+    """An error event ends the stream in order; a cut drops the connection; a stall never ends."""
+    if reply.fault == "error":
+        error = {"details": None, "type": "overloaded_error", "message": "Overloaded"}
+        await exchange.close(event("error", error=error, request_id=exchange.request_id))
+    elif reply.fault == "stall":
+        await asyncio.Event().wait()
+
+
+async def _play_whole(exchange: Exchange, reply: Reply, message: dict[str, Any], headers: dict[str, str]) -> bool:
+    data = orjson.dumps(message)
+    headers = JSON | headers
+    if len(data) >= GZIP_FROM_BYTES and "gzip" in exchange.headers.get("accept-encoding", ""):
+        data = gzip.compress(data, compresslevel=1, mtime=0)
+        headers = headers | {"content-encoding": "gzip"}
+    if reply.fault == "error":
+        raise Problem(529, "Overloaded", headers=headers | {"x-should-retry": "true"})
+    if reply.pace:
+        await asyncio.sleep(reply.pace * sum(frame.startswith(DELTA) for frame in frames(message, reply)))
+    if reply.fault:
+        await exchange.open(200, headers | {"content-length": str(len(data))})
+        await exchange.write(data[: len(data) // 2])
+        await _fail(exchange, reply)
+        return False
+    await exchange.send(200, data, headers)
+    return True

@@ -1,0 +1,140 @@
+"""The models and what each of them accepts: one row per line of models, read by the rules and by `GET /v1/models`.
+
+Token limits and dates are plausible, not measured. Names `claude-sim-*` are one permissive line of our own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from simulator.anthropic.problem import Problem
+
+SIMULATED = "claude-sim-"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What a family of models accepts. `thinking` are the values of `thinking.type`, `effort` those of effort."""
+
+    thinking: frozenset[str]
+    effort: tuple[str, ...] = ("low", "medium", "high", "xhigh", "max")
+    sampling: bool = False
+    temperature_with_top_p: bool = True
+    forced_tools: bool = True
+    prefill: bool = False
+    system_role: bool = True
+    thinking_shown: bool = False
+    max_tokens: int = 128_000
+    max_input_tokens: int = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    id: str
+    created_at: str
+    line: Line
+    alias: str = ""
+    retires_at: str | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """The entry of `GET /v1/models`."""
+        _, family, *numbers = self.alias.split("-") if self.alias else self.id.split("-")
+        effort = {level: _is(level in self.line.effort) for level in ("low", "medium", "high", "xhigh", "max")}
+        kinds = {kind: _is(kind in self.line.thinking) for kind in ("adaptive", "enabled", "disabled", "between_tools")}
+        return {
+            "type": "model",
+            "id": self.id,
+            "display_name": f"Claude {family.title()} {'.'.join(numbers)}",
+            "created_at": f"{self.created_at}T00:00:00Z",
+            "lifecycle": "deprecated" if self.retires_at else "active",
+            "line": family if family != "sim" else None,
+            "max_input_tokens": self.line.max_input_tokens,
+            "max_tokens": self.line.max_tokens,
+            "deprecated_at": None,
+            "retires_at": self.retires_at,
+            "capabilities": {
+                **{name: _is(True) for name in ("batch", "citations", "code_execution", "image_input", "pdf_input")},
+                "structured_outputs": _is(True),
+                "context_management": _is(True),
+                "server_tools": {"supported": True, "code_execution": _is(True), "web_search": _is(True)},
+                "effort": {"supported": bool(self.line.effort), **effort},
+                "thinking": {"supported": True, "types": kinds},
+            },
+        }
+
+
+def _is(supported: bool) -> dict[str, bool]:
+    return {"supported": supported}
+
+
+def _accepts(*kinds: str) -> frozenset[str]:
+    return frozenset(kinds)
+
+
+BEFORE_4_6 = Line(
+    _accepts("enabled", "disabled"), (), sampling=True, temperature_with_top_p=False, prefill=True, system_role=False,
+    thinking_shown=True, max_tokens=64_000, max_input_tokens=200_000,
+)  # fmt: skip
+OPUS_4_6 = Line(
+    _accepts("adaptive", "enabled", "disabled"), ("low", "medium", "high", "max"), sampling=True, system_role=False,
+    thinking_shown=True,
+)  # fmt: skip
+SONNET_4_6 = Line(OPUS_4_6.thinking, OPUS_4_6.effort, sampling=True, system_role=False, thinking_shown=True, prefill=True)  # noqa: E501 # fmt: skip
+OPUS_4_7 = Line(_accepts("adaptive", "disabled"), system_role=False)
+FIVE = Line(_accepts("adaptive", "enabled", "disabled"))
+ALWAYS_THINKING = Line(_accepts("adaptive"), forced_tools=False)
+SONNET_5_5 = Line(_accepts("adaptive", "between_tools"), forced_tools=False)
+HAIKU_5_5 = Line(_accepts("adaptive", "disabled"))
+PERMISSIVE = Line(_accepts("adaptive", "enabled", "disabled", "between_tools"), sampling=True, thinking_shown=True)
+
+MODELS = [
+    Model("claude-fable-5-2", "2026-11-05", ALWAYS_THINKING),
+    Model("claude-mythos-5-2", "2026-11-05", ALWAYS_THINKING),
+    Model("claude-haiku-5-5", "2026-10-21", HAIKU_5_5),
+    Model("claude-sonnet-5-5", "2026-10-21", SONNET_5_5),
+    Model("claude-fable-5-1", "2026-09-30", ALWAYS_THINKING),
+    Model("claude-opus-5-5", "2026-09-30", ALWAYS_THINKING),
+    Model("claude-mythos-5-1", "2026-09-30", ALWAYS_THINKING),
+    Model("claude-sonnet-5", "2026-07-20", FIVE),
+    Model("claude-fable-5", "2026-07-01", ALWAYS_THINKING),
+    Model("claude-mythos-5", "2026-07-01", ALWAYS_THINKING),
+    Model("claude-opus-5", "2026-06-20", FIVE),
+    Model("claude-opus-4-8", "2026-05-20", OPUS_4_7),
+    Model("claude-opus-4-7", "2026-04-16", OPUS_4_7),
+    Model("claude-sonnet-4-6", "2026-02-17", SONNET_4_6),
+    Model("claude-opus-4-6", "2026-02-05", OPUS_4_6),
+    Model("claude-opus-4-5-20251101", "2025-11-24", BEFORE_4_6, "claude-opus-4-5"),
+    Model("claude-haiku-4-5-20251001", "2025-10-15", BEFORE_4_6, "claude-haiku-4-5"),
+    Model("claude-sonnet-4-5-20250929", "2025-09-29", BEFORE_4_6, "claude-sonnet-4-5", "2026-11-30T00:00:00Z"),
+]
+KNOWN = {name: model for model in MODELS for name in (model.id, model.alias) if name}
+
+
+def find_model(name: str) -> Model:
+    """Raises the service's 404 for a name it does not serve."""
+    if name.startswith(SIMULATED):
+        return Model(name, "2026-01-01", PERMISSIVE)
+    if name not in KNOWN:
+        raise Problem(404, f"model: {name}")
+    return KNOWN[name]
+
+
+def list_models(*, limit: int, after_id: str | None, before_id: str | None, lifecycle: list[str]) -> dict[str, Any]:
+    """One page. A cursor that names no model is a 400."""
+    entries = [model.describe() for model in MODELS]
+    entries = [entry for entry in entries if entry["lifecycle"] in (lifecycle or ("active", "deprecated"))]
+    ids = [entry["id"] for entry in entries]
+    for cursor in (after_id, before_id):
+        if cursor and cursor not in ids:
+            raise Problem(400, f"Invalid cursor: {cursor}")
+    start = ids.index(after_id) + 1 if after_id else 0
+    stop = ids.index(before_id) if before_id else len(ids)
+    page = entries[start:stop]
+    shown = page[-limit:] if before_id else page[:limit]
+    return {
+        "data": shown,
+        "has_more": len(page) > limit,
+        "first_id": shown[0]["id"] if shown else None,
+        "last_id": shown[-1]["id"] if shown else None,
+    }

@@ -1,0 +1,75 @@
+"""A Reply as server-sent events. `frames` is pure, so a stream and a whole message say the same by construction."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import chain, zip_longest
+from typing import Any
+
+import orjson
+
+from simulator.anthropic.rules import Block
+from simulator.anthropic.scenarios import Reply
+
+PING = b'event: ping\ndata: {"type": "ping"}\n\n'
+DELTA = b"event: content_block_delta"
+JSON_PIECE = 12
+WORD = re.compile(r"\S*\s?")
+
+
+def event(kind: str, **data: Any) -> bytes:
+    """One event; like the service's, its JSON is padded with a few spaces before the last brace."""
+    line = orjson.dumps({"type": kind, **data})
+    return b"event: %b\ndata: %b%b}\n\n" % (kind.encode(), line[:-1], b" " * (len(line) % 4))
+
+
+def frames(message: dict[str, Any], reply: Reply) -> Iterator[bytes]:
+    """`message` is the whole message the events add up to."""
+    head: dict[str, Any] = {"content": [], "stop_reason": None, "stop_sequence": None, "stop_details": None}
+    usage = message["usage"]
+    yield event("message_start", message={**message, **head, "usage": {**usage, "output_tokens": 1}})
+    tracks = [list(_block_events(index, block, reply.piece)) for index, block in enumerate(reply.blocks)]
+    ordered = chain.from_iterable(zip_longest(*tracks) if reply.interleaved else tracks)
+    for number, frame in enumerate(filter(None, ordered)):
+        yield frame
+        if number == 0 or reply.pings:
+            yield PING
+    delta = {name: message[name] for name in ("stop_reason", "stop_sequence", "stop_details")}
+    final = {name: value for name, value in usage.items() if name != "cache_creation"}
+    yield event("message_delta", delta=delta, usage=final)
+    yield event("message_stop")
+
+
+def _block_events(index: int, block: Block, piece: int) -> Iterator[bytes]:
+    bare, deltas = _open(block, piece)
+    yield event("content_block_start", index=index, content_block=bare)
+    for delta in deltas:
+        yield event("content_block_delta", index=index, delta=delta)
+    yield event("content_block_stop", index=index)
+
+
+def _open(block: Block, piece: int) -> tuple[Block, Iterator[dict[str, Any]]]:
+    """The block as it is announced, and the deltas that fill it."""
+    match block["type"]:
+        case "text":
+            cited = ({"type": "citations_delta", "citation": citation} for citation in block.get("citations", []))
+            text = ({"type": "text_delta", "text": part} for part in _parts(block["text"], piece))
+            bare = {**block, "text": ""} | ({"citations": []} if "citations" in block else {})
+            return bare, chain(cited, text)
+        case "thinking":
+            thought = ({"type": "thinking_delta", "thinking": part} for part in _parts(block["thinking"], piece))
+            signed = {"type": "signature_delta", "signature": block["signature"]}
+            return {**block, "thinking": "", "signature": ""}, chain(thought, [signed])
+        case "tool_use" | "server_tool_use":
+            parts = _parts(orjson.dumps(block["input"]).decode(), JSON_PIECE) if block["input"] else []
+            deltas = ({"type": "input_json_delta", "partial_json": part} for part in ("", *parts))
+            return {**block, "input": {}}, deltas
+        case _:
+            return block, iter(())
+
+
+def _parts(text: str, piece: int) -> list[str]:
+    if piece:
+        return [text[start : start + piece] for start in range(0, len(text), piece)]
+    return [part for part in WORD.findall(text) if part]

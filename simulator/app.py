@@ -1,0 +1,80 @@
+"""The simulator as one ASGI application: the pretended services, and the pages that tell tests what really happened.
+
+Every exchange is watched for the client's departure; it then ends at once and is recorded as cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import orjson
+from starlette.types import Receive, Scope, Send
+
+from shared.log import get_log
+from simulator.anthropic.messages import JSON, MAX_BODY_BYTES, Anthropic
+from simulator.exchange import Exchange, Left
+from simulator.ledger import Ledger
+
+Provider = Callable[[Exchange], Coroutine[Any, Any, None]]
+
+GROUND_TRUTH = "/simulator/"
+BROKEN = b'{"type":"error","error":{"type":"api_error","message":"The simulator broke; its log says how."}}'
+
+
+class Simulator:
+    def __init__(self, provider: Provider | None = None) -> None:
+        self.ledger = Ledger()
+        self._provider = provider or Anthropic()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        exchange = Exchange(scope, receive, send)
+        if exchange.path.startswith(GROUND_TRUTH):
+            await self._tell(exchange)
+            return
+        self.ledger.open(exchange.record)
+        cancelled = True
+        try:
+            await exchange.read(MAX_BODY_BYTES)
+            cancelled = await self._answer(exchange)
+        except Left:
+            pass
+        finally:
+            self.ledger.end(exchange.record, cancelled=cancelled)
+
+    async def _answer(self, exchange: Exchange) -> bool:
+        """Answer unless the client leaves first; says whether it did."""
+        reply = asyncio.create_task(self._provider(exchange))
+        departure = asyncio.create_task(exchange.departure())
+        try:
+            await asyncio.wait((reply, departure), return_when=asyncio.FIRST_COMPLETED)
+            if not reply.done():
+                return True
+            reply.result()
+        except Exception:  # noqa: BLE001 - the ASGI edge
+            get_log().exception("simulator_broke", path=exchange.record.path)
+            if exchange.record.status is None:
+                await exchange.send(500, BROKEN, JSON)
+        finally:
+            for task in (reply, departure):
+                task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.gather(reply, departure, return_exceptions=True)
+        return False
+
+    async def _tell(self, exchange: Exchange) -> None:
+        match exchange.record.method, exchange.path.removeprefix(GROUND_TRUTH):
+            case "GET", "requests":
+                status, found = 200, orjson.dumps(self.ledger.requests())
+            case "GET", "totals":
+                status, found = 200, orjson.dumps(self.ledger.totals())
+            case "DELETE", "requests":
+                self.ledger.clear()
+                status, found = 200, b"{}"
+            case _:
+                status, found = 404, b"{}"
+        await exchange.send(status, found, JSON)

@@ -1,0 +1,46 @@
+"""What a prompt can ask of the simulator, for clients whose model name is fixed. Written anywhere in the last prompt:
+
+    [[scenario:NAME]]     play this scenario, whatever the model name says: `slow-50`, `429-30`, `cut`, …
+    [[tool:NAME {json}]]  call this tool with this input (default: {}); several make parallel calls in one message.
+                          Once their results are back, the reply quotes them
+    [[say:TEXT]]          reply exactly this text (after the tools, if there are any)
+
+A tool the request does not offer is not called. Malformed directives are plain text.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+SCENARIO = re.compile(r"\[\[scenario:([a-z0-9-]+)\]\]")
+SAY = re.compile(r"\[\[say:(.*?)\]\]", re.DOTALL)
+TOOL = re.compile(r"\[\[tool:([a-zA-Z0-9_-]+)\s*")
+
+
+@dataclass(slots=True)
+class Directives:
+    scenario: str = ""
+    say: str = ""
+    tools: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+
+def read_directives(text: str) -> Directives:
+    scenario, say = SCENARIO.search(text), SAY.search(text)
+    found = Directives(scenario[1] if scenario else "", say[1] if say else "")
+    for tool in TOOL.finditer(text):
+        arguments, end = _read_json(text, tool.end())
+        if isinstance(arguments, dict) and text.startswith("]]", end):
+            found.tools.append((tool[1], arguments))
+    return found
+
+
+def _read_json(text: str, start: int) -> tuple[Any, int]:
+    if not text.startswith("{", start):
+        return {}, start
+    try:
+        return json.JSONDecoder().raw_decode(text, start)
+    except json.JSONDecodeError:
+        return None, start

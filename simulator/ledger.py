@@ -1,0 +1,114 @@
+"""The ground truth for tests: what really arrived and what was really sent, bounded in number and in bytes."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import Any
+
+MOST_RECORDS = 1_000
+MOST_BODY_BYTES = 256 * 1024 * 1024
+KEPT_RESPONSE_BYTES = 1024 * 1024
+SECRET_HEADERS = ("authorization", "x-api-key", "proxy-authorization", "cookie")
+COUNTED = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+
+
+@dataclass(slots=True)
+class Record:
+    """One request. `cancelled` means the client left before the reply was complete."""
+
+    method: str
+    path: str
+    headers: list[tuple[str, str]]
+    id: int = 0
+    body: bytes = b""
+    status: int | None = None
+    response: bytearray = field(default_factory=bytearray)
+    response_bytes: int = 0
+    model: str = ""
+    usage: dict[str, Any] = field(default_factory=dict)
+    cancelled: bool = False
+    started: float = field(default_factory=time.monotonic)
+    finished: float | None = None
+
+    def note(self, data: bytes) -> None:
+        self.response_bytes += len(data)
+        self.response += data[: KEPT_RESPONSE_BYTES - len(self.response)]
+
+    def as_dict(self) -> dict[str, Any]:
+        """`body` is text when it is UTF-8 (`body_encoding` says which); `ended_after_ms` is null while it runs."""
+        try:
+            body, encoding = self.body.decode(), "utf-8"
+        except UnicodeDecodeError:
+            body, encoding = base64.b64encode(self.body).decode(), "base64"
+        ended = None if self.finished is None else round((self.finished - self.started) * 1000, 3)
+        return {
+            "id": self.id,
+            "method": self.method,
+            "path": self.path,
+            "headers": [(name, mask(name, value)) for name, value in self.headers],
+            "body": body,
+            "body_encoding": encoding,
+            "status": self.status,
+            "response_base64": base64.b64encode(self.response).decode(),
+            "response_bytes": self.response_bytes,
+            "model": self.model,
+            "usage": self.usage,
+            "cancelled": self.cancelled,
+            "ended_after_ms": ended,
+        }
+
+
+def mask(name: str, value: str) -> str:
+    """A credential as its scheme and last four characters."""
+    if name not in SECRET_HEADERS:
+        return value
+    scheme, space, secret = value.rpartition(" ")
+    return f"{scheme}{space}…{secret[-4:]}"
+
+
+class Ledger:
+    """Records in order of arrival, and totals over all that ended since the last `clear`."""
+
+    def __init__(self) -> None:
+        self._numbered = 0
+        self.clear()
+
+    def clear(self) -> None:
+        self._records: deque[Record] = deque()
+        self._statuses: Counter[str] = Counter()
+        self._models: dict[str, Counter[str]] = {}
+        self._requests = self._cancelled = 0
+
+    def open(self, record: Record) -> None:
+        self._numbered += 1
+        record.id = self._numbered
+        self._records.append(record)
+
+    def end(self, record: Record, *, cancelled: bool) -> None:
+        record.cancelled = cancelled
+        record.finished = record.finished or time.monotonic()
+        self._requests += 1
+        self._cancelled += cancelled
+        self._statuses[str(record.status)] += record.status is not None
+        if record.model:
+            counts = self._models.setdefault(record.model, Counter())
+            counts["requests"] += 1
+            counts.update({name: record.usage.get(name, 0) for name in COUNTED})
+        kept = sum(len(other.body) + len(other.response) for other in self._records)
+        while self._records and (len(self._records) > MOST_RECORDS or kept > MOST_BODY_BYTES):
+            dropped = self._records.popleft()
+            kept -= len(dropped.body) + len(dropped.response)
+
+    def requests(self) -> list[dict[str, Any]]:
+        return [record.as_dict() for record in self._records]
+
+    def totals(self) -> dict[str, Any]:
+        return {
+            "requests": self._requests,
+            "cancelled": self._cancelled,
+            "by_status": dict(self._statuses),
+            "by_model": {model: dict(counts) for model, counts in self._models.items()},
+        }

@@ -1,0 +1,99 @@
+"""The real `claude` program works against the simulator: prompts, tool loops, refusals, with a key and with a login."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.simulator_fixture import API_KEY, OAUTH_TOKEN, GroundTruth
+
+pytestmark = [pytest.mark.claude, pytest.mark.timeout(120)]
+
+QUIET = {
+    "DISABLE_TELEMETRY": "1",
+    "DISABLE_AUTOUPDATER": "1",
+    "DISABLE_ERROR_REPORTING": "1",
+    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+    "CLAUDE_CODE_MAX_RETRIES": "1",
+}
+
+
+@pytest.fixture(scope="session")
+def program() -> Path:
+    spec = importlib.util.find_spec("claude_agent_sdk")
+    if spec is None or spec.origin is None:
+        pytest.skip("the claude program is not installed")
+    return Path(spec.origin).parent / "_bundled/claude"
+
+
+class Claude:
+    """`claude -p` in a home of its own."""
+
+    def __init__(self, program: Path, home: Path, url: str) -> None:
+        self._program = program
+        self._home = home
+        self._environment = {"PATH": os.environ["PATH"], "HOME": str(home), "ANTHROPIC_BASE_URL": url, **QUIET}
+
+    async def ask(self, prompt: str, *options: str, login: dict[str, str] | None = None) -> list[dict[str, Any]]:
+        """The lines of its JSON output."""
+        command = [self._program, "-p", prompt, "--output-format", "stream-json", "--verbose", *options]
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            cwd=self._home,
+            env=self._environment | (login or {"ANTHROPIC_API_KEY": API_KEY}),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            limit=2**24,
+        )
+        output, _ = await process.communicate()
+        return [json.loads(line) for line in output.splitlines()]
+
+
+@pytest.fixture
+def claude(program: Path, tmp_path: Path, simulator_url: str) -> Claude:
+    return Claude(program, tmp_path, simulator_url)
+
+
+@pytest.mark.parametrize("model", ["claude-opus-5-5", "claude-haiku-4-5"])
+async def test_a_prompt_is_answered_at_the_first_attempt(claude: Claude, simulator: GroundTruth, model: str) -> None:
+    lines = await claude.ask("hello SECRET-xyz", "--model", model)
+    assert lines[-1]["result"] == "You said: hello SECRET-xyz\nSeen: SECRET-xyz"
+    (seen,) = simulator.requests("/v1/messages")
+    assert seen.status == 200
+    assert seen.path == "/v1/messages?beta=true"
+
+
+@pytest.mark.parametrize("model", ["claude-opus-5-5", "claude-haiku-4-5"])
+async def test_a_tool_runs_and_its_result_is_quoted(claude: Claude, simulator: GroundTruth, model: str) -> None:
+    prompt = 'run it [[tool:Bash {"command":"echo $((40+2))"}]] [[say:That was all.]]'
+    lines = await claude.ask(prompt, "--model", model)
+    assert lines[-1]["result"] == "The tool answered: 42\nThat was all."
+    assert [seen.status for seen in simulator.requests("/v1/messages")] == [200, 200]
+
+
+async def test_an_oauth_login_sees_its_limits(claude: Claude, simulator: GroundTruth) -> None:
+    lines = await claude.ask("hello", login={"CLAUDE_CODE_OAUTH_TOKEN": OAUTH_TOKEN})
+    (event,) = [line for line in lines if line["type"] == "rate_limit_event"]
+    assert event["rate_limit_info"]["rateLimitType"] == "five_hour"
+    assert simulator.last("/v1/messages").header("authorization") == f"Bearer …{OAUTH_TOKEN[-4:]}"
+
+
+async def test_a_refusal_reaches_the_user_in_the_services_words(claude: Claude) -> None:
+    lines = await claude.ask("[[scenario:400]]")
+    assert lines[-1]["is_error"] is True
+    assert "The simulator refuses this request" in lines[-1]["result"]
+
+
+async def test_partial_messages_stream(claude: Claude) -> None:
+    lines = await claude.ask("[[scenario:long-30]]", "--include-partial-messages")
+    deltas = [line["event"] for line in lines if line["type"] == "stream_event"]
+    text = "".join(d["delta"].get("text", "") for d in deltas if d["type"] == "content_block_delta")
+    assert text == lines[-1]["result"]
+    assert len(text.split()) == 30

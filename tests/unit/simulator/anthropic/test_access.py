@@ -1,0 +1,86 @@
+"""Admission, and the headers about limits."""
+
+from __future__ import annotations
+
+import pytest
+
+from simulator.anthropic.access import Caller, Limits, admit, admit_account
+from simulator.anthropic.problem import Problem
+
+KEY, TOKEN = "sk-ant-api03-good", "sk-ant-oat01-good"
+VERSION = {"anthropic-version": "2023-06-01"}
+OAUTH = {"anthropic-beta": "oauth-2025-04-20", **VERSION}
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "words"),
+    [
+        (VERSION, 401, "x-api-key header is required"),
+        ({"x-api-key": "dummy", **VERSION}, 401, "invalid x-api-key"),
+        ({"x-api-key": "sk-ant-api03-revoked", **VERSION}, 401, "invalid x-api-key"),
+        ({"x-api-key": TOKEN, **OAUTH}, 401, "invalid x-api-key"),
+        ({"authorization": "Bearer dummy", **VERSION}, 401, "Invalid bearer token"),
+        ({"authorization": f"Basic {KEY}", **VERSION}, 401, "Invalid bearer token"),
+        ({"authorization": f"Bearer {TOKEN}", **VERSION}, 401, "OAuth authentication is currently not supported."),
+        ({"authorization": "Bearer sk-ant-oat01-expired", **OAUTH}, 401, "OAuth token has expired"),
+        ({"authorization": f"Bearer {TOKEN}", "x-api-key": "stray", **OAUTH}, 401, "invalid x-api-key"),
+        ({"x-api-key": KEY}, 400, "anthropic-version: header is required"),
+        ({"x-api-key": KEY, "anthropic-version": "2024-01-01"}, 400, '"2024-01-01" is not a valid version'),
+        ({"x-api-key": KEY, **VERSION, "anthropic-beta": "pdfs-2024-09-25, x-1"}, 400, "Unexpected value(s) `x-1`"),
+    ],
+)
+def test_who_may_not_come_in_is_told_why(headers: dict[str, str], status: int, words: str) -> None:
+    with pytest.raises(Problem) as caught:
+        admit(headers)
+    assert caught.value.status == status
+    assert words in caught.value.message
+
+
+def test_a_key_may_come_in_either_header() -> None:
+    assert admit({"x-api-key": KEY, **VERSION}) == admit({"authorization": f"Bearer {KEY}", **VERSION})
+
+
+def test_an_oauth_token_comes_in_with_its_beta() -> None:
+    caller = admit({"authorization": f"Bearer {TOKEN}", **OAUTH})
+    assert (caller.oauth, caller.version) == (True, "2023-06-01")
+
+
+def test_account_pages_want_oauth_and_nothing_else() -> None:
+    assert admit_account({"authorization": f"Bearer {TOKEN}"}).oauth
+    with pytest.raises(Problem, match="OAuth authentication is required"):
+        admit_account({"x-api-key": KEY})
+
+
+def caller(*, oauth: bool) -> Caller:
+    return Caller(TOKEN if oauth else KEY, oauth, "2023-06-01", frozenset())
+
+
+def test_a_key_sees_what_it_has_left() -> None:
+    limits = Limits()
+    limits.spend(caller(oauth=False), 100, 10)
+    headers = limits.headers(caller(oauth=False))
+    assert headers["anthropic-ratelimit-requests-remaining"] == "3999"
+    assert headers["anthropic-ratelimit-input-tokens-remaining"] == "1999900"
+    assert headers["anthropic-ratelimit-tokens-remaining"] == "2399890"
+    assert headers["anthropic-ratelimit-output-tokens-reset"].endswith("Z")
+    assert not any("unified" in name for name in headers)
+
+
+def test_a_subscription_sees_its_windows_fill() -> None:
+    limits = Limits()
+    limits.spend(caller(oauth=True), 9_000_000, 0)
+    headers = limits.headers(caller(oauth=True))
+    assert headers["anthropic-ratelimit-unified-status"] == "allowed_warning"
+    assert headers["anthropic-ratelimit-unified-5h-utilization"] == "0.9000"
+    assert all(name.startswith("anthropic-ratelimit-unified-") for name in headers)
+
+
+@pytest.mark.parametrize(
+    ("oauth", "name", "value"),
+    [
+        (True, "anthropic-ratelimit-unified-status", "rejected"),
+        (False, "anthropic-ratelimit-requests-remaining", "0"),
+    ],
+)
+def test_an_exhausted_caller_sees_nothing_left(oauth: bool, name: str, value: str) -> None:
+    assert Limits().headers(caller(oauth=oauth), exhausted_for=30)[name] == value

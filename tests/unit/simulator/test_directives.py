@@ -1,0 +1,26 @@
+"""Directives in a prompt."""
+
+from __future__ import annotations
+
+from simulator.directives import read_directives
+
+
+def test_a_prompt_without_directives_asks_for_nothing() -> None:
+    found = read_directives("[[ hello ]] [[tool]] [[scenario:]]")
+    assert (found.scenario, found.say, found.tools) == ("", "", [])
+
+
+def test_all_three_are_found_anywhere_in_the_prompt() -> None:
+    found = read_directives('please [[scenario:slow-50]] then\n[[tool:Bash {"command":"echo hi"}]][[say:well\ndone]].')
+    assert found.scenario == "slow-50"
+    assert found.say == "well\ndone"
+    assert found.tools == [("Bash", {"command": "echo hi"})]
+
+
+def test_several_tools_keep_their_order_and_may_have_no_input() -> None:
+    found = read_directives('[[tool:Read {"file_path":"a]]b"}]] [[tool:Stop]]')
+    assert found.tools == [("Read", {"file_path": "a]]b"}), ("Stop", {})]
+
+
+def test_a_tool_with_broken_json_is_plain_text() -> None:
+    assert read_directives('[[tool:Bash {"command":]] [[tool:Bash {"a":1} x]]').tools == []
