@@ -1,0 +1,62 @@
+"""A service's side of a channel: every delivery in a task of its own, and one guard around each.
+
+Whatever a handler does, its caller hears the end of it: a result, a typed error, or that this process is stopping.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+
+from shared.bus import Bus, Delivery
+from shared.channels import Channel
+from shared.errors import CCProxyError, Stopping
+from shared.log import get_log
+
+Handler = Callable[[Delivery], Awaitable[None]]
+
+
+async def serve_each(bus: Bus, channel: Channel, handle: Handler, *, slots: int, stop: asyncio.Event) -> None:
+    """Serve until `stop`. `handle` sends replies and returns, or raises a CCProxyError; it is cancelled when its caller
+    leaves or `stop` comes. What is not finished then fails with Stopping, or, on a `when_done` channel, stays in it."""
+    async with aclosing(bus.serve(channel, slots=slots)) as deliveries, asyncio.TaskGroup() as tasks:
+
+        async def take() -> None:
+            async for delivery in deliveries:
+                tasks.create_task(_guard(delivery, channel, handle, stop))
+
+        taking = tasks.create_task(take())
+        await stop.wait()
+        taking.cancel()
+
+
+async def _guard(delivery: Delivery, channel: Channel, handle: Handler, stop: asyncio.Event) -> None:
+    outcome = await _run(delivery, handle, stop)
+    if outcome is None:
+        await delivery.finish()
+    elif isinstance(outcome, CCProxyError):
+        await delivery.fail(outcome)
+    elif not isinstance(outcome, asyncio.CancelledError):
+        get_log().error("delivery_failed", channel=channel.name, request_id=delivery.request_id, exc_info=outcome)
+        await delivery.fail(CCProxyError())
+    elif channel.acknowledged == "on_accept" or delivery.caller_gone.is_set():
+        await delivery.fail(Stopping())
+
+
+async def _run(delivery: Delivery, handle: Handler, stop: asyncio.Event) -> BaseException | None:
+    """How handling ended: None, what it raised, or CancelledError when it was cut short."""
+
+    async def accept_and_handle() -> None:
+        await delivery.accept()
+        await handle(delivery)
+
+    work = asyncio.create_task(accept_and_handle())
+    ends = [asyncio.create_task(delivery.caller_gone.wait()), asyncio.create_task(stop.wait())]
+    try:
+        await asyncio.wait([work, *ends], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (work, *ends):
+            task.cancel()
+    (outcome,) = await asyncio.gather(work, return_exceptions=True)
+    return outcome
