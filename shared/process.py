@@ -17,9 +17,8 @@ from collections.abc import Awaitable, Callable
 
 import uvloop
 
-from shared.errors import CCProxyError
 from shared.log import configure_log, get_log
-from shared.settings import Settings, load_settings
+from shared.settings import ConfigurationError, Settings, load_settings
 
 PARENT_POLL_SECONDS = 1.0
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -34,16 +33,17 @@ def instance_name() -> str:
 
 
 def run(service: str, serve: Serve) -> None:
-    """Run `serve(settings, stop)` until it returns; `stop` is set by a signal or the parent's death."""
+    """Run `serve(settings, stop)` until it returns; `stop` is set by a signal or the parent's death. A configuration
+    that cannot be used ends the process with one sentence and exit code 78."""
     try:
         settings = load_settings()
-    except CCProxyError as error:
+        configure_log(
+            level=settings.server.log_level, style=settings.server.log_format, service=service, instance=instance_name()
+        )
+        uvloop.run(_serve_until_stopped(settings, serve))
+    except ConfigurationError as error:
         sys.stderr.write(f"{service}: {error.message}\n")
         raise SystemExit(CONFIGURATION_EXIT) from None
-    configure_log(
-        level=settings.server.log_level, style=settings.server.log_format, service=service, instance=instance_name()
-    )
-    uvloop.run(_serve_until_stopped(settings, serve))
 
 
 async def _serve_until_stopped(settings: Settings, serve: Serve) -> None:
