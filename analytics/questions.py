@@ -1,0 +1,168 @@
+"""The questions analytics answers: their parameters, checked, and the shape of each answer. Pure: rows in, dicts out.
+
+Rows of an answer are always under `results`; one too big for a single reply comes in several, alike but for those.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from shared.channels import encode
+from shared.errors import ClientError
+
+REPLY_BYTES = 1024 * 1024
+LAST_SECOND = 253_402_300_799.0  # the end of the year 9999, where Python's calendar ends
+
+Q = TypeVar("Q", bound="Filter")
+
+Row = dict[str, Any]
+Answer = dict[str, Any]
+Parameters = Mapping[str, Any]
+
+
+class Filter(BaseModel):
+    """Which records are meant. Times are UTC seconds; `service_type` is a list by commas, `!x` leaves `x` out."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    start_time: float | None = Field(None, ge=0, le=LAST_SECOND)
+    end_time: float | None = Field(None, ge=0, le=LAST_SECOND)
+    model: str | None = None
+    caller: str | None = None
+    provider: str | None = None
+    service_type: str | None = None
+    status_min: int = Field(0, ge=0, le=999)
+    status_max: int = Field(999, ge=0, le=999)
+
+    def bound(self) -> dict[str, Any]:
+        """The parameters of the `matching` fragment."""
+        services = [name.strip() for name in (self.service_type or "").split(",") if name.strip(" !")]
+        return self.model_dump(include={"model", "caller", "provider", "status_min", "status_max"}) | {
+            "start_time": _instant(self.start_time or 0),
+            "end_time": _instant(LAST_SECOND if self.end_time is None else self.end_time),
+            "services": [name for name in services if not name.startswith("!")],
+            "services_left_out": [name[1:].strip() for name in services if name.startswith("!")],
+        }
+
+    def given(self) -> dict[str, Any]:
+        """What the caller really asked for, to be shown beside the answer."""
+        return self.model_dump(include=self.model_fields_set & set(Filter.model_fields), exclude_none=True)
+
+
+class Entries(Filter):
+    limit: int = Field(1000, ge=1, le=10_000)
+    offset: int = Field(0, ge=0)
+    order: Literal["desc", "asc"] = "desc"
+
+    def page(self) -> dict[str, int]:
+        return {"limit": self.limit, "offset": self.offset}
+
+
+class Analytics(Filter):
+    """`hours` reaches back from `end_time` (now) and gives way to `start_time`."""
+
+    hours: int = Field(24, ge=1, le=168)
+
+    def window(self) -> Analytics:
+        if self.start_time is not None:
+            return self
+        end = time.time() if self.end_time is None else self.end_time
+        return self.model_copy(update={"start_time": max(0.0, end - self.hours * 3600)})
+
+
+def read(shape: type[Q], parameters: Parameters) -> Q:
+    """The parameters as `shape`. Raises ClientError naming the first that does not fit."""
+    try:
+        return shape.model_validate(parameters)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ClientError(f"{where}: {first['msg']}") from error
+
+
+def shape_entries(question: Entries, rows: list[Row], total: int) -> Answer:
+    return {
+        "results": rows,
+        "count": len(rows),
+        "total_count": total,
+        "limit": question.limit,
+        "offset": question.offset,
+        "order": question.order,
+        "filters": question.given(),
+        "timestamp": time.time(),
+    }
+
+
+def shape_analytics(question: Analytics, totals: list[Row], seconds: float) -> Answer:
+    """The predecessor's keys, with `by_model` and `by_service_type` read from the same scan."""
+    everything = next(row for row in totals if row["grouped_by"] == "all")
+    tokens = _tokens(everything)
+    requests = _requests(everything)
+    return {
+        "summary": {
+            "total_requests": requests["total_requests"],
+            "total_successful_requests": requests["successful_requests"],
+            "total_error_requests": requests["error_requests"],
+            "avg_duration_ms": everything["avg_duration_ms"],
+            "total_cost_usd": everything["cost_usd"],
+            "total_tokens_input": tokens["input_tokens"],
+            "total_tokens_output": tokens["output_tokens"],
+            "total_cache_read_tokens": tokens["cache_read_tokens"],
+            "total_cache_write_tokens": tokens["cache_write_tokens"],
+            "total_tokens_all": tokens["total_tokens"],
+        },
+        "token_analytics": tokens,
+        "request_analytics": requests,
+        "service_type_breakdown": _breakdown(totals, "service_type"),
+        "model_breakdown": _breakdown(totals, "model"),
+        "query_time": seconds,
+        "backend": "duckdb",
+        "query_params": question.given() | {"hours": question.hours},
+    }
+
+
+def _requests(row: Row) -> dict[str, Any]:
+    total, succeeded = row["requests"], row["succeeded"]
+    success_rate = succeeded / total * 100 if total else 0.0
+    return {
+        "total_requests": total,
+        "successful_requests": succeeded,
+        "error_requests": total - succeeded,
+        "success_rate": success_rate,
+        "error_rate": 100 - success_rate if total else 0.0,
+    }
+
+
+def _tokens(row: Row) -> dict[str, int]:
+    kinds = {"input": "tokens_input", "output": "tokens_output"}
+    kinds |= {"cache_read": "cache_read_tokens", "cache_write": "cache_write_tokens"}
+    counts = {f"{kind}_tokens": int(row[column]) for kind, column in kinds.items()}
+    return counts | {"total_tokens": sum(counts.values())}
+
+
+def _breakdown(totals: list[Row], grouped_by: str) -> dict[str, dict[str, Any]]:
+    shaped = {}
+    for row in totals:
+        if row["grouped_by"] == grouped_by:
+            requests = _requests(row)
+            spent = {"avg_duration_ms": row["avg_duration_ms"], "total_cost_usd": row["cost_usd"]}
+            shaped[row["name"]] = {"request_count": requests.pop("total_requests"), **requests, **spent, **_tokens(row)}
+    return shaped
+
+
+def split_replies(answer: Answer) -> list[bytes]:
+    """The answer in replies of about `REPLY_BYTES` at most, its `results` shared out in order."""
+    data, rows = encode(answer), answer.get("results", [])
+    if len(data) <= REPLY_BYTES or len(rows) < 2:
+        return [data]
+    middle = len(rows) // 2
+    return [reply for part in (rows[:middle], rows[middle:]) for reply in split_replies(answer | {"results": part})]
+
+
+def _instant(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)

@@ -1,0 +1,47 @@
+-- Migrations, applied in order and never edited once released; `-- name: N` is the version each leads to.
+
+-- name: 1
+-- One column for each field of shared.channels.AccessRecord. No constraint and no index: an index on a random id costs
+-- more than all else together, and what a batch may add is decided when it is inserted (see queries.sql, add_batch).
+-- The name differs from the predecessor's access_logs, whose file may lie at the same path.
+CREATE TABLE access_records (
+    request_id VARCHAR,
+    timestamp TIMESTAMP, -- UTC: TIMESTAMPTZ would need pytz to be read
+    method VARCHAR,
+    path VARCHAR,
+    endpoint VARCHAR,
+    query VARCHAR,
+    client_ip VARCHAR,
+    user_agent VARCHAR,
+    caller VARCHAR,
+    service_type VARCHAR,
+    provider VARCHAR,
+    client_format VARCHAR,
+    model VARCHAR,
+    streaming BOOLEAN,
+    status_code INTEGER,
+    duration_ms DOUBLE,
+    first_byte_ms DOUBLE,
+    tokens_input BIGINT,
+    tokens_output BIGINT,
+    cache_read_tokens BIGINT,
+    cache_write_tokens BIGINT,
+    reasoning_tokens BIGINT,
+    cost_usd DOUBLE,
+    cost_sdk_usd DOUBLE,
+    num_turns INTEGER,
+    session_id VARCHAR,
+    stop_reason VARCHAR,
+    error_kind VARCHAR,
+    error_message VARCHAR,
+    retries INTEGER,
+    queue_ms DOUBLE,
+    worker_ms DOUBLE,
+    worker VARCHAR,
+    lane VARCHAR,
+    bytes_in BIGINT,
+    bytes_out BIGINT,
+    client_request_id VARCHAR,
+    upstream_request_id VARCHAR,
+    ignored VARCHAR
+);

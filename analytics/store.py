@@ -1,0 +1,186 @@
+"""The DuckDB file: its schema, its one writer, its named queries. The only module that knows DuckDB.
+
+One process may open the file, and this is it. A batch is one transaction and adds each record once, however often it is
+handed in, so the caller may acknowledge after `insert` and lose or double nothing by dying at any point.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from datetime import UTC, datetime
+from importlib.resources import files
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from shared.channels import AccessRecord
+from shared.errors import StoreUnavailable
+
+CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "memory_limit": "256MB",
+    "threads": 2,
+    "autoinstall_known_extensions": False,  # nothing is downloaded behind the owner's back
+    "autoload_known_extensions": False,
+}
+HOLDER = re.compile(r"Conflicting lock is held in .*?\(PID (\d+)\)")
+
+values_of = attrgetter(*(field.name for field in fields(AccessRecord)))
+TIMESTAMP_AT = [field.name for field in fields(AccessRecord)].index("timestamp")
+
+Row = dict[str, Any]
+
+
+class RecordRefused(ValueError):
+    """A record of this batch has a value no column can hold; nothing of the batch was stored."""
+
+
+def load_statements(name: str) -> dict[str, str]:
+    """The statements of an SQL file of this package, by the names given in `-- name:` lines."""
+    text = files("analytics").joinpath(name).read_text()
+    _, *parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)
+    return {key: body.strip() for key, body in zip(parts[::2], parts[1::2], strict=True)}
+
+
+MIGRATIONS = [sql for _, sql in sorted((int(name), sql) for name, sql in load_statements("schema.sql").items())]
+FRAGMENTS = load_statements("queries.sql")
+STATEMENTS = {name: sql.replace("{matching}", FRAGMENTS["matching"]) for name, sql in FRAGMENTS.items()}
+
+
+class Store:
+    """A file that is open or says why not. `insert` has one caller at a time; `query` any number, beside it."""
+
+    def __init__(self, path: Path, statements: Mapping[str, str] = STATEMENTS) -> None:
+        self.path = path
+        self._statements = statements
+        self.problem = "The DuckDB file is not open yet."
+        self._connection: duckdb.DuckDBPyConnection | None = None
+
+    async def open(self) -> None:
+        """Open the file, creating or migrating it. Raises StoreUnavailable, whose message is kept as `problem`."""
+        try:
+            self._connection = await asyncio.to_thread(_open, self.path)
+        except StoreUnavailable as error:
+            self.problem = error.message
+            raise
+        self.problem = ""
+
+    async def close(self, problem: str = "The DuckDB file is closed.") -> None:
+        """Let go of the file, after writing what its log holds into it."""
+        connection, self._connection, self.problem = self._connection, None, problem
+        if connection is not None:
+            await asyncio.to_thread(connection.close)
+
+    async def insert(self, records: Sequence[AccessRecord]) -> int:
+        """Commit the records not yet there; the number added. Raises RecordRefused or StoreUnavailable."""
+        return await asyncio.to_thread(_insert, self._open_connection(), records)
+
+    async def query(self, name: str, parameters: Mapping[str, Any]) -> list[Row]:
+        """The rows of a named query. Cancelling the caller interrupts it. Raises StoreUnavailable."""
+        cursor = self._open_connection().cursor()
+        work = asyncio.create_task(asyncio.to_thread(_fetch, cursor, self._statements[name], dict(parameters)))
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            cursor.interrupt()
+            await asyncio.gather(work, return_exceptions=True)
+            raise
+
+    def size(self) -> int:
+        """Bytes on disk, without what still lies in the log beside it."""
+        return self.path.stat().st_size
+
+    def _open_connection(self) -> duckdb.DuckDBPyConnection:
+        if self._connection is None:
+            raise StoreUnavailable(self.problem)
+        return self._connection
+
+
+def _open(path: Path) -> duckdb.DuckDBPyConnection:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        connection = duckdb.connect(path, config=CONFIG)
+    except (OSError, duckdb.Error) as error:
+        raise StoreUnavailable(_why_closed(path, str(error))) from error
+    try:
+        _migrate(connection, path)
+    except (duckdb.Error, StoreUnavailable) as error:
+        connection.close()
+        raise StoreUnavailable(str(error)) from error
+    return connection
+
+
+def _why_closed(path: Path, message: str) -> str:
+    if holder := HOLDER.search(message):
+        return f"Another program (PID {holder[1]}) holds {path}; records wait in Redis until it lets go."
+    return f"The DuckDB file {path} cannot be opened: {message.splitlines()[0]}"
+
+
+def _migrate(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    connection.execute("CREATE TABLE IF NOT EXISTS schema_versions (version INTEGER, applied_at TIMESTAMP)")
+    found = connection.execute("SELECT coalesce(max(version), 0) FROM schema_versions").fetchall()[0][0]
+    if found > len(MIGRATIONS):
+        raise StoreUnavailable(
+            f"{path} was written by a newer CCProxy (schema {found}, this one knows {len(MIGRATIONS)}). "
+            "Upgrade CCProxy, or set OBSERVABILITY__DUCKDB_PATH to another file."
+        )
+    for version, script in enumerate(MIGRATIONS[found:], start=found + 1):
+        connection.begin()
+        connection.execute(script)
+        connection.execute("INSERT INTO schema_versions VALUES (?, ?)", [version, _utc(datetime.now(UTC).timestamp())])
+        connection.commit()
+
+
+def _utc(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
+
+
+def _as_row(record: AccessRecord) -> list[Any]:
+    row = list(values_of(record))
+    row[TIMESTAMP_AT] = _utc(record.timestamp)
+    return row
+
+
+def _insert(connection: duckdb.DuckDBPyConnection, records: Sequence[AccessRecord]) -> int:
+    """Stage the rows in a temporary table, where a value that does not fit shows, then add the new ones at once."""
+    try:
+        rows = [_as_row(record) for record in records]
+    except (ValueError, OverflowError) as error:
+        raise RecordRefused(str(error)) from error
+    instants = [row[TIMESTAMP_AT] for row in rows]
+    try:
+        _stage(connection, rows)
+        connection.begin()
+        added = connection.execute(STATEMENTS["add_batch"], {"first": min(instants), "last": max(instants)}).fetchall()
+        connection.commit()
+    except duckdb.Error as error:
+        raise StoreUnavailable(str(error)) from error
+    return int(added[0][0])
+
+
+def _stage(connection: duckdb.DuckDBPyConnection, rows: list[list[Any]]) -> None:
+    # A table of its own for each batch: rows deleted from a lasting one pile up in memory.
+    connection.execute("CREATE OR REPLACE TEMP TABLE batch AS FROM access_records LIMIT 0")
+    appender = connection.appender("batch")
+    try:
+        appender.append_rows(rows)
+        appender.flush()
+    except (duckdb.DataError, duckdb.ProgrammingError) as error:
+        raise RecordRefused(str(error)) from error
+    finally:
+        appender.clear()
+
+
+def _fetch(cursor: duckdb.DuckDBPyConnection, statement: str, parameters: dict[str, Any]) -> list[Row]:
+    try:
+        found = cursor.execute(statement, parameters)
+        names = [column[0] for column in found.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+    except duckdb.OperationalError as error:
+        raise StoreUnavailable(str(error)) from error
+    finally:
+        cursor.close()

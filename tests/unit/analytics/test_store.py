@@ -1,0 +1,224 @@
+"""The DuckDB file: every record once, one writer, and a sentence whenever it cannot be used."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import asdict, fields
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from analytics.questions import Entries, Filter
+from analytics.store import STATEMENTS, RecordRefused, Store
+from shared.channels import AccessRecord
+from shared.errors import StoreUnavailable
+
+NOON = 1_760_000_000.123456
+
+
+def record(number: int = 0, **facts: Any) -> AccessRecord:
+    known: dict[str, Any] = {"request_id": f"r{number}", "timestamp": NOON + number, "status_code": 200}
+    return AccessRecord(**(known | facts))
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    store = Store(tmp_path / "deep/er/metrics.duckdb")
+    await store.open()
+    yield store
+    await store.close()
+
+
+async def newest(store: Store, **wanted: Any) -> list[str]:
+    question = Entries(**wanted)
+    return [row["request_id"] for row in await store.query("newest", question.bound() | question.page())]
+
+
+async def count(store: Store) -> int:
+    return int((await store.query("count", Filter().bound()))[0]["total"])
+
+
+async def test_every_field_of_a_record_comes_back_as_it_went_in(store: Store) -> None:
+    samples = {"str": 'a"\n\0é🎈', "int": 7, "float": 1.5, "bool": True, "int | None": None, "float | None": 2.5}
+    filled = AccessRecord(**{field.name: samples[str(field.type)] for field in fields(AccessRecord)})
+    filled.timestamp = NOON
+    await store.insert([filled])
+    question = Entries()
+    (row,) = await store.query("newest", question.bound() | question.page())
+    assert row.pop("duration_seconds") == 0.0015
+    assert row.pop("timestamp") == "2025-10-09T08:53:20.123456Z"
+    expected = asdict(filled)
+    del expected["timestamp"]
+    assert row == expected
+
+
+async def test_records_handed_in_again_add_nothing(store: Store) -> None:
+    assert await store.insert([record(1), record(2)]) == 2
+    assert await store.insert([record(1), record(2)]) == 0
+    assert await store.insert([record(2), record(3)]) == 1
+    assert await newest(store) == ["r3", "r2", "r1"]
+
+
+async def test_a_record_twice_in_one_batch_is_stored_once(store: Store) -> None:
+    assert await store.insert([record(1), record(1), record(2)]) == 2
+
+
+async def test_the_order_records_arrive_in_does_not_matter(store: Store) -> None:
+    await store.insert([record(5), record(1)])
+    await store.insert([record(3), record(5), record(9)])
+    assert await newest(store) == ["r9", "r5", "r3", "r1"]
+
+
+async def test_records_are_still_there_after_closing_and_opening_again(store: Store) -> None:
+    await store.insert([record(1)])
+    await store.close()
+    with pytest.raises(StoreUnavailable, match="closed"):
+        await store.insert([record(2)])
+    await store.open()
+    assert await store.insert([record(1), record(2)]) == 1
+
+
+@pytest.mark.parametrize(
+    "facts", [{"tokens_input": 2**63}, {"timestamp": float("nan")}, {"timestamp": 1e300}, {"path": "\ud800"}]
+)
+async def test_a_batch_with_a_value_no_column_holds_is_refused_whole(store: Store, facts: dict[str, Any]) -> None:
+    with pytest.raises(RecordRefused):
+        await store.insert([record(1), record(2, **facts)])
+    assert await count(store) == 0
+    assert await store.insert([record(1)]) == 1
+
+
+async def test_a_damaged_schema_is_never_blamed_on_the_records(store: Store) -> None:
+    await store.close()
+    with duckdb.connect(store.path) as connection:
+        connection.execute("DROP TABLE access_records")
+    await store.open()
+    with pytest.raises(StoreUnavailable, match="access_records does not exist"):
+        await store.insert([record()])
+
+
+async def test_filters_choose_the_records_they_name(store: Store) -> None:
+    await store.insert(
+        [
+            record(1, model="opus", caller="ann", provider="claude", service_type="sdk", status_code=200),
+            record(2, model="opus", caller="bob", provider="claude", service_type="proxy", status_code=429),
+            record(3, model="gpt", caller="ann", provider="codex", service_type="proxy", status_code=500),
+        ]
+    )
+    assert await newest(store, model="opus") == ["r2", "r1"]
+    assert await newest(store, caller="ann") == ["r3", "r1"]
+    assert await newest(store, provider="codex") == ["r3"]
+    assert await newest(store, service_type="proxy") == ["r3", "r2"]
+    assert await newest(store, service_type="proxy, sdk") == ["r3", "r2", "r1"]
+    assert await newest(store, service_type="!proxy") == ["r1"]
+    assert await newest(store, status_min=400, status_max=499) == ["r2"]
+    assert await newest(store, start_time=NOON + 2, end_time=NOON + 3) == ["r2"]
+    assert await newest(store, model="' OR 1=1 --") == []
+
+
+async def test_pages_cover_everything_once_even_at_one_instant(store: Store) -> None:
+    await store.insert([record(number, timestamp=NOON) for number in range(10)])
+    pages = [await newest(store, limit=3, offset=offset) for offset in range(0, 12, 3)]
+    assert sorted(chain(*pages)) == [f"r{number}" for number in range(10)]
+    assert [len(page) for page in pages] == [3, 3, 3, 1]
+
+
+async def test_oldest_first_is_the_other_way_round(store: Store) -> None:
+    await store.insert([record(1), record(2), record(3)])
+    question = Entries(limit=2)
+    rows = await store.query("oldest", question.bound() | question.page())
+    assert [row["request_id"] for row in rows] == ["r1", "r2"]
+
+
+async def test_totals_of_nothing_are_zeros(store: Store) -> None:
+    (row,) = await store.query("totals", Filter().bound())
+    assert (row["grouped_by"], row["requests"], row["tokens_input"], row["avg_duration_ms"]) == ("all", 0, 0, 0)
+
+
+async def test_a_query_whose_caller_leaves_is_interrupted(tmp_path: Path) -> None:
+    endless = "SELECT sum(a.range * b.range % 7) FROM range(1000000) a, range(1000000) b WHERE $start_time IS NOT NULL"
+    store = Store(tmp_path / "metrics.duckdb", STATEMENTS | {"endless": endless})
+    await store.open()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await store.query("endless", {"start_time": 1})
+    assert await count(store) == 0
+    await store.close()
+
+
+@pytest.fixture
+def held_file(tmp_path: Path) -> Iterator[tuple[Path, subprocess.Popen[bytes]]]:
+    path = tmp_path / "held.duckdb"
+    hold = "import duckdb, sys; held = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", hold, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        yield path, holder
+
+
+async def test_a_file_held_by_another_program_is_named_with_its_holder(
+    held_file: tuple[Path, subprocess.Popen[bytes]],
+) -> None:
+    path, holder = held_file
+    store = Store(path)
+    with pytest.raises(StoreUnavailable, match=rf"PID {holder.pid}\) holds .*held.duckdb"):
+        await store.open()
+    with pytest.raises(StoreUnavailable, match=f"PID {holder.pid}"):
+        await store.query("extent", {})
+    holder.communicate()
+    await store.open()
+    assert await store.insert([record()]) == 1
+    await store.close()
+
+
+async def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.duckdb"
+    path.write_text("something else " * 1000)
+    with pytest.raises(StoreUnavailable, match="not a valid DuckDB database"):
+        await Store(path).open()
+    assert path.read_text().startswith("something else")
+
+
+async def test_a_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreUnavailable, match="cannot be opened"):
+        await Store(tmp_path / "file/metrics.duckdb").open()
+
+
+async def test_the_directory_is_private(store: Store) -> None:
+    assert store.path.parent.stat().st_mode & 0o777 == 0o700
+
+
+async def test_a_file_from_a_newer_version_is_not_touched(store: Store) -> None:
+    await store.close()
+    with duckdb.connect(store.path) as connection:
+        connection.execute("INSERT INTO schema_versions VALUES (999, now()::TIMESTAMP)")
+    with pytest.raises(StoreUnavailable, match="newer CCProxy"):
+        await store.open()
+
+
+async def test_a_table_the_predecessor_left_in_the_file_stays(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.duckdb"
+    with duckdb.connect(path) as connection:
+        connection.execute("CREATE TABLE access_logs AS SELECT 1 AS request_id")
+    store = Store(path)
+    await store.open()
+    await store.insert([record()])
+    await store.close()
+    with duckdb.connect(path) as connection:
+        assert connection.execute("FROM access_logs").fetchall() == [(1,)]
+
+
+async def test_a_migration_is_applied_once(store: Store) -> None:
+    await store.close()
+    await store.open()
+    await store.close()
+    with duckdb.connect(store.path) as connection:
+        assert connection.execute("SELECT version FROM schema_versions").fetchall() == [(1,)]
