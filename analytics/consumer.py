@@ -1,0 +1,180 @@
+"""Access records into DuckDB, in batches.
+
+A record is acknowledged after its commit, so it is never lost; one that comes again adds nothing, so it is never
+doubled; one that cannot be stored is told of and let go, so it never blocks the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+from analytics.store import RecordRefused, Store
+from shared.bus import Delivery
+from shared.channels import AccessRecord, decode
+from shared.errors import BusUnavailable, ClientError, StoreUnavailable
+from shared.log import get_log
+from shared.metrics import AnalyticsMetrics
+
+BATCH_ROWS = 500
+BATCH_SECONDS = 0.25
+SLOTS = 4000  # while one batch commits, the next ones gather
+REOPEN_SECONDS = 2.0
+
+FLUSH_SECONDS = 3.0  # for what was taken when the process has to stop
+
+Taken = tuple[AccessRecord, Delivery]
+
+
+@dataclass(slots=True)
+class Progress:
+    """`pending` is taken and not yet committed; `last_commit` UTC seconds."""
+
+    pending: int = 0
+    batches: int = 0
+    committed: int = 0
+    refused: int = 0
+    last_commit: float | None = None
+
+
+class Consumer:
+    """Moves records from the stream to the file and knows how far it is. `describe` tells other processes."""
+
+    def __init__(
+        self,
+        store: Store,
+        metrics: AnalyticsMetrics,
+        describe: Callable[..., None],
+        *,
+        reopen_seconds: float = REOPEN_SECONDS,
+    ) -> None:
+        self._store = store
+        self._reopen_seconds = reopen_seconds
+        self._metrics = metrics
+        self._describe = describe
+        self._waiting: list[Taken] = []
+        self._some, self._enough = asyncio.Event(), asyncio.Event()
+        self.progress = Progress()
+
+    async def run(self, deliveries: AsyncIterator[Delivery], stop: asyncio.Event) -> None:
+        """Open the file, then take and commit until `stop`. What was taken by then is committed, or stays in Redis."""
+        if not await self._open_store(stop):
+            return
+        async with asyncio.TaskGroup() as tasks:
+            taking = tasks.create_task(self._take(deliveries))
+            writing = tasks.create_task(self._write(stop))
+            await stop.wait()
+            taking.cancel()
+            self._some.set()
+            self._enough.set()
+            await asyncio.wait([writing], timeout=FLUSH_SECONDS)
+            writing.cancel()
+
+    async def _open_store(self, stop: asyncio.Event) -> bool:
+        """Wait, however long another program holds the file, until it is open; False when `stop` came first."""
+        told = ""
+        while not stop.is_set():
+            try:
+                await self._store.open()
+            except StoreUnavailable as error:
+                if error.message != told:
+                    told = error.message
+                    get_log().warning("database_unavailable", reason=told, retry_seconds=self._reopen_seconds)
+                    self._describe(problem=told)
+                await self._pause(stop)
+            else:
+                get_log().info("database_open", path=str(self._store.path))
+                self._describe(problem="")
+                return True
+        return False
+
+    async def _take(self, deliveries: AsyncIterator[Delivery]) -> None:
+        async for delivery in deliveries:
+            try:
+                record = decode(AccessRecord, delivery.payload)
+            except ClientError as error:
+                await self._refuse(delivery, error.message)
+                continue
+            self._waiting.append((record, delivery))
+            self._count_pending(1)
+            self._some.set()
+            if len(self._waiting) >= BATCH_ROWS:
+                self._enough.set()
+
+    async def _write(self, stop: asyncio.Event) -> None:
+        while self._waiting or not stop.is_set():
+            await self._some.wait()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._enough.wait(), BATCH_SECONDS)
+            batch, self._waiting = self._waiting, []
+            if not stop.is_set():
+                self._some.clear()
+                self._enough.clear()
+            if batch:
+                await self._commit(batch, stop)
+                self._count_pending(-len(batch))
+
+    async def _commit(self, batch: list[Taken], stop: asyncio.Event) -> None:
+        """Store the batch, then acknowledge it. The record that spoils a batch is found by halving it."""
+        try:
+            await self._insert([record for record, _ in batch], stop)
+        except RecordRefused as error:
+            if len(batch) == 1:
+                await self._refuse(batch[0][1], str(error))
+                return
+            middle = len(batch) // 2
+            await self._commit(batch[:middle], stop)
+            await self._commit(batch[middle:], stop)
+        except StoreUnavailable:
+            get_log().warning("records_left_in_redis", records=len(batch))
+        else:
+            self._count_batch(batch)
+            await asyncio.gather(*(acknowledge(delivery) for _, delivery in batch))
+
+    async def _insert(self, records: list[AccessRecord], stop: asyncio.Event) -> None:
+        """Insert, opening the file anew as often as it fails. Raises StoreUnavailable only once `stop` is set."""
+        while True:
+            try:
+                await self._store.insert(records)
+            except StoreUnavailable as error:
+                get_log().warning("commit_failed", reason=error.message, records=len(records))
+                await self._store.close(error.message)
+                self._describe(problem=error.message)
+                await self._pause(stop)
+                if not await self._open_store(stop):
+                    raise
+            else:
+                return
+
+    async def _pause(self, stop: asyncio.Event) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), self._reopen_seconds)
+
+    async def _refuse(self, delivery: Delivery, reason: str) -> None:
+        self.progress.refused += 1
+        self._metrics.refused.inc()
+        get_log().warning("record_refused", reason=reason, record=delivery.payload[:500].decode("utf-8", "replace"))
+        await acknowledge(delivery)
+
+    def _count_pending(self, change: int) -> None:
+        self.progress.pending += change
+        self._metrics.pending.set(self.progress.pending)
+
+    def _count_batch(self, batch: list[Taken]) -> None:
+        now = time.time()
+        self.progress.batches += 1
+        self.progress.committed += len(batch)
+        self.progress.last_commit = now
+        self._metrics.batches.inc()
+        self._metrics.rows.inc(len(batch))
+        newest, _ = batch[-1]
+        self._metrics.lag.set(max(0.0, now - newest.timestamp - newest.duration_ms / 1000))
+
+
+async def acknowledge(delivery: Delivery) -> None:
+    """A lost acknowledgement brings the record again, and that adds nothing."""
+    with contextlib.suppress(BusUnavailable):
+        await delivery.ack()

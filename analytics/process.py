@@ -1,0 +1,40 @@
+"""Analytics as a process: one writer into DuckDB, and the answers read beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import aclosing
+
+from analytics.consumer import SLOTS, Consumer
+from analytics.server import QueryServer
+from analytics.store import Store
+from shared.bus import Bus
+from shared.channels import ACCESS_RECORD, LOGS_QUERY
+from shared.metrics import AnalyticsMetrics, Metrics, publish_snapshots
+from shared.process import instance_name, run
+from shared.serving import serve_each
+from shared.settings import Settings
+
+SERVICE = "analytics"
+QUERIES_AT_ONCE = 4
+
+
+def main() -> None:
+    run(SERVICE, serve)
+
+
+async def serve(settings: Settings, stop: asyncio.Event) -> None:
+    os.umask(0o077)  # who used what, and when, is nobody else's to read
+    instance = instance_name()
+    metrics, store = Metrics(), Store(settings.observability.duckdb_path)
+    try:
+        async with Bus(settings.redis.address(), service=SERVICE, instance=instance) as bus:
+            consumer = Consumer(store, AnalyticsMetrics(metrics), bus.describe)
+            queries = QueryServer(store, consumer.progress)
+            async with asyncio.TaskGroup() as tasks, aclosing(bus.serve(ACCESS_RECORD, slots=SLOTS)) as records:
+                tasks.create_task(publish_snapshots(bus, metrics, service=SERVICE, instance=instance, stop=stop))
+                tasks.create_task(serve_each(bus, LOGS_QUERY, queries.answer, slots=QUERIES_AT_ONCE, stop=stop))
+                await consumer.run(records, stop)
+    finally:
+        await store.close()

@@ -1,0 +1,215 @@
+"""The analytics program, the real bus and a real Redis: records in, answers out, through kill -9 and locked files."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import orjson
+import pytest
+
+from shared.bus import Bus, Timings
+from shared.channels import ACCESS_RECORD, LOGS_QUERY, AccessRecord, LogsQuery
+from shared.errors import CCProxyError, NotFound, StoreUnavailable
+
+PROGRAM = Path(sys.executable).with_name("ccproxy-analytics")
+DEADLINE = 30
+
+
+async def eventually(reached: Callable[[], Awaitable[bool]], pause: float = 0.01) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while not await reached():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(pause)
+
+
+class Analytics:
+    """The program as a supervisor starts it; `bus` is a gateway's."""
+
+    def __init__(self, bus: Bus, redis_url: str, directory: Path) -> None:
+        self.bus = bus
+        self.path = directory / "data/metrics.duckdb"
+        self.environment = os.environ | {
+            "REDIS__URL": redis_url,
+            "OBSERVABILITY__DUCKDB_PATH": str(self.path),
+            "CCPROXY_INSTANCE": "analytics-1",
+            "SERVER__LOG_FORMAT": "json",
+        }
+        self.directory = directory
+        self.process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        with (self.directory / "log").open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                PROGRAM, env=self.environment, cwd=self.directory, stderr=log
+            )
+
+    async def end(self, signum: signal.Signals = signal.SIGTERM) -> int:
+        assert self.process is not None
+        if self.process.returncode is None:
+            self.process.send_signal(signum)
+        return await self.process.wait()
+
+    async def ask(self, name: str, **parameters: Any) -> list[dict[str, Any]]:
+        async with self.bus.call(LOGS_QUERY, LogsQuery(name, parameters)) as replies:
+            return [orjson.loads(reply) async for reply in replies]
+
+    async def until(self, reached: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """The first status for which `reached`; a process that is away for the moment is asked again."""
+        status: dict[str, Any] = {}
+
+        async def asked() -> bool:
+            nonlocal status
+            try:
+                (status,) = await self.ask("status")
+            except CCProxyError:
+                return False
+            return reached(status)
+
+        await eventually(asked)
+        return status
+
+    def written(self) -> int:
+        """Bytes in DuckDB's log, where a commit shows first."""
+        log = self.path.with_name(self.path.name + ".wal")
+        return log.stat().st_size if log.exists() else 0
+
+    async def has_written_beyond(self, size: int) -> bool:
+        return self.written() > size
+
+    async def publish(self, records: list[AccessRecord]) -> None:
+        await asyncio.gather(*(self.bus.publish(ACCESS_RECORD, record) for record in records))
+
+
+@pytest.fixture
+async def analytics(
+    bus_factory: Callable[..., Awaitable[Bus]], redis_url: str, tmp_path: Path
+) -> AsyncIterator[Analytics]:
+    analytics = Analytics(await bus_factory("gateway", timings=Timings()), redis_url, tmp_path)
+    await analytics.start()
+    yield analytics
+    await analytics.end(signal.SIGKILL)
+
+
+async def tells_a_problem(bus: Bus) -> bool:
+    return any(process.get("problem") for process in await bus.processes())
+
+
+def records(count: int, start: int = 0) -> list[AccessRecord]:
+    now = time.time()
+    return [
+        AccessRecord(f"r{number}", now + number / 1000, model="opus", status_code=200, user_agent="x" * 100)
+        for number in range(start, start + count)
+    ]
+
+
+async def test_records_published_on_the_bus_are_found_again(analytics: Analytics) -> None:
+    await analytics.publish([AccessRecord("one", 1_700_000_000.25, model="opus", status_code=200, duration_ms=1500)])
+    await analytics.publish([AccessRecord("two", 1_700_000_001.0, model="gpt", status_code=429, error_kind="refused")])
+    await analytics.until(lambda status: status.get("rows") == 2)
+    (entries,) = await analytics.ask("entries")
+    assert [row["request_id"] for row in entries["results"]] == ["two", "one"]
+    (filtered,) = await analytics.ask("entries", model="opus", status_max=399)
+    assert filtered["total_count"] == filtered["count"] == 1
+    assert (
+        filtered["results"][0] | {"timestamp": "2023-11-14T22:13:20.250000Z", "duration_seconds": 1.5}
+        == filtered["results"][0]
+    )
+    (sums,) = await analytics.ask("analytics", start_time=0)
+    assert sums["summary"]["total_requests"] == 2
+    assert sums["request_analytics"]["error_requests"] == 1
+    assert set(sums["model_breakdown"]) == {"opus", "gpt"}
+
+
+async def test_an_unknown_question_or_parameter_is_refused_in_words(analytics: Analytics) -> None:
+    with pytest.raises(NotFound, match="'drop'"):
+        await analytics.ask("drop")
+    with pytest.raises(CCProxyError, match="limit"):
+        await analytics.ask("entries", limit=10_001)
+
+
+async def test_ten_thousand_rows_come_in_replies_of_a_megabyte(analytics: Analytics) -> None:
+    await analytics.publish(records(10_000))
+    await analytics.until(lambda status: status.get("rows") == 10_000)
+    replies = await analytics.ask("entries", limit=10_000)
+    assert len(replies) > 5
+    found = [row["request_id"] for reply in replies for row in reply["results"]]
+    assert found == [f"r{number}" for number in reversed(range(10_000))]
+
+
+async def test_killed_as_it_commits_again_and_again_every_record_is_there_once(analytics: Analytics) -> None:
+    total = 0
+    for _ in range(4):
+        await analytics.until(lambda status: status["status"] == "healthy")
+        committed = partial(analytics.has_written_beyond, analytics.written())
+        publishing = asyncio.create_task(analytics.publish(records(3000, total)))
+        total += 3000
+        await eventually(committed, pause=0)
+        await analytics.end(signal.SIGKILL)  # committed, or nearly so, and not yet acknowledged
+        await publishing
+        await analytics.start()
+    await analytics.until(lambda status: status.get("rows", 0) >= total and not status["pending"])
+    assert await analytics.end() == 0
+    with duckdb.connect(analytics.path) as connection:
+        counted = connection.execute("SELECT count(*), count(DISTINCT request_id) FROM access_records").fetchall()
+    assert counted == [(total, total)]
+
+
+async def test_a_second_process_of_another_name_takes_over_what_the_first_left(analytics: Analytics) -> None:
+    await analytics.until(lambda status: status["status"] == "healthy")
+    assert analytics.process is not None
+    analytics.process.send_signal(signal.SIGSTOP)
+    await analytics.publish(records(500))
+    analytics.environment["CCPROXY_INSTANCE"] = "analytics-2"
+    await analytics.end(signal.SIGKILL)
+    await analytics.start()
+    await analytics.until(lambda status: status.get("rows") == 500)
+
+
+async def test_while_another_program_holds_the_file_records_wait_and_everyone_is_told(analytics: Analytics) -> None:
+    await analytics.until(lambda status: status["status"] == "healthy")
+    assert await analytics.end() == 0
+    with duckdb.connect(analytics.path):
+        await analytics.start()
+        await analytics.publish(records(10))
+        status = await analytics.until(lambda status: f"PID {os.getpid()}" in status["problem"])
+        assert status["status"] == "waiting"
+        with pytest.raises(StoreUnavailable, match="holds"):
+            await analytics.ask("entries")
+        await eventually(lambda: tells_a_problem(analytics.bus))
+    await analytics.until(lambda status: status.get("rows") == 10)
+    assert "database_unavailable" in (analytics.directory / "log").read_text()
+
+
+async def test_its_metrics_are_there_for_the_gateway_to_merge(analytics: Analytics) -> None:
+    await analytics.publish(records(3))
+    await analytics.until(lambda status: status.get("rows") == 3)
+    snapshots = await analytics.bus.scan("metrics:")
+    assert list(snapshots) == ["metrics:analytics:analytics-1"]
+    assert await analytics.end() == 0
+    (last,) = (await analytics.bus.scan("metrics:")).values()
+    assert b"ccproxy_analytics_rows_total 3.0" in last
+
+
+async def test_the_files_are_private(analytics: Analytics) -> None:
+    await analytics.until(lambda status: status["status"] == "healthy")
+    assert analytics.path.stat().st_mode & 0o777 == 0o600
+    assert analytics.path.parent.stat().st_mode & 0o777 == 0o700
+
+
+async def test_a_query_nobody_waits_for_any_more_does_no_harm(analytics: Analytics) -> None:
+    await analytics.publish(records(2000))
+    await analytics.until(lambda status: status.get("rows") == 2000)
+    for _ in range(5):
+        async with analytics.bus.call(LOGS_QUERY, LogsQuery("entries", {"limit": 2000})) as replies:
+            await replies.accepted()
+    (entries,) = await analytics.ask("entries", limit=1)
+    assert entries["total_count"] == 2000
