@@ -149,6 +149,31 @@ class LogsQuery:
     parameters: dict[str, Any] = field(default_factory=dict)
 
 
+Outcome = Literal["allowed", "denied", "expired", "cancelled"]
+
+
+@dataclass(slots=True)
+class PermissionAsk:
+    """A tool that wants to act, with its whole `input`; answered by one PermissionDecision. `asked_at`: UTC seconds."""
+
+    request_id: str
+    tool_name: str
+    input: dict[str, Any]
+    tool_use_id: str = ""
+    caller: str = ""
+    session_id: str = ""
+    asked_at: float = field(default_factory=time.time)
+
+
+@dataclass(slots=True)
+class PermissionDecision:
+    """What became of an ask. Only `allowed` lets the tool act; `message` says why not, to the model and to people."""
+
+    request_id: str
+    outcome: Outcome
+    message: str = ""
+
+
 @dataclass(slots=True)
 class DeskQuestion:
     """A question to the desk: `verb` is `pending`, `get`, `decide` or `watch`."""
