@@ -10,13 +10,13 @@ import asyncio
 import contextlib
 from collections.abc import Mapping
 from functools import partial
-from importlib.metadata import version
 from typing import Generic, Protocol, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 from shared.channels import AccessRecord
 from shared.errors import BusUnavailable
+from shared.version import VERSION
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SNAPSHOT_PREFIX = "metrics:"
@@ -79,7 +79,7 @@ class Metrics:
         histogram = partial(Histogram, labelnames=where, registry=registry)
         ProcessCollector(registry=registry)
         info = Gauge("ccproxy_info", "Version of CCProxy.", ["version"], registry=registry)
-        info.labels(version("ccproxy-api")).set(1)
+        info.labels(VERSION).set(1)
         self.active = Gauge("ccproxy_active_requests", "Requests open right now.", registry=registry)
         self._requests = _Family(
             counter("ccproxy_requests", "Requests.", ["method", "endpoint", "model", "status", "service_type"])
