@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 MOST_RECORDS = 1_000
-MOST_BODY_BYTES = 256 * 1024 * 1024
+MOST_BYTES = 256 * 1024 * 1024
+SMALL_BYTES = 128 * 1024  # this many records of this size are within the bound
 KEPT_RESPONSE_BYTES = 1024 * 1024
 SECRET_HEADERS = ("authorization", "x-api-key", "proxy-authorization", "cookie")
 COUNTED = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
@@ -36,6 +37,10 @@ class Record:
     def note(self, data: bytes) -> None:
         self.response_bytes += len(data)
         self.response += data[: KEPT_RESPONSE_BYTES - len(self.response)]
+
+    @property
+    def size(self) -> int:
+        return len(self.body) + len(self.response)
 
     def as_dict(self) -> dict[str, Any]:
         """`body` is text when it is UTF-8 (`body_encoding` says which); `ended_after_ms` is null while it runs."""
@@ -97,10 +102,11 @@ class Ledger:
             counts = self._models.setdefault(record.model, Counter())
             counts["requests"] += 1
             counts.update({name: record.usage.get(name, 0) for name in COUNTED})
-        kept = sum(len(other.body) + len(other.response) for other in self._records)
-        while self._records and (len(self._records) > MOST_RECORDS or kept > MOST_BODY_BYTES):
-            dropped = self._records.popleft()
-            kept -= len(dropped.body) + len(dropped.response)
+        while len(self._records) > MOST_RECORDS or (record.size > SMALL_BYTES and self._kept() > MOST_BYTES):
+            self._records.popleft()
+
+    def _kept(self) -> int:
+        return sum(record.size for record in self._records)
 
     def requests(self) -> list[dict[str, Any]]:
         return [record.as_dict() for record in self._records]

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from functools import reduce
 from typing import Any
 
+DEEPEST = 8  # a schema may refer to itself
 PLAIN: dict[str, Any] = {"string": "text", "integer": 1, "number": 1.5, "boolean": True, "null": None, "array": []}
 
 
-def sample(schema: Any, root: Any = None) -> Any:
+def sample(schema: Any, root: Any = None, depth: int = 0) -> Any:
     """A value fitting `schema` where that takes no search; `root` resolves its local `$ref`s."""
     root = schema if root is None else root
-    if not isinstance(schema, dict):
+    if not isinstance(schema, dict) or depth == DEEPEST:
         return "text"
     if reference := schema.get("$ref"):
-        return sample(reduce(lambda part, name: part[name], reference.removeprefix("#/").split("/"), root), root)
+        return sample(_resolve(root, reference), root, depth + 1)
     if "const" in schema or schema.get("enum"):
         return schema["const"] if "const" in schema else schema["enum"][0]
     if choices := schema.get("anyOf") or schema.get("oneOf"):
-        return sample(choices[0], root)
+        return sample(choices[0], root, depth + 1)
     kind = schema.get("type", "object")
     kind = kind[0] if isinstance(kind, list) else kind
     if kind == "array" and schema.get("minItems"):
-        return [sample(schema.get("items"), root)] * schema["minItems"]
+        return [sample(schema.get("items"), root, depth + 1)] * schema["minItems"]
     if kind != "object":
         return PLAIN.get(kind, "text")
     properties = schema.get("properties") or {}
-    return {name: sample(properties.get(name), root) for name in schema.get("required") or properties}
+    return {name: sample(properties.get(name), root, depth + 1) for name in schema.get("required") or properties}
+
+
+def _resolve(root: Any, reference: str) -> Any:
+    for name in reference.removeprefix("#/").split("/"):
+        root = root.get(name) if isinstance(root, dict) else None
+    return root

@@ -132,6 +132,17 @@ def record(required: str = "", /, **fields: Check) -> Check:
     return check
 
 
+def including(**fields: Check) -> Check:
+    """An object of any fields, of which only these are looked at."""
+
+    def check(value: Any, where: str, betas: frozenset[str]) -> None:
+        mapping(value, where, betas)
+        for name in fields.keys() & value.keys():
+            fields[name](value[name], join(where, name), betas)
+
+    return check
+
+
 def tagged(shapes: Mapping[str, Check], tag: str = "type", default: str | None = None, *, shown: bool = True) -> Check:
     """The shape named by the object's `tag` field and fitting the rest of it; `shown` puts that name into the path."""
 

@@ -12,6 +12,7 @@ from simulator.shape import (
     at_least,
     at_most,
     boolean,
+    including,
     integer,
     list_of,
     mapping,
@@ -129,6 +130,7 @@ INTERJECTED = record(
     clear_at=with_beta("mid-conversation-system-clear-at-2026-08-21"),
 )
 MESSAGE = tagged({"user": SPOKEN, "assistant": SPOKEN, "system": INTERJECTED}, "role", shown=False)
+KNOWN_TOOL = including(name=text, cache_control=CACHE)
 TOOL = tagged(
     {
         "custom": block(
@@ -143,10 +145,10 @@ TOOL = tagged(
             input_examples=list_of(mapping),
             provenance=with_beta("tool-provenance-2026-10-26"),
         ),
-        **dict.fromkeys(SERVER_TOOLS, mapping),
-        **{f"computer_{date}": with_beta(COMPUTER_USE, mapping) for date in ("20241022", "20250124", "20251124")},
-        "mcp_toolset": with_beta(MCP, mapping),
-        "advisor_20260301": with_beta("advisor-tool-2026-03-01", mapping),
+        **dict.fromkeys(SERVER_TOOLS, KNOWN_TOOL),
+        **{f"computer_{date}": with_beta(COMPUTER_USE, KNOWN_TOOL) for date in ("20241022", "20250124", "20251124")},
+        "mcp_toolset": with_beta(MCP, KNOWN_TOOL),
+        "advisor_20260301": with_beta("advisor-tool-2026-03-01", KNOWN_TOOL),
     },
     default="custom",
 )

@@ -5,7 +5,7 @@ Token limits and dates are plausible, not measured. Names `claude-sim-*` are one
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from simulator.anthropic.problem import Problem
@@ -68,25 +68,22 @@ def _is(supported: bool) -> dict[str, bool]:
     return {"supported": supported}
 
 
-def _accepts(*kinds: str) -> frozenset[str]:
-    return frozenset(kinds)
-
-
-BEFORE_4_6 = Line(
-    _accepts("enabled", "disabled"), (), sampling=True, temperature_with_top_p=False, prefill=True, system_role=False,
-    thinking_shown=True, max_tokens=64_000, max_input_tokens=200_000,
-)  # fmt: skip
-OPUS_4_6 = Line(
-    _accepts("adaptive", "enabled", "disabled"), ("low", "medium", "high", "max"), sampling=True, system_role=False,
-    thinking_shown=True,
-)  # fmt: skip
-SONNET_4_6 = Line(OPUS_4_6.thinking, OPUS_4_6.effort, sampling=True, system_role=False, thinking_shown=True, prefill=True)  # noqa: E501 # fmt: skip
-OPUS_4_7 = Line(_accepts("adaptive", "disabled"), system_role=False)
-FIVE = Line(_accepts("adaptive", "enabled", "disabled"))
-ALWAYS_THINKING = Line(_accepts("adaptive"), forced_tools=False)
-SONNET_5_5 = Line(_accepts("adaptive", "between_tools"), forced_tools=False)
-HAIKU_5_5 = Line(_accepts("adaptive", "disabled"))
-PERMISSIVE = Line(_accepts("adaptive", "enabled", "disabled", "between_tools"), sampling=True, thinking_shown=True)
+FIVE = Line(frozenset(("adaptive", "enabled", "disabled")))
+ALWAYS_THINKING = Line(frozenset(("adaptive",)), forced_tools=False)
+SONNET_5_5 = Line(frozenset(("adaptive", "between_tools")), forced_tools=False)
+HAIKU_5_5 = Line(frozenset(("adaptive", "disabled")))
+OPUS_4_7 = replace(HAIKU_5_5, system_role=False)
+OPUS_4_6 = replace(FIVE, effort=("low", "medium", "high", "max"), sampling=True, system_role=False, thinking_shown=True)
+SONNET_4_6 = replace(OPUS_4_6, prefill=True)
+BEFORE_4_6 = replace(
+    SONNET_4_6,
+    thinking=frozenset(("enabled", "disabled")),
+    effort=(),
+    temperature_with_top_p=False,
+    max_tokens=64_000,
+    max_input_tokens=200_000,
+)
+PERMISSIVE = replace(FIVE, thinking=FIVE.thinking | {"between_tools"}, sampling=True, thinking_shown=True)
 
 MODELS = [
     Model("claude-fable-5-2", "2026-11-05", ALWAYS_THINKING),

@@ -14,6 +14,7 @@ from itertools import takewhile
 from typing import Any
 
 from simulator.anthropic.access import VERSION_2026
+from simulator.anthropic.fields import SERVER_RESULTS
 from simulator.anthropic.models import Model
 from simulator.anthropic.problem import refuse
 from simulator.anthropic.seal import is_sealed
@@ -28,6 +29,7 @@ ONLY_IN = {
     "tool_result": "user",
     "image": "user",
 }
+PAUSED_AT = ("server_tool_use", *SERVER_RESULTS)
 THINKING_BLOCKS = ("thinking", "redacted_thinking")
 MAX_CACHE_MARKS = 4
 INTERLEAVED = "interleaved-thinking-2025-05-14"
@@ -161,16 +163,13 @@ def _answers(turn: Turn, asked: list[str], asked_at: int) -> None:
 
 def ending(request: Request) -> None:
     """A last assistant message is a prefill, unless it hands a paused server-side tool back."""
-    last = request.turns[-1]
-    if last.role == "user" or (last.blocks and last.blocks[-1]["type"].startswith(("server_tool", "web_", "code_"))):
+    turn = request.turns[-1]
+    last = turn.blocks[-1] if turn.blocks else {"type": "nothing"}
+    if turn.role == "user" or last["type"] in PAUSED_AT:
         return
     if not request.model.line.prefill:
         refuse("This model does not support assistant message prefill. The conversation must end with a user message.")
-    if (
-        last.blocks
-        and last.blocks[-1]["type"] == "text"
-        and last.blocks[-1]["text"] != last.blocks[-1]["text"].rstrip()
-    ):
+    if last["type"] == "text" and last["text"] != last["text"].rstrip():
         refuse("messages: final assistant content cannot end with trailing whitespace")
 
 

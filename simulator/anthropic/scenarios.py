@@ -15,7 +15,7 @@ import orjson
 
 from simulator.anthropic.models import SIMULATED
 from simulator.anthropic.problem import Problem
-from simulator.anthropic.rules import Block, Request, blocks_of
+from simulator.anthropic.rules import THINKING_BLOCKS, Block, Request, blocks_of
 from simulator.anthropic.seal import seal
 from simulator.anthropic.usage import BYTES_PER_TOKEN
 from simulator.directives import Directives, read_directives
@@ -28,6 +28,12 @@ NAME = re.compile(r"(?P<name>\d{3}|[a-z]+(?:-[a-z]+)*)(?:-(?P<first>\d+)(?:x(?P<
 MARKER = re.compile(rb"SECRET-[A-Za-z0-9]+")
 ECHOED_CHARACTERS = 2_000
 BIG_CHARACTERS = 200_000
+SEARCH: Block = {
+    "type": "server_tool_use",
+    "id": "srvtoolu_sim1",
+    "name": "web_search",
+    "input": {"query": "simulators"},
+}
 WORDS = names("one two three four five six seven eight nine ten")
 
 
@@ -91,26 +97,20 @@ def _result_text(block: Block) -> str:
 def answer(request: Request, raw: bytes, salt: str) -> Reply:
     """The reply to a valid request; Problem for a scenario that refuses. `salt` makes this reply's ids its own."""
     ask = read_ask(request, raw)
-    name = ask.directives.scenario or (request.model.id.removeprefix(SIMULATED) if _is_simulated(request) else "text")
-    matched = NAME.fullmatch(name)
+    matched = NAME.fullmatch(ask.directives.scenario or _scenario_of(request.model.id))
     if matched is None or matched["name"] not in (*SCENARIOS, *REFUSALS):
         raise Problem(404, f"model: {request.body['model']}")
-    ask.first = int(matched["first"]) if matched["first"] else None
-    ask.second = int(matched["second"]) if matched["second"] else None
+    ask.first, ask.second = (int(number) if number else None for number in matched.group("first", "second"))
     if matched["name"] in REFUSALS:
         raise refusal(matched["name"], ask.first)
     reply = SCENARIOS[matched["name"]](ask)
-    if (
-        request.thinking == "enabled"
-        and reply.blocks
-        and reply.blocks[0]["type"] not in ("thinking", "redacted_thinking")
-    ):
+    if request.thinking == "enabled" and reply.blocks and reply.blocks[0]["type"] not in THINKING_BLOCKS:
         reply = replace(reply, blocks=[thought(ask), *reply.blocks])
     return _within_limits(_with_ids(reply, salt), request.body)
 
 
-def _is_simulated(request: Request) -> bool:
-    return request.model.id.startswith(SIMULATED)
+def _scenario_of(model: str) -> str:
+    return model.removeprefix(SIMULATED) if model.startswith(SIMULATED) else "text"
 
 
 def refusal(status: str, first: int | None) -> Problem:
@@ -283,8 +283,7 @@ def stop_sequence(ask: Ask) -> Reply:
 def pause_turn(ask: Ask) -> Reply:
     if ask.request.turns[-1].role == "assistant":
         return web_search(ask)
-    search = {"type": "server_tool_use", "id": "srvtoolu_sim1", "name": "web_search", "input": {"query": "simulators"}}
-    return Reply([*said("I will search."), search], "pause_turn")
+    return Reply([*said("I will search."), SEARCH], "pause_turn")
 
 
 def web_search(ask: Ask) -> Reply:
@@ -302,12 +301,14 @@ def web_search(ask: Ask) -> Reply:
         "encrypted_index": seal("", "index"),
         "cited_text": "A simulator imitates.",
     }
-    search = {"type": "server_tool_use", "id": "srvtoolu_sim1", "name": "web_search", "input": {"query": "simulators"}}
-    blocks: list[Block] = [] if ask.request.turns[-1].role == "assistant" else [search]
-    blocks.append({"type": "web_search_tool_result", "tool_use_id": "srvtoolu_sim1", "content": [found]})
-    blocks += said("According to the web, ")
-    blocks.append({"type": "text", "text": "a simulator imitates", "citations": [citation]})
-    return Reply([*blocks, *said(".")])
+    paused = ask.request.turns[-1].role == "assistant"
+    blocks: list[Block] = [
+        {"type": "web_search_tool_result", "tool_use_id": SEARCH["id"], "content": [found]},
+        *said("According to the web, "),
+        {"type": "text", "text": "a simulator imitates", "citations": [citation]},
+        *said("."),
+    ]
+    return Reply(blocks if paused else [SEARCH, *blocks])
 
 
 def faulty(fault: Fault) -> Callable[[Ask], Reply]:

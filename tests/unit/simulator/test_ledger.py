@@ -81,7 +81,7 @@ def test_the_oldest_records_give_way() -> None:
 
 def test_the_sum_of_the_bodies_is_bounded() -> None:
     book = Ledger()
-    half = bytes(ledger.MOST_BODY_BYTES // 2 + 1)
+    half = bytes(ledger.MOST_BYTES // 2 + 1)
     ended(book, body=half)
     ended(book, body=half)
     assert [record.id for record in book._records] == [2]

@@ -23,8 +23,14 @@ from simulator.sample import sample
         ({"anyOf": [{"type": "null"}, {"type": "string"}]}, None),
         ({"type": ["string", "null"]}, "text"),
         ({"$ref": "#/$defs/a", "$defs": {"a": {"type": "integer"}}}, 1),
+        ({"$ref": "#/$defs/missing"}, "text"),
         (True, "text"),
     ],
 )
 def test_the_plainest_fitting_value_is_made(schema: Any, value: Any) -> None:
     assert sample(schema) == value
+
+
+def test_a_schema_that_refers_to_itself_comes_to_an_end() -> None:
+    node = {"type": "object", "properties": {"child": {"$ref": "#/$defs/node"}}}
+    assert "child" in sample({"$ref": "#/$defs/node", "$defs": {"node": node}})["child"]

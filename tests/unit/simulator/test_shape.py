@@ -13,6 +13,7 @@ from simulator.shape import (
     at_least,
     at_most,
     boolean,
+    including,
     integer,
     list_of,
     mapping,
@@ -58,6 +59,8 @@ CAT = tagged({"cat": record("name", name=text, lives=at_least(1))})
         (CAT, {"type": "dog"}, "x: Input tag 'dog' found using 'type' does not match any of the expected tags: 'cat'"),
         (CAT, {"type": ["cat"]}, "x: Input tag '['cat']' found using 'type'"),
         (CAT, {"type": "cat", "name": "Tom", "lives": 0}, "x.cat.lives: Input should be greater than or equal to 1"),
+        (including(a=text), {"a": 1, "b": 2}, "x.a: Input should be a valid string"),
+        (including(a=text), 1, "x: Input should be a valid dictionary"),
         (with_beta("new-1 new-2"), 1, "x: Extra inputs are not permitted"),
     ],
 )

@@ -132,3 +132,44 @@ async def test_other_addresses_are_refused_in_the_same_envelope(
 ) -> None:
     reply = await client.request(method, path)
     assert (reply.status_code, reply.json()["type"]) == (status, "error")
+
+
+RICH: dict[str, Any] = {
+    "model": "claude-sim-tools",
+    "max_tokens": 2000,
+    "system": [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}],
+    "messages": [
+        {"role": "user", "content": [{"type": "text", "text": "[[tool:look]]"}]},
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "toolu_1", "name": "look", "input": {"a": 1}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": "seen"}]},
+        {"role": "system", "content": "carry on"},
+    ],
+    "tools": [
+        {"name": "look", "description": "x", "input_schema": {"type": "object", "properties": {"a": {"type": "null"}}}},
+        {"type": "web_search_20260318", "name": "web_search", "cache_control": {"type": "ephemeral"}},
+    ],
+    "tool_choice": {"type": "auto", "disable_parallel_tool_use": False},
+    "thinking": {"type": "adaptive", "display": "omitted"},
+    "output_config": {"effort": "low"},
+    "metadata": {"user_id": "u"},
+    "stop_sequences": ["END"],
+}
+
+
+def paths(value: Any, here: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [here, *(path for name, item in inner for path in paths(item, (*here, name)))]
+
+
+async def test_no_wrong_value_anywhere_breaks_it(client: httpx.AsyncClient) -> None:
+    """Every value of a rich request replaced by each kind of wrong one: the reply is an answer or a refusal."""
+    assert (await client.post("/v1/messages", json=RICH)).status_code == 200
+    for path in paths(RICH)[1:]:
+        for wrong in (None, True, -1, 1.5, "", "x", [], [[]], {}, {"type": []}, {"type": "text"}, [{"type": "text"}]):
+            body = orjson.loads(orjson.dumps(RICH))
+            parent = body
+            for name in path[:-1]:
+                parent = parent[name]
+            parent[path[-1]] = wrong
+            reply = await client.post("/v1/messages", json=body)
+            assert reply.status_code in (200, 400, 404), (path, wrong, reply.text)
