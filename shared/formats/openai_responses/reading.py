@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any, cast
 
 from shared.formats import fields
@@ -273,7 +274,12 @@ def shell_action(arguments: str) -> Json:
         action = json.loads(arguments)
     except ValueError:
         action = None
-    return {"type": "exec", "env": {}, **(action if isinstance(action, dict) else {"command": [arguments]})}
+    return {
+        "type": "exec",
+        "command": [],
+        "env": {},
+        **(action if isinstance(action, dict) else {"command": [arguments]}),
+    }
 
 
 def _result(item: Json, kind: str, path: str) -> ToolResult:
@@ -310,13 +316,22 @@ def _tools(tools: Any, path: str, namespace: str = "") -> Iterator[Tool | WebSea
             case "custom":
                 yield _custom_tool(tool, where, namespace)
             case "namespace":
-                yield from _tools(tool.get("tools"), f"{where}.tools", fields.required(tool, "name", str, where))
+                about = fields.optional(tool, "description", str, where)
+                for inner in _tools(tool.get("tools"), f"{where}.tools", fields.required(tool, "name", str, where)):
+                    yield _described(inner, about) if about else inner
             case "local_shell":
                 yield LOCAL_SHELL
             case kind if kind.startswith("web_search"):
                 yield _web_search(tool, where)
             case _:
                 yield Opaque("openai", tool)
+
+
+def _described(tool: Tool | WebSearch | Opaque, about: str) -> Tool | WebSearch | Opaque:
+    """A namespace's description, told with each of its tools: other vendors have tools only."""
+    if isinstance(tool, Tool):
+        return replace(tool, description=f"{about}\n\n{tool.description}" if tool.description else about)
+    return tool
 
 
 def _custom_tool(tool: Json, path: str, namespace: str) -> Tool:

@@ -329,6 +329,7 @@ def test_tools_of_every_kind_are_read():
             {"type": "custom", "name": "c", "format": grammar},
             {"type": "custom", "name": "free", "description": "d", "format": {"type": "text"}},
             {"type": "namespace", "name": "ns", "description": "", "tools": [{"type": "function", "name": "g"}]},
+            {"type": "namespace", "name": "nt", "description": "N.", "tools": [{"type": "custom", "name": "h"}]},
             {"type": "local_shell"},
             {
                 "type": "web_search_preview",
@@ -344,6 +345,7 @@ def test_tools_of_every_kind_are_read():
         Tool("c", kind="custom", grammar={"syntax": "lark", "definition": "start: x"}),
         Tool("free", "d", kind="custom"),
         Tool("g", namespace="ns"),
+        Tool("h", "N.", kind="custom", namespace="nt"),
         LOCAL_SHELL,
         WebSearch(("x.test",), location={"country": "DE"}, context_size="low"),
         Opaque("openai", {"type": "mcp", "server_label": "s"}),
