@@ -18,15 +18,18 @@ from starlette.responses import Response
 
 from gateway.access_log import AccessLog, Records
 from gateway.asgi import ASGIApp, Receive, Scope, Send
-from gateway.exchange import Exchange
+from gateway.exchange import Exchange, PassThrough
 from gateway.guard import Guard
 from gateway.inflight import Flights, Patience
-from gateway.problems import dialect_of, render
+from gateway.problems import Dialect, dialect_of, render
 from gateway.providers import Provider
 from gateway.providers.claude import Claude
 from gateway.providers.http import Upstream
 from gateway.providers.sdk import Sdk
+from gateway.reasoning import ReasoningMemory
 from gateway.routes import claude, logs, sdk, system
+from gateway.translated import Translated
+from gateway.translation import FORMATS
 from shared.bus import Bus
 from shared.credentials.claude import ClaudeAccount
 from shared.errors import CCProxyError, ClientError, NotFound
@@ -76,11 +79,20 @@ async def open_gateway(settings: Settings, bus: Bus) -> AsyncIterator[Gateway]:
         collecting = settings.observability.enabled and settings.observability.logs_collection_enabled
         records = await stack.enter_async_context(Records(bus)) if collecting else None
 
-        def exchange(provider: Provider, path: str) -> Exchange:
-            return Exchange("anthropic", provider, path, flights, settings.server.max_body_bytes)
+        memory = ReasoningMemory(bus)
 
-        endpoints = claude.endpoints(exchange, Claude(settings.claude.base_url, account, upstream))
-        endpoints |= sdk.endpoints(exchange, Sdk(bus))
+        def exchange(dialect: Dialect, provider: Provider, path: str) -> Exchange:
+            """The endpoint for a client's format on a provider: bytes through when both are the same."""
+            fixed = (dialect, provider, path, flights, settings.server.max_body_bytes)
+            if FORMATS[dialect] is provider.speaks:
+                return PassThrough(*fixed)
+            if dialect == "openai_chat":
+                return Translated(*fixed, memory, {"reasoning": settings.models.chat_reasoning})
+            return Translated(*fixed)
+
+        direct = Claude(settings, account, upstream)
+        stack.callback(direct.catalogue.close)
+        endpoints = claude.endpoints(exchange, direct) | sdk.endpoints(exchange, Sdk(bus, direct.catalogue))
         management = build_management(settings, bus, account, metrics)
         app = AccessLog(Switch(endpoints, management), Guard(settings.server, settings.security), metrics, records)
         yield Gateway(app, flights, metrics)

@@ -1,26 +1,31 @@
 """The centre: one request in a client's format, answered by a provider.
 
-Same format on both sides: the bytes pass through, in both directions; the body is read once, for its model. An error
-before the first byte is a response with its own status, after it an event of the stream.
+What every exchange shares: the body is read once, within its limit; the client's leaving, a silent provider and the
+end of this process all interrupt it; an error before the first byte is a response with its own status. An answer in
+the client's own format is passed through here, byte by byte; `gateway/translated.py` has the other kind.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
+
+import orjson
 
 from gateway.asgi import Headers, Receive, Scope, Send, read_body
 from gateway.inflight import Flights, InFlight
-from gateway.peek import peek
+from gateway.peek import parse_object, peek
 from gateway.problems import Dialect, error_frame, render, respond
 from gateway.providers import Opened, Outgoing, Provider
 from gateway.relay import MESSAGES_PING, relay_stream, relay_whole
+from gateway.rename import renamed
 from gateway.tap import MessagesTap, note_whole_message
 from shared.channels import AccessRecord
 from shared.errors import CallerGone, CCProxyError
 
 
 @dataclass(slots=True)
-class Exchange:
+class Exchange(ABC):
     """An ASGI endpoint: `dialect` is the client's format, `path` the provider's address for it."""
 
     dialect: Dialect
@@ -31,14 +36,14 @@ class Exchange:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         record: AccessRecord = scope["ccproxy.record"]
-        record.provider, record.client_format, record.service_type = (
-            self.provider.name,
-            self.dialect,
-            self.provider.name,
-        )
+        record.provider = record.service_type = self.provider.name
+        record.client_format = self.dialect
         flight = self.flights.open()
         try:
-            failure = await self._exchange(scope, receive, send, flight, record)
+            with flight:
+                request = await self._read(scope, receive, record)
+                flight.receive = receive
+            failure = await self.answer(request, send, flight)
         except CCProxyError as error:
             failure = error
             if not isinstance(error, CallerGone):
@@ -48,14 +53,9 @@ class Exchange:
         if failure is not None:
             note_failure(record, failure)
 
-    async def _exchange(
-        self, scope: Scope, receive: Receive, send: Send, flight: InFlight, record: AccessRecord
-    ) -> CCProxyError | None:
-        with flight:
-            request = await self._read(scope, receive, record)
-            flight.receive = receive
-            opened = await self.provider.open(request)
-        return await self._answer(opened, send, flight, record)
+    @abstractmethod
+    async def answer(self, request: Outgoing, send: Send, flight: InFlight) -> CCProxyError | None:
+        """Ask the provider and send its answer. Returns what cut a stream short; raises while nothing was sent."""
 
     async def _read(self, scope: Scope, receive: Receive, record: AccessRecord) -> Outgoing:
         headers: dict[bytes, bytes] = scope["ccproxy.headers"]
@@ -67,10 +67,30 @@ class Exchange:
         path = f"{self.path}?{query.decode('latin-1')}" if query else self.path
         return Outgoing(scope["method"], path, headers, body, record, seen.document)
 
-    async def _answer(self, opened: Opened, send: Send, flight: InFlight, record: AccessRecord) -> CCProxyError | None:
-        note_upstream(record, opened.headers)
+    async def open(self, request: Outgoing, flight: InFlight) -> Opened:
+        """The provider's answer, once it has begun; from then on silence is measured by the shorter limit."""
+        opened = await self.provider.open(request)
+        note_upstream(request.record, opened.headers)
         flight.limit = self.flights.patience.idle
         flight.touch()
+        return opened
+
+
+class PassThrough(Exchange):
+    """Client and provider speak alike: bytes pass unchanged, in both directions, unless the owner renamed the model."""
+
+    __slots__ = ()
+
+    async def answer(self, request: Outgoing, send: Send, flight: InFlight) -> CCProxyError | None:
+        record, asked = request.record, request.record.model
+        with flight:
+            model = await self.provider.catalogue.resolve(asked)
+            if model != asked:
+                request.document = (request.document or parse_object(request.body)) | {"model": model}
+                request.body = orjson.dumps(request.document)
+            opened = await self.open(request, flight)
+        if model != asked and opened.status < 400:
+            opened.chunks = renamed(opened.chunks, model, asked)
         if not opened.is_stream:
             note_whole_message(record, await relay_whole(opened, send, flight))
             return None
@@ -89,6 +109,7 @@ def note_upstream(record: AccessRecord, headers: Headers) -> None:
 
 def note_failure(record: AccessRecord, failure: CCProxyError) -> None:
     """What ended the request early; a failure in mid-stream keeps the status that was already sent."""
-    record.error_kind, record.error_message = failure.kind, failure.message[:500]
+    record.error_kind = record.error_kind or failure.kind
+    record.error_message = record.error_message or failure.message[:500]
     if isinstance(failure, CallerGone):
-        record.status_code = failure.status
+        record.error_kind, record.status_code = failure.kind, failure.status

@@ -15,6 +15,7 @@ from gateway.providers import Opened
 from shared.errors import CCProxyError, UpstreamError
 
 MESSAGES_PING = b'event: ping\ndata: {"type": "ping"}\n\n'
+COMMENT_PING = b": keep-alive\n\n"  # for formats without a ping of their own
 
 # Reverse proxies buffer event streams unless told not to (nginx reads x-accel-buffering).
 STREAM_HEADERS: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
@@ -30,9 +31,15 @@ class Tap(Protocol):
 
 
 async def relay_stream(
-    opened: Opened, send: Send, flight: InFlight, tap: Tap, write_error: Callable[[CCProxyError], bytes], ping: bytes
+    opened: Opened,
+    send: Send,
+    flight: InFlight,
+    tap: Tap,
+    write_error: Callable[[CCProxyError], bytes],
+    ping: bytes,
+    first: bytes = b"",
 ) -> CCProxyError | None:
-    """Relay an event stream to its end. Returns what cut it short, if anything did."""
+    """Relay an event stream to its end, `first` before it. Returns what cut it short, if anything did."""
 
     async def send_ping() -> None:
         await send({"type": "http.response.body", "body": ping, "more_body": True})
@@ -44,6 +51,8 @@ async def relay_stream(
             await send(
                 {"type": "http.response.start", "status": opened.status, "headers": opened.headers + STREAM_HEADERS}
             )
+            if first:
+                await send({"type": "http.response.body", "body": first, "more_body": True})
             flight.ping = send_ping
             await pump(opened.chunks, send, flight, tap)
             last = tap.end()
@@ -76,7 +85,11 @@ async def relay_whole(opened: Opened, send: Send, flight: InFlight) -> bytes:
             body = b"".join([chunk async for chunk in opened.chunks])
     finally:
         await opened.aclose()
-    headers = [*opened.headers, (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": opened.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await send_whole(opened.status, opened.headers, body, send)
     return body
+
+
+async def send_whole(status: int, headers: Headers, body: bytes, send: Send) -> None:
+    length = (b"content-length", str(len(body)).encode())
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
+    await send({"type": "http.response.body", "body": body})

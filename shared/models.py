@@ -69,6 +69,11 @@ def resolve_model(name: str, aliases: Mapping[str, str], listed: Iterable[Json],
     return name
 
 
+def is_exact_claude(name: str) -> bool:
+    """A Claude model's own name: it stands for nothing else (`claude-sonnet-latest` and `sonnet` do)."""
+    return name.startswith("claude-") and not LINES[0][0].fullmatch(name)
+
+
 def alias_of(name: str, aliases: Mapping[str, str]) -> str | None:
     """The longest `prefix*` wins, the first `/regex/`. Raises ClientError for one that is no regular expression."""
     if name in aliases:

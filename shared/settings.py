@@ -150,6 +150,9 @@ class ModelsSettings(Section):
     """Names clients use, and what they stand for."""
 
     aliases: dict[str, str] = Field(default_factory=dict, description="Name (exact, `prefix*` or `/regex/`) → model.")
+    chat_reasoning: Literal["field", "tags", "off"] = Field(
+        "field", description="Where Chat clients see reasoning: `reasoning_content`, <thinking> tags, or nowhere."
+    )
 
 
 class ObservabilitySettings(Section):

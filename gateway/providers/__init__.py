@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gateway.asgi import Headers
+from gateway.catalogue import Catalogue
 from shared.channels import AccessRecord
+from shared.formats import ProviderFormat
 
 
 @dataclass(slots=True)
@@ -44,9 +46,12 @@ class Opened:
 
 
 class Provider(Protocol):
-    """`name` is its label in logs and metrics; `speaks` names a format of shared/formats."""
+    """`name` is its label in logs and metrics; `speaks` the format it is asked in."""
 
     name: str
-    speaks: str
+    catalogue: Catalogue
+
+    @property
+    def speaks(self) -> ProviderFormat: ...
 
     async def open(self, request: Outgoing) -> Opened: ...

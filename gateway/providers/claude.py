@@ -6,9 +6,16 @@ version when a caller names none. Everything else the caller said about itself p
 
 from __future__ import annotations
 
+from gateway.catalogue import Catalogue
+from gateway.peek import parse_object
 from gateway.providers import Opened, Outgoing
 from gateway.providers.http import Upstream
+from shared.channels import AccessRecord
 from shared.credentials.claude import OAUTH_BETA, Authorization, ClaudeAccount
+from shared.errors import UpstreamRefused
+from shared.formats import ProviderFormat, anthropic
+from shared.formats.ir import Json
+from shared.settings import Settings
 from shared.version import USER_AGENT
 
 API_VERSION = "2023-06-01"  # the version that accepts the most; current SDKs send their own
@@ -26,10 +33,11 @@ class Claude:
     """Provider of the Messages format at `base_url`."""
 
     name = "claude"
-    speaks = "anthropic"
+    speaks: ProviderFormat = anthropic
 
-    def __init__(self, base_url: str, account: ClaudeAccount, upstream: Upstream) -> None:
-        self._base_url = base_url.rstrip("/")
+    def __init__(self, settings: Settings, account: ClaudeAccount, upstream: Upstream) -> None:
+        self.catalogue = Catalogue(self.list_models, "anthropic", settings.models.aliases)
+        self._base_url = settings.claude.base_url.rstrip("/")
         self._account = account
         self._upstream = upstream
 
@@ -42,6 +50,16 @@ class Claude:
             request.record.retries += 1
             opened = await self._send(request, renewed)
         return opened
+
+    async def list_models(self) -> list[Json]:
+        """Every model of the owner's account, as the provider describes it."""
+        asked = Outgoing("GET", "/v1/models?limit=1000", {}, b"", AccessRecord("", 0.0))
+        opened = await self.open(asked)
+        body = b"".join([chunk async for chunk in opened.chunks])
+        models = parse_object(body).get("data") if opened.status == 200 else None
+        if not isinstance(models, list):
+            raise UpstreamRefused("The provider did not list its models.", status=opened.status, body=body)
+        return models
 
     async def _send(self, request: Outgoing, authorization: Authorization) -> Opened:
         request.record.lane = authorization.lane

@@ -11,11 +11,13 @@ from contextlib import AsyncExitStack
 
 import orjson
 
+from gateway.catalogue import Catalogue
 from gateway.peek import parse_object
 from gateway.providers import Opened, Outgoing
 from shared.bus import Bus, Call
 from shared.channels import SDK_TURN, AccessRecord, Turn, TurnHead, TurnTail, decode
 from shared.errors import UpstreamError, UpstreamRefused
+from shared.formats import ProviderFormat, anthropic
 from shared.formats.anthropic_whole import WholeMessage
 from shared.formats.sse import Parser
 
@@ -24,9 +26,10 @@ class Sdk:
     """Provider of the Messages format over the bus."""
 
     name = "sdk"
-    speaks = "anthropic"
+    speaks: ProviderFormat = anthropic
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, catalogue: Catalogue) -> None:
+        self.catalogue = catalogue
         self._bus = bus
 
     async def open(self, request: Outgoing) -> Opened:

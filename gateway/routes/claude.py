@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from gateway.asgi import ASGIApp
-from gateway.exchange import Exchange
 from gateway.providers import Provider
+from gateway.routes.endpoint import MakeExchange
 
 
-def endpoints(exchange: Callable[[Provider, str], Exchange], claude: Provider) -> dict[str, ASGIApp]:
-    """The exact paths answered by Claude, and where each goes at the provider."""
+def endpoints(exchange: MakeExchange, claude: Provider) -> dict[str, ASGIApp]:
+    """The exact paths answered by Claude: in which format, and where each goes at the provider."""
     return {
-        "/api/v1/messages": exchange(claude, "/v1/messages"),
-        "/api/v1/messages/count_tokens": exchange(claude, "/v1/messages/count_tokens"),
+        "/api/v1/messages": exchange("anthropic", claude, "/v1/messages"),
+        "/api/v1/messages/count_tokens": exchange("anthropic", claude, "/v1/messages/count_tokens"),
+        "/api/v1/chat/completions": exchange("openai_chat", claude, "/v1/messages"),
+        "/api/v1/responses": exchange("openai_responses", claude, "/v1/messages"),
     }

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from gateway.asgi import ASGIApp
-from gateway.exchange import Exchange
 from gateway.providers import Provider
+from gateway.routes.endpoint import MakeExchange
 
 
-def endpoints(exchange: Callable[[Provider, str], Exchange], sdk: Provider) -> dict[str, ASGIApp]:
-    return {"/sdk/v1/messages": exchange(sdk, "/v1/messages")}
+def endpoints(exchange: MakeExchange, sdk: Provider) -> dict[str, ASGIApp]:
+    """The exact paths answered by the SDK's workers: in which format."""
+    return {
+        "/sdk/v1/messages": exchange("anthropic", sdk, "/v1/messages"),
+        "/sdk/v1/chat/completions": exchange("openai_chat", sdk, "/v1/messages"),
+        "/sdk/v1/responses": exchange("openai_responses", sdk, "/v1/messages"),
+    }

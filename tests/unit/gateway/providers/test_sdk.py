@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
+from gateway.catalogue import Catalogue
 from gateway.providers import Outgoing
 from gateway.providers.sdk import Sdk
 from shared.channels import AccessRecord, Turn, TurnHead, TurnTail, encode
@@ -20,6 +21,13 @@ BLOCK = frame(
 )
 HEAD = encode(TurnHead("worker-1", 4.0, ["temperature"], "s-9"))
 TAIL = encode(TurnTail(0.02, 3, 900.0))
+
+
+async def no_models() -> list[Any]:
+    return []
+
+
+NO_MODELS = Catalogue(no_models, "anthropic", {})
 
 
 class OneTurnBus:
@@ -46,6 +54,10 @@ class OneTurnBus:
             yield reply
 
 
+def sdk(bus: OneTurnBus) -> Sdk:
+    return Sdk(bus, NO_MODELS)  # type: ignore[arg-type]
+
+
 def outgoing(stream: bool) -> Outgoing:
     body = orjson.dumps({"model": "claude-x", "stream": stream, "messages": []})
     return Outgoing("POST", "/v1/messages", {}, body, AccessRecord("req_1", 0.0))
@@ -53,7 +65,7 @@ def outgoing(stream: bool) -> Outgoing:
 
 async def test_frames_pass_as_they_are_and_head_and_tail_are_noted() -> None:
     bus, request = OneTurnBus(HEAD, START + BLOCK, DELTA, END, TAIL), outgoing(stream=True)
-    opened = await Sdk(bus).open(request)  # type: ignore[arg-type]
+    opened = await sdk(bus).open(request)
     assert opened.is_stream
     assert (b"x-ccproxy-ignored", b"temperature") in opened.headers
     assert b"".join([chunk async for chunk in opened.chunks]) == START + BLOCK + DELTA + END
@@ -65,7 +77,7 @@ async def test_frames_pass_as_they_are_and_head_and_tail_are_noted() -> None:
 
 async def test_a_whole_reply_is_the_stream_folded() -> None:
     bus = OneTurnBus(HEAD, START + BLOCK + DELTA[:9], DELTA[9:] + END, TAIL)
-    opened = await Sdk(bus).open(outgoing(stream=False))  # type: ignore[arg-type]
+    opened = await sdk(bus).open(outgoing(stream=False))
     assert not opened.is_stream
     message = orjson.loads(b"".join([chunk async for chunk in opened.chunks]))
     assert message["content"] == [{"type": "text", "text": "a"}]
@@ -75,7 +87,7 @@ async def test_a_whole_reply_is_the_stream_folded() -> None:
 
 async def test_leaving_early_leaves_the_call() -> None:
     bus = OneTurnBus(HEAD, START, DELTA, END)
-    opened = await Sdk(bus).open(outgoing(stream=True))  # type: ignore[arg-type]
+    opened = await sdk(bus).open(outgoing(stream=True))
     await opened.aclose()
     assert bus.left
 
@@ -84,7 +96,7 @@ async def test_leaving_early_leaves_the_call() -> None:
 async def test_a_refusal_before_the_first_frame_keeps_its_status(stream: bool) -> None:
     bus = OneTurnBus(HEAD, UpstreamRefused(status=429, body=b"{}"))
     with pytest.raises(UpstreamRefused) as refused:
-        await Sdk(bus).open(outgoing(stream=stream))  # type: ignore[arg-type]
+        await sdk(bus).open(outgoing(stream=stream))
     assert refused.value.status == 429
     assert bus.left
 
@@ -92,18 +104,18 @@ async def test_a_refusal_before_the_first_frame_keeps_its_status(stream: bool) -
 async def test_an_error_event_fails_a_whole_reply() -> None:
     error = frame("error", '{"type":"error","error":{"type":"api_error","message":"broke"}}')
     with pytest.raises(UpstreamRefused) as refused:
-        await Sdk(OneTurnBus(HEAD, START, error)).open(outgoing(stream=False))  # type: ignore[arg-type]
+        await sdk(OneTurnBus(HEAD, START, error)).open(outgoing(stream=False))
     assert b"broke" in refused.value.body
 
 
 async def test_a_turn_that_just_ends_is_an_error() -> None:
     with pytest.raises(UpstreamError, match="without an answer"):
-        await Sdk(OneTurnBus(HEAD)).open(outgoing(stream=True))  # type: ignore[arg-type]
+        await sdk(OneTurnBus(HEAD)).open(outgoing(stream=True))
     with pytest.raises(UpstreamError, match="before its last event"):
-        await Sdk(OneTurnBus(HEAD, START)).open(outgoing(stream=False))  # type: ignore[arg-type]
+        await sdk(OneTurnBus(HEAD, START)).open(outgoing(stream=False))
 
 
 async def test_a_lost_worker_is_met_in_mid_stream() -> None:
-    opened = await Sdk(OneTurnBus(HEAD, START, WorkerLost())).open(outgoing(stream=True))  # type: ignore[arg-type]
+    opened = await sdk(OneTurnBus(HEAD, START, WorkerLost())).open(outgoing(stream=True))
     with pytest.raises(WorkerLost):
         _ = [chunk async for chunk in opened.chunks]

@@ -1,0 +1,69 @@
+"""What a provider says it offers: its own model list, fetched when asked for, kept for a while, never lost again.
+
+A list that cannot be had is no error: the last good one is used, or none, and names then pass as they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Mapping
+
+from shared.errors import CCProxyError
+from shared.formats.ir import Capabilities, Json, Vendor
+from shared.log import get_log
+from shared.models import claude_capabilities, codex_capabilities, is_exact_claude, resolve_model
+
+FRESH_SECONDS = 3600.0
+RETRY_SECONDS = 60.0  # after a failure, so that a provider that is away costs one request a minute
+PATIENCE_SECONDS = 3.0  # a request waits this long for the very first list, then goes on without one
+
+
+class Catalogue:
+    """`fetch` returns the provider's list, as the provider shapes it, or raises CCProxyError."""
+
+    def __init__(self, fetch: Callable[[], Awaitable[list[Json]]], vendor: Vendor, aliases: Mapping[str, str]) -> None:
+        self._fetch = fetch
+        self._vendor = vendor
+        self._aliases = aliases
+        self._listed: list[Json] = []
+        self._fetched = False
+        self._due = float("-inf")
+        self._refreshing: asyncio.Task[None] | None = None
+
+    async def listed(self) -> list[Json]:
+        """The list as it is known now; refreshed behind the caller's back once it is old."""
+        if time.monotonic() >= self._due and self._refreshing is None:
+            self._refreshing = asyncio.create_task(self._refresh())
+        if not self._fetched and self._refreshing is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(self._refreshing), PATIENCE_SECONDS)
+        return self._listed
+
+    async def resolve(self, name: str) -> str:
+        """The provider's model for a client's name. An exact Claude name costs nothing."""
+        if self._vendor == "anthropic" and not self._aliases and is_exact_claude(name):
+            return name
+        return resolve_model(name, self._aliases, await self.listed(), self._vendor)
+
+    async def capabilities(self, model: str) -> Capabilities:
+        of = claude_capabilities if self._vendor == "anthropic" else codex_capabilities
+        return of(model, await self.listed())
+
+    async def _refresh(self) -> None:
+        wait = RETRY_SECONDS
+        try:
+            self._listed = await self._fetch()
+            self._fetched = True
+            wait = FRESH_SECONDS
+        except CCProxyError as error:
+            get_log().info("models_not_listed", reason=error.message)
+            self._fetched = True  # nobody need wait for it again
+        finally:
+            self._due = time.monotonic() + wait
+            self._refreshing = None
+
+    def close(self) -> None:
+        if self._refreshing is not None:
+            self._refreshing.cancel()

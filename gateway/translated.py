@@ -1,0 +1,121 @@
+"""An exchange between two formats: the prompt goes out in the provider's, its events come back in the client's.
+
+The provider is always asked to stream; a client that wants the whole reply gets the same events, folded. A refusal
+keeps the provider's status, words and limits, in the client's envelope.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import orjson
+
+from gateway.asgi import Headers, Send
+from gateway.exchange import Exchange
+from gateway.inflight import InFlight
+from gateway.peek import parse_object
+from gateway.providers import Opened, Outgoing
+from gateway.reasoning import ReasoningMemory
+from gateway.relay import COMMENT_PING, MESSAGES_PING, relay_stream, send_whole
+from gateway.translation import FORMATS, Translation
+from shared.errors import CCProxyError, UpstreamRefused
+from shared.formats.ir import Fail, Prompt
+
+# Of a caller's headers only these mean something to a provider it does not know it is talking to.
+KEPT_HEADERS = frozenset(
+    b"anthropic-beta session_id session-id x-session-id x-claude-code-session-id thread-id conversation_id".split()
+)
+
+
+@dataclass(slots=True)
+class Translated(Exchange):
+    """`options` are those of the client format's writer; `memory` keeps what the client's format cannot carry."""
+
+    memory: ReasoningMemory | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+    async def answer(self, request: Outgoing, send: Send, flight: InFlight) -> CCProxyError | None:
+        with flight:
+            translation = await self._prepare(request)
+            opened = await self.open(request, flight)
+        try:
+            with flight:
+                first = await self._begin(translation, opened, flight)
+        except BaseException:
+            await opened.aclose()
+            raise
+        if not translation.prompt.stream:
+            await opened.aclose()
+            headers = [*client_headers(opened, request), (b"content-type", b"application/json")]
+            await send_whole(200, headers, first, send)
+            failure = None
+        else:
+            opened.headers = [*client_headers(opened, request), (b"content-type", b"text/event-stream; charset=utf-8")]
+            ping = MESSAGES_PING if self.dialect == "anthropic" else COMMENT_PING
+            failure = await relay_stream(opened, send, flight, translation, translation.fail, ping, first)
+        if self.memory is not None and failure is None:
+            await self.memory.keep(request.record.caller, translation.result())
+        return failure
+
+    async def _prepare(self, request: Outgoing) -> Translation:
+        """Put the request into the provider's format; what is lost on the way is named in the record."""
+        client, provider, record = FORMATS[self.dialect], self.provider.speaks, request.record
+        prompt = client.read_prompt(request.document or parse_object(request.body))
+        model = await self.provider.catalogue.resolve(prompt.model)
+        asked: Prompt = replace(prompt, model=model)
+        if self.memory is not None:
+            asked = await self.memory.restore(record.caller, asked)
+        written = provider.write_prompt(asked, await self.provider.catalogue.capabilities(model))
+        record.ignored = ",".join(dict.fromkeys(written.dropped))
+        request.document, request.body = written.body, orjson.dumps(written.body)
+        request.headers = {name: value for name, value in request.headers.items() if name in KEPT_HEADERS}
+        request.headers[b"content-type"] = b"application/json"
+        token, created = record.request_id.removeprefix("req_"), int(time.time())
+        return Translation(client, provider, prompt, record, token, created, self.options)
+
+    async def _begin(self, translation: Translation, opened: Opened, flight: InFlight) -> bytes:
+        """The first bytes of a stream, or all of a whole reply. Raises UpstreamRefused while nothing was sent."""
+        if opened.status >= 400:
+            body = b"".join([chunk async for chunk in opened.chunks])
+            raise refusal(translation, self.provider.speaks.read_error(as_json(body), opened.status), opened.headers)
+        async for chunk in opened.chunks:
+            flight.touch()
+            ready = translation.feed(chunk)
+            if translation.failed is not None:
+                raise refusal(translation, translation.failed, opened.headers)
+            if ready and translation.prompt.stream:
+                return ready
+        rest = translation.end()
+        if translation.failed is not None:
+            raise refusal(translation, translation.failed, opened.headers)
+        return rest if translation.prompt.stream else orjson.dumps(translation.write_whole())
+
+
+def refusal(translation: Translation, fail: Fail, headers: Headers) -> UpstreamRefused:
+    """The provider's refusal in the client's envelope, with its status and its limits."""
+    record = translation.record
+    record.error_kind, record.error_message = fail.code or "refused", fail.message[:500]
+    body = orjson.dumps(translation.client.write_error(fail, request_id=record.request_id))
+    kept = {
+        name.decode(): value.decode("latin-1")
+        for name, value in headers
+        if name not in {b"content-type", b"content-encoding"}
+    }
+    return UpstreamRefused(fail.message, status=fail.status, body=body, headers=kept)
+
+
+def client_headers(opened: Opened, request: Outgoing) -> Headers:
+    headers = [(name, value) for name, value in opened.headers if name not in {b"content-type", b"x-ccproxy-ignored"}]
+    if request.record.ignored:
+        headers.append((b"x-ccproxy-ignored", request.record.ignored.encode("ascii", "replace")))
+    return headers
+
+
+def as_json(body: bytes) -> Any:
+    """A refusal's body, whatever a proxy in between made of it."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return body.decode("utf-8", "replace")

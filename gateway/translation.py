@@ -1,0 +1,113 @@
+"""The state of one translated reply: a provider's bytes in, a client's bytes out, with everything noted on the way.
+
+A tap in the relay's sense. Usage and failures are read from the events, so every pair of formats is metered alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import orjson
+
+from gateway.problems import Dialect
+from shared.channels import AccessRecord
+from shared.errors import CCProxyError
+from shared.formats import Format, ProviderFormat, anthropic, openai_chat, openai_responses
+from shared.formats.fold import Fold, WellFormed
+from shared.formats.ir import Delta, Event, Fail, Frame, Json, Prompt, Reply, Start, Stop
+from shared.formats.sse import Parser
+from shared.formats.sse import encode as encode_event
+
+FORMATS: dict[Dialect, Format] = {
+    "anthropic": anthropic,
+    "openai_chat": openai_chat,
+    "openai_responses": openai_responses,
+}
+
+
+class Translation:
+    """`token` and `created` make the reply's id and date, `options` are the client writer's own.
+
+    `finished` once a terminal event passed; `failed` is that event when it was a failure.
+    """
+
+    def __init__(
+        self,
+        client: Format,
+        provider: ProviderFormat,
+        prompt: Prompt,
+        record: AccessRecord,
+        token: str,
+        created: int,
+        options: dict[str, Any],
+    ) -> None:
+        self.client, self.prompt, self.record = client, prompt, record
+        self._named = {"id": token, "created": created, "model": prompt.model, **options}
+        self._parser = Parser()
+        self._reader = WellFormed(provider.Reader(prompt))
+        self._writer = client.Writer(prompt, **self._named)
+        self._fold = Fold()
+        self.finished = False
+        self.failed: Fail | None = None
+
+    def feed(self, chunk: bytes) -> bytes:
+        return self._write([event for found in self._parser.feed(chunk) for event in self._read(found.data)])
+
+    def end(self) -> bytes:
+        """The provider's stream is over; what it left open becomes a failure."""
+        events = [event for found in self._parser.end() for event in self._read(found.data)]
+        return self._write([*events, *self._reader.end()])
+
+    def fail(self, error: CCProxyError) -> bytes:
+        """A failure of ours as the stream's last event."""
+        return self._write(self._reader.repair(Fail(error.message, error.status, error.kind)))
+
+    def result(self) -> Reply | Fail:
+        return self._fold.result()
+
+    def write_whole(self) -> Json:
+        """The whole reply in the client's format. Only once `finished`, and not `failed`."""
+        reply = self.result()
+        if isinstance(reply, Fail):
+            raise TypeError("a failure has no whole reply")
+        return self.client.write_reply(self.prompt, reply, **self._named)
+
+    def _read(self, data: bytes) -> Iterable[Event]:
+        return self._reader.feed(orjson.loads(data)) if data.startswith(b"{") else ()
+
+    def _write(self, events: Iterable[Event]) -> bytes:
+        frames: list[Frame] = []
+        for event in events:
+            noted = event if type(event) is Delta else self._note(event)
+            self._fold.feed(noted)
+            if self.prompt.stream:
+                frames += self._writer.feed(noted)
+        return b"".join([encode(frame) for frame in frames])
+
+    def _note(self, event: Event) -> Event:
+        """The client reads the model's name as it asked for it; the record keeps who answered, and what it took."""
+        record = self.record
+        if isinstance(event, Start):
+            record.model = event.model or record.model
+            return replace(event, model=self.prompt.model)
+        if isinstance(event, Fail):
+            self.finished, self.failed = True, event
+            record.error_kind, record.error_message = event.code or "upstream", event.message[:500]
+        elif isinstance(event, Stop):
+            self.finished = True
+            usage = event.usage
+            record.tokens_input, record.tokens_output, record.reasoning_tokens = (
+                usage.input,
+                usage.output,
+                usage.reasoning,
+            )
+            record.cache_read_tokens, record.cache_write_tokens = usage.cache_read, usage.cache_write
+            record.stop_reason = event.reason.value
+        return event
+
+
+def encode(frame: Frame) -> bytes:
+    data = frame.data
+    return encode_event(frame.name, data.encode() if isinstance(data, str) else orjson.dumps(data))
