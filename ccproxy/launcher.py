@@ -13,6 +13,7 @@ run directory's lock and the listening socket, and outlives both. It ends with
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import resource
 import signal
@@ -20,7 +21,7 @@ import socket
 import sys
 from asyncio import Task
 from asyncio.subprocess import Process
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,13 +99,39 @@ def _serve(settings: Settings, commands: Commands, extra: Commands, when_ready: 
         host = local_host(settings.server.host)
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         run.tell(url)
-        places = _prepare(run, settings, port, own_redis)
-        run.write("supervisord.conf", supervisor_configuration())
-        run.write("programs.conf", program_sections(settings.sdk.workers, extra))
+        places = _write_configuration(run, settings, port, own_redis, extra)
         _allow_open_files()
         environment = child_environment(settings, places, {**commands, **extra})
         stack = Stack(settings, places, url, run, listening, environment)
-        return asyncio.run(_supervise(stack, when_ready))
+        with _swept(places.sockets):
+            return asyncio.run(_supervise(stack, when_ready))
+
+
+def _write_configuration(
+    run: RunDirectory, settings: Settings, port: int, own_redis: Path | None, extra: Commands
+) -> Places:
+    """What the programs read from the run directory."""
+    run.write("supervisord.conf", supervisor_configuration())
+    run.write("programs.conf", program_sections(settings.sdk.workers, extra))
+    configuration, redis_socket = render_config(run.path)
+    run.write("redis.conf", configuration)
+    redis_url = settings.redis.url.get_secret_value() if settings.redis.url else socket_url(redis_socket)
+    return Places(run.path, redis_socket.parent, port, redis_url, own_redis)
+
+
+@contextlib.contextmanager
+def _swept(sockets: Path) -> Iterator[None]:
+    """Without what a supervisord that was killed could not tidy up: before, of an earlier stack; after, of this one."""
+    _sweep(sockets)
+    try:
+        yield
+    finally:
+        _sweep(sockets)
+
+
+def _sweep(sockets: Path) -> None:
+    end_orphaned_redis(sockets / "redis.sock")
+    (sockets / "control.sock").unlink(missing_ok=True)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -136,19 +163,6 @@ def _cannot_listen(host: str, port: int, error: OSError) -> CCProxyError:
 def local_host(host: str) -> str:
     """Where this machine reaches what listens on `host`."""
     return {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
-
-
-def _prepare(run: RunDirectory, settings: Settings, port: int, own_redis: Path | None) -> Places:
-    """Write what the programs read from the run directory."""
-    configuration, redis_socket = render_config(run.path)
-    if own_redis:
-        end_orphaned_redis(redis_socket)
-        run.write("redis.conf", configuration)
-        redis_url = socket_url(redis_socket)
-    else:
-        redis_url = settings.redis.url.get_secret_value() if settings.redis.url else ""
-    # Beside Redis's socket: its place is chosen to be short enough for one.
-    return Places(run.path, port, redis_url, own_redis, redis_socket.with_name("control.sock"))
 
 
 def _allow_open_files() -> None:

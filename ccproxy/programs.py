@@ -49,13 +49,16 @@ stdout_logfile_maxbytes=0
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where one run of the stack can be reached. `redis_binary` is None when somebody else's Redis is used."""
+    """Where one run of the stack can be reached. `redis_binary` is None when somebody else's Redis is used.
+
+    `sockets` is the run directory, or a stand-in when that is too deep for a socket's path.
+    """
 
     run_dir: Path
+    sockets: Path
     port: int
     redis_url: str
     redis_binary: Path | None
-    control_socket: Path
 
 
 def find_script(name: str) -> list[str]:
@@ -98,7 +101,7 @@ def child_environment(settings: Settings, places: Places, commands: Commands) ->
         "CCPROXY_LAUNCHER": str(os.getpid()),
         "CCPROXY_UID": str(os.getuid()),
         "CCPROXY_OWN_REDIS": "true" if places.redis_binary else "false",
-        "CCPROXY_CONTROL_SOCKET": str(places.control_socket),
+        "CCPROXY_CONTROL_SOCKET": str(places.sockets / "control.sock"),
         "CCPROXY_STOP_SECONDS": str(stop_seconds),
         "PYTHONSAFEPATH": "1",
         "REDIS__URL": places.redis_url,
