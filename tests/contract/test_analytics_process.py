@@ -136,22 +136,22 @@ async def test_an_unknown_question_or_parameter_is_refused_in_words(analytics: A
         await analytics.ask("entries", limit=10_001)
 
 
-async def test_ten_thousand_rows_come_in_replies_of_a_megabyte(analytics: Analytics) -> None:
-    await analytics.publish(records(10_000))
-    await analytics.until(lambda status: status.get("rows") == 10_000)
-    replies = await analytics.ask("entries", limit=10_000)
-    assert len(replies) > 5
+async def test_many_rows_come_in_replies_of_a_megabyte_in_order(analytics: Analytics) -> None:
+    await analytics.publish(records(3000))
+    await analytics.until(lambda status: status.get("rows") == 3000)
+    replies = await analytics.ask("entries", limit=3000)
+    assert len(replies) > 1
     found = [row["request_id"] for reply in replies for row in reply["results"]]
-    assert found == [f"r{number}" for number in reversed(range(10_000))]
+    assert found == [f"r{number}" for number in reversed(range(3000))]
 
 
 async def test_killed_as_it_commits_again_and_again_every_record_is_there_once(analytics: Analytics) -> None:
     total = 0
-    for _ in range(4):
+    for _ in range(3):
         await analytics.until(lambda status: status["status"] == "healthy")
         committed = partial(analytics.has_written_beyond, analytics.written())
-        publishing = asyncio.create_task(analytics.publish(records(3000, total)))
-        total += 3000
+        publishing = asyncio.create_task(analytics.publish(records(2000, total)))
+        total += 2000
         await eventually(committed, pause=0)
         await analytics.end(signal.SIGKILL)  # committed, or nearly so, and not yet acknowledged
         await publishing
@@ -161,17 +161,6 @@ async def test_killed_as_it_commits_again_and_again_every_record_is_there_once(a
     with duckdb.connect(analytics.path) as connection:
         counted = connection.execute("SELECT count(*), count(DISTINCT request_id) FROM access_records").fetchall()
     assert counted == [(total, total)]
-
-
-async def test_a_second_process_of_another_name_takes_over_what_the_first_left(analytics: Analytics) -> None:
-    await analytics.until(lambda status: status["status"] == "healthy")
-    assert analytics.process is not None
-    analytics.process.send_signal(signal.SIGSTOP)
-    await analytics.publish(records(500))
-    analytics.environment["CCPROXY_INSTANCE"] = "analytics-2"
-    await analytics.end(signal.SIGKILL)
-    await analytics.start()
-    await analytics.until(lambda status: status.get("rows") == 500)
 
 
 async def test_while_another_program_holds_the_file_records_wait_and_everyone_is_told(analytics: Analytics) -> None:
@@ -187,6 +176,22 @@ async def test_while_another_program_holds_the_file_records_wait_and_everyone_is
         await eventually(lambda: tells_a_problem(analytics.bus))
     await analytics.until(lambda status: status.get("rows") == 10)
     assert "database_unavailable" in (analytics.directory / "log").read_text()
+
+
+async def test_it_goes_on_when_redis_comes_back_and_stops_in_order_when_it_does_not(
+    own_redis: Any, bus_factory: Callable[..., Awaitable[Bus]], tmp_path: Path
+) -> None:
+    bus = await bus_factory("gateway", timings=Timings(patience=DEADLINE), url=own_redis.url)
+    analytics = Analytics(bus, own_redis.url, tmp_path)
+    await analytics.start()
+    await analytics.publish(records(5))
+    await analytics.until(lambda status: status.get("rows") == 5)
+    own_redis.kill()
+    own_redis.start()
+    await analytics.publish(records(5, start=5))
+    await analytics.until(lambda status: status.get("rows") == 10)
+    own_redis.kill()
+    assert await analytics.end() == 0
 
 
 async def test_its_metrics_are_there_for_the_gateway_to_merge(analytics: Analytics) -> None:
