@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import html
 import json
+import math
 from typing import Any, Literal
 
 import orjson
@@ -38,6 +39,7 @@ ERROR_TYPES = {
     504: "timeout_error",
     529: "overloaded_error",
 }
+LONGEST_RETRY_SECONDS = 2
 # What the program calls a failure of which it tells no status.
 ERROR_STATUSES = {"authentication_failed": 401, "rate_limit": 429, "overloaded": 529, "invalid_request": 400}
 
@@ -67,11 +69,22 @@ def refusal(result: Line, said: str | None) -> CCProxyError:
     return UpstreamRefused(message, status=int(status), body=error_envelope(int(status), message))
 
 
-class Splice:
-    """Feed it every line of a run. `started` once a frame was made, `finished` after the last one."""
+def refuse_long_wait(retry: Line) -> None:
+    """A client can wait better than its open connection: it is told when to come back."""
+    seconds, status = math.ceil(retry.get("retry_delay_ms", 0) / 1000), retry.get("error_status")
+    if status is not None and seconds > LONGEST_RETRY_SECONDS:
+        message = f"The provider refuses for now ({retry.get('error')}) and asks to wait {seconds} seconds."
+        headers = {"retry-after": str(seconds)}
+        raise UpstreamRefused(message, status=status, body=error_envelope(status, message), headers=headers)
 
-    def __init__(self, mode: Mode, *, pretty: bool = True) -> None:
+
+class Splice:
+    """Feed it every line of a run. `started` once a frame was made, `finished` after the last one. Thinking that has
+    to come back with the results of the client's own tools (`client_tools`) is passed on in every mode."""
+
+    def __init__(self, mode: Mode, *, pretty: bool = True, client_tools: bool = False) -> None:
         self.started = self.finished = False
+        self._thinking_passes = client_tools or mode == "forward"
         self.result: Line = {}
         self._mode, self._pretty = mode, pretty
         self._next_block = 0
@@ -99,6 +112,8 @@ class Splice:
                 return self._result(line)
             case "system" if line.get("subtype") == "init":
                 self._init = line
+            case "system" if line.get("subtype") == "api_retry" and not self.started:
+                refuse_long_wait(line)
         return b""
 
     def _stream_event(self, event: Line) -> bytes:
@@ -140,7 +155,7 @@ class Splice:
             if not block["name"].startswith(PREFIX):
                 return b""  # shown whole once it is complete
             block, self._client_called = block | {"name": client_name(block["name"])}, True
-        elif self._mode != "forward" and kind in {"thinking", "redacted_thinking"}:
+        elif not self._thinking_passes and kind in {"thinking", "redacted_thinking"}:
             return b""
         self._attempt_shown = True
         self._blocks[index] = self._number()
@@ -185,7 +200,7 @@ class Splice:
         if kind == "tool_use" and not block["name"].startswith(PREFIX):
             shown = {"type": "tool_use_sdk", "id": block["id"], "name": block["name"], "input": block["input"]}
             return self._show(shown, block)
-        if kind == "thinking" and self._mode != "forward":
+        if kind in {"thinking", "redacted_thinking"} and not self._thinking_passes:
             return self._show_thinking(block) if self._mode == "formatted" else b""
         if streamed:
             return b""

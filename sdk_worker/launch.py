@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
@@ -59,12 +59,13 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """What one request asks of its process. `tools` is the request's list as JSON, so that bindings can be compared."""
+    """What one request asks of its process. `thinking` in tokens; unasked (None) there is none, although Claude Code
+    would think on its own, because it would come out of `max_tokens`. `tools` is the request's list as JSON."""
 
     system: tuple[str, ...] = ()
     model: str | None = None
     max_tokens: int | None = None
-    thinking_tokens: int | None = None
+    thinking: int | Literal["adaptive"] | None = None
     tools: bytes = b""
 
 
@@ -99,7 +100,6 @@ def command(program: Path, launch: Launch, options: CodeOptions, permission: Per
         "permission-mode": options.permission_mode or "default",
         "permission-prompt-tool": permission.tool_name,
         "max-turns": options.max_turns,
-        "max-thinking-tokens": options.max_thinking_tokens,
         "model": options.model,
     }
     line = [str(program), *SWITCHES, *(f"--{name}={value}" for name, value in flags.items() if value)]
@@ -161,5 +161,6 @@ async def bind(conversation: Conversation, binding: Binding, options: CodeOption
     if binding.max_tokens:
         flag_settings["env"] = {"CLAUDE_CODE_MAX_OUTPUT_TOKENS": str(binding.max_tokens)}
     await program.control("apply_flag_settings", settings=flag_settings)
-    if binding.thinking_tokens is not None:
-        await program.control("set_max_thinking_tokens", max_thinking_tokens=binding.thinking_tokens)
+    tokens = (options.max_thinking_tokens or 0) if binding.thinking is None else binding.thinking
+    if tokens != "adaptive":
+        await program.control("set_max_thinking_tokens", max_thinking_tokens=tokens)

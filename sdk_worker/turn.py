@@ -7,7 +7,7 @@ the program has no way to carry is named in `ignored`, or refused when leaving i
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
@@ -51,7 +51,7 @@ def read_turn(body: dict[str, Any], *, working_directory: str | None = None) -> 
         system=_read_system(body.get("system")),
         model=_optional(body, "model", str),
         max_tokens=_positive(body, "max_tokens"),
-        thinking_tokens=_read_thinking(body.get("thinking")),
+        thinking=_read_thinking(body.get("thinking")),
         tools=orjson.dumps(tools, option=orjson.OPT_SORT_KEYS) if tools else b"",
     )
     return Feed(Launch(working_directory, own_tools=not tools), binding, history, prompt, ignored)
@@ -79,10 +79,10 @@ def _read_system(system: Any) -> tuple[str, ...]:
     return tuple(str(block["text"]) for block in system if block["text"])
 
 
-def _read_thinking(thinking: Any) -> int | None:
+def _read_thinking(thinking: Any) -> int | Literal["adaptive"] | None:
     match thinking:
         case None | {"type": "adaptive"}:
-            return None
+            return "adaptive" if thinking else None
         case {"type": "disabled"}:
             return 0
         case {"type": "enabled", "budget_tokens": int(tokens)}:

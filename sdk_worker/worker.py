@@ -44,7 +44,7 @@ class Worker:
         """Raises CCProxyError for a turn that failed before its first frame."""
         turn, began = decode(Turn, delivery.payload), time.time()
         feed = read_turn(turn.body, working_directory=turn.working_directory)
-        splice = Splice(self._mode, pretty=self._pretty)
+        splice = Splice(self._mode, pretty=self._pretty, client_tools=bool(feed.binding.tools))
         session = await self._pool.take(feed.launch, feed.binding)
         try:
             waited = 1000 * (time.time() - turn.sent_at)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from sdk_worker.door import Driver, ProgramFile
+from sdk_worker.frames import Mode
 from sdk_worker.launch import nobody
-from sdk_worker.process import open_pool, patience
+from sdk_worker.process import open_pool
+from sdk_worker.process import patience as patience_of
 from sdk_worker.worker import Worker
 from shared.channels import Turn, encode
 from shared.errors import CallerGone
@@ -91,23 +94,30 @@ def worker_settings(simulator_url: str, cwd: Path, **sdk: Any) -> Settings:
     )
 
 
+class Stack:
+    """A pool that fills itself, and workers on it."""
+
+    def __init__(self, settings: Settings, driver: Driver) -> None:
+        self.settings = settings
+        self.pool = open_pool(settings, ProgramFile(settings.claude.cli_path), driver, ask_through=nobody)
+
+    def worker(self, mode: Mode = "ignore", **patience: float) -> Worker:
+        times = replace(patience_of(self.settings), **patience)
+        return Worker(self.pool, name="w1", mode=mode, pretty=False, patience=times)
+
+    async def answer(self, prompt: Any, mode: Mode = "ignore", **more: Any) -> Delivered:
+        delivered = Delivered(body=body(prompt, **more))
+        await self.worker(mode).handle(delivered)
+        return delivered
+
+
 @asynccontextmanager
-async def running_worker(settings: Settings, driver: Driver, program: Path | None = None) -> AsyncIterator[Worker]:
-    """A worker with its pool filling beside it."""
-    pool = open_pool(settings, ProgramFile(program or settings.claude.cli_path), driver, ask_through=nobody)
-    filling = asyncio.create_task(pool.keep_filled())
-    claude = settings.claude
+async def running_stack(settings: Settings, driver: Driver) -> AsyncIterator[Stack]:
+    stack = Stack(settings, driver)
+    filling = asyncio.create_task(stack.pool.keep_filled())
     try:
-        yield Worker(
-            pool, name="w1", mode=claude.sdk_message_mode, pretty=claude.pretty_format, patience=patience(settings)
-        )
+        yield stack
     finally:
         filling.cancel()
         await asyncio.gather(filling, return_exceptions=True)
-        await pool.drain()
-
-
-async def answered(worker: Worker, prompt: Any, **more: Any) -> Delivered:
-    delivered = Delivered(body=body(prompt, **more))
-    await worker.handle(delivered)
-    return delivered
+        await stack.pool.drain()
