@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import orjson
 
 from gateway.asgi import Headers, Receive, Scope, Send, read_body
+from gateway.decoding import decode
 from gateway.inflight import Flights, InFlight
 from gateway.peek import parse_object, peek
 from gateway.problems import Dialect, error_frame, render, respond
@@ -60,6 +61,9 @@ class Exchange(ABC):
     async def _read(self, scope: Scope, receive: Receive, record: AccessRecord) -> Outgoing:
         headers: dict[bytes, bytes] = scope["ccproxy.headers"]
         body = await read_body(receive, headers, self.max_body_bytes)
+        if encodings := headers.get(b"content-encoding"):
+            body = await decode(body, encodings.decode("latin-1"), self.max_body_bytes)
+            headers = {name: value for name, value in headers.items() if name != b"content-encoding"}
         record.bytes_in = len(body)
         seen = await peek(body)
         record.model, record.streaming = seen.model, seen.stream

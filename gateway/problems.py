@@ -13,11 +13,13 @@ from typing import Any, Literal
 import orjson
 
 from gateway.asgi import Headers, Send
-from shared.errors import CCProxyError, UpstreamRefused
+from shared.errors import CCProxyError, ClientError, UpstreamRefused
+from shared.formats import openai_errors
+from shared.formats.ir import Fail
 
 Dialect = Literal["anthropic", "openai_chat", "openai_responses", "plain"]
 
-# Our kinds in Anthropic's words (its published list of error types) and in OpenAI's.
+# Our kinds in Anthropic's words, its published list of error types.
 ANTHROPIC_TYPES = {
     "invalid_request": "invalid_request_error",
     "unsupported_media": "invalid_request_error",
@@ -27,17 +29,6 @@ ANTHROPIC_TYPES = {
     "not_found": "not_found_error",
     "conflict": "conflict_error",
     "overloaded": "overloaded_error",
-    "timeout": "timeout_error",
-}
-OPENAI_TYPES = {
-    "invalid_request": "invalid_request_error",
-    "unsupported_media": "invalid_request_error",
-    "too_large": "invalid_request_error",
-    "authentication": "authentication_error",
-    "permission": "permission_error",
-    "not_found": "invalid_request_error",
-    "conflict": "invalid_request_error",
-    "overloaded": "rate_limit_error",
     "timeout": "timeout_error",
 }
 OPENAI_PATH = re.compile(r"/(chat/completions|responses)$")
@@ -67,9 +58,13 @@ def envelope(error: CCProxyError, dialect: Dialect, request_id: str) -> dict[str
         return {"type": "error", "error": detail, "request_id": request_id}
     if dialect == "plain":
         return {"error": {"type": error.kind, "message": error.message}, "request_id": request_id}
-    kind = OPENAI_TYPES.get(error.kind, "server_error")
-    code = error.kind if kind == "server_error" else None
-    return {"error": {"message": error.message, "type": kind, "param": None, "code": code}}
+    return openai_errors.write_error(as_fail(error))
+
+
+def as_fail(error: CCProxyError) -> Fail:
+    """An error of ours in the words of shared/formats."""
+    param = error.param if isinstance(error, ClientError) else None
+    return Fail(error.message, error.status, error.kind if error.status >= 500 else "", param or "")
 
 
 def render(error: CCProxyError, dialect: Dialect, request_id: str) -> Problem:

@@ -50,12 +50,8 @@ class ReasoningMemory:
             found = await asyncio.gather(*(self._bus.get(key(caller, call)) for call in calls))
         except BusUnavailable:
             return prompt
-        kept: dict[str, list[Thinking]] = {
-            call: [unwrap(text) for text in orjson.loads(data)] for call, data in zip(calls, found, strict=True) if data
-        }
-        return (
-            replace(prompt, messages=tuple(restored(message, kept) for message in prompt.messages)) if kept else prompt
-        )
+        kept = {call: unwrap_all(data) for call, data in zip(calls, found, strict=True) if data}
+        return replace(prompt, messages=tuple(restored(message, kept) for message in prompt.messages))
 
 
 def restored(message: Message, kept: dict[str, list[Thinking]]) -> Message:
@@ -74,6 +70,10 @@ def restored(message: Message, kept: dict[str, list[Thinking]]) -> Message:
         if not (isinstance(part, Thinking) and not part.signature):
             parts.append(part)
     return replace(message, parts=(*opening, *parts))
+
+
+def unwrap_all(data: bytes) -> list[Thinking]:
+    return [thought for text in orjson.loads(data) if (thought := unwrap(text)) is not None]
 
 
 def key(caller: str, call_id: str) -> str:

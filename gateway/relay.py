@@ -6,7 +6,7 @@ cut, fell silent, or this process is stopping. A failure is never shown as succe
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
 from gateway.asgi import Headers, Send
@@ -38,8 +38,12 @@ async def relay_stream(
     write_error: Callable[[CCProxyError], bytes],
     ping: bytes,
     first: bytes = b"",
+    settle: Callable[[], Awaitable[None]] | None = None,
 ) -> CCProxyError | None:
-    """Relay an event stream to its end, `first` before it. Returns what cut it short, if anything did."""
+    """Relay an event stream to its end, `first` before it; `settle` is done before its last bytes leave.
+
+    Returns what cut it short, if anything did.
+    """
 
     async def send_ping() -> None:
         await send({"type": "http.response.body", "body": ping, "more_body": True})
@@ -58,6 +62,8 @@ async def relay_stream(
             last = tap.end()
             if not tap.finished:
                 raise UpstreamError("The provider's stream ended before its last event.")
+            if settle is not None:
+                await settle()
     except CCProxyError as error:
         failure = error
         last = write_error(error)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import orjson
@@ -46,18 +47,21 @@ class Translated(Exchange):
         except BaseException:
             await opened.aclose()
             raise
+        headers = client_headers(opened, request)
         if not translation.prompt.stream:
             await opened.aclose()
-            headers = [*client_headers(opened, request), (b"content-type", b"application/json")]
-            await send_whole(200, headers, first, send)
-            failure = None
-        else:
-            opened.headers = [*client_headers(opened, request), (b"content-type", b"text/event-stream; charset=utf-8")]
-            ping = MESSAGES_PING if self.dialect == "anthropic" else COMMENT_PING
-            failure = await relay_stream(opened, send, flight, translation, translation.fail, ping, first)
-        if self.memory is not None and failure is None:
-            await self.memory.keep(request.record.caller, translation.result())
-        return failure
+            await self._settle(translation)
+            await send_whole(200, [*headers, (b"content-type", b"application/json")], first, send)
+            return None
+        opened.headers = [*headers, (b"content-type", b"text/event-stream; charset=utf-8")]
+        ping = MESSAGES_PING if self.dialect == "anthropic" else COMMENT_PING
+        settle = partial(self._settle, translation)
+        return await relay_stream(opened, send, flight, translation, translation.fail, ping, first, settle)
+
+    async def _settle(self, translation: Translation) -> None:
+        """Keep what the next turn needs, before the client can begin it."""
+        if self.memory is not None:
+            await self.memory.keep(translation.record.caller, translation.result())
 
     async def _prepare(self, request: Outgoing) -> Translation:
         """Put the request into the provider's format; what is lost on the way is named in the record."""

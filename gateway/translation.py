@@ -11,14 +11,13 @@ from typing import Any
 
 import orjson
 
-from gateway.problems import Dialect
+from gateway.problems import Dialect, as_fail
 from shared.channels import AccessRecord
 from shared.errors import CCProxyError
 from shared.formats import Format, ProviderFormat, anthropic, openai_chat, openai_responses
 from shared.formats.fold import Fold, WellFormed
 from shared.formats.ir import Delta, Event, Fail, Frame, Json, Prompt, Reply, Start, Stop
-from shared.formats.sse import Parser
-from shared.formats.sse import encode as encode_event
+from shared.formats.sse import Parser, encode
 
 FORMATS: dict[Dialect, Format] = {
     "anthropic": anthropic,
@@ -30,7 +29,8 @@ FORMATS: dict[Dialect, Format] = {
 class Translation:
     """`token` and `created` make the reply's id and date, `options` are the client writer's own.
 
-    `finished` once a terminal event passed; `failed` is that event when it was a failure.
+    `finished` once a terminal event passed; `failed` is that event when it was a failure. The frames of a terminal
+    event wait for `end`, so that what a next turn needs can be kept before the client knows this one is over.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class Translation:
         self._reader = WellFormed(provider.Reader(prompt))
         self._writer = client.Writer(prompt, **self._named)
         self._fold = Fold()
+        self._last: list[Frame] = []
         self.finished = False
         self.failed: Fail | None = None
 
@@ -58,11 +59,11 @@ class Translation:
     def end(self) -> bytes:
         """The provider's stream is over; what it left open becomes a failure."""
         events = [event for found in self._parser.end() for event in self._read(found.data)]
-        return self._write([*events, *self._reader.end()])
+        return self._write([*events, *self._reader.end()]) + encode_all(self._last)
 
     def fail(self, error: CCProxyError) -> bytes:
         """A failure of ours as the stream's last event."""
-        return self._write(self._reader.repair(Fail(error.message, error.status, error.kind)))
+        return self._write(self._reader.repair(as_fail(error))) + encode_all(self._last)
 
     def result(self) -> Reply | Fail:
         return self._fold.result()
@@ -83,8 +84,12 @@ class Translation:
             noted = event if type(event) is Delta else self._note(event)
             self._fold.feed(noted)
             if self.prompt.stream:
-                frames += self._writer.feed(noted)
-        return b"".join([encode(frame) for frame in frames])
+                written = self._writer.feed(noted)
+                if self.finished:
+                    self._last += written
+                else:
+                    frames += written
+        return encode_all(frames)
 
     def _note(self, event: Event) -> Event:
         """The client reads the model's name as it asked for it; the record keeps who answered, and what it took."""
@@ -108,6 +113,7 @@ class Translation:
         return event
 
 
-def encode(frame: Frame) -> bytes:
-    data = frame.data
-    return encode_event(frame.name, data.encode() if isinstance(data, str) else orjson.dumps(data))
+def encode_all(frames: Iterable[Frame]) -> bytes:
+    return b"".join(
+        [encode(name, data.encode() if isinstance(data, str) else orjson.dumps(data)) for name, data in frames]
+    )

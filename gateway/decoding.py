@@ -1,0 +1,104 @@
+"""Request bodies as they were before compression: Codex sends zstd to whatever address it is given.
+
+What comes out is held to the same limit as what may come in, while it comes out: a small body cannot become a large
+one. Two libraries beyond the standard one are needed, and both have their room here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import brotli
+
+from shared.errors import ClientError, TooLarge, UnsupportedMedia
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+INLINE_BYTES = 64 * 1024  # a larger body is unpacked beside the event loop
+GZIP, ZLIB, BARE = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS  # zlib's numbers for its three wrappings
+
+
+async def decode(body: bytes, encodings: str, limit: int) -> bytes:
+    """`body` without its content encodings. Raises UnsupportedMedia, ClientError or TooLarge."""
+    names = [name.strip().lower() for name in encodings.split(",") if name.strip()]
+    for name in reversed(names):
+        if name == "identity":
+            continue
+        if name not in DECODERS:
+            raise UnsupportedMedia(f"content-encoding {name!r} is not understood; send gzip, deflate, br or zstd.")
+        if len(body) <= INLINE_BYTES:
+            body = unpack(name, body, limit)
+        else:
+            body = await asyncio.to_thread(unpack, name, body, limit)
+    return body
+
+
+def unpack(name: str, body: bytes, limit: int) -> bytes:
+    try:
+        unpacked = DECODERS[name](body, limit + 1)
+    except (zlib.error, zstd.ZstdError, brotli.error, EOFError) as error:
+        raise ClientError(f"The request body is not valid {name}, as its content-encoding says.") from error
+    if len(unpacked) > limit:
+        raise TooLarge(f"The request body is larger than the {limit:,} bytes this server accepts, once it is unpacked.")
+    return unpacked
+
+
+def unpack_gzip(body: bytes, most: int) -> bytes:
+    return in_turn(lambda: zlib.decompressobj(GZIP), body, most)
+
+
+def unpack_deflate(body: bytes, most: int) -> bytes:
+    """Deflate in zlib's wrapping, as the standard says, or bare, as half of the world sends it."""
+    try:
+        return in_turn(lambda: zlib.decompressobj(ZLIB), body, most)
+    except zlib.error:
+        return in_turn(lambda: zlib.decompressobj(BARE), body, most)
+
+
+def unpack_zstd(body: bytes, most: int) -> bytes:
+    return in_turn(zstd.ZstdDecompressor, body, most)
+
+
+def in_turn(make: Callable[[], Any], body: bytes, most: int) -> bytes:
+    """All of the frames (members) that stand one behind the other. Raises EOFError for one that is cut off."""
+    pieces: list[bytes] = []
+    left = most
+    while True:
+        frame = make()
+        piece = frame.decompress(body, left)
+        pieces.append(piece)
+        left -= len(piece)
+        if left <= 0 or (frame.eof and not frame.unused_data):
+            return b"".join(pieces)
+        if not frame.eof:
+            raise EOFError
+        body = frame.unused_data
+
+
+def unpack_brotli(body: bytes, most: int) -> bytes:
+    decompressor = brotli.Decompressor()
+    pieces = [decompressor.process(body, output_buffer_limit=most)]
+    left = most - len(pieces[0])
+    while left > 0 and not decompressor.is_finished():
+        piece = decompressor.process(b"", output_buffer_limit=left)
+        if not piece:
+            raise EOFError
+        pieces.append(piece)
+        left -= len(piece)
+    return b"".join(pieces)
+
+
+DECODERS: dict[str, Callable[[bytes, int], bytes]] = {
+    "gzip": unpack_gzip,
+    "x-gzip": unpack_gzip,
+    "deflate": unpack_deflate,
+    "br": unpack_brotli,
+    "zstd": unpack_zstd,
+}
