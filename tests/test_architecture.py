@@ -37,6 +37,8 @@ ONE_ROOM = {
     "rich": ("ccproxy/",),
     "supervisor": ("ccproxy/",),
     "aiohttp": ("gateway/providers/http.py",),
+    "brotli": ("gateway/decoding.py",),
+    "backports": ("gateway/decoding.py", "simulator/codex/"),
     "fastapi": ("gateway/",),
     "starlette": ("gateway/", "simulator/"),
     "uvicorn": ("gateway/process.py", "simulator/process.py"),

@@ -309,3 +309,24 @@ async def test_while_the_bus_is_away_sdk_says_so_and_api_works(start_gateway: St
     assert "Redis" in read(response)["error"]["message"]
     running.provider.scripts.append(lambda connection: connection.answer(b"{}"))
     assert (await running.post()).status_code == 200
+
+
+async def test_a_compressed_request_goes_out_unpacked(start_gateway: Start) -> None:
+    running = await start_gateway()
+    running.provider.scripts.append(lambda connection: connection.answer(b"{}"))
+    response = await running.post(content=gzip.compress(BODY), json=None, headers=JSON | {"content-encoding": "gzip"})
+    assert response.status_code == 200
+    [received] = running.provider.received
+    assert received.body == BODY
+    assert "content-encoding" not in received.headers
+
+
+@pytest.mark.parametrize(("encoding", "status"), [("gzip", 400), ("lzma", 415)])
+async def test_a_request_that_cannot_be_unpacked_is_the_clients_fault(
+    start_gateway: Start, encoding: str, status: int
+) -> None:
+    running = await start_gateway()
+    response = await running.post(content=BODY, json=None, headers=JSON | {"content-encoding": encoding})
+    assert response.status_code == status
+    assert read(response)["error"]["type"] == "invalid_request_error"
+    assert not running.provider.received

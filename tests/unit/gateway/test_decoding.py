@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import gzip
+import zlib
+
+import brotli
+import pytest
+from backports import zstd
+
+from gateway.decoding import INLINE_BYTES, decode
+from shared.errors import ClientError, TooLarge, UnsupportedMedia
+
+BODY = b'{"model": "gpt-5.5", "input": [' + b"1," * 2000 + b"1]}"
+LIMIT = 1024 * 1024
+
+
+def bare_deflate(body: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return packer.compress(body) + packer.flush()
+
+
+ENCODED = {
+    "gzip": gzip.compress,
+    "x-gzip": gzip.compress,
+    "deflate": zlib.compress,
+    "br": brotli.compress,
+    "zstd": zstd.compress,
+}
+
+
+@pytest.mark.parametrize("name", ENCODED)
+async def test_every_encoding_is_taken_back(name: str) -> None:
+    assert await decode(ENCODED[name](BODY), name, LIMIT) == BODY
+
+
+async def test_deflate_without_its_wrapping_is_taken_too() -> None:
+    assert await decode(bare_deflate(BODY), "deflate", LIMIT) == BODY
+
+
+async def test_encodings_are_undone_in_reverse() -> None:
+    assert await decode(zstd.compress(gzip.compress(BODY)), "gzip, ZSTD", LIMIT) == BODY
+
+
+async def test_identity_is_nothing() -> None:
+    assert await decode(BODY, "identity", LIMIT) is BODY
+
+
+@pytest.mark.parametrize("name", ["gzip", "zstd"])
+async def test_frames_one_behind_the_other_are_one_body(name: str) -> None:
+    pack = ENCODED[name]
+    assert await decode(pack(BODY) + pack(BODY), name, LIMIT) == BODY * 2
+
+
+@pytest.mark.parametrize("name", ENCODED)
+async def test_a_bomb_stops_at_the_limit(name: str) -> None:
+    bomb = ENCODED[name](b"a" * (64 * LIMIT))
+    with pytest.raises(TooLarge, match="1,048,576 bytes"):
+        await decode(bomb, name, LIMIT)
+
+
+@pytest.mark.parametrize("name", ENCODED)
+async def test_a_body_of_exactly_the_limit_passes(name: str) -> None:
+    assert len(await decode(ENCODED[name](b"a" * LIMIT), name, LIMIT)) == LIMIT
+
+
+@pytest.mark.parametrize("name", ENCODED)
+async def test_a_body_cut_off_is_refused(name: str) -> None:
+    with pytest.raises(ClientError, match="not valid"):
+        await decode(ENCODED[name](BODY)[:-6], name, LIMIT)
+
+
+@pytest.mark.parametrize("name", ENCODED)
+async def test_what_is_not_encoded_is_refused(name: str) -> None:
+    with pytest.raises(ClientError, match=f"not valid {name}"):
+        await decode(b'{"model": "plain json under a wrong flag"}', name, LIMIT)
+
+
+async def test_an_unknown_encoding_is_415() -> None:
+    with pytest.raises(UnsupportedMedia, match="lzma"):
+        await decode(BODY, "lzma", LIMIT)
+
+
+async def test_a_large_body_is_unpacked_beside_the_loop() -> None:
+    body = bytes(range(256)) * 4096
+    packed = zstd.compress(zlib.compress(body, 0))
+    assert len(zlib.compress(body, 0)) > INLINE_BYTES
+    assert await decode(packed, "deflate, zstd", 4 * LIMIT) == body
