@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
@@ -43,6 +44,7 @@ GRAMMAR = re.compile(r"S(O[dcs]*C)*(E|F)")
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 SOME_TEXT = TEXT.filter(bool)
 IDS = st.from_regex(r"[a-z]{2,5}_[a-zA-Z0-9]{1,12}", fullmatch=True)
+TIER: dict[Vendor, str] = {"anthropic": "standard", "openai": "default"}
 COUNT = st.integers(0, 10**6)
 JSON = st.recursive(st.none() | st.booleans() | st.integers(-9, 9) | TEXT, lambda inner: st.lists(inner, max_size=3))
 ARGUMENTS = st.dictionaries(TEXT, JSON, min_size=1, max_size=3).map(
@@ -55,16 +57,13 @@ def keeps_grammar(events: list[Event]) -> bool:
 
 
 def citations(vendor: Vendor) -> st.SearchStrategy[Citation]:
+    url = "https://example.com/a"
     if vendor == "openai":
-        return st.builds(Citation, st.just("https://example.com/a"), SOME_TEXT, st.just(0), st.just(1))
+        mark = {"type": "url_citation", "url": url, "start_index": 0, "end_index": 1}
+        return SOME_TEXT.map(lambda title: Citation(url, title, 0, 1, "openai", mark | {"title": title}))
     page = {"type": "web_search_result_location", "cited_text": "c", "encrypted_index": "e"}
     return SOME_TEXT.map(
-        lambda title: Citation(
-            "https://example.com/a",
-            title,
-            vendor="anthropic",
-            data=page | {"url": "https://example.com/a", "title": title},
-        )
+        lambda title: Citation(url, title, vendor="anthropic", data=page | {"url": url, "title": title})
     )
 
 
@@ -82,10 +81,14 @@ def parts(vendor: Vendor) -> st.SearchStrategy[Any]:
     return st.one_of(cited, sealed, function, custom, redacted, opaque)
 
 
+def _with_own_id(number: int, part: Any) -> Any:
+    return replace(part, id=f"{part.id}{number}") if getattr(part, "id", "") else part
+
+
 @st.composite
 def replies(draw: st.DrawFn, vendor: Vendor) -> Reply:
     """What this vendor can say: a call ends in TOOL_USE or early, an OpenAI model knows four ends only."""
-    content = tuple(draw(st.lists(parts(vendor), max_size=5)))
+    content = tuple(_with_own_id(number, part) for number, part in enumerate(draw(st.lists(parts(vendor), max_size=5))))
     calls = any(isinstance(part, ToolCall) for part in content)
     refuses = any(isinstance(part, Refusal) for part in content)
     early = [StopReason.MAX_TOKENS, StopReason.REFUSAL]
@@ -98,11 +101,11 @@ def replies(draw: st.DrawFn, vendor: Vendor) -> Reply:
     reason = draw(st.sampled_from(normal + early))
     output = draw(COUNT)
     usage = Usage(draw(COUNT), draw(COUNT), draw(COUNT), output, draw(st.integers(0, output)))
-    end = Stop(reason, usage)
+    end = Stop(reason, usage, service_tier=draw(st.sampled_from([TIER[vendor], "priority"])))
     if vendor == "anthropic" and reason is StopReason.STOP_SEQUENCE:
-        end = Stop(reason, usage, stop_sequence=draw(SOME_TEXT))
+        end = replace(end, stop_sequence=draw(SOME_TEXT))
     if vendor == "anthropic" and reason is StopReason.REFUSAL:
-        end = Stop(reason, usage, explanation=draw(SOME_TEXT), category="cyber")
+        end = replace(end, explanation=draw(SOME_TEXT), category="cyber")
     return Reply(draw(IDS), "a-model", content, end)
 
 

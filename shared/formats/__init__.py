@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from shared.formats import anthropic, openai_chat, openai_responses
 from shared.formats.ir import Capabilities, Event, Fail, Frame, Json, Prompt, Reply, Written
 
 
@@ -58,3 +59,11 @@ class ProviderFormat(Format, Protocol):
     def Reader(self) -> MakeReader: ...  # noqa: N802
     def write_prompt(self, prompt: Prompt, capabilities: Capabilities) -> Written: ...
     def read_error(self, body: Json | str, status: int) -> Fail: ...
+
+
+FORMATS: dict[str, Format] = {
+    "anthropic": anthropic,
+    "openai_chat": openai_chat,
+    "openai_responses": openai_responses,
+}
+PROVIDER_FORMATS: dict[str, ProviderFormat] = {"anthropic": anthropic, "openai_responses": openai_responses}

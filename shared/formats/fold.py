@@ -31,6 +31,7 @@ from shared.formats.ir import (
 
 NOTHING: tuple[Event, ...] = ()
 CUT = Fail("The provider's answer broke off before it was complete.", status=502, code="stream_cut")
+MALFORMED = Fail("The provider sent an event that is not what its format promises.", status=502, code="bad_stream")
 
 
 class Sequencer:
@@ -86,7 +87,10 @@ class _Reader(Protocol):
 
 
 class WellFormed:
-    """A reader whose output keeps the grammar: started once, blocks closed, one terminal event and nothing after it."""
+    """A reader whose output keeps the grammar: started once, blocks closed, one terminal event and nothing after it.
+
+    Readers take payloads at their word; one that lacks what its type promises becomes a Fail here.
+    """
 
     __slots__ = ("_done", "_open", "_reader", "_started")
 
@@ -96,7 +100,10 @@ class WellFormed:
         self._open: type | None = None
 
     def feed(self, data: Json) -> Sequence[Event]:
-        events = self._reader.feed(data)
+        try:
+            events = self._reader.feed(data)
+        except (LookupError, TypeError, AttributeError, ValueError) as error:
+            return self._repair_all((replace(MALFORMED, message=f"{MALFORMED.message} ({error!r})"),))
         if len(events) == 1 and type(events[0]) is Delta and self._open in _TAKES_DELTA and not self._done:
             return events
         return self._repair_all(events)

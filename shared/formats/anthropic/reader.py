@@ -17,7 +17,6 @@ from shared.formats.ir import (
     Cite,
     Delta,
     Event,
-    Fail,
     Json,
     Opaque,
     Open,
@@ -79,11 +78,8 @@ class Reader:
         }
 
     def feed(self, data: Json) -> Sequence[Event]:
-        try:
-            handler = self._handlers.get(data.get("type"))
-            return handler(data) if handler else NOTHING
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            return (Fail(f"The provider sent an event that is not complete: {error!r}.", code="bad_stream"),)
+        handler = self._handlers.get(data.get("type"))
+        return handler(data) if handler else NOTHING
 
     def end(self) -> Sequence[Event]:
         """A stream that stops without `message_stop` said nothing final."""

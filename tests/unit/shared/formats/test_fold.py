@@ -100,6 +100,19 @@ def test_a_stream_that_just_stops_is_a_failure_and_open_blocks_are_closed_first(
     assert fold(events) == CUT
 
 
+def test_a_payload_that_is_not_what_it_says_is_a_failure_and_not_a_crash() -> None:
+    class Trusting(Saying):
+        def feed(self, data: Json) -> Sequence[Event]:
+            return (Delta(data["delta"]["text"]),)
+
+    reader = WellFormed(Trusting())
+    assert list(reader.feed({"delta": {"text": "x"}})) == [Start(), Open(Text("")), Delta("x")]
+    close, fail = reader.feed({"delta": None})
+    assert close == Close()
+    assert isinstance(fail, Fail)
+    assert (fail.status, fail.code) == (502, "bad_stream")
+
+
 def test_nothing_follows_the_first_terminal_event() -> None:
     assert repaired([Start(), Stop(), Fail("late"), Stop()], [Delta("x")]) == [Start(), Stop()]
 
