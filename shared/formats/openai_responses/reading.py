@@ -16,6 +16,7 @@ from shared.formats.envelope import unwrap
 from shared.formats.fields import Fate
 from shared.formats.ir import (
     EFFORTS,
+    CallKind,
     Document,
     Image,
     Json,
@@ -257,6 +258,13 @@ def _file(part: Json, path: str) -> Document:
     return read_file(fields.required(part, "file_data", str, path), name, f"{path}.file_data", cache=cache)
 
 
+_CALL_KINDS: dict[str, CallKind] = {
+    "function_call": "function",
+    "custom_tool_call": "custom",
+    "local_shell_call": "local_shell",
+}
+
+
 def _call(item: Json, kind: str, path: str) -> ToolCall:
     call_id = fields.required(item, "call_id", str, path)
     if kind == "local_shell_call":
@@ -288,7 +296,7 @@ def _result(item: Json, kind: str, path: str) -> ToolResult:
     call_id = fields.required(item, "id" if is_shell else "call_id", str, path)
     output = _content(item.get("output"), f"{path}.output")
     parts = tuple(part for part in output if isinstance(part, Text | Image | Document))
-    return ToolResult(call_id, parts, kind="custom" if kind == "custom_tool_call_output" else "function")
+    return ToolResult(call_id, parts, kind=_CALL_KINDS[kind.removesuffix("_output")])
 
 
 def _thinking(item: Json) -> Thinking:

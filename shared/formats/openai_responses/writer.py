@@ -359,7 +359,6 @@ def _response(prompt: Prompt, response_id: str, created: int, model: str) -> Jso
         "max_output_tokens": prompt.max_tokens,
         "metadata": prompt.metadata or {},
         "model": model,
-        "output": [],
         "parallel_tool_calls": prompt.parallel_tools is not False,
         "previous_response_id": None,
         "prompt_cache_key": prompt.cache_key,

@@ -291,7 +291,7 @@ def test_a_local_shell_call_is_a_call_whose_arguments_are_its_action(id_field):
     (called,) = prompt.messages[0].parts
     assert (called.id, called.name, called.kind) == ("s", "local_shell", "local_shell")
     assert shell_action(called.arguments) == action
-    assert prompt.messages[1].parts == (ToolResult("s", (Text("files"),)),)
+    assert prompt.messages[1].parts == (ToolResult("s", (Text("files"),), kind="local_shell"),)
 
 
 def test_arguments_that_are_no_action_are_a_command():

@@ -321,6 +321,7 @@ def test_the_readers_losses_are_told_on():
         (Reasoning("minimal"), "low", ()),
         (Reasoning("none"), "low", ("reasoning_effort",)),
         (Reasoning("max"), "xhigh", ("reasoning_effort",)),
+        (Reasoning("ultra"), "medium", ("reasoning_effort",)),
         (Reasoning(mode="adaptive"), None, ()),
         (Reasoning(mode="enabled", budget=4_000), "low", ()),
         (Reasoning(mode="enabled", budget=10_000), "medium", ()),
@@ -337,6 +338,12 @@ def test_an_effort_becomes_the_nearest_the_model_has(asked, effort, dropped):
 def test_an_effort_stays_when_nothing_is_known_of_the_model_but_minimal_which_no_codex_model_takes():
     assert write(model=Capabilities(), reasoning=Reasoning("max")).body["reasoning"]["effort"] == "max"
     assert write(model=Capabilities(), reasoning=Reasoning("minimal")).body["reasoning"]["effort"] == "low"
+
+
+def test_minimal_is_never_the_weakest_effort_of_a_codex_model():
+    model = Capabilities(efforts=frozenset({"minimal", "low"}))
+    assert write(model=model, reasoning=Reasoning("none")).body["reasoning"]["effort"] == "low"
+    assert write(PUBLIC, model, reasoning=Reasoning("none")).body["reasoning"]["effort"] == "minimal"
 
 
 @pytest.mark.parametrize(
@@ -408,9 +415,17 @@ def test_what_was_written_reads_back_as_it_was():
                     Text("hm", phase="commentary"),
                     ToolCall("c1", "f", '{"a":1}', namespace="ns"),
                     ToolCall("c2", "p", "raw", "custom"),
+                    ToolCall("c3", "local_shell", '{"command": ["ls"], "env": {}}', "local_shell"),
                 ),
             ),
-            Message("user", (ToolResult("c1", (Text("1"),)), ToolResult("c2", (Text("2"),), kind="custom"))),
+            Message(
+                "user",
+                (
+                    ToolResult("c1", (Text("1"),)),
+                    ToolResult("c2", (Text("2"),), kind="custom"),
+                    ToolResult("c3", (Text("3"),), kind="local_shell"),
+                ),
+            ),
         ),
         system=(Text("be brief"),),
         tools=(Tool("f", "d", SCHEMA, False, namespace="ns"), Tool("p", "d", kind="custom"), WebSearch(("x.test",))),
