@@ -19,8 +19,9 @@ from simulator.anthropic.problem import Problem, refuse
 from simulator.anthropic.rules import Request, enforce, merge_turns
 from simulator.anthropic.scenarios import Reply, answer, output_size
 from simulator.anthropic.stream import DELTA, event, frames
-from simulator.anthropic.usage import InputUsage, PromptCache, tokens_of
+from simulator.anthropic.usage import InputUsage, PromptCache
 from simulator.exchange import Exchange
+from simulator.script import tokens_of
 from simulator.shape import Check, Misfit
 
 MAX_BODY_BYTES = 32 * 1024 * 1024

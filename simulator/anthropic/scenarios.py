@@ -1,12 +1,11 @@
 """What the simulated model says. A scenario is a function from what was asked to a Reply; the name picks it.
 
-Names come from the model (`claude-sim-NAME`) or from a directive, may end in one or two numbers (`slow-50`,
-`long-2000`, `slow-20x200`), and stand in SCENARIOS and REFUSALS below with what their numbers mean.
+Names come from the model (`claude-sim-NAME`) or from a directive, and stand in SCENARIOS and REFUSALS below with what
+their numbers mean.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -17,16 +16,12 @@ from simulator.anthropic.models import SIMULATED
 from simulator.anthropic.problem import Problem
 from simulator.anthropic.rules import THINKING_BLOCKS, Block, Request, blocks_of
 from simulator.anthropic.seal import seal
-from simulator.anthropic.usage import BYTES_PER_TOKEN
 from simulator.directives import Directives, read_directives
 from simulator.sample import sample
-from simulator.shape import names
+from simulator.script import BYTES_PER_TOKEN, NAME, characters, echo, words
 
 Fault = Literal["error", "cut", "stall", "hang"]
 
-NAME = re.compile(r"(?P<name>\d{3}|[a-z]+(?:-[a-z]+)*)(?:-(?P<first>\d+)(?:x(?P<second>\d+))?)?")
-MARKER = re.compile(rb"SECRET-[A-Za-z0-9]+")
-ECHOED_CHARACTERS = 2_000
 BIG_CHARACTERS = 200_000
 SEARCH: Block = {
     "type": "server_tool_use",
@@ -34,7 +29,6 @@ SEARCH: Block = {
     "name": "web_search",
     "input": {"query": "simulators"},
 }
-WORDS = names("one two three four five six seven eight nine ten")
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,18 +202,10 @@ def demanded(ask: Ask) -> list[tuple[str, dict[str, Any]]]:
 
 
 def spoken(ask: Ask) -> str:
-    """What the model says in words: the structured reply, the text it was told to say, or an echo with every
-    SECRET word found anywhere in the request, which makes a leak between conversations visible."""
+    """What the model says in words: the structured reply, or what it was told to say, or an echo."""
     if form := (ask.body.get("output_config") or {}).get("format") or ask.body.get("output_format"):
         return orjson.dumps(sample(form["schema"])).decode()
-    lines = [f"The tool answered: {result}" for result in ask.results]
-    if ask.directives.say:
-        lines.append(ask.directives.say)
-    elif not ask.results:
-        lines.append(f"You said: {ask.prompt[:ECHOED_CHARACTERS]}")
-    if secrets := dict.fromkeys(word.decode() for word in MARKER.findall(ask.raw)):
-        lines.append("Seen: " + " ".join(secrets))
-    return "\n".join(lines)
+    return echo(ask.prompt, ask.directives, ask.results, ask.raw)
 
 
 def plain(ask: Ask) -> Reply:
@@ -228,17 +214,13 @@ def plain(ask: Ask) -> Reply:
     return Reply(said(spoken(ask)))
 
 
-def words(count: int) -> str:
-    return " ".join(WORDS[place % len(WORDS)] for place in range(count))
-
-
 def long(ask: Ask) -> Reply:
     return Reply(said(words(ask.first or 200)))
 
 
 def big(ask: Ask) -> Reply:
     size = ask.first or BIG_CHARACTERS
-    return Reply(said((words(size // 4 + 1) + " ")[:size]), piece=4_096)
+    return Reply(said(characters(size)), piece=4_096)
 
 
 def slow(ask: Ask) -> Reply:

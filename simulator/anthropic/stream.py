@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from itertools import chain, zip_longest
 from typing import Any
@@ -11,11 +10,11 @@ import orjson
 
 from simulator.anthropic.rules import Block
 from simulator.anthropic.scenarios import Reply
+from simulator.script import parts
 
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'
 DELTA = b"event: content_block_delta"
 JSON_PIECE = 12
-WORD = re.compile(r"\S*\s?")
 
 
 def event(kind: str, **data: Any) -> bytes:
@@ -54,22 +53,16 @@ def _open(block: Block, piece: int) -> tuple[Block, Iterator[dict[str, Any]]]:
     match block["type"]:
         case "text":
             cited = ({"type": "citations_delta", "citation": citation} for citation in block.get("citations", []))
-            text = ({"type": "text_delta", "text": part} for part in _parts(block["text"], piece))
+            text = ({"type": "text_delta", "text": part} for part in parts(block["text"], piece))
             bare = {**block, "text": ""} | ({"citations": []} if "citations" in block else {})
             return bare, chain(cited, text)
         case "thinking":
-            thought = ({"type": "thinking_delta", "thinking": part} for part in _parts(block["thinking"], piece))
+            thought = ({"type": "thinking_delta", "thinking": part} for part in parts(block["thinking"], piece))
             signed = {"type": "signature_delta", "signature": block["signature"]}
             return {**block, "thinking": "", "signature": ""}, chain(thought, [signed])
         case "tool_use" | "server_tool_use":
-            parts = _parts(orjson.dumps(block["input"]).decode(), JSON_PIECE) if block["input"] else []
-            deltas = ({"type": "input_json_delta", "partial_json": part} for part in ("", *parts))
+            pieces = parts(orjson.dumps(block["input"]).decode(), JSON_PIECE) if block["input"] else []
+            deltas = ({"type": "input_json_delta", "partial_json": part} for part in ("", *pieces))
             return {**block, "input": {}}, deltas
         case _:
             return block, iter(())
-
-
-def _parts(text: str, piece: int) -> list[str]:
-    if piece:
-        return [text[start : start + piece] for start in range(0, len(text), piece)]
-    return [part for part in WORD.findall(text) if part]

@@ -16,14 +16,10 @@ from typing import Any
 import orjson
 
 from simulator.anthropic.rules import Block, blocks_of
+from simulator.script import tokens_of
 
-BYTES_PER_TOKEN = 4
 LEAST_CACHED_TOKENS = 1024
 MOST_PREFIXES = 10_000
-
-
-def tokens_of(size: int) -> int:
-    return -(-size // BYTES_PER_TOKEN)
 
 
 @dataclass(frozen=True, slots=True)

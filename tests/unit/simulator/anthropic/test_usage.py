@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from simulator.anthropic.usage import InputUsage, PromptCache, tokens_of
+from simulator.anthropic.usage import InputUsage, PromptCache
+from simulator.script import tokens_of
 
 MARK = {"cache_control": {"type": "ephemeral"}}
 LONG = "All work and no play. " * 300  # 6,600 bytes, about 1,650 tokens
