@@ -12,9 +12,11 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
+import orjson
+
 from analytics.store import RecordRefused, Store
 from shared.bus import Delivery
-from shared.channels import AccessRecord, decode
+from shared.channels import AccessRecord, decode, encode
 from shared.errors import BusUnavailable, ClientError, StoreUnavailable
 from shared.log import get_log
 from shared.metrics import AnalyticsMetrics
@@ -26,7 +28,8 @@ REOPEN_SECONDS = 2.0
 
 FLUSH_SECONDS = 3.0  # for what was taken when the process has to stop
 
-Taken = tuple[AccessRecord, Delivery]
+# What one delivery brought: a gateway under load sends several records at once.
+Taken = tuple[list[AccessRecord], Delivery]
 
 
 @dataclass(slots=True)
@@ -93,16 +96,31 @@ class Consumer:
 
     async def _take(self, deliveries: AsyncIterator[Delivery]) -> None:
         async for delivery in deliveries:
-            try:
-                record = decode(AccessRecord, delivery.payload)
-            except ClientError as error:
-                await self._refuse(delivery, error.message)
+            records = self._read(delivery.payload)
+            if not records:
+                await acknowledge(delivery)
                 continue
-            self._waiting.append((record, delivery))
-            self._count_pending(1)
+            self._waiting.append((records, delivery))
+            self._count_pending(len(records))
             self._some.set()
-            if len(self._waiting) >= BATCH_ROWS:
+            if self._gathered() >= BATCH_ROWS:
                 self._enough.set()
+
+    def _gathered(self) -> int:
+        return sum(len(records) for records, _ in self._waiting)
+
+    def _read(self, payload: bytes) -> list[AccessRecord]:
+        """One record or a list of them; what cannot be read is told of and left out."""
+        try:
+            if not payload.startswith(b"["):
+                return [decode(AccessRecord, payload)]
+            return decode(list[AccessRecord], payload)
+        except ClientError as error:
+            pieces = split_list(payload)
+            if len(pieces) == 1:
+                self._refuse(payload, error.message)
+                return []
+            return [record for piece in pieces for record in self._read(piece)]
 
     async def _write(self, stop: asyncio.Event) -> None:
         while self._waiting or not stop.is_set():
@@ -115,24 +133,42 @@ class Consumer:
                 self._enough.clear()
             if batch:
                 await self._commit(batch, stop)
-                self._count_pending(-len(batch))
+                self._count_pending(-sum(len(records) for records, _ in batch))
 
     async def _commit(self, batch: list[Taken], stop: asyncio.Event) -> None:
         """Store the batch, then acknowledge it. The record that spoils a batch is found by halving it."""
+        every = [record for records, _ in batch for record in records]
         try:
-            await self._insert([record for record, _ in batch], stop)
-        except RecordRefused as error:
-            if len(batch) == 1:
-                await self._refuse(batch[0][1], str(error))
-                return
-            middle = len(batch) // 2
-            await self._commit(batch[:middle], stop)
-            await self._commit(batch[middle:], stop)
+            await self._insert(every, stop)
+        except RecordRefused:
+            await self._commit_halves(batch, stop)
         except StoreUnavailable:
             get_log().warning("records_left_in_redis", records=len(batch))
         else:
-            self._count_batch(batch)
+            self._count_batch(every)
             await asyncio.gather(*(acknowledge(delivery) for _, delivery in batch))
+
+    async def _commit_halves(self, batch: list[Taken], stop: asyncio.Event) -> None:
+        if len(batch) > 1:
+            middle = len(batch) // 2
+            await self._commit(batch[:middle], stop)
+            await self._commit(batch[middle:], stop)
+            return
+        [(records, delivery)] = batch
+        try:
+            for record in records:
+                await self._commit_alone(record, stop)
+        except StoreUnavailable:
+            return
+        await acknowledge(delivery)
+
+    async def _commit_alone(self, record: AccessRecord, stop: asyncio.Event) -> None:
+        try:
+            await self._insert([record], stop)
+        except RecordRefused as error:
+            self._refuse(encode(record), str(error))
+        else:
+            self._count_batch([record])
 
     async def _insert(self, records: list[AccessRecord], stop: asyncio.Event) -> None:
         """Insert, opening the file anew as often as it fails. Raises StoreUnavailable only once `stop` is set."""
@@ -153,25 +189,32 @@ class Consumer:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), self._reopen_seconds)
 
-    async def _refuse(self, delivery: Delivery, reason: str) -> None:
+    def _refuse(self, record: bytes, reason: str) -> None:
         self.progress.refused += 1
         self._metrics.refused.inc()
-        get_log().warning("record_refused", reason=reason, record=delivery.payload[:500].decode("utf-8", "replace"))
-        await acknowledge(delivery)
+        get_log().warning("record_refused", reason=reason, record=record[:500].decode("utf-8", "replace"))
 
     def _count_pending(self, change: int) -> None:
         self.progress.pending += change
         self._metrics.pending.set(self.progress.pending)
 
-    def _count_batch(self, batch: list[Taken]) -> None:
-        now = time.time()
+    def _count_batch(self, records: list[AccessRecord]) -> None:
+        now, newest = time.time(), records[-1]
         self.progress.batches += 1
-        self.progress.committed += len(batch)
+        self.progress.committed += len(records)
         self.progress.last_commit = now
         self._metrics.batches.inc()
-        self._metrics.rows.inc(len(batch))
-        newest, _ = batch[-1]
+        self._metrics.rows.inc(len(records))
         self._metrics.lag.set(max(0.0, now - newest.timestamp - newest.duration_ms / 1000))
+
+
+def split_list(payload: bytes) -> list[bytes]:
+    """The elements of a JSON list, each as JSON again; anything else is its own only element."""
+    try:
+        elements = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return [payload]
+    return [orjson.dumps(element) for element in elements] if isinstance(elements, list) else [payload]
 
 
 async def acknowledge(delivery: Delivery) -> None:

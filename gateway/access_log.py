@@ -24,7 +24,7 @@ from shared.metrics import Metrics
 
 GIVEN_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 MAX_WAITING_RECORDS = 10_000  # about 8 MB; beyond it the oldest is dropped and counted
-MAX_BATCH = 200
+MAX_BATCH = 16  # as the channel says
 RETRY_SECONDS = 0.5
 
 

@@ -34,7 +34,8 @@ class Channel:
 SDK_TURN = Channel("sdk:turn", "on_accept", max_length=64)
 PERMISSION_ASK = Channel("permission:ask", "when_done")
 PERMISSION_DESK = Channel("permission:desk", "on_accept")
-ACCESS_RECORD = Channel("access:record", "when_done", max_length=200_000)
+# A payload is a record or a list of at most 16: 15,000 full ones stay below the memory our own Redis may use.
+ACCESS_RECORD = Channel("access:record", "when_done", max_length=15_000)
 LOGS_QUERY = Channel("logs:query", "on_accept")
 
 

@@ -15,8 +15,10 @@ from pydantic import BaseModel
 from tests.contract.conftest import OpenGateway
 from tests.simulator_fixture import GroundTruth
 
+PIXEL = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
     "+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 WEATHER: Any = {
     "type": "function",
     "function": {

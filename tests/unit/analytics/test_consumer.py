@@ -107,7 +107,7 @@ async def test_many_records_share_few_commits(store: Store, consuming: Consuming
     assert consuming.progress.batches <= 4
 
 
-@pytest.mark.parametrize("payload", [b"", b"not json", b"[]", b'{"request_id": 1}', b'{"request_id":"a"}', b"\xff"])
+@pytest.mark.parametrize("payload", [b"", b"not json", b"[1]", b'{"request_id": 1}', b'{"request_id":"a"}', b"\xff"])
 async def test_what_is_no_record_is_let_go_and_the_rest_arrives(
     store: Store, consuming: Consuming, payload: bytes
 ) -> None:
@@ -123,6 +123,18 @@ async def test_a_record_no_column_can_hold_is_found_among_many(store: Store, con
     consuming.start(many)
     await acknowledged(many)
     assert await rows(store) == 98
+    assert consuming.progress.refused == 2
+
+
+async def test_a_delivery_of_many_records_loses_only_those_that_cannot_be_stored(
+    store: Store, consuming: Consuming
+) -> None:
+    known = [AccessRecord(f"m{number}", 1.0, tokens_input=2**63 if number == 2 else 1) for number in range(5)]
+    odd = b'[{"request_id":"x"},{"request_id":"y","timestamp":1}]'
+    many = [Record(encode(known)), Record(odd), Record(b"[]")]
+    consuming.start(many)
+    await acknowledged(many)
+    assert await rows(store) == 5
     assert consuming.progress.refused == 2
 
 
