@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import httpx2
 import pytest
+from anthropic import Anthropic
 
 from shared.formats.anthropic.reader import Reader
 from shared.formats.anthropic.writer import Writer, write_reply
 from shared.formats.envelope import PREFIX, unwrap
-from shared.formats.fold import fold
+from shared.formats.fold import fold, unfold
 from shared.formats.ir import (
     Citation,
     Cite,
@@ -32,6 +35,7 @@ from shared.formats.ir import (
     ToolCall,
     Usage,
 )
+from shared.formats.sse import encode
 
 PROMPT = Prompt("m")
 
@@ -183,3 +187,27 @@ def test_sealed_reasoning_survives_being_written_and_read() -> None:
     told = fold(event for payload in write(*events) for event in reader.feed(payload))
     assert isinstance(told, Reply)
     assert told.parts == (Thinking("x", "enc", "openai", "rs_1"),)
+
+
+def test_the_official_client_puts_the_stream_together_as_the_whole_reply() -> None:
+    parts = (
+        Thinking("hm", "sig", "anthropic"),
+        Text("see", (Citation("https://example.com", "T"),)),
+        ToolCall("toolu_1", "f", '{"a":1}'),
+        ToolCall("toolu_2", "g", ""),
+    )
+    reply = Reply("1", "m", parts, Stop(StopReason.TOOL_USE, Usage(1, 2, 3, 4, 2)))
+    writer = Writer(PROMPT, id="1", created=0, model="m")
+    wire = b"".join(
+        encode(frame.name, json.dumps(frame.data).encode()) for event in unfold(reply) for frame in writer.feed(event)
+    )
+    answer = httpx2.Response(200, content=wire, headers={"content-type": "text/event-stream"})
+    transport = httpx2.MockTransport(lambda request: answer)
+    with (
+        httpx2.Client(transport=transport) as http,
+        Anthropic(api_key="k", base_url="http://127.0.0.1", http_client=http) as client,
+        client.messages.stream(model="m", max_tokens=9, messages=[{"role": "user", "content": "hi"}]) as stream,
+    ):
+        message = stream.get_final_message().to_dict()
+    whole = write_reply(PROMPT, reply, id="1", created=0, model="m")
+    assert {name: message[name] for name in whole} == whole
