@@ -121,7 +121,7 @@ def read_prompt(body: Json) -> Prompt:
         temperature=_unless(optional_number(body, "temperature", 0, 2), 1),
         top_p=_unless(optional_number(body, "top_p", 0, 1), 1),
         stop=_read_stop(body.get("stop")),
-        reasoning=Reasoning(effort=optional_choice(body, "reasoning_effort", EFFORTS)),
+        reasoning=_read_reasoning(optional_choice(body, "reasoning_effort", EFFORTS)),
         response_format=_read_response_format(optional(body, "response_format", dict)),
         verbosity=_unless(optional_choice(body, "verbosity", ("low", "medium", "high")), "medium"),
         service_tier=_unless(optional_choice(body, "service_tier", TIERS), "auto"),
@@ -133,6 +133,11 @@ def read_prompt(body: Json) -> Prompt:
         legacy_functions=legacy,
         dropped=tuple(dict.fromkeys([*dropped, *conversation.dropped])),
     )
+
+
+def _read_reasoning(effort: str | None) -> Reasoning:
+    """Chat cannot ask for a summary, and newer Claude models think in silence unless asked; who sets an effort asks."""
+    return Reasoning(effort, summary="auto") if effort else Reasoning()
 
 
 def _unless(value: Any, default: Any) -> Any:

@@ -46,7 +46,7 @@ CARRIED = [
     ({"top_p": 1.0}, {}),
     ({"stop": "END"}, {"stop": ("END",)}),
     ({"stop": ["a", "b"]}, {"stop": ("a", "b")}),
-    ({"reasoning_effort": "xhigh"}, {"reasoning": Reasoning(effort="xhigh")}),
+    ({"reasoning_effort": "xhigh"}, {"reasoning": Reasoning(effort="xhigh", summary="auto")}),
     ({"verbosity": "low"}, {"verbosity": "low"}),
     ({"verbosity": "medium"}, {}),
     ({"service_tier": "priority"}, {"service_tier": "priority"}),
