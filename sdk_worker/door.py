@@ -110,7 +110,8 @@ async def ask_version(path: Path) -> str:
         process = await asyncio.create_subprocess_exec(
             path, "--version", stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
         )
-        said, _ = await asyncio.wait_for(process.communicate(), VERSION_SECONDS)
+        async with asyncio.timeout(VERSION_SECONDS):
+            said, _ = await process.communicate()
     except (OSError, TimeoutError) as error:
         if process is not None and process.returncode is None:
             process.kill()

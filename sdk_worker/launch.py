@@ -6,7 +6,6 @@ is closed to its surroundings: no settings files, no other MCP servers, no memor
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -132,11 +131,11 @@ def environment(claude: ClaudeSettings, inherited: Mapping[str, str]) -> dict[st
     return env
 
 
-def refuse_what_cannot_start(launch: Launch, options: CodeOptions, env: Mapping[str, str]) -> None:
+def refuse_what_cannot_start(launch: Launch, options: CodeOptions, env: Mapping[str, str], *, as_root: bool) -> None:
     """Say in a sentence what the program would only print on its error channel."""
     if launch.cwd and not Path(launch.cwd).is_dir():
         raise ClientError(f"working_directory: {launch.cwd} is not a directory of this machine.")
-    if options.permission_mode == "bypassPermissions" and os.geteuid() == 0 and env.get("IS_SANDBOX") != "1":
+    if options.permission_mode == "bypassPermissions" and as_root and env.get("IS_SANDBOX") != "1":
         raise NotAllowed(
             "Claude Code refuses CLAUDE__CODE_OPTIONS__PERMISSION_MODE=bypassPermissions for root. "
             "Run as another user, or set IS_SANDBOX=1 if this machine is one."

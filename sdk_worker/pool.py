@@ -110,7 +110,8 @@ class Pool(Generic[S]):
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, RETRY_LIMIT_SECONDS)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), LOOK_SECONDS)
+                async with asyncio.timeout(LOOK_SECONDS):  # `wait_for` of Python 3.11 may swallow a cancellation
+                    await self._changed.wait()
 
     async def drain(self) -> None:
         """End every spare, and wait until all that is retired has ended."""

@@ -72,7 +72,7 @@ def open_pool(
 
     async def start(launch: Launch) -> Conversation:
         env = environment(claude, os.environ)
-        refuse_what_cannot_start(launch, options, env)
+        refuse_what_cannot_start(launch, options, env, as_root=os.geteuid() == 0)
         line = command(await program_file.path(), launch, options, ask_through())
         program = Program(line, env=env, cwd=launch.cwd or (str(options.cwd) if options.cwd else None))
         await program.spawn()

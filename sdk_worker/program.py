@@ -136,7 +136,8 @@ class Program:
         line = {"type": "control_request", "request_id": request_id, "request": {"subtype": subtype, **request}}
         try:
             await self._write(orjson.dumps(line) + b"\n")
-            response = await asyncio.wait_for(answer, CONTROL_SECONDS)
+            async with asyncio.timeout(CONTROL_SECONDS):
+                response = await answer
         except TimeoutError:
             raise UpstreamError(f"The claude program did not answer to {subtype}.") from None
         finally:
@@ -167,7 +168,8 @@ class Program:
         if self._process.returncode is None:
             self._signal(signal.SIGTERM)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._process.wait(), TERM_SECONDS)
+                async with asyncio.timeout(TERM_SECONDS):
+                    await self._process.wait()
         self._signal(signal.SIGKILL)
         await self._process.wait()
         for reader in self._readers:
@@ -199,7 +201,8 @@ class Program:
             self._complaints.append(f"a line that cannot be read: {error}")
             self._signal(signal.SIGKILL)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._process.wait(), TERM_SECONDS)
+            async with asyncio.timeout(TERM_SECONDS):
+                await self._process.wait()
         self.hang_up()
 
     async def _route(self, raw: bytes) -> None:

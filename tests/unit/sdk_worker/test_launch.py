@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sdk_worker.launch import Launch, PermissionTool, command, environment, refuse_what_cannot_start
+from shared.errors import ClientError, CredentialsMissing, NotAllowed
+from shared.settings import ClaudeSettings, CodeOptions
+
+PROGRAM = Path("/opt/claude")
+
+
+def test_every_process_is_closed_to_its_surroundings():
+    line = command(PROGRAM, Launch(), CodeOptions(), PermissionTool())
+    assert {"--setting-sources=", "--strict-mcp-config", "--no-session-persistence"} <= set(line)
+    assert '--settings={"crossSessionInbound":"off"}' in line
+    assert "--disallowedTools=ListAgents,SendMessage" in line
+    assert "--permission-mode=default" in line
+
+
+def test_the_owners_options_become_flags_that_cannot_be_read_as_others():
+    options = CodeOptions(allowed_tools=["Read", "Bash(ls *)"], disallowed_tools=["Write"], max_turns=3, model="--evil")
+    line = command(PROGRAM, Launch(), options, PermissionTool())
+    assert {"--allowedTools=Read,Bash(ls *)", "--max-turns=3", "--model=--evil"} <= set(line)
+    assert "--disallowedTools=ListAgents,SendMessage,Write" in line
+
+
+def test_a_request_with_tools_of_its_own_gets_no_others():
+    line = command(
+        PROGRAM, Launch(own_tools=False), CodeOptions(allowed_tools=["Bash"], mcp_config="x"), PermissionTool()
+    )
+    assert {"--tools=", "--allowedTools=mcp__client"} <= set(line)
+    assert not any(flag.startswith("--mcp-config") for flag in line)
+
+
+def test_who_is_asked_is_told_to_the_program():
+    asked = PermissionTool({"desk": {"type": "http", "url": "http://127.0.0.1/mcp"}}, "mcp__desk__check")
+    line = command(PROGRAM, Launch(), CodeOptions(mcp_config="/etc/mcp.json"), asked)
+    assert "--permission-prompt-tool=mcp__desk__check" in line
+    assert '--mcp-config={"mcpServers":{"desk":{"type":"http","url":"http://127.0.0.1/mcp"}}}' in line
+    assert "--mcp-config=/etc/mcp.json" in line
+
+
+def test_our_own_secrets_stay_out_of_the_programs_reach():
+    inherited = {"SECURITY__AUTH_TOKEN": "t", "REDIS__URL": "r", "CLAUDECODE": "1", "PATH": "/bin", "HTTPS_PROXY": "p"}
+    env = environment(ClaudeSettings(), inherited)
+    assert not {"SECURITY__AUTH_TOKEN", "REDIS__URL", "CLAUDECODE"} & set(env)
+    assert (env["PATH"], env["HTTPS_PROXY"]) == ("/bin", "p")
+
+
+def test_without_a_key_the_program_finds_the_owners_login_itself():
+    env = environment(ClaudeSettings(), {"CLAUDE_CODE_OAUTH_TOKEN": "o", "ANTHROPIC_API_KEY": "k"})
+    assert (env["CLAUDE_CODE_OAUTH_TOKEN"], env["ANTHROPIC_API_KEY"]) == ("o", "k")
+    assert "ANTHROPIC_BASE_URL" not in env
+
+
+def test_an_address_meant_for_the_owners_own_clients_is_not_followed():
+    inherited = {"ANTHROPIC_BASE_URL": "http://127.0.0.1:8000/api", "ANTHROPIC_AUTH_TOKEN": "ours"}
+    assert not set(inherited) & set(environment(ClaudeSettings(), inherited))
+
+
+def test_address_and_key_of_the_settings_are_used():
+    env = environment(ClaudeSettings(base_url="http://127.0.0.1:9", api_key="key"), {"ANTHROPIC_BASE_URL": "other"})
+    assert (env["ANTHROPIC_BASE_URL"], env["ANTHROPIC_API_KEY"]) == ("http://127.0.0.1:9", "key")
+
+
+def test_a_login_file_is_named_by_its_folder():
+    env = environment(ClaudeSettings(credentials_file=Path("/srv/owner/.credentials.json")), {})
+    assert env["CLAUDE_CONFIG_DIR"] == "/srv/owner"
+    with pytest.raises(CredentialsMissing, match=r"\.credentials\.json"):
+        environment(ClaudeSettings(credentials_file=Path("/srv/login.json")), {})
+
+
+def test_what_the_program_would_refuse_is_refused_with_a_reason(tmp_path):
+    with pytest.raises(ClientError, match="working_directory"):
+        refuse_what_cannot_start(Launch(cwd=str(tmp_path / "none")), CodeOptions(), {}, as_root=False)
+    bypass = CodeOptions(permission_mode="bypassPermissions")
+    with pytest.raises(NotAllowed, match="root"):
+        refuse_what_cannot_start(Launch(), bypass, {"IS_SANDBOX": "yes"}, as_root=True)
+    refuse_what_cannot_start(Launch(), bypass, {"IS_SANDBOX": "1"}, as_root=True)
+    refuse_what_cannot_start(Launch(cwd=str(tmp_path)), bypass, {}, as_root=False)

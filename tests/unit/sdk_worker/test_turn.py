@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import pytest
+
+from sdk_worker.turn import read_turn
+from shared.errors import ClientError
+
+TOOL = {"name": "find", "input_schema": {"type": "object"}}
+
+
+def ask(*messages, **fields):
+    return {"model": "m", "max_tokens": 10, "messages": list(messages) or [user("hi")], **fields}
+
+
+def user(content):
+    return {"role": "user", "content": content}
+
+
+def assistant(content):
+    return {"role": "assistant", "content": content}
+
+
+def spoken(feed):
+    return [(line["type"], line["message"]["content"]) for line in [*feed.history, feed.prompt]]
+
+
+def text(said):
+    return [{"type": "text", "text": said}]
+
+
+def test_the_last_message_asks_and_the_others_are_remembered():
+    feed = read_turn(ask(user("one"), assistant("two"), user("three")))
+    assert spoken(feed) == [("user", text("one")), ("assistant", text("two")), ("user", text("three"))]
+    assert feed.history[0]["shouldQuery"] is False
+    assert "shouldQuery" not in feed.prompt
+
+
+def test_messages_of_one_role_in_a_row_are_one_turn():
+    assert spoken(read_turn(ask(user("one"), user("two")))) == [("user", text("one") + text("two"))]
+
+
+def test_an_agent_run_shown_as_one_message_is_fed_back_as_the_messages_it_was():
+    use = {"type": "tool_use_sdk", "id": "t1", "name": "Bash", "input": {}, "source": "claude_code_sdk"}
+    result = {"type": "tool_result_sdk", "tool_use_id": "t1", "content": "ok", "is_error": None, "source": "x"}
+    about = {"type": "result_message", "num_turns": 2}
+    feed = read_turn(ask(user("go"), assistant([*text("look"), use, result, *text("done"), about]), user("more")))
+    assert spoken(feed)[1:4] == [
+        ("assistant", [*text("look"), {"type": "tool_use", "id": "t1", "name": "Bash", "input": {}}]),
+        ("user", [{"type": "tool_result", "tool_use_id": "t1", "content": "ok", "is_error": None}]),
+        ("assistant", text("done")),
+    ]
+
+
+def test_a_system_message_in_the_middle_is_a_reminder():
+    feed = read_turn(ask(user("one"), {"role": "system", "content": "be brief"}))
+    assert spoken(feed)[0][1][1]["text"] == "<system-reminder>\nbe brief\n</system-reminder>"
+
+
+def test_what_a_process_is_told_comes_from_the_request():
+    feed = read_turn(ask(system=text("S"), thinking={"type": "enabled", "budget_tokens": 2000}), working_directory="/w")
+    assert (feed.binding.system, feed.binding.model, feed.binding.max_tokens) == (("S",), "m", 10)
+    assert feed.binding.thinking == 2000
+    assert feed.launch.cwd == "/w"
+    assert feed.launch.own_tools
+
+
+@pytest.mark.parametrize(
+    ("thinking", "read"), [(None, None), ({"type": "disabled"}, 0), ({"type": "adaptive"}, "adaptive")]
+)
+def test_thinking_is_off_adaptive_or_unasked(thinking, read):
+    assert read_turn(ask(thinking=thinking)).binding.thinking == read
+
+
+def test_what_cannot_be_carried_is_named():
+    marked = {**text("x")[0], "cache_control": {"type": "ephemeral"}}
+    feed = read_turn(ask(user([marked]), temperature=1, top_p=0.5, stop_sequences=["."], stream=True))
+    assert feed.ignored == ["stop_sequences", "temperature", "top_p", "cache_control"]
+    assert spoken(feed) == [("user", text("x"))]
+
+
+def test_the_clients_tools_take_the_place_of_the_programs_own():
+    call = {"type": "tool_use", "id": "t1", "name": "find", "input": {}}
+    feed = read_turn(ask(user("hi"), assistant([call]), user("x"), tools=[TOOL]))
+    assert not feed.launch.own_tools
+    assert feed.history[1]["message"]["content"][0]["name"] == "mcp__client__find"
+
+
+def test_tools_the_client_does_not_want_used_are_not_offered():
+    assert read_turn(ask(tools=[TOOL], tool_choice={"type": "none"})).binding.tools == b""
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"messages": []}, "messages"),
+        ({"messages": [{"role": "robot", "content": ""}]}, r"messages\.0\.role"),
+        ({"messages": [{"role": "user", "content": [1]}]}, r"messages\.0\.content"),
+        ({"messages": [user("x"), assistant("Once")]}, "messages"),
+        ({"messages": [user("")]}, "messages"),
+        ({"system": 1}, "system"),
+        ({"model": 1}, "model"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"thinking": {"type": "deep"}}, "thinking"),
+        ({"tools": {"name": "x"}}, "tools"),
+        ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, r"tools\.0"),
+        ({"tools": [{"name": "x"}]}, r"tools\.0"),
+        ({"tools": [TOOL], "tool_choice": {"type": "any"}}, "tool_choice"),
+    ],
+)
+def test_what_would_change_the_answers_meaning_is_refused_by_name(fields, named):
+    with pytest.raises(ClientError, match=named):
+        read_turn(ask(**fields))
