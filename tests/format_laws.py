@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from shared.formats import anthropic
 from shared.formats.anthropic_whole import WholeMessage
 from shared.formats.fold import WellFormed, fold
 from shared.formats.ir import (
@@ -305,7 +306,7 @@ def a_failure_is_never_shown_as_success(client: Any, events: list[Event], fail: 
     """Wherever it breaks off, the stream ends in the format's own error and in nothing that means success."""
     *unfinished, _ = events
     for length in range(1, len(unfinished) + 1):
-        in_order = WellFormed(Any)  # type: ignore[arg-type]
+        in_order = WellFormed(anthropic.Reader(PROMPT))
         told = [repaired for event in [*unfinished[:length], fail] for repaired in in_order.repair(event)]
         frames = written_for(client, told)
         shown = json.dumps([frame.data for frame in frames])
