@@ -92,7 +92,10 @@ class _Writing:
         written: Json = {
             "model": prompt.model,
             "instructions": instructions or (DEFAULT_INSTRUCTIONS if self.dialect.codex else None),
-            "input": [*([_message("developer", [_input_text(moved)])] if moved else []), *self.input()],
+            "input": [
+                *([_message("developer", [_input_text(moved)])] if moved else []),
+                *(item for message in prompt.messages for item in self.items(message)),
+            ],
             "tools": tools,
             "tool_choice": self.tool_choice() if tools else None,
             "parallel_tool_calls": prompt.parallel_tools is not False if tools else None,
@@ -112,10 +115,6 @@ class _Writing:
         self.dropped[name] = None
 
     # --- conversation ---
-
-    def input(self) -> Iterator[Json]:
-        for message in self.prompt.messages:
-            yield from self.items(message)
 
     def items(self, message: Message) -> Iterator[Json]:
         """Content parts in a row share a message item; everything else is an item of its own."""
@@ -233,25 +232,23 @@ class _Writing:
     # --- settings ---
 
     def settings(self) -> Json:
-        """What the public interface takes and the ChatGPT backend refuses by name."""
-        prompt = self.prompt
-        wanted: Json = {
-            "max_tokens": prompt.max_tokens,
-            "temperature": None if prompt.temperature == 1 else prompt.temperature,
-            "top_p": None if prompt.top_p == 1 else prompt.top_p,
-            "top_k": prompt.top_k,
-            "stop": prompt.stop or None,
-            "metadata": prompt.metadata,
-            "user": prompt.user and _digest(prompt.user),
-        }
-        taken = set() if self.dialect.codex else {"max_tokens", "metadata", "user"}
-        if self.model.sampling and not self.dialect.codex:
-            taken |= {"temperature", "top_p"}
-        for name in [name for name in wanted if name not in taken]:
-            if wanted.pop(name) is not None:
+        """What the public service takes and the ChatGPT backend refuses by name; there, a user is but a cache key."""
+        prompt, public = self.prompt, not self.dialect.codex
+        sampling = public and self.model.sampling
+        user = _digest(prompt.user) if prompt.user and (public or prompt.cache_key) else None
+        table = (
+            ("max_tokens", "max_output_tokens", prompt.max_tokens, public),
+            ("temperature", "temperature", None if prompt.temperature == 1 else prompt.temperature, sampling),
+            ("top_p", "top_p", None if prompt.top_p == 1 else prompt.top_p, sampling),
+            ("top_k", "", prompt.top_k, False),
+            ("stop", "", prompt.stop or None, False),
+            ("metadata", "metadata", prompt.metadata or None, public),
+            ("user", "safety_identifier", user, public),
+        )
+        for name, _, value, taken in table:
+            if value is not None and not taken:
                 self.drop(name)
-        spelled = {"max_tokens": "max_output_tokens", "user": "safety_identifier"}
-        return {spelled.get(name, name): value for name, value in wanted.items()}
+        return {spelled: value for _, spelled, value, taken in table if value is not None and taken}
 
     def reasoning(self) -> Json:
         asked = self.prompt.reasoning

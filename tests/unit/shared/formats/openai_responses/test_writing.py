@@ -294,7 +294,8 @@ SAMPLING = {
 def test_the_codex_backend_is_spared_what_it_refuses_and_the_caller_is_told():
     written = write(**SAMPLING)
     assert not {"max_output_tokens", "temperature", "top_p", "metadata", "safety_identifier"} & written.body.keys()
-    assert written.dropped == tuple(SAMPLING)
+    assert written.dropped == tuple(name for name in SAMPLING if name != "user")
+    assert write(cache_key="k", user="u").dropped == ("user",)
 
 
 def test_the_public_service_takes_more():
