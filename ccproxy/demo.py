@@ -12,7 +12,7 @@ import json
 import os
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -81,6 +81,7 @@ def isolate(home: Path, simulator: str, port: int) -> None:
         "HOME": str(home),
         "SERVER__PORT": str(port),
         "SERVER__RUN_DIR": str(home / "run"),
+        "SERVER__LOG_LEVEL": "WARNING",
         "OBSERVABILITY__DUCKDB_PATH": str(home / "demo.duckdb"),
         "CLAUDE__BASE_URL": simulator,
         "CLAUDE__API_KEY": MADE_UP_KEY,
@@ -116,7 +117,7 @@ def free_port() -> int:
         return port
 
 
-async def show(url: str, settings: Settings, *, once: bool) -> int | None:
+async def show(url: str, settings: Settings, *, once: bool, patience: float = FOLLOW_UP_SECONDS) -> int | None:
     """Knock at every door, and show what came back and what it left. With `once`: the exit code."""
     del settings
     console = Console(highlight=False, soft_wrap=True)
@@ -129,8 +130,8 @@ async def show(url: str, settings: Settings, *, once: bool) -> int | None:
             console.print(f"  {'[green]ok[/green]  ' if right else '[red]FAIL[/red]'} {door.name:<14} {escape(answer)}")
             if not right:
                 missing.append(f"the answer of {door.name}")
-        missing += await show_rows(client, console)
-        missing += await show_metrics(client, console)
+        missing += await show_rows(client, console, patience)
+        missing += await show_metrics(client, console, patience)
     for what in missing:
         console.print(f"[red]FAIL[/red] {what} did not arrive")
     if once:
@@ -163,11 +164,11 @@ def streamed_text(body: str) -> str:
     return "".join(event["delta"].get("text", "") for event in events if event["type"] == "content_block_delta")
 
 
-async def show_rows(client: httpx.AsyncClient, console: Console) -> list[str]:
+async def show_rows(client: httpx.AsyncClient, console: Console, patience: float) -> list[str]:
     """The access records of our requests, out of DuckDB; returns what is missing."""
     console.print("\n[bold]What they left in DuckDB[/bold]  (GET /logs/query)")
     rows: dict[str, dict[str, Any]] = {}
-    async for answer in asked_until_late(client, "/logs/query?limit=100"):
+    async for answer in asked_until_late(client, "/logs/query?limit=100", patience):
         rows = {row["client_request_id"]: row for row in json.loads(answer).get("results", [])}
         if all(door.request_id in rows for door in DOORS):
             break
@@ -178,11 +179,11 @@ async def show_rows(client: httpx.AsyncClient, console: Console) -> list[str]:
     return [f"the log row of {door.name}" for door in DOORS if door.request_id not in rows]
 
 
-async def show_metrics(client: httpx.AsyncClient, console: Console) -> list[str]:
+async def show_metrics(client: httpx.AsyncClient, console: Console, patience: float) -> list[str]:
     """The lines that count our requests, out of /metrics; returns what is missing."""
     console.print("\n[bold]What they left in the metrics[/bold]  (GET /metrics)")
     found: list[str] = []
-    async for answer in asked_until_late(client, "/metrics"):
+    async for answer in asked_until_late(client, "/metrics", patience):
         found = list(counting_lines(answer))
         if all(any(door.path in line for line in found) for door in DOORS):
             break
@@ -198,10 +199,10 @@ def counting_lines(metrics: str) -> Iterator[str]:
             yield line
 
 
-async def asked_until_late(client: httpx.AsyncClient, path: str) -> Any:
+async def asked_until_late(client: httpx.AsyncClient, path: str, patience: float) -> AsyncIterator[str]:
     """Ask again and again, yielding each good answer, until the caller has seen enough or it is late."""
     loop = asyncio.get_running_loop()
-    late = loop.time() + FOLLOW_UP_SECONDS
+    late = loop.time() + patience
     while loop.time() < late:
         reply = await client.get(path)
         if reply.status_code == 200:

@@ -15,7 +15,7 @@ from ccproxy.console import say
 from shared.settings import Settings
 
 ANSWER_SECONDS = 5.0
-POLL_SECONDS = 0.05
+POLL_SECONDS = 0.1
 QUIET_SECONDS = 1.0  # a start that takes no longer needs no words
 PATIENCE_SECONDS = 20.0
 MARKS = {"pass": "ok", "warn": "note", "fail": "missing"}

@@ -2,7 +2,7 @@
 
 Four changes to the stock program, each an override of one of its own methods:
 it looks around every 50 ms instead of every second; it stops when the launcher is gone; it kills what a dead program
-leaves in its process group (a busy `claude` outlives its worker by minutes); it stops programs of one priority at once.
+leaves in its process group; it stops programs of one priority at once.
 """
 
 from __future__ import annotations

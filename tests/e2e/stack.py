@@ -51,13 +51,14 @@ def environment_of(process: psutil.Process) -> dict[str, str]:
 def supervised_as(process: psutil.Process) -> str:
     """The service that supervisord started this process as, or nothing."""
     try:
+        if "ccproxy.supervision" not in psutil.Process(process.ppid()).cmdline():
+            return ""
         if process.name().endswith("-server"):  # it writes its title over its environment
             return "redis"
-        leads_a_group = os.getpgid(process.pid) == process.pid
-    except (psutil.NoSuchProcess, ProcessLookupError):
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
         return ""
     environment = environment_of(process)
-    if not leads_a_group or "SUPERVISOR_PROCESS_NAME" not in environment:
+    if "SUPERVISOR_PROCESS_NAME" not in environment:  # forked, and not yet the program it will be
         return ""
     return re.sub(r"_\d+$", "", environment.get("CCPROXY_INSTANCE", ""))
 

@@ -1,0 +1,111 @@
+"""`ccproxy demo`: the real thing with `--once`, and its verdict on a stack that does not deliver."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from ccproxy.demo import DOORS, isolate, show, streamed_text
+from ccproxy.programs import find_script
+from shared.settings import load_settings
+from tests.e2e.stack import clean_environment
+
+# The owner's settings, which must neither reach the demo nor be touched by it.
+OWNERS = {"SECURITY__AUTH_TOKEN": "s3cret", "REDIS__URL": "redis://127.0.0.1:1", "CLAUDE__CLI_PATH": "/bin/false"}
+
+
+@pytest.mark.claude
+@pytest.mark.timeout(180)
+def test_everything_arrives_and_nothing_is_left(tmp_path):
+    (tmp_path / ".ccproxy.toml").write_text("[server]\nport = 1\n")
+    command = [*find_script("ccproxy"), "demo", "--once", "--port", "0"]
+    environment = clean_environment(tmp_path) | OWNERS | {"TMPDIR": str(tmp_path)}
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    for door in DOORS:
+        assert door.words in ended.stdout
+    assert 'endpoint="/sdk/v1/messages"' in ended.stdout
+    assert ended.stdout.endswith("Everything arrived.\n")
+    assert [path.name for path in tmp_path.iterdir() if "ccproxy-demo" in path.name] == []
+
+
+class Forgetful(BaseHTTPRequestHandler):
+    """A gateway whose `/sdk` is broken and which keeps neither rows nor counts of it."""
+
+    def do_POST(self):
+        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        words = asked["messages"][0]["content"].removeprefix("[[say:").removesuffix("]]")
+        if self.path.startswith("/sdk"):
+            self.answer(503, '{"error": "no worker"}')
+        elif asked["stream"]:
+            delta = {"type": "content_block_delta", "delta": {"type": "text_delta", "text": words}}
+            self.answer(200, f'data: {json.dumps(delta)}\n\ndata: {{"type": "message_stop"}}\n\n')
+        else:
+            self.answer(200, json.dumps({"content": [{"type": "text", "text": words}]}))
+
+    def do_GET(self):
+        row = {"status_code": 200, "model": "m", "tokens_input": 1, "tokens_output": 2, "duration_ms": 3.0}
+        rows = [row | {"client_request_id": door.request_id} for door in DOORS if door.path.startswith("/api")]
+        counted = 'ccproxy_requests_total{endpoint="/api/v1/messages"} 2.0\n'
+        self.answer(200, counted if self.path == "/metrics" else json.dumps({"results": rows}))
+
+    def answer(self, status, body):
+        self.send_response(status)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def forgetful():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Forgetful) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+async def test_what_did_not_arrive_is_named(forgetful, capsys):
+    assert await show(forgetful, load_settings(), once=True, patience=0.3) == 1
+    said = capsys.readouterr().out
+    assert [line for line in said.splitlines() if line.startswith("FAIL")] == [
+        "FAIL the answer of /sdk did not arrive",
+        "FAIL the log row of /sdk did not arrive",
+        "FAIL the metrics line of /sdk/v1/messages did not arrive",
+    ]
+    assert "503" in said
+
+
+async def test_it_stays_and_invites_without_once(forgetful, capsys):
+    assert await show(forgetful, load_settings(), once=False, patience=0.1) is None
+    said = capsys.readouterr().out
+    assert f"curl {forgetful}/api/v1/messages" in said
+    assert f"ANTHROPIC_BASE_URL={forgetful}/api" in said
+
+
+def test_a_stream_that_ends_early_is_no_answer():
+    with pytest.raises(ValueError, match="ended before"):
+        streamed_text('data: {"type": "content_block_delta", "delta": {"text": "Hel"}}\n\n')
+
+
+def test_no_setting_of_the_owner_stays(monkeypatch, tmp_path):
+    before, place = dict(os.environ), os.getcwd()
+    try:
+        os.environ |= OWNERS | {"security__auth_token": "lower"}
+        isolate(tmp_path, "http://127.0.0.1:1", 8123)
+        settings = load_settings()
+    finally:
+        os.chdir(place)
+        os.environ.clear()
+        os.environ |= before
+    assert settings.security.auth_token is None
+    assert settings.redis.url is None
+    assert (settings.server.port, settings.claude.base_url) == (8123, "http://127.0.0.1:1")
+    assert str(settings.observability.duckdb_path).startswith(str(tmp_path))
