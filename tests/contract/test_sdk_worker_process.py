@@ -1,0 +1,102 @@
+"""The worker as the process it is: real Redis, real program, simulated provider."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import orjson
+import psutil
+import pytest
+
+from shared.bus import Timings
+from shared.channels import SDK_TURN, Turn
+from shared.errors import ClientError, NoWorker, Stopping
+from tests.sdk_stack import body
+from tests.simulator_fixture import API_KEY
+
+pytestmark = pytest.mark.claude
+
+PROGRAM = Path(sys.executable).with_name("ccproxy-sdk-worker")
+STOP_SECONDS = 20.0
+PATIENT = Timings(no_worker=20)  # a process needs its time to start
+
+
+@pytest.fixture
+async def start_worker(redis_url, simulator_url, tmp_path):
+    processes = []
+
+    def start(**more):
+        env = os.environ | {
+            "REDIS__URL": redis_url,
+            "CLAUDE__BASE_URL": simulator_url,
+            "CLAUDE__API_KEY": API_KEY,
+            "CLAUDE__CODE_OPTIONS__CWD": str(tmp_path),
+            "CLAUDE__SDK_MESSAGE_MODE": "ignore",
+            "SDK__POOL_SIZE": "1",
+            "HOME": str(tmp_path),
+        }
+        processes.append(subprocess.Popen([PROGRAM], env=env | more, cwd=tmp_path))
+        return psutil.Process(processes[-1].pid)
+
+    yield start
+    for process in processes:
+        process.terminate()
+        process.wait(STOP_SECONDS)
+
+
+async def replies(bus, turn):
+    async with bus.call(SDK_TURN, turn) as call:
+        return [reply async for reply in call]
+
+
+def family(worker):
+    return worker.children(recursive=True)
+
+
+async def test_a_turn_over_the_bus_has_a_head_frames_and_a_tail(start_worker, bus_factory):
+    worker, bus = start_worker(CCPROXY_INSTANCE="w7"), await bus_factory(timings=PATIENT)
+    head, *frames, tail = await replies(bus, Turn("r1", body("[[say:over the bus]]")))
+    assert orjson.loads(head)["worker"] == "w7"
+    assert frames[0].startswith(b"event: message_start\n")
+    assert b"message_stop" in frames[-1]
+    assert orjson.loads(tail)["num_turns"] == 1
+    [told] = [process for process in await bus.processes() if process["service"] == "sdk_worker"]
+    assert told["driver"] == "claude-agent-sdk"
+    assert worker.is_running()
+
+
+async def test_a_request_at_fault_is_told_so(start_worker, bus_factory):
+    start_worker()
+    with pytest.raises(ClientError, match="messages"):
+        await replies(await bus_factory(timings=PATIENT), Turn("r1", {"messages": []}))
+
+
+async def test_leaving_and_stopping_leave_nothing_behind(start_worker, bus_factory, simulator):
+    worker, bus = start_worker(), await bus_factory(timings=PATIENT)
+    async with bus.call(SDK_TURN, Turn("r1", body("[[scenario:slow-50x2000]]"))) as call:
+        await anext(aiter(call))
+        await simulator.until(lambda requests: requests)
+    await simulator.until(lambda requests: requests[-1].cancelled)
+
+    async with bus.call(SDK_TURN, Turn("r2", body("[[scenario:slow-50x2000]]"))) as call:
+        async for reply in call:
+            if reply.startswith(b"event:"):
+                break
+        started = family(worker)
+        assert started
+        worker.terminate()
+        with pytest.raises(Stopping):
+            async for _ in call:
+                pass
+    _, alive = await asyncio.to_thread(psutil.wait_procs, [worker, *started], STOP_SECONDS)
+    assert not alive
+
+
+async def test_without_a_program_the_worker_serves_and_says_what_to_install(start_worker, bus_factory, tmp_path):
+    start_worker(CLAUDE__CLI_PATH=str(tmp_path / "none"))
+    with pytest.raises(NoWorker, match="npm install"):
+        await replies(await bus_factory(timings=PATIENT), Turn("r1", body("hi")))
