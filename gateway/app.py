@@ -67,13 +67,13 @@ class Switch:
 async def open_gateway(settings: Settings, bus: Bus) -> AsyncIterator[Gateway]:
     """Everything a gateway process holds: connections to providers, the clock of its requests, its records."""
     metrics = Metrics()
-    account = ClaudeAccount(settings.claude)
     patience = Patience(
         first_byte=settings.server.first_byte_timeout_seconds,
         idle=settings.server.idle_timeout_seconds,
         ping=settings.server.ping_interval_seconds,
     )
     async with AsyncExitStack() as stack:
+        account = await stack.enter_async_context(ClaudeAccount(settings.claude))
         upstream = await stack.enter_async_context(Upstream(connect_timeout=settings.server.connect_timeout_seconds))
         flights = await stack.enter_async_context(Flights(patience))
         collecting = settings.observability.enabled and settings.observability.logs_collection_enabled

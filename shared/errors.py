@@ -9,6 +9,7 @@
         Conflict                 409 conflict
         UnsupportedMedia         415 unsupported_media
       CredentialsMissing         401 authentication       the owner's; says which command to run
+        CredentialsExpired       401 authentication       and why they could not be renewed
       Busy                       429 overloaded           our own waiting line is full
       UpstreamError              502 upstream             the provider's fault
         UpstreamTimeout          504 timeout
@@ -107,6 +108,10 @@ class CredentialsMissing(CCProxyError):
 
     status = 401
     kind = "authentication"
+
+
+class CredentialsExpired(CredentialsMissing):
+    """The provider's login has expired and could not be renewed."""
 
 
 class Busy(CCProxyError):

@@ -133,9 +133,19 @@ class SdkSettings(Section):
     enable_pool: bool = Field(True, description="Keep connected `claude` processes ready.")
     pool_size: int = Field(3, ge=0, le=64, description="Ready processes per worker.")
     workers: int = Field(1, ge=0, le=32, description="Worker processes to start.")
+    max_sessions: int = Field(8, ge=0, le=256, description="Named sessions a worker keeps a process for between turns.")
+    session_idle_seconds: float = Field(900, gt=0, description="How long such a process waits for the next turn.")
     max_turns_at_once: int = Field(8, ge=1, le=256, description="Requests one worker runs beside each other.")
     first_byte_timeout_seconds: float = Field(120, gt=0, description="Longest wait for a turn's first frame.")
     idle_timeout_seconds: float = Field(600, gt=0, description="Longest silence in a turn that waits for no person.")
+
+
+class CodexOAuthSettings(Section):
+    """ChatGPT's login servers; changed only to point at a stand-in."""
+
+    base_url: str = Field("https://auth.openai.com", description="Login page, exchange and refresh of tokens.")
+    client_id: str = Field("app_EMoamEEZ73f0CkXaXp7hrann", description="Public client id of the login.")
+    callback_port: int = Field(1455, ge=0, le=65535, description="Port the login returns to, fixed by the provider.")
 
 
 class CodexSettings(Section):
@@ -144,6 +154,7 @@ class CodexSettings(Section):
     base_url: str = Field("https://chatgpt.com/backend-api/codex", description="Where Codex answers.")
     api_key: SecretStr | None = Field(None, description="OpenAI API key; used instead of a login when set.")
     auth_file: Path | None = Field(None, description="Login file; unset: where the Codex program keeps it.")
+    oauth: CodexOAuthSettings = CodexOAuthSettings()
 
 
 class ModelsSettings(Section):

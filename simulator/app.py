@@ -14,9 +14,11 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from shared.log import get_log
-from simulator.anthropic.messages import JSON, MAX_BODY_BYTES, Anthropic
+from simulator.anthropic.messages import JSON, MAX_BODY_BYTES
 from simulator.exchange import Exchange, Left
 from simulator.ledger import Ledger
+from simulator.logins.servers import Logins
+from simulator.services import Services
 
 Provider = Callable[[Exchange], Coroutine[Any, Any, None]]
 
@@ -27,7 +29,8 @@ BROKEN = b'{"type":"error","error":{"type":"api_error","message":"The simulator 
 class Simulator:
     def __init__(self, provider: Provider | None = None) -> None:
         self.ledger = Ledger()
-        self._provider = provider or Anthropic()
+        self._provider = provider or Services()
+        self._logins = Logins()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -48,7 +51,8 @@ class Simulator:
 
     async def _answer(self, exchange: Exchange) -> bool:
         """Answer unless the client leaves first; says whether it did."""
-        reply = asyncio.create_task(self._provider(exchange))
+        provider = self._logins if self._logins.serves(exchange) else self._provider
+        reply = asyncio.create_task(provider(exchange))
         departure = asyncio.create_task(exchange.departure())
         try:
             await asyncio.wait((reply, departure), return_when=asyncio.FIRST_COMPLETED)

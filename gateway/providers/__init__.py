@@ -12,6 +12,8 @@ from typing import Any, Protocol
 from gateway.asgi import Headers
 from gateway.catalogue import Catalogue
 from shared.channels import AccessRecord
+from shared.credentials.account import Account
+from shared.credentials.login import Authorization
 from shared.formats import ProviderFormat
 
 
@@ -55,3 +57,26 @@ class Provider(Protocol):
     def speaks(self) -> ProviderFormat: ...
 
     async def open(self, request: Outgoing) -> Opened: ...
+
+
+async def send_authorized(
+    request: Outgoing, account: Account, send: Callable[[Outgoing, Authorization], Awaitable[Opened]]
+) -> Opened:
+    """Send with the owner's credential; after a 401 once more, if there is another credential by then. Raises what
+    `Account.authorize` raises: the owner's login is not the provider's refusal."""
+    authorization = await account.authorize()
+    request.record.lane = authorization.lane
+    opened = await send(request, authorization)
+    if opened.status != 401:
+        return opened
+    try:
+        renewed = await account.on_unauthorized(authorization)
+    except BaseException:
+        await opened.aclose()
+        raise
+    if renewed is None:
+        return opened
+    await opened.aclose()
+    request.record.retries += 1
+    request.record.lane = renewed.lane
+    return await send(request, renewed)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from gateway.catalogue import Catalogue
 from gateway.peek import parse_object
-from gateway.providers import Opened, Outgoing
+from gateway.providers import Opened, Outgoing, send_authorized
 from gateway.providers.http import Upstream
 from shared.channels import AccessRecord
-from shared.credentials.claude import OAUTH_BETA, Authorization, ClaudeAccount
+from shared.credentials.account import Account
+from shared.credentials.claude import OAUTH_BETA
+from shared.credentials.login import Authorization
 from shared.errors import UpstreamRefused
 from shared.formats import ProviderFormat, anthropic
 from shared.formats.ir import Json
@@ -35,21 +37,14 @@ class Claude:
     name = "claude"
     speaks: ProviderFormat = anthropic
 
-    def __init__(self, settings: Settings, account: ClaudeAccount, upstream: Upstream) -> None:
+    def __init__(self, settings: Settings, account: Account, upstream: Upstream) -> None:
         self.catalogue = Catalogue(self.list_models, "anthropic", settings.models.aliases)
         self._base_url = settings.claude.base_url.rstrip("/")
         self._account = account
         self._upstream = upstream
 
     async def open(self, request: Outgoing) -> Opened:
-        """Send the request; a 401 is tried once more when the login was renewed meanwhile."""
-        authorization = self._account.authorize()
-        opened = await self._send(request, authorization)
-        if opened.status == 401 and (renewed := self._account.on_unauthorized(authorization)):
-            await opened.aclose()
-            request.record.retries += 1
-            opened = await self._send(request, renewed)
-        return opened
+        return await send_authorized(request, self._account, self._send)
 
     async def list_models(self) -> list[Json]:
         """Every model of the owner's account, as the provider describes it."""
@@ -62,7 +57,6 @@ class Claude:
         return models
 
     async def _send(self, request: Outgoing, authorization: Authorization) -> Opened:
-        request.record.lane = authorization.lane
         headers = prepare_headers(request.headers, authorization)
         return await self._upstream.open(request.method, self._base_url + request.path, headers, request.body)
 

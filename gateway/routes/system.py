@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 
 from shared.bus import Bus
-from shared.credentials.claude import ClaudeAccount
+from shared.credentials.account import Account
 from shared.errors import BusUnavailable, NotFound
 from shared.metrics import CONTENT_TYPE, SNAPSHOT_PREFIX, Metrics, render, snapshot_key
 from shared.process import instance_name
@@ -23,7 +23,7 @@ WORST = {"pass": 0, "warn": 1, "fail": 2}
 Check = dict[str, Any]
 
 
-def router(settings: Settings, bus: Bus, account: ClaudeAccount, metrics: Metrics) -> APIRouter:
+def router(settings: Settings, bus: Bus, account: Account, metrics: Metrics) -> APIRouter:
     routes = APIRouter(tags=["system"])
 
     @routes.get("/health/live")
@@ -42,7 +42,7 @@ def router(settings: Settings, bus: Bus, account: ClaudeAccount, metrics: Metric
     @routes.get("/health")
     async def whole() -> JSONResponse:
         """Everything that is known about this stack; never a secret."""
-        state = account.describe()
+        state = await account.describe()
         credentials = check(state.status, state.output, credentials_path=state.source)
         if state.expires_at is not None:
             credentials |= {"expiration": iso(state.expires_at), "subscription_type": state.subscription}

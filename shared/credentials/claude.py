@@ -1,123 +1,158 @@
-"""How the owner pays Claude: an API key, a token in the environment, or the login file Claude Code keeps.
+"""How the owner pays Claude. Searched in this order, and the first that serves is used and named in `/health`:
 
-Searched in that order; the first that is there is used and named in `/health`. An account is asked once per request
-and answers from memory.
+CLAUDE__API_KEY, CLAUDE_CODE_OAUTH_TOKEN (of `claude setup-token`), Claude Code's login files (CLAUDE__CREDENTIALS_FILE
+alone when set; else in $CLAUDE_CONFIG_DIR or ~/.claude, ~/.config/claude), and on macOS Claude Code's keychain item.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
 
-from shared.credentials.store import CredentialFile
-from shared.errors import CredentialsMissing
+from shared.credentials.account import Account
+from shared.credentials.keychain import Keychain
+from shared.credentials.login import Authorization, Login
+from shared.credentials.oauth import Ask, PendingLogin, TokenServer
 from shared.settings import ClaudeSettings
 
 OAUTH_BETA = "oauth-2025-04-20"  # without it the service answers 401 to a login's token
-HOW_TO_LOG_IN = "run `claude auth login` (Claude Code's own login is used as it is), or set CLAUDE__API_KEY"
+# What Claude Code asks for when it renews: the login is shared with it, so less would take features from it.
+SCOPES = "user:profile user:inference user:sessions:claude_code user:mcp_servers user:file_upload user:plugins"
 
 
-@dataclass(frozen=True, slots=True)
-class Authorization:
-    """What one request carries. `lane` is `api_key` or `subscription`; `source` says where it came from."""
+class ClaudeIssuer:
+    """Claude's login servers and Claude Code's `.credentials.json`."""
 
-    headers: Mapping[str, str]
-    lane: str
-    source: str
+    name = "claude"
+    title = "Claude"
+    redirect = ("localhost", 0, "/callback")
+    manual_redirect = "https://platform.claude.com/oauth/code/callback"
+    fix = "run `ccproxy auth login`"
+    instead = "set CLAUDE_CODE_OAUTH_TOKEN (`claude setup-token` makes one) or CLAUDE__API_KEY"
+    indent: int | None = None
+
+    def __init__(self, settings: ClaudeSettings, environ: Mapping[str, str] = os.environ) -> None:
+        self.token_url = settings.oauth.token_url
+        self.files = login_files(settings, environ)
+        self._authorize_url = settings.oauth.authorize_url
+        self._client_id = settings.oauth.client_id
+        self._base_url = settings.base_url.rstrip("/")
+
+    def authorize_url(self, pending: PendingLogin) -> str:
+        query = {
+            "code": "true",
+            "client_id": self._client_id,
+            "response_type": "code",
+            "redirect_uri": pending.redirect_uri,
+            "scope": SCOPES,
+            "code_challenge": pending.challenge,
+            "code_challenge_method": "S256",
+            "state": pending.state,
+        }
+        return f"{self._authorize_url}?{urlencode(query)}"
+
+    def ask_exchange(self, pending: PendingLogin, code: str) -> Ask:
+        """JSON, and with the state: this server wants both (measured)."""
+        fields = {
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": pending.redirect_uri,
+            "client_id": self._client_id,
+            "code_verifier": pending.verifier,
+            "state": pending.state,
+        }
+        return Ask(fields, as_json=True)
+
+    def ask_refresh(self, login: Login) -> Ask:
+        fields = {"grant_type": "refresh_token", "refresh_token": login.refresh_token, "client_id": self._client_id}
+        return Ask({**fields, "scope": SCOPES}, as_json=True)
+
+    def headers(self, login: Login) -> dict[str, str]:
+        return {"authorization": f"Bearer {login.access_token}"}
+
+    def read_login(self, content: Mapping[str, Any]) -> Login | None:
+        login = content.get("claudeAiOauth")
+        if not isinstance(login, dict) or not isinstance(token := login.get("accessToken"), str) or not token:
+            return None
+        expires, refresh, scopes = login.get("expiresAt"), login.get("refreshToken"), login.get("scopes")
+        return Login(
+            access_token=token,
+            refresh_token=refresh if isinstance(refresh, str) else "",
+            expires_at=expires / 1000 if isinstance(expires, int | float) and expires > 0 else None,
+            subscription=login.get("subscriptionType") or None,
+            account_id=login.get("accountUuid") or "",
+            scopes=tuple(scopes) if isinstance(scopes, list) else (),
+        )
+
+    def write_login(self, content: Mapping[str, Any], reply: Mapping[str, Any], now: float) -> dict[str, Any]:
+        """The file's content with the reply's tokens; what it does not mention stays."""
+        login = dict(content.get("claudeAiOauth") or {})
+        login["accessToken"] = reply["access_token"]
+        login["expiresAt"] = int((now + float(reply.get("expires_in") or 0)) * 1000) if reply.get("expires_in") else 0
+        if refresh := reply.get("refresh_token"):
+            login["refreshToken"] = refresh
+        if lasts := reply.get("refresh_token_expires_in"):
+            login["refreshTokenExpiresAt"] = int((now + float(lasts)) * 1000)
+        if scope := reply.get("scope"):
+            login["scopes"] = scope.split()
+        for key, of in (("accountUuid", "account"), ("organizationUuid", "organization")):
+            if uuid := (reply.get(of) or {}).get("uuid"):
+                login[key] = uuid
+        if profile := reply.get("profile"):
+            login |= plan_of(profile)
+        return {**content, "claudeAiOauth": login}
+
+    def without_login(self, content: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in content.items() if key != "claudeAiOauth"}
+
+    async def about(self, tokens: TokenServer, login: Login) -> dict[str, Any]:
+        """The account's profile. Raises GrantRefused or UpstreamError."""
+        return await tokens.get(f"{self._base_url}/api/oauth/profile", self.headers(login))
 
 
-@dataclass(frozen=True, slots=True)
-class CredentialState:
-    """For `/health` and the start-up lines: never the secret itself. `status` is pass, warn or fail."""
+class ClaudeAccount(Account):
+    """The owner's Claude account."""
 
-    status: str
-    output: str
-    source: str
-    expires_at: float | None = None
-    subscription: str | None = None
+    def __init__(
+        self,
+        settings: ClaudeSettings,
+        environ: Mapping[str, str] = os.environ,
+        *,
+        platform: str = sys.platform,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        searching = settings.credentials_file is None
+        keychain = Keychain() if platform == "darwin" and searching else None
+        super().__init__(ClaudeIssuer(settings, environ), given(settings, environ), keychain, now)
+
+
+def given(settings: ClaudeSettings, environ: Mapping[str, str]) -> Authorization | None:
+    if settings.api_key is not None:
+        return Authorization({"x-api-key": settings.api_key.get_secret_value()}, "api_key", "CLAUDE__API_KEY")
+    if token := environ.get("CLAUDE_CODE_OAUTH_TOKEN"):
+        return Authorization({"authorization": f"Bearer {token}"}, "subscription", "CLAUDE_CODE_OAUTH_TOKEN")
+    return None
 
 
 def login_files(settings: ClaudeSettings, environ: Mapping[str, str]) -> list[Path]:
-    """Where a login may be, first found wins: the one configured, Claude Code's own places, then the older one."""
+    """Where a login may be: the file configured, or Claude Code's own places and then the older one."""
     if settings.credentials_file is not None:
         return [settings.credentials_file.expanduser()]
     home = Path(environ.get("HOME") or Path.home())
     config = Path(environ.get("CLAUDE_CONFIG_DIR") or home / ".claude")
-    return [config / ".credentials.json", home / ".config/claude/.credentials.json"]
+    return list(dict.fromkeys([config / ".credentials.json", home / ".config/claude/.credentials.json"]))
 
 
-class ClaudeAccount:
-    """The owner's account, as this process sees it now."""
-
-    def __init__(self, settings: ClaudeSettings, environ: Mapping[str, str] = os.environ) -> None:
-        self._api_key = settings.api_key.get_secret_value() if settings.api_key else ""
-        self._token = environ.get("CLAUDE_CODE_OAUTH_TOKEN", "")
-        self._files = [CredentialFile(path) for path in login_files(settings, environ)]
-
-    def authorize(self) -> Authorization:
-        """The credential for one request. Raises CredentialsMissing, naming the command that makes one."""
-        if self._api_key:
-            return Authorization({"x-api-key": self._api_key}, "api_key", "CLAUDE__API_KEY")
-        if self._token:
-            return bearer(self._token, "CLAUDE_CODE_OAUTH_TOKEN")
-        for login in self._logins(fresh=False):
-            return bearer(login.access_token, str(login.path))
-        raise CredentialsMissing(f"No Claude credentials were found: {HOW_TO_LOG_IN}.")
-
-    def on_unauthorized(self, refused: Authorization) -> Authorization | None:
-        """After a 401: another credential to try once, when a program has replaced the login meanwhile."""
-        if refused.lane == "api_key" or refused.source == "CLAUDE_CODE_OAUTH_TOKEN":
-            return None
-        for login in self._logins(fresh=True):
-            renewed = bearer(login.access_token, str(login.path))
-            return None if renewed == refused else renewed
-        return None
-
-    def describe(self) -> CredentialState:
-        if self._api_key:
-            return CredentialState("pass", "API key from CLAUDE__API_KEY", "CLAUDE__API_KEY")
-        if self._token:
-            return CredentialState("pass", "token from CLAUDE_CODE_OAUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN")
-        for login in self._logins(fresh=True):
-            return login.describe()
-        looked = "; ".join(f"{file.path} {file.problem}" for file in self._files)
-        return CredentialState("warn", f"no Claude credentials ({looked}): {HOW_TO_LOG_IN}", "")
-
-    def _logins(self, *, fresh: bool) -> Iterator[Login]:
-        for file in self._files:
-            login = (file.read(fresh=fresh) or {}).get("claudeAiOauth")
-            if isinstance(login, dict) and isinstance(token := login.get("accessToken"), str) and token:
-                expires = login.get("expiresAt")
-                yield Login(
-                    path=file.path,
-                    access_token=token,
-                    expires_at=expires / 1000 if isinstance(expires, int | float) and expires else None,
-                    subscription=login.get("subscriptionType"),
-                )
-
-
-@dataclass(frozen=True, slots=True)
-class Login:
-    """A Claude Code login as found on disk; `expires_at` in UTC seconds, None when the file does not say."""
-
-    path: Path
-    access_token: str
-    expires_at: float | None
-    subscription: str | None
-
-    def describe(self) -> CredentialState:
-        plan = f"{self.subscription} subscription" if self.subscription else "login"
-        if self.expires_at is None:
-            return CredentialState("pass", f"{plan} from {self.path}", str(self.path), None, self.subscription)
-        until = datetime.fromtimestamp(self.expires_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
-        live = self.expires_at > time.time()
-        output = f"{plan} from {self.path}, " + (f"valid until {until}" if live else f"expired {until}")
-        return CredentialState("pass" if live else "warn", output, str(self.path), self.expires_at, self.subscription)
-
-
-def bearer(token: str, source: str) -> Authorization:
-    return Authorization({"authorization": f"Bearer {token}"}, "subscription", source)
+def plan_of(profile: Mapping[str, Any]) -> dict[str, Any]:
+    """What Claude Code keeps of a profile beside the tokens; it chooses its default model by it."""
+    organization = profile.get("organization") or {}
+    kind = str(organization.get("organization_type") or "")
+    return {
+        "subscriptionType": kind.removeprefix("claude_") or None,
+        "rateLimitTier": organization.get("rate_limit_tier"),
+    }

@@ -1,17 +1,23 @@
-"""A JSON file that several programs write: read again when it changed on disk, never held open.
+"""A login file that several programs write: read again when it changed on disk, replaced whole, never emptied.
 
-Programs replace such a file by rename, so its identity is (inode, mtime, size) and not its path.
+Programs replace such a file by rename, so its identity is (inode, mtime, size) and not its path. Our own successor of
+it is on disk, as a draft, before it takes the file's place: a process that dies in between leaves it to be found.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import fcntl
+import hashlib
 import json
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 LOOK_AGAIN_SECONDS = 1.0  # a stat per request would be wasted; a login by another program is noticed within this
+DRAFT_ROOM = 64 * 1024  # taken on disk before a refresh token is spent, so that a full disk is noticed first
 
 
 class CredentialFile:
@@ -20,17 +26,63 @@ class CredentialFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.problem = ""
+        self.changed_at = 0.0
         self._seen: tuple[int, int, int] | None = None
         self._content: dict[str, Any] | None = None
         self._looked = float("-inf")
 
     def read(self, *, fresh: bool = False) -> dict[str, Any] | None:
-        """At most one look at the disk per second, unless `fresh`. `problem` says why the answer is None."""
+        """At most one look at the disk per second, unless `fresh`. `problem` says why the answer is None. The same
+        object is returned until the file changes."""
         now = time.monotonic()
         if fresh or now - self._looked >= LOOK_AGAIN_SECONDS:
             self._looked = now
             self._look()
         return self._content
+
+    def obstacle(self) -> str:
+        """Why this file cannot be replaced, and what to do about it; empty when it can be."""
+        try:
+            facts = os.stat(self.path)
+        except OSError as error:
+            return f"the file cannot be read: {error.strerror}"
+        if facts.st_nlink == 0:  # a rename on the host left a mount of this one file on the dead inode
+            return "the file was replaced behind the mount of this single file; mount its directory instead"
+        if not facts.st_mode & 0o200 or not os.access(self.path, os.W_OK):
+            return "the file is read-only; make it writable (of a container: mount its directory read-write)"
+        if not os.access(self._target.parent, os.W_OK | os.X_OK):
+            return f"the directory {self._target.parent} is read-only; make it writable"
+        return ""
+
+    def try_lock(self) -> IO[bytes] | None:
+        """The right to replace the file, held until closed, among all processes of this product; None while another
+        has it. Raises OSError where no lock file can be made."""
+        lock = open_private(self._beside("lock"), os.O_RDWR | os.O_CREAT)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            return None
+        return lock
+
+    def draft(self, replaces: str) -> Draft:
+        """The successor of the content that holds the refresh token `replaces`; only for the holder of the lock."""
+        return Draft(self._target, self._beside(hashlib.sha256(replaces.encode()).hexdigest()[:16]))
+
+    def write(self, data: bytes) -> None:
+        """Replace the file, which need not exist yet; only for the holder of the lock. Raises OSError."""
+        draft = self.draft("")
+        draft.reserve()
+        draft.write(data)
+        draft.promote()
+
+    @property
+    def _target(self) -> Path:
+        """The file itself where `path` is a link to it: a rename must not replace the link."""
+        return Path(os.path.realpath(self.path))
+
+    def _beside(self, name: str) -> Path:
+        return self._target.with_name(f"{self._target.name}.ccproxy.{name}")
 
     def _look(self) -> None:
         try:
@@ -41,14 +93,87 @@ class CredentialFile:
             content = json.loads(self.path.read_bytes())
         except FileNotFoundError:
             self._forget("does not exist")
+        except IsADirectoryError:
+            self._forget("is a directory, as a container makes one for a file that was not there; remove it and log in")
         except OSError as error:
             self._forget(f"cannot be read: {error.strerror}")
         except ValueError:
             self._forget("is not valid JSON")
         else:
-            self._seen = identity
+            self._seen, self.changed_at = identity, found.st_mtime
             self._content = content if isinstance(content, dict) else None
             self.problem = "" if self._content is not None else "is not a JSON object"
 
     def _forget(self, problem: str) -> None:
         self._seen, self._content, self.problem = None, None, problem
+
+
+class Draft:
+    """A successor on its way. Its name holds a digest of the refresh token it replaces: while the file still holds
+    that token, a complete draft is the newer of the two, and an empty one tells of a process that died asking."""
+
+    def __init__(self, target: Path, path: Path) -> None:
+        self._target = target
+        self.path = path
+        self.interrupted = path.exists()
+
+    def is_complete(self) -> bool:
+        try:
+            return isinstance(json.loads(self.path.read_bytes()), dict)
+        except (OSError, ValueError):
+            return False
+
+    def reserve(self) -> None:
+        """Make sure that the successor can be written. Raises OSError."""
+        with open_private(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC) as file:
+            file.write(b" " * DRAFT_ROOM)
+            flush(file)
+
+    def write(self, data: bytes) -> None:
+        with open_private(self.path, os.O_RDWR) as file:
+            file.write(data)
+            file.truncate()
+            flush(file)
+
+    def promote(self) -> None:
+        """Let the draft take the file's place, and clear away what earlier ones may have left."""
+        try:
+            os.replace(self.path, self._target)
+        except OSError as error:
+            if error.errno not in {errno.EBUSY, errno.EXDEV}:
+                raise
+            overwrite(self._target, self.path.read_bytes())  # a single file mounted read-write cannot be renamed over
+        directory = os.open(self._target.parent, os.O_RDONLY)
+        with contextlib.suppress(OSError):  # some network file systems cannot
+            os.fsync(directory)
+        os.close(directory)
+        for other in self._target.parent.glob(f"{self._target.name}.ccproxy.*"):
+            if other.suffix != ".lock":
+                other.unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        self.path.unlink(missing_ok=True)
+
+
+def open_private(path: Path, flags: int) -> IO[bytes]:
+    """Open for the owner alone; made by root in somebody's home (a container does), it becomes theirs."""
+    descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    if os.geteuid() == 0:
+        home = os.stat(path.parent)
+        with contextlib.suppress(OSError):
+            os.fchown(descriptor, home.st_uid, home.st_gid)
+    return open(descriptor, "r+b")
+
+
+def flush(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def overwrite(path: Path, data: bytes) -> None:
+    """Write in place, valid JSON at every moment: blanks cover what is longer, then it is cut."""
+    with open(path, "r+b") as file:
+        file.write(data.ljust(os.fstat(file.fileno()).st_size))
+        file.flush()
+        file.truncate(len(data))
+        flush(file)

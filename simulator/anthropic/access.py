@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from simulator.anthropic.problem import Problem
+from simulator.logins.families import has_ended
 from simulator.shape import names
 
 VERSION_2023, VERSION_2026 = "2023-06-01", "2026-10-21"
@@ -102,7 +103,8 @@ def _authenticate(headers: Mapping[str, str]) -> tuple[str, bool]:
 
 
 def _usable(credential: str) -> bool:
-    return credential.startswith("sk-ant-") and "expired" not in credential and "revoked" not in credential
+    refused = "expired" in credential or "revoked" in credential or has_ended(credential)
+    return credential.startswith("sk-ant-") and not refused
 
 
 class Limits:

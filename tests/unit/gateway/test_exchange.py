@@ -120,7 +120,7 @@ async def test_without_credentials_the_answer_names_the_command_to_run(start_gat
     running = await start_gateway(claude=nothing)
     response = await running.post()
     assert response.status_code == 401
-    assert "claude auth login" in read(response)["error"]["message"]
+    assert "ccproxy auth login" in read(response)["error"]["message"]
 
 
 async def test_an_unreachable_provider_is_a_502_that_names_it(start_gateway: Start) -> None:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from gateway.providers.claude import merge_betas, prepare_headers
-from shared.credentials.claude import Authorization
+from shared.credentials.login import Authorization
 from tests.unit.gateway.conftest import Connection, Start
 
 LOGIN = Authorization({"authorization": "Bearer tok"}, "subscription", "file")

@@ -1,0 +1,154 @@
+"""How the owner pays ChatGPT. Searched in this order, and the first that serves is used and named in `/health`:
+
+CODEX__API_KEY, then the Codex program's own `auth.json` (CODEX__AUTH_FILE alone when set; else $CODEX_HOME, ~/.codex),
+which holds either a ChatGPT login or an API key.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from shared.credentials.account import Account
+from shared.credentials.login import Authorization, Login
+from shared.credentials.oauth import Ask, PendingLogin, TokenServer, claims_of
+from shared.settings import CodexSettings
+
+SCOPES = "openid profile email offline_access"
+AUTH_CLAIM = "https://api.openai.com/auth"
+PROFILE_CLAIM = "https://api.openai.com/profile"
+
+
+class CodexIssuer:
+    """ChatGPT's login servers and the Codex program's `auth.json`."""
+
+    name = "codex"
+    title = "ChatGPT"
+    manual_redirect = ""
+    fix = "run `ccproxy auth login-openai`"
+    instead = "set CODEX__API_KEY"
+    indent: int | None = 2
+
+    def __init__(self, settings: CodexSettings, environ: Mapping[str, str] = os.environ) -> None:
+        base = settings.oauth.base_url.rstrip("/")
+        self.token_url = f"{base}/oauth/token"
+        self.files = [auth_file(settings, environ)]
+        self.redirect = ("127.0.0.1", settings.oauth.callback_port, "/auth/callback")
+        self._authorize_url = f"{base}/oauth/authorize"
+        self._client_id = settings.oauth.client_id
+
+    def authorize_url(self, pending: PendingLogin) -> str:
+        query = {
+            "response_type": "code",
+            "client_id": self._client_id,
+            "redirect_uri": pending.redirect_uri,
+            "scope": SCOPES,
+            "code_challenge": pending.challenge,
+            "code_challenge_method": "S256",
+            "state": pending.state,
+            "id_token_add_organizations": "true",
+            "codex_cli_simplified_flow": "true",
+            "originator": "ccproxy",
+        }
+        return f"{self._authorize_url}?{urlencode(query)}"
+
+    def ask_exchange(self, pending: PendingLogin, code: str) -> Ask:
+        """A form, unlike the refresh (measured)."""
+        fields = {
+            "grant_type": "authorization_code",
+            "client_id": self._client_id,
+            "code": code,
+            "redirect_uri": pending.redirect_uri,
+            "code_verifier": pending.verifier,
+        }
+        return Ask(fields, as_json=False)
+
+    def ask_refresh(self, login: Login) -> Ask:
+        fields = {"client_id": self._client_id, "grant_type": "refresh_token", "refresh_token": login.refresh_token}
+        return Ask(fields, as_json=True)
+
+    def headers(self, login: Login) -> dict[str, str]:
+        account = {"chatgpt-account-id": login.account_id} if login.account_id else {}
+        return {"authorization": f"Bearer {login.access_token}", **account}
+
+    def read_login(self, content: Mapping[str, Any]) -> Login | None:
+        tokens, key = content.get("tokens"), content.get("OPENAI_API_KEY")
+        if content.get("auth_mode") != "apikey" and isinstance(tokens, dict) and (login := chatgpt_login(tokens)):
+            return login
+        return Login(key, lane="api_key") if isinstance(key, str) and key else None
+
+    def write_login(self, content: Mapping[str, Any], reply: Mapping[str, Any], now: float) -> dict[str, Any]:
+        """The file's content with the reply's tokens; what it does not mention stays."""
+        tokens = dict(content.get("tokens") or {})
+        tokens |= {key: reply[key] for key in ("id_token", "access_token", "refresh_token") if reply.get(key)}
+        if account := account_id(reply.get("id_token"), reply["access_token"]):
+            tokens["account_id"] = account
+        written = datetime.fromtimestamp(now, UTC).isoformat().replace("+00:00", "Z")
+        return {"OPENAI_API_KEY": None, **content, "auth_mode": "chatgpt", "tokens": tokens, "last_refresh": written}
+
+    def without_login(self, content: Mapping[str, Any]) -> dict[str, Any]:
+        ours = {"auth_mode", "OPENAI_API_KEY", "tokens", "last_refresh"}
+        return {key: value for key, value in content.items() if key not in ours}
+
+    async def about(self, tokens: TokenServer, login: Login) -> dict[str, Any]:
+        """What the login says of itself; there is no page to ask that costs nothing."""
+        del tokens
+        account = {"email": login.email, "id": login.account_id}
+        return {"account": account, "organization": {"organization_type": login.subscription}}
+
+
+class CodexAccount(Account):
+    """The owner's ChatGPT account."""
+
+    def __init__(
+        self,
+        settings: CodexSettings,
+        environ: Mapping[str, str] = os.environ,
+        *,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(CodexIssuer(settings, environ), given(settings), now=now)
+
+
+def given(settings: CodexSettings) -> Authorization | None:
+    if settings.api_key is None:
+        return None
+    return Authorization(
+        {"authorization": f"Bearer {settings.api_key.get_secret_value()}"}, "api_key", "CODEX__API_KEY"
+    )
+
+
+def auth_file(settings: CodexSettings, environ: Mapping[str, str]) -> Path:
+    if settings.auth_file is not None:
+        return settings.auth_file.expanduser()
+    home = Path(environ.get("HOME") or Path.home())
+    return Path(environ.get("CODEX_HOME") or home / ".codex") / "auth.json"
+
+
+def chatgpt_login(tokens: Mapping[str, Any]) -> Login | None:
+    access = tokens.get("access_token")
+    if not isinstance(access, str) or not access:
+        return None
+    said, identity = claims_of(access), claims_of(tokens.get("id_token"))
+    auth = (identity.get(AUTH_CLAIM) or {}) | (said.get(AUTH_CLAIM) or {})
+    expires, refresh = said.get("exp"), tokens.get("refresh_token")
+    return Login(
+        access_token=access,
+        refresh_token=refresh if isinstance(refresh, str) else "",
+        expires_at=float(expires) if isinstance(expires, int | float) and expires > 0 else None,
+        subscription=auth.get("chatgpt_plan_type"),
+        account_id=tokens.get("account_id") or account_id(tokens.get("id_token"), access),
+        email=identity.get("email") or (said.get(PROFILE_CLAIM) or {}).get("email") or "",
+        scopes=tuple(said.get("scp") or ()),
+    )
+
+
+def account_id(*tokens: Any) -> str:
+    """The claim the backend knows an account by, from the first token that has it."""
+    found = (claims_of(token).get(AUTH_CLAIM) or {} for token in tokens)
+    return next((str(auth["chatgpt_account_id"]) for auth in found if auth.get("chatgpt_account_id")), "")

@@ -1,0 +1,49 @@
+"""What a login is, whoever issued it, and what may be told of it. Nothing here reads a file or a clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Lane = Literal["api_key", "subscription"]
+
+
+@dataclass(frozen=True, slots=True)
+class Authorization:
+    """What one request carries. `lane` is `api_key` or `subscription`; `source` says where it came from."""
+
+    headers: Mapping[str, str] = field(repr=False)
+    lane: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A login as found in its file; `expires_at` in UTC seconds, None when the file does not say."""
+
+    access_token: str = field(repr=False)
+    refresh_token: str = field(default="", repr=False)
+    expires_at: float | None = None
+    lane: Lane = "subscription"
+    subscription: str | None = None
+    account_id: str = ""
+    email: str = ""
+    scopes: tuple[str, ...] = ()
+
+    def expires_within(self, seconds: float, now: float) -> bool:
+        return self.expires_at is not None and self.expires_at - now <= seconds
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialState:
+    """For `/health`, the command line and the start-up lines: never the secret itself. `status` is pass, warn or fail;
+    `output` ends with what to do when something is to be done."""
+
+    status: str
+    output: str
+    source: str = ""
+    expires_at: float | None = None
+    subscription: str | None = None
+    lane: str = ""
+    renewable: bool = False

@@ -1,0 +1,77 @@
+"""Refresh tokens as the real servers keep them: each good for one use, and a second use ends its whole family.
+
+A refresh token nobody has seen starts a family, so that tests can make logins up. Words in it have effects, for all its
+successors: `lives-5` (access tokens live that many seconds), `slow` (an answer takes a while), `unavailable` (the
+server fails), `revoked` (refused).
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+LIFETIME_SECONDS = 8 * 3600
+MOST_TOKENS = 10_000
+LIVES = re.compile(r"lives-(\d+)")
+EXPIRY = re.compile(r"-until-(\d+)-")
+
+
+@dataclass(slots=True)
+class Family:
+    lifetime: int = LIFETIME_SECONDS
+    slow: bool = False
+    unavailable: bool = False
+    dead: bool = False
+
+
+class Spent(Exception):
+    """This refresh token was used before; its family has ended."""
+
+
+class Unknown(Exception):
+    """This refresh token is not good for anything."""
+
+
+@dataclass(slots=True)
+class Families:
+    prefix: str
+    _unused: dict[str, Family] = field(default_factory=dict)
+    _used: dict[str, Family] = field(default_factory=dict)
+
+    def redeem(self, token: str) -> Family:
+        """Raises Spent or Unknown. A family that is `unavailable` is not redeemed."""
+        if family := self._used.get(token):
+            family.dead = True
+            raise Spent
+        family = self._unused.get(token) or made_up(token)
+        if family.dead or "revoked" in token or not token.startswith(self.prefix):
+            raise Unknown
+        if not family.unavailable:
+            self._unused.pop(token, None)
+            self._used[token] = family
+            if len(self._used) > MOST_TOKENS:
+                del self._used[next(iter(self._used))]
+        return family
+
+    def issue(self, family: Family) -> str:
+        token = f"{self.prefix}{uuid4().hex}"
+        self._unused[token] = family
+        return token
+
+
+def made_up(token: str) -> Family:
+    lives = LIVES.search(token)
+    return Family(int(lives[1]) if lives else LIFETIME_SECONDS, "slow" in token, "unavailable" in token)
+
+
+def opaque_token(prefix: str, family: Family) -> str:
+    """An access token that tells this simulator, and nobody else, when it ends."""
+    return f"{prefix}-until-{int(time.time()) + family.lifetime}-{uuid4().hex}"
+
+
+def has_ended(token: str) -> bool:
+    """Whether an access token of `opaque_token` is past its end; others never are."""
+    until = EXPIRY.search(token)
+    return until is not None and int(until[1]) <= time.time()
