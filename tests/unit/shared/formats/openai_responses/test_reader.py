@@ -117,6 +117,14 @@ def test_a_text_is_told_once_however_it_comes(datas):
     assert parts(*datas) == (Text("Hello"),)
 
 
+def test_parts_of_a_message_may_come_at_their_ends_only():
+    texts = [
+        {"type": "response.output_text.done", "output_index": 0, "content_index": number, "text": text}
+        for number, text in enumerate(["one", "two"])
+    ]
+    assert parts(*texts) == (Text("one"), Text("two"))
+
+
 def test_the_last_event_tells_what_nothing_told_before():
     events = read(CREATED, *TEXT_DELTAS[:1], ended(output=[message("Hello"), message("Bye")]))
     assert fold(events).parts == (Text("Hello"), Text("Bye"))

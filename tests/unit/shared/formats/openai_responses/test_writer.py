@@ -269,6 +269,24 @@ def test_items_are_counted_without_gaps():
     assert begun == ended == [0, 1, 2]
 
 
+def test_only_the_last_item_of_a_reply_cut_short_is_incomplete():
+    call = [Open(ToolCall("c", "f")), Delta('{"a'), Close()]
+    output = last(*text("a"), *call, Stop(StopReason.MAX_TOKENS))["output"]
+    assert [item["status"] for item in output] == ["completed", "incomplete"]
+
+
+@pytest.mark.parametrize(
+    ("choice", "echo"),
+    [
+        (None, "auto"),
+        (ToolChoice("required"), "required"),
+        (ToolChoice("named", "f"), {"type": "function", "name": "f"}),
+    ],
+)
+def test_a_tool_choice_is_echoed(choice, echo):
+    assert last(STOP, prompt=Prompt("m", tool_choice=choice))["tool_choice"] == echo
+
+
 # --- the end ---
 
 
