@@ -5,6 +5,7 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -56,9 +57,11 @@ def test_a_stack_that_is_still_stopping_is_waited_for(tmp_path):
         dead.wait()
     os.close(read)
     (tmp_path / "run/lock").write_text(f'{{"pid": {dead.pid}}}')
-    os.close(write)
+    end = threading.Timer(0.3, os.close, [write])
+    end.start()
     with RunDirectory(tmp_path / "run"):
-        assert lingering.wait(10) == 0
+        assert lingering.wait(10) == 0  # by itself: it was not killed
+    end.join()
 
 
 def test_everything_is_for_the_owner_alone(tmp_path):
