@@ -1,9 +1,9 @@
-"""The bus between the processes, on Redis 6.2 streams: `publish`, `call` (its answer is a stream) and `serve`.
+"""The one place that talks to Redis (6.2 commands only).
 
 Each channel is one stream with one consumer group; each process has one inbox stream for replies, cancels and news.
 A process lives as long as its heartbeat; whoever depends on it watches that, and an inbox that is gone says the rest.
 Losing Redis for a while loses nothing in flight: replies are numbered, written again, and read on from the last one.
-Every key has a TTL, but the channels: those have a bound. docs/explanation/bus.md draws the protocol.
+Every key has a TTL, but the channels: those have a bound.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import re
 import secrets
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Iterable, Sequence
+from functools import partial
 from typing import Any, Self
 
 import orjson
@@ -25,21 +26,10 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
+from shared.bus import wire
 from shared.bus.calls import Call, Calls
 from shared.bus.deliveries import Delivery, Served
 from shared.bus.watch import DEFAULT_TIMINGS, Timings, Watch
-from shared.bus.wire import (
-    CANCEL,
-    EXITED,
-    GROUP,
-    INBOX_LENGTH,
-    Message,
-    Writer,
-    channel_key,
-    check_size,
-    inbox_key,
-    write_inbox,
-)
 from shared.channels import Channel, encode
 from shared.errors import BusUnavailable, Stopping
 from shared.log import get_log
@@ -47,6 +37,7 @@ from shared.settings import ConfigurationError
 
 UNREACHABLE = (RedisError, OSError)  # OSError covers TimeoutError
 CONNECT_SECONDS = 2.0
+CONNECTIONS = 40  # the inbox and each channel served hold one each; the rest is for short commands
 COMMAND_SECONDS = 5.0  # for one pipeline: tens of megabytes, or a disk that makes the server wait
 BLOCK_SECONDS = 2.0  # one blocking read; it only bounds how long a dead connection goes unnoticed
 RECONNECT_SECONDS = (0.02, 1.0)  # first and longest pause between attempts
@@ -55,20 +46,28 @@ TRIM_BYTES = 8 * 1024 * 1024  # read and still in Redis; beyond this it goes bef
 FORGET_CONSUMER_MS = 3_600_000
 
 
-def _client(url: str, *, timeout: float | None, connections: int) -> Redis:
-    """Nothing is left to the library's defaults: they differ between versions, and some retry in silence."""
+def _client(url: str) -> Redis:
+    """Nothing is left to the library's defaults: they differ between versions, and some retry in silence. No socket
+    timeout: redis-py 5 keeps it by `asyncio.wait_for`, which before Python 3.12 may swallow a cancellation (gh-86296)
+    and leave a task running that was told to stop. `_soon` takes its place."""
     try:
         pool = BlockingConnectionPool.from_url(
             url,
-            max_connections=connections,
+            max_connections=CONNECTIONS,
             timeout=COMMAND_SECONDS,
-            socket_timeout=timeout,
+            socket_timeout=None,
             socket_connect_timeout=CONNECT_SECONDS,
             retry=Retry(NoBackoff(), 0),
         )
     except ValueError as error:
         raise ConfigurationError(f"REDIS__URL: {error}") from None
     return Redis(connection_pool=pool)
+
+
+async def _soon(answer: Awaitable[Any], *, after: float = 0) -> Any:
+    """Redis' answer. Raises TimeoutError when it is not there COMMAND_SECONDS after the `after` it may block."""
+    async with asyncio.timeout(after + COMMAND_SECONDS):
+        return await answer
 
 
 def _unavailable(why: object) -> BusUnavailable:
@@ -85,11 +84,11 @@ class Bus:
 
     def __init__(self, url: str, *, service: str, instance: str, timings: Timings = DEFAULT_TIMINGS) -> None:
         self._address = f"{service}:{instance}:{os.getpid()}-{secrets.token_hex(4)}"
+        self._inbox = wire.inbox_key(self._address)
         self._identity = {"service": service, "instance": instance, "pid": os.getpid(), "started_at": time.time()}
         self._consumer = instance
-        self._timings = timings
-        self._commands = _client(url, timeout=COMMAND_SECONDS, connections=8)
-        self._blocking = _client(url, timeout=None, connections=32)  # one for the inbox, one for each channel served
+        self._timings, self._lease_ms = timings, _ms(timings.lease)
+        self._redis = _client(url)
         self._facts: dict[str, Any] = {}
         self._up = asyncio.Event()
         self._tried = asyncio.Event()
@@ -97,7 +96,7 @@ class Bus:
         self._last_read: bytes = b"0-0"
         self._untrimmed = 0
         self._beats = itertools.count()
-        self._writer = Writer(self._execute, self._up)
+        self._writer = wire.Writer(self._execute, self._up)
         self._calls = Calls(self._address, self._writer.post, self._ready)
         self._served: list[Served] = []
         self._watch = Watch()
@@ -109,22 +108,22 @@ class Bus:
 
     async def __aexit__(self, *_: object) -> None:
         self._calls.fail_all(Stopping())
-        for served in self._served:
+        serving = list(self._served)
+        for served in serving:
             served.open = False
             served.held.clear()
         with contextlib.suppress(*UNREACHABLE):
             async with asyncio.timeout(self._timings.patience):
                 await self._writer.written()
-                await asyncio.gather(*map(self._hand_back, self._served))
-                await self._commands.delete(inbox_key(self._address), f"process:{self._address}")
+                await asyncio.gather(*map(self._hand_back, serving))
+                await self._redis.delete(self._inbox, f"process:{self._address}")
         self._up.clear()
         for task in self._keepers:
             task.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
         await self._writer.stop()
-        for client in (self._commands, self._blocking):
-            await client.aclose()
-            await client.connection_pool.disconnect()
+        await self._redis.aclose()
+        await self._redis.connection_pool.disconnect()
 
     @property
     def connected(self) -> bool:
@@ -141,9 +140,9 @@ class Bus:
 
     async def publish(self, channel: Channel, payload: Any) -> None:
         """Returns when Redis has it. Delivered at least once; beyond `max_length` the oldest are dropped."""
-        data = check_size(encode(payload))
+        data = wire.check_size(encode(payload))
         await self._ready()
-        await self._writer.post("XADD", channel_key(channel), "MAXLEN", "~", channel.max_length, "*", "data", data)
+        await self._writer.post("XADD", wire.channel_key(channel), "MAXLEN", "~", channel.max_length, "*", "data", data)
 
     def call(self, channel: Channel, payload: Any, *, request_id: str | None = None) -> Call:
         """Entering the call places it: raises BusUnavailable, TooLarge, or Busy when `max_length` are waiting."""
@@ -173,7 +172,7 @@ class Bus:
 
     async def put(self, key: str, value: bytes, *, ttl: float) -> None:
         await self._ready()
-        await self._writer.post("SET", key, check_size(value), "PX", _ms(ttl))
+        await self._writer.post("SET", key, wire.check_size(value), "PX", _ms(ttl))
 
     async def get(self, key: str) -> bytes | None:
         await self._ready()
@@ -199,11 +198,9 @@ class Bus:
         if not dead:
             return
         await self._writer.post("DEL", *(f"{kind}:{address}" for kind in ("inbox", "process") for address in dead))
-        news = [Message(EXITED, data=address.encode()) for address in dead]
+        news = [wire.Message(wire.EXITED, data=address.encode()) for address in dead]
         alive = await self._addresses("")
-        await asyncio.gather(
-            *(write_inbox(self._writer.post, address, message) for address in alive for message in news)
-        )
+        await asyncio.gather(*(wire.write_inbox(self._writer.post, *each) for each in itertools.product(alive, news)))
 
     async def _addresses(self, prefix: str) -> list[str]:
         return [key.removeprefix("inbox:") for key in await self._keys(f"inbox:{prefix}")]
@@ -212,7 +209,8 @@ class Bus:
         """By SCAN, which stops nobody. Raises BusUnavailable."""
         pattern = re.sub(r"([*?\[\]\\])", r"\\\1", prefix) + "*"
         try:
-            return sorted({key.decode() async for key in self._commands.scan_iter(pattern, count=1000)})
+            async with asyncio.timeout(COMMAND_SECONDS):
+                return sorted({key.decode() async for key in self._redis.scan_iter(pattern, count=1000)})
         except UNREACHABLE as error:
             raise _unavailable(error) from error
 
@@ -224,7 +222,7 @@ class Bus:
         except UNREACHABLE as error:
             if str(error).startswith("NOGROUP"):  # from its beginning: calls placed before any server was there count
                 with contextlib.suppress(*UNREACHABLE):
-                    await self._commands.xgroup_create(channel_key(served.channel), GROUP, id="0", mkstream=True)
+                    await _soon(self._redis.xgroup_create(served.key, wire.GROUP, id="0", mkstream=True))
             elif isinstance(error, ResponseError):
                 get_log().error("bus_take_refused", channel=served.channel.name, error=str(error))
                 await asyncio.sleep(RECONNECT_SECONDS[-1])
@@ -236,45 +234,40 @@ class Bus:
 
     async def _next_entries(self, served: Served) -> list[tuple[bytes, dict[bytes, bytes]]]:
         """First what an earlier process of this name left, then what others let lie, then what is new."""
-        key, count = channel_key(served.channel), served.free
-        now = asyncio.get_running_loop().time()
+        key, free, now = served.key, served.free, asyncio.get_running_loop().time()
+        read = partial(self._redis.xreadgroup, wire.GROUP, self._consumer, count=free)
         if served.history is not None:
-            [[_, entries]] = await self._commands.xreadgroup(GROUP, self._consumer, {key: served.history}, count)
+            [[_, entries]] = await _soon(read({key: served.history}))
             served.history = entries[-1][0] if entries else None
-            if trimmed := [entry for entry, fields in entries if not fields]:
-                await self._commands.xack(key, GROUP, *trimmed)
             if not entries:
                 await self._forget_consumers(key)
             return list(entries)
         if now >= served.next_claim:
-            served.claim_cursor, entries, *_ = await self._commands.xautoclaim(
-                key, GROUP, self._consumer, _ms(self._timings.lease), served.claim_cursor, count
+            served.claim_cursor, entries, *_ = await _soon(
+                self._redis.xautoclaim(key, wire.GROUP, self._consumer, self._lease_ms, served.claim_cursor, free)
             )
             if served.claim_cursor == b"0-0":
                 served.next_claim = now + self._timings.lease / 3
             return list(entries)
         block = min(BLOCK_SECONDS, served.next_claim - now)
-        async with asyncio.timeout(block + COMMAND_SECONDS):
-            found = await self._blocking.xreadgroup(GROUP, self._consumer, {key: ">"}, count, max(1, _ms(block)))
+        found = await _soon(read({key: ">"}, block=max(1, _ms(block))), after=block)
         return [entry for _, entries in found for entry in entries]
 
     async def _hand_back(self, served: Served) -> None:
         """Let others take at once what is pending under our name and not held."""
         if not self.connected:
             return
-        key = channel_key(served.channel)
         with contextlib.suppress(*UNREACHABLE):
-            pending = await self._commands.xpending_range(key, GROUP, "-", "+", 1000, self._consumer)
-            ids = [entry["message_id"] for entry in pending if entry["message_id"] not in served.held]
-            if ids:
-                lease = _ms(self._timings.lease)
-                await self._commands.xclaim(key, GROUP, self._consumer, 0, ids, idle=lease, justid=True)
+            pending = await _soon(self._redis.xpending_range(served.key, wire.GROUP, "-", "+", 1000, self._consumer))
+            if ids := [entry["message_id"] for entry in pending if entry["message_id"] not in served.held]:
+                hand_over = partial(self._redis.xclaim, idle=self._lease_ms, justid=True)
+                await _soon(hand_over(served.key, wire.GROUP, self._consumer, 0, ids))
 
     async def _forget_consumers(self, key: str) -> None:
         """Names never used again would stay for ever."""
-        for consumer in await self._commands.xinfo_consumers(key, GROUP):
+        for consumer in await _soon(self._redis.xinfo_consumers(key, wire.GROUP)):
             if consumer["pending"] == 0 and consumer["idle"] > FORGET_CONSUMER_MS:
-                await self._commands.xgroup_delconsumer(key, GROUP, consumer["name"])
+                await _soon(self._redis.xgroup_delconsumer(key, wire.GROUP, consumer["name"]))
 
     async def _keep_beating(self) -> None:
         while True:
@@ -285,27 +278,26 @@ class Bus:
 
     async def _beat(self) -> None:
         """One round trip: renew every lease of ours, look at those of the processes we depend on."""
-        timings, lease = self._timings, _ms(self._timings.lease)
         beat = str(next(self._beats))
         self._served = [served for served in self._served if served.open or served.held]
         watched = self._watched()
-        pipe = self._commands.pipeline(transaction=False)
-        pipe.pexpire(inbox_key(self._address), _ms(timings.inbox))
-        pipe.xtrim(inbox_key(self._address), minid=self._last_read, approximate=False)
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.pexpire(self._inbox, _ms(self._timings.inbox))
+        pipe.xtrim(self._inbox, minid=self._last_read, approximate=False)
         presence = self._facts | self._identity | {"beat": beat}
-        pipe.set(f"process:{self._address}", orjson.dumps(presence, default=str), px=lease)
+        pipe.set(f"process:{self._address}", orjson.dumps(presence, default=str), px=self._lease_ms)
         for served in self._served:
             if served.open:
-                pipe.set(f"serving:{served.channel.name}", f"{self._address} {beat}", px=lease)
+                pipe.set(f"serving:{served.channel.name}", f"{self._address} {beat}", px=self._lease_ms)
             if mine := served.unsettled():
-                pipe.xclaim(channel_key(served.channel), GROUP, self._consumer, 0, mine, justid=True)
+                pipe.xclaim(served.key, wire.GROUP, self._consumer, 0, mine, justid=True)
         if watched:
             pipe.mget(watched)
-        answers = await pipe.execute(raise_on_error=False)
+        answers = await _soon(pipe.execute(raise_on_error=False))
         if answers[0] == 0:
             await self._move_in()
         if watched and isinstance(answers[-1], list):
-            self._judge(self._watch.look(zip(watched, answers[-1], strict=True)))
+            self._judge(zip(watched, answers[-1], strict=True))
 
     def _deliveries(self) -> list[Delivery]:
         return [delivery for served in self._served for delivery in served.held.values()]
@@ -314,8 +306,8 @@ class Bus:
         peers = self._calls.holders() | {delivery.caller for delivery in self._deliveries() if delivery.caller}
         return [f"process:{peer}" for peer in peers] + [f"serving:{name}" for name in self._calls.waiting_for()]
 
-    def _judge(self, silent: dict[str, int]) -> None:
-        for key, looks in silent.items():
+    def _judge(self, answers: Iterable[tuple[str, bytes | None]]) -> None:
+        for key, looks in self._watch.look(answers).items():
             kind, _, name = key.partition(":")
             if kind == "process" and looks * self._timings.beat >= self._timings.lease:
                 self._lose(name)
@@ -331,11 +323,11 @@ class Bus:
 
     async def _move_in(self) -> None:
         """Make our inbox. If there was one, we were thought dead or Redis forgot: no call in flight can be trusted."""
-        key = inbox_key(self._address)
-        pipe = self._commands.pipeline(transaction=True)
-        pipe.execute_command("XADD", key, "MAXLEN", "~", INBOX_LENGTH, "*", *Message(b"hello").fields())
-        pipe.pexpire(key, _ms(self._timings.inbox))
-        await pipe.execute()
+        first = wire.Message(b"hello").fields()
+        pipe = self._redis.pipeline(transaction=True)
+        pipe.execute_command("XADD", self._inbox, "MAXLEN", "~", wire.INBOX_LENGTH, "*", *first)
+        pipe.pexpire(self._inbox, _ms(self._timings.inbox))
+        await _soon(pipe.execute())
         self._calls.fail_all(BusUnavailable("Redis lost this call; send the request again if that is safe."))
 
     async def _listen(self) -> None:
@@ -344,7 +336,9 @@ class Bus:
         while True:
             try:
                 await self._beat()
-                self._set_up()
+                self._up.set()
+                self._tried.set()
+                get_log().info("bus_connected")
                 pause = RECONNECT_SECONDS[0]
                 while True:
                     await self._read_inbox()
@@ -354,34 +348,26 @@ class Bus:
             pause = min(2 * pause, longest)
 
     async def _read_inbox(self) -> None:
-        async with asyncio.timeout(BLOCK_SECONDS + COMMAND_SECONDS):
-            found = await self._blocking.xread(
-                {inbox_key(self._address): self._last_read}, READ_AT_ONCE, _ms(BLOCK_SECONDS)
-            )
+        inbox: dict[Any, Any] = {self._inbox: self._last_read}
+        found = await _soon(self._redis.xread(inbox, READ_AT_ONCE, _ms(BLOCK_SECONDS)), after=BLOCK_SECONDS)
         for entry, fields in (each for _, entries in found for each in entries):
-            message = Message.read(fields)
+            message = wire.Message.read(fields)
             self._last_read = entry
             self._untrimmed += len(message.data)
             self._dispatch(message)
         if self._untrimmed > TRIM_BYTES:
             self._untrimmed = 0
-            await self._commands.xtrim(inbox_key(self._address), minid=self._last_read, approximate=False)
+            await _soon(self._redis.xtrim(self._inbox, minid=self._last_read, approximate=False))
 
-    def _dispatch(self, message: Message) -> None:
-        if message.kind == EXITED:
+    def _dispatch(self, message: wire.Message) -> None:
+        if message.kind == wire.EXITED:
             self._lose(message.data.decode())
-        elif message.kind == CANCEL:
+        elif message.kind == wire.CANCEL:
             for delivery in self._deliveries():
                 if delivery.caller == message.data.decode() and delivery.call == message.call:
                     delivery.caller_gone.set()
         else:
             self._calls.receive(message)
-
-    def _set_up(self) -> None:
-        if not self._up.is_set():
-            get_log().info("bus_connected")
-        self._up.set()
-        self._tried.set()
 
     def _set_down(self, error: BaseException) -> None:
         now = asyncio.get_running_loop().time()
@@ -396,8 +382,6 @@ class Bus:
 
     async def _ready(self) -> None:
         """Wait a moment for Redis. Raises BusUnavailable."""
-        if self.connected:
-            return
         try:
             async with asyncio.timeout(self._timings.patience):
                 await self._up.wait()
@@ -405,11 +389,11 @@ class Bus:
             raise _unavailable(self._why_down) from None
 
     async def _execute(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        pipe = self._commands.pipeline(transaction=False)
+        pipe = self._redis.pipeline(transaction=False)
         for command in commands:
             pipe.execute_command(*command)
         try:
-            answers = await pipe.execute(raise_on_error=False)
+            answers = await _soon(pipe.execute(raise_on_error=False))
         except UNREACHABLE as error:
             raise _unavailable(error) from error
         return [_unavailable(answer) if isinstance(answer, ResponseError) else answer for answer in answers]

@@ -104,9 +104,9 @@ class Delivery:
             self._leave()
 
     def _acknowledge(self) -> asyncio.Future[tuple[Any, Any]]:
-        key = channel_key(self._served.channel)
         return asyncio.gather(
-            self._post("XACK", key, GROUP, self.entry, patient=True), self._post("XDEL", key, self.entry, patient=True)
+            self._post("XACK", self._served.key, GROUP, self.entry, patient=True),
+            self._post("XDEL", self._served.key, self.entry, patient=True),
         )
 
     def _leave(self) -> None:
@@ -119,6 +119,7 @@ class Served:
 
     def __init__(self, channel: Channel, slots: int, post: Post, address: str) -> None:
         self.channel, self.slots, self.post, self.address = channel, slots, post, address
+        self.key = channel_key(channel)
         self.held: dict[bytes, Delivery] = {}
         self.open = True
         self.history: bytes | None = b"0"  # how far this consumer's own old pending entries were read; None: all
