@@ -52,10 +52,10 @@ def test_a_stack_that_is_still_stopping_is_waited_for(tmp_path):
     read, write = os.pipe()
     with RunDirectory(tmp_path / "run") as run:
         lingering = subprocess.Popen(["cat"], stdin=read, pass_fds=[run.lock])
-        (run.path / "supervisord.pid").write_text(str(lingering.pid))
         dead = subprocess.Popen(["true"])
         dead.wait()
     os.close(read)
+    (tmp_path / "run/supervisord.pid").write_text(str(lingering.pid))
     (tmp_path / "run/lock").write_text(f'{{"pid": {dead.pid}}}')
     end = threading.Timer(0.3, os.close, [write])
     end.start()
