@@ -152,7 +152,8 @@ http {{
   fastcgi_temp_path {dir}/f; uwsgi_temp_path {dir}/u; scgi_temp_path {dir}/s;
   upstream provider {{ server 127.0.0.1:{upstream}; keepalive 1024; keepalive_requests 10000000; }}
   server {{ listen 127.0.0.1:{port} backlog=4096; location / {{
-    proxy_pass http://provider; proxy_http_version 1.1; keepalive_requests 10000000; proxy_set_header Connection ""; proxy_buffering off; }} }}
+    proxy_pass http://provider; proxy_http_version 1.1; proxy_set_header Connection "";
+    keepalive_requests 10000000; proxy_buffering off; }} }}
 }}
 """
 

@@ -29,10 +29,10 @@ from gateway.providers.sdk import Sdk
 from gateway.reasoning import ReasoningMemory
 from gateway.routes import claude, logs, sdk, system
 from gateway.translated import Translated
-from gateway.translation import FORMATS
 from shared.bus import Bus
 from shared.credentials.claude import ClaudeAccount
 from shared.errors import CCProxyError, ClientError, NotFound
+from shared.formats import FORMATS
 from shared.metrics import Metrics
 from shared.settings import Settings
 from shared.version import VERSION

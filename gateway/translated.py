@@ -20,8 +20,9 @@ from gateway.peek import parse_object
 from gateway.providers import Opened, Outgoing
 from gateway.reasoning import ReasoningMemory
 from gateway.relay import COMMENT_PING, MESSAGES_PING, relay_stream, send_whole
-from gateway.translation import FORMATS, Translation
+from gateway.translation import Translation
 from shared.errors import CCProxyError, UpstreamRefused
+from shared.formats import FORMATS
 from shared.formats.ir import Fail, Prompt
 
 # Of a caller's headers only these mean something to a provider it does not know it is talking to.

@@ -11,19 +11,13 @@ from typing import Any
 
 import orjson
 
-from gateway.problems import Dialect, as_fail
+from gateway.problems import as_fail
 from shared.channels import AccessRecord
 from shared.errors import CCProxyError
-from shared.formats import Format, ProviderFormat, anthropic, openai_chat, openai_responses
+from shared.formats import Format, ProviderFormat
 from shared.formats.fold import Fold, WellFormed
 from shared.formats.ir import Delta, Event, Fail, Frame, Json, Prompt, Reply, Start, Stop
 from shared.formats.sse import Parser, encode
-
-FORMATS: dict[Dialect, Format] = {
-    "anthropic": anthropic,
-    "openai_chat": openai_chat,
-    "openai_responses": openai_responses,
-}
 
 
 class Translation:

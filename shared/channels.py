@@ -7,9 +7,10 @@ nobody checks a field again. A new field needs a default, so that processes of t
 from __future__ import annotations
 
 import time
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
@@ -45,14 +46,14 @@ def encode(payload: Any) -> bytes:
 
 
 @cache
-def _adapter(shape: type[Any]) -> TypeAdapter[Any]:
+def _adapter(shape: Any) -> TypeAdapter[Any]:
     return TypeAdapter(shape)
 
 
 def decode(shape: type[T], data: bytes) -> T:
     """JSON bytes as `shape`. Raises ClientError naming the first field that does not fit."""
     try:
-        result: T = _adapter(shape).validate_json(data)
+        result: T = _adapter(cast("Hashable", shape)).validate_json(data)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "payload"

@@ -281,7 +281,7 @@ def refuse_open_bind(settings: Settings) -> None:
 
 def describe_validation(error: ValueError) -> str:
     """Pydantic's list of problems as one sentence that names each setting the way the user wrote it."""
-    problems = getattr(error, "errors", list)()
+    problems: list[dict[str, Any]] = getattr(error, "errors", list)()
     if not problems:
         return str(error)
     named = ["__".join(str(part).upper() for part in problem["loc"]) + f": {problem['msg']}" for problem in problems]
