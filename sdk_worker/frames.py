@@ -97,6 +97,11 @@ class Splice:
         self._init: Line | None = None
         self._failure: str | None = None
 
+    @property
+    def transcript(self) -> str:
+        """The program's own name for this conversation."""
+        return self._init["session_id"] if self._init else ""
+
     def feed(self, line: Line) -> bytes:
         """The frames this line makes. Raises CCProxyError when the run failed."""
         if line.get("parent_tool_use_id"):

@@ -28,7 +28,6 @@ SWITCHES = (
     "--verbose",
     "--include-partial-messages",
     "--strict-mcp-config",
-    "--no-session-persistence",
     "--setting-sources=",
 )
 QUIET = {
@@ -50,10 +49,13 @@ ADDRESS_VARIABLES = ("ANTHROPIC_BASE_URL", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_AP
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """`own_tools`: Claude Code's own tools are there; a request that brings tools gets those instead."""
+    """`own_tools`: Claude Code's own tools are there; a request that brings tools gets those instead. `kept`: the
+    conversation is written to disk; `resumed` names one that was."""
 
     cwd: str | None = None
     own_tools: bool = True
+    kept: bool = False
+    resumed: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +102,15 @@ def command(program: Path, launch: Launch, options: CodeOptions, permission: Per
         "permission-prompt-tool": permission.tool_name,
         "max-turns": options.max_turns,
         "model": options.model,
+        "resume": launch.resumed,
     }
     line = [str(program), *SWITCHES, *(f"--{name}={value}" for name, value in flags.items() if value)]
     line += [f"--mcp-config={server}" for server in servers]
-    return line if launch.own_tools else [*line, "--tools="]
+    if not launch.own_tools:
+        line.append("--tools=")
+    if not launch.kept:
+        line.append("--no-session-persistence")
+    return line
 
 
 def environment(claude: ClaudeSettings, inherited: Mapping[str, str]) -> dict[str, str]:
@@ -154,6 +161,12 @@ async def bind(conversation: Conversation, binding: Binding, options: CodeOption
         program.on_mcp = ClientTools(orjson.loads(binding.tools)).answer
         initialize["sdkMcpServers"] = [SERVER]
     await conversation.open(initialize)
+    await adjust(conversation, binding, options)
+
+
+async def adjust(conversation: Conversation, binding: Binding, options: CodeOptions) -> None:
+    """Tell the program what may differ from turn to turn of one conversation."""
+    program = conversation.program
     flag_settings: dict[str, Any] = dict(FLAG_SETTINGS)
     if binding.model:
         flag_settings["model"] = binding.model  # `set_model` would first ask the provider whether it exists

@@ -52,11 +52,11 @@ class Spare(Generic[S]):
 
 
 class Pool(Generic[S]):
-    """`start` makes a blank process, `bind` tells it a turn's options; both raise CCProxyError and clean up then."""
+    """`make` starts a blank process, `bind` tells it a turn's options; both raise CCProxyError and clean up then."""
 
     def __init__(
         self,
-        start: Callable[[Launch], Awaitable[S]],
+        make: Callable[[Launch], Awaitable[S]],
         bind: Callable[[S, Binding], Awaitable[None]],
         *,
         size: int,
@@ -65,7 +65,7 @@ class Pool(Generic[S]):
     ) -> None:
         self.problem: str | None = None
         self.warm = self.cold = 0  # checkouts that met a spare, and those that waited for a start
-        self._start, self._bind, self._size, self._launch, self._clock = start, bind, size, launch, clock
+        self._make, self._bind, self._size, self._launch, self._clock = make, bind, size, launch, clock
         self._spares: dict[Readiness, list[Spare[S]]] = {}
         self._recent: deque[tuple[Readiness, float]] = deque(maxlen=REMEMBERED)
         self._starts = asyncio.Semaphore(os.cpu_count() or 1)  # a start costs 1.2 s of one core
@@ -85,6 +85,10 @@ class Pool(Generic[S]):
                 await self._told(blank, binding)
                 self.warm += 1
                 return blank
+        return await self.start(launch, binding)
+
+    async def start(self, launch: Launch, binding: Binding) -> S:
+        """The same from a fresh start, for what no spare can be ready for."""
         self.cold += 1
         return await self._told(await self._started(launch), binding)
 
@@ -191,7 +195,7 @@ class Pool(Generic[S]):
 
     async def _start_one(self, launch: Launch) -> S:
         async with self._starts:
-            return await self._start(launch)
+            return await self._make(launch)
 
     def _in_background(self, work: Any) -> asyncio.Task[Any]:
         task: asyncio.Task[Any] = asyncio.ensure_future(work)

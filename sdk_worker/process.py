@@ -18,6 +18,7 @@ from sdk_worker.launch import (
 )
 from sdk_worker.pool import Pool
 from sdk_worker.program import Program
+from sdk_worker.sessions import Sessions
 from sdk_worker.worker import Patience, Worker
 from shared.bus import Bus
 from shared.channels import SDK_TURN
@@ -39,14 +40,18 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     instance = instance_name()
     program_file = ProgramFile(settings.claude.cli_path)
     pool = open_pool(settings, program_file, drivers()[0], ask_through=nobody)
+    bus = Bus(url, service="sdk_worker", instance=instance)
+    sdk, options = settings.sdk, settings.claude.code_options
+    sessions = Sessions(pool, bus, options, limit=sdk.max_sessions, idle=sdk.session_idle_seconds)
     worker = Worker(
         pool,
+        sessions,
         name=instance,
         mode=settings.claude.sdk_message_mode,
         pretty=settings.claude.pretty_format,
         patience=patience(settings),
     )
-    async with Bus(url, service="sdk_worker", instance=instance) as bus:
+    async with bus:
         beside = [asyncio.create_task(pool.keep_filled()), asyncio.create_task(describe(bus, pool, program_file))]
         try:
             await serve_each(bus, SDK_TURN, worker.handle, slots=settings.sdk.max_turns_at_once, stop=stop)
@@ -54,6 +59,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
+            sessions.forget_all()
             await pool.drain()
 
 

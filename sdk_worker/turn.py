@@ -6,7 +6,7 @@ the program has no way to carry is named in `ignored`, or refused when leaving i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import orjson
@@ -31,6 +31,10 @@ class Feed:
     history: list[Line]
     prompt: Line
     ignored: list[str] = field(default_factory=list)
+
+    def news(self) -> Feed:
+        """Only what a conversation that heard the rest has not heard: the prompt, which follows the last answer."""
+        return replace(self, history=[])
 
 
 def read_turn(body: dict[str, Any], *, working_directory: str | None = None) -> Feed:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from sdk_worker.door import Conversation
 from sdk_worker.frames import PING, Mode, Splice, error_frame
 from sdk_worker.pool import Pool
-from sdk_worker.program import Program
+from sdk_worker.program import Line, Program
+from sdk_worker.sessions import Sessions
 from sdk_worker.turn import Feed, read_turn
 from shared.bus import Delivery
 from shared.channels import Turn, TurnHead, TurnTail, decode, encode
@@ -37,19 +39,31 @@ class Patience:
 class Worker:
     """`handle` runs one delivery of SDK_TURN."""
 
-    def __init__(self, pool: Pool[Conversation], *, name: str, mode: Mode, pretty: bool, patience: Patience) -> None:
-        self._pool, self._name, self._mode, self._pretty, self._patience = pool, name, mode, pretty, patience
+    def __init__(
+        self,
+        pool: Pool[Conversation],
+        sessions: Sessions,
+        *,
+        name: str,
+        mode: Mode,
+        pretty: bool,
+        patience: Patience,
+    ) -> None:
+        self._pool, self._sessions, self._patience = pool, sessions, patience
+        self._name, self._mode, self._pretty = name, mode, pretty
 
     async def handle(self, delivery: Delivery) -> None:
         """Raises CCProxyError for a turn that failed before its first frame."""
         turn, began = decode(Turn, delivery.payload), time.time()
         feed = read_turn(turn.body, working_directory=turn.working_directory)
         splice = Splice(self._mode, pretty=self._pretty, client_tools=bool(feed.binding.tools))
-        session = await self._pool.take(feed.launch, feed.binding)
+        named = turn.session_id if turn.session_id and feed.launch.own_tools else ""
+        hold = self._sessions.hold(turn, feed, splice) if named else self._once(feed)
         try:
-            waited = 1000 * (time.time() - turn.sent_at)
-            await delivery.send(encode(TurnHead(self._name, queue_ms=max(0.0, waited), ignored=feed.ignored)))
-            await self._converse(session, feed, splice, delivery)
+            async with hold as (session, unheard, spent):
+                waited = max(0.0, 1000 * (time.time() - turn.sent_at))
+                await delivery.send(encode(TurnHead(self._name, waited, feed.ignored, named)))
+                await self._run(session, unheard, splice, delivery)
         except CallerGone:
             raise
         except CCProxyError as error:
@@ -58,24 +72,26 @@ class Worker:
             get_log().warning("turn_broke_off", request_id=turn.request_id, reason=error.message)
             await delivery.send(error_frame(error))
         else:
-            await delivery.send(encode(self._tail(splice, began)))
-        finally:
-            await self._leave(session, interrupt=not splice.finished)
+            await delivery.send(encode(tail(splice.result, spent, began)))
 
-    def _tail(self, splice: Splice, began: float) -> TurnTail:
-        result = splice.result
-        worker_ms = 1000 * (time.time() - began)
-        return TurnTail(cost_usd=result.get("total_cost_usd"), num_turns=result.get("num_turns"), worker_ms=worker_ms)
-
-    async def _leave(self, session: Conversation, *, interrupt: bool) -> None:
-        """An interrupt lets the program call back what it asked others, before it is ended."""
+    @contextlib.asynccontextmanager
+    async def _once(self, feed: Feed) -> AsyncIterator[tuple[Conversation, Feed, float]]:
+        """A process for this turn alone."""
+        session = await self._pool.take(feed.launch, feed.binding)
         try:
-            if interrupt and session.alive:
+            yield session, feed, 0.0
+        finally:
+            self._pool.retire(session)
+
+    async def _run(self, session: Conversation, feed: Feed, splice: Splice, delivery: Delivery) -> None:
+        """An interrupt lets a program that is left early call back what it asked others."""
+        try:
+            await self._converse(session, feed, splice, delivery)
+        finally:
+            if not splice.result and session.alive:
                 with contextlib.suppress(UpstreamError, TimeoutError):
                     async with asyncio.timeout(INTERRUPT_SECONDS):
                         await session.program.control("interrupt")
-        finally:
-            self._pool.retire(session)
 
     async def _converse(self, session: Conversation, feed: Feed, splice: Splice, delivery: Delivery) -> None:
         try:
@@ -117,3 +133,9 @@ class Worker:
         finally:
             if frames:
                 await delivery.send(frames)
+
+
+def tail(result: Line, spent: float, began: float) -> TurnTail:
+    """`result` is empty for a turn that ended before the program summed it up; it counts cost over its whole life."""
+    cost = result.get("total_cost_usd")
+    return TurnTail(cost - spent if cost else None, result.get("num_turns"), 1000 * (time.time() - began))

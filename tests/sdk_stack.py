@@ -16,6 +16,7 @@ from sdk_worker.frames import Mode
 from sdk_worker.launch import nobody
 from sdk_worker.process import open_pool
 from sdk_worker.process import patience as patience_of
+from sdk_worker.sessions import Sessions
 from sdk_worker.worker import Worker
 from shared.channels import Turn, encode
 from shared.errors import CallerGone
@@ -94,19 +95,41 @@ def worker_settings(simulator_url: str, cwd: Path, **sdk: Any) -> Settings:
     )
 
 
+class Shelf:
+    """The bus's two verbs for what is kept."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, bytes] = {}
+
+    async def get(self, key: str) -> bytes | None:
+        return self.values.get(key)
+
+    async def put(self, key: str, value: bytes, *, ttl: float) -> None:
+        self.values[key] = value
+
+
 class Stack:
     """A pool that fills itself, and workers on it."""
 
     def __init__(self, settings: Settings, driver: Driver) -> None:
         self.settings = settings
+        self.store = Shelf()
         self.pool = open_pool(settings, ProgramFile(settings.claude.cli_path), driver, ask_through=nobody)
+        self.sessions = self.open_sessions()
 
     def worker(self, mode: Mode = "ignore", **patience: float) -> Worker:
         times = replace(patience_of(self.settings), **patience)
-        return Worker(self.pool, name="w1", mode=mode, pretty=False, patience=times)
+        return Worker(self.pool, self.sessions, name="w1", mode=mode, pretty=False, patience=times)
+
+    def open_sessions(self, **limits: Any) -> Sessions:
+        """Sessions as a worker has them; on the same shelf, another worker."""
+        given = {"limit": 4, "idle": 60.0} | limits
+        return Sessions(self.pool, self.store, self.settings.claude.code_options, **given)
 
     async def answer(self, prompt: Any, mode: Mode = "ignore", **more: Any) -> Delivered:
-        delivered = Delivered(body=body(prompt, **more))
+        return await self.deliver(Delivered(body=body(prompt, **more)), mode)
+
+    async def deliver(self, delivered: Delivered, mode: Mode = "ignore") -> Delivered:
         await self.worker(mode).handle(delivered)
         return delivered
 
@@ -120,4 +143,5 @@ async def running_stack(settings: Settings, driver: Driver) -> AsyncIterator[Sta
     finally:
         filling.cancel()
         await asyncio.gather(filling, return_exceptions=True)
+        stack.sessions.forget_all()
         await stack.pool.drain()

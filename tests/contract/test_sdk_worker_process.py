@@ -53,6 +53,16 @@ async def replies(bus, turn):
         return [reply async for reply in call]
 
 
+async def told_about(bus, fact):
+    """What the worker says about itself, as soon as it says `fact`."""
+    async with asyncio.timeout(STOP_SECONDS):
+        while True:
+            for process in await bus.processes():
+                if process["service"] == "sdk_worker" and fact in process:
+                    return process
+            await asyncio.sleep(0.05)
+
+
 def family(worker):
     return worker.children(recursive=True)
 
@@ -64,8 +74,8 @@ async def test_a_turn_over_the_bus_has_a_head_frames_and_a_tail(start_worker, bu
     assert frames[0].startswith(b"event: message_start\n")
     assert b"message_stop" in frames[-1]
     assert orjson.loads(tail)["num_turns"] == 1
-    [told] = [process for process in await bus.processes() if process["service"] == "sdk_worker"]
-    assert told["driver"] == "claude-agent-sdk"
+    told = await told_about(bus, "driver")
+    assert (told["driver"], told["problem"]) == ("claude-agent-sdk", None)
     assert worker.is_running()
 
 
@@ -98,5 +108,7 @@ async def test_leaving_and_stopping_leave_nothing_behind(start_worker, bus_facto
 
 async def test_without_a_program_the_worker_serves_and_says_what_to_install(start_worker, bus_factory, tmp_path):
     start_worker(CLAUDE__CLI_PATH=str(tmp_path / "none"))
+    bus = await bus_factory(timings=PATIENT)
     with pytest.raises(NoWorker, match="npm install"):
-        await replies(await bus_factory(timings=PATIENT), Turn("r1", body("hi")))
+        await replies(bus, Turn("r1", body("hi")))
+    assert "npm install" in (await told_about(bus, "problem"))["problem"]

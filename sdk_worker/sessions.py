@@ -1,0 +1,145 @@
+"""Named sessions: a conversation its client continues by name, sending only what is new.
+
+Claude Code writes the transcript of such a session to the owner's disk; Redis remembers which transcript a name stands
+for, and how many turns it has. A process is kept for the next turn, but only as a cache: when another worker was
+faster, a turn broke off, or the process is gone, old or large, the next turn resumes the transcript in a fresh one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import weakref
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from sdk_worker.door import Conversation
+from sdk_worker.frames import Splice
+from sdk_worker.launch import Launch, adjust
+from sdk_worker.pool import Pool
+from sdk_worker.turn import Feed
+from shared.channels import Turn, decode, encode
+from shared.errors import BusUnavailable, UpstreamError
+from shared.log import get_log
+from shared.settings import CodeOptions
+
+REMEMBERED_SECONDS = 30 * 86_400.0  # Claude Code keeps transcripts for 30 days
+LARGEST_BYTES = 1024**3  # a process grows with its conversation: 200 MiB at first, 280 after thirty turns
+SPEAKING = frozenset({"stream_event", "assistant", "user", "result"})
+
+
+class Store(Protocol):
+    """The two verbs of the bus this module needs."""
+
+    async def get(self, key: str) -> bytes | None: ...
+
+    async def put(self, key: str, value: bytes, *, ttl: float) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a name stands for. `cost_usd` is what the transcript's turns came to so far: the program counts on."""
+
+    transcript: str = ""
+    turns: int = 0
+    cost_usd: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    session: Conversation
+    launch: Launch
+    system: tuple[str, ...]
+    turns: int
+    expiry: asyncio.TimerHandle
+
+
+def session_key(turn: Turn) -> str:
+    """One caller cannot reach another's session, whatever name it says."""
+    named = encode([turn.caller, turn.working_directory, turn.session_id])
+    return f"session:{hashlib.sha256(named).hexdigest()}"
+
+
+class Sessions:
+    """`limit` processes are kept between turns, each for `idle` seconds."""
+
+    def __init__(
+        self, pool: Pool[Conversation], store: Store, options: CodeOptions, *, limit: int, idle: float
+    ) -> None:
+        self._pool, self._store, self._options, self._limit, self._idle = pool, store, options, limit, idle
+        self._kept: dict[str, Kept] = {}  # the one unused for longest first
+        self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
+
+    @contextlib.asynccontextmanager
+    async def hold(self, turn: Turn, feed: Feed, splice: Splice) -> AsyncIterator[tuple[Conversation, Feed, float]]:
+        """A process in the named conversation, what it has not heard yet, and what was spent before. One turn of a name
+        runs at a time; the process stays when the turn came to its own end."""
+        key = session_key(turn)
+        async with self._locks.setdefault(key, asyncio.Lock()):
+            known = await self._known(key)
+            feed = replace(feed, launch=replace(feed.launch, kept=True))
+            session, feed = await self._enter(key, known, feed)
+            try:
+                yield session, feed, known.cost_usd
+            except BaseException:
+                self._pool.retire(session)
+                raise
+            await self._remember(key, known, session, feed, splice, turn)
+
+    def forget_all(self) -> None:
+        """End what is kept."""
+        for key in list(self._kept):
+            self._drop(key)
+
+    async def _known(self, key: str) -> Known:
+        stored = await self._store.get(key)
+        return decode(Known, stored) if stored else Known()
+
+    async def _enter(self, key: str, known: Known, feed: Feed) -> tuple[Conversation, Feed]:
+        if not known.transcript:
+            return await self._pool.take(feed.launch, feed.binding), feed
+        news = feed.news()
+        if kept := self._still_good(key, known, feed):
+            await adjust(kept, feed.binding, self._options)
+            return kept, news
+        self._drop(key)
+        with contextlib.suppress(UpstreamError):  # the transcript is gone: what the client sent is all there is
+            return await self._pool.start(replace(feed.launch, resumed=known.transcript), feed.binding), news
+        return await self._pool.take(feed.launch, feed.binding), feed
+
+    def _still_good(self, key: str, known: Known, feed: Feed) -> Conversation | None:
+        kept = self._kept.get(key)
+        if kept is None or (kept.turns, kept.launch, kept.system) != (known.turns, feed.launch, feed.binding.system):
+            return None
+        while line := kept.session.program.read_now():
+            if line["type"] in SPEAKING:
+                return None  # it spoke unasked, and its next answer might not be ours
+        if not kept.session.alive:
+            return None
+        kept.expiry.cancel()
+        return self._kept.pop(key).session
+
+    async def _remember(
+        self, key: str, known: Known, session: Conversation, feed: Feed, splice: Splice, turn: Turn
+    ) -> None:
+        now = Known(splice.transcript, known.turns + 1, splice.result.get("total_cost_usd", known.cost_usd))
+        try:
+            await self._store.put(key, encode(now), ttl=REMEMBERED_SECONDS)
+        except BusUnavailable:
+            get_log().warning("session_not_remembered", request_id=turn.request_id)
+            self._pool.retire(session)
+            return
+        if not splice.result or session.program.resident_bytes() > LARGEST_BYTES:
+            self._pool.retire(session)
+            return
+        expiry = asyncio.get_running_loop().call_later(self._idle, self._drop, key)
+        self._kept[key] = Kept(session, feed.launch, feed.binding.system, now.turns, expiry)
+        while len(self._kept) > self._limit:
+            self._drop(next(iter(self._kept)))
+
+    def _drop(self, key: str) -> None:
+        if kept := self._kept.pop(key, None):
+            kept.expiry.cancel()
+            self._pool.retire(kept.session)
