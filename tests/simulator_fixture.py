@@ -29,6 +29,23 @@ OAUTH_HEADERS = {
     "anthropic-version": "2023-06-01",
     "anthropic-beta": "oauth-2025-04-20",
 }
+
+
+def chatgpt_token(account: str = "acct-simulated", plan: str = "plus", lasts: float = 3600.0) -> str:
+    """A login's access token; its signature is nobody's."""
+    auth = {"chatgpt_account_id": account, "chatgpt_plan_type": plan}
+    claims = {"exp": int(time.time() + lasts), "https://api.openai.com/auth": auth}
+    middle = base64.urlsafe_b64encode(orjson.dumps(claims)).decode().rstrip("=")
+    return f"eyJhbGciOiJub25lIn0.{middle}.unsigned"
+
+
+OPENAI_KEY = "sk-proj-simulated-owner-key-0001"
+CHATGPT_HEADERS = {
+    "authorization": f"Bearer {chatgpt_token()}",
+    "chatgpt-account-id": "acct-simulated",
+    "originator": "tests",
+    "user-agent": "tests/1",
+}
 DEADLINE_SECONDS = 20.0
 POLL_SECONDS = 0.02
 

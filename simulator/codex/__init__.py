@@ -1,0 +1,1 @@
+"""OpenAI's Responses format twice: the ChatGPT backend that serves Codex, and the public interface."""

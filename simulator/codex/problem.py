@@ -1,0 +1,50 @@
+"""A refusal, in one of the three ways these services refuse: OpenAI's envelope, the backend's `detail`, a web page.
+
+Sources: reports in the trackers of openai/codex and of its gateways; words that no report quotes are marked in place.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+import orjson
+
+JSON = {"content-type": "application/json"}
+CHALLENGE = b"""<!DOCTYPE html><html lang="en-US"><head><title>Just a moment...</title></head><body>
+<noscript>Enable JavaScript and cookies to continue</noscript></body></html>"""
+
+
+class Problem(Exception):
+    def __init__(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        super().__init__(body.decode())
+        self.status = status
+        self.body = body
+        self.headers = headers
+
+
+def detail(text: str, status: int = 400) -> Problem:
+    """What the backend's own front says, before anything reaches the model."""
+    return Problem(status, orjson.dumps({"detail": text}), JSON)
+
+
+def error(
+    status: int,
+    message: str,
+    *,
+    kind: str = "invalid_request_error",
+    code: str | None = None,
+    param: str | None = None,
+    headers: dict[str, str] | None = None,
+    **more: Any,
+) -> Problem:
+    shape = {"message": message, "type": kind, "param": param, "code": code} | more
+    return Problem(status, orjson.dumps({"error": shape}), JSON | (headers or {}))
+
+
+def challenge() -> Problem:
+    """The page that meets a program the front takes for a robot."""
+    return Problem(403, CHALLENGE, {"content-type": "text/html; charset=UTF-8", "cf-mitigated": "challenge"})
+
+
+def refuse(message: str, param: str | None = None, code: str | None = None) -> NoReturn:
+    raise error(400, message, param=param, code=code)

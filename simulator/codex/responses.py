@@ -1,0 +1,194 @@
+"""The endpoints of the backend and of the public interface, from the raw request to the last byte of the reply."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+import zlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import parse_qs
+from uuid import uuid4
+
+import orjson
+
+from simulator.codex.access import Caller, Limits, admit_backend, admit_public
+from simulator.codex.models import list_models, list_public
+from simulator.codex.problem import JSON, Problem, detail, error, refuse
+from simulator.codex.rules import Request, read_request
+from simulator.codex.scenarios import Reply, answer
+from simulator.codex.stream import Events, failure, frames, is_delta
+from simulator.codex.usage import PromptCache, usage_of
+from simulator.exchange import Exchange
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+MAX_BODY_BYTES = 32 * 1024 * 1024
+WRITE_BYTES = 32 * 1024
+BACKEND, PUBLIC = "/backend-api/", "/v1/responses"
+FRONT = {"server": "cloudflare", "set-cookie": "__cf_bm=simulated; HttpOnly; Secure; Path=/"}
+SSE = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
+
+
+class Codex:
+    """Both doors, one memory of prompts. A stream of the backend comes without a content type, as the real one's."""
+
+    def __init__(self) -> None:
+        self._cache = PromptCache()
+        self._limits = Limits()
+        self._endpoints: dict[tuple[str, str], Callable[[Exchange], Awaitable[None]]] = {
+            ("POST", f"{BACKEND}codex/responses"): self._backend,
+            ("GET", f"{BACKEND}codex/models"): self._models,
+            ("GET", f"{BACKEND}wham/usage"): self._usage,
+            ("POST", PUBLIC): self._public,
+            ("GET", "/v1/models"): self._public_models,
+        }
+
+    async def __call__(self, exchange: Exchange) -> None:
+        exchange.front = FRONT | {"x-request-id": exchange.request_id}
+        try:
+            endpoint = self._endpoints.get((exchange.record.method, exchange.path))
+            if endpoint is None:
+                raise detail("Not Found", 404)
+            await endpoint(exchange)
+        except Problem as problem:
+            await exchange.send(problem.status, problem.body, problem.headers)
+
+    async def _backend(self, exchange: Exchange) -> None:
+        caller = admit_backend(exchange.headers)
+        self._limits.spend(caller)
+        await self._respond(exchange, caller, public=False)
+
+    async def _public(self, exchange: Exchange) -> None:
+        await self._respond(exchange, admit_public(exchange.headers), public=True)
+
+    async def _respond(self, exchange: Exchange, caller: Caller, *, public: bool) -> None:
+        raw = decode(exchange.record.body, exchange.headers.get("content-encoding", "identity"), public=public)
+        request = read_request(parse(raw, public=public), public=public)
+        exchange.record.model = request.model.slug
+        reply = answer(request, raw, uuid4().hex[:24])
+        response = compose(request, reply)
+        response["usage"] = usage_of(self._cache.measure(request, caller.name), reply)
+        if reply.fault == "hang":
+            await asyncio.Event().wait()
+        events = Events()
+        if public and not request.body.get("stream"):
+            await play_whole(exchange, reply, response)
+            return
+        await exchange.open(200, SSE if public else self._limits.headers(caller))
+        if not public:
+            await exchange.write(events("codex.rate_limits", **self._limits.event(caller)))
+        await play(exchange, events, reply, response, told_output=public)
+
+    async def _models(self, exchange: Exchange) -> None:
+        admit_backend(exchange.headers)
+        version = parse_qs(exchange.query).get("client_version", [""])[0]
+        body, etag = list_models(version)
+        if exchange.headers.get("if-none-match") == etag:
+            await exchange.send(304, b"", {"etag": etag})
+            return
+        await exchange.send(200, body, JSON | {"etag": etag})
+
+    async def _usage(self, exchange: Exchange) -> None:
+        caller = admit_backend(exchange.headers)
+        await exchange.send(200, orjson.dumps(self._limits.usage(caller)), JSON)
+
+    async def _public_models(self, exchange: Exchange) -> None:
+        admit_public(exchange.headers)
+        await exchange.send(200, list_public(), JSON)
+
+
+def decode(body: bytes, encoding: str, *, public: bool) -> bytes:
+    """The body as it was before compression: zstd at the backend, gzip at the public door, nothing else."""
+    try:
+        if encoding == "zstd" and not public:
+            body = zstd.ZstdDecompressor().decompress(body, MAX_BODY_BYTES + 1)
+        elif encoding == "gzip" and public:
+            body = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(body, MAX_BODY_BYTES + 1)
+        elif encoding != "identity":
+            raise detail(f"Unsupported content encoding: {encoding}", 415)  # unmeasured words
+    except (zstd.ZstdError, zlib.error) as problem:
+        raise detail("The request body cannot be decoded") from problem
+    if len(body) > MAX_BODY_BYTES:
+        raise detail("Request body too large", 413)
+    return body
+
+
+def parse(raw: bytes, *, public: bool) -> Any:
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        if public:
+            refuse("We could not parse the JSON body of your request.")
+        raise detail("Invalid JSON") from None
+
+
+def compose(request: Request, reply: Reply) -> dict[str, Any]:
+    """The whole response, but for its usage."""
+    body = request.body
+    return {
+        "id": f"resp_{uuid4().hex}",
+        "object": "response",
+        "created_at": int(time.time()),
+        "status": "incomplete" if reply.reason else "completed",
+        "model": request.model.slug,
+        "output": reply.items,
+        "error": None,
+        "incomplete_details": {"reason": reply.reason} if reply.reason else None,
+        "instructions": body.get("instructions"),
+        "parallel_tool_calls": body.get("parallel_tool_calls", True),
+        "reasoning": {"effort": request.model.default_effort, "summary": None, **(body.get("reasoning") or {})},
+        "store": body.get("store", True),
+        "text": {"format": {"type": "text"}, **(body.get("text") or {})},
+        "tool_choice": body.get("tool_choice", "auto"),
+        "tools": body.get("tools") or [],
+        "prompt_cache_key": body.get("prompt_cache_key"),
+        "metadata": body.get("metadata") or {},
+        "service_tier": "priority" if body.get("service_tier") in {"priority", "fast"} else "default",
+    }
+
+
+async def play(
+    exchange: Exchange, events: Events, reply: Reply, response: dict[str, Any], *, told_output: bool
+) -> None:
+    """Send the reply at its pace, or as much of it as its fault allows: a cut drops the connection, a stall stays."""
+    pending, deltas = bytearray(), 0
+    clock = asyncio.get_running_loop().time
+    due = clock()
+    for frame in frames(events, response, reply, told_output=told_output):
+        if is_delta(frame):
+            if reply.fault and deltas == reply.fault_after:
+                await exchange.write(bytes(pending))
+                if reply.fault in {"error", "failed"}:
+                    await exchange.close(failure(events, response, reply))
+                elif reply.fault == "stall":
+                    await asyncio.Event().wait()
+                return
+            deltas += 1
+            if reply.pace:
+                await exchange.write(bytes(pending))
+                pending.clear()
+                due += reply.pace
+                await asyncio.sleep(max(0.0, due - clock()))
+        pending += frame
+        if len(pending) > WRITE_BYTES:
+            await exchange.write(bytes(pending))
+            pending.clear()
+    exchange.record.usage = response["usage"]
+    await exchange.close(bytes(pending))
+
+
+async def play_whole(exchange: Exchange, reply: Reply, response: dict[str, Any]) -> None:
+    data = orjson.dumps(response)
+    if reply.fault in {"error", "failed"}:
+        raise error(500, "The server had an error while processing your request.", kind="server_error")
+    if reply.fault:
+        await exchange.open(200, JSON | {"content-length": str(len(data))})
+        await exchange.write(data[: len(data) // 2])
+        return
+    exchange.record.usage = response["usage"]
+    await exchange.send(200, data, JSON)

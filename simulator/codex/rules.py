@@ -1,0 +1,246 @@
+"""What the services refuse beyond field shapes: the backend's own demands first, then how items stand to each other.
+
+Each rule looks at one `Request` and raises a Problem in the service's words (those marked `unmeasured` are ours).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from simulator.codex.fields import BACKEND, PUBLIC, check_field, check_items
+from simulator.codex.models import Model, find_model
+from simulator.codex.problem import detail, error, refuse
+from simulator.codex.seal import opens
+
+Item = dict[str, Any]
+
+PREFIXES = {"message": "msg", "function_call": "fc", "custom_tool_call": "ctc", "reasoning": "rs"}
+CALLS = {"function_call": "function_call_output", "custom_tool_call": "custom_tool_call_output"}
+LONGEST_ID = 64
+IMAGE = re.compile(r"data:image/(png|jpe?g|gif|webp);base64,(.+)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A body that passed every rule. `tools` holds every offered tool by name, those inside namespaces too."""
+
+    body: dict[str, Any]
+    model: Model
+    public: bool
+    items: list[Item] = field(default_factory=list)
+    tools: dict[str, Item] = field(default_factory=dict)
+
+
+def read_request(body: Any, *, public: bool) -> Request:
+    """Raises the first Problem, in the order the service finds them."""
+    if not isinstance(body, dict):
+        raise detail("Request body must be a JSON object")  # unmeasured words
+    fields = PUBLIC if public else BACKEND
+    for name in body:
+        if name not in fields:
+            if public:
+                refuse(f"Unknown parameter: '{name}'.", name, "unknown_parameter")
+            raise detail(f"Unsupported parameter: {name}")
+    if not isinstance(body.get("model"), str):
+        refuse("Missing required parameter: 'model'.", "model", "missing_required_parameter")
+    model = find_model(body["model"], public=public)
+    if not public:
+        demands(body)
+    for name, value in body.items():
+        check_field(name, value, fields)
+    items = read_items(body.get("input"), public=public)
+    request = Request(body, model, public, items, dict(offered(body, items)))
+    for rule in RULES:
+        rule(request)
+    return request
+
+
+def demands(body: dict[str, Any]) -> None:
+    """What only the backend insists on."""
+    if body.get("store") is not False:
+        raise detail("Store must be set to false")
+    if body.get("stream") is not True:
+        raise detail("Stream must be set to true")
+    items = body.get("input")
+    if not isinstance(items, list):
+        raise detail("Input must be a list")
+    roles = [item.get("role") for item in items if isinstance(item, dict)]
+    if not body.get("instructions") and "developer" not in roles:
+        raise detail("Instructions are required")
+    if "system" in roles:
+        raise detail("System messages are not allowed")
+    if body.get("service_tier") not in {None, "priority", "default"}:
+        raise detail(f"Unsupported service_tier: {body['service_tier']}")
+
+
+def read_items(given: Any, *, public: bool) -> list[Item]:
+    if isinstance(given, str) and public:
+        return [{"type": "message", "role": "user", "content": given}]
+    if not isinstance(given, list):
+        refuse("Missing required parameter: 'input'.", "input", "missing_required_parameter")
+    check_items(given)
+    return [{"type": "message", **item} for item in given]
+
+
+def offered(body: dict[str, Any], items: list[Item]) -> Iterator[tuple[str, Item]]:
+    """(name, tool) of everything the model may call; a tool in a namespace says which."""
+    extra = [tool for item in items if item["type"] == "additional_tools" for tool in item.get("tools", [])]
+    for tool in [*(body.get("tools") or []), *extra]:
+        if tool.get("type") == "namespace":
+            yield from ((inner["name"], inner | {"namespace": tool["name"]}) for inner in tool["tools"])
+        else:
+            yield tool.get("name", tool["type"]), tool
+
+
+def ids(request: Request) -> None:
+    for place, item in enumerate(request.items):
+        where, prefix = f"input[{place}]", PREFIXES.get(item["type"], "")
+        if item.get("id") and not item["id"].startswith(prefix):
+            refuse(
+                f"Invalid '{where}.id': '{item['id']}'. Expected an ID that begins with '{prefix}'.",
+                f"{where}.id",
+                "invalid_value",
+            )
+        for name in ("id", "call_id", "name"):
+            if len(value := item.get(name) or "") > LONGEST_ID:
+                refuse(
+                    f"Invalid '{where}.{name}': string too long. Expected a string with maximum length {LONGEST_ID}, "
+                    f"but got a string with length {len(value)} instead.",
+                    f"{where}.{name}",
+                    "string_above_max_length",
+                )
+        if item["type"] == "item_reference":
+            raise not_stored(item.get("id", ""))
+
+
+def reasoning(request: Request) -> None:
+    for item in request.items:
+        if item["type"] != "reasoning":
+            continue
+        sealed = item.get("encrypted_content")
+        if not sealed:
+            raise not_stored(item.get("id", ""))
+        if not opens(sealed, item.get("id")):
+            refuse(
+                f"The encrypted content {sealed[:4]}...{sealed[-4:]} could not be verified. Reason: Encrypted content "
+                "could not be decrypted or parsed.",
+                code="invalid_encrypted_content",
+            )
+
+
+def not_stored(name: str) -> Exception:
+    return error(
+        404,
+        f"Item with id '{name}' not found. Items are not persisted when `store` is set to false. Try again with "
+        "`store` set to true, or remove this item from your input.",
+        param="input",
+    )
+
+
+def calls(request: Request) -> None:
+    """Every call has its one output, somewhere behind it."""
+    waiting: dict[str, str] = {}
+    for item in request.items:
+        kind = item["type"]
+        if kind in CALLS:
+            waiting[item["call_id"]] = CALLS[kind]
+        elif kind in CALLS.values() and waiting.pop(item["call_id"], "") != kind:
+            spoken = kind.removesuffix("_output").replace("_", " ")
+            refuse(f"No tool call found for {spoken} output with call_id {item['call_id']}.", "input")
+    if waiting:
+        refuse(f"No tool output found for function call {next(iter(waiting))}.", "input")
+
+
+def media(request: Request) -> None:
+    for place, item in enumerate(request.items):
+        content = item.get("output") if item["type"] in CALLS.values() else item.get("content")
+        for number, part in enumerate(content if isinstance(content, list) else []):
+            url = part.get("image_url")
+            if part.get("type") != "input_image" or (url or "").startswith("https://") or part.get("file_id"):
+                continue
+            found = IMAGE.fullmatch(url or "")
+            if found is None or not is_base64(found[2]):
+                refuse(
+                    f"Invalid 'input[{place}].content[{number}].image_url'. Expected a valid URL or a base64-encoded "
+                    "data URL of a PNG, JPEG, GIF or WebP image.",
+                    f"input[{place}].content[{number}].image_url",
+                    "invalid_value",
+                )
+
+
+def is_base64(text: str) -> bool:
+    try:
+        return bool(base64.b64decode(text, validate=True))
+    except (binascii.Error, ValueError):
+        return False
+
+
+def tools(request: Request) -> None:
+    for tool in request.tools.values():
+        if tool["type"] == "function" and tool.get("strict", True):
+            strict_schema(tool.get("parameters") or {}, f"Invalid schema for function '{tool['name']}'")
+        if len(tool.get("name", "")) > LONGEST_ID:
+            refuse(f"Invalid 'tools.name': string too long: {tool['name'][:80]}", "tools", "string_above_max_length")
+    choice = request.body.get("tool_choice")
+    if isinstance(choice, str) and choice not in {"none", "auto", "required"}:
+        refuse(f"Invalid value: '{choice}'. Supported values are: 'none', 'auto', and 'required'.", "tool_choice")
+    if isinstance(choice, dict) and choice.get("name", choice["type"]) not in {*request.tools, "allowed_tools"}:
+        refuse(f"Tool choice '{choice.get('name')}' not found in 'tools' parameter.", "tool_choice")
+
+
+def strict_schema(schema: Any, whose: str) -> None:
+    """`strict` (true when left out) takes only objects that are closed and whose properties are all required."""
+    if not isinstance(schema, dict):
+        return
+    if schema.get("type") == "object" or "properties" in schema:
+        if schema.get("additionalProperties") is not False:
+            refuse(
+                f"{whose}: In context=(), 'additionalProperties' is required to be supplied and to be false.",
+                code="invalid_function_parameters",
+            )
+        if set(schema.get("properties") or {}) - set(schema.get("required") or []):
+            refuse(
+                f"{whose}: In context=(), 'required' is required to be supplied and to be an array including every "
+                "key in properties.",
+                code="invalid_function_parameters",
+            )
+    for inner in (schema.get("properties") or {}).values():
+        strict_schema(inner, whose)
+    strict_schema(schema.get("items"), whose)
+
+
+def effort(request: Request) -> None:
+    wanted = (request.body.get("reasoning") or {}).get("effort")
+    if wanted and wanted not in request.model.efforts:
+        listed = ", ".join(f"'{effort}'" for effort in request.model.efforts)
+        refuse(
+            f"Unsupported value: '{wanted}' is not supported with the '{request.model.slug}' model. "
+            f"Supported values are: {listed}.",
+            "reasoning.effort",
+            "unsupported_value",
+        )
+
+
+def structure(request: Request) -> None:
+    form = (request.body.get("text") or {}).get("format") or {}
+    if form.get("type") == "json_schema" and form.get("strict"):
+        strict_schema(form["schema"], f"Invalid schema for response_format '{form['name']}'")
+
+
+def stored(request: Request) -> None:
+    """The public interface can store; this one has no memory to find anything in."""
+    if previous := request.body.get("previous_response_id"):
+        raise error(
+            400,
+            f"Previous response with id '{previous}' not found.",
+            param="previous_response_id",
+            code="previous_response_not_found",
+        )
+
+
+RULES: list[Callable[[Request], None]] = [ids, reasoning, calls, media, tools, effort, structure, stored]

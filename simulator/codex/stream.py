@@ -1,0 +1,125 @@
+"""A Reply as the events of a Responses stream. Pure, so that a stream and a whole response say the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+import orjson
+
+from simulator.codex.rules import Item
+from simulator.codex.scenarios import FAILURES, Reply
+from simulator.script import parts
+
+ARGUMENT_PIECE = 12
+
+
+class Events:
+    """Numbers events as they are written."""
+
+    def __init__(self) -> None:
+        self._numbers = count()
+
+    def __call__(self, kind: str, **data: Any) -> bytes:
+        shape = {"type": kind, "sequence_number": next(self._numbers), **data}
+        return b"event: %b\ndata: %b\n\n" % (kind.encode(), orjson.dumps(shape))
+
+
+def is_delta(frame: bytes) -> bool:
+    return frame.partition(b"\n")[0].endswith(b".delta")
+
+
+def frames(event: Events, response: dict[str, Any], reply: Reply, *, told_output: bool) -> Iterator[bytes]:
+    """`response` is the whole one the events add up to; `told_output` whether the last event holds its items again."""
+    begun = response | {"status": "in_progress", "output": [], "usage": None, "incomplete_details": None}
+    yield event("response.created", response=begun)
+    yield event("response.in_progress", response=begun)
+    for index, item in enumerate(reply.items):
+        yield from item_events(event, index, item, reply.piece)
+        if reply.keep_alives:
+            yield event("keepalive")
+    last = response if told_output else response | {"output": []}
+    yield event("response.incomplete" if reply.reason else "response.completed", response=last)
+
+
+def item_events(event: Events, index: int, item: Item, piece: int) -> Iterator[bytes]:
+    here: dict[str, Any] = {"item_id": item["id"], "output_index": index}
+    yield event("response.output_item.added", output_index=index, item=announced(item))
+    match item["type"]:
+        case "message":
+            yield from message_events(event, here, item, piece)
+        case "reasoning":
+            yield from summary_events(event, here, item, piece)
+        case "function_call":
+            yield from call_events(event, here, "function_call_arguments", "arguments", item["arguments"])
+        case "custom_tool_call":
+            yield from call_events(event, here, "custom_tool_call_input", "input", item["input"])
+        case "web_search_call":
+            for state in ("in_progress", "searching", "completed"):
+                yield event(f"response.web_search_call.{state}", **here)
+    yield event("response.output_item.done", output_index=index, item=item)
+
+
+def announced(item: Item) -> Item:
+    """The item before anything of it is known; its seal is only provisional then."""
+    match item["type"]:
+        case "message":
+            return item | {"content": [], "status": "in_progress"}
+        case "reasoning":
+            return item | {"summary": [], "encrypted_content": "gAAAA-provisional"}
+        case "function_call":
+            return item | {"arguments": "", "status": "in_progress"}
+        case "custom_tool_call":
+            return item | {"input": "", "status": "in_progress"}
+    return item | {"status": "in_progress"}
+
+
+def message_events(event: Events, here: dict[str, Any], item: Item, piece: int) -> Iterator[bytes]:
+    for number, part in enumerate(item["content"]):
+        place = here | {"content_index": number}
+        if part["type"] == "refusal":
+            yield event("response.content_part.added", **place, part=part | {"refusal": ""})
+            for delta in parts(part["refusal"], piece):
+                yield event("response.refusal.delta", **place, delta=delta)
+            yield event("response.refusal.done", **place, refusal=part["refusal"])
+        else:
+            yield event("response.content_part.added", **place, part=part | {"text": "", "annotations": []})
+            for delta in parts(part["text"], piece):
+                padding = "x" * (-len(delta) % 16)  # hides the length of words from whoever listens on the line
+                yield event("response.output_text.delta", **place, delta=delta, logprobs=[], obfuscation=padding)
+            for position, annotation in enumerate(part["annotations"]):
+                yield event("response.output_text.annotation.added", **place, annotation_index=position,
+                            annotation=annotation)  # fmt: skip
+            yield event("response.output_text.done", **place, text=part["text"], logprobs=[])
+        yield event("response.content_part.done", **place, part=part)
+
+
+def summary_events(event: Events, here: dict[str, Any], item: Item, piece: int) -> Iterator[bytes]:
+    for number, part in enumerate(item["summary"]):
+        place = here | {"summary_index": number}
+        yield event("response.reasoning_summary_part.added", **place, part=part | {"text": ""})
+        for delta in parts(part["text"], piece):
+            yield event("response.reasoning_summary_text.delta", **place, delta=delta)
+        yield event("response.reasoning_summary_text.done", **place, text=part["text"])
+        yield event("response.reasoning_summary_part.done", **place, part=part)
+
+
+def call_events(event: Events, here: dict[str, Any], kind: str, name: str, text: str) -> Iterator[bytes]:
+    for delta in parts(text, ARGUMENT_PIECE):
+        yield event(f"response.{kind}.delta", **here, delta=delta)
+    yield event(f"response.{kind}.done", **here, **{name: text})
+
+
+def failure(event: Events, response: dict[str, Any], reply: Reply) -> bytes:
+    """The event that ends a stream as a failure."""
+    code, message = FAILURES[reply.failure]
+    if reply.fault == "error":
+        return event("error", code=code, message=message, param=None)
+    failed: dict[str, Any] = {
+        "status": "failed",
+        "output": [],
+        "usage": None,
+        "error": {"code": code, "message": message},
+    }
+    return event("response.failed", response=response | failed)

@@ -1,0 +1,71 @@
+"""What a prompt costs. Every piece of it ends a prefix; a prefix seen before under the same account, model and
+`prompt_cache_key` is read from the cache, from 1,024 tokens on and in steps of 128, as in the service.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from simulator.codex.rules import Item, Request
+from simulator.codex.scenarios import Reply
+from simulator.script import tokens_of
+
+LEAST_CACHED_TOKENS = 1024
+STEP = 128
+MOST_PREFIXES = 20_000
+
+
+def pieces(request: Request) -> Iterator[bytes]:
+    """The prompt in the order it is read."""
+    yield orjson.dumps(request.body.get("tools") or [])
+    yield (request.body.get("instructions") or "").encode()
+    for item in request.items:
+        yield orjson.dumps({name: value for name, value in item.items() if name != "id"})
+
+
+class PromptCache:
+    def __init__(self) -> None:
+        self._seen: OrderedDict[bytes, None] = OrderedDict()
+
+    def measure(self, request: Request, owner: str) -> tuple[int, int]:
+        """(input tokens, those of them read from the cache); remembers the prefixes. Without a key nothing is."""
+        key = request.body.get("prompt_cache_key")
+        digest = hashlib.sha256(f"{owner} {request.model.slug} {key}".encode())
+        total = cached = 0
+        prefixes = []
+        for piece in pieces(request):
+            digest.update(piece)
+            total += tokens_of(len(piece))
+            prefix = digest.digest()
+            if key and prefix in self._seen:
+                cached = total
+            prefixes.append(prefix)
+        if key:
+            self._seen.update(dict.fromkeys(prefixes))
+        while len(self._seen) > MOST_PREFIXES:
+            self._seen.popitem(last=False)
+        return total, cached - cached % STEP if cached >= LEAST_CACHED_TOKENS else 0
+
+
+def usage_of(measured: tuple[int, int], reply: Reply) -> dict[str, Any]:
+    total, cached = measured
+    sizes = [(item["type"], tokens_of(spoken_size(item))) for item in reply.items]
+    spent = sum(size for _, size in sizes)
+    return {
+        "input_tokens": total,
+        "input_tokens_details": {"cached_tokens": cached},
+        "output_tokens": spent,
+        "output_tokens_details": {"reasoning_tokens": sum(size for kind, size in sizes if kind == "reasoning")},
+        "total_tokens": total + spent,
+    }
+
+
+def spoken_size(item: Item) -> int:
+    """Bytes that count as output tokens."""
+    texts = [part.get("text") or part.get("refusal") or "" for part in item.get("content") or item.get("summary") or []]
+    return len("".join([*texts, item.get("arguments", ""), item.get("input", "")]).encode())
