@@ -30,7 +30,7 @@ def test_everything_arrives_and_nothing_is_left(tmp_path):
     for door in DOORS:
         assert door.words in ended.stdout
     assert 'endpoint="/sdk/v1/messages"' in ended.stdout
-    assert ended.stdout.endswith("Everything arrived.\n")
+    assert "\nEverything arrived.\n" in ended.stdout
     assert [path.name for path in tmp_path.iterdir() if "ccproxy-demo" in path.name] == []
 
 
