@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -27,7 +27,7 @@ from gateway.providers.claude import Claude
 from gateway.providers.http import Upstream
 from gateway.providers.sdk import Sdk
 from gateway.reasoning import ReasoningMemory
-from gateway.routes import claude, logs, sdk, system
+from gateway.routes import claude, logs, models, sdk, status, system
 from gateway.translated import Translated
 from shared.bus import Bus
 from shared.credentials.claude import ClaudeAccount
@@ -86,22 +86,28 @@ async def open_gateway(settings: Settings, bus: Bus) -> AsyncIterator[Gateway]:
             fixed = (dialect, provider, path, flights, settings.server.max_body_bytes)
             if FORMATS[dialect] is provider.speaks:
                 return PassThrough(*fixed)
+            cache = "5m" if settings.models.cache_prompts and provider is direct else None
             if dialect == "openai_chat":
-                return Translated(*fixed, memory, {"reasoning": settings.models.chat_reasoning})
-            return Translated(*fixed)
+                return Translated(*fixed, cache, memory, {"reasoning": settings.models.chat_reasoning})
+            return Translated(*fixed, cache)
 
         direct = Claude(settings, account, upstream)
         stack.callback(direct.catalogue.close)
         endpoints = claude.endpoints(exchange, direct) | sdk.endpoints(exchange, Sdk(bus, direct.catalogue))
-        management = build_management(settings, bus, account, metrics)
+        management = build_management(
+            system.router(settings, bus, account, metrics),
+            logs.router(settings, bus),
+            status.router(settings, bus, direct.catalogue),
+            *(models.router(prefix, direct.catalogue, settings.models.aliases) for prefix in ("/api", "/sdk")),
+        )
         app = AccessLog(Switch(endpoints, management), Guard(settings.server, settings.security), metrics, records)
         yield Gateway(app, flights, metrics)
 
 
-def build_management(settings: Settings, bus: Bus, account: ClaudeAccount, metrics: Metrics) -> FastAPI:
+def build_management(*routers: APIRouter) -> FastAPI:
     app = FastAPI(title="CCProxy", version=VERSION, docs_url="/docs", redoc_url=None)
-    app.include_router(system.router(settings, bus, account, metrics))
-    app.include_router(logs.router(settings, bus))
+    for router in routers:
+        app.include_router(router)
     app.add_exception_handler(CCProxyError, show_problem)
     app.add_exception_handler(HTTPException, show_http_error)
     app.add_exception_handler(RequestValidationError, show_invalid)

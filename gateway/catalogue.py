@@ -28,6 +28,7 @@ class Catalogue:
         self._vendor = vendor
         self._aliases = aliases
         self._listed: list[Json] = []
+        self._failure: CCProxyError | None = None
         self._fetched = False
         self._due = float("-inf")
         self._refreshing: asyncio.Task[None] | None = None
@@ -40,6 +41,18 @@ class Catalogue:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(asyncio.shield(self._refreshing), PATIENCE_SECONDS)
         return self._listed
+
+    async def demand(self) -> list[Json]:
+        """The list, for somebody who asked for nothing else. Raises what kept us from ever having one."""
+        listed = await self.listed()
+        if not listed and self._failure is not None:
+            raise self._failure
+        return listed
+
+    @property
+    def problem(self) -> str:
+        """Why the last attempt to fetch the list failed, if it did."""
+        return self._failure.message if self._failure is not None else ""
 
     async def resolve(self, name: str) -> str:
         """The provider's model for a client's name. An exact Claude name costs nothing."""
@@ -55,12 +68,13 @@ class Catalogue:
         wait = RETRY_SECONDS
         try:
             self._listed = await self._fetch()
-            self._fetched = True
+            self._failure = None
             wait = FRESH_SECONDS
         except CCProxyError as error:
             get_log().info("models_not_listed", reason=error.message)
-            self._fetched = True  # nobody need wait for it again
+            self._failure = error
         finally:
+            self._fetched = True  # or failed: nobody need wait for the first one again
             self._due = time.monotonic() + wait
             self._refreshing = None
 

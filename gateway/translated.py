@@ -33,8 +33,13 @@ KEPT_HEADERS = frozenset(
 
 @dataclass(slots=True)
 class Translated(Exchange):
-    """`options` are those of the client format's writer; `memory` keeps what the client's format cannot carry."""
+    """`options` are those of the client format's writer; `memory` keeps what the client's format cannot carry.
 
+    `cache` is how long a prompt is asked to be cached whose format has no word for it: OpenAI's clients expect that
+    a conversation's unchanged beginning is not paid for again.
+    """
+
+    cache: str | None = None
     memory: ReasoningMemory | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -69,7 +74,7 @@ class Translated(Exchange):
         client, provider, record = FORMATS[self.dialect], self.provider.speaks, request.record
         prompt = client.read_prompt(request.document or parse_object(request.body))
         model = await self.provider.catalogue.resolve(prompt.model)
-        asked: Prompt = replace(prompt, model=model)
+        asked: Prompt = replace(prompt, model=model, cache=prompt.cache or self.cache)
         if self.memory is not None:
             asked = await self.memory.restore(record.caller, asked)
         written = provider.write_prompt(asked, await self.provider.catalogue.capabilities(model))

@@ -161,6 +161,7 @@ class ModelsSettings(Section):
     """Names clients use, and what they stand for."""
 
     aliases: dict[str, str] = Field(default_factory=dict, description="Name (exact, `prefix*` or `/regex/`) → model.")
+    cache_prompts: bool = Field(True, description="Ask Claude to cache the prompts of Chat and Responses clients.")
     chat_reasoning: Literal["field", "tags", "off"] = Field(
         "field", description="Where Chat clients see reasoning: `reasoning_content`, <thinking> tags, or nowhere."
     )
