@@ -4,11 +4,13 @@
                that could stay for ever fails it: a key needs a TTL, or a bound of its own (see `BOUNDED`).
 `bus_factory`  `await bus_factory("gateway")` opens a Bus on that server and closes it after the test; keyword
                `instance` names it, `timings` replaces the shortened defaults (`QUICK`), `url` another server.
-`own_redis`    a server of the test's own, to be killed: `.url`, `.start()`, `.kill()` (SIGKILL, data stays), `.stop()`.
+`own_redis`    a server of the test's own, to be killed: `.url`, `.start()`, `.kill()` (SIGKILL, data stays),
+               `.forget()` (the data), `.stop()`.
 """
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -37,7 +39,7 @@ class RedisServer:
 
     def __init__(self, run_dir: Path) -> None:
         text, self._socket = render_config(run_dir)
-        self._config = run_dir / "redis.conf"
+        self._config, self._data = run_dir / "redis.conf", run_dir / "redis"
         self._config.write_text(text)
         self._process: subprocess.Popen[bytes] | None = None
         self.url = socket_url(self._socket)
@@ -59,6 +61,11 @@ class RedisServer:
     def kill(self) -> None:
         """Die as in a power cut: no shutdown, the data stays on disk."""
         self._end(subprocess.Popen.kill)
+
+    def forget(self) -> None:
+        """Lose the data, as a server without a disk does; only while it is not running."""
+        shutil.rmtree(self._data)
+        self._data.mkdir()
 
     def stop(self) -> None:
         self._end(subprocess.Popen.terminate)

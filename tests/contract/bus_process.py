@@ -2,6 +2,7 @@
 
 work    serves TURNS: prints `started ID`, then sends what the payload asks for
 hoard   takes TURNS without accepting any: prints `took ID`
+late    takes one of TURNS, prints `took ID`, and works on it when it is sent a line
 think   accepts ASKS and never decides: prints `took ID`
 ask     calls TURNS: prints every reply
 """
@@ -52,6 +53,13 @@ async def hoard(bus: Bus) -> None:
         say("took", delivery.request_id)
 
 
+async def late(bus: Bus) -> None:
+    delivery = await anext(bus.serve(TURNS, slots=1))
+    say("took", delivery.request_id)
+    await asyncio.to_thread(sys.stdin.readline)
+    await run_turn(delivery)
+
+
 async def think(bus: Bus) -> None:
     async for delivery in bus.serve(ASKS, slots=10):
         await delivery.accept()
@@ -67,7 +75,7 @@ async def ask(bus: Bus) -> None:
 async def main(url: str, instance: str, timings: str, role: str) -> None:
     async with Bus(url, service=role, instance=instance, timings=Timings(**json.loads(timings))) as bus:
         say("ready")
-        await {"work": work, "hoard": hoard, "think": think, "ask": ask}[role](bus)
+        await {"work": work, "hoard": hoard, "late": late, "think": think, "ask": ask}[role](bus)
 
 
 if __name__ == "__main__":
