@@ -119,17 +119,19 @@ class TokenServer:
         except httpx.HTTPError as error:
             host = httpx.URL(url).host
             raise UpstreamError(f"{host} cannot be reached: {str(error) or type(error).__name__}.") from error
-        self._note_skew(response)
+        self.skew = skew_of(response.headers, time.time())
         reply = parse_object(response.content)
         if response.is_success:
             return reply
         raise refusal(response, reply)
 
-    def _note_skew(self, response: httpx.Response) -> None:
-        try:
-            self.skew = parsedate_to_datetime(response.headers["date"]).timestamp() - time.time()
-        except (KeyError, ValueError):
-            self.skew = 0.0
+
+def skew_of(headers: Mapping[str, str], now: float) -> float:
+    """How many seconds a server's clock is ahead of `now`; 0 when it does not tell."""
+    try:
+        return parsedate_to_datetime(headers["date"]).timestamp() - now
+    except (KeyError, ValueError):
+        return 0.0
 
 
 def refusal(response: httpx.Response, reply: Mapping[str, Any]) -> GrantRefused | UpstreamError:

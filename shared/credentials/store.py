@@ -138,18 +138,22 @@ class Draft:
     def promote(self) -> None:
         """Let the draft take the file's place, and clear away what earlier ones may have left."""
         try:
-            os.replace(self.path, self._target)
+            self._rename()
         except OSError as error:
             if error.errno not in {errno.EBUSY, errno.EXDEV}:
                 raise
             overwrite(self._target, self.path.read_bytes())  # a single file mounted read-write cannot be renamed over
+            self.discard()
+        for other in self._target.parent.glob(f"{self._target.name}.ccproxy.*"):
+            if other.suffix != ".lock":
+                other.unlink(missing_ok=True)
+
+    def _rename(self) -> None:
+        os.replace(self.path, self._target)
         directory = os.open(self._target.parent, os.O_RDONLY)
         with contextlib.suppress(OSError):  # some network file systems cannot
             os.fsync(directory)
         os.close(directory)
-        for other in self._target.parent.glob(f"{self._target.name}.ccproxy.*"):
-            if other.suffix != ".lock":
-                other.unlink(missing_ok=True)
 
     def discard(self) -> None:
         self.path.unlink(missing_ok=True)
