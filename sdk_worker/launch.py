@@ -6,6 +6,7 @@ is closed to its surroundings: no settings files, no other MCP servers, no memor
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -172,7 +173,8 @@ async def adjust(conversation: Conversation, binding: Binding, options: CodeOpti
         flag_settings["model"] = binding.model  # `set_model` would first ask the provider whether it exists
     if binding.max_tokens:
         flag_settings["env"] = {"CLAUDE_CODE_MAX_OUTPUT_TOKENS": str(binding.max_tokens)}
-    await program.control("apply_flag_settings", settings=flag_settings)
+    asked = [program.control("apply_flag_settings", settings=flag_settings)]
     tokens = (options.max_thinking_tokens or 0) if binding.thinking is None else binding.thinking
     if tokens != "adaptive":
-        await program.control("set_max_thinking_tokens", max_thinking_tokens=tokens)
+        asked.append(program.control("set_max_thinking_tokens", max_thinking_tokens=tokens))
+    await asyncio.gather(*asked)

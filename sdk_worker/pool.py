@@ -24,6 +24,7 @@ REMEMBERED = 16  # the checkouts that decide what is kept ready
 REMEMBERED_SECONDS = 600.0
 SPARE_SECONDS = 1800.0  # an older spare is replaced: logins and the program itself change on disk
 LOOK_SECONDS = 30.0
+LULL_SECONDS = 0.3  # a replacement started at once would take the core the turn needs for its first word
 RETRY_SECONDS = 5.0  # after a start that failed; doubled at each further one
 RETRY_LIMIT_SECONDS = 300.0
 
@@ -61,11 +62,13 @@ class Pool(Generic[S]):
         *,
         size: int,
         launch: Launch,
+        lull: float = LULL_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.problem: str | None = None
         self.warm = self.cold = 0  # checkouts that met a spare, and those that waited for a start
         self._make, self._bind, self._size, self._launch, self._clock = make, bind, size, launch, clock
+        self._lull = lull
         self._spares: dict[Readiness, list[Spare[S]]] = {}
         self._recent: deque[tuple[Readiness, float]] = deque(maxlen=REMEMBERED)
         self._starts = asyncio.Semaphore(os.cpu_count() or 1)  # a start costs 1.2 s of one core
@@ -116,6 +119,7 @@ class Pool(Generic[S]):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_SECONDS):  # `wait_for` of Python 3.11 may swallow a cancellation
                     await self._changed.wait()
+                    await asyncio.sleep(self._lull)
 
     async def drain(self) -> None:
         """End every spare, and wait until all that is retired has ended."""

@@ -28,7 +28,7 @@ class House:
         self.now, self.made, self.may_start, self.fault = 0.0, [], asyncio.Event(), None
         self.may_start.set()
         self._numbers = itertools.count()
-        self.pool = Pool(self.start, self.tell, size=size, launch=HERE, clock=lambda: self.now)
+        self.pool = Pool(self.start, self.tell, size=size, launch=HERE, lull=0, clock=lambda: self.now)
 
     async def start(self, launch):
         await self.may_start.wait()
