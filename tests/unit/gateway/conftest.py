@@ -66,13 +66,19 @@ class Connection:
 Script = Callable[[Connection], Awaitable[None]]
 
 
+async def no_models(connection: Connection) -> None:
+    await connection.answer(b'{"data": []}')
+
+
 class ScriptedProvider:
-    """Answers each request with the next script; keeps what it received."""
+    """Answers each request with the next script and keeps what it received; lists its models as `listing` says."""
 
     def __init__(self) -> None:
         self.received: list[Connection] = []
         self.scripts: list[Script] = []
+        self.listing: Script = no_models
         self.url = ""
+        self._writers: list[asyncio.StreamWriter] = []
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> ScriptedProvider:
@@ -83,16 +89,21 @@ class ScriptedProvider:
     async def __aexit__(self, *_: object) -> None:
         assert self._server is not None
         self._server.close()
-        for connection in self.received:
-            connection.writer.close()
+        for writer in self._writers:
+            writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
         early = b""  # of the next request, read while waiting for the client to leave
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 head = early + await reader.readuntil(b"\r\n\r\n")
                 connection = Connection(head, b"", writer)
                 connection.body = await reader.readexactly(int(connection.headers.get("content-length", 0)))
+                if head.startswith(b"GET /v1/models"):
+                    await self.listing(connection)
+                    early = b""
+                    continue
                 self.received.append(connection)
                 answering = asyncio.ensure_future(self.scripts.pop(0)(connection))
                 more = asyncio.ensure_future(reader.read(1))
