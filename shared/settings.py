@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from shared.errors import CCProxyError
+from shared.version import USER_AGENT
 
 MEBIBYTE = 1024 * 1024
 
@@ -36,6 +37,10 @@ def default_run_dir() -> Path:
     if runtime and os.access(runtime, os.W_OK):
         return Path(runtime) / "ccproxy"
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "ccproxy/run"
+
+
+def config_dir() -> Path:
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "ccproxy"
 
 
 def default_data_dir() -> Path:
@@ -85,6 +90,10 @@ class SecuritySettings(Section):
     confirmation_timeout_seconds: float = Field(
         300, ge=0, description="How long a permission prompt waits; 0: for ever."
     )
+    permission_rules_file: Path = Field(
+        default_factory=lambda: config_dir() / "permissions.toml",
+        description="Your lasting answers to permission prompts; `always` in an answer adds to it.",
+    )
 
 
 class ClaudeOAuthSettings(Section):
@@ -133,6 +142,9 @@ class SdkSettings(Section):
     enable_pool: bool = Field(True, description="Keep connected `claude` processes ready.")
     pool_size: int = Field(3, ge=0, le=64, description="Ready processes per worker.")
     workers: int = Field(1, ge=0, le=32, description="Worker processes to start.")
+    gateway_url: str | None = Field(
+        None, description="Where `claude` asks for permission; unset: SERVER__HOST and SERVER__PORT."
+    )
     max_sessions: int = Field(8, ge=0, le=256, description="Named sessions a worker keeps a process for between turns.")
     session_idle_seconds: float = Field(900, gt=0, description="How long such a process waits for the next turn.")
     max_turns_at_once: int = Field(8, ge=1, le=256, description="Requests one worker runs beside each other.")
@@ -151,10 +163,24 @@ class CodexOAuthSettings(Section):
 class CodexSettings(Section):
     """The owner's ChatGPT account, as the Codex backend sees it."""
 
-    base_url: str = Field("https://chatgpt.com/backend-api/codex", description="Where Codex answers.")
+    enabled: bool = Field(True, description="Serve `/codex`.")
+    base_url: str = Field("https://chatgpt.com/backend-api/codex", description="Where a ChatGPT login is answered.")
+    api_base_url: str = Field("https://api.openai.com/v1", description="Where an OpenAI API key is answered.")
     api_key: SecretStr | None = Field(None, description="OpenAI API key; used instead of a login when set.")
     auth_file: Path | None = Field(None, description="Login file; unset: where the Codex program keeps it.")
+    cli_path: Path | None = Field(None, description="The `codex` program; unset: PATH.")
     oauth: CodexOAuthSettings = CodexOAuthSettings()
+    originator: str = Field(
+        "ccproxy", description="The name we give ourselves there; Codex's own requests keep theirs."
+    )
+    user_agent: str = Field(USER_AGENT, description="And the user agent.")
+    system_prompt_injection_mode: Literal["override", "append", "disabled"] = Field(
+        "disabled",
+        description="Codex's own instructions: `override` puts them in place of the client's, which move to a developer "
+        "message; `append` puts them behind the client's; `disabled` sends the client's alone.",
+    )
+    enable_dynamic_model_info: bool = Field(True, description="Ask the backend for the account's models and limits.")
+    max_output_tokens_fallback: int = Field(8192, ge=1, description="Output limit told for models whose list has none.")
 
 
 class ModelsSettings(Section):
@@ -183,8 +209,7 @@ def toml_candidates() -> list[Path]:
     """Where a configuration file is looked for, first found wins; `CONFIG_FILE` names one outright."""
     if named := os.environ.get("CONFIG_FILE"):
         return [Path(named)]
-    config_home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    return [Path(".ccproxy.toml"), Path("ccproxy.toml"), config_home / "ccproxy/config.toml"]
+    return [Path(".ccproxy.toml"), Path("ccproxy.toml"), config_dir() / "config.toml"]
 
 
 def read_toml() -> dict[str, Any]:
