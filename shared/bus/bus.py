@@ -322,13 +322,14 @@ class Bus:
                 delivery.caller_gone.set()
 
     async def _move_in(self) -> None:
-        """Make our inbox. If there was one, we were thought dead or Redis forgot: no call in flight can be trusted."""
-        first = wire.Message(b"hello").fields()
+        """Make our inbox. If there was one, we were thought dead or Redis forgot: no call can be trusted."""
         pipe = self._redis.pipeline(transaction=True)
-        pipe.execute_command("XADD", self._inbox, "MAXLEN", "~", wire.INBOX_LENGTH, "*", *first)
+        pipe.execute_command("XADD", self._inbox, "*", *wire.Message(b"hello").fields())
         pipe.pexpire(self._inbox, _ms(self._timings.inbox))
         await _soon(pipe.execute())
         self._calls.fail_all(BusUnavailable("Redis lost this call; send the request again if that is safe."))
+        for delivery in (each for each in self._deliveries() if each.caller):
+            delivery.caller_gone.set()
 
     async def _listen(self) -> None:
         """Read the inbox, for ever; say when Redis comes and goes."""

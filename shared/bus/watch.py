@@ -11,14 +11,14 @@ class Timings:
     """Seconds. `beat`: between heartbeats; `lease`: silence after which a process counts as gone, and after which what
     it had not accepted goes to others; `no_worker`: how long a call waits for a channel nobody serves; `patience`: how
     long a verb waits for a lost Redis; `outage`: how long calls in flight do; `inbox`: how long an inbox outlives its
-    owner's last heartbeat, longer than an outage so that no call is dropped over one."""
+    owner's last heartbeat: a machine that sleeps less long than this loses no call."""
 
     beat: float = 1.0
     lease: float = 3.0
     no_worker: float = 5.0
     patience: float = 0.5
     outage: float = 10.0
-    inbox: float = 15.0
+    inbox: float = 600.0
 
 
 DEFAULT_TIMINGS = Timings()

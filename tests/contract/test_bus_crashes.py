@@ -21,7 +21,7 @@ from tests.conftest import QUICK
 SCRIPT = Path(__file__).with_name("bus_process.py")
 TURNS = Channel("test:turns", "on_accept")
 ASKS = Channel("test:asks", "when_done")
-PATIENT = Timings(beat=0.1, lease=600)  # nothing is noticed by silence
+PATIENT = Timings(beat=0.1, lease=600, no_worker=600)  # nothing is noticed by silence
 
 
 class Peer:
@@ -102,7 +102,7 @@ async def test_a_server_killed_in_mid_stream_loses_the_call_and_no_other_runs_it
 
 
 async def test_what_a_killed_server_had_not_accepted_is_run_by_another_once(bus_factory, start):
-    caller = await bus_factory()
+    caller = await bus_factory(timings=PATIENT)
     hoarder = await start("hoard", "hoarder")
     async with caller.call(TURNS, {"replies": 3}, request_id="again") as replies:
         assert await hoarder.hears() == "took again"
