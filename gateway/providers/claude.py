@@ -9,6 +9,7 @@ from __future__ import annotations
 from gateway.catalogue import Catalogue
 from gateway.peek import parse_object
 from gateway.providers import Opened, Outgoing, send_authorized
+from gateway.providers.headers import forwarded
 from gateway.providers.http import Upstream
 from shared.channels import AccessRecord
 from shared.credentials.account import Account
@@ -21,14 +22,6 @@ from shared.settings import Settings
 from shared.version import USER_AGENT
 
 API_VERSION = "2023-06-01"  # the version that accepts the most; current SDKs send their own
-
-# Hop-by-hop, the caller's own credential, and what belongs to the connection between the caller and us.
-NOT_FORWARDED = frozenset(
-    b"host connection keep-alive proxy-connection transfer-encoding te trailer upgrade content-length expect "
-    b"authorization x-api-key proxy-authorization cookie accept-encoding origin referer forwarded via "
-    b"x-real-ip x-request-id x-session-id".split()
-)
-NOT_FORWARDED_PREFIXES = (b"x-forwarded-", b"sec-", b"access-control-", b"x-ccproxy-", b"cf-")
 
 
 class Claude:
@@ -63,16 +56,9 @@ class Claude:
 
 def prepare_headers(caller: dict[bytes, bytes], authorization: Authorization) -> dict[str, str]:
     """The caller's headers as they go out."""
-    headers = {
-        name.decode("latin-1"): value.decode("latin-1")
-        for name, value in caller.items()
-        if name not in NOT_FORWARDED and not name.startswith(NOT_FORWARDED_PREFIXES)
-    }
-    headers.update(authorization.headers)
+    headers = forwarded(caller) | dict(authorization.headers)
     headers.setdefault("anthropic-version", API_VERSION)
     headers.setdefault("user-agent", USER_AGENT)
-    # Usage is read from the bytes as they pass, so they must come uncompressed.
-    headers["accept-encoding"] = "identity"
     if authorization.lane == "subscription":
         headers["anthropic-beta"] = merge_betas(headers.get("anthropic-beta", ""), OAUTH_BETA)
     return headers

@@ -1,0 +1,22 @@
+"""What of a caller's headers may go on to a provider: all it says about itself, nothing of its connection to us."""
+
+from __future__ import annotations
+
+# Hop-by-hop, the caller's own credential, and what belongs to the connection between the caller and us.
+NOT_FORWARDED = frozenset(
+    b"host connection keep-alive proxy-connection transfer-encoding te trailer upgrade content-length expect "
+    b"authorization x-api-key proxy-authorization cookie accept-encoding origin referer forwarded via "
+    b"x-real-ip x-request-id x-session-id".split()
+)
+NOT_FORWARDED_PREFIXES = (b"x-forwarded-", b"sec-", b"access-control-", b"x-ccproxy-", b"cf-")
+
+
+def forwarded(caller: dict[bytes, bytes]) -> dict[str, str]:
+    """The caller's headers as they go out. Usage is read from the bytes that come back: they must be uncompressed."""
+    headers = {
+        name.decode("latin-1"): value.decode("latin-1")
+        for name, value in caller.items()
+        if name not in NOT_FORWARDED and not name.startswith(NOT_FORWARDED_PREFIXES)
+    }
+    headers["accept-encoding"] = "identity"
+    return headers
