@@ -10,12 +10,14 @@ import ipaddress
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from shared.complaints import complain, describe_validation, misspelt_names, unknown
 from shared.errors import CCProxyError
+from shared.origins import origins_here
 from shared.version import USER_AGENT
 
 MEBIBYTE = 1024 * 1024
@@ -23,6 +25,8 @@ MEBIBYTE = 1024 * 1024
 
 class ConfigurationError(CCProxyError):
     """The configuration cannot be used."""
+
+    exit_code: ClassVar[int] = 78  # sysexits.h, EX_CONFIG
 
 
 class Section(BaseModel):
@@ -176,8 +180,8 @@ class CodexSettings(Section):
     user_agent: str = Field(USER_AGENT, description="And the user agent.")
     system_prompt_injection_mode: Literal["override", "append", "disabled"] = Field(
         "disabled",
-        description="Codex's own instructions: `override` puts them in place of the client's, which move to a developer "
-        "message; `append` puts them behind the client's; `disabled` sends the client's alone.",
+        description="Codex's own instructions: `override` puts them in place of the client's, which move to a "
+        "developer message; `append` puts them behind the client's; `disabled` sends the client's alone.",
     )
     enable_dynamic_model_info: bool = Field(True, description="Ask the backend for the account's models and limits.")
     max_output_tokens_fallback: int = Field(8192, ge=1, description="Output limit told for models whose list has none.")
@@ -193,16 +197,32 @@ class ModelsSettings(Section):
     )
 
 
+class QuotaSettings(Section):
+    """What a subscription includes."""
+
+    stop_at_percent: float | None = Field(
+        None, gt=0, le=100, description="Refuse once so much of a window is used; 100: before paid extra usage starts."
+    )
+
+
 class ObservabilitySettings(Section):
     """What is measured and kept; the owner's own data, on the owner's own disk."""
 
     enabled: bool = Field(True, description="Master switch of everything below.")
-    metrics_endpoint_enabled: bool = Field(True, description="Serve `/metrics`.")
+    metrics_endpoint_enabled: bool = Field(True, description="Serve `/metrics`; METRICS_ENABLED says the same.")
     logs_endpoints_enabled: bool = Field(True, description="Serve `/logs`.")
     logs_collection_enabled: bool = Field(True, description="Keep access records in DuckDB.")
     duckdb_path: Path = Field(
         default_factory=lambda: default_data_dir() / "metrics.duckdb", description="The DuckDB file."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def take_either_name(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "metrics_enabled" in given:
+            given = dict(given)
+            given["metrics_endpoint_enabled"] = given.pop("metrics_enabled")
+        return given
 
 
 def toml_candidates() -> list[Path]:
@@ -212,19 +232,22 @@ def toml_candidates() -> list[Path]:
     return [Path(".ccproxy.toml"), Path("ccproxy.toml"), config_dir() / "config.toml"]
 
 
-def read_toml() -> dict[str, Any]:
-    """The first configuration file that exists, parsed. Raises ConfigurationError naming file and line."""
-    for path in toml_candidates():
-        try:
-            return tomllib.loads(path.read_text())
-        except FileNotFoundError:
-            if os.environ.get("CONFIG_FILE"):
-                raise ConfigurationError(f"The configuration file {path} does not exist.") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"The configuration file {path} cannot be read: {error}.") from error
-        except tomllib.TOMLDecodeError as error:
-            raise ConfigurationError(f"The configuration file {path} is not valid TOML: {error}.") from error
-    return {}
+def toml_file() -> Path | None:
+    """The configuration file in use. Raises ConfigurationError when the one named outright is not there."""
+    found = next((path for path in toml_candidates() if path.exists()), None)
+    if found is None and (named := os.environ.get("CONFIG_FILE")):
+        raise ConfigurationError(f"The configuration file {named} does not exist.")
+    return found
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """What a configuration file says. Raises ConfigurationError naming file and line."""
+    try:
+        return tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"The configuration file {path} cannot be read: {error}.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"The configuration file {path} is not valid TOML: {error}.") from error
 
 
 class TomlFile(PydanticBaseSettingsSource):
@@ -236,7 +259,11 @@ class TomlFile(PydanticBaseSettingsSource):
 
     def __init__(self, settings_cls: type[BaseSettings]) -> None:
         super().__init__(settings_cls)
-        self._file = read_toml()
+        path = toml_file()
+        self._file = read_toml(path) if path else {}
+        if strangers := [(name,) for name in self._file if name not in settings_cls.model_fields]:
+            origins = origins_here(path)
+            raise ConfigurationError(complain(unknown(stranger, origins, settings_cls) for stranger in strangers))
 
     def __call__(self) -> dict[str, Any]:
         return self._file
@@ -261,6 +288,7 @@ class Settings(BaseSettings):
     sdk: SdkSettings = SdkSettings()
     codex: CodexSettings = CodexSettings()
     models: ModelsSettings = ModelsSettings()
+    quota: QuotaSettings = QuotaSettings()
     observability: ObservabilitySettings = ObservabilitySettings()
 
     @classmethod
@@ -273,15 +301,21 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         del file_secret_settings
+        for source in (env_settings, dotenv_settings):  # SDK=/opt/sdk is somebody else's variable, not our section
+            assert isinstance(source, EnvSettingsSource)
+            source.env_vars = {name: value for name, value in source.env_vars.items() if "__" in name}
         return init_settings, env_settings, dotenv_settings, TomlFile(settings_cls)
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """Read every source once; `overrides` is the command line's nested dict. Raises ConfigurationError."""
+    """Read every source once; `overrides` is a nested dict stronger than all. Raises ConfigurationError."""
+    origins = origins_here(toml_file())
+    if misspelt := list(misspelt_names(origins, Settings)):
+        raise ConfigurationError(complain(misspelt))
     try:
         return Settings(**overrides)
     except ValueError as error:
-        raise ConfigurationError(describe_validation(error)) from error
+        raise ConfigurationError(describe_validation(error, origins, Settings)) from error
 
 
 def is_loopback(host: str) -> bool:
@@ -303,12 +337,3 @@ def refuse_open_bind(settings: Settings) -> None:
         f"Listening on {settings.server.host} lets others use your account: set SECURITY__AUTH_TOKEN first "
         "(`ccproxy generate-token` makes one), or allow it outright with SECURITY__ALLOW_OPEN_BIND=true."
     )
-
-
-def describe_validation(error: ValueError) -> str:
-    """Pydantic's list of problems as one sentence that names each setting the way the user wrote it."""
-    problems: list[dict[str, Any]] = getattr(error, "errors", list)()
-    if not problems:
-        return str(error)
-    named = ["__".join(str(part).upper() for part in problem["loc"]) + f": {problem['msg']}" for problem in problems]
-    return "The configuration cannot be used: " + "; ".join(named) + "."

@@ -1,0 +1,79 @@
+"""What is wrong with a configuration, in a user's words: each setting by its name, where it was said, what was meant.
+
+`tree` is the model of all settings.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from shared.origins import KeyPath, Origins
+from shared.retired import fate_of
+
+Tree = type[BaseModel]
+
+
+def complain(problems: Iterable[str]) -> str:
+    return "The configuration cannot be used: " + "; ".join(problems) + "."
+
+
+def describe_validation(error: ValueError, origins: Origins, tree: Tree) -> str:
+    """Pydantic's list of problems as one sentence."""
+    problems: list[dict[str, Any]] = getattr(error, "errors", list)()
+    if not problems:
+        return str(error)
+    return complain(_describe(problem, origins, tree) for problem in problems)
+
+
+def _describe(problem: dict[str, Any], origins: Origins, tree: Tree) -> str:
+    path = tuple(map(str, problem["loc"]))
+    if problem["type"] == "extra_forbidden":
+        return unknown(path, origins, tree)
+    return f"{named(path, origins)}: {problem['msg']}"
+
+
+def named(path: KeyPath, origins: Origins) -> str:
+    return f"{name_of(path)} ({origins.of(path)})"
+
+
+def unknown(path: KeyPath, origins: Origins, tree: Tree) -> str:
+    """A key nobody knows: what became of it, or what was meant."""
+    if fate := fate_of(name_of(path)):
+        return f"{named(path, origins)} is no setting any more: {fate}"
+    siblings = {known[len(path) - 1] for known, _ in leaves(tree) if known[: len(path) - 1] == path[:-1]}
+    close = difflib.get_close_matches(path[-1].lower(), siblings, 1)
+    meant = f"; did you mean {name_of((*path[:-1], close[0]))}?" if close else ""
+    return f"{named(path, origins)} is not a setting{meant}"
+
+
+def misspelt_names(origins: Origins, tree: Tree) -> Iterator[str]:
+    """Variables that clearly mean a setting of ours: the section's name is misspelt, the rest is right."""
+    sections = [section.upper() for section in tree.model_fields]
+    known = {name_of(path) for path, _ in leaves(tree)}
+    for name in sorted(origins.names()):
+        section, _, rest = name.partition("__")
+        if not rest or section in sections:
+            continue
+        for close in difflib.get_close_matches(section, sections, 1, 0.75):
+            if f"{close}__{rest}" in known:
+                yield f"{named((name.lower(),), origins)} is not a setting; did you mean {close}__{rest}?"
+
+
+def name_of(path: KeyPath) -> str:
+    """`("server", "port")` → `SERVER__PORT`, as in the environment."""
+    return "__".join(path).upper()
+
+
+def leaves(of: Tree, above: KeyPath = ()) -> Iterator[tuple[KeyPath, FieldInfo]]:
+    """Every setting below a section, with its path."""
+    for name, field in of.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from leaves(inner, (*above, name))
+        else:
+            yield (*above, name), field
