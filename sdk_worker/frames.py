@@ -11,6 +11,7 @@ from __future__ import annotations
 import html
 import json
 import math
+import re
 from typing import Any, Literal
 
 import orjson
@@ -40,6 +41,7 @@ ERROR_TYPES = {
     529: "overloaded_error",
 }
 LONGEST_RETRY_SECONDS = 2
+PREFACE = re.compile(r"^API Error: (\d{3} )?")  # the program's own words before the provider's
 # What the program calls a failure of which it tells no status.
 ERROR_STATUSES = {"authentication_failed": 401, "rate_limit": 429, "overloaded": 529, "invalid_request": 400}
 
@@ -60,7 +62,8 @@ def error_frame(error: CCProxyError) -> bytes:
 
 def refusal(result: Line, said: str | None) -> CCProxyError:
     """A failed run as the provider's own refusal. `said` is what the program called the failure."""
-    message = str(result.get("result") or "; ".join(map(str, result.get("errors") or [])) or result.get("subtype"))
+    told = result.get("result") or "; ".join(map(str, result.get("errors") or [])) or result.get("subtype")
+    message = PREFACE.sub("", str(told))
     status = result.get("api_error_status") or ERROR_STATUSES.get(said or "")
     if "/login" in message and not result.get("api_error_status"):
         return CredentialsMissing("Claude Code is not logged in. Run `claude auth login`, or set CLAUDE__API_KEY.")

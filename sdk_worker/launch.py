@@ -16,7 +16,8 @@ import orjson
 
 from sdk_worker.client_tools import SERVER, ClientTools
 from sdk_worker.door import Conversation
-from shared.errors import ClientError, CredentialsMissing, NotAllowed
+from sdk_worker.program import Program
+from shared.errors import ClientError, CredentialsMissing, NotAllowed, NoWorker
 from shared.settings import ClaudeSettings, CodeOptions
 from shared.version import VERSION
 
@@ -90,9 +91,6 @@ AskThrough = Callable[[], PermissionTool]
 def command(program: Path, launch: Launch, options: CodeOptions, permission: PermissionTool) -> list[str]:
     """The command line. A value is joined to its flag, so that none is ever read as a flag itself."""
     denied = [*PEER_TOOLS, *(options.disallowed_tools or [])]
-    servers = [orjson.dumps({"mcpServers": permission.servers}).decode()] if permission.servers else []
-    if options.mcp_config and launch.own_tools:
-        servers.append(options.mcp_config)
     flags: dict[str, Any] = {
         "output-format": "stream-json",
         "input-format": "stream-json",
@@ -101,12 +99,12 @@ def command(program: Path, launch: Launch, options: CodeOptions, permission: Per
         "allowedTools": ",".join(options.allowed_tools or []) if launch.own_tools else f"mcp__{SERVER}",
         "permission-mode": options.permission_mode or "default",
         "permission-prompt-tool": permission.tool_name,
+        "mcp-config": options.mcp_config if launch.own_tools else None,
         "max-turns": options.max_turns,
         "model": options.model,
         "resume": launch.resumed,
     }
     line = [str(program), *SWITCHES, *(f"--{name}={value}" for name, value in flags.items() if value)]
-    line += [f"--mcp-config={server}" for server in servers]
     if not launch.own_tools:
         line.append("--tools=")
     if not launch.kept:
@@ -148,6 +146,15 @@ def refuse_what_cannot_start(launch: Launch, options: CodeOptions, env: Mapping[
             "Claude Code refuses CLAUDE__CODE_OPTIONS__PERMISSION_MODE=bypassPermissions for root. "
             "Run as another user, or set IS_SANDBOX=1 if this machine is one."
         )
+
+
+async def connect_servers(program: Program, permission: PermissionTool) -> None:
+    """Over its input, because the headers hold a token and a command line is public. Raises NoWorker when a server
+    cannot be reached: at the first question the program would only end."""
+    if permission.servers:
+        answer = await program.control("mcp_set_servers", servers=permission.servers)
+        if errors := answer.get("errors"):
+            raise NoWorker(f"Nobody can be asked for permission: {'; '.join(errors.values())}")
 
 
 async def bind(conversation: Conversation, binding: Binding, options: CodeOptions) -> None:

@@ -12,6 +12,7 @@ from sdk_worker.launch import (
     Launch,
     bind,
     command,
+    connect_servers,
     environment,
     nobody,
     refuse_what_cannot_start,
@@ -79,9 +80,15 @@ def open_pool(
     async def start(launch: Launch) -> Conversation:
         env = environment(claude, os.environ)
         refuse_what_cannot_start(launch, options, env, as_root=os.geteuid() == 0)
-        line = command(await program_file.path(), launch, options, ask_through())
+        permission = ask_through() if launch.own_tools else nobody()
+        line = command(await program_file.path(), launch, options, permission)
         program = Program(line, env=env, cwd=launch.cwd or (str(options.cwd) if options.cwd else None))
-        await program.spawn()
+        try:
+            await program.spawn()
+            await connect_servers(program, permission)
+        except BaseException:
+            await program.stop()
+            raise
         return Conversation(driver, program)
 
     async def tell(conversation: Conversation, binding: Binding) -> None:

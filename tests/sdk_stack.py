@@ -13,7 +13,7 @@ import orjson
 
 from sdk_worker.door import Driver, ProgramFile
 from sdk_worker.frames import Mode
-from sdk_worker.launch import nobody
+from sdk_worker.launch import AskThrough, nobody
 from sdk_worker.process import open_pool
 from sdk_worker.process import patience as patience_of
 from sdk_worker.sessions import Sessions
@@ -111,10 +111,10 @@ class Shelf:
 class Stack:
     """A pool that fills itself, and workers on it."""
 
-    def __init__(self, settings: Settings, driver: Driver) -> None:
+    def __init__(self, settings: Settings, driver: Driver, ask_through: AskThrough = nobody) -> None:
         self.settings = settings
         self.store = Shelf()
-        self.pool = open_pool(settings, ProgramFile(settings.claude.cli_path), driver, ask_through=nobody)
+        self.pool = open_pool(settings, ProgramFile(settings.claude.cli_path), driver, ask_through=ask_through)
         self.sessions = self.open_sessions()
 
     def worker(self, mode: Mode = "ignore", **patience: float) -> Worker:
@@ -135,8 +135,8 @@ class Stack:
 
 
 @asynccontextmanager
-async def running_stack(settings: Settings, driver: Driver) -> AsyncIterator[Stack]:
-    stack = Stack(settings, driver)
+async def running_stack(settings: Settings, driver: Driver, ask_through: AskThrough = nobody) -> AsyncIterator[Stack]:
+    stack = Stack(settings, driver, ask_through)
     filling = asyncio.create_task(stack.pool.keep_filled())
     try:
         yield stack

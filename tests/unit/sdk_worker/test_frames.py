@@ -229,11 +229,17 @@ def test_a_failed_result_is_the_providers_refusal_and_its_made_up_answer_is_not_
     splice = Splice("forward")
     synthetic = assistant({"type": "text", "text": "API Error: 529"}, model="<synthetic>")
     assert splice.feed(synthetic) == b""
-    failed = {"type": "result", "subtype": "success", "is_error": True, "api_error_status": 529, "result": "API Error"}
+    failed = {
+        "type": "result",
+        "subtype": "success",
+        "is_error": True,
+        "api_error_status": 529,
+        "result": "API Error: 529 Overloaded",
+    }
     with pytest.raises(UpstreamRefused) as refused:
         splice.feed(failed)
     assert refused.value.status == 529
-    assert orjson.loads(refused.value.body)["error"] == {"type": "overloaded_error", "message": "API Error"}
+    assert orjson.loads(refused.value.body)["error"] == {"type": "overloaded_error", "message": "Overloaded"}
 
 
 def test_a_result_without_an_answer_is_an_error():

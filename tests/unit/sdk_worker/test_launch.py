@@ -38,8 +38,8 @@ def test_who_is_asked_is_told_to_the_program():
     asked = PermissionTool({"desk": {"type": "http", "url": "http://127.0.0.1/mcp"}}, "mcp__desk__check")
     line = command(PROGRAM, Launch(), CodeOptions(mcp_config="/etc/mcp.json"), asked)
     assert "--permission-prompt-tool=mcp__desk__check" in line
-    assert '--mcp-config={"mcpServers":{"desk":{"type":"http","url":"http://127.0.0.1/mcp"}}}' in line
     assert "--mcp-config=/etc/mcp.json" in line
+    assert "127.0.0.1" not in str(line)  # a command line is public, and the headers beside the address hold a token
 
 
 def test_our_own_secrets_stay_out_of_the_programs_reach():

@@ -1,0 +1,156 @@
+"""One delivery against a session that says what the test lets it say."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+import pytest
+
+from sdk_worker.sessions import Sessions
+from sdk_worker.worker import Patience, Worker
+from shared.errors import BusUnavailable, CallerGone, ClientError, UpstreamError, UpstreamTimeout
+from shared.settings import CodeOptions
+from tests.sdk_stack import Delivered, Shelf, body
+
+START = {"type": "stream_event", "event": {"type": "message_start", "message": {"id": "m", "usage": {}}}}
+END = {"type": "stream_event", "event": {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {}}}
+RESULT = {"type": "result", "subtype": "success", "num_turns": 1, "total_cost_usd": 0.25, "session_id": "t"}
+
+
+class Program:
+    def __init__(self, lines):
+        self.lines, self.asked = deque(lines), []
+
+    async def read(self):
+        if not self.lines:
+            await asyncio.Event().wait()
+        return self.read_now()
+
+    def read_now(self):
+        line = self.lines.popleft() if self.lines else None
+        if isinstance(line, Exception):
+            raise line
+        return line
+
+    async def has_line(self, *, within):
+        if not self.lines:
+            await asyncio.sleep(within)
+        return bool(self.lines)
+
+    async def control(self, subtype):
+        self.asked.append(subtype)
+
+
+class Conversation:
+    def __init__(self, lines):
+        self.program, self.said, self.alive = Program(lines), [], True
+
+    def say(self, line):
+        self.said.append(line)
+
+
+class House:
+    """A worker whose every turn meets a session that says `lines`."""
+
+    def __init__(self, *lines, **patience):
+        self.session, self.retired, self.fault = Conversation(lines), [], None
+        times = {"first_byte": 10.0, "idle": 10.0, "ping": 10.0} | patience
+        sessions = Sessions(self, Shelf(), CodeOptions(), limit=1, idle=60)
+        self.worker = Worker(self, sessions, name="w1", mode="ignore", pretty=False, patience=Patience(**times))
+
+    async def take(self, launch, binding):
+        if self.fault:
+            raise self.fault
+        return self.session
+
+    def retire(self, session):
+        self.retired.append(session)
+
+    async def handle(self, delivered=None):
+        delivered = delivered or Delivered(body=body("hi"))
+        await self.worker.handle(delivered)
+        return delivered
+
+
+def kinds(delivered):
+    return [event["type"] for event in delivered.events]
+
+
+async def test_a_turn_has_a_head_its_frames_and_a_tail_and_its_process_is_done():
+    house = House(START, END, RESULT)
+    delivered = await house.handle()
+    assert (delivered.head["worker"], delivered.tail["cost_usd"]) == ("w1", 0.25)
+    assert kinds(delivered) == ["message_start", "message_delta", "message_stop"]
+    assert house.retired == [house.session]
+    assert house.session.program.asked == []
+
+
+async def test_lines_that_came_together_leave_together():
+    delivered = await House(START, END, RESULT).handle()
+    assert len(delivered.replies) == 3
+
+
+async def test_the_past_is_told_line_by_line_each_answered_before_the_next():
+    told = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
+    house = House(RESULT, START, END, RESULT)
+    await house.handle(Delivered(body=body(told)))
+    assert [line["type"] for line in house.session.said] == ["user", "assistant", "user"]
+
+
+async def test_an_error_before_the_first_frame_is_raised_and_after_it_is_a_frame():
+    with pytest.raises(UpstreamError):
+        await House(UpstreamError("gone")).handle()
+    delivered = await House(START, UpstreamError("gone")).handle()
+    assert kinds(delivered) == ["message_start", "error"]
+
+
+async def test_what_was_said_before_a_fault_is_heard_before_the_error():
+    delivered = await House(START, UpstreamError("gone")).handle()
+    assert delivered.replies[1].startswith(b"event: message_start")
+
+
+async def test_an_unreadable_turn_takes_no_process():
+    house = House()
+    with pytest.raises(ClientError, match="messages"):
+        await house.handle(Delivered(body={"messages": []}))
+    assert house.retired == []
+
+
+async def test_a_process_that_says_nothing_is_given_up_in_time():
+    house = House(first_byte=0.01)
+    with pytest.raises(UpstreamTimeout):
+        await house.handle()
+    assert house.session.program.asked == ["interrupt"]
+    assert house.retired == [house.session]
+
+
+async def test_a_silence_in_the_middle_is_bridged_by_pings_until_it_is_too_long():
+    delivered = await House(START, ping=0.01, idle=0.03).handle()
+    assert kinds(delivered) == ["message_start", "ping", "ping", "error"]
+
+
+async def test_a_caller_who_left_is_not_worked_for():
+    house, delivered = House(START), Delivered(body=body("hi"))
+    delivered.caller_gone.set()
+    with pytest.raises(CallerGone):
+        await house.handle(delivered)
+    assert house.session.said == []
+    assert house.retired == [house.session]
+
+
+async def test_a_turn_that_is_cancelled_is_interrupted_and_its_process_retired():
+    house, delivered = House(START), Delivered(body=body("hi"))
+    work = asyncio.create_task(house.handle(delivered))
+    await delivered.until(b"message_start")
+    work.cancel()
+    await asyncio.gather(work, return_exceptions=True)
+    assert house.session.program.asked == ["interrupt"]
+    assert house.retired == [house.session]
+
+
+async def test_without_a_process_the_turn_fails_with_the_reason():
+    house = House()
+    house.fault = BusUnavailable()
+    with pytest.raises(BusUnavailable):
+        await house.handle()
