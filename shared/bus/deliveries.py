@@ -29,8 +29,8 @@ from shared.errors import CallerGone, CCProxyError
 
 
 class Delivery:
-    """One request or record. Its slot is free again after `finish`, `fail` or `ack`, which do not raise when the caller
-    left. `caller_gone` is set when nobody waits for the answer any more."""
+    """One request or record. Whoever takes it owes it a `finish`, `fail` or `ack`, which frees its slot and does not
+    raise when the caller left. `caller_gone` is set when nobody waits for the answer any more."""
 
     def __init__(self, served: Served, entry: bytes, fields: dict[bytes, bytes]) -> None:
         self.request_id = fields.get(b"id", b"").decode()
@@ -97,10 +97,8 @@ class Delivery:
         if self.caller_gone.is_set():
             raise CallerGone
         self._sent += 1
-        if (
-            await write_inbox(self._post, self.caller, Message(kind, self.call, self._attempt, self._sent, data))
-            is None
-        ):
+        message = Message(kind, self.call, self._attempt, self._sent, data)
+        if await write_inbox(self._post, self.caller, message) is None:
             self._leave()
 
     def _acknowledge(self) -> asyncio.Future[tuple[Any, Any]]:

@@ -64,7 +64,9 @@ class Message(NamedTuple):
 
     @classmethod
     def read(cls, fields: Mapping[bytes, bytes]) -> Message:
-        return cls(fields[b"k"], fields[b"c"], fields[b"a"], int(fields[b"n"]), fields[b"d"])
+        """A field an older version does not write has its default."""
+        kind, call, attempt, data = (fields.get(name, b"") for name in (b"k", b"c", b"a", b"d"))
+        return cls(kind, call, attempt, int(fields.get(b"n", 0)), data)
 
 
 class Post(Protocol):
