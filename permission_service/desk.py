@@ -1,32 +1,178 @@
 """The desk: asks, and what becomes of each. pending → allowed, denied, expired or cancelled; the first answer stays.
 
-Pure: no clock, no bus. What a tool may do is decided here and nowhere else, and in doubt the answer is no.
+Pure: no bus, and the clock is handed in. Every change takes two steps, so that it can be written down in between: a
+verb checks it and returns the case as it would be, `keep` makes it so. Events are not stored, they are read off the
+cases; their numbers only grow, also over restarts, because they are milliseconds.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple
+
 from shared.channels import Outcome, PermissionAsk, PermissionDecision
-from shared.errors import NotFound
+from shared.errors import ClientError, Conflict, NotFound
+from shared.permission_rules import QUESTION, Rule
 
-NOBODY_THERE = "Nobody is there to decide whether this tool may act, so it may not."
+Status = Literal["pending", "allowed", "denied", "expired", "cancelled"]
+
+HISTORY_SECONDS = 3600.0
+HISTORY_CASES = 1000
+DENIED = "A person denied this. Do not try it again in another way; ask what to do instead."
+EXPIRED = "Nobody answered within {seconds:g} seconds, so this was not allowed. The user may be away; go on without it."
+WITHDRAWN = "The request was withdrawn before anybody answered."
+RULED_OUT = "A rule of this server's owner denies this ({rule})."
+NEEDS_ANSWERS = "updated_input: a question is answered with the input and its `answers`, or denied."
 
 
+@dataclass(frozen=True, slots=True)
+class Case:
+    """An ask and where it stands. `opened` and `closed` are the numbers of its events; times are UTC seconds."""
+
+    ask: PermissionAsk
+    opened: int
+    expires_at: float | None
+    timeout_seconds: float
+    status: Status = "pending"
+    closed: int = 0
+    decided_at: float = 0.0
+    decided_by: str = ""
+    rule: str = ""
+    message: str = ""
+    updated_input: dict[str, Any] | None = None
+
+    @property
+    def id(self) -> str:
+        return self.ask.request_id
+
+    def decision(self) -> PermissionDecision:
+        assert self.status != "pending"
+        return PermissionDecision(
+            self.id, self.status, self.message, self.updated_input, decided_by=self.decided_by, rule=self.rule
+        )
+
+
+class Event(NamedTuple):
+    """A case opened or closed. `number` is the event's place among all."""
+
+    number: int
+    case: Case
+    closing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What somebody, or a rule, says to an ask."""
+
+    allowed: bool
+    by: str
+    message: str = ""
+    updated_input: dict[str, Any] | None = None
+    rule: str = ""
+
+
+@dataclass
 class Desk:
-    """The asks that are open, oldest first."""
+    """All cases: pending ones, and finished ones for an hour."""
 
-    def __init__(self) -> None:
-        self._pending: dict[str, PermissionAsk] = {}
+    timeout_seconds: float
+    _cases: dict[str, Case] = field(default_factory=dict)
+    _last_number: int = 0
 
-    def pending(self) -> list[PermissionAsk]:
-        return list(self._pending.values())
+    def keep(self, case: Case) -> bool:
+        """Whether this is what closed it."""
+        known = self._cases.get(case.id)
+        self._cases[case.id] = case
+        self._last_number = max(self._last_number, case.opened, case.closed)
+        return case.closed > (known.closed if known else 0)
 
-    def open(self, ask: PermissionAsk) -> PermissionDecision:
-        """Lay an ask on the desk. Nobody can sit at it yet, so it is denied at once."""
-        self._pending[ask.request_id] = ask
-        return self.decide(ask.request_id, "denied", NOBODY_THERE)
+    def find(self, request_id: str) -> Case:
+        """Raises NotFound."""
+        if case := self._cases.get(request_id):
+            return case
+        raise NotFound(f"There is no permission request {request_id!r}, or it ended over an hour ago.")
 
-    def decide(self, request_id: str, outcome: Outcome, message: str = "") -> PermissionDecision:
-        """Settle a pending ask. Raises NotFound when it is not, or no longer, pending."""
-        if self._pending.pop(request_id, None) is None:
-            raise NotFound(f"No permission request {request_id!r} is pending.")
-        return PermissionDecision(request_id, outcome, message)
+    def pending(self) -> list[Case]:
+        """Oldest first."""
+        waiting = (case for case in self._cases.values() if case.status == "pending")
+        return sorted(waiting, key=lambda case: case.opened)
+
+    def finished(self) -> list[Case]:
+        """Latest first."""
+        done = (case for case in self._cases.values() if case.closed)
+        return sorted(done, key=lambda case: -case.closed)
+
+    def asked_by(self, asker: str) -> list[Case]:
+        return [case for case in self.pending() if asker and case.ask.asker == asker]
+
+    def open(self, ask: PermissionAsk, now: float) -> Case:
+        """The case of a new ask, or the one it has already: an ask is delivered again after a restart."""
+        if known := self._cases.get(ask.request_id):
+            return known
+        seconds = self.timeout_seconds if ask.timeout_seconds is None else max(0.0, ask.timeout_seconds)
+        return Case(ask, self._next_number(now), ask.asked_at + seconds if seconds else None, seconds)
+
+    def settle(self, request_id: str, answer: Answer, now: float) -> Case:
+        """Answer a pending ask. Raises NotFound, Conflict when it is answered already, ClientError for an answer that
+        does not fit it."""
+        case = self.find(request_id)
+        if case.status == "pending" and case.expires_at is not None and now >= case.expires_at:
+            case = self.expire(case, now)
+        if case.status != "pending":
+            raise Conflict(what_happened(case))
+        if answer.allowed and case.ask.tool_name == QUESTION and not (answer.updated_input or {}).get("answers"):
+            raise ClientError(NEEDS_ANSWERS)
+        if not answer.allowed and answer.updated_input is not None:
+            raise ClientError("updated_input: what is denied does not run, so its input cannot be changed.")
+        settled = self._close(case, "allowed" if answer.allowed else "denied", answer.message, now)
+        if not answer.allowed and not answer.message:
+            settled = replace(settled, message=DENIED)
+        return replace(settled, decided_by=answer.by, rule=answer.rule, updated_input=answer.updated_input)
+
+    def rule_on(self, case: Case, rule: Rule, now: float) -> Case:
+        """Settle a case as a rule says."""
+        message = "" if rule.effect == "allow" else RULED_OUT.format(rule=rule.describe())
+        return self.settle(case.id, Answer(rule.effect == "allow", by="rule", message=message, rule=rule.id), now)
+
+    def expire(self, case: Case, now: float) -> Case:
+        return self._close(case, "expired", EXPIRED.format(seconds=case.timeout_seconds), now)
+
+    def withdraw(self, case: Case, now: float) -> Case:
+        """Nobody waits for the answer any more."""
+        return self._close(case, "cancelled", WITHDRAWN, now)
+
+    def events_after(self, number: int) -> Iterator[Event]:
+        """What happened since event `number`, in order. A case that came and went since is told as both."""
+        opened = [Event(case.opened, case, False) for case in self._cases.values() if case.opened > number]
+        closed = [Event(case.closed, case, True) for case in self._cases.values() if case.closed > number]
+        yield from sorted(opened + closed, key=lambda event: event.number)
+
+    @property
+    def last_number(self) -> int:
+        return self._last_number
+
+    def forget_old(self, now: float) -> None:
+        finished = self.finished()
+        for place, case in enumerate(finished):
+            if place >= HISTORY_CASES or now - case.decided_at > HISTORY_SECONDS:
+                del self._cases[case.id]
+
+    def _close(self, case: Case, status: Outcome, message: str, now: float) -> Case:
+        return replace(case, status=status, closed=self._next_number(now), decided_at=now, message=message)
+
+    def _next_number(self, now: float) -> int:
+        return max(self._last_number + 1, int(now * 1000))
+
+
+def what_happened(case: Case) -> str:
+    """Why an answer comes too late, in a sentence for whoever gave it."""
+    match case.status:
+        case "expired":
+            return "Too late: nobody answered in time, and the tool was told no."
+        case "cancelled":
+            return "Too late: whoever asked is gone, and the request was withdrawn."
+        case _ if case.decided_by == "rule":
+            return f"A rule {case.status} this already."
+        case _:
+            return f"{case.decided_by or 'Somebody'} {case.status} this already; the first answer counts."

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
 
 from permission_service.desk import Desk
+from permission_service.keeping import CaseStore, RuleBook
 from permission_service.server import DeskServer
 from shared.bus import Bus
 from shared.channels import PERMISSION_ASK, PERMISSION_DESK
+from shared.errors import BusUnavailable
 from shared.metrics import DeskMetrics, Metrics, publish_snapshots
 from shared.process import instance_name, run
 from shared.serving import serve_each
@@ -15,7 +19,8 @@ from shared.settings import Settings
 
 SERVICE = "permission_service"
 ASKS_AT_ONCE = 1000  # each waits for a person, and people are slow
-QUESTIONS_AT_ONCE = 100
+QUESTIONS_AT_ONCE = 200  # a watching terminal takes one for as long as it is there
+RETRY_SECONDS = 0.5
 
 
 def main() -> None:
@@ -24,12 +29,32 @@ def main() -> None:
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     instance = instance_name()
-    metrics = Metrics()
-    server = DeskServer(Desk(), DeskMetrics(metrics))
+    metrics, security = Metrics(), settings.security
     async with (
         Bus(settings.redis.address(), service=SERVICE, instance=instance) as bus,
         asyncio.TaskGroup() as tasks,
     ):
+        rules = RuleBook(bus, security.permission_rules_file, time.time)
+        desk = Desk(security.confirmation_timeout_seconds)
+        server = DeskServer(desk, CaseStore(bus), rules, bus, DeskMetrics(metrics))
+        if not await loaded(server, stop):
+            return
         tasks.create_task(publish_snapshots(bus, metrics, service=SERVICE, instance=instance, stop=stop))
+        orphans = tasks.create_task(server.withdraw_orphans())
         tasks.create_task(serve_each(bus, PERMISSION_ASK, server.ask, slots=ASKS_AT_ONCE, stop=stop))
         tasks.create_task(serve_each(bus, PERMISSION_DESK, server.answer, slots=QUESTIONS_AT_ONCE, stop=stop))
+        await stop.wait()
+        orphans.cancel()
+
+
+async def loaded(server: DeskServer, stop: asyncio.Event) -> bool:
+    """Wait, however long Redis is away, until the desk knows what it knew; False when `stop` came first."""
+    while not stop.is_set():
+        try:
+            await server.load()
+        except BusUnavailable:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), RETRY_SECONDS)
+        else:
+            return True
+    return False

@@ -1,41 +1,313 @@
-"""The desk's two channels: tools ask for permission, people look at what is asked."""
+"""The desk's two channels: tools ask for permission; people look at what is asked, and answer.
+
+Every change is written to Redis before anybody hears of it, one at a time: what was told stays true through a restart,
+and of two answers one is first. An ask stays in its channel until its answer has left, so the next desk finds it.
+"""
 
 from __future__ import annotations
 
-from permission_service.desk import Desk
-from shared.bus import Delivery
-from shared.channels import DeskQuestion, PermissionAsk, decode, encode
-from shared.errors import ClientError
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+import orjson
+
+from permission_service.desk import Answer, Case, Desk
+from permission_service.keeping import CaseStore, RuleBook, insist
+from permission_service.views import audit, show_case, show_event
+from shared.bus import Bus, Delivery
+from shared.channels import PERMISSION_AUDIT, DeskQuestion, PermissionAsk, decode, encode
+from shared.errors import BusUnavailable, ClientError
 from shared.log import get_log
 from shared.metrics import DeskMetrics
+from shared.permission_rules import Rule, judge, read_rule, suggest
+
+ORPHAN_SECONDS = 10.0  # a living asker's call is delivered again within three
+RECENT = 50
+
+Parameters = dict[str, Any]
 
 
 class DeskServer:
-    """Brings deliveries to the desk and its answers back."""
+    """Brings deliveries to the desk and its answers back. `load` before serving."""
 
-    def __init__(self, desk: Desk, metrics: DeskMetrics) -> None:
-        self._desk = desk
-        self._metrics = metrics
+    def __init__(
+        self,
+        desk: Desk,
+        cases: CaseStore,
+        rules: RuleBook,
+        bus: Bus,
+        metrics: DeskMetrics,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._desk, self._cases, self._rules, self._bus = desk, cases, rules, bus
+        self._metrics, self._clock = metrics, clock
+        self._one_at_a_time = asyncio.Lock()
+        self._news = asyncio.Event()
+        self._attended: set[str] = set()  # cases whose asker waits in this process
+        self._changes: set[asyncio.Task[Case]] = set()
+        self._verbs: dict[str, Callable[[Parameters, str], Awaitable[Any]]] = {
+            "list": self._list,
+            "get": self._get,
+            "decide": self._decide,
+            "withdraw": self._withdraw_asker,
+            "rules": self._list_rules,
+            "add_rule": self._add_rule,
+            "remove_rule": self._remove_rule,
+            "explain": self._explain,
+        }
+
+    async def load(self) -> None:
+        """What the desk before this one left. Raises BusUnavailable."""
+        await self._rules.load()
+        for case in await self._cases.load():
+            self._desk.keep(case)
+
+    async def withdraw_orphans(self, after: float = ORPHAN_SECONDS) -> None:
+        """End the cases left by a desk before this one whose askers have not come back."""
+        left = {case.id for case in self._desk.pending()}
+        await asyncio.sleep(after)
+        for request_id in left - self._attended:
+            await self._record(await self._withdraw(request_id))
 
     async def ask(self, delivery: Delivery) -> None:
         """Send the one decision. Raises ClientError."""
         ask = decode(PermissionAsk, delivery.payload)
-        decision = self._desk.open(ask)
-        self._metrics.pending.set(len(self._desk.pending()))
-        self._metrics.decided.labels(decision.outcome).inc()
-        get_log().info(
-            "permission_decided",
-            request_id=ask.request_id,
-            tool=ask.tool_name,
-            caller=ask.caller,
-            outcome=decision.outcome,
-            reason=decision.message,
-        )
-        await delivery.send(encode(decision))
+        self._attended.add(ask.request_id)
+        try:
+            await self._change(lambda: self._open(ask))
+            case = await self._until_settled(ask.request_id)
+            await self._record(case)
+            await delivery.send(encode(case.decision()))
+        except asyncio.CancelledError:
+            if delivery.caller_gone.is_set():  # else this desk stops, and the next one goes on
+                await self._record(await self._withdraw(ask.request_id))
+            raise
+        except BusUnavailable:  # Redis was away for too long: the asker has been told no
+            self._announce(self._end(ask.request_id, self._desk.withdraw))
+            raise
+        finally:
+            self._attended.discard(ask.request_id)
 
     async def answer(self, delivery: Delivery) -> None:
-        """Send what a person wants to know: `pending` is the list of open asks. Raises ClientError."""
+        """Send what a person wants to know. Raises ClientError, NotFound, Conflict."""
         question = decode(DeskQuestion, delivery.payload)
-        if question.verb != "pending":
+        if question.verb == "watch":
+            await self._watch(question.parameters.get("after"), delivery)
+        verb = self._verbs.get(question.verb)
+        if verb is None:
             raise ClientError(f"verb: the desk does not know {question.verb!r}.")
-        await delivery.send(encode(self._desk.pending()))
+        await delivery.send(encode(await verb(question.parameters, question.by)))
+
+    def _open(self, ask: PermissionAsk) -> Case:
+        """The case of an ask, settled already when a rule does."""
+        now = self._clock()
+        self._desk.forget_old(now)
+        case = self._desk.open(ask, now)
+        self._desk.keep(case)
+        return self._ruled(case) or case
+
+    def _ruled(self, case: Case) -> Case | None:
+        """The case as the rules settle it, if they do."""
+        now = self._clock()
+        if case.status != "pending" or (case.expires_at is not None and now >= case.expires_at):
+            return None
+        verdict = judge(case.ask, self._rules.all())
+        self._bus.describe(problem=self._rules.problem)
+        return self._desk.rule_on(case, verdict.rule, now) if verdict.outcome != "ask" and verdict.rule else None
+
+    async def _until_settled(self, request_id: str) -> Case:
+        """Wait for an answer, or the end of the time for it."""
+        while (case := self._desk.find(request_id)).status == "pending":
+            news, now = self._news, self._clock()
+            if case.expires_at is not None and now >= case.expires_at:
+                await self._change(lambda: self._end(request_id, self._desk.expire))
+                continue
+            try:
+                async with asyncio.timeout(None if case.expires_at is None else case.expires_at - now):
+                    await news.wait()
+            except TimeoutError:
+                continue
+        return case
+
+    def _settle_by_rule(self, request_id: str) -> Case:
+        case = self._desk.find(request_id)
+        return self._ruled(case) or case
+
+    def _end(self, request_id: str, end: Callable[[Case, float], Case]) -> Case:
+        """The case ended as `end` says; as it is when it has ended already."""
+        case = self._desk.find(request_id)
+        return end(case, self._clock()) if case.status == "pending" else case
+
+    async def _withdraw(self, request_id: str) -> Case:
+        return await self._change(lambda: self._end(request_id, self._desk.withdraw))
+
+    async def _change(
+        self, step: Callable[[], Case], *, first: Callable[[], Awaitable[None]] | None = None, patient: bool = True
+    ) -> Case:
+        """One step of one case: checked, written down, told. It is finished even if its caller is cancelled."""
+        task = asyncio.create_task(self._make_change(step, first, patient))
+        self._changes.add(task)
+        task.add_done_callback(self._changed)
+        return await asyncio.shield(task)
+
+    def _changed(self, task: asyncio.Task[Case]) -> None:
+        self._changes.discard(task)
+        if not task.cancelled():
+            task.exception()  # its caller may have left
+
+    async def _make_change(
+        self, step: Callable[[], Case], first: Callable[[], Awaitable[None]] | None, patient: bool
+    ) -> Case:
+        async with self._one_at_a_time:
+            case = step()
+            if first is not None:
+                await first()
+            if patient:
+                await insist(lambda: self._cases.save(case, now=self._clock()))
+            else:
+                await self._cases.save(case, now=self._clock())
+            self._announce(case)
+            return case
+
+    def _announce(self, case: Case) -> None:
+        if self._desk.keep(case):
+            self._metrics.decided.labels(case.status).inc()
+        self._metrics.pending.set(len(self._desk.pending()))
+        self._news.set()
+        self._news = asyncio.Event()
+
+    async def _record(self, case: Case) -> None:
+        """For the audit: at least once for every case, before its answer leaves."""
+        record = audit(case)
+        get_log().info(
+            "permission_settled",
+            request_id=case.id,
+            tool=record.tool_name,
+            caller=record.caller,
+            outcome=record.outcome,
+            by=record.decided_by,
+            rule=record.rule,
+            waited_ms=round(record.waited_ms),
+        )
+        await insist(lambda: self._bus.publish(PERMISSION_AUDIT, record))
+
+    async def _watch(self, after: Any, delivery: Delivery) -> None:
+        """Every event after number `after`; without one, what is pending and from there on. `synced` tells where the
+        present begins."""
+        seen = after if isinstance(after, int) else None
+        if seen is None:
+            seen = self._desk.last_number
+            pending = {case.id for case in self._desk.pending()}
+            for event in list(self._desk.events_after(0)):
+                if event.case.id in pending:
+                    await delivery.send(encode(show_event(event)))
+        await delivery.send(encode({"synced": seen}))
+        while True:
+            news = self._news
+            for event in list(self._desk.events_after(seen)):
+                await delivery.send(encode(show_event(event)))
+                seen = event.number
+            if self._desk.last_number <= seen:
+                await news.wait()
+
+    async def _list(self, parameters: Parameters, by: str) -> dict[str, Any]:
+        now = self._clock()
+        pending, recent = self._desk.pending(), self._desk.finished()[:RECENT]
+        return {
+            "pending": [show_case(case, now) for case in pending],
+            "recent": [show_case(case, now) for case in recent],
+        }
+
+    async def _get(self, parameters: Parameters, by: str) -> dict[str, Any]:
+        return show_case(self._desk.find(str(parameters.get("request_id"))), self._clock())
+
+    async def _decide(self, parameters: Parameters, by: str) -> dict[str, Any]:
+        """The first answer counts. `remember` makes a rule of it, which then also answers what else waits."""
+        request_id, allowed = str(parameters.get("request_id")), parameters.get("allowed")
+        if not isinstance(allowed, bool):
+            raise ClientError("allowed: expected true or false.")
+        case = self._desk.find(request_id)
+        rule = remembered_rule(case.ask, parameters.get("remember"), allowed=allowed)
+        answer = Answer(allowed, by, str(parameters.get("message") or ""), parameters.get("updated_input"))
+
+        async def remember() -> None:
+            if rule is not None:
+                await self._rules.add(rule, by)
+
+        settled = await self._change(
+            lambda: self._desk.settle(request_id, answer, self._clock()), first=remember, patient=False
+        )
+        if rule is not None:
+            await self._apply_rules()
+        shown = {"status": "success", "permission_id": request_id, "allowed": settled.status == "allowed"}
+        return shown | ({"rule": rule.id, "remembered": rule.describe()} if rule else {})
+
+    async def _apply_rules(self) -> None:
+        """A new rule answers what waits already."""
+        for case in self._desk.pending():
+            if self._ruled(case) is None:
+                continue
+            await self._change(partial(self._settle_by_rule, case.id))
+
+    async def _withdraw_asker(self, parameters: Parameters, by: str) -> dict[str, Any]:
+        """The asker calls its question back."""
+        asked = self._desk.asked_by(str(parameters.get("asker") or ""))
+        for case in asked:
+            await self._withdraw(case.id)
+        return {"withdrawn": [case.id for case in asked]}
+
+    async def _list_rules(self, parameters: Parameters, by: str) -> dict[str, Any]:
+        return {"rules": self._rules.describe(), "problem": self._rules.problem}
+
+    async def _add_rule(self, parameters: Parameters, by: str) -> dict[str, Any]:
+        rule = read_rule(parameters)
+        await self._rules.add(rule, by)
+        await self._apply_rules()
+        return {"id": rule.id, "text": rule.describe()}
+
+    async def _remove_rule(self, parameters: Parameters, by: str) -> dict[str, Any]:
+        rule = await self._rules.remove(str(parameters.get("id")))
+        return {"id": rule.id, "text": rule.describe(), "status": "removed"}
+
+    async def _explain(self, parameters: Parameters, by: str) -> dict[str, Any]:
+        """Why a case ended as it did, or what the rules would say to an ask."""
+        if request_id := parameters.get("request_id"):
+            case = self._desk.find(str(request_id))
+            rule = self._rules.find(case.rule) if case.rule else None
+            shown = show_case(case, self._clock())
+            return {"outcome": case.status, "why": why(case, rule), "rule": case.rule, "permission": shown}
+        ask = decode(PermissionAsk, orjson.dumps({"request_id": "", **parameters}))
+        verdict = judge(ask, self._rules.all())
+        text = verdict.rule.describe() if verdict.rule else "no rule covers it"
+        return {"outcome": verdict.outcome, "why": text, "rule": verdict.rule.id if verdict.rule else ""}
+
+
+def remembered_rule(ask: PermissionAsk, remember: Any, *, allowed: bool) -> Rule | None:
+    """What an answer should mean from now on: `{"scope": …}`, with a `rule` of one's own or what the desk suggests.
+    Raises ClientError."""
+    if remember is None:
+        return None
+    if not isinstance(remember, dict) or remember.get("scope") not in {"session", "caller", "always"}:
+        raise ClientError("remember.scope: expected session, caller or always.")
+    covered = remember.get("rule") or suggest(ask)
+    if not isinstance(covered, dict):
+        raise ClientError("remember: no rule follows from this; give one as `remember.rule`.")
+    scope, effect = remember["scope"], "allow" if allowed else "deny"
+    bound = {} if scope == "always" else {"caller": ask.caller}
+    if scope == "session":
+        bound["session_id"] = ask.session_id
+    rule = read_rule({**covered, "effect": effect, "scope": scope, **bound})
+    if judge(ask, [rule]).outcome == "ask":
+        raise ClientError("remember.rule: it would not have covered what is asked here.")
+    return rule
+
+
+def why(case: Case, rule: Rule | None) -> str:
+    if case.decided_by == "rule":
+        return rule.describe() if rule else f"a rule that has since been removed ({case.rule})"
+    if case.status == "pending":
+        return "nobody has answered yet"
+    return f"{case.status} by {case.decided_by}" if case.decided_by else case.message

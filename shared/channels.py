@@ -35,6 +35,7 @@ class Channel:
 SDK_TURN = Channel("sdk:turn", "on_accept", max_length=64)
 PERMISSION_ASK = Channel("permission:ask", "when_done")
 PERMISSION_DESK = Channel("permission:desk", "on_accept")
+PERMISSION_AUDIT = Channel("permission:audit", "when_done")
 # A payload is a record or a list of at most 16: 15,000 full ones stay below the memory our own Redis may use.
 ACCESS_RECORD = Channel("access:record", "when_done", max_length=15_000)
 LOGS_QUERY = Channel("logs:query", "on_accept")
@@ -99,7 +100,9 @@ class AccessRecord:
     """What is known of one request when its last byte has left. Times are milliseconds, `timestamp` UTC seconds.
 
     `request_id` is always our own and unique; the caller's `x-request-id`, echoed to it, is `client_request_id`.
-    `lane` says who pays: `subscription`, `api_key`, `extra_usage` or `unknown`.
+    `lane` says who pays: `subscription`, `api_key`, `extra_usage` (paid, on top of a subscription) or `unknown`.
+    Tokens are those the provider told, also for a reply that broke off; `cache_write_tokens` includes those kept for an
+    hour. `cost_usd` is the list price of them, whoever pays, filled in by analytics; None where no price is known.
     """
 
     request_id: str
@@ -123,6 +126,7 @@ class AccessRecord:
     tokens_output: int = 0
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
     reasoning_tokens: int = 0
     cost_usd: float | None = None
     cost_sdk_usd: float | None = None
@@ -156,7 +160,11 @@ Outcome = Literal["allowed", "denied", "expired", "cancelled"]
 
 @dataclass(slots=True)
 class PermissionAsk:
-    """A tool that wants to act, with its whole `input`; answered by one PermissionDecision. `asked_at`: UTC seconds."""
+    """A tool that wants to act, with its whole `input`; answered by one PermissionDecision.
+
+    `request_id` names the ask for good. `asker` names who waits in words of its own, so that it can withdraw.
+    `asked_at` is in UTC seconds; `timeout_seconds` None means the setting, 0 for ever.
+    """
 
     request_id: str
     tool_name: str
@@ -165,20 +173,61 @@ class PermissionAsk:
     caller: str = ""
     session_id: str = ""
     asked_at: float = field(default_factory=time.time)
+    working_directory: str = ""
+    timeout_seconds: float | None = None
+    asker: str = ""
 
 
 @dataclass(slots=True)
 class PermissionDecision:
-    """What became of an ask. Only `allowed` lets the tool act; `message` says why not, to the model and to people."""
+    """What became of an ask. Only `allowed` lets the tool act, on `updated_input` if a person changed it; `message`
+    says why not, to the model and to people. `decided_by` is a caller's name; `rule` says which rule decided."""
 
     request_id: str
     outcome: Outcome
     message: str = ""
+    updated_input: dict[str, Any] | None = None
+    decided_by: str = ""
+    rule: str = ""
 
 
 @dataclass(slots=True)
 class DeskQuestion:
-    """A question to the desk: `verb` is `pending`, `get`, `decide` or `watch`."""
+    """A question to the desk: `verb` is one of those in permission_service/server.py; `by` is the caller's name."""
 
     verb: str
     parameters: dict[str, Any] = field(default_factory=dict)
+    by: str = ""
+
+
+@dataclass(slots=True)
+class PermissionAudit:
+    """One ask and what became of it, for the records. `asked_at` is in UTC seconds; `input` and `updated_input` are
+    JSON texts."""
+
+    request_id: str
+    asked_at: float
+    tool_name: str
+    input: str
+    caller: str
+    session_id: str
+    working_directory: str
+    outcome: str
+    decided_by: str = ""
+    rule: str = ""
+    message: str = ""
+    updated_input: str = ""
+    waited_ms: float = 0.0
+
+
+@dataclass(slots=True)
+class AskingProcess:
+    """What a worker tells about a `claude` of its own, under `asking_process_key`: whose turn it works on."""
+
+    caller: str
+    session_id: str
+    working_directory: str
+
+
+def asking_process_key(token: str) -> str:
+    return f"asking:{token}"

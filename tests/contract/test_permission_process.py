@@ -1,8 +1,9 @@
-"""The permission program on a real bus: it is there, it fails closed, it stops when told."""
+"""The permission program on a real bus: it waits for people, and it can die at any moment."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -14,25 +15,37 @@ import orjson
 import pytest
 
 from shared.bus import Bus, Timings
-from shared.channels import PERMISSION_ASK, PERMISSION_DESK, Channel, DeskQuestion, PermissionAsk
-from shared.errors import ClientError
+from shared.channels import PERMISSION_ASK, PERMISSION_DESK, DeskQuestion, PermissionAsk
+from shared.errors import BusUnavailable, Conflict
+from tests.conftest import RedisServer
 
 PROGRAM = Path(sys.executable).with_name("ccproxy-permission-service")
 
-
-async def start(directory: Path, **environment: str) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        PROGRAM, env=os.environ | environment, cwd=directory, stderr=asyncio.subprocess.PIPE
-    )
+Start = Callable[..., Awaitable[asyncio.subprocess.Process]]
 
 
 @pytest.fixture
-async def desk(redis_url: str, tmp_path: Path) -> AsyncIterator[asyncio.subprocess.Process]:
-    process = await start(tmp_path, REDIS__URL=redis_url, CCPROXY_INSTANCE="desk-1")
-    yield process
-    if process.returncode is None:
-        process.kill()
-    await process.communicate()
+async def start(tmp_path: Path) -> AsyncIterator[Start]:
+    started: list[asyncio.subprocess.Process] = []
+
+    async def start_one(redis_url: str, **environment: str) -> asyncio.subprocess.Process:
+        env = os.environ | {"CCPROXY_INSTANCE": "desk-1", "XDG_CONFIG_HOME": str(tmp_path), "REDIS__URL": redis_url}
+        started.append(
+            await asyncio.create_subprocess_exec(
+                PROGRAM,
+                env=env | environment,
+                cwd=tmp_path,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
+            )
+        )
+        return started[-1]
+
+    yield start_one
+    for process in started:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
 
 
 @pytest.fixture
@@ -40,38 +53,117 @@ async def bus(bus_factory: Callable[..., Awaitable[Bus]]) -> Bus:
     return await bus_factory("gateway", timings=Timings())
 
 
-async def ask(bus: Bus, channel: Channel, payload: Any) -> Any:
-    async with bus.call(channel, payload) as replies:
+async def question(bus: Bus, verb: str, **parameters: Any) -> Any:
+    async with bus.call(PERMISSION_DESK, DeskQuestion(verb, parameters, "bob")) as replies:
         (reply,) = [orjson.loads(reply) async for reply in replies]
     return reply
 
 
-@pytest.mark.usefixtures("desk")
-async def test_a_tool_that_asks_is_denied_with_a_sentence(bus: Bus) -> None:
-    decision = await ask(bus, PERMISSION_ASK, PermissionAsk("a", "Bash", {"command": "rm -rf /"}))
-    assert decision["outcome"] == "denied"
-    assert decision["message"].startswith("Nobody is there")
-    assert await ask(bus, PERMISSION_DESK, DeskQuestion("pending")) == []
+async def answered(bus: Bus, request_id: str, **answer: Any) -> Any:
+    """Decide, as often as Redis is not there yet."""
+    while True:
+        try:
+            return await question(bus, "decide", request_id=request_id, **answer)
+        except BusUnavailable:
+            await asyncio.sleep(0.1)
 
 
-@pytest.mark.usefixtures("desk")
-async def test_an_unknown_verb_is_refused(bus: Bus) -> None:
-    with pytest.raises(ClientError, match="'nonsense'"):
-        await ask(bus, PERMISSION_DESK, DeskQuestion("nonsense"))
+async def until_pending(bus: Bus, *ids: str) -> None:
+    async with bus.call(PERMISSION_DESK, DeskQuestion("watch", {"after": 0})) as replies:
+        missing = set(ids)
+        async for reply in replies:
+            missing.discard(orjson.loads(reply).get("data", {}).get("request_id"))
+            if not missing:
+                return
 
 
-async def test_an_ask_waits_for_the_desk_to_be_there(bus: Bus, redis_url: str, tmp_path: Path) -> None:
-    async with bus.call(PERMISSION_ASK, PermissionAsk("a", "Bash", {})) as replies:
-        process = await start(tmp_path, REDIS__URL=redis_url, CCPROXY_INSTANCE="desk-1")
+async def ask(bus: Bus, request_id: str, **fields: Any) -> Any:
+    async with bus.call(PERMISSION_ASK, PermissionAsk(request_id, "Bash", {"command": "touch x"}, **fields)) as replies:
         (reply,) = [orjson.loads(reply) async for reply in replies]
-    assert reply["outcome"] == "denied"
+    return reply
+
+
+async def kill(process: asyncio.subprocess.Process) -> None:
+    process.kill()
+    await process.communicate()
+
+
+async def test_a_prompt_outlives_the_desk_and_the_answer_arrives(bus: Bus, redis_url: str, start: Start) -> None:
+    first = await start(redis_url)
+    asking = asyncio.create_task(ask(bus, "a"))
+    await until_pending(bus, "a")
+    await kill(first)
+    await start(redis_url)
+    assert (await question(bus, "decide", request_id="a", allowed=True))["allowed"] is True
+    assert (await asking)["outcome"] == "allowed"
+
+
+@pytest.mark.parametrize("delay", [0, 0.0005, 0.001, 0.002, 0.004])
+async def test_a_desk_that_dies_while_it_is_answered_neither_loses_nor_doubles_the_answer(
+    bus: Bus, redis_url: str, start: Start, delay: float
+) -> None:
+    first = await start(redis_url)
+    asking = asyncio.create_task(ask(bus, "a"))
+    await until_pending(bus, "a")
+    deciding = asyncio.create_task(question(bus, "decide", request_id="a", allowed=True))
+    await asyncio.sleep(delay)
+    await kill(first)
+    await bus.report_exit("permission_service", "desk-1")
+    await start(redis_url)
+    await asyncio.gather(deciding, return_exceptions=True)
+    with contextlib.suppress(Conflict):
+        await question(bus, "decide", request_id="a", allowed=False)
+    decision = await asking
+    assert (decision["outcome"], decision["decided_by"]) in {("allowed", "bob"), ("denied", "bob")}
+    assert (await question(bus, "get", request_id="a"))["status"] == decision["outcome"]
+
+
+async def test_an_asker_that_leaves_takes_its_prompt_along(bus: Bus, redis_url: str, start: Start) -> None:
+    await start(redis_url)
+    asking = asyncio.create_task(ask(bus, "a"))
+    await until_pending(bus, "a")
+    asking.cancel()
+    async with bus.call(PERMISSION_DESK, DeskQuestion("watch", {"after": 0})) as replies:
+        async for reply in replies:
+            if orjson.loads(reply).get("name") == "permission_cancelled":
+                break
+    with pytest.raises(Conflict, match="gone"):
+        await question(bus, "decide", request_id="a", allowed=True)
+
+
+async def test_a_prompt_outlives_redis(
+    own_redis: RedisServer, bus_factory: Callable[..., Awaitable[Bus]], start: Start
+) -> None:
+    bus = await bus_factory("gateway", timings=Timings(), url=own_redis.url)
+    await start(own_redis.url)
+    asking = asyncio.create_task(ask(bus, "a"))
+    await until_pending(bus, "a")
+    own_redis.kill()
+    await asyncio.to_thread(own_redis.start)
+    assert (await answered(bus, "a", allowed=False, message="no"))["allowed"] is False
+    assert (await asking)["message"] == "no"
+
+
+async def test_expiry_denies_with_its_message(bus: Bus, redis_url: str, start: Start) -> None:
+    await start(redis_url, SECURITY__CONFIRMATION_TIMEOUT_SECONDS="0.1")
+    decision = await ask(bus, "a")
+    assert (decision["outcome"], decision["message"][:40]) == ("expired", "Nobody answered within 0.1 seconds, so t")
+
+
+async def test_an_ask_waits_for_the_desk_to_be_there_and_the_desk_stops_when_told(
+    bus: Bus, redis_url: str, start: Start
+) -> None:
+    async with bus.call(PERMISSION_ASK, PermissionAsk("a", "Bash", {}, timeout_seconds=0.01)) as replies:
+        process = await start(redis_url)
+        (reply,) = [orjson.loads(reply) async for reply in replies]
+    assert reply["outcome"] == "expired"
     process.send_signal(signal.SIGTERM)
     await process.communicate()
     assert process.returncode == 0
 
 
-async def test_without_an_address_for_redis_it_ends_with_a_sentence(tmp_path: Path) -> None:
-    process = await start(tmp_path, REDIS__URL="")
+async def test_without_an_address_for_redis_it_ends_with_a_sentence(start: Start) -> None:
+    process = await start("")
     _, stderr = await process.communicate()
     assert process.returncode == 78
     assert b"permission_service: REDIS__URL is not set" in stderr

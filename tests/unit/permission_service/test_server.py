@@ -1,60 +1,301 @@
 """Deliveries in, decisions out; what cannot be read is refused, never allowed."""
 
+# ruff: noqa: ASYNC240 - small files of the test itself
+
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
 
-import orjson
 import pytest
 
-from permission_service.desk import Desk
-from permission_service.server import DeskServer
-from shared.channels import DeskQuestion, PermissionAsk, encode
-from shared.errors import ClientError
-from shared.metrics import DeskMetrics, Metrics
+from shared.channels import DeskQuestion, encode
+from shared.errors import BusUnavailable, ClientError, Conflict, NotFound
+from tests.unit.permission_service.conftest import Asked, MemoryBus, Room
 
 
-class Asked:
-    def __init__(self, payload: bytes) -> None:
-        self.payload = payload
-        self.replies: list[Any] = []
-
-    async def send(self, data: bytes) -> None:
-        self.replies.append(orjson.loads(data))
-
-
-@pytest.fixture
-def metrics() -> Metrics:
-    return Metrics()
-
-
-@pytest.fixture
-def server(metrics: Metrics) -> DeskServer:
-    return DeskServer(Desk(), DeskMetrics(metrics))
-
-
-async def test_an_ask_gets_one_decision(server: DeskServer, metrics: Metrics) -> None:
-    asked = Asked(encode(PermissionAsk("a", "Write", {"path": "x", "lines": [1, None, {"deep": True}]})))
-    await server.ask(asked)  # type: ignore[arg-type]
-    (decision,) = asked.replies
-    assert (decision["request_id"], decision["outcome"]) == ("a", "denied")
-    assert b'ccproxy_permissions_decided_total{outcome="denied"} 1.0' in metrics.snapshot()
+async def test_an_ask_waits_and_gets_the_answer_of_a_person(room: Room, bus: MemoryBus) -> None:
+    asked = room.ask("a")
+    await room.pending("a")
+    assert asked.replies == []
+    told = await room.decide("a")
+    assert told == {"status": "success", "permission_id": "a", "allowed": True}
+    (decision,) = await asked.until(1)
+    assert (decision["outcome"], decision["decided_by"]) == ("allowed", "bob")
+    assert b'ccproxy_permissions_decided_total{outcome="allowed"} 1.0' in room.metrics.snapshot()
 
 
 @pytest.mark.parametrize("payload", [b"", b"{}", b'{"request_id":"a","tool_name":"Bash","input":"ls"}'])
-async def test_an_ask_that_cannot_be_read_is_refused(server: DeskServer, payload: bytes) -> None:
+async def test_an_ask_that_cannot_be_read_is_refused(room: Room, payload: bytes) -> None:
     asked = Asked(payload)
     with pytest.raises(ClientError):
-        await server.ask(asked)  # type: ignore[arg-type]
+        await room.server.ask(asked)  # type: ignore[arg-type]
     assert asked.replies == []
 
 
-async def test_what_is_pending_can_be_seen(server: DeskServer) -> None:
-    asked = Asked(encode(DeskQuestion("pending")))
-    await server.answer(asked)  # type: ignore[arg-type]
-    assert asked.replies == [[]]
-
-
-async def test_a_verb_the_desk_does_not_know_is_refused(server: DeskServer) -> None:
+async def test_a_verb_the_desk_does_not_know_is_refused(room: Room) -> None:
     with pytest.raises(ClientError, match="'approve_everything'"):
-        await server.answer(Asked(encode(DeskQuestion("approve_everything"))))  # type: ignore[arg-type]
+        await room.question("approve_everything")
+
+
+@pytest.mark.parametrize("allowed", [None, 1, "true", "yes", []])
+async def test_only_a_true_true_allows(room: Room, allowed: object) -> None:
+    room.ask("a")
+    await room.pending("a")
+    with pytest.raises(ClientError, match="allowed"):
+        await room.question("decide", request_id="a", allowed=allowed)
+    await room.pending("a")
+
+
+async def test_of_two_answers_at_once_one_is_first_a_hundred_times(room: Room) -> None:
+    for number in range(100):
+        asked = room.ask(f"p{number}")
+        await room.pending(f"p{number}")
+        answers = await asyncio.gather(
+            room.decide(f"p{number}", True, "one"), room.decide(f"p{number}", False, "two"), return_exceptions=True
+        )
+        assert [type(answer) for answer in answers].count(Conflict) == 1
+        (decision,) = await asked.until(1)
+        assert (decision["decided_by"] == "one") == isinstance(answers[1], Conflict)
+
+
+async def test_expiry_answers_with_its_message(room: Room) -> None:
+    asked = room.ask("a", timeout_seconds=0.05)
+    await room.pending("a")
+    room.clock.now += 0.05
+    (decision,) = await asked.until(1)
+    assert decision["outcome"] == "expired"
+    assert decision["message"].startswith("Nobody answered within 0.05 seconds")
+
+
+async def test_what_expired_while_no_desk_was_there_is_not_shown_as_pending(room: Room) -> None:
+    asked = room.ask("a", timeout_seconds=5, asked_at=room.clock() - 10)
+    (decision,) = await asked.until(1)
+    assert decision["outcome"] == "expired"
+
+
+async def test_an_asker_that_leaves_withdraws_its_prompt_and_watchers_hear_at_once(room: Room, bus: MemoryBus) -> None:
+    asked, watcher = room.ask("a"), room.watch()
+    await watcher.until(2)
+    asked.caller_gone.set()
+    asked.task.cancel()  # type: ignore[attr-defined]
+    *_, event = await watcher.until(3)
+    assert (event["name"], event["data"]["request_id"]) == ("permission_cancelled", "a")
+    with pytest.raises(Conflict, match="gone"):
+        await room.decide("a")
+    await asyncio.gather(asked.task, return_exceptions=True)  # type: ignore[attr-defined]
+    assert [record.outcome for record in bus.published] == ["cancelled"]
+
+
+async def test_an_asker_can_call_its_question_back(room: Room) -> None:
+    asked = room.ask("a", asker="token:7")
+    await room.pending("a")
+    assert await room.question("withdraw", asker="token:8") == {"withdrawn": []}
+    assert await room.question("withdraw", asker="token:7") == {"withdrawn": ["a"]}
+    (decision,) = await asked.until(1)
+    assert decision["outcome"] == "cancelled"
+
+
+class TestAnotherDeskTakesOver:
+    async def test_a_pending_ask_is_found_again_under_its_number_and_can_be_answered(
+        self, make_room: Callable[[], Room]
+    ) -> None:
+        first = make_room()
+        stopped = first.ask("a")
+        await first.pending("a")
+        (number,) = [event.number for event in first.desk.events_after(0)]
+        stopped.task.cancel()  # type: ignore[attr-defined]
+        second = make_room()
+        await second.server.load()
+        await second.pending("a")
+        await second.decide("a")
+        asked = second.ask("a")  # delivered again
+        (decision,) = await asked.until(1)
+        assert decision["outcome"] == "allowed"
+        assert next(second.desk.events_after(0)).number == number
+
+    async def test_what_was_decided_is_not_asked_again(self, make_room: Callable[[], Room], bus: MemoryBus) -> None:
+        first = make_room()
+        first.ask("a")
+        await first.pending("a")
+        await first.decide("a", False, message="no")
+        second = make_room()
+        await second.server.load()
+        (decision,) = await second.ask("a").until(1)
+        assert (decision["outcome"], decision["message"]) == ("denied", "no")
+        assert {record.request_id for record in bus.published} == {"a"}
+
+    async def test_a_stop_answers_nothing_so_that_the_ask_stays(self, room: Room, bus: MemoryBus) -> None:
+        asked = room.ask("a")
+        await room.pending("a")
+        asked.task.cancel()  # type: ignore[attr-defined]
+        await asyncio.gather(asked.task, return_exceptions=True)  # type: ignore[attr-defined]
+        await room.pending("a")
+        assert (asked.replies, bus.published) == ([], [])
+
+    async def test_what_nobody_comes_back_for_is_withdrawn(self, make_room: Callable[[], Room]) -> None:
+        first = make_room()
+        first.ask("gone")
+        first.ask("back")
+        await first.pending("gone", "back")
+        second = make_room()
+        await second.server.load()
+        second.ask("back")
+        await second.server.withdraw_orphans(after=0.01)
+        await second.pending("back")
+
+
+class TestRedisAway:
+    async def test_an_answer_that_could_not_be_kept_is_no_answer(self, room: Room, bus: MemoryBus) -> None:
+        asked = room.ask("a")
+        await room.pending("a")
+        bus.down = True
+        with pytest.raises(BusUnavailable):
+            await room.decide("a")
+        await room.pending("a")
+        bus.down = False
+        await room.decide("a", False)
+        (decision,) = await asked.until(1)
+        assert decision["outcome"] == "denied"
+
+    async def test_an_expiry_waits_for_redis_and_then_counts(self, room: Room, bus: MemoryBus) -> None:
+        asked = room.ask("a", timeout_seconds=0.02)
+        await room.pending("a")
+        bus.down = True
+        room.clock.now += 1
+        await asyncio.sleep(0.05)
+        assert asked.replies == []
+        bus.down = False
+        (decision,) = await asked.until(1)
+        assert decision["outcome"] == "expired"
+
+
+class TestRemembering:
+    async def test_for_this_session_answers_what_waits_and_what_comes(self, room: Room) -> None:
+        first, waiting = room.ask("a", command="touch 1"), room.ask("b", command="touch 2")
+        other_session = room.ask("c", command="touch 3", session_id="s2")
+        await room.pending("a", "b", "c")
+        told = await room.decide("a", remember={"scope": "session"})
+        assert told["remembered"] == "allow Bash: touch …, in this session"
+        (decision,) = await waiting.until(1)
+        assert (decision["decided_by"], decision["rule"]) == ("rule", told["rule"])
+        assert (await room.ask("d", command="touch 4").until(1))[0]["outcome"] == "allowed"
+        await room.pending("c")
+        assert (await first.until(1))[0]["decided_by"] == "bob"
+        assert other_session.replies == []
+
+    async def test_a_denial_can_be_remembered_too(self, room: Room) -> None:
+        room.ask("a", command="rm x")
+        await room.pending("a")
+        await room.decide("a", False, remember={"scope": "caller"})
+        (decision,) = await room.ask("b", command="rm y", session_id="s9").until(1)
+        assert decision["outcome"] == "denied"
+        assert "deny Bash: rm …" in decision["message"]
+
+    async def test_always_goes_into_the_users_file(self, room: Room, rules_file: Path) -> None:
+        room.ask("a", command="git status")
+        await room.pending("a")
+        await room.decide("a", remember={"scope": "always"})
+        assert 'command_prefix = "git status"' in rules_file.read_text()
+        (decision,) = await room.ask("b", command="git status -s", caller="x", session_id="y").until(1)
+        assert decision["outcome"] == "allowed"
+
+    async def test_a_rule_of_ones_own_must_cover_what_was_asked(self, room: Room) -> None:
+        room.ask("a", command="git status")
+        await room.pending("a")
+        with pytest.raises(ClientError, match="would not have covered"):
+            await room.decide("a", remember={"scope": "always", "rule": {"tool": "Bash", "command_prefix": "ls"}})
+        with pytest.raises(ClientError, match=r"remember\.scope"):
+            await room.decide("a", remember={"scope": "universe"})
+        await room.pending("a")
+
+    async def test_what_no_rule_can_cover_is_answered_once_only(self, room: Room) -> None:
+        room.ask("a", command="ls; rm x")
+        await room.pending("a")
+        with pytest.raises(ClientError, match="no rule follows"):
+            await room.decide("a", remember={"scope": "session"})
+
+    async def test_the_loser_of_a_race_leaves_no_rule(self, room: Room) -> None:
+        room.ask("a")
+        await room.pending("a")
+        await room.decide("a", False)
+        with pytest.raises(Conflict):
+            await room.decide("a", True, remember={"scope": "always"})
+        assert (await room.question("rules"))["rules"] == []
+
+    async def test_rules_are_listed_explained_and_revoked(self, room: Room) -> None:
+        added = await room.question("add_rule", tool="Bash", command_prefix="touch")
+        (decision,) = await room.ask("a").until(1)
+        assert decision["rule"] == added["id"]
+        explained = await room.question("explain", request_id="a")
+        assert (explained["outcome"], explained["why"]) == ("allowed", "allow Bash: touch …")
+        asked = {"tool_name": "Bash", "input": {"command": "touch y"}}
+        assert (await room.question("explain", **asked))["outcome"] == "allow"
+        assert [rule["id"] for rule in (await room.question("rules"))["rules"]] == [added["id"]]
+        await room.question("remove_rule", id=added["id"])
+        assert (await room.question("explain", **asked))["outcome"] == "ask"
+        assert "since been removed" in (await room.question("explain", request_id="a"))["why"]
+        with pytest.raises(NotFound):
+            await room.question("remove_rule", id=added["id"])
+
+    async def test_a_broken_rules_file_leaves_everything_to_people_and_says_so(
+        self, room: Room, bus: MemoryBus, rules_file: Path
+    ) -> None:
+        await room.question("add_rule", tool="Bash")
+        rules_file.write_text(rules_file.read_text() + "\n[[rules]]\ntol = 'x'\n")
+        room.ask("a")
+        await room.pending("a")
+        assert "cannot be used" in bus.facts["problem"]
+        with pytest.raises(Conflict, match="cannot be used"):
+            await room.decide("a", remember={"scope": "always"})
+        await room.pending("a")
+
+
+class TestWatching:
+    async def test_a_watcher_sees_what_is_pending_then_what_happens(self, room: Room) -> None:
+        room.ask("a")
+        await room.pending("a")
+        watcher = room.watch()
+        first, synced = await watcher.until(2)
+        assert (first["name"], first["data"]["type"]) == ("permission_request", "permission_request")
+        assert synced == {"synced": first["number"]}
+        await room.decide("a")
+        *_, resolved = await watcher.until(3)
+        assert (resolved["name"], resolved["data"]["allowed"]) == ("permission_resolved", True)
+
+    async def test_a_watcher_that_comes_back_misses_and_repeats_nothing(self, room: Room) -> None:
+        for number in range(5):
+            room.ask(f"p{number}")
+        await room.pending(*(f"p{number}" for number in range(5)))
+        await room.decide("p1")
+        everything = await room.watch(0).until(7)
+        events = [event for event in everything if "number" in event]
+        for place, event in enumerate(events):
+            rest = (await room.watch(event["number"]).until(len(events) - place))[1:]
+            assert rest == events[place + 1 :]
+
+
+async def test_many_prompts_keep_their_order(room: Room) -> None:
+    ids = [f"p{number}" for number in range(20)]
+    for place, request_id in enumerate(ids):
+        room.ask(request_id, session_id=f"s{place % 5}")
+    await room.pending(*ids)
+    assert [case["request_id"] for case in (await room.question("list"))["pending"]] == ids
+
+
+async def test_every_end_is_recorded_with_who_and_how_long(room: Room, bus: MemoryBus) -> None:
+    asked = room.ask("a")
+    await room.pending("a")
+    room.clock.now += 2
+    await room.decide("a", updated_input={"command": "touch y"})
+    await asked.until(1)
+    (record,) = bus.published
+    assert (record.outcome, record.decided_by, record.caller, record.waited_ms) == ("allowed", "bob", "alice", 2000)
+    assert (record.input, record.updated_input) == ('{"command":"touch x"}', '{"command":"touch y"}')
+
+
+async def test_the_watch_of_somebody_who_sends_nonsense_begins_at_the_present(room: Room) -> None:
+    delivery = Asked(encode(DeskQuestion("watch", {"after": "x"})))
+    room.start(room.server.answer(delivery))  # type: ignore[arg-type]
+    assert await delivery.until(1) == [{"synced": 0}]

@@ -1,0 +1,85 @@
+"""What people are shown of a case. Names of events and fields are the predecessor's, with ours beside them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from permission_service.desk import Case, Event
+from shared.channels import PermissionAudit
+from shared.permission_rules import QUESTION, suggest
+
+
+def iso(seconds: float | None) -> str | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()
+
+
+def show_request(case: Case) -> dict[str, Any]:
+    """What is asked, by whom, and what "and the like" would mean. `timeout_seconds` 0: it waits for ever."""
+    ask = case.ask
+    return {
+        "request_id": case.id,
+        "tool_name": ask.tool_name,
+        "input": ask.input,
+        "created_at": iso(ask.asked_at),
+        "expires_at": iso(case.expires_at),
+        "timeout_seconds": case.timeout_seconds,
+        "kind": "question" if ask.tool_name == QUESTION else "approval",
+        "caller": ask.caller,
+        "session_id": ask.session_id,
+        "working_directory": ask.working_directory,
+        "suggestion": suggest(ask),
+    }
+
+
+def show_case(case: Case, now: float) -> dict[str, Any]:
+    """A case and where it stands. `time_remaining` in seconds, None when there is no end to it."""
+    left = None if case.expires_at is None else max(0.0, case.expires_at - now)
+    shown = show_request(case) | {"status": case.status, "time_remaining": 0.0 if case.closed else left}
+    if case.closed:
+        decision = {"decided_at": iso(case.decided_at), "decided_by": case.decided_by, "rule": case.rule}
+        shown |= decision | {"message": case.message, "updated_input": case.updated_input}
+    return shown
+
+
+def show_event(event: Event) -> dict[str, Any]:
+    """`name` and `data` of the event as it goes out over HTTP, and its number."""
+    case = event.case
+    if not event.closing:
+        name, data = "permission_request", show_request(case)
+    else:
+        name, data = _closing(case)
+    return {"number": event.number, "name": name, "data": {"type": name, "request_id": case.id} | data}
+
+
+def _closing(case: Case) -> tuple[str, dict[str, Any]]:
+    when = iso(case.decided_at)
+    match case.status:
+        case "expired":
+            return "permission_expired", {"expired_at": when, "message": case.message}
+        case "cancelled":
+            return "permission_cancelled", {"cancelled_at": when, "message": case.message}
+    allowed = case.status == "allowed"
+    by = {"decided_by": case.decided_by, "rule": case.rule, "edited": case.updated_input is not None}
+    return "permission_resolved", {"allowed": allowed, "resolved_at": when, "message": case.message, **by}
+
+
+def audit(case: Case) -> PermissionAudit:
+    ask, changed = case.ask, case.updated_input
+    return PermissionAudit(
+        request_id=case.id,
+        asked_at=ask.asked_at,
+        tool_name=ask.tool_name,
+        input=orjson.dumps(ask.input).decode(),
+        caller=ask.caller,
+        session_id=ask.session_id,
+        working_directory=ask.working_directory,
+        outcome=case.status,
+        decided_by=case.decided_by,
+        rule=case.rule,
+        message=case.message,
+        updated_input="" if changed is None else orjson.dumps(changed).decode(),
+        waited_ms=max(0.0, (case.decided_at - ask.asked_at) * 1000),
+    )

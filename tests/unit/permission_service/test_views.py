@@ -1,0 +1,82 @@
+"""The names of events and fields are those terminals already know."""
+
+from __future__ import annotations
+
+from permission_service.desk import Answer, Case, Desk
+from permission_service.views import audit, show_case, show_event
+from shared.channels import PermissionAsk
+
+NOW = 1_700_000_000.0
+
+
+def opened(desk: Desk, **fields: object) -> Case:
+    ask = PermissionAsk("a", "Bash", {"command": "ls"}, asked_at=NOW, caller="alice", **fields)  # type: ignore[arg-type]
+    case = desk.open(ask, NOW)
+    desk.keep(case)
+    return case
+
+
+def names(desk: Desk) -> list[dict[str, object]]:
+    return [show_event(event)["data"] for event in desk.events_after(0)]
+
+
+def test_a_request_shows_what_the_predecessor_showed_and_who_asks() -> None:
+    desk = Desk(30)
+    opened(desk)
+    (data,) = names(desk)
+    assert (
+        data.items()
+        >= {
+            "type": "permission_request",
+            "request_id": "a",
+            "tool_name": "Bash",
+            "input": {"command": "ls"},
+            "created_at": "2023-11-14T22:13:20+00:00",
+            "expires_at": "2023-11-14T22:13:50+00:00",
+            "timeout_seconds": 30,
+            "kind": "approval",
+            "caller": "alice",
+            "suggestion": {"tool": "Bash", "command_prefix": "ls"},
+        }.items()
+    )
+
+
+def test_a_resolution_says_who_and_whether_the_input_was_changed() -> None:
+    desk = Desk(30)
+    opened(desk)
+    desk.keep(desk.settle("a", Answer(True, "bob", updated_input={"command": "x"}), NOW + 1))
+    assert names(desk)[1] == {
+        "type": "permission_resolved",
+        "request_id": "a",
+        "allowed": True,
+        "resolved_at": "2023-11-14T22:13:21+00:00",
+        "message": "",
+        "decided_by": "bob",
+        "rule": "",
+        "edited": True,
+    }
+
+
+def test_expiry_and_withdrawal_have_their_own_events() -> None:
+    for end, name, stamp in (
+        (Desk.expire, "permission_expired", "expired_at"),
+        (Desk.withdraw, "permission_cancelled", "cancelled_at"),
+    ):
+        desk = Desk(30)
+        desk.keep(end(desk, opened(desk), NOW + 30))
+        data = names(desk)[1]
+        assert (data["type"], data[stamp]) == (name, "2023-11-14T22:13:50+00:00")
+
+
+def test_the_time_left_is_counted_down_and_a_case_for_ever_has_none() -> None:
+    case = opened(Desk(30))
+    assert [show_case(case, NOW + passed)["time_remaining"] for passed in (0, 10, 99)] == [30, 20, 0]
+    assert show_case(opened(Desk(0)), NOW)["time_remaining"] is None
+
+
+def test_a_record_for_the_audit_tells_both_inputs() -> None:
+    desk = Desk(30)
+    opened(desk)
+    record = audit(desk.settle("a", Answer(True, "bob", updated_input={"command": "x"}), NOW + 1))
+    assert (record.outcome, record.decided_by, record.waited_ms) == ("allowed", "bob", 1000)
+    assert (record.input, record.updated_input) == ('{"command":"ls"}', '{"command":"x"}')

@@ -1,0 +1,248 @@
+"""An allow rule covers only what it certainly covers; in doubt a person is asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.channels import PermissionAsk
+from shared.errors import ClientError
+from shared.permission_rules import Rule, judge, read_rule, read_rules, simple_command, suggest
+
+
+def ask(tool: str = "Bash", /, **given: Any) -> PermissionAsk:
+    return PermissionAsk("p1", tool, given, caller="alice", session_id="s1", working_directory="/work/dir")
+
+
+def rule(**fields: Any) -> Rule:
+    return read_rule({"tool": "Bash", **fields})
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "git status; rm -rf /",
+        "git status && rm x",
+        "git status || rm x",
+        "git status | sh",
+        "git status & rm x",
+        "git status\nrm x",
+        "git status\rrm x",
+        "git status > x",
+        "git status < x",
+        "git status $(rm x)",
+        "git status `rm x`",
+        "git status $HOME",
+        "git status ${IFS}x",
+        'git status "$(rm x)"',
+        "git status <(rm x)",
+        "(git status)",
+        "GIT_DIR=x git status",
+        "git status 'unclosed",
+        "!git status",
+        "{ git status",
+        "g?t status",
+        "~/git status",
+        "# git status",
+        "git\0status",
+        "",
+        "   ",
+    ],
+)
+def test_a_command_that_does_more_than_run_one_program_is_never_allowed_by_a_rule(command: str) -> None:
+    assert simple_command(command) is None
+    rules = [rule(command_prefix="git"), rule(command_prefix="git status"), rule(command="git status")]
+    assert judge(ask(command=command), rules).outcome == "ask"
+
+
+@pytest.mark.parametrize(
+    ("prefix", "command", "outcome"),
+    [
+        ("git status", "git status", "allow"),
+        ("git status", "git  status   -s", "allow"),
+        ("git status", "git 'status' --", "allow"),
+        ("git status", "git statusx", "ask"),
+        ("git status", "git push", "ask"),
+        ("git status", "git -c x=y status", "ask"),
+        ("git status", "sudo git status", "ask"),
+        ("git", "gitx status", "ask"),
+        ("git", "./git status", "ask"),
+        ("ls", "ls *.py", "allow"),
+        ("echo", "echo 'a b'", "allow"),
+    ],
+)
+def test_a_prefix_covers_whole_words(prefix: str, command: str, outcome: str) -> None:
+    assert judge(ask(command=command), [rule(command_prefix=prefix)]).outcome == outcome
+
+
+def test_an_exact_command_is_that_command_only() -> None:
+    exact = [rule(command="make test")]
+    assert judge(ask(command=" make test "), exact).outcome == "allow"
+    assert judge(ask(command="make test x"), exact).outcome == "ask"
+    assert judge(ask(command="make  test"), exact).outcome == "ask"
+
+
+def test_a_command_with_unusual_options_is_asked_about() -> None:
+    assert judge(ask(command="ls", dangerouslyDisableSandbox=True), [rule(command_prefix="ls")]).outcome == "ask"
+    assert judge(ask(command="ls", timeout=5, description="x"), [rule(command_prefix="ls")]).outcome == "allow"
+
+
+def test_a_command_rule_says_nothing_of_other_tools() -> None:
+    assert judge(ask("Other", command="ls"), [rule(tool="*", command_prefix="ls")]).outcome == "ask"
+
+
+@pytest.mark.parametrize("command", ["rm -rf x", "rm"])
+def test_deny_beats_allow(command: str) -> None:
+    verdict = judge(ask(command=command), [rule(), rule(effect="deny", command_prefix="rm")])
+    assert verdict.outcome == "deny"
+
+
+@pytest.mark.parametrize(
+    "command", ["ls; rm x", "sudo rm x", "/bin/rm x", "sh -c 'rm x'", "r''m x; ls", "$(echo rm) x"]
+)
+def test_what_may_be_denied_is_asked_about_although_all_of_the_tool_is_allowed(command: str) -> None:
+    verdict = judge(ask(command=command), [rule(), rule(effect="deny", command_prefix="rm")])
+    assert verdict.outcome == "ask"
+    assert verdict.rule is not None
+    assert verdict.rule.effect == "deny"
+
+
+def test_a_deny_rule_leaves_other_commands_alone() -> None:
+    assert judge(ask(command="ls farm"), [rule(), rule(effect="deny", command_prefix="rm")]).outcome == "allow"
+
+
+def test_a_tool_is_named_in_full_or_by_its_beginning() -> None:
+    assert judge(ask("mcp__db__read"), [rule(tool="mcp__db__*")]).outcome == "allow"
+    assert judge(ask("mcp__dbx__read"), [rule(tool="mcp__db__*")]).outcome == "ask"
+    assert judge(ask("Readx"), [rule(tool="Read")]).outcome == "ask"
+
+
+class TestUnderAFolder:
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        (tmp_path / "in").mkdir()
+        (tmp_path / "out").mkdir()
+        return tmp_path / "in"
+
+    def outcome(self, folder: Path, path: str, tool: str = "Read", field: str = "file_path") -> str:
+        return judge(ask(tool, **{field: path}), [rule(tool="*", under=str(folder))]).outcome
+
+    def test_what_lies_in_it_is_covered_existing_or_not(self, folder: Path) -> None:
+        assert self.outcome(folder, f"{folder}/deep/new.txt", "Write") == "allow"
+        assert self.outcome(folder, str(folder)) == "allow"
+
+    def test_what_only_begins_alike_is_not(self, folder: Path) -> None:
+        assert self.outcome(folder, f"{folder}-side/x") == "ask"
+
+    def test_no_way_up(self, folder: Path) -> None:
+        assert self.outcome(folder, f"{folder}/../out/x") == "ask"
+        assert self.outcome(folder, f"{folder}/../in/x") == "ask"
+
+    def test_a_link_does_not_lead_out(self, folder: Path) -> None:
+        (folder / "link").symlink_to(folder.parent / "out")
+        assert self.outcome(folder, f"{folder}/link/x") == "ask"
+
+    def test_a_link_to_the_folder_is_the_folder(self, folder: Path) -> None:
+        (folder.parent / "alias").symlink_to(folder)
+        assert self.outcome(folder.parent / "alias", f"{folder}/x") == "allow"
+        assert self.outcome(folder, f"{folder.parent}/alias/x") == "allow"
+
+    def test_a_relative_path_starts_where_the_session_works(self, folder: Path) -> None:
+        request = PermissionAsk("p", "Read", {"file_path": "x"}, working_directory=str(folder))
+        assert judge(request, [rule(tool="Read", under=str(folder))]).outcome == "allow"
+        request.working_directory = ""
+        assert judge(request, [rule(tool="Read", under=str(folder))]).outcome == "ask"
+
+    def test_tools_that_reach_further_than_one_path_are_asked_about(self, folder: Path) -> None:
+        assert self.outcome(folder, str(folder), "Glob", "path") == "ask"
+        assert judge(ask(command=f"cat {folder}/x"), [rule(tool="*", under=str(folder))]).outcome == "ask"
+
+    def test_a_folder_this_machine_does_not_have_covers_nothing(self, folder: Path) -> None:
+        assert self.outcome(folder / "missing", f"{folder}/missing/x") == "ask"
+
+
+@pytest.mark.parametrize(
+    ("url", "outcome"),
+    [
+        ("https://example.com/x", "allow"),
+        ("http://EXAMPLE.com.:8080", "allow"),
+        ("https://docs.example.org", "allow"),
+        ("https://example.org", "ask"),
+        ("https://example.com.evil.net", "ask"),
+        ("https://example.com@evil.net/", "ask"),
+        ("https://evil.net\\@example.com", "ask"),
+        ("https://evil.net\n@example.com", "ask"),
+        ("file://example.com/etc/passwd", "ask"),
+        ("https://[::1", "ask"),
+        (7, "ask"),
+    ],
+)
+def test_a_host_is_read_one_way_or_not_at_all(url: Any, outcome: str) -> None:
+    rules = [rule(tool="WebFetch", host="example.com"), rule(tool="WebFetch", host="*.example.org")]
+    assert judge(ask("WebFetch", url=url), rules).outcome == outcome
+
+
+def test_a_rule_is_for_its_session_and_caller_only() -> None:
+    session = [rule(scope="session", caller="alice", session_id="s1")]
+    caller = [rule(scope="caller", caller="alice")]
+    assert judge(ask(command="x"), session).outcome == "allow"
+    assert judge(ask(command="x"), caller).outcome == "allow"
+    other = ask(command="x")
+    other.session_id = "s2"
+    assert judge(other, session).outcome == "ask"
+    assert judge(other, caller).outcome == "allow"
+    other.caller, other.session_id = "mallory", "s1"
+    assert judge(other, session + caller).outcome == "ask"
+
+
+def test_a_question_is_for_a_person_whatever_the_rules_say() -> None:
+    assert judge(ask("AskUserQuestion", questions=[]), [rule(tool="*")]).outcome == "ask"
+    assert judge(ask("AskUserQuestion", questions=[]), [rule(tool="*", effect="deny")]).outcome == "deny"
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        (ask(command="git status -s"), {"tool": "Bash", "command_prefix": "git status"}),
+        (ask(command="git -C x status"), {"tool": "Bash", "command_prefix": "git"}),
+        (ask(command="touch x"), {"tool": "Bash", "command_prefix": "touch"}),
+        (ask(command="ls; rm x"), None),
+        (ask("Write", file_path="a.txt"), {"tool": "Write", "under": "/work/dir"}),
+        (ask("WebFetch", url="https://example.com/x"), {"tool": "WebFetch", "host": "example.com"}),
+        (ask("mcp__db__read", q=1), {"tool": "mcp__db__read"}),
+        (ask("AskUserQuestion"), None),
+    ],
+)
+def test_what_the_like_means_is_suggested(request_: PermissionAsk, expected: dict[str, str] | None) -> None:
+    assert suggest(request_) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("[[rules]]\ntool = 'Bash'\ncomand = 'ls'", "comand"),
+        ("[[rules]]\ntool = 'Bash'\ncommand_prefix = 'ls; rm'", "one plain command"),
+        ("[[rules]]\ntool = 'Read'\nunder = 'here'", "absolute"),
+        ("[[rules]]\ntool = 'Read'\nscope = 'session'", "must name it"),
+        ("[[rules]]\ntool = 'Read'\nscope = 'caller'", "must name it"),
+        ("[[rules]]\neffect = 'allow'", "tool"),
+        ("[[rule]]\ntool = 'Read'", "unknown entry 'rule'"),
+        ("rules = 3", r"\[\[rules\]\]"),
+        ("[[rules", "not valid TOML"),
+    ],
+)
+def test_a_file_with_a_mistake_is_refused_whole(text: str, complaint: str) -> None:
+    with pytest.raises(ClientError, match=complaint):
+        read_rules(text)
+
+
+def test_rules_are_read_and_told_in_words() -> None:
+    (first, second) = read_rules(
+        "[[rules]]\ntool = 'Bash'\ncommand_prefix = 'git status'\n[[rules]]\ntool='Write'\neffect='deny'\nunder='/etc'"
+    )
+    assert first.describe() == "allow Bash: git status …"
+    assert second.describe() == "deny Write: under /etc"
+    assert first.id != second.id
+    assert first.id == rule(command_prefix="git status").id
