@@ -160,6 +160,25 @@ def simulator(context: typer.Context) -> None:
     os.execv(command[0], command)  # noqa: S606
 
 
+@app.command(context_settings=PASS_ON)
+def auth(context: typer.Context) -> None:
+    """Log in, and see what requests are paid with."""
+    from ccproxy.auth import app as commands  # noqa: PLC0415
+
+    commands(context.args, prog_name="ccproxy auth")
+
+
+@app.command()
+def generate_token(
+    save: Annotated[bool, typer.Option("--save", help="Put it into the configuration file in use.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the one that is there.")] = False,
+) -> None:
+    """Make a token for clients of this server: SECURITY__AUTH_TOKEN."""
+    from ccproxy.auth_token import generate  # noqa: PLC0415
+
+    raise typer.Exit(generate(save=save, force=force))
+
+
 @app.command()
 def demo(
     once: Annotated[bool, typer.Option("--once", help="Check that everything arrives, then end: 0 if so.")] = False,

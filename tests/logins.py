@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from pathlib import Path
 from typing import Any
+
+import httpx
 
 from simulator.logins.servers import jwt
 
@@ -43,6 +46,14 @@ def put(path: Path, content: Any, age: float = 3600) -> Path:
     os.utime(draft, (then, then))
     draft.rename(path)
     return path
+
+
+def approve(url: str) -> httpx.Response:
+    """Press Approve on a simulated login page, as a browser would; the answer is what that led to."""
+    with httpx.Client(trust_env=False) as browser:
+        page = browser.get(url)
+        fields = dict(re.findall(r'name="(\w+)" value="([^"]*)"', page.text)) | {"decision": "approve"}
+        return browser.post(url.partition("?")[0], data=fields)
 
 
 def content_of(path: Path) -> Any:

@@ -112,6 +112,8 @@ class Account:
             if not login.expires_within(0, self._now()) or not refresher.obstacle(login):
                 return refresher, login
             second_best = second_best or (refresher, login)
+        if not fresh:  # before anybody is refused: a login may have come within this second
+            return await self._find(fresh=True)
         if second_best is None:
             files = [refresher.file for refresher in self._refreshers]
             looked = "; ".join(f"{file.path} {file.problem or 'holds no login'}" for file in files)

@@ -55,6 +55,9 @@ class PendingLogins:
     def holds(self, state: str) -> bool:
         return self._place(state).exists()
 
+    def forget(self, state: str) -> None:
+        self._place(state).unlink(missing_ok=True)
+
     def _place(self, state: str) -> Path:
         return self._directory / (hashlib.sha256(state.encode()).hexdigest() + ".json")
 

@@ -30,7 +30,7 @@ def test_help_loads_nothing_heavy():
     assert not HEAVY & set(loaded.split())
 
 
-@pytest.mark.parametrize("command", [["--help"], ["serve", "--help"], ["demo", "--help"]])
+@pytest.mark.parametrize("command", [["--help"], ["serve", "--help"], ["demo", "--help"], ["generate-token", "--help"]])
 def test_every_command_explains_itself(command):
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 0

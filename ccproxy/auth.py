@@ -1,0 +1,235 @@
+"""`ccproxy auth`: log in and out, and see at a glance what requests are paid with.
+
+Exit codes: 0 done, or usable; 1 not; 2 wrong usage; 75 a provider could not be asked, try later; 78 the configuration
+cannot be used. On a terminal answers are tables, anywhere else plain lines; `--json` is for programs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ccproxy.browser_login import log_in
+from ccproxy.console import say
+from shared.credentials.account import Account
+from shared.credentials.claude import ClaudeAccount
+from shared.credentials.codex import CodexAccount
+from shared.credentials.login import CredentialState
+from shared.credentials.pending import remove
+from shared.errors import CCProxyError, ClientError, UpstreamError
+from shared.log import configure_log
+from shared.process import CONFIGURATION_EXIT
+from shared.settings import ConfigurationError, Settings, load_settings
+
+TRY_LATER_EXIT = 75  # sysexits.h, EX_TEMPFAIL
+COLOURS = {"pass": "green", "warn": "yellow", "fail": "red"}
+
+app = typer.Typer(name="auth", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+
+
+class Provider(StrEnum):
+    CLAUDE = "claude"
+    OPENAI = "openai"
+
+
+Which = Annotated[Provider, typer.Argument(help="Whose login.")]
+NoBrowser = Annotated[bool, typer.Option("--no-browser", help="Log in anywhere else, and paste what it shows.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
+
+
+@app.callback()
+def auth() -> None:
+    """Log in, and see what requests are paid with."""
+
+
+@app.command()
+def login(no_browser: NoBrowser = False, yes: Yes = False) -> None:
+    """Log in to Claude. The login is kept where Claude Code keeps its own, and shared with it."""
+    run(lambda settings: new_login(settings, Provider.CLAUDE, browser=not no_browser, yes=yes))
+
+
+@app.command()
+def login_openai(no_browser: NoBrowser = False, yes: Yes = False) -> None:
+    """Log in to ChatGPT. The login is kept where the Codex program keeps its own, and shared with it."""
+    run(lambda settings: new_login(settings, Provider.OPENAI, browser=not no_browser, yes=yes))
+
+
+@app.command()
+def status(as_json: AsJson = False) -> None:
+    """Every provider's credential at a glance. 0 when at least one of them serves."""
+    run(lambda settings: show_status(settings, as_json=as_json))
+
+
+@app.command()
+def validate(provider: Which = Provider.CLAUDE) -> None:
+    """Whether requests would be paid for. A Claude login is shown to the provider, and renewed first if need be."""
+    run(lambda settings: check(settings, provider))
+
+
+@app.command()
+def info(provider: Which = Provider.CLAUDE, as_json: AsJson = False) -> None:
+    """The account behind a login."""
+    run(lambda settings: show_account(settings, provider, as_json=as_json))
+
+
+@app.command()
+def refresh(provider: Which = Provider.CLAUDE) -> None:
+    """Renew a login now, however long it would live."""
+    run(lambda settings: renew(settings, provider))
+
+
+@app.command()
+def logout(provider: Which = Provider.CLAUDE, yes: Yes = False) -> None:
+    """Take a login out of its file. The official program that shares it is logged out too."""
+    run(lambda settings: log_out(settings, provider, yes=yes))
+
+
+def run(work: Callable[[Settings], Awaitable[int]]) -> None:
+    """Do the work of a command, and end with its exit code."""
+    code = 1
+    try:
+        settings = load_settings()
+        configure_log(level="ERROR", style=settings.server.log_format, service="auth", instance="auth")
+        code = asyncio.run(as_coroutine(work, settings))
+    except KeyboardInterrupt:
+        say("")
+        code = 130
+    except CCProxyError as error:
+        say(error.message)
+        code = CONFIGURATION_EXIT if isinstance(error, ConfigurationError) else code
+        code = TRY_LATER_EXIT if isinstance(error, UpstreamError) else code
+    raise typer.Exit(code)
+
+
+async def as_coroutine(work: Callable[[Settings], Awaitable[int]], settings: Settings) -> int:
+    return await work(settings)
+
+
+def account_of(settings: Settings, provider: Provider) -> Account:
+    return ClaudeAccount(settings.claude) if provider is Provider.CLAUDE else CodexAccount(settings.codex)
+
+
+async def new_login(settings: Settings, provider: Provider, *, browser: bool, yes: bool) -> int:
+    async with account_of(settings, provider) as account:
+        state = await account.describe()
+        asking = state.status == "pass" and not yes and sys.stdin.isatty()
+        if asking and not typer.confirm(f"There is a {state.output}. Log in again?", err=True):
+            return 1
+        path = await log_in(settings, account.issuer, browser=browser, say=say)
+        now = await account.describe()
+    say(f"Logged in: {now.output}.")
+    if now.source != str(path):
+        say(f"The new login is in {path}, but {now.source} is used before it.")
+    return 0
+
+
+async def show_status(settings: Settings, *, as_json: bool) -> int:
+    found: dict[str, CredentialState] = {}
+    for provider in Provider:
+        async with account_of(settings, provider) as account:
+            found[provider] = await account.describe()
+    if as_json:
+        show_json([{"provider": name, **facts_of(state)} for name, state in found.items()])
+    elif sys.stdout.isatty():
+        table = Table("provider", "status", "credential")
+        for name, state in found.items():
+            table.add_row(name, f"[{COLOURS[state.status]}]{state.status}[/]", escape(state.output))
+        Console().print(table)
+    else:
+        for name, state in found.items():
+            sys.stdout.write(f"{name}: {state.status}: {state.output}\n")
+    return 0 if any(state.source and state.status != "fail" for state in found.values()) else 1
+
+
+async def check(settings: Settings, provider: Provider) -> int:
+    async with account_of(settings, provider) as account:
+        await account.authorize()
+        login, state = await account.login(), await account.describe()
+        asked = login is not None and login.lane == "subscription" and provider is Provider.CLAUDE
+        if login is not None and asked:
+            await account.issuer.about(account.tokens, login)
+    sys.stdout.write(f"{state.output}; {'the provider accepts it' if asked else 'the provider was not asked'}\n")
+    return 0
+
+
+async def show_account(settings: Settings, provider: Provider, *, as_json: bool) -> int:
+    async with account_of(settings, provider) as account:
+        await account.authorize()
+        login, state = await account.login(), await account.describe()
+        about = await account.issuer.about(account.tokens, login) if login is not None else {}
+    person, organization = about.get("account") or {}, about.get("organization") or {}
+    facts = {
+        "credential": state.source,
+        "lane": state.lane,
+        "plan": state.subscription or organization.get("organization_type"),
+        "expires": iso(state.expires_at),
+        "name": person.get("full_name"),
+        "email": person.get("email"),
+        "account": person.get("uuid") or person.get("id"),
+        "organization": organization.get("name"),
+        "rate limits": organization.get("rate_limit_tier"),
+        "scopes": " ".join(login.scopes) if login is not None else None,
+    }
+    show_facts({name: value for name, value in facts.items() if value}, as_json=as_json)
+    return 0
+
+
+async def renew(settings: Settings, provider: Provider) -> int:
+    async with account_of(settings, provider) as account:
+        state = await account.renew()
+    sys.stdout.write(f"{state.output}\n")
+    return 0
+
+
+async def log_out(settings: Settings, provider: Provider, *, yes: bool) -> int:
+    async with account_of(settings, provider) as account:
+        files = account.issuer.files
+        state = await account.describe()
+        place = next((path for path in files if str(path) == state.source), files[0])
+        if not yes and not typer.confirm(f"Take the login out of {place}?", err=True):
+            return 1
+        try:
+            removed = await remove(account.issuer, place)
+        except OSError as error:
+            raise ClientError(f"{place} cannot be changed: {error.strerror}.") from error
+        left = await account.describe()
+    say(f"The login in {place} is gone." if removed else f"{place} holds no login.")
+    if left.source:
+        say(f"Still in use: {left.output}.")
+    return 0 if removed else 1
+
+
+def facts_of(state: CredentialState) -> dict[str, Any]:
+    return {**asdict(state), "expires_at": iso(state.expires_at)}
+
+
+def show_facts(facts: Mapping[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        show_json(dict(facts))
+    elif sys.stdout.isatty():
+        table = Table(show_header=False)
+        for name, value in facts.items():
+            table.add_row(name, escape(str(value)))
+        Console().print(table)
+    else:
+        sys.stdout.write("".join(f"{name}: {value}\n" for name, value in facts.items()))
+
+
+def show_json(found: Any) -> None:
+    sys.stdout.write(json.dumps(found, indent=2) + "\n")
+
+
+def iso(seconds: float | None) -> str | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()

@@ -1,0 +1,67 @@
+"""`ccproxy generate-token`: a token for clients of this server, shown or put into the configuration file in use."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from pathlib import Path
+
+import tomlkit
+from tomlkit.exceptions import TOMLKitError
+
+from ccproxy.console import say
+from shared.process import CONFIGURATION_EXIT
+from shared.settings import ConfigurationError, load_settings, toml_candidates
+
+SETTING = "SECURITY__AUTH_TOKEN"
+
+
+def generate(*, save: bool, force: bool) -> int:
+    """Print the token as a setting; returns the exit code: 0, or 78 when it could not be saved."""
+    token = secrets.token_urlsafe(32)
+    if save:
+        try:
+            path = save_token(token, force=force)
+        except ConfigurationError as error:
+            say(error.message)
+            return CONFIGURATION_EXIT
+        say(f"Saved in {path}; it holds from the next start of `ccproxy serve`.")
+        in_use = load_settings().security.auth_token
+        if in_use is None or in_use.get_secret_value() != token:
+            say(f"{SETTING} in the environment or in .env is stronger and still holds another token.")
+    sys.stdout.write(f"{SETTING}={token}\n")
+    return 0
+
+
+def save_token(token: str, *, force: bool) -> Path:
+    """Put the token into the active configuration file, everything else in it as it was; returns the file."""
+    path = active_file()
+    try:
+        document = tomlkit.parse(path.read_text()) if path.exists() else tomlkit.document()
+        section = document.setdefault("security", tomlkit.table())
+        if section.get("auth_token") and not force:
+            raise ConfigurationError(f"{path} holds a token already; --force replaces it.")
+        section["auth_token"] = token
+        replace(path, tomlkit.dumps(document))
+    except (TOMLKitError, AttributeError, TypeError) as error:
+        raise ConfigurationError(f"The configuration file {path} cannot be edited: {error}.") from error
+    except OSError as error:
+        raise ConfigurationError(f"The configuration file {path} cannot be written: {error.strerror}.") from error
+    return path
+
+
+def active_file() -> Path:
+    """The file that is read at start; where there is none, the one to make."""
+    candidates = toml_candidates()
+    return next((path for path in candidates if path.exists()), candidates[-1])
+
+
+def replace(path: Path, text: str) -> None:
+    """Write by rename, for the owner alone: the file now holds a secret."""
+    target = Path(os.path.realpath(path))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    draft.replace(target)

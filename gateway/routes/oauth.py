@@ -1,0 +1,33 @@
+"""`/oauth/callback`: where a browser may bring the answer to a login begun on this machine, for either provider.
+
+Nothing is kept in memory: any gateway process can complete it, by the state alone, once.
+"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from fastapi.responses import HTMLResponse
+from starlette.requests import Request
+
+from shared.credentials.pending import PAGE_HEADERS, PendingLogins, complete, page, read_answer
+from shared.errors import CCProxyError
+from shared.settings import Settings
+
+
+def router(settings: Settings) -> APIRouter:
+    routes = APIRouter(tags=["system"])
+    logins = PendingLogins(settings.server.run_dir)
+
+    @routes.get("/oauth/callback", response_class=HTMLResponse)
+    async def callback(request: Request) -> HTMLResponse:
+        """Complete the login that was begun with this `state`; a page says how it went."""
+        try:
+            code, state = read_answer(str(request.url))
+            await complete(settings, logins.take(state), code)
+        except CCProxyError as error:
+            record = request.scope["ccproxy.record"]
+            record.error_kind, record.error_message = error.kind, error.message[:500]
+            return HTMLResponse(page("Not logged in", error.message), error.status, PAGE_HEADERS)
+        return HTMLResponse(page("Logged in", "You can close this page."), headers=PAGE_HEADERS)
+
+    return routes
