@@ -10,6 +10,7 @@ import pytest
 import redis
 
 from shared.bus import Bus, Delivery, Timings
+from shared.bus.bus import TRIM_BYTES
 from shared.bus.calls import UNREAD_BYTES
 from shared.bus.wire import MAX_PAYLOAD
 from shared.channels import Channel
@@ -48,12 +49,6 @@ async def wait_for_ever(delivery: Delivery) -> None:
     await delivery.accept()
     await delivery.caller_gone.wait()
     await delivery.finish()
-
-
-async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Ask Redis until it is so; there is nothing to wait on."""
-    while not await condition():  # noqa: ASYNC110
-        await asyncio.sleep(0.01)
 
 
 async def collect(bus: Bus, channel: Channel, payload: object) -> list[bytes]:
@@ -271,7 +266,7 @@ async def test_every_published_record_is_consumed_once_and_then_gone(bus_factory
 async def test_what_was_taken_and_not_acknowledged_goes_to_the_next_server_when_the_first_closes(
     bus_factory, redis_url
 ):
-    writer, second = await bus_factory(), await bus_factory("reader")
+    writer, second = await bus_factory(), await bus_factory("reader", timings=Timings(lease=600))
     for number in range(3):
         await writer.publish(RECORDS, number)
     async with Bus(redis_url, service="reader", instance="first", timings=Timings(lease=600)) as first:
@@ -285,8 +280,7 @@ async def test_what_was_taken_and_not_acknowledged_goes_to_the_next_server_when_
 
 async def test_closing_a_server_hands_over_what_it_had_not_yielded_and_lets_the_rest_finish(bus_factory):
     patient = Timings(beat=0.1, lease=600)
-    caller, second = await bus_factory(), await bus_factory("worker")
-    first = await bus_factory("worker", timings=patient)
+    caller, first, second = [await bus_factory(timings=patient) for _ in range(3)]
     async with caller.call(TURNS, 1) as one, caller.call(TURNS, 2) as two:
         async with contextlib.aclosing(first.serve(TURNS, slots=2)) as deliveries:
             mine = await anext(deliveries)
@@ -299,6 +293,34 @@ async def test_closing_a_server_hands_over_what_it_had_not_yielded_and_lets_the_
         await mine.finish()
         await draining
         assert [data async for data in one] == [b"still here"]
+
+
+async def test_what_a_living_server_takes_its_time_over_is_given_to_no_other(bus_factory):
+    brief = Timings(beat=0.05, lease=0.5)
+    caller, desk, other = [await bus_factory(timings=brief) for _ in range(3)]
+    async with caller.call(ASKS, "may I") as call:
+        delivery = await anext(desk.serve(ASKS, slots=1))
+        await delivery.accept()
+        taken_over = asyncio.ensure_future(anext(other.serve(ASKS, slots=1)))
+        await asyncio.wait([taken_over], timeout=2.5 * brief.lease)
+        assert not taken_over.done()
+        taken_over.cancel()
+        await delivery.finish()
+        assert [data async for data in call] == []
+
+
+async def test_what_was_read_does_not_stay_in_redis(bus_factory, redis_url):
+    caller, worker = await bus_factory(timings=Timings(beat=600)), await bus_factory("worker")
+
+    async def send_much(delivery: Delivery) -> None:
+        for _ in range(10):
+            await delivery.send(bytes(TRIM_BYTES // 4))
+        await delivery.finish()
+
+    async with serving(worker, TURNS, send_much):
+        assert len(await collect(caller, TURNS, 0)) == 10
+    with redis.Redis.from_url(redis_url) as client:
+        assert sum(client.memory_usage(key, samples=0) or 0 for key in client.scan_iter("inbox:*")) < 2 * TRIM_BYTES
 
 
 async def test_a_restarted_server_of_the_same_name_finds_its_unfinished_work_at_once(bus_factory, redis_url):
@@ -324,42 +346,6 @@ async def test_a_channel_of_records_nobody_reads_stays_bounded(bus_factory, redi
         assert client.xlen("channel:test:records") <= RECORDS.max_length + 100  # one node of the stream's tree
 
 
-async def test_values_are_kept_found_by_prefix_and_deleted(bus_factory):
-    bus = await bus_factory()
-    await bus.put("a[*]:1", b"one", ttl=60)
-    await bus.put("a[*]:2", b"\x00two", ttl=60)
-    await bus.put("ab:3", b"three", ttl=60)
-    assert await bus.scan("a[*]:") == {"a[*]:1": b"one", "a[*]:2": b"\x00two"}
-    await bus.delete("a[*]:1")
-    assert (await bus.get("a[*]:1"), await bus.get("ab:3"), await bus.scan("zz")) == (None, b"three", {})
-
-
-async def test_a_value_is_gone_after_its_ttl(bus_factory):
-    bus = await bus_factory()
-    await bus.put("short", b"lived", ttl=0.05)
-
-    async def gone() -> bool:
-        return await bus.get("short") is None
-
-    await eventually(gone)
-
-
-async def test_processes_shows_who_is_alive_and_what_each_says(bus_factory, redis_url):
-    bus = await bus_factory("gateway", instance="g0")
-    bus.describe(port=8000)
-    bus.describe(version="1")
-
-    async def described() -> bool:
-        return "version" in (await bus.processes())[-1]
-
-    async with Bus(redis_url, service="analytics", instance="a", timings=QUICK):
-        await eventually(described)
-        seen = {each["instance"]: each for each in await bus.processes()}
-        assert set(seen) == {"g0", "a"}
-        assert (seen["g0"]["service"], seen["g0"]["port"], seen["g0"]["version"]) == ("gateway", 8000, "1")
-    assert [each["instance"] for each in await bus.processes()] == ["g0"]
-
-
 async def test_closing_ends_open_calls_and_leaves_only_channels_behind(redis_url):
     async with Bus(redis_url, service="gateway", instance="g", timings=QUICK) as bus:
         call = await bus.call(TURNS, 0).__aenter__()
@@ -370,16 +356,6 @@ async def test_closing_ends_open_calls_and_leaves_only_channels_behind(redis_url
         assert left == [b"channel:test:turns"]
         assert client.xlen("channel:test:turns") == 0
         assert unbounded_keys(client) == []
-
-
-async def test_the_leak_check_finds_keys_that_stay_for_ever(redis_url):
-    with redis.Redis.from_url(redis_url) as client:
-        client.set("leak", 1)
-        client.set("channel:not a stream", 1)
-        client.set("fine", 1, ex=60)
-        client.xadd("channel:fine", {"a": 1})
-        assert sorted(unbounded_keys(client)) == ["channel:not a stream", "leak"]
-        client.flushall()
 
 
 def test_an_address_that_is_none_is_named_as_the_setting_at_fault():
