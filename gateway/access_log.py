@@ -47,7 +47,7 @@ class AccessLog:
         answer = Answer(record, send)
         self._metrics.active.inc()
         try:
-            record.caller = self._guard.admit(record.method, record.path, headers)
+            record.caller = self._guard.admit(record.method, record.path, headers, len(scope["headers"]))
             await self._app(scope, receive, answer.send)
         except CCProxyError as error:
             record.error_kind, record.error_message = error.kind, error.message[:500]

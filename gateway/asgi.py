@@ -15,8 +15,13 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
 
-async def read_body(receive: Receive, headers: dict[bytes, bytes], limit: int) -> bytes:
-    """The whole request body. Raises TooLarge as soon as it is known to pass `limit` bytes, CallerGone when cut."""
+async def read_body(
+    receive: Receive, headers: dict[bytes, bytes], limit: int, touch: Callable[[], None] = lambda: None
+) -> bytes:
+    """The whole request body; `touch` is called as its pieces come.
+
+    Raises TooLarge as soon as it is known to pass `limit` bytes, CallerGone when it is cut.
+    """
     announced = headers.get(b"content-length", b"0")
     if announced.isdigit() and int(announced) > limit:
         raise TooLarge(f"The request body has {int(announced):,} bytes; this server accepts {limit:,}.")
@@ -36,6 +41,7 @@ async def read_body(receive: Receive, headers: dict[bytes, bytes], limit: int) -
         if not message.get("more_body"):
             return b"".join(pieces)
         message = await receive()
+        touch()
 
 
 def within(body: bytes, limit: int) -> bytes:

@@ -42,8 +42,8 @@ class Exchange(ABC):
         flight = self.flights.open()
         try:
             with flight:
-                request = await self._read(scope, receive, record)
-                flight.receive = receive
+                request = await self._read(scope, receive, record, flight)
+                flight.begin_waiting(self.flights.patience.first_byte, receive)
             failure = await self.answer(request, send, flight)
         except CCProxyError as error:
             failure = error
@@ -58,9 +58,9 @@ class Exchange(ABC):
     async def answer(self, request: Outgoing, send: Send, flight: InFlight) -> CCProxyError | None:
         """Ask the provider and send its answer. Returns what cut a stream short; raises while nothing was sent."""
 
-    async def _read(self, scope: Scope, receive: Receive, record: AccessRecord) -> Outgoing:
+    async def _read(self, scope: Scope, receive: Receive, record: AccessRecord, flight: InFlight) -> Outgoing:
         headers: dict[bytes, bytes] = scope["ccproxy.headers"]
-        body = await read_body(receive, headers, self.max_body_bytes)
+        body = await read_body(receive, headers, self.max_body_bytes, flight.touch)
         if encodings := headers.get(b"content-encoding"):
             body = await decode(body, encodings.decode("latin-1"), self.max_body_bytes)
             headers = {name: value for name, value in headers.items() if name != b"content-encoding"}
@@ -69,7 +69,8 @@ class Exchange(ABC):
         record.model, record.streaming = seen.model, seen.stream
         query = scope["query_string"]
         path = f"{self.path}?{query.decode('latin-1')}" if query else self.path
-        return Outgoing(scope["method"], path, headers, body, record, seen.document)
+        session = scope.get("path_params", {}).get("session_id", "")
+        return Outgoing(scope["method"], path, headers, body, record, seen.document, session)
 
     async def open(self, request: Outgoing, flight: InFlight) -> Opened:
         """The provider's answer, once it has begun; from then on silence is measured by the shorter limit."""

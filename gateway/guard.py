@@ -1,64 +1,134 @@
-"""Who may come in. Loopback is hostile too: any web page in the owner's browser can reach it.
+"""Who may come in, and for what. Loopback is hostile too: any web page in the owner's browser can reach it.
 
 So the Host must be one we serve (no rebinding), an Origin must be our own, a body must be JSON (no plain forms), and
-with a token set every address but `/health/live` needs it. Decided from the request's head alone.
+once a token exists every address needs one of the right scope. Decided from the request's head alone.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hmac
-import ipaddress
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from shared.errors import NotAllowed, NotAuthorized, UnsupportedMedia
-from shared.settings import SecuritySettings, ServerSettings
+from shared.channels import PROCESS_HEADER
+from shared.errors import ClientError, HeadersTooLarge, NotAllowed, NotAuthorized, UnsupportedMedia
+from shared.settings import Scope, SecuritySettings, ServerSettings
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
-OPEN_PATHS = frozenset({"/health/live"})
+# A liveness probe has no token; a provider's redirect has none either, but its state, which nobody can guess.
+OPEN_PATHS = frozenset({"/health/live", "/oauth/callback"})
+# A `claude` of a worker shows a token of its own here; the route knows whose it is, or refuses.
+PROCESS_PATH = "/mcp"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+MAX_HEADERS = 128
+MAX_HEADER_BYTES = 64 * 1024
+
+EVERYTHING: frozenset[Scope] = frozenset({"use", "approve", "admin"})
+# What lies under a path that not every tool with a token may do. Everything else needs `use`.
+SCOPES: tuple[tuple[str, Scope], ...] = (
+    ("/permissions", "approve"),
+    ("/mcp/permission", "approve"),
+    ("/logs", "admin"),
+    ("/usage", "admin"),
+    ("/metrics", "admin"),
+    ("/dashboard", "admin"),
+    ("/sdk/sessions", "admin"),
+    ("/docs", "admin"),
+    ("/openapi.json", "admin"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One token the owner gave out: whose requests it marks, and what they may do."""
+
+    name: str
+    secret: bytes
+    scopes: frozenset[Scope]
 
 
 class Guard:
-    """`admit` returns the caller's name, or raises NotAllowed, NotAuthorized or UnsupportedMedia."""
+    """`admit` returns the caller's name; raises NotAllowed, NotAuthorized or another ClientError."""
 
     def __init__(self, server: ServerSettings, security: SecuritySettings) -> None:
-        self._token = security.auth_token.get_secret_value().encode() if security.auth_token else b""
+        self._tokens = tokens_of(security)
         self._hosts = LOOPBACK_NAMES | {host.lower() for host in security.allowed_hosts} | {server.host.lower()}
-        # a wildcard bind is reached by names we cannot know; the token is required then, and no page has it
-        self._any_host = is_wildcard(server.host) and bool(self._token)
+        # a wildcard bind is reached by names we cannot know; a token is required then, and no page has it
+        self._any_host = is_wildcard(server.host) and bool(self._tokens)
 
-    def admit(self, method: str, path: str, headers: dict[bytes, bytes]) -> str:
-        self._check_host(headers.get(b"host", b""))
+    def admit(self, method: str, path: str, headers: dict[bytes, bytes], count: int = 0) -> str:
+        """`count` is how many headers there were before those of one name became one."""
+        if count > MAX_HEADERS or sum(map(len, headers.values())) > MAX_HEADER_BYTES:
+            raise HeadersTooLarge
+        name = host_name(headers.get(b"host", b""))
+        if not self._any_host and name not in self._hosts:
+            raise NotAllowed(f"This server does not answer to the name {name!r}; add it to SECURITY__ALLOWED_HOSTS.")
         if origin := headers.get(b"origin"):
-            self._check_origin(origin)
+            self._check_origin(origin, name)
         if path in OPEN_PATHS:
             return ""
-        caller = self._check_token(headers)
+        ours = path == PROCESS_PATH and PROCESS_HEADER.encode() in headers
+        caller = self._check_token(path, headers) if self._tokens and not ours else ""
         if method not in SAFE_METHODS and not is_json(headers):
             raise UnsupportedMedia
         return caller
 
-    def _check_host(self, host: bytes) -> None:
-        if not self._any_host and host_name(host) not in self._hosts:
-            raise NotAllowed(
-                f"This server does not answer to the name {host_name(host)!r}; add it to SECURITY__ALLOWED_HOSTS."
-            )
-
-    def _check_origin(self, origin: bytes) -> None:
-        name = urlsplit(origin.decode("latin-1")).hostname or ""
-        if name not in self._hosts:
+    def _check_origin(self, origin: bytes, host: str) -> None:
+        name = origin_name(origin)
+        if name != host and name not in self._hosts:
             raise NotAllowed("Web pages of other origins may not use this server.")
 
-    def _check_token(self, headers: dict[bytes, bytes]) -> str:
-        if not self._token:
-            return ""
-        given = headers.get(b"x-api-key", b"")
-        scheme, _, bearer = headers.get(b"authorization", b"").partition(b" ")
-        matches = [hmac.compare_digest(given, self._token)]
-        matches.append(scheme.lower() == b"bearer" and hmac.compare_digest(bearer.strip(), self._token))
-        if not any(matches):
-            raise NotAuthorized
-        return "owner"
+    def _check_token(self, path: str, headers: dict[bytes, bytes]) -> str:
+        given = given_secrets(headers)
+        found = None
+        for token in self._tokens:  # every one is compared: the time taken tells nothing
+            for secret in given:
+                if hmac.compare_digest(secret, token.secret):
+                    found = token
+        if found is None:
+            raise NotAuthorized(headers={"www-authenticate": 'Bearer, Basic realm="ccproxy"'})
+        if (needed := scope_of(path)) not in found.scopes:
+            raise NotAllowed(f"The token {found.name!r} may not do this: it lacks the scope {needed!r}.")
+        return found.name
+
+
+def tokens_of(security: SecuritySettings) -> list[Token]:
+    named = [
+        Token(token.name, token.token.get_secret_value().encode(), frozenset(token.scopes)) for token in security.tokens
+    ]
+    if security.auth_token is None:
+        return named
+    return [Token("owner", security.auth_token.get_secret_value().encode(), EVERYTHING), *named]
+
+
+def given_secrets(headers: dict[bytes, bytes]) -> list[bytes]:
+    """What the caller offers as a token: `x-api-key`, Bearer, or the password a browser asked its user for."""
+    given = [headers[b"x-api-key"]] if b"x-api-key" in headers else []
+    scheme, _, value = headers.get(b"authorization", b"").partition(b" ")
+    if scheme.lower() == b"bearer":
+        given.append(value.strip())
+    elif scheme.lower() == b"basic":
+        try:
+            given.append(base64.b64decode(value, validate=True).partition(b":")[2])
+        except binascii.Error:
+            return given
+    return given
+
+
+def scope_of(path: str) -> Scope:
+    for prefix, scope in SCOPES:
+        if path == prefix or path.startswith(prefix + "/"):
+            return scope
+    return "use"
+
+
+def origin_name(origin: bytes) -> str:
+    try:
+        return urlsplit(origin.decode("latin-1")).hostname or ""
+    except ValueError as error:
+        raise ClientError("The Origin header is no address.") from error
 
 
 def host_name(host: bytes) -> str:
@@ -76,13 +146,3 @@ def is_json(headers: dict[bytes, bytes]) -> bool:
 
 def is_wildcard(host: str) -> bool:
     return host in {"0.0.0.0", "::", ""}  # noqa: S104 - compared, not bound
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address to bind can only be reached from this machine."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

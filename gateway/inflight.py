@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from gateway.asgi import Receive
-from shared.errors import CallerGone, CCProxyError, Stopping, UpstreamTimeout
+from shared.errors import CallerGone, CCProxyError, ClientTimeout, Stopping, UpstreamTimeout
 
 # A client that leaves is noticed within two of these and one turn of the loop; the promise is a second.
 LOOK_SECONDS = 0.25
@@ -21,8 +21,9 @@ LOOK_SECONDS = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Seconds: to the provider's first byte, between two bytes, and of silence before a ping."""
+    """Seconds: between two pieces of the body, to the provider's first byte, between two bytes, before a ping."""
 
+    body: float = 30
     first_byte: float = 600
     idle: float = 300
     ping: float = 15
@@ -40,6 +41,7 @@ class InFlight:
         "limit",
         "ping",
         "pinged",
+        "reading",
         "reason",
         "receive",
         "sending",
@@ -50,9 +52,9 @@ class InFlight:
         self.reason: CCProxyError | None = None
         self.limit = limit
         self.last = self.pinged = asyncio.get_running_loop().time()
+        self.reading = True
         self.sending = False
         self.ping: Callable[[], Coroutine[None, None, None]] | None = None
-        # set once the body has been read: `receive` has one reader
         self.receive: Receive | None = None
         self._inside = False
         self._watch: asyncio.Task[None] | None = None
@@ -60,6 +62,13 @@ class InFlight:
 
     def touch(self) -> None:
         self.last = asyncio.get_running_loop().time()
+
+    def begin_waiting(self, limit: float, receive: Receive) -> None:
+        """The body is here: from now on it is the provider that is waited for, and the client may leave."""
+        self.reading = False
+        self.receive = receive
+        self.limit = limit
+        self.touch()
 
     def interrupt(self, reason: CCProxyError) -> None:
         """End the request with `reason`; the first reason wins."""
@@ -120,7 +129,7 @@ class Flights:
 
     def open(self) -> InFlight:
         """A new request in flight; `close` it at its end."""
-        flight = InFlight(self.patience.first_byte)
+        flight = InFlight(self.patience.body)
         if self._stopping:
             flight.reason = Stopping()
         self._flights.add(flight)
@@ -164,11 +173,15 @@ class Flights:
         flight.watch_client()
         silence = now - flight.last
         if silence > flight.limit:
-            stalled = CallerGone("The client stopped reading.") if flight.sending else silent_too_long(silence)
-            flight.interrupt(stalled)
+            flight.interrupt(stalled(flight, silence))
         elif not flight.sending and now - max(flight.last, flight.pinged) > self.patience.ping:
             flight.send_ping(now)
 
 
-def silent_too_long(seconds: float) -> UpstreamTimeout:
+def stalled(flight: InFlight, seconds: float) -> CCProxyError:
+    """Whose fault the silence is."""
+    if flight.reading:
+        return ClientTimeout(f"No more of the request's body came for {seconds:.0f} seconds.")
+    if flight.sending:
+        return CallerGone("The client stopped reading.")
     return UpstreamTimeout(f"The provider has sent nothing for {seconds:.0f} seconds.")

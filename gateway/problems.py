@@ -29,6 +29,7 @@ ANTHROPIC_TYPES = {
     "not_found": "not_found_error",
     "conflict": "conflict_error",
     "overloaded": "overloaded_error",
+    "quota": "rate_limit_error",
     "timeout": "timeout_error",
 }
 OPENAI_PATH = re.compile(r"/(chat/completions|responses)$")
@@ -47,7 +48,7 @@ def dialect_of(path: str) -> Dialect:
     """The dialect of an address, also of one that does not exist: clients read errors by the prefix they call."""
     if match := OPENAI_PATH.search(path):
         return "openai_chat" if match[1].startswith("chat") else "openai_responses"
-    if path.startswith("/codex") and not path.endswith("/messages"):
+    if path.startswith("/codex") and "/messages" not in path:
         return "openai_responses"
     return "anthropic" if path.startswith(("/api", "/sdk", "/codex")) else "plain"
 
@@ -77,8 +78,6 @@ def render(error: CCProxyError, dialect: Dialect, request_id: str) -> Problem:
     else:
         body = orjson.dumps(envelope(error, dialect, request_id))
         headers.append((b"content-type", b"application/json"))
-    if error.status == 401 and dialect == "plain":
-        headers.append((b"www-authenticate", b"Bearer"))
     headers.append((b"content-length", str(len(body)).encode()))
     return Problem(error.status, headers, body)
 

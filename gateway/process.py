@@ -15,12 +15,11 @@ from collections.abc import Iterator
 import uvicorn
 
 from gateway.app import open_gateway
-from gateway.guard import is_loopback
 from shared.bus import Bus
 from shared.log import get_log
 from shared.metrics import publish_snapshots
 from shared.process import instance_name, run
-from shared.settings import ConfigurationError, Settings
+from shared.settings import ConfigurationError, Settings, refuse_open_bind
 
 BACKLOG = 2048
 HARD_STOP_SECONDS = 1  # after the grace: what is still open then is cut
@@ -60,6 +59,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         )
         host, port = listening.getsockname()[:2]
         get_log().info("listening", host=host, port=port)
+        bus.describe(host=host, port=port)
         await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
         server.should_exit = True
         await gateway.flights.stop(settings.server.shutdown_grace_seconds)
@@ -94,14 +94,3 @@ def bind(host: str, port: int) -> socket.socket:
             f"{host}:{port} cannot be listened on: {error.strerror}; choose another SERVER__PORT."
         ) from error
     return listening
-
-
-def refuse_open_bind(settings: Settings) -> None:
-    """Beyond loopback a token is required: whoever reaches this server spends the owner's money."""
-    security = settings.security
-    if is_loopback(settings.server.host) or security.auth_token or security.allow_open_bind:
-        return
-    raise ConfigurationError(
-        f"Listening on {settings.server.host} lets others use your account: set SECURITY__AUTH_TOKEN first "
-        "(`ccproxy generate-token` makes one), or allow it outright with SECURITY__ALLOW_OPEN_BIND=true."
-    )

@@ -8,9 +8,12 @@
         NotFound                 404 not_found
         Conflict                 409 conflict
         UnsupportedMedia         415 unsupported_media
+        ClientTimeout            408 timeout
+        HeadersTooLarge          431 too_large
       CredentialsMissing         401 authentication       the owner's; says which command to run
         CredentialsExpired       401 authentication       and why they could not be renewed
       Busy                       429 overloaded           our own waiting line is full
+      QuotaReached               429 quota                the owner's own stop, before paid extra usage starts
       UpstreamError              502 upstream             the provider's fault
         UpstreamTimeout          504 timeout
         UpstreamRefused          as upstream              keeps the provider's status and words
@@ -103,6 +106,20 @@ class UnsupportedMedia(ClientError):
     kind = "unsupported_media"
 
 
+class ClientTimeout(ClientError):
+    """The request's body did not arrive in time."""
+
+    status = 408
+    kind = "timeout"
+
+
+class HeadersTooLarge(ClientError):
+    """The request has more or longer headers than this server accepts."""
+
+    status = 431
+    kind = "too_large"
+
+
 class CredentialsMissing(CCProxyError):
     """No credentials were found for this provider."""
 
@@ -119,6 +136,13 @@ class Busy(CCProxyError):
 
     status = 429
     kind = "overloaded"
+
+
+class QuotaReached(CCProxyError):
+    """The owner's stop: what the subscription includes is used up."""
+
+    status = 429
+    kind = "quota"
 
 
 class UpstreamError(CCProxyError):

@@ -64,6 +64,7 @@ class ServerSettings(Section):
     )
     max_body_bytes: int = Field(32 * MEBIBYTE, ge=1024, description="Largest request body (Anthropic's own limit).")
     connect_timeout_seconds: float = Field(10, gt=0, description="Longest wait for a connection to a provider.")
+    body_timeout_seconds: float = Field(30, gt=0, description="Longest silence within a request's body.")
     first_byte_timeout_seconds: float = Field(600, gt=0, description="Longest wait for a provider's first byte.")
     idle_timeout_seconds: float = Field(300, gt=0, description="Longest silence within a provider's stream.")
     ping_interval_seconds: float = Field(15, gt=0, description="Silence after which a stream gets a native ping.")
@@ -83,10 +84,22 @@ class RedisSettings(Section):
         return self.url.get_secret_value()
 
 
+Scope = Literal["use", "approve", "admin"]
+
+
+class TokenSettings(Section):
+    """A token for one of your tools or people; its name marks their requests in logs and metrics."""
+
+    name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$", description="Whose it is.")
+    token: SecretStr = Field(min_length=8, description="The secret.")
+    scopes: list[Scope] = Field(["use"], description="`use` the models, `approve` what tools may do, `admin` the rest.")
+
+
 class SecuritySettings(Section):
     """Who may come in."""
 
     auth_token: SecretStr | None = Field(None, description="Token every client must send; unset: loopback is trusted.")
+    tokens: list[TokenSettings] = Field(default_factory=list, description="More tokens, each with a name and scopes.")
     allowed_hosts: list[str] = Field(default_factory=list, description="Host names served besides loopback and `host`.")
     allow_open_bind: bool = Field(
         False, description="Listen beyond loopback without a token. Anyone who can reach it pays with your account."
@@ -331,7 +344,7 @@ def is_loopback(host: str) -> bool:
 def refuse_open_bind(settings: Settings) -> None:
     """Beyond loopback a token is required: whoever reaches this server spends the owner's money."""
     security = settings.security
-    if is_loopback(settings.server.host) or security.auth_token or security.allow_open_bind:
+    if is_loopback(settings.server.host) or security.auth_token or security.tokens or security.allow_open_bind:
         return
     raise ConfigurationError(
         f"Listening on {settings.server.host} lets others use your account: set SECURITY__AUTH_TOKEN first "

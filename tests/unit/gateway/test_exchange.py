@@ -225,6 +225,15 @@ async def test_a_silent_stream_gets_pings_between_its_events(start_gateway: Star
     assert received.replace(ping, b"") == START + DELTA + END
 
 
+async def test_a_body_that_does_not_come_is_given_up(start_gateway: Start) -> None:
+    running = await start_gateway(server={"body_timeout_seconds": 0.1})
+    reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+    head = b"POST /api/v1/messages HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+    writer.write(head + b"content-length: 100\r\n\r\n{")
+    assert await reader.readline() == b"HTTP/1.1 408 Request Timeout\r\n"
+    writer.close()
+
+
 @pytest.mark.parametrize("setting", ["first_byte_timeout_seconds", "idle_timeout_seconds"])
 async def test_a_provider_that_falls_silent_is_given_up(start_gateway: Start, setting: str) -> None:
     running = await start_gateway(server={setting: 0.2})

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 
-from gateway.guard import Guard, host_name, is_loopback
-from shared.errors import CCProxyError, NotAllowed, NotAuthorized, UnsupportedMedia
+from gateway.guard import MAX_HEADERS, Guard, host_name, scope_of
+from shared.errors import CCProxyError, HeadersTooLarge, NotAllowed, NotAuthorized, UnsupportedMedia
 from shared.settings import SecuritySettings, ServerSettings
 
 JSON = {b"content-type": b"application/json; charset=utf-8"}
@@ -90,9 +92,63 @@ def test_a_host_header_is_read_without_its_port(host: bytes, name: str) -> None:
     assert host_name(host) == name
 
 
+BASIC = {"authorization": "Basic " + base64.b64encode(b"anyone:secret-token").decode()}
+TOOL = {"name": "aider", "token": "tool-token"}
+PHONE = {"name": "phone", "token": "phone-token", "scopes": ["approve"]}
+
+
+def test_a_browser_may_offer_the_token_as_a_password() -> None:
+    assert admit(guard(token="secret-token"), **BASIC) == "owner"
+    with pytest.raises(NotAuthorized):
+        admit(guard(token="secret-token"), authorization="Basic no-base64!")
+
+
+def test_each_named_token_marks_its_requests() -> None:
+    door = guard(token="owner-token", tokens=[TOOL, PHONE])
+    assert admit(door, x_api_key="tool-token") == "aider"
+    assert admit(door, "GET", "/permissions", x_api_key="phone-token") == "phone"
+    assert admit(door, "GET", "/permissions", x_api_key="owner-token") == "owner"
+
+
 @pytest.mark.parametrize(
-    ("host", "answer"),
-    [("127.0.0.53", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("box.lan", False)],
+    ("path", "token"),
+    [
+        ("/permissions", "tool-token"),
+        ("/permissions/x/respond", "tool-token"),
+        ("/logs/reset", "tool-token"),
+        ("/metrics", "phone-token"),
+        ("/api/v1/messages", "phone-token"),
+        ("/usage", "tool-token"),
+    ],
 )
-def test_loopback_addresses_are_told_from_others(host: str, answer: bool) -> None:
-    assert is_loopback(host) is answer
+def test_a_token_does_only_what_its_scopes_allow(path: str, token: str) -> None:
+    with pytest.raises(NotAllowed, match="lacks the scope"):
+        admit(guard(tokens=[TOOL, PHONE]), path=path, x_api_key=token)
+
+
+@pytest.mark.parametrize(
+    ("path", "scope"),
+    [
+        ("/permissions", "approve"),
+        ("/permissionsx", "use"),
+        ("/logs/query", "admin"),
+        ("/sdk/v1/messages", "use"),
+        ("/sdk/sessions/1", "admin"),
+        ("/mcp", "use"),
+        ("/health", "use"),
+    ],
+)
+def test_paths_need_the_scope_of_what_lies_under_them(path: str, scope: str) -> None:
+    assert scope_of(path) == scope
+
+
+def test_too_many_or_too_long_headers_are_refused() -> None:
+    with pytest.raises(HeadersTooLarge):
+        guard().admit("GET", "/", {b"host": b"localhost"}, MAX_HEADERS + 1)
+    with pytest.raises(HeadersTooLarge):
+        admit(guard(), x_pad="x" * 70_000)
+
+
+def test_an_origin_that_is_no_address_is_refused() -> None:
+    with pytest.raises(CCProxyError):
+        admit(guard(), origin="http://[broken")

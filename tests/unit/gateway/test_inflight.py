@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -12,8 +13,13 @@ from shared.errors import CallerGone, Stopping, UpstreamTimeout
 FOREVER = Patience()
 
 
+async def forever() -> Any:
+    await asyncio.Event().wait()
+
+
 async def waiting(flights: Flights, ready: asyncio.Event, flight_box: list[InFlight]) -> None:
     flight = flights.open()
+    flight.begin_waiting(flights.patience.first_byte, forever)
     try:
         with flight:
             flight_box.append(flight)
