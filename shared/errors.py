@@ -8,6 +8,7 @@
         NotFound                 404 not_found
         Conflict                 409 conflict
         UnsupportedMedia         415 unsupported_media
+        UpgradeRefused           426 invalid_request
         ClientTimeout            408 timeout
         HeadersTooLarge          431 too_large
       CredentialsMissing         401 authentication       the owner's; says which command to run
@@ -104,6 +105,12 @@ class UnsupportedMedia(ClientError):
 
     status = 415
     kind = "unsupported_media"
+
+
+class UpgradeRefused(ClientError):
+    """WebSockets are not served; send the request over plain HTTP."""
+
+    status = 426
 
 
 class ClientTimeout(ClientError):
