@@ -66,7 +66,7 @@ class Refresher:
         if not login.refresh_token:
             return f"it has no refresh token; {self._issuer.fix}"
         if self._refused:
-            return str(self.failure)
+            return str(self.failure).rstrip(".")
         obstacle = self.file.obstacle()
         return obstacle and f"{obstacle}, or {self._issuer.instead}"
 
@@ -136,8 +136,9 @@ class Refresher:
             raise CredentialsExpired(
                 f"The {self._issuer.title} login in {self.file.path} cannot be renewed: {obstacle}."
             )
-        if self._now() < self._try_at and self.failure is not None:
-            raise self.failure
+        if self._now() < self._try_at:
+            waits = str(round(self._try_at - self._now()))
+            raise UpstreamError(str(self.failure), headers={"retry-after": waits})
         return login
 
     def _take_lock(self) -> IO[bytes] | None:

@@ -207,7 +207,8 @@ def test_a_gateway_renews_an_expired_login_and_its_health_says_how_it_stands(
 ) -> None:
     path = put(tmp_path / ".claude/.credentials.json", claude_content(refresh="sk-ant-ort01-of-a-gateway"))
     body = {"model": "claude-opus-5-5", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]}
-    assert httpx.post(f"{gateway}/api/v1/messages", json=body, timeout=60).status_code == 200
+    answer = httpx.post(f"{gateway}/api/v1/messages", json=body, timeout=60)
+    assert answer.status_code == 200, answer.text
     assert len(simulator.requests("/v1/oauth/token")) == 1
     checks = httpx.get(f"{gateway}/health").json()["checks"]
     (credentials,) = checks["oauth2_credentials"]

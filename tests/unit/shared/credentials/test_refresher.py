@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -199,6 +199,29 @@ async def test_what_a_dead_process_left_is_taken_over_at_the_start(path: Path) -
     draft.write(json.dumps(claude_content(3600, token="sk-ant-oat01-left")).encode())
     known.recover()
     assert current(known).access_token == "sk-ant-oat01-left"
+    assert not server.asked
+
+
+async def test_what_a_dead_process_left_meanwhile_is_taken_over_instead_of_asking_again(path: Path) -> None:
+    server = ScriptedServer()
+    known = refresher(path, server)
+    known.recover()
+    draft = known.file.draft(current(known).refresh_token)
+    draft.reserve()
+    draft.write(json.dumps(claude_content(3600, token="sk-ant-oat01-left")).encode())
+    assert (await known.renew(current(known))).access_token == "sk-ant-oat01-left"
+    assert not server.asked
+
+
+async def test_what_was_written_while_the_lock_was_taken_is_adopted(path: Path) -> None:
+    class JustReleased(CredentialFile):
+        def try_lock(self) -> IO[bytes] | None:
+            put(self.path, claude_content(3600, token="sk-ant-oat01-of-the-last-holder"))
+            return super().try_lock()
+
+    server = ScriptedServer()
+    known = Refresher(ClaudeIssuer(ClaudeSettings(credentials_file=path)), JustReleased(path), server)
+    assert (await known.renew(current(known))).access_token == "sk-ant-oat01-of-the-last-holder"
     assert not server.asked
 
 

@@ -24,7 +24,7 @@ async def press(client: httpx.AsyncClient, pending: PendingLogin, decision: str)
     page = await client.get(ISSUER.authorize_url(pending))
     assert page.status_code == 200
     fields = dict(re.findall(r'name="(\w+)" value="([^"]*)"', page.text)) | {"decision": decision}
-    return await client.post("/cai/oauth/authorize", data={name: value for name, value in fields.items()})
+    return await client.post("/cai/oauth/authorize", data=fields)
 
 
 async def test_approving_returns_to_the_asker_with_a_code_and_the_state(client: httpx.AsyncClient) -> None:
