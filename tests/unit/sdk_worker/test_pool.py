@@ -123,6 +123,17 @@ async def test_a_spare_that_died_is_no_turns_problem(filled):
     filled.pool.retire(taken)
 
 
+async def test_a_spare_that_died_after_it_was_told_is_not_given_out(filled):
+    for _ in range(2):
+        filled.pool.retire(await filled.pool.take(HERE, PIRATE))
+        await filled.settle()
+    for session in filled.made:
+        session.alive = False
+    taken = await filled.pool.take(HERE, PIRATE)
+    assert taken.alive
+    filled.pool.retire(taken)
+
+
 async def test_an_old_spare_is_replaced(filled):
     first = filled.living()
     filled.now += SPARE_SECONDS
