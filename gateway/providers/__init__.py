@@ -22,7 +22,7 @@ class Outgoing:
     """A request on its way to a provider: the caller's own headers, and a body ready to be sent.
 
     `document` is the parsed body when it is known. `path` begins behind the provider's base address and keeps the
-    caller's query.
+    caller's query. `session` is the conversation the caller's address named.
     """
 
     method: str
@@ -31,6 +31,7 @@ class Outgoing:
     body: bytes
     record: AccessRecord
     document: dict[str, Any] | None = None
+    session: str = ""
 
 
 @dataclass(slots=True)

@@ -1,0 +1,57 @@
+"""Tokens of a Messages request, estimated here: the ChatGPT backend counts nothing without answering it.
+
+Good enough to decide when to compact a conversation, which is what clients count for; the reply says it is an estimate.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import orjson
+
+from gateway.asgi import Send
+from gateway.exchange import Exchange
+from gateway.inflight import InFlight
+from gateway.peek import parse_object
+from gateway.providers import Outgoing
+from gateway.relay import send_whole
+from shared.errors import CCProxyError
+from shared.formats import anthropic
+from shared.formats.ir import Json
+
+BYTES_PER_TOKEN = 4  # English text and code under OpenAI's tokenizers; other scripts come out too high
+IMAGE_TOKENS = 1_000  # a screenshot in high detail
+DOCUMENT_BYTES_PER_TOKEN = 25  # a page of a PDF: some 50 kB, some 2,000 tokens
+COUNTED = ("system", "messages", "tools", "tool_choice", "output_config")
+
+
+class EstimateTokens(Exchange):
+    """`count_tokens` for a provider without one."""
+
+    __slots__ = ()
+
+    async def answer(self, request: Outgoing, send: Send, flight: InFlight) -> CCProxyError | None:
+        document = request.document or parse_object(request.body)
+        anthropic.read_prompt(document)  # what could not be asked is not counted either
+        headers = [(b"content-type", b"application/json"), (b"x-ccproxy-estimate", b"true")]
+        await send_whole(200, headers, orjson.dumps({"input_tokens": estimate(document)}), send)
+        return None
+
+
+def estimate(document: Json) -> int:
+    return math.ceil(sum(tokens_in(document[name]) for name in COUNTED if name in document))
+
+
+def tokens_in(value: Any) -> float:
+    """Of everything that is read: texts, names, numbers; of media what they become."""
+    match value:
+        case str():
+            return len(value.encode("utf-8", "surrogatepass")) / BYTES_PER_TOKEN
+        case {"type": "base64", "media_type": str(kind), "data": str(data)}:
+            return IMAGE_TOKENS if kind.startswith("image/") else len(data) * 3 / 4 / DOCUMENT_BYTES_PER_TOKEN
+        case dict():
+            return sum(len(name) / BYTES_PER_TOKEN + tokens_in(inner) for name, inner in value.items())
+        case list():
+            return sum(map(tokens_in, value))
+    return 1

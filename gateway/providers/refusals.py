@@ -1,0 +1,70 @@
+"""A refusal of the ChatGPT backend as every OpenAI client reads one: its own words and facts in the public envelope.
+
+It comes as an envelope, as `{"detail": …}`, as a web page of whatever stands before it, or as nothing. What a client
+has to know to wait (`retry-after`, the time of the reset) is taken from wherever it is said.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from gateway.asgi import Headers
+from shared.formats.openai_errors import read_error, write_error
+
+TITLE = re.compile(rb"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
+TRY_AGAIN = re.compile(r"try again in ([0-9.]+) ?(ms|s)")
+
+
+def in_envelope(status: int, headers: Headers, body: bytes) -> tuple[Headers, bytes]:
+    """The same refusal with its status kept: headers and body as the client gets them."""
+    error = error_in(status, body)
+    kept = [(name, value) for name, value in headers if name not in {b"content-type", b"content-encoding"}]
+    if status == 429 and not any(name == b"retry-after" for name, _ in kept):
+        seconds = seconds_to_wait(error)
+        kept += [(b"retry-after", str(seconds).encode())] if seconds else []
+    return [*kept, (b"content-type", b"application/json")], orjson.dumps({"error": error})
+
+
+def error_in(status: int, body: bytes) -> dict[str, Any]:
+    if body.lstrip()[:1] == b"<":
+        said = page_title(body)
+        found: Any = f"The provider answered {status} with a web page{said}; something between here and it said no."
+    else:
+        try:
+            found = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            found = body.decode("utf-8", "replace")
+    if isinstance(found, dict) and isinstance(found.get("error"), dict):
+        return with_reset({"message": "", "type": None, "param": None, "code": None} | found["error"])
+    error: dict[str, Any] = write_error(read_error(found, status))["error"]
+    return error
+
+
+def page_title(page: bytes) -> str:
+    title = TITLE.search(page)
+    text = html.unescape(title[1].decode("utf-8", "replace")).strip()[:100] if title else ""
+    return f" ({text})" if text else ""
+
+
+def with_reset(error: dict[str, Any]) -> dict[str, Any]:
+    """A limit's reset told in words too: of most formats a client shows nothing else."""
+    resets_at = error.get("resets_at")
+    if not isinstance(resets_at, int | float):
+        return error
+    at = datetime.fromtimestamp(resets_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return error | {"message": f"{str(error['message']).rstrip('.')}; it is reset at {at}."}
+
+
+def seconds_to_wait(error: dict[str, Any]) -> int:
+    """Whole seconds, rounded up; 0 when nothing was said."""
+    if isinstance(left := error.get("resets_in_seconds"), int | float):
+        return max(1, math.ceil(left))
+    if told := TRY_AGAIN.search(str(error.get("message"))):
+        return max(1, math.ceil(float(told[1]) / (1000 if told[2] == "ms" else 1)))
+    return 0

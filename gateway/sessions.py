@@ -1,0 +1,52 @@
+"""Which conversation a request belongs to: the key the ChatGPT backend finds its prompt cache by.
+
+It is the same in every turn of a conversation, or the cache never hits: what the client calls it, else what the request
+begins with.
+"""
+
+from __future__ import annotations
+
+import re
+from hashlib import sha256
+from itertools import takewhile
+
+import orjson
+
+from gateway.providers import Outgoing
+from shared.formats.ir import Json
+
+SESSION_HEADERS = (b"session_id", b"session-id")
+CLAUDE_CODE_HEADER = b"x-claude-code-session-id"
+# What the backend takes for a key, and what may stand in a header.
+PLAIN = re.compile(r"[\x21-\x7e]{1,64}")
+
+
+def session_of(request: Outgoing, document: Json) -> str:
+    """The path's session, a session header, the client's cache key, Claude Code's session, or the first turn's hash."""
+    named = (
+        request.session,
+        *(request.headers.get(header, b"").decode("latin-1") for header in SESSION_HEADERS),
+        document.get("prompt_cache_key"),
+        request.headers.get(CLAUDE_CODE_HEADER, b"").decode("latin-1"),
+    )
+    name = next((name for name in named if isinstance(name, str) and name), "")
+    if PLAIN.fullmatch(name):
+        return name
+    return digest(name.encode()) if name else digest(first_turn(request.record.caller, document))
+
+
+def first_turn(caller: str, document: Json) -> bytes:
+    """Everything up to the end of what the user said first; the turns that follow do not change it."""
+    items = document.get("input") or []
+    items = items if isinstance(items, list) else [items]
+    opening = list(takewhile(lambda item: not is_users(item), items))
+    asked = list(takewhile(is_users, items[len(opening) :]))
+    return orjson.dumps([caller, document.get("instructions"), opening, asked])
+
+
+def is_users(item: object) -> bool:
+    return isinstance(item, dict) and item.get("role") == "user"
+
+
+def digest(data: bytes) -> str:
+    return sha256(data).hexdigest()[:32]

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gateway.providers import Outgoing
+from gateway.sessions import session_of
+from shared.channels import AccessRecord
+
+USER = {"role": "user", "content": "hello"}
+
+
+def outgoing(headers: dict[bytes, bytes] | None = None, session: str = "", caller: str = "") -> Outgoing:
+    return Outgoing(
+        "POST", "/responses", headers or {}, b"", AccessRecord("req_1", 0.0, caller=caller), session=session
+    )
+
+
+def session(*items: Any, caller: str = "", **document: Any) -> str:
+    return session_of(outgoing(caller=caller), {"input": list(items), **document})
+
+
+def test_who_names_it_counts_in_this_order() -> None:
+    headers = {b"session_id": b"header", b"session-id": b"hyphen", b"x-claude-code-session-id": b"claude"}
+    document = {"prompt_cache_key": "key"}
+    assert session_of(outgoing(headers, "path"), document) == "path"
+    assert session_of(outgoing(headers), document) == "header"
+    del headers[b"session_id"]
+    assert session_of(outgoing(headers), document) == "hyphen"
+    del headers[b"session-id"]
+    assert session_of(outgoing(headers), document) == "key"
+    assert session_of(outgoing(headers), {}) == "claude"
+
+
+@pytest.mark.parametrize("name", ["x" * 65, "with space", "ü"])
+def test_a_name_that_cannot_be_a_key_is_hashed_the_same_way_each_time(name: str) -> None:
+    first = session_of(outgoing(session=name), {})
+    assert first == session_of(outgoing(session=name), {})
+    assert len(first) == 32
+
+
+def test_unnamed_conversations_are_told_by_caller_and_first_turn() -> None:
+    system = {"role": "developer", "content": "Be brief."}
+    first = session(system, USER)
+    answered = {"role": "assistant", "content": "hi"}
+    assert session(system, USER, answered, {"role": "user", "content": "and?"}) == first
+    others = {
+        session(USER),
+        session(system, USER, caller="someone"),
+        session(system, {"role": "user", "content": "bye"}),
+        session(system, USER, instructions="Be long."),
+    }
+    assert len(others | {first}) == 5
+
+
+def test_an_input_that_is_a_plain_text_has_a_key_too() -> None:
+    assert session_of(outgoing(), {"input": "hello"}) != session_of(outgoing(), {"input": "bye"})
+    assert session_of(outgoing(), {})
