@@ -16,7 +16,7 @@ from shared.channels import AccessRecord
 from shared.errors import CCProxyError
 from shared.formats import Format, ProviderFormat
 from shared.formats.fold import Fold, WellFormed
-from shared.formats.ir import Delta, Event, Fail, Frame, Json, Prompt, Reply, Start, Stop
+from shared.formats.ir import Delta, Event, Fail, Frame, Json, Prompt, Reply, Start, Stop, Usage
 from shared.formats.sse import Parser, encode
 
 
@@ -73,38 +73,51 @@ class Translation:
         return self._reader.feed(orjson.loads(data)) if data.startswith(b"{") else ()
 
     def _write(self, events: Iterable[Event]) -> bytes:
+        """Deltas that arrived together leave as one: under load a stream batches instead of falling behind."""
         frames: list[Frame] = []
+        texts: list[str] = []
         for event in events:
-            noted = event if type(event) is Delta else self._note(event)
-            self._fold.feed(noted)
-            if self.prompt.stream:
-                written = self._writer.feed(noted)
-                if self.finished:
-                    self._last += written
-                else:
-                    frames += written
+            if type(event) is Delta:
+                texts.append(event.text)
+                continue
+            if texts:
+                self._pass(Delta("".join(texts)), frames)
+                texts.clear()
+            self._pass(self._note(event), frames)
+        if texts:
+            self._pass(Delta("".join(texts)), frames)
         return encode_all(frames)
+
+    def _pass(self, event: Event, frames: list[Frame]) -> None:
+        self._fold.feed(event)
+        if self.prompt.stream:
+            written = self._writer.feed(event)
+            if self.finished:
+                self._last += written
+            else:
+                frames += written
 
     def _note(self, event: Event) -> Event:
         """The client reads the model's name as it asked for it; the record keeps who answered, and what it took."""
         record = self.record
         if isinstance(event, Start):
             record.model = event.model or record.model
+            note_usage(record, event.usage)
             return replace(event, model=self.prompt.model)
         if isinstance(event, Fail):
             self.finished, self.failed = True, event
             record.error_kind, record.error_message = event.code or "upstream", event.message[:500]
         elif isinstance(event, Stop):
             self.finished = True
-            usage = event.usage
-            record.tokens_input, record.tokens_output, record.reasoning_tokens = (
-                usage.input,
-                usage.output,
-                usage.reasoning,
-            )
-            record.cache_read_tokens, record.cache_write_tokens = usage.cache_read, usage.cache_write
+            note_usage(record, event.usage)
             record.stop_reason = event.reason.value
         return event
+
+
+def note_usage(record: AccessRecord, usage: Usage) -> None:
+    record.tokens_input, record.tokens_output, record.reasoning_tokens = usage.input, usage.output, usage.reasoning
+    record.cache_read_tokens, record.cache_write_tokens = usage.cache_read, usage.cache_write
+    record.cache_write_1h_tokens = usage.cache_write_1h
 
 
 def encode_all(frames: Iterable[Frame]) -> bytes:

@@ -6,12 +6,15 @@ is linear in the bytes fed; an event beyond the limit is an error instead of mem
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from shared.errors import UpstreamError
 
 LIMIT = 16 * 1024 * 1024
 KEEP_ALIVE = b": keep-alive\n\n"
+# How providers write nearly every event; anything else is taken apart line by line.
+USUAL = re.compile(rb"event: ([^\n]*)\ndata: ([^\n]*)")
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -83,6 +86,9 @@ class Parser:
             self._at_start = False
             block = block.removeprefix(_BOM)
         self._check(len(block))
+        match = USUAL.fullmatch(block)
+        if match is not None:
+            return ServerSentEvent(match[1].decode("utf-8", "replace"), match[2])
         name: str | None = None
         data: list[bytes] = []
         for line in block.split(b"\n"):
