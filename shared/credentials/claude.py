@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 from shared.credentials.account import Account
 from shared.credentials.keychain import Keychain
 from shared.credentials.login import Authorization, Login
-from shared.credentials.oauth import Ask, PendingLogin, TokenServer
+from shared.credentials.oauth import Ask, PendingLogin, TokenServer, part, seconds, text
 from shared.settings import ClaudeSettings
 
 OAUTH_BETA = "oauth-2025-04-20"  # without it the service answers 401 to a login's token
@@ -76,34 +76,34 @@ class ClaudeIssuer:
         return {"authorization": f"Bearer {login.access_token}"}
 
     def read_login(self, content: Mapping[str, Any]) -> Login | None:
-        login = content.get("claudeAiOauth")
-        if not isinstance(login, dict) or not isinstance(token := login.get("accessToken"), str) or not token:
+        login = part(content, "claudeAiOauth")
+        scopes = login.get("scopes")
+        if not (token := text(login, "accessToken")):
             return None
-        expires, refresh, scopes = login.get("expiresAt"), login.get("refreshToken"), login.get("scopes")
         return Login(
             access_token=token,
-            refresh_token=refresh if isinstance(refresh, str) else "",
-            expires_at=expires / 1000 if isinstance(expires, int | float) and expires > 0 else None,
-            subscription=login.get("subscriptionType") or None,
-            account_id=login.get("accountUuid") or "",
-            scopes=tuple(scopes) if isinstance(scopes, list) else (),
+            refresh_token=text(login, "refreshToken"),
+            expires_at=seconds(login, "expiresAt", unit=0.001) or None,
+            subscription=text(login, "subscriptionType") or None,
+            account_id=text(login, "accountUuid"),
+            scopes=tuple(map(str, scopes)) if isinstance(scopes, list) else (),
         )
 
     def write_login(self, content: Mapping[str, Any], reply: Mapping[str, Any], now: float) -> dict[str, Any]:
         """The file's content with the reply's tokens; what it does not mention stays."""
-        login = dict(content.get("claudeAiOauth") or {})
-        login["accessToken"] = reply["access_token"]
-        login["expiresAt"] = int((now + float(reply.get("expires_in") or 0)) * 1000) if reply.get("expires_in") else 0
-        if refresh := reply.get("refresh_token"):
+        login = dict(part(content, "claudeAiOauth"))
+        lives = seconds(reply, "expires_in")
+        login |= {"accessToken": reply["access_token"], "expiresAt": int((now + lives) * 1000) if lives else 0}
+        if refresh := text(reply, "refresh_token"):
             login["refreshToken"] = refresh
-        if lasts := reply.get("refresh_token_expires_in"):
-            login["refreshTokenExpiresAt"] = int((now + float(lasts)) * 1000)
-        if scope := reply.get("scope"):
+        if lasts := seconds(reply, "refresh_token_expires_in"):
+            login["refreshTokenExpiresAt"] = int((now + lasts) * 1000)
+        if scope := text(reply, "scope"):
             login["scopes"] = scope.split()
         for key, of in (("accountUuid", "account"), ("organizationUuid", "organization")):
-            if uuid := (reply.get(of) or {}).get("uuid"):
+            if uuid := text(part(reply, of), "uuid"):
                 login[key] = uuid
-        if profile := reply.get("profile"):
+        if profile := part(reply, "profile"):
             login |= plan_of(profile)
         return {**content, "claudeAiOauth": login}
 
@@ -150,9 +150,8 @@ def login_files(settings: ClaudeSettings, environ: Mapping[str, str]) -> list[Pa
 
 def plan_of(profile: Mapping[str, Any]) -> dict[str, Any]:
     """What Claude Code keeps of a profile beside the tokens; it chooses its default model by it."""
-    organization = profile.get("organization") or {}
-    kind = str(organization.get("organization_type") or "")
+    organization = part(profile, "organization")
     return {
-        "subscriptionType": kind.removeprefix("claude_") or None,
-        "rateLimitTier": organization.get("rate_limit_tier"),
+        "subscriptionType": text(organization, "organization_type").removeprefix("claude_") or None,
+        "rateLimitTier": text(organization, "rate_limit_tier") or None,
     }

@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 
 from shared.credentials.account import Account
 from shared.credentials.login import Authorization, Login
-from shared.credentials.oauth import Ask, PendingLogin, TokenServer, claims_of
+from shared.credentials.oauth import Ask, PendingLogin, TokenServer, claims_of, part, seconds, text
 from shared.settings import CodexSettings
 
 SCOPES = "openid profile email offline_access"
@@ -77,15 +77,15 @@ class CodexIssuer:
         return {"authorization": f"Bearer {login.access_token}", **account}
 
     def read_login(self, content: Mapping[str, Any]) -> Login | None:
-        tokens, key = content.get("tokens"), content.get("OPENAI_API_KEY")
-        if content.get("auth_mode") != "apikey" and isinstance(tokens, dict) and (login := chatgpt_login(tokens)):
+        if content.get("auth_mode") != "apikey" and (login := chatgpt_login(part(content, "tokens"))):
             return login
-        return Login(key, lane="api_key") if isinstance(key, str) and key else None
+        key = text(content, "OPENAI_API_KEY")
+        return Login(key, lane="api_key") if key else None
 
     def write_login(self, content: Mapping[str, Any], reply: Mapping[str, Any], now: float) -> dict[str, Any]:
         """The file's content with the reply's tokens; what it does not mention stays."""
-        tokens = dict(content.get("tokens") or {})
-        tokens |= {key: reply[key] for key in ("id_token", "access_token", "refresh_token") if reply.get(key)}
+        tokens = dict(part(content, "tokens"))
+        tokens |= {key: reply[key] for key in ("id_token", "access_token", "refresh_token") if text(reply, key)}
         if account := account_id(reply.get("id_token"), reply["access_token"]):
             tokens["account_id"] = account
         written = datetime.fromtimestamp(now, UTC).isoformat().replace("+00:00", "Z")
@@ -131,24 +131,22 @@ def auth_file(settings: CodexSettings, environ: Mapping[str, str]) -> Path:
 
 
 def chatgpt_login(tokens: Mapping[str, Any]) -> Login | None:
-    access = tokens.get("access_token")
-    if not isinstance(access, str) or not access:
+    if not (access := text(tokens, "access_token")):
         return None
     said, identity = claims_of(access), claims_of(tokens.get("id_token"))
-    auth = (identity.get(AUTH_CLAIM) or {}) | (said.get(AUTH_CLAIM) or {})
-    expires, refresh = said.get("exp"), tokens.get("refresh_token")
+    scopes = said.get("scp")
     return Login(
         access_token=access,
-        refresh_token=refresh if isinstance(refresh, str) else "",
-        expires_at=float(expires) if isinstance(expires, int | float) and expires > 0 else None,
-        subscription=auth.get("chatgpt_plan_type"),
-        account_id=tokens.get("account_id") or account_id(tokens.get("id_token"), access),
-        email=identity.get("email") or (said.get(PROFILE_CLAIM) or {}).get("email") or "",
-        scopes=tuple(said.get("scp") or ()),
+        refresh_token=text(tokens, "refresh_token"),
+        expires_at=seconds(said, "exp") or None,
+        subscription=text(part(identity, AUTH_CLAIM) | part(said, AUTH_CLAIM), "chatgpt_plan_type") or None,
+        account_id=text(tokens, "account_id") or account_id(tokens.get("id_token"), access),
+        email=text(identity, "email") or text(part(said, PROFILE_CLAIM), "email"),
+        scopes=tuple(map(str, scopes)) if isinstance(scopes, list) else (),
     )
 
 
 def account_id(*tokens: Any) -> str:
     """The claim the backend knows an account by, from the first token that has it."""
-    found = (claims_of(token).get(AUTH_CLAIM) or {} for token in tokens)
-    return next((str(auth["chatgpt_account_id"]) for auth in found if auth.get("chatgpt_account_id")), "")
+    found = (text(part(claims_of(token), AUTH_CLAIM), "chatgpt_account_id") for token in tokens)
+    return next(filter(None, found), "")

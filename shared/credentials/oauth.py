@@ -24,6 +24,7 @@ from shared.errors import CredentialsExpired, UpstreamError
 from shared.version import USER_AGENT
 
 TIMEOUT = httpx.Timeout(30, connect=10)
+LAST_SECOND = 1e11  # in the year 5138; a later one is a mistake
 # Errors a token server gives for its own reasons, in the place where it names those of a grant (RFC 6749, 5.2).
 PASSING_ERRORS = frozenset({"temporarily_unavailable", "server_error", "slow_down", "rate_limit_error", "api_error"})
 
@@ -157,6 +158,25 @@ def parse_object(data: bytes | str) -> dict[str, Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def part(content: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """An object inside an object; empty when there is something else. What was paid for with a refresh token is never
+    thrown away over a field of the wrong kind."""
+    found = content.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def text(content: Mapping[str, Any], name: str) -> str:
+    found = content.get(name)
+    return found if isinstance(found, str) else ""
+
+
+def seconds(content: Mapping[str, Any], name: str, *, unit: float = 1.0) -> float:
+    """A time or a time span, told in `unit` seconds; 0 when it says nothing."""
+    found = content.get(name)
+    told = found * unit if isinstance(found, int | float) else 0.0
+    return told if 0 < told < LAST_SECOND else 0.0
 
 
 def claims_of(token: Any) -> dict[str, Any]:

@@ -109,3 +109,12 @@ def test_logging_out_keeps_what_belongs_to_others() -> None:
 
 def test_an_account_without_a_plan_has_none() -> None:
     assert plan_of({}) == {"subscriptionType": None, "rateLimitTier": None}
+
+
+@pytest.mark.parametrize("wrong", [None, 5, "text", [], {}, True, 1e999, -1])
+def test_no_field_of_a_wrong_kind_costs_the_token_that_was_got(wrong: object) -> None:
+    names = ("expires_in", "refresh_token", "refresh_token_expires_in", "scope", "account", "organization", "profile")
+    reply = {"access_token": "got"} | dict.fromkeys(names, wrong)
+    login = ISSUER.read_login(ISSUER.write_login({"claudeAiOauth": wrong}, reply, 1000.0))
+    assert login is not None
+    assert login.access_token == "got"

@@ -103,3 +103,13 @@ def test_the_account_may_come_from_the_identity_token() -> None:
 
 def test_logging_out_keeps_what_belongs_to_others() -> None:
     assert ISSUER.without_login(codex_content() | {"theirs": 1}) == {"theirs": 1}
+
+
+@pytest.mark.parametrize("wrong", [None, 5, "text", [], {}, True, 1e999])
+def test_no_field_of_a_wrong_kind_costs_the_token_that_was_got(wrong: object) -> None:
+    claims = ("exp", "scp", "email", "https://api.openai.com/auth", "https://api.openai.com/profile")
+    token = jwt(dict.fromkeys(claims, None if wrong == 1e999 else wrong))
+    reply = {"access_token": token, "id_token": wrong, "refresh_token": wrong}
+    login = ISSUER.read_login(ISSUER.write_login({"tokens": wrong, "auth_mode": wrong}, reply, 1000.0))
+    assert login is not None
+    assert login.access_token == token
