@@ -6,6 +6,7 @@ stronger than any file and reaches every child. What a command needs is imported
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
 import os
@@ -17,10 +18,37 @@ from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
+from typer.completion import get_completion_script  # type: ignore[attr-defined]
+from typer.core import TyperGroup
 
 from ccproxy import __version__
+from ccproxy.exits import FAILED
+from shared.errors import CCProxyError
+from shared.origins import OPTIONS
 
-app = typer.Typer(name="ccproxy", no_args_is_help=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+class Commands(TyperGroup):
+    """Groups of commands live in modules of their own, loaded when one of them runs; `--help` has only their names.
+
+    Completion must look inside a group to know what comes next, and loads the one that is being typed.
+    """
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        typed = os.environ.get("_TYPER_COMPLETE_ARGS") or os.environ.get("COMP_WORDS") or ""
+        if cmd_name in GROUPS and cmd_name in typed.split():
+            return typer.main.get_command(importlib.import_module(GROUPS[cmd_name]).app)
+        return super().get_command(ctx, cmd_name)
+
+
+app = typer.Typer(
+    name="ccproxy", cls=Commands, no_args_is_help=False, pretty_exceptions_enable=False, rich_markup_mode=None
+)
+AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
+GROUPS = {
+    "auth": "ccproxy.auth",
+    "config": "ccproxy.config",
+    "workers": "ccproxy.workers",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +119,13 @@ OVERRIDES = (
 
 def apply_overrides(given: dict[str, Any]) -> None:
     """Put the options that were given into the environment."""
+    said = []
     for option in OVERRIDES:
         if (value := given.get(option.name)) is not None:
             os.environ[option.setting] = option.text(value)
+            said.append(f"{option.setting}={option.flag.split(',')[0].split('/')[0]}")
+    if said:
+        os.environ[OPTIONS] = " ".join([os.environ.get(OPTIONS, ""), *said])
 
 
 def with_overrides(*, hidden: bool = False) -> Callable[[Command], Command]:
@@ -160,12 +192,27 @@ def simulator(context: typer.Context) -> None:
     os.execv(command[0], command)  # noqa: S606
 
 
+def run_group(context: typer.Context) -> None:
+    name = context.info_name or ""
+    importlib.import_module(GROUPS[name]).app(context.args, prog_name=f"ccproxy {name}")
+
+
 @app.command(context_settings=PASS_ON)
 def auth(context: typer.Context) -> None:
     """Log in, and see what requests are paid with."""
-    from ccproxy.auth import app as commands  # noqa: PLC0415
+    run_group(context)
 
-    commands(context.args, prog_name="ccproxy auth")
+
+@app.command(context_settings=PASS_ON)
+def config(context: typer.Context) -> None:
+    """See and check the settings, and write a file to begin with."""
+    run_group(context)
+
+
+@app.command(context_settings=PASS_ON)
+def workers(context: typer.Context) -> None:
+    """The SDK workers of the running stack; more or fewer of them."""
+    run_group(context)
 
 
 @app.command()
@@ -177,6 +224,14 @@ def generate_token(
     from ccproxy.auth_token import generate  # noqa: PLC0415
 
     raise typer.Exit(generate(save=save, force=force))
+
+
+@app.command()
+def status(as_json: AsJson = False) -> None:
+    """Whether the stack runs, and how it is."""
+    from ccproxy.status import show  # noqa: PLC0415
+
+    raise typer.Exit(show(as_json=as_json))
 
 
 @app.command()
@@ -201,10 +256,24 @@ def without_token(argv: list[str]) -> tuple[list[str], str | None]:
     return argv, None
 
 
+def shell_named(argv: list[str]) -> str | None:
+    """The shell in `--show-completion zsh`; typer's own option takes no name and guesses."""
+    asked, _, shell = " ".join(argv[1:]).partition(" ")
+    return shell if asked == "--show-completion" and shell in {"bash", "zsh", "fish"} else None
+
+
 def main() -> None:
     """Run the command line. A token on it is moved to the environment first, out of everybody's process list."""
     argv, token = without_token(sys.orig_argv)
     if token is not None:
         os.environ["SECURITY__AUTH_TOKEN"] = token
+        os.environ[OPTIONS] = "SECURITY__AUTH_TOKEN=--auth-token"
         os.execv(sys.executable, argv)  # noqa: S606
-    app()
+    if shell := shell_named(sys.argv):
+        sys.stdout.write(get_completion_script(prog_name="ccproxy", complete_var="_CCPROXY_COMPLETE", shell=shell))
+        return
+    try:
+        app()
+    except CCProxyError as error:
+        sys.stderr.write(error.message + "\n")
+        raise SystemExit(getattr(error, "exit_code", FAILED)) from None

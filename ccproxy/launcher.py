@@ -1,13 +1,7 @@
 """Start the stack, watch over it, stop it.
 
 The launcher stays supervisord's parent, on a pipe of its own making (children cannot open a foreign stdout), holds the
-run directory's lock and the listening socket, and outlives both. It ends with
-
-    0   asked to stop, and everything has stopped
-    69  something it needs is taken or missing: the port
-    70  a service could not be kept up
-    75  already running in this run directory
-    78  the configuration cannot be used
+run directory's lock and the listening socket, and outlives both. It ends with a code of `ccproxy/exits.py`.
 """
 
 from __future__ import annotations
@@ -27,13 +21,16 @@ from pathlib import Path
 from typing import Any
 
 from ccproxy.console import LogOutput, say
+from ccproxy.exits import CONFIGURATION, DONE, TRY_LATER, UNAVAILABLE, UNSTABLE
 from ccproxy.programs import (
     Commands,
     Places,
     child_environment,
+    control_access,
     installed_commands,
     program_sections,
     supervisor_configuration,
+    worker_sections,
 )
 from ccproxy.readiness import wait_until_ready
 from ccproxy.redis_server import find_server, render_config, socket_url
@@ -42,7 +39,6 @@ from shared.errors import CCProxyError
 from shared.settings import ConfigurationError, Settings, load_settings, refuse_open_bind
 from shared.version import VERSION
 
-DONE, UNAVAILABLE, UNSTABLE, RUNNING_ALREADY, CONFIGURATION = 0, 69, 70, 75, 78  # sysexits.h where it has a word
 BACKLOG = 2048
 OPEN_FILES = 8192  # two for each of the streams one gateway carries, with room to spare
 KILL_AFTER_SECONDS = 8.0
@@ -85,7 +81,7 @@ def serve(*, commands: Commands | None = None, extra: Commands | None = None, wh
         return CONFIGURATION
     except AlreadyRunning as error:
         say(error.message)
-        return RUNNING_ALREADY
+        return TRY_LATER
     except Unavailable as error:
         say(error.message)
         return UNAVAILABLE
@@ -102,6 +98,7 @@ def _serve(settings: Settings, commands: Commands, extra: Commands, when_ready: 
         places = _write_configuration(run, settings, port, own_redis, extra)
         _allow_open_files()
         environment = child_environment(settings, places, {**commands, **extra})
+        run.write("control.json", control_access(environment))
         stack = Stack(settings, places, url, run, listening, environment)
         with _swept(places.sockets):
             return asyncio.run(_supervise(stack, when_ready))
@@ -112,7 +109,8 @@ def _write_configuration(
 ) -> Places:
     """What the programs read from the run directory."""
     run.write("supervisord.conf", supervisor_configuration())
-    run.write("programs.conf", program_sections(settings.sdk.workers, extra))
+    run.write("programs.conf", program_sections(extra))
+    run.write("workers.conf", worker_sections(range(settings.sdk.workers)))
     configuration, redis_socket = render_config(run.path)
     run.write("redis.conf", configuration)
     redis_url = settings.redis.url.get_secret_value() if settings.redis.url else socket_url(redis_socket)

@@ -6,18 +6,21 @@ environment; a command line carries neither.
 
 from __future__ import annotations
 
+import json
 import math
 import os
+import re
 import secrets
 import shlex
 import shutil
 import sys
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from shared.process import DRAINED_EXIT
 from shared.settings import ConfigurationError, Settings
 
 SCRIPTS = {
@@ -36,7 +39,7 @@ PROGRAM = """\
 priority=10
 command={command}
 environment=CCPROXY_INSTANCE="%(program_name)s"
-autorestart=true
+{restart}
 startsecs=1
 startretries=3
 stopwaitsecs=%(ENV_CCPROXY_STOP_SECONDS)s
@@ -82,10 +85,21 @@ def supervisor_configuration() -> str:
     return (Path(__file__).parents[1] / "deploy/supervisord.conf").read_text()
 
 
-def program_sections(workers: int, extra: Commands) -> str:
-    """The part of the configuration that depends on settings: a section a worker, so that one can come or go alone."""
-    numbered = [PROGRAM.format(name=f"sdk_worker_{n:02d}", command=placeholder("sdk_worker")) for n in range(workers)]
-    return "\n".join(numbered + [PROGRAM.format(name=name, command=placeholder(name)) for name in extra])
+def program_sections(extra: Commands) -> str:
+    return "\n".join(PROGRAM.format(name=name, command=placeholder(name), restart="autorestart=true") for name in extra)
+
+
+def worker_sections(numbers: Iterable[int]) -> str:
+    """A section a worker, so that one can come or go alone. One that was told to finish and did stays down."""
+    restart = f"autorestart=unexpected\nexitcodes={DRAINED_EXIT}"
+    return "\n".join(
+        PROGRAM.format(name=f"sdk_worker_{n:02d}", command=placeholder("sdk_worker"), restart=restart) for n in numbers
+    )
+
+
+def worker_numbers(sections: str) -> list[int]:
+    """The workers that `worker_sections` wrote."""
+    return [int(number) for number in re.findall(r"^\[program:sdk_worker_(\d+)\]$", sections, re.MULTILINE)]
 
 
 def placeholder(name: str) -> str:
@@ -115,3 +129,14 @@ def child_environment(settings: Settings, places: Places, commands: Commands) ->
         ours[f"CCPROXY_COMMAND_{name.upper()}"] = shlex.join(command)
     # Settings are read without regard to case: a `server__port` that stayed would contradict ours.
     return {name: value for name, value in os.environ.items() if name.upper() not in ours} | ours
+
+
+def control_access(environment: Mapping[str, str]) -> str:
+    """What another command of the owner's needs to speak to supervisord, as JSON."""
+    return json.dumps(
+        {
+            "socket": environment["CCPROXY_CONTROL_SOCKET"],
+            "username": environment["SUPERVISOR_USERNAME"],
+            "password": environment["SUPERVISOR_PASSWORD"],
+        }
+    )

@@ -55,7 +55,7 @@ async def ask(host: str, port: int, path: str, settings: Settings) -> Health:
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             status, body = await get(host, port, path, settings)
-            return Health(status == 200, list(_checks(json.loads(body))))
+            return Health(status == 200, list(checks_of(json.loads(body))))
     except (OSError, ValueError, TimeoutError, EOFError):
         return Health(ready=False)
 
@@ -73,7 +73,7 @@ async def get(host: str, port: int, path: str, settings: Settings) -> tuple[int,
         writer.close()
 
 
-def _checks(answer: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+def checks_of(answer: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     for name, found in answer.get("checks", {}).items():
         for check in found if isinstance(found, list) else [found]:
             yield name, str(check.get("status", "")), str(check.get("output", ""))

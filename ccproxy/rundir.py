@@ -22,7 +22,10 @@ from shared.errors import CCProxyError
 from shared.settings import ConfigurationError
 
 STOPPING_SECONDS = 10.0  # longer than any orderly stop of an orphaned stack
-LEFTOVERS = ("fatal", "supervisord.conf", "supervisord.pid", "programs.conf", "redis.conf", "gateway.sock")
+LEFTOVERS = (
+    *("fatal", "supervisord.conf", "supervisord.pid", "gateway.sock"),
+    *("programs.conf", "workers.conf", "redis.conf", "control.json"),
+)
 
 
 class AlreadyRunning(CCProxyError):
@@ -36,6 +39,13 @@ def holder(run_dir: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return said if isinstance(said, dict) else {}
+
+
+def write_private(path: Path, text: str) -> Path:
+    """Write a file that only its owner can read."""
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
+    return path
 
 
 class RunDirectory:
@@ -72,10 +82,7 @@ class RunDirectory:
         os.pwrite(self.lock, json.dumps({"pid": os.getpid(), "url": url}).encode(), 0)
 
     def write(self, name: str, text: str) -> Path:
-        path = self.path / name
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(text)
-        return path
+        return write_private(self.path / name, text)
 
     def fatal(self) -> str | None:
         """The sentence a service's death left behind, when that ended the stack."""
@@ -88,7 +95,7 @@ class RunDirectory:
         if self._lock_within(0):
             return
         other = holder(self.path)
-        if _alive(other.get("pid")):
+        if is_alive(other.get("pid")):
             at = f" at {other['url']}" if other.get("url") else ""
             raise AlreadyRunning(
                 f"CCProxy is already running{at} (pid {other['pid']}). "
@@ -132,7 +139,7 @@ def end_orphaned_redis(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-def _alive(pid: Any) -> bool:
+def is_alive(pid: Any) -> bool:
     if not isinstance(pid, int):
         return False
     try:

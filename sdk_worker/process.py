@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 
 from sdk_worker.door import Conversation, Driver, ProgramFile, drivers
 from sdk_worker.launch import (
@@ -23,7 +24,7 @@ from sdk_worker.sessions import Sessions
 from sdk_worker.worker import Patience, Worker
 from shared.bus import Bus
 from shared.channels import SDK_TURN
-from shared.process import instance_name, run
+from shared.process import DRAINED_EXIT, instance_name, run
 from shared.serving import serve_each
 from shared.settings import Settings
 
@@ -35,8 +36,11 @@ def main() -> None:
     run("sdk_worker", serve)
 
 
-async def serve(settings: Settings, stop: asyncio.Event) -> None:
-    """Serve until `stop`; then nothing this process started is alive."""
+async def serve(settings: Settings, stop: asyncio.Event) -> int | None:
+    """Serve until `stop`, or after SIGUSR1 until the turns at hand are done; then nothing this process started is
+    alive."""
+    drain = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, drain.set)
     url = settings.redis.url.get_secret_value() if settings.redis.url else ""
     instance = instance_name()
     program_file = ProgramFile(settings.claude.cli_path)
@@ -55,13 +59,14 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     async with bus:
         beside = [asyncio.create_task(pool.keep_filled()), asyncio.create_task(describe(bus, pool, program_file))]
         try:
-            await serve_each(bus, SDK_TURN, worker.handle, slots=settings.sdk.max_turns_at_once, stop=stop)
+            await serve_each(bus, SDK_TURN, worker.handle, slots=settings.sdk.max_turns_at_once, stop=stop, drain=drain)
         finally:
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
             sessions.forget_all()
             await pool.drain()
+    return None if stop.is_set() else DRAINED_EXIT
 
 
 def patience(settings: Settings) -> Patience:

@@ -23,8 +23,9 @@ from shared.settings import ConfigurationError, Settings, load_settings
 PARENT_POLL_SECONDS = 1.0
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 CONFIGURATION_EXIT = 78  # sysexits.h, EX_CONFIG
+DRAINED_EXIT = 100  # asked to finish what it had and to take nothing new, and did: a supervisor leaves it down
 
-Serve = Callable[[Settings, asyncio.Event], Awaitable[None]]
+Serve = Callable[[Settings, asyncio.Event], Awaitable[int | None]]
 
 
 def instance_name() -> str:
@@ -33,27 +34,29 @@ def instance_name() -> str:
 
 
 def run(service: str, serve: Serve) -> None:
-    """Run `serve(settings, stop)` until it returns; `stop` is set by a signal or the parent's death. A configuration
-    that cannot be used ends the process with one sentence and exit code 78."""
+    """Run `serve(settings, stop)` until it returns, perhaps an exit code; `stop` is set by a signal or the parent's
+    death. A configuration that cannot be used ends the process with one sentence and exit code 78."""
     try:
         settings = load_settings()
         configure_log(
             level=settings.server.log_level, style=settings.server.log_format, service=service, instance=instance_name()
         )
-        uvloop.run(_serve_until_stopped(settings, serve))
+        code = uvloop.run(_serve_until_stopped(settings, serve))
     except ConfigurationError as error:
         sys.stderr.write(f"{service}: {error.message}\n")
         raise SystemExit(CONFIGURATION_EXIT) from None
+    if code:
+        raise SystemExit(code)
 
 
-async def _serve_until_stopped(settings: Settings, serve: Serve) -> None:
+async def _serve_until_stopped(settings: Settings, serve: Serve) -> int | None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop.set)
     watch = asyncio.create_task(_watch_parent(stop))
     try:
-        await serve(settings, stop)
+        return await serve(settings, stop)
     finally:
         watch.cancel()
         with contextlib.suppress(asyncio.CancelledError):

@@ -17,9 +17,18 @@ from shared.log import get_log
 Handler = Callable[[Delivery], Awaitable[None]]
 
 
-async def serve_each(bus: Bus, channel: Channel, handle: Handler, *, slots: int, stop: asyncio.Event) -> None:
+async def serve_each(
+    bus: Bus,
+    channel: Channel,
+    handle: Handler,
+    *,
+    slots: int,
+    stop: asyncio.Event,
+    drain: asyncio.Event | None = None,
+) -> None:
     """Serve until `stop`. `handle` sends replies and returns, or raises a CCProxyError; it is cancelled when its caller
-    leaves or `stop` comes. What is not finished then fails with Stopping, or, on a `when_done` channel, stays in it."""
+    leaves or `stop` comes. What is not finished then fails with Stopping, or, on a `when_done` channel, stays in it.
+    After `drain` nothing new is taken, and this returns when what was taken is finished."""
     async with aclosing(bus.serve(channel, slots=slots)) as deliveries, asyncio.TaskGroup() as tasks:
 
         async def take() -> None:
@@ -27,8 +36,17 @@ async def serve_each(bus: Bus, channel: Channel, handle: Handler, *, slots: int,
                 tasks.create_task(_guard(delivery, channel, handle, stop))
 
         taking = tasks.create_task(take())
-        await stop.wait()
+        await _any_of(stop, *([drain] if drain else []))
         taking.cancel()
+
+
+async def _any_of(*events: asyncio.Event) -> None:
+    waiting = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()
 
 
 async def _guard(delivery: Delivery, channel: Channel, handle: Handler, stop: asyncio.Event) -> None:

@@ -208,6 +208,9 @@ def proved_elsewhere(path: str) -> bool:
         "simulator/process.py": "tests/contract/test_simulator_process.py",
         "ccproxy/listener.py": "tests/e2e/test_launcher.py",
         "ccproxy/demo.py": "tests/e2e/test_demo.py",
+        "ccproxy/status.py": "tests/e2e/test_workers.py",
+        "ccproxy/workers.py": "tests/e2e/test_workers.py",
+        "ccproxy/exits.py": "tests/test_reference.py",
     }
 
 

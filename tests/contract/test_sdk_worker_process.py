@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from shared.bus import Timings
 from shared.channels import SDK_TURN, Turn
 from shared.errors import ClientError, NoWorker, Stopping
+from shared.process import DRAINED_EXIT
 from tests.sdk_stack import body
 from tests.simulator_fixture import API_KEY
 
@@ -104,6 +106,22 @@ async def test_leaving_and_stopping_leave_nothing_behind(start_worker, bus_facto
                 pass
     _, alive = await asyncio.to_thread(psutil.wait_procs, [worker, *started], STOP_SECONDS)
     assert not alive
+
+
+async def test_a_worker_asked_to_finish_takes_nothing_new_and_ends_when_its_turn_is_done(start_worker, bus_factory):
+    worker, bus = start_worker(), await bus_factory(timings=PATIENT)
+    async with bus.call(SDK_TURN, Turn("r1", body("[[scenario:slow-50x40]]"))) as call:
+        frames = b""
+        async for reply in call:
+            if not frames:
+                worker.send_signal(signal.SIGUSR1)
+                spare = start_worker(CCPROXY_INSTANCE="other")
+            frames += reply
+    assert b"message_stop" in frames
+    assert await asyncio.to_thread(worker.wait, STOP_SECONDS) == DRAINED_EXIT
+    head, *_ = await replies(bus, Turn("r2", body("hi")))
+    assert orjson.loads(head)["worker"] == "other"
+    assert spare.is_running()
 
 
 async def test_without_a_program_the_worker_serves_and_says_what_to_install(start_worker, bus_factory, tmp_path):

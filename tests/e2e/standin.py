@@ -1,7 +1,8 @@
 """Stand-ins for the services: `standin.py <service>`, so that the launcher is tested on its own.
 
 The gateway answers `/health` on the socket it inherits; the others wait for their end. `STANDIN_CRASH` names a service
-that dies at once, `STANDIN_CHILD` one that starts a child which would outlive it.
+that dies at once, `STANDIN_CHILD` one that starts a child which would outlive it, `STANDIN_BUSY` a file while which
+exists a worker asked to finish does not.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+WAITED_FOR = {signal.SIGTERM, signal.SIGINT, signal.SIGUSR1}
 
 
 class Gateway(BaseHTTPRequestHandler):
@@ -47,10 +51,13 @@ def main() -> None:
         subprocess.Popen(["sleep", "600"])
     if service == "gateway":
         serve_on_inherited_socket()
-    signal.sigwait({signal.SIGTERM, signal.SIGINT})
+    if signal.sigwait(WAITED_FOR) == signal.SIGUSR1:
+        while os.path.exists(os.environ.get("STANDIN_BUSY", "")):  # a turn that is not done
+            time.sleep(0.02)
+        sys.exit(100)
 
 
 if __name__ == "__main__":
     # Blocked everywhere, so that it waits in `sigwait` for whichever thread would get it.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    signal.pthread_sigmask(signal.SIG_BLOCK, WAITED_FOR)
     main()

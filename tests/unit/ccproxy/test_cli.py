@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -8,7 +9,10 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from ccproxy.cli import OVERRIDES, app, apply_overrides, without_token
+from ccproxy.cli import GROUPS, OVERRIDES, app, apply_overrides, without_token
+from ccproxy.exits import CONFIGURATION
+from ccproxy.programs import find_script
+from shared.origins import OPTIONS, origins_here
 from shared.settings import CodeOptions, Settings, load_settings
 
 HEAVY = {"fastapi", "duckdb", "mcp", "supervisor", "httpx", "pydantic", "redis", "claude_code_sdk", "asyncio"}
@@ -19,8 +23,8 @@ def environment(monkeypatch, tmp_path):
     """An environment of the test's own, without the owner's files."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
-    for option in OVERRIDES:
-        monkeypatch.setenv(option.setting, "")  # remembered, so that what the test sets is undone
+    for name in (OPTIONS, *(option.setting for option in OVERRIDES)):
+        monkeypatch.setenv(name, "")  # remembered, so that what the test sets is undone
     return monkeypatch
 
 
@@ -103,6 +107,44 @@ def app_parameters(command):
 )
 def test_a_token_is_taken_off_the_command_line(argv, left, token):
     assert without_token(argv) == (left, token)
+
+
+def test_what_was_an_option_is_known_to_be_one(environment):
+    apply_overrides({"port": 8123, "sdk_enable_pool": False})
+    assert origins_here(None).of(("server", "port")) == "command line --port"
+    assert origins_here(None).of(("sdk", "enable_pool")) == "command line --sdk-enable-pool"
+
+
+def run_main(*arguments, **environment):
+    return subprocess.run(
+        [*find_script("ccproxy"), *arguments], env=os.environ | environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_completion_of_the_shell_that_was_named_is_shown(shell):
+    script = run_main("--show-completion", shell).stdout
+    assert f"complete_{shell}" in script
+
+
+def test_completion_knows_what_is_inside_a_group():
+    typed = {"_CCPROXY_COMPLETE": "complete_bash", "COMP_WORDS": "ccproxy config s", "COMP_CWORD": "2"}
+    assert run_main(**typed).stdout.split() == ["show", "schema"]
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_group_explains_itself_under_its_own_name(group):
+    shown = run_main(group, "--help")
+    assert shown.returncode == 0
+    assert f"Usage: ccproxy {group}" in shown.stdout
+
+
+def test_a_configuration_that_cannot_be_used_is_one_sentence_and_its_exit_code(tmp_path):
+    (tmp_path / "bad.toml").write_text("[server]\nport = 'x'\n")
+    ended = run_main("--config", str(tmp_path / "bad.toml"), "status")
+    assert (ended.returncode, ended.stdout) == (CONFIGURATION, "")
+    assert f"{tmp_path}/bad.toml:2" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
 
 
 def test_lists_travel_as_json():

@@ -5,7 +5,8 @@ import socket
 
 import pytest
 
-from ccproxy.launcher import CONFIGURATION, RUNNING_ALREADY, UNAVAILABLE, listen, local_host, read_line, serve
+from ccproxy.exits import CONFIGURATION, TRY_LATER, UNAVAILABLE
+from ccproxy.launcher import listen, local_host, read_line, serve
 from ccproxy.rundir import RunDirectory
 
 
@@ -71,7 +72,7 @@ def test_a_taken_port_is_one_sentence_that_says_what_to_change(environment, take
 def test_a_second_start_is_one_sentence(environment, tmp_path, capfd):
     with RunDirectory(tmp_path / "run") as run:
         run.tell("http://127.0.0.1:8123")
-        assert serve() == RUNNING_ALREADY
+        assert serve() == TRY_LATER
     assert "already running at http://127.0.0.1:8123 (pid " in capfd.readouterr().err
 
 

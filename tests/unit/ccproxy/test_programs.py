@@ -13,6 +13,8 @@ from ccproxy.programs import (
     installed_commands,
     program_sections,
     supervisor_configuration,
+    worker_numbers,
+    worker_sections,
 )
 from shared.settings import ConfigurationError, load_settings
 
@@ -34,7 +36,7 @@ def environment(settings):
 
 
 def test_every_placeholder_of_the_configuration_is_filled(environment):
-    text = supervisor_configuration() + program_sections(2, {"simulator": ["sim"]})
+    text = supervisor_configuration() + worker_sections(range(2)) + program_sections({"simulator": ["sim"]})
     named = {part.split(")")[0] for part in text.split("%(ENV_")[1:]}
     assert named - {"CCPROXY_COMMAND_SIMULATOR"} <= set(environment)
 
@@ -73,13 +75,15 @@ def test_another_redis_is_not_started(settings):
 
 def test_each_worker_is_a_program_of_its_own():
     parser = configparser.RawConfigParser()
-    parser.read_string(program_sections(3, {"simulator": ["sim"]}))
-    assert parser.sections() == [f"program:sdk_worker_{n:02d}" for n in range(3)] + ["program:simulator"]
+    text = worker_sections([0, 1, 12])
+    parser.read_string(text + "\n" + program_sections({"simulator": ["sim"]}))
+    assert parser.sections() == [f"program:sdk_worker_{n:02d}" for n in (0, 1, 12)] + ["program:simulator"]
+    assert worker_numbers(text) == [0, 1, 12]
     assert parser["program:simulator"]["command"] == "%(ENV_CCPROXY_COMMAND_SIMULATOR)s"
 
 
 def test_no_worker_is_a_valid_wish():
-    assert program_sections(0, {}) == ""
+    assert worker_sections([]) == program_sections({}) == ""
 
 
 def test_the_programs_of_this_installation_are_found():

@@ -1,0 +1,188 @@
+"""`ccproxy config`: what is set and by whom, a file to begin with, and what is wrong with one.
+
+Secrets are masked wherever settings are shown. The annotated TOML and `.env.example` are written from the settings
+tree itself, so neither can name what does not exist.
+"""
+
+from __future__ import annotations
+
+import json
+import operator
+import os
+from collections.abc import Iterator
+from functools import reduce
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import typer
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from ccproxy.console import say
+from ccproxy.exits import FAILED
+from ccproxy.output import show_json, show_table
+from shared.complaints import leaves, name_of
+from shared.origins import KeyPath, Origins, origins_here
+from shared.retired import fate_of
+from shared.settings import Settings, load_settings, toml_candidates, toml_file
+
+AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
+
+app = typer.Typer(name="config", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+
+
+@app.callback()
+def config() -> None:
+    """See and check the settings."""
+
+
+@app.command()
+def show(
+    sources: Annotated[bool, typer.Option("--sources", help="Say who set each value.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Every setting and its value; secrets are masked."""
+    settings, origins = load_settings(), origins_here(toml_file())
+    found, said = values(settings), {name_of(path): origins.of(path) for path, _ in leaves(Settings)}
+    if as_json:
+        show_json({name: {"value": value, "source": said[name]} for name, value in found.items()} if sources else found)
+        return
+    columns = ("SETTING", "VALUE", "SOURCE") if sources else ("SETTING", "VALUE")
+    show_table(columns, ((name, as_text(value), said[name])[: len(columns)] for name, value in found.items()))
+
+
+@app.command()
+def init(
+    file: Annotated[Path | None, typer.Argument(help="Where to; else the file of your user.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+) -> None:
+    """Write a TOML file with every setting, explained and commented out."""
+    path = file or toml_candidates()[-1]
+    if path.exists() and not force:
+        say(f"{path} is there already; --force replaces it.")
+        raise typer.Exit(FAILED)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(annotated_toml())
+    say(f"Written to {path}.")
+
+
+@app.command()
+def check(file: Annotated[Path | None, typer.Argument(help="A TOML file; else the one in use.")] = None) -> None:
+    """Read the configuration as a start would, and name all that is wrong with file and line."""
+    if file is not None:
+        os.environ["CONFIG_FILE"] = str(file)
+    load_settings()
+    used = toml_file()
+    for sentence in retired_variables(origins_here(used)):
+        say(sentence)
+    say(f"The configuration can be used ({used or 'no file; environment and defaults'}).")
+
+
+@app.command()
+def schema() -> None:
+    """The settings as a JSON Schema, for editors."""
+    show_json(Settings.model_json_schema())
+
+
+def values(settings: Settings) -> dict[str, Any]:
+    """Each setting's value by its name, as JSON knows it; what is secret is masked."""
+    dumped = settings.model_dump(mode="json")
+    return {name_of(path): reduce(operator.getitem, path, dumped) for path, _ in leaves(Settings)}
+
+
+def as_text(value: Any) -> str:
+    return "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def retired_variables(origins: Origins) -> Iterator[str]:
+    """What the environment still says to the first ccproxy, and what became of it."""
+    for name in sorted(origins.names()):
+        if fate := fate_of(name):
+            yield f"{name} ({origins.of((name.lower(),))}) does nothing any more: {fate}."
+
+
+def default_of(field: FieldInfo) -> Any:
+    """The default as JSON knows it; None also when it depends on the machine."""
+    if field.default_factory in {dict, list}:
+        return field.get_default(call_default_factory=True)
+    if field.default_factory:
+        return None
+    return str(field.default) if isinstance(field.default, Path) else field.default
+
+
+def annotated_toml() -> str:
+    """Every setting as a comment, under the header of its section."""
+    lines = ["# The settings of CCProxy with their defaults. Uncomment what you change.", ""]
+    for path, section in sections(Settings):
+        lines += [f"[{'.'.join(path)}]", f"# {summary(section)}", ""]
+        for name, field in section.model_fields.items():
+            if not is_section(field):
+                value = toml_value(default_of(field))
+                lines += [f"# {field.description}{choices(field)}", f"# {name} ={f' {value}' if value else ''}", ""]
+    return "\n".join(lines)
+
+
+def env_example() -> str:
+    """The same as variables, after those of the containers."""
+    lines = [ENV_HEADER]
+    for path, section in sections(Settings):
+        lines += [f"# --- {summary(section)}", ""]
+        for name, field in section.model_fields.items():
+            if not is_section(field):
+                value = as_text(default_of(field))
+                lines += [f"# {field.description}{choices(field)}", f"# {name_of((*path, name))}={value}", ""]
+    return "\n".join(lines)
+
+
+ENV_HEADER = """\
+# Variables of CCProxy with their defaults. Copy this file to `.env` and uncomment what you change.
+# The order is: command line, environment, this file, TOML file, default.
+
+# --- Containers only (docker-compose.yml reads these)
+
+# Whose files the credentials are: `id -u` and `id -g`.
+PUID=1000
+PGID=1000
+
+# The folders of your logins on this machine; they are mounted writable, so that a login can be renewed.
+# CLAUDE_DIR=~/.claude
+# CODEX_DIR=~/.codex
+
+# The address of this machine the port is published on. Beyond loopback SECURITY__AUTH_TOKEN is required.
+# CCPROXY_PUBLISH=127.0.0.1
+
+# The password between the containers; `openssl rand -hex 24` makes one.
+# REDIS_PASSWORD=
+
+# The password of Grafana's `admin`; docker-compose.monitoring.yml does not start without one.
+# GRAFANA_PASSWORD=
+"""
+
+
+def sections(of: type[BaseModel], above: KeyPath = ()) -> Iterator[tuple[KeyPath, type[BaseModel]]]:
+    """Every section with its path, an outer one before those inside it."""
+    for name, field in of.model_fields.items():
+        if is_section(field):
+            inner: Any = field.annotation
+            yield (*above, name), inner
+            yield from sections(inner, (*above, name))
+
+
+def is_section(field: FieldInfo) -> bool:
+    return isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+
+
+def summary(section: type[BaseModel]) -> str:
+    return (section.__doc__ or "").strip().splitlines()[0]
+
+
+def choices(field: FieldInfo) -> str:
+    """The words a setting may be, when it is one of a few."""
+    words = [word for kind in (field.annotation, *get_args(field.annotation)) for word in get_args(kind)]
+    return f" One of: {', '.join(words)}." if words and all(isinstance(word, str) for word in words) else ""
+
+
+def toml_value(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{json.dumps(key)} = {toml_value(inner)}" for key, inner in value.items()) + " }"
+    return "" if value is None else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,17 @@
+"""Every exit code of every command, with sysexits.h's numbers where it has a word for it."""
+
+from __future__ import annotations
+
+DONE, FAILED, USAGE, NOT_RUNNING = 0, 1, 2, 3
+UNAVAILABLE, UNSTABLE, TRY_LATER, CONFIGURATION = 69, 70, 75, 78
+
+EXITS = {
+    DONE: "done; for a question: all is well",
+    FAILED: "not done, and the sentence on stderr says why; for a question: something is wrong",
+    USAGE: "the command line cannot be understood",
+    NOT_RUNNING: "`status`, `workers`: no stack is running in this run directory (systemd's own number for that)",
+    UNAVAILABLE: "something the stack needs is taken or missing: the port",
+    UNSTABLE: "a program of the stack could not be kept up",
+    TRY_LATER: "`serve`: already running in this run directory; `auth`: a provider could not be asked",
+    CONFIGURATION: "the configuration cannot be used; the sentence names setting, file and line",
+}
