@@ -1,0 +1,75 @@
+"""A Responses client on a Responses provider: the stream as it passes, or the whole response it adds up to.
+
+The ChatGPT backend only streams, so a whole reply is put together here from the same bytes.
+"""
+
+from __future__ import annotations
+
+import orjson
+
+from gateway.asgi import Headers, Send
+from gateway.exchange import Exchange
+from gateway.inflight import InFlight
+from gateway.peek import parse_object
+from gateway.problems import error_frame
+from gateway.providers import Opened, Outgoing
+from gateway.providers.codex import is_codexs_own
+from gateway.relay import COMMENT_PING, relay_stream, relay_whole, send_whole
+from gateway.responses_tap import ResponsesTap, note_whole_response
+from shared.errors import CCProxyError, UpstreamError, UpstreamRefused
+from shared.formats.openai_responses import write_error
+
+
+class NativeResponses(Exchange):
+    """Bytes pass unchanged where nothing has to change, in both directions."""
+
+    __slots__ = ()
+
+    async def answer(self, request: Outgoing, send: Send, flight: InFlight) -> CCProxyError | None:
+        record, streamed = request.record, request.record.streaming
+        with flight:
+            request.document = request.document or parse_object(request.body)
+            model = await self.provider.catalogue.resolve(record.model)
+            if model != record.model:
+                request.document = request.document | {"model": model}
+                request.body = orjson.dumps(request.document)
+            opened = await self.open(request, flight)
+        opened.headers = visible(opened, request)
+        if not opened.is_stream:
+            record.status_code = opened.status
+            note_whole_response(record, await relay_whole(opened, send, flight))
+            return None
+        tap = ResponsesTap(record, untouched=is_codexs_own(request))
+        if not streamed:
+            await self._send_folded(opened, tap, send, flight)
+            return None
+
+        def write_error(error: CCProxyError) -> bytes:
+            return error_frame(error, self.dialect, record.request_id)
+
+        return await relay_stream(opened, send, flight, tap, write_error, COMMENT_PING)
+
+    async def _send_folded(self, opened: Opened, tap: ResponsesTap, send: Send, flight: InFlight) -> None:
+        """Raises UpstreamRefused for a response that failed, UpstreamError for one that broke off."""
+        try:
+            with flight:
+                async for chunk in opened.chunks:
+                    flight.touch()
+                    tap.feed(chunk)
+                tap.end()
+        finally:
+            await opened.aclose()
+        headers = [(name, value) for name, value in opened.headers if name != b"content-type"]
+        if tap.failed is not None:
+            body = orjson.dumps(write_error(tap.failed))
+            told = {name.decode(): value.decode("latin-1") for name, value in headers}
+            raise UpstreamRefused(tap.failed.message, status=tap.failed.status, body=body, headers=told)
+        if not tap.finished:
+            raise UpstreamError("The provider's stream ended before its last event.")
+        await send_whole(200, [*headers, (b"content-type", b"application/json")], orjson.dumps(tap.response), send)
+
+
+def visible(opened: Opened, request: Outgoing) -> Headers:
+    if not request.record.ignored:
+        return opened.headers
+    return [*opened.headers, (b"x-ccproxy-ignored", request.record.ignored.encode("ascii", "replace"))]

@@ -1,0 +1,172 @@
+"""Codex: the Responses format at the ChatGPT backend with the owner's login, or at the public interface with a key.
+
+A request of the Codex program itself, which says so in `originator`, goes out as it is, under its own name. Any other
+goes out under ours, made acceptable: nothing is added to look like another program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+
+import orjson
+
+from gateway.catalogue import Catalogue
+from gateway.peek import parse_object
+from gateway.providers import Opened, Outgoing, send_authorized
+from gateway.providers.headers import forwarded
+from gateway.providers.http import Upstream
+from gateway.providers.refusals import in_envelope
+from gateway.quota import QuotaWatch
+from gateway.sessions import session_of
+from shared.channels import AccessRecord
+from shared.codex_profile import NEUTRAL_INSTRUCTIONS, CodexProfile
+from shared.credentials.account import Account
+from shared.credentials.login import Authorization
+from shared.errors import UpstreamRefused
+from shared.formats import openai_responses
+from shared.formats.ir import Capabilities, Fail, Json, Prompt, Reply, Written
+from shared.formats.openai_responses import Dialect, Reader, Writer, prepare
+from shared.settings import Settings
+
+# The version of Codex whose interface was measured; the backend lists its models for a version.
+CLIENT_VERSION = "0.169.0"
+SSE = (b"content-type", b"text/event-stream; charset=utf-8")
+
+
+@dataclass(slots=True)
+class CodexFormat:
+    """Responses, as the door in use takes it. `instructions` and the cache key are the provider's to add."""
+
+    codex: bool
+    Reader = Reader
+    Writer = Writer
+
+    def read_prompt(self, body: Json) -> Prompt:
+        return openai_responses.read_prompt(body)
+
+    def write_prompt(self, prompt: Prompt, capabilities: Capabilities) -> Written:
+        written = openai_responses.write_prompt(prompt, capabilities, Dialect(codex=self.codex))
+        if not prompt.system:
+            written.body.pop("instructions", None)
+        if not prompt.cache_key:
+            written.body.pop("prompt_cache_key", None)
+        return written
+
+    def write_reply(self, prompt: Prompt, reply: Reply, *, id: str, created: int, model: str) -> Json:  # noqa: A002
+        return openai_responses.write_reply(prompt, reply, id=id, created=created, model=model)
+
+    def read_error(self, body: Json | str, status: int) -> Fail:
+        return openai_responses.read_error(body, status)
+
+    def write_error(self, fail: Fail, *, request_id: str = "") -> Json:
+        return openai_responses.write_error(fail, request_id=request_id)
+
+
+class Codex:
+    """`speaks` follows the credential in use: a key's door takes more fields than a login's."""
+
+    name = "codex"
+
+    def __init__(
+        self, settings: Settings, account: Account, upstream: Upstream, quota: QuotaWatch, profile: CodexProfile
+    ) -> None:
+        self.settings = settings.codex
+        self.profile = profile
+        self.speaks = CodexFormat(codex=settings.codex.api_key is None)
+        self.catalogue = Catalogue(self.list_models, "openai", settings.models.aliases)
+        self._account = account
+        self._upstream = upstream
+        self._quota = quota
+
+    async def open(self, request: Outgoing) -> Opened:
+        """Send the request. A stream is labelled as one, a refusal comes in OpenAI's envelope."""
+        opened = await send_authorized(request, self._account, self._quota, self._send)
+        if opened.status >= 400:
+            return await refused(opened)
+        if not any(name == b"content-type" for name, _ in opened.headers):
+            opened.headers.append(SSE)  # the backend's streams come without
+        return opened
+
+    async def list_models(self) -> list[Json]:
+        """The account's models in the backend's shape; those Codex was built with when nobody is to be asked."""
+        if not self.settings.enable_dynamic_model_info:
+            return await self.built_in_models()
+        asked = Outgoing("GET", "/models", {}, b"", AccessRecord("", 0.0))
+        opened = await send_authorized(asked, self._account, self._quota, self._send_question)
+        body = b"".join([chunk async for chunk in opened.chunks])
+        listed = parse_object(body) if opened.status == 200 else {}
+        if isinstance(models := listed.get("models"), list):
+            return models
+        if isinstance(models := listed.get("data"), list):  # the public interface's list has little more than names
+            return [{"slug": model["id"], **model} for model in models]
+        raise UpstreamRefused("The provider did not list its models.", status=opened.status, body=body)
+
+    async def built_in_models(self) -> list[Json]:
+        profile = await self.profile.get()
+        return profile.models if profile else []
+
+    async def _send(self, request: Outgoing, authorization: Authorization) -> Opened:
+        """What goes out depends on the credential, so it is made anew for each that is tried."""
+        self.speaks.codex = codex = authorization.lane != "api_key"
+        document = request.document or parse_object(request.body)
+        own = is_codexs_own(request) and not request.session
+        written = prepare(document, Dialect(codex=codex) if own else await self._dialect(codex, document))
+        headers = self._headers(request, authorization)
+        session = request.record.session_id = session_of(request, written.body)
+        body = written.body
+        if not own:
+            headers["session-id"] = session
+            body = body if body.get("prompt_cache_key") == session else body | {"prompt_cache_key": session}
+        note_ignored(request.record, written.dropped)
+        data = request.body if body is document else orjson.dumps(body)
+        return await self._upstream.open("POST", f"{self._door(codex)}/responses", headers, data)
+
+    async def _send_question(self, request: Outgoing, authorization: Authorization) -> Opened:
+        codex = authorization.lane != "api_key"
+        profile = await self.profile.get()
+        version = f"?client_version={profile.version if profile else CLIENT_VERSION}" if codex else ""
+        headers = self._headers(request, authorization) | {"accept": "application/json"}
+        return await self._upstream.open("GET", self._door(codex) + request.path + version, headers, b"")
+
+    def _door(self, codex: bool) -> str:
+        return (self.settings.base_url if codex else self.settings.api_base_url).rstrip("/")
+
+    def _headers(self, request: Outgoing, authorization: Authorization) -> dict[str, str]:
+        ours = {"originator": self.settings.originator, "user-agent": self.settings.user_agent}
+        headers = forwarded(request.headers if is_codexs_own(request) else {})
+        headers.pop("chatgpt-account-id", None)
+        headers |= {"content-type": "application/json", "accept": "text/event-stream"}
+        return ours | headers | dict(authorization.headers)
+
+    async def _dialect(self, codex: bool, document: Json) -> Dialect:
+        """How this model is instructed. What is added stays the same through a conversation: caches hang on it."""
+        mode = self.settings.system_prompt_injection_mode
+        if mode == "disabled" or not codex:
+            return Dialect(codex=codex)
+        profile = await self.profile.get()
+        text = profile.instructions(str(document.get("model"))) if profile else NEUTRAL_INSTRUCTIONS
+        return Dialect(codex=True, mode=mode, instructions=text)
+
+
+def is_codexs_own(request: Outgoing) -> bool:
+    """Whether the caller speaks to this backend itself and says under which name, as the Codex program does."""
+    return b"originator" in request.headers
+
+
+def note_ignored(record: AccessRecord, dropped: tuple[str, ...]) -> None:
+    names = [name for name in record.ignored.split(",") if name]
+    record.ignored = ",".join(dict.fromkeys([*names, *dropped]))
+
+
+async def refused(opened: Opened) -> Opened:
+    try:
+        body = b"".join([chunk async for chunk in opened.chunks])
+    finally:
+        await opened.aclose()
+    headers, envelope = in_envelope(opened.status, opened.headers, body)
+    return replace(opened, headers=headers, chunks=_once(envelope))
+
+
+async def _once(body: bytes) -> AsyncIterator[bytes]:
+    yield body

@@ -1,0 +1,109 @@
+"""`/codex`: the owner's ChatGPT account (or OpenAI key) for clients of all three formats."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from gateway.asgi import ASGIApp
+from gateway.providers.codex import Codex
+from gateway.routes.endpoint import MakeExchange
+from shared.credentials.account import Account
+from shared.errors import CCProxyError, NotFound
+from shared.formats.ir import Json
+
+FORMATS = {"responses": "/responses", "chat_completions": "/v1/chat/completions", "messages": "/v1/messages"}
+
+
+def endpoints(exchange: MakeExchange, codex: Codex, count_tokens: ASGIApp) -> dict[str, ASGIApp]:
+    """The paths answered by Codex. A conversation may be named in the path."""
+    responses = exchange("openai_responses", codex, "/responses")
+    chat = exchange("openai_chat", codex, "/responses")
+    return {
+        "/codex/responses": responses,
+        "/codex/v1/responses": responses,
+        "/codex/{session_id}/responses": responses,
+        "/codex/chat/completions": chat,
+        "/codex/v1/chat/completions": chat,
+        "/codex/{session_id}/chat/completions": chat,
+        "/codex/v1/messages": exchange("anthropic", codex, "/responses"),
+        "/codex/v1/messages/count_tokens": count_tokens,
+    }
+
+
+def router(codex: Codex, account: Account, aliases: Mapping[str, str]) -> APIRouter:
+    routes = APIRouter(prefix="/codex", tags=["codex"])
+
+    async def listed() -> list[Json]:
+        """As the provider lists them now, or did last; while it never did, those the Codex program was built with."""
+        try:
+            return await codex.catalogue.demand()
+        except CCProxyError:
+            if built_in := await codex.built_in_models():
+                return built_in
+            raise
+
+    def described(model: Json) -> Json:
+        return as_listed(model, codex.settings.max_output_tokens_fallback)
+
+    @routes.get("/v1/models")
+    @routes.get("/models")
+    async def list_models(request: Request) -> Response:
+        """OpenAI's list in `data` (with what Anthropic's clients read), the backend's own entries in `models`."""
+        models = await listed()
+        exact = [alias for alias in aliases if not alias.endswith("*") and not alias.startswith("/")]
+        data = [described(model) for model in models if model.get("visibility") != "hide"]
+        data += [described({"slug": alias, "display_name": f"{alias} → {aliases[alias]}"}) for alias in exact]
+        ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {}
+        body = orjson.dumps({"object": "list", "data": data, "has_more": False, **ends, "models": models})
+        etag = f'W/"{sha256(body).hexdigest()[:32]}"'
+        if request.headers.get("if-none-match") == etag:
+            return Response(status_code=304, headers={"etag": etag})
+        return Response(body, media_type="application/json", headers={"etag": etag})
+
+    @routes.get("/v1/models/{model_id}")
+    @routes.get("/models/{model_id}")
+    async def one_model(model_id: str) -> Json:
+        for model in await listed():
+            if model["slug"] == model_id:
+                return described(model)
+        raise NotFound(f"model: {model_id} is not a model of this account; GET /codex/models lists them.")
+
+    @routes.get("/status")
+    async def status() -> dict[str, Any]:
+        """Where requests go, who pays for them, and whether the provider lists its models to us."""
+        models = await codex.catalogue.listed()
+        credentials = await account.describe()
+        settings = codex.settings
+        return {
+            "provider": "codex",
+            "base_url": settings.api_base_url if credentials.lane == "api_key" else settings.base_url,
+            "credentials": {"status": credentials.status, "output": credentials.output, "lane": credentials.lane},
+            "instruction_mode": settings.system_prompt_injection_mode,
+            "models": len(models),
+            "problem": codex.catalogue.problem,
+            "formats": {name: f"/codex{path}" for name, path in FORMATS.items()},
+        }
+
+    return routes
+
+
+def as_listed(model: Json, max_output: int) -> Json:
+    """One entry for OpenAI's clients, and for Anthropic's. The backend dates no model."""
+    return {
+        "id": model["slug"],
+        "object": "model",
+        "type": "model",
+        "created": model.get("created") or 0,
+        "created_at": "1970-01-01T00:00:00Z",
+        "owned_by": "openai",
+        "display_name": model.get("display_name") or model["slug"],
+        "context_window": model.get("context_window"),
+        "max_output_tokens": model.get("max_output_tokens") or max_output,
+        "reasoning_efforts": [level["effort"] for level in model.get("supported_reasoning_levels") or []],
+    }
