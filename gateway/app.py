@@ -26,8 +26,9 @@ from gateway.providers import Provider
 from gateway.providers.claude import Claude
 from gateway.providers.http import Upstream
 from gateway.providers.sdk import Sdk
+from gateway.quota import Quotas
 from gateway.reasoning import ReasoningMemory
-from gateway.routes import claude, logs, models, sdk, status, system
+from gateway.routes import claude, logs, models, sdk, status, system, usage
 from gateway.translated import Translated
 from shared.bus import Bus
 from shared.credentials.claude import ClaudeAccount
@@ -76,6 +77,7 @@ async def open_gateway(settings: Settings, bus: Bus) -> AsyncIterator[Gateway]:
         account = await stack.enter_async_context(ClaudeAccount(settings.claude))
         upstream = await stack.enter_async_context(Upstream(connect_timeout=settings.server.connect_timeout_seconds))
         flights = await stack.enter_async_context(Flights(patience))
+        quotas = await stack.enter_async_context(Quotas(bus, settings.quota, metrics))
         collecting = settings.observability.enabled and settings.observability.logs_collection_enabled
         records = await stack.enter_async_context(Records(bus)) if collecting else None
 
@@ -91,12 +93,13 @@ async def open_gateway(settings: Settings, bus: Bus) -> AsyncIterator[Gateway]:
                 return Translated(*fixed, cache, memory, {"reasoning": settings.models.chat_reasoning})
             return Translated(*fixed, cache)
 
-        direct = Claude(settings, account, upstream)
+        direct = Claude(settings, account, upstream, quotas.of("claude"))
         stack.callback(direct.catalogue.close)
         endpoints = claude.endpoints(exchange, direct) | sdk.endpoints(exchange, Sdk(bus, direct.catalogue))
         management = build_management(
             system.router(settings, bus, account, metrics),
             logs.router(settings, bus),
+            usage.router(bus, quotas),
             status.router(settings, bus, direct.catalogue),
             *(models.router(prefix, direct.catalogue, settings.models.aliases) for prefix in ("/api", "/sdk")),
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Generic, Protocol, TypeVar
 
@@ -146,6 +146,30 @@ class DeskMetrics:
     def __init__(self, metrics: Metrics) -> None:
         self.pending = Gauge("ccproxy_permissions_pending", "Tools waiting for a decision.", registry=metrics.registry)
         self.decided = Counter("ccproxy_permissions_decided", "Decisions.", ["outcome"], registry=metrics.registry)
+
+
+class QuotaMetrics:
+    """The subscriptions' windows, each with its name. `empty` has a series only while a window will not last."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        registry, which = metrics.registry, ["provider", "window"]
+        self._label = _Label()
+        self._used = Gauge("ccproxy_quota_used_ratio", "Used part of a window.", which, registry=registry)
+        self._reset = Gauge("ccproxy_quota_reset_timestamp_seconds", "End of a window.", which, registry=registry)
+        self._empty = Gauge(
+            "ccproxy_quota_empty_timestamp_seconds", "When it is used up at this pace.", which, registry=registry
+        )
+
+    def show(self, windows: Iterable[tuple[str, str, float, float, float | None]]) -> None:
+        """(provider, window, used, resets_at, empty_at) of every window there is."""
+        for gauge in (self._used, self._reset, self._empty):
+            gauge.clear()
+        for provider, window, used, resets_at, empty_at in windows:
+            labels = provider, self._label.admit(window)
+            self._used.labels(*labels).set(used)
+            self._reset.labels(*labels).set(resets_at)
+            if empty_at is not None:
+                self._empty.labels(*labels).set(empty_at)
 
 
 class AnalyticsMetrics:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from gateway.asgi import Headers
 from gateway.catalogue import Catalogue
+from gateway.quota import QuotaWatch
 from shared.channels import AccessRecord
 from shared.credentials.account import Account
 from shared.credentials.login import Authorization
@@ -61,14 +62,19 @@ class Provider(Protocol):
 
 
 async def send_authorized(
-    request: Outgoing, account: Account, send: Callable[[Outgoing, Authorization], Awaitable[Opened]]
+    request: Outgoing,
+    account: Account,
+    quota: QuotaWatch,
+    send: Callable[[Outgoing, Authorization], Awaitable[Opened]],
 ) -> Opened:
     """Send with the owner's credential; after a 401 once more, if there is another credential by then. Raises what
-    `Account.authorize` raises: the owner's login is not the provider's refusal."""
+    `Account.authorize` raises: the owner's login is not the provider's refusal. Raises QuotaReached."""
     authorization = await account.authorize()
     request.record.lane = authorization.lane
+    quota.admit(request.record)
     opened = await send(request, authorization)
     if opened.status != 401:
+        quota.learn(request.record, opened.headers)
         return opened
     try:
         renewed = await account.on_unauthorized(authorization)
@@ -80,4 +86,6 @@ async def send_authorized(
     await opened.aclose()
     request.record.retries += 1
     request.record.lane = renewed.lane
-    return await send(request, renewed)
+    opened = await send(request, renewed)
+    quota.learn(request.record, opened.headers)
+    return opened

@@ -11,6 +11,7 @@ from gateway.peek import parse_object
 from gateway.providers import Opened, Outgoing, send_authorized
 from gateway.providers.headers import forwarded
 from gateway.providers.http import Upstream
+from gateway.quota import QuotaWatch
 from shared.channels import AccessRecord
 from shared.credentials.account import Account
 from shared.credentials.claude import OAUTH_BETA
@@ -30,14 +31,15 @@ class Claude:
     name = "claude"
     speaks: ProviderFormat = anthropic
 
-    def __init__(self, settings: Settings, account: Account, upstream: Upstream) -> None:
+    def __init__(self, settings: Settings, account: Account, upstream: Upstream, quota: QuotaWatch) -> None:
         self.catalogue = Catalogue(self.list_models, "anthropic", settings.models.aliases)
         self._base_url = settings.claude.base_url.rstrip("/")
         self._account = account
         self._upstream = upstream
+        self._quota = quota
 
     async def open(self, request: Outgoing) -> Opened:
-        return await send_authorized(request, self._account, self._send)
+        return await send_authorized(request, self._account, self._quota, self._send)
 
     async def list_models(self) -> list[Json]:
         """Every model of the owner's account, as the provider describes it."""

@@ -136,6 +136,12 @@ class AbsentBus:
     async def scan(self, _prefix: str) -> dict[str, bytes]:
         raise BusUnavailable
 
+    async def get(self, _key: str) -> bytes | None:
+        raise BusUnavailable
+
+    async def put(self, *_: Any, **__: Any) -> None:
+        raise BusUnavailable
+
 
 class KeepingBus(AbsentBus):
     """A bus that keeps what is published."""

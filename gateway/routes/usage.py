@@ -1,0 +1,29 @@
+"""`/usage`: what is left of each subscription, and what was used and spent. The first answers without analytics."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from fastapi import APIRouter
+
+from gateway.quota import Quotas
+from gateway.routes.logs import query
+from shared.bus import Bus
+from shared.channels import LogsQuery
+from shared.errors import CCProxyError
+
+
+def router(bus: Bus, quotas: Quotas) -> APIRouter:
+    routes = APIRouter(tags=["usage"])
+
+    @routes.get("/usage")
+    async def usage() -> dict[str, Any]:
+        """Windows with their forecasts; tokens and dollars of today, the last week and the last 30 days."""
+        answer: dict[str, Any] = {"quota": quotas.describe(), "spent": [], "problem": "", "timestamp": time.time()}
+        try:
+            return answer | await query(bus, LogsQuery("usage"))
+        except CCProxyError as error:
+            return answer | {"problem": error.message}
+
+    return routes
