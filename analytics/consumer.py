@@ -1,4 +1,4 @@
-"""Access records into DuckDB, in batches.
+"""Access records into DuckDB, in batches, each with its price.
 
 A record is acknowledged after its commit, so it is never lost; one that comes again adds nothing, so it is never
 doubled; one that cannot be stored is told of and let go, so it never blocks the others.
@@ -14,7 +14,9 @@ from dataclasses import dataclass
 
 import orjson
 
+from analytics.pricing import Prices
 from analytics.store import RecordRefused, Store
+from analytics.watch import Watchers
 from shared.bus import Delivery
 from shared.channels import AccessRecord, decode, encode
 from shared.errors import BusUnavailable, ClientError, StoreUnavailable
@@ -51,10 +53,13 @@ class Consumer:
         store: Store,
         metrics: AnalyticsMetrics,
         describe: Callable[..., None],
+        prices: Prices,
+        watchers: Watchers,
         *,
         reopen_seconds: float = REOPEN_SECONDS,
     ) -> None:
         self._store = store
+        self._prices, self._watchers = prices, watchers
         self._reopen_seconds = reopen_seconds
         self._metrics = metrics
         self._describe = describe
@@ -100,6 +105,9 @@ class Consumer:
             if not records:
                 await acknowledge(delivery)
                 continue
+            for record in records:
+                self._prices.fill_in(record)
+            self._watchers.show(records)
             self._waiting.append((records, delivery))
             self._count_pending(len(records))
             self._some.set()
@@ -205,6 +213,8 @@ class Consumer:
         self.progress.last_commit = now
         self._metrics.batches.inc()
         self._metrics.rows.inc(len(records))
+        for record in records:
+            self._metrics.count_cost(record)
         self._metrics.lag.set(max(0.0, now - newest.timestamp - newest.duration_ms / 1000))
 
 

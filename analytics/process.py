@@ -7,10 +7,13 @@ import os
 from contextlib import aclosing
 
 from analytics.consumer import SLOTS, Consumer
+from analytics.pricing import Prices
+from analytics.schedule import run_schedule
 from analytics.server import QueryServer
 from analytics.store import Store
+from analytics.watch import Watchers
 from shared.bus import Bus
-from shared.channels import ACCESS_RECORD, LOGS_QUERY
+from shared.channels import ACCESS_RECORD, LOGS_QUERY, LOGS_WATCH
 from shared.metrics import AnalyticsMetrics, Metrics, publish_snapshots
 from shared.process import instance_name, run
 from shared.serving import serve_each
@@ -18,6 +21,7 @@ from shared.settings import Settings
 
 SERVICE = "analytics"
 QUERIES_AT_ONCE = 4
+WATCHERS_AT_ONCE = 64
 
 
 def main() -> None:
@@ -27,14 +31,18 @@ def main() -> None:
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     os.umask(0o077)  # who used what, and when, is nobody else's to read
     instance = instance_name()
-    metrics, store = Metrics(), Store(settings.observability.duckdb_path)
+    observability = settings.observability
+    metrics, store, watchers = Metrics(), Store(observability.duckdb_path), Watchers()
+    prices = Prices.load(observability.duckdb_path.with_name("prices.json"), observability.prices_url)
     try:
         async with Bus(settings.redis.address(), service=SERVICE, instance=instance) as bus:
-            consumer = Consumer(store, AnalyticsMetrics(metrics), bus.describe)
-            queries = QueryServer(store, consumer.progress)
+            consumer = Consumer(store, AnalyticsMetrics(metrics), bus.describe, prices, watchers)
+            queries = QueryServer(store, consumer.progress, prices)
             async with asyncio.TaskGroup() as tasks, aclosing(bus.serve(ACCESS_RECORD, slots=SLOTS)) as records:
                 tasks.create_task(publish_snapshots(bus, metrics, service=SERVICE, instance=instance, stop=stop))
                 tasks.create_task(serve_each(bus, LOGS_QUERY, queries.answer, slots=QUERIES_AT_ONCE, stop=stop))
+                tasks.create_task(serve_each(bus, LOGS_WATCH, watchers.serve, slots=WATCHERS_AT_ONCE, stop=stop))
+                tasks.create_task(run_schedule(settings.redis.address(), store, prices, observability, stop))
                 await consumer.run(records, stop)
     finally:
         await store.close()

@@ -1,4 +1,25 @@
--- Every statement analytics runs, by name. `{matching}` stands for the fragment of that name; values are always bound.
+-- Every statement analytics runs, by name. A name in braces stands for the fragment of that name, `{columns}` for the
+-- fields of a record in their order; values are always bound.
+
+-- name: stage
+-- A table of its own for each batch: rows deleted from a lasting one pile up in memory.
+CREATE OR REPLACE TEMP TABLE batch AS SELECT {columns} FROM access_records LIMIT 0;
+
+-- name: views
+-- Made anew at every start, as they name columns a migration may have added. Both halves of `counted` add up to every
+-- request there ever was; what is known of single ones only is NULL in the older half.
+CREATE OR REPLACE VIEW requests AS SELECT * REPLACE (coalesce(cache_write_1h_tokens, 0) AS cache_write_1h_tokens)
+FROM access_records;
+CREATE OR REPLACE VIEW counted AS
+SELECT
+    timestamp, service_type, provider, client_format, endpoint, model, caller, lane, status_code, error_kind,
+    1 AS requests, (status_code < 400 AND error_kind = '')::BIGINT AS succeeded,
+    tokens_input, tokens_output, cache_read_tokens, cache_write_tokens, reasoning_tokens,
+    CASE WHEN cost_usd IS NULL THEN tokens_input + tokens_output + cache_read_tokens + cache_write_tokens ELSE 0 END
+        AS unpriced_tokens,
+    cost_usd, duration_ms AS duration_sum_ms, bytes_in, bytes_out, duration_ms, first_byte_ms
+FROM access_records
+UNION ALL BY NAME FROM hours;
 
 -- name: add_batch
 -- A record delivered again has the same id and the same instant, so only rows of the batch's own time span are looked at.
@@ -37,23 +58,84 @@ ORDER BY timestamp;
 -- name: count
 SELECT count(*) AS total FROM access_records WHERE {matching};
 
+-- name: largest
+SELECT * REPLACE (strftime(timestamp, '%Y-%m-%dT%H:%M:%S.%fZ') AS timestamp), duration_ms / 1000 AS duration_seconds
+FROM access_records WHERE {matching}
+ORDER BY
+    CASE $order_by
+        WHEN 'duration_ms' THEN duration_ms
+        WHEN 'first_byte_ms' THEN first_byte_ms
+        WHEN 'cost_usd' THEN cost_usd
+        ELSE tokens_input + tokens_output + cache_read_tokens + cache_write_tokens
+    END DESC NULLS LAST
+LIMIT $limit OFFSET $offset;
+
+-- name: sums
+    coalesce(sum(requests), 0)::BIGINT AS requests, coalesce(sum(succeeded), 0)::BIGINT AS succeeded,
+    coalesce(sum(tokens_input), 0)::BIGINT AS tokens_input,
+    coalesce(sum(tokens_output), 0)::BIGINT AS tokens_output,
+    coalesce(sum(cache_read_tokens), 0)::BIGINT AS cache_read_tokens,
+    coalesce(sum(cache_write_tokens), 0)::BIGINT AS cache_write_tokens,
+    coalesce(sum(unpriced_tokens), 0)::BIGINT AS unpriced_tokens,
+    coalesce(sum(cost_usd), 0) AS cost_usd
+
 -- name: totals
--- One scan for three tables: all of it, by model, by service.
+-- One scan for all of it and for each of its parts.
 SELECT
-    CASE grouping_id(model, service_type) WHEN 1 THEN 'model' WHEN 2 THEN 'service_type' ELSE 'all' END AS grouped_by,
-    coalesce(model, service_type, '') AS name,
-    count(*) AS requests,
-    count(*) FILTER (WHERE status_code < 400 AND error_kind = '') AS succeeded,
-    coalesce(avg(duration_ms), 0) AS avg_duration_ms,
-    coalesce(sum(cost_usd), 0) AS cost_usd,
-    coalesce(sum(tokens_input), 0) AS tokens_input,
-    coalesce(sum(tokens_output), 0) AS tokens_output,
-    coalesce(sum(cache_read_tokens), 0) AS cache_read_tokens,
-    coalesce(sum(cache_write_tokens), 0) AS cache_write_tokens
-FROM access_records
+    CASE grouping_id(service_type, model, caller, provider, lane, error_kind)
+        WHEN 31 THEN 'service_type' WHEN 47 THEN 'model' WHEN 55 THEN 'caller' WHEN 59 THEN 'provider'
+        WHEN 61 THEN 'lane' WHEN 62 THEN 'error_kind' ELSE 'all'
+    END AS grouped_by,
+    coalesce(service_type, model, caller, provider, lane, error_kind, '') AS name,
+    {sums},
+    coalesce(sum(duration_sum_ms) / nullif(sum(requests), 0), 0) AS avg_duration_ms
+FROM counted
 WHERE {matching}
-GROUP BY GROUPING SETS ((), (model), (service_type))
+GROUP BY GROUPING SETS ((), (service_type), (model), (caller), (provider), (lane), (error_kind))
 ORDER BY requests DESC, name;
+
+-- name: timeline
+SELECT
+    epoch(time_bucket(to_seconds($bucket), timestamp)) AS start,
+    {sums},
+    quantile_cont(duration_ms, 0.5) AS duration_p50_ms, quantile_cont(duration_ms, 0.95) AS duration_p95_ms,
+    quantile_cont(first_byte_ms, 0.5) AS first_byte_p50_ms, quantile_cont(first_byte_ms, 0.95) AS first_byte_p95_ms
+FROM counted
+WHERE {matching}
+GROUP BY start
+ORDER BY start;
+
+-- name: spent
+SELECT span, provider, lane, model, {sums}
+FROM counted, (VALUES ('24h', $day), ('7d', $week), ('30d', $month)) AS spans (span, since)
+WHERE timestamp >= since AND provider <> '' AND model <> ''
+GROUP BY span, provider, lane, model
+ORDER BY span, cost_usd DESC, requests DESC;
+
+-- name: roll_up
+INSERT INTO hours BY NAME
+SELECT
+    date_trunc('hour', timestamp) AS timestamp,
+    service_type, provider, client_format, endpoint, model, caller, lane, status_code, error_kind,
+    {sums},
+    sum(reasoning_tokens) AS reasoning_tokens, sum(duration_sum_ms) AS duration_sum_ms,
+    sum(bytes_in) AS bytes_in, sum(bytes_out) AS bytes_out
+FROM counted
+WHERE timestamp < $before AND duration_ms IS NOT NULL
+GROUP BY date_trunc('hour', timestamp),
+    service_type, provider, client_format, endpoint, model, caller, lane, status_code, error_kind;
+
+-- name: drop_rolled_up
+DELETE FROM access_records WHERE timestamp < $before;
+
+-- name: forget_records
+DELETE FROM access_records;
+
+-- name: forget_hours
+DELETE FROM hours;
+
+-- name: export
+SELECT {columns} FROM access_records WHERE {matching} ORDER BY timestamp
 
 -- name: extent
 SELECT count(*) AS rows, epoch(min(timestamp)) AS oldest, epoch(max(timestamp)) AS newest FROM access_records;

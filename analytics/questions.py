@@ -5,10 +5,11 @@ Rows of an answer are always under `results`; one too big for a single reply com
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -16,9 +17,12 @@ from shared.channels import encode
 from shared.errors import ClientError
 
 REPLY_BYTES = 1024 * 1024
+USUAL_STEPS, MOST_STEPS = 60, 1000
 LAST_SECOND = 253_402_300_799.0  # the end of the year 9999, where Python's calendar ends
 
-Q = TypeVar("Q", bound="Filter")
+Q = TypeVar("Q", bound=BaseModel)
+
+PARTS = ("service_type", "model", "caller", "provider", "lane", "error_kind")
 
 Row = dict[str, Any]
 Answer = dict[str, Any]
@@ -55,24 +59,65 @@ class Filter(BaseModel):
 
 
 class Entries(Filter):
+    """`order` is that of time; every other `order_by` puts the largest first."""
+
     limit: int = Field(1000, ge=1, le=10_000)
     offset: int = Field(0, ge=0)
     order: Literal["desc", "asc"] = "desc"
+    order_by: Literal["timestamp", "duration_ms", "first_byte_ms", "cost_usd", "tokens"] = "timestamp"
 
-    def page(self) -> dict[str, int]:
-        return {"limit": self.limit, "offset": self.offset}
+    @property
+    def statement(self) -> str:
+        if self.order_by != "timestamp":
+            return "largest"
+        return "newest" if self.order == "desc" else "oldest"
+
+    def page(self) -> dict[str, Any]:
+        ordered = {"order_by": self.order_by} if self.order_by != "timestamp" else {}
+        return {"limit": self.limit, "offset": self.offset, **ordered}
 
 
 class Analytics(Filter):
     """`hours` reaches back from `end_time` (now) and gives way to `start_time`."""
 
-    hours: int = Field(24, ge=1, le=168)
+    hours: int = Field(24, ge=1, le=24 * 366)
 
-    def window(self) -> Analytics:
+    def window(self) -> Self:
         if self.start_time is not None:
             return self
         end = time.time() if self.end_time is None else self.end_time
         return self.model_copy(update={"start_time": max(0.0, end - self.hours * 3600)})
+
+
+class Timeline(Analytics):
+    """`bucket` is the length of each step in seconds; by default there are about 60."""
+
+    bucket: int = Field(0, ge=0, le=31 * 86_400)
+
+    def step(self) -> int:
+        """Never so short that there are more than `MOST_STEPS`. Call on a `window`."""
+        end = time.time() if self.end_time is None else self.end_time
+        length = max(1.0, end - (self.start_time or 0))
+        return max(self.bucket or math.ceil(length / USUAL_STEPS), math.ceil(length / MOST_STEPS))
+
+
+class Sql(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sql: str = Field(min_length=1, max_length=20_000)
+    limit: int = Field(1000, ge=1, le=10_000)
+
+
+class Reset(BaseModel):
+    """Everything is forgotten, so it must be said."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    confirm: Literal["forget every record"]
+
+
+class Nothing(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def read(shape: type[Q], parameters: Parameters) -> Q:
@@ -93,13 +138,14 @@ def shape_entries(question: Entries, rows: list[Row], total: int) -> Answer:
         "limit": question.limit,
         "offset": question.offset,
         "order": question.order,
+        "order_by": question.order_by,
         "filters": question.given(),
         "timestamp": time.time(),
     }
 
 
 def shape_analytics(question: Analytics, totals: list[Row], seconds: float) -> Answer:
-    """The predecessor's keys, with `by_model` and `by_service_type` read from the same scan."""
+    """The predecessor's keys, and a breakdown by each of `PARTS`, all read in one scan."""
     everything = next(row for row in totals if row["grouped_by"] == "all")
     tokens = _tokens(everything)
     requests = _requests(everything)
@@ -110,6 +156,7 @@ def shape_analytics(question: Analytics, totals: list[Row], seconds: float) -> A
             "total_error_requests": requests["error_requests"],
             "avg_duration_ms": everything["avg_duration_ms"],
             "total_cost_usd": everything["cost_usd"],
+            "unpriced_tokens": everything["unpriced_tokens"],
             "total_tokens_input": tokens["input_tokens"],
             "total_tokens_output": tokens["output_tokens"],
             "total_cache_read_tokens": tokens["cache_read_tokens"],
@@ -118,8 +165,7 @@ def shape_analytics(question: Analytics, totals: list[Row], seconds: float) -> A
         },
         "token_analytics": tokens,
         "request_analytics": requests,
-        "service_type_breakdown": _breakdown(totals, "service_type"),
-        "model_breakdown": _breakdown(totals, "model"),
+        **{f"{part}_breakdown": _breakdown(totals, part) for part in PARTS},
         "query_time": seconds,
         "backend": "duckdb",
         "query_params": question.given() | {"hours": question.hours},
@@ -150,7 +196,9 @@ def _breakdown(totals: list[Row], grouped_by: str) -> dict[str, dict[str, Any]]:
     for row in totals:
         if row["grouped_by"] == grouped_by:
             requests = _requests(row)
-            spent = {"avg_duration_ms": row["avg_duration_ms"], "total_cost_usd": row["cost_usd"]}
+            spent = {name: row[name] for name in ("avg_duration_ms", "unpriced_tokens")} | {
+                "total_cost_usd": row["cost_usd"]
+            }
             shaped[row["name"]] = {"request_count": requests.pop("total_requests"), **requests, **spent, **_tokens(row)}
     return shaped
 
@@ -162,6 +210,16 @@ def split_replies(answer: Answer) -> list[bytes]:
         return [data]
     middle = len(rows) // 2
     return [reply for part in (rows[:middle], rows[middle:]) for reply in split_replies(answer | {"results": part})]
+
+
+def spans(now: float) -> dict[str, Any]:
+    """The parameters of the `spent` query."""
+    return {name: _instant(now - days * 86_400) for name, days in (("day", 1), ("week", 7), ("month", 30))}
+
+
+def before_days(now: float, days: float) -> datetime:
+    """The last full hour that lies so many days back."""
+    return _instant((now - days * 86_400) // 3600 * 3600)
 
 
 def _instant(seconds: float) -> datetime:

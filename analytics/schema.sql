@@ -45,3 +45,31 @@ CREATE TABLE access_records (
     upstream_request_id VARCHAR,
     ignored VARCHAR
 );
+
+-- name: 2
+ALTER TABLE access_records ADD COLUMN cache_write_1h_tokens BIGINT DEFAULT 0;
+-- What is left of records older than the retention: their sums by hour, kept for good. A record is in one of the two.
+CREATE TABLE hours (
+    timestamp TIMESTAMP, -- the beginning of the hour
+    service_type VARCHAR,
+    provider VARCHAR,
+    client_format VARCHAR,
+    endpoint VARCHAR,
+    model VARCHAR,
+    caller VARCHAR,
+    lane VARCHAR,
+    status_code INTEGER,
+    error_kind VARCHAR,
+    requests BIGINT,
+    succeeded BIGINT,
+    tokens_input BIGINT,
+    tokens_output BIGINT,
+    cache_read_tokens BIGINT,
+    cache_write_tokens BIGINT,
+    reasoning_tokens BIGINT,
+    unpriced_tokens BIGINT,
+    cost_usd DOUBLE,
+    duration_sum_ms DOUBLE,
+    bytes_in BIGINT,
+    bytes_out BIGINT
+);

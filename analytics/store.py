@@ -8,31 +8,37 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from importlib.resources import files
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
+import orjson
 
+from analytics.select import check_select
 from shared.channels import AccessRecord
-from shared.errors import StoreUnavailable
+from shared.errors import ClientError, StoreUnavailable
 
 CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "memory_limit": "256MB",
     "threads": 2,
     "autoinstall_known_extensions": False,  # nothing is downloaded behind the owner's back
     "autoload_known_extensions": False,
+    "python_enable_replacements": False,  # a query sees tables, never the variables of this program
+    "max_temp_directory_size": "1GB",
 }
 HOLDER = re.compile(r"Conflicting lock is held in .*?\(PID (\d+)\)")
 
-values_of = attrgetter(*(field.name for field in fields(AccessRecord)))
-TIMESTAMP_AT = [field.name for field in fields(AccessRecord)].index("timestamp")
+COLUMNS = [field.name for field in fields(AccessRecord)]
+values_of = attrgetter(*COLUMNS)
+TIMESTAMP_AT = COLUMNS.index("timestamp")
 
 Row = dict[str, Any]
+T = TypeVar("T")
 
 
 class RecordRefused(ValueError):
@@ -48,7 +54,12 @@ def load_statements(name: str) -> dict[str, str]:
 
 MIGRATIONS = [sql for _, sql in sorted((int(name), sql) for name, sql in load_statements("schema.sql").items())]
 FRAGMENTS = load_statements("queries.sql")
-STATEMENTS = {name: sql.replace("{matching}", FRAGMENTS["matching"]) for name, sql in FRAGMENTS.items()}
+STATEMENTS = {
+    name: sql.replace("{matching}", FRAGMENTS["matching"])
+    .replace("{sums}", FRAGMENTS["sums"])
+    .replace("{columns}", ", ".join(COLUMNS))
+    for name, sql in FRAGMENTS.items()
+}
 
 
 class Store:
@@ -56,6 +67,7 @@ class Store:
 
     def __init__(self, path: Path, statements: Mapping[str, str] = STATEMENTS) -> None:
         self.path = path
+        self.exports = path.with_name("exports")
         self._statements = statements
         self.problem = "The DuckDB file is not open yet."
         self._connection: duckdb.DuckDBPyConnection | None = None
@@ -63,7 +75,7 @@ class Store:
     async def open(self) -> None:
         """Open the file, creating or migrating it. Raises StoreUnavailable, whose message is kept as `problem`."""
         try:
-            self._connection = await asyncio.to_thread(_open, self.path)
+            self._connection = await asyncio.to_thread(_open, self.path, self.exports)
         except StoreUnavailable as error:
             self.problem = error.message
             raise
@@ -81,13 +93,32 @@ class Store:
 
     async def query(self, name: str, parameters: Mapping[str, Any]) -> list[Row]:
         """The rows of a named query. Cancelling the caller interrupts it. Raises StoreUnavailable."""
+        return await self._run(_fetch, self._statements[name], dict(parameters))
+
+    async def query_freely(self, sql: str, limit: int) -> list[Row]:
+        """At most `limit` rows of a SELECT over `requests` and `hours`, and nothing else. Raises ClientError for any
+        other, in words; StoreUnavailable. Cancelling the caller interrupts it."""
+        return await self._run(_fetch_freely, sql, limit)
+
+    async def change(self, *names: str, **parameters: Any) -> int:
+        """Run named statements as one transaction; how many rows the last one changed. Raises StoreUnavailable."""
+        return await self._run(_change, [self._statements[name] for name in names], parameters)
+
+    async def export(self, parameters: Mapping[str, Any], path: Path) -> None:
+        """Write matching records as Parquet to a new file under `exports`. Raises StoreUnavailable."""
+        target = str(path).replace("'", "''")
+        statement = f"COPY ({self._statements['export']}) TO '{target}' (FORMAT parquet, COMPRESSION zstd)"
+        await self._run(_fetch, statement, dict(parameters))
+
+    async def _run(self, work: Callable[..., T], *arguments: Any) -> T:
+        """In a thread, on a cursor of its own; interrupted when the caller is cancelled."""
         cursor = self._open_connection().cursor()
-        work = asyncio.create_task(asyncio.to_thread(_fetch, cursor, self._statements[name], dict(parameters)))
+        task = asyncio.create_task(asyncio.to_thread(work, cursor, *arguments))
         try:
-            return await asyncio.shield(work)
+            return await asyncio.shield(task)
         except asyncio.CancelledError:
             cursor.interrupt()
-            await asyncio.gather(work, return_exceptions=True)
+            await asyncio.gather(task, return_exceptions=True)
             raise
 
     def size(self) -> int:
@@ -100,7 +131,7 @@ class Store:
         return self._connection
 
 
-def _open(path: Path) -> duckdb.DuckDBPyConnection:
+def _open(path: Path, exports: Path) -> duckdb.DuckDBPyConnection:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         connection = duckdb.connect(path, config=CONFIG)
@@ -108,6 +139,7 @@ def _open(path: Path) -> duckdb.DuckDBPyConnection:
         raise StoreUnavailable(_why_closed(path, str(error))) from error
     try:
         _migrate(connection, path)
+        _close_in(connection, exports)
     except (duckdb.Error, StoreUnavailable) as error:
         connection.close()
         raise StoreUnavailable(str(error)) from error
@@ -133,6 +165,15 @@ def _migrate(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
         connection.execute(script)
         connection.execute("INSERT INTO schema_versions VALUES (?, ?)", [version, _utc(datetime.now(UTC).timestamp())])
         connection.commit()
+
+
+def _close_in(connection: duckdb.DuckDBPyConnection, exports: Path) -> None:
+    """From here on no statement reaches a file but the database and exports, and none can undo that."""
+    connection.execute(STATEMENTS["views"])
+    directory = str(exports).replace("'", "''")
+    connection.execute(f"SET allowed_directories = ['{directory}/']")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
 
 
 def _utc(seconds: float) -> datetime:
@@ -163,8 +204,7 @@ def _insert(connection: duckdb.DuckDBPyConnection, records: Sequence[AccessRecor
 
 
 def _stage(connection: duckdb.DuckDBPyConnection, rows: list[list[Any]]) -> None:
-    # A table of its own for each batch: rows deleted from a lasting one pile up in memory.
-    connection.execute("CREATE OR REPLACE TEMP TABLE batch AS FROM access_records LIMIT 0")
+    connection.execute(STATEMENTS["stage"])
     appender = connection.appender("batch")
     try:
         appender.append_rows(rows)
@@ -181,6 +221,33 @@ def _fetch(cursor: duckdb.DuckDBPyConnection, statement: str, parameters: dict[s
         names = [column[0] for column in found.description or ()]
         return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
     except duckdb.OperationalError as error:
+        raise StoreUnavailable(str(error)) from error
+    finally:
+        cursor.close()
+
+
+def _fetch_freely(cursor: duckdb.DuckDBPyConnection, sql: str, limit: int) -> list[Row]:
+    try:
+        parsed = cursor.execute("SELECT json_serialize_sql($sql::VARCHAR)", {"sql": sql}).fetchall()[0][0]
+        check_select(orjson.loads(parsed))
+        found = cursor.execute(sql)
+        names = [column[0] for column in found.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in found.fetchmany(limit)]
+    except duckdb.InterruptException:
+        raise  # its caller is gone
+    except (duckdb.Error, orjson.JSONDecodeError) as error:
+        raise ClientError(f"sql: {error}", param="sql") from error
+    finally:
+        cursor.close()
+
+
+def _change(cursor: duckdb.DuckDBPyConnection, statements: Sequence[str], parameters: dict[str, Any]) -> int:
+    try:
+        cursor.begin()
+        changed = [cursor.execute(statement, parameters).fetchall() for statement in statements]
+        cursor.commit()
+        return int(changed[-1][0][0])
+    except duckdb.Error as error:
         raise StoreUnavailable(str(error)) from error
     finally:
         cursor.close()

@@ -39,6 +39,7 @@ PERMISSION_AUDIT = Channel("permission:audit", "when_done")
 # A payload is a record or a list of at most 16: 15,000 full ones stay below the memory our own Redis may use.
 ACCESS_RECORD = Channel("access:record", "when_done", max_length=15_000)
 LOGS_QUERY = Channel("logs:query", "on_accept")
+LOGS_WATCH = Channel("logs:watch", "on_accept", max_length=64)
 
 
 def encode(payload: Any) -> bytes:
@@ -149,7 +150,7 @@ class AccessRecord:
 
 @dataclass(slots=True)
 class LogsQuery:
-    """A question to analytics: `name` of a prepared query and its parameters. Never SQL from a client."""
+    """A question to analytics: `name` of one it knows, and its parameters."""
 
     name: str
     parameters: dict[str, Any] = field(default_factory=dict)

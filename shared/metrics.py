@@ -91,7 +91,7 @@ class Metrics:
             histogram("ccproxy_first_byte_seconds", "Until the reply's first byte.", buckets=FIRST_BYTE_BUCKETS)
         )
         self._tokens = _Family(counter("ccproxy_tokens", "Tokens by type.", ["type", *spent]))
-        self._cost = _Family(counter("ccproxy_cost_usd", "Dollars.", ["cost_type", *spent]))
+        self._cost = _Family(counter("ccproxy_cost_usd", "Dollars by list price.", ["cost_type", *spent]))
         self._errors = _Family(counter("ccproxy_errors", "Failures.", ["error_type", *where]))
         self._models, self._endpoints, self._services, self._kinds = _Label(), _Label(), _Label(), _Label()
 
@@ -111,8 +111,14 @@ class Metrics:
             self._errors.at(self._kinds.admit(record.error_kind), model, endpoint, service).inc()
         if record.tokens_input or record.tokens_output:
             self._count_tokens(record, model, service)
+
+    def count_cost(self, record: AccessRecord) -> None:
+        """What a record cost by list price, whoever paid: analytics knows it, not the gateway."""
         if record.cost_usd:
+            model, service = self._models.admit(record.model), self._services.admit(record.service_type)
             self._cost.at("total", model, service).inc(record.cost_usd)
+            if record.lane in {"api_key", "extra_usage"}:
+                self._cost.at("paid", model, service).inc(record.cost_usd)
 
     def _count_tokens(self, record: AccessRecord, model: str, service: str) -> None:
         self._tokens.at("input", model, service).inc(record.tokens_input)
@@ -181,6 +187,7 @@ class AnalyticsMetrics:
         self.lag = Gauge("ccproxy_analytics_lag_seconds", "Age of the newest record at its commit.", registry=registry)
         self.batches = Counter("ccproxy_analytics_batches", "Batches committed.", registry=registry)
         self.rows = Counter("ccproxy_analytics_rows", "Records committed.", registry=registry)
+        self.count_cost = metrics.count_cost
         self.refused = Counter("ccproxy_analytics_refused", "Records that could not be stored.", registry=registry)
 
 

@@ -228,6 +228,18 @@ class ObservabilitySettings(Section):
     duckdb_path: Path = Field(
         default_factory=lambda: default_data_dir() / "metrics.duckdb", description="The DuckDB file."
     )
+    dashboard_enabled: bool = Field(True, description="Serve `/dashboard`.")
+    retention_days: float = Field(90, ge=0, description="Age at which records become sums by the hour; 0: never.")
+    spool_bytes: int = Field(
+        64 * MEBIBYTE, ge=0, description="Records kept on disk while Redis is away; 0: in memory only."
+    )
+    prices_url: str = Field(
+        "https://raw.githubusercontent.com/BerriAI/litellm/main/model_prices_and_context_window.json",
+        description="Where a newer price list is fetched from, when asked.",
+    )
+    prices_refresh_hours: float = Field(0, ge=0, description="Fetch it so often; 0: only when asked.")
+    pushgateway_url: str | None = Field(None, description="Prometheus Pushgateway that gets `/metrics`; unset: none.")
+    pushgateway_seconds: float = Field(60, gt=0, description="How often.")
 
     @model_validator(mode="before")
     @classmethod

@@ -13,11 +13,15 @@ import duckdb
 import pytest
 
 from analytics.consumer import BATCH_ROWS, Consumer
+from analytics.pricing import Prices
 from analytics.questions import Filter
 from analytics.store import Store
+from analytics.watch import Watchers
 from shared.channels import AccessRecord, encode
 from shared.errors import BusUnavailable, StoreUnavailable
 from shared.metrics import AnalyticsMetrics, Metrics
+
+PRICES = Prices(Path("nowhere/prices.json"), "http://127.0.0.1:9/")
 
 
 class Record:
@@ -51,7 +55,7 @@ class Consuming:
         self.stop = asyncio.Event()
         self.told: list[str] = []
         self.troubled = asyncio.Event()
-        self.consumer = Consumer(store, AnalyticsMetrics(Metrics()), self.tell, reopen_seconds=0.05)
+        self.consumer = Consumer(store, AnalyticsMetrics(Metrics()), self.tell, PRICES, Watchers(), reopen_seconds=0.05)
         self.progress = self.consumer.progress
         self._task: asyncio.Task[None] | None = None
 

@@ -70,12 +70,20 @@ def test_entries_say_which_page_of_how_many_they_are() -> None:
         "limit": 2,
         "offset": 4,
         "order": "desc",
+        "order_by": "timestamp",
         "filters": {"model": "opus"},
     }
 
 
 def row(grouped_by: str, name: str, requests: int, succeeded: int) -> dict[str, Any]:
-    spent = {"cost_usd": 0.5, "tokens_input": 1, "tokens_output": 2, "cache_read_tokens": 3, "cache_write_tokens": 4}
+    spent = {
+        "cost_usd": 0.5,
+        "tokens_input": 1,
+        "tokens_output": 2,
+        "cache_read_tokens": 3,
+        "cache_write_tokens": 4,
+        "unpriced_tokens": 6,
+    }
     return {
         "grouped_by": grouped_by,
         "name": name,
@@ -95,6 +103,7 @@ def test_analytics_has_the_keys_dashboards_read() -> None:
         "total_error_requests": 1,
         "avg_duration_ms": 7.0,
         "total_cost_usd": 0.5,
+        "unpriced_tokens": 6,
         "total_tokens_input": 1,
         "total_tokens_output": 2,
         "total_cache_read_tokens": 3,

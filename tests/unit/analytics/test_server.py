@@ -10,12 +10,14 @@ import orjson
 import pytest
 
 from analytics.consumer import Progress
+from analytics.pricing import Prices
 from analytics.server import QueryServer
 from analytics.store import Store
 from shared.channels import AccessRecord, LogsQuery, encode
 from shared.errors import CCProxyError, ClientError, NotFound, StoreUnavailable
 
 NOON = 1_700_000_000.0
+PRICES = Prices(Path("nowhere/prices.json"), "http://127.0.0.1:9/")
 
 
 class Asked:
@@ -46,7 +48,7 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 async def ask(store: Store, name: str, **parameters: Any) -> dict[str, Any]:
     asked = Asked(encode(LogsQuery(name, parameters)))
-    await QueryServer(store, Progress(committed=3)).answer(asked)  # type: ignore[arg-type]
+    await QueryServer(store, Progress(committed=3), PRICES).answer(asked)  # type: ignore[arg-type]
     (reply,) = asked.replies
     return reply
 
@@ -91,9 +93,9 @@ async def test_status_answers_even_while_the_file_cannot_be_used(store: Store) -
     ("payload", "error", "words"),
     [
         (encode(LogsQuery("drop_everything")), NotFound, "drop_everything"),
-        (encode(LogsQuery("newest")), NotFound, "entries, analytics, status"),
+        (encode(LogsQuery("newest")), NotFound, "entries, analytics, timeline"),
         (encode(LogsQuery("entries", {"limit": "many"})), ClientError, "limit"),
-        (encode(LogsQuery("status", {"limit": 1})), ClientError, "takes none"),
+        (encode(LogsQuery("status", {"limit": 1})), ClientError, "limit"),
         (b"{}", ClientError, "name"),
         (b"\x00", ClientError, "JSON"),
     ],
@@ -102,7 +104,7 @@ async def test_what_cannot_be_answered_is_refused_in_words(
     store: Store, payload: bytes, error: type[CCProxyError], words: str
 ) -> None:
     with pytest.raises(error, match=words):
-        await QueryServer(store, Progress()).answer(Asked(payload))  # type: ignore[arg-type]
+        await QueryServer(store, Progress(), PRICES).answer(Asked(payload))  # type: ignore[arg-type]
 
 
 async def test_a_parameter_is_a_value_and_never_sql(store: Store) -> None:

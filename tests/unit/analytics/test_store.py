@@ -14,10 +14,10 @@ from typing import Any
 import duckdb
 import pytest
 
-from analytics.questions import Entries, Filter
+from analytics.questions import Entries, Filter, before_days
 from analytics.store import STATEMENTS, RecordRefused, Store
 from shared.channels import AccessRecord
-from shared.errors import StoreUnavailable
+from shared.errors import ClientError, StoreUnavailable
 
 NOON = 1_760_000_000.123456
 
@@ -98,9 +98,8 @@ async def test_a_damaged_schema_is_never_blamed_on_the_records(store: Store) -> 
     await store.close()
     with duckdb.connect(store.path) as connection:
         connection.execute("DROP TABLE access_records")
-    await store.open()
     with pytest.raises(StoreUnavailable, match="access_records does not exist"):
-        await store.insert([record()])
+        await store.open()
 
 
 async def test_filters_choose_the_records_they_name(store: Store) -> None:
@@ -150,6 +149,101 @@ async def test_a_query_whose_caller_leaves_is_interrupted(tmp_path: Path) -> Non
             await store.query("endless", {"start_time": 1})
     assert await count(store) == 0
     await store.close()
+
+
+def spent(**facts: Any) -> AccessRecord:
+    return record(**({"tokens_input": 10, "tokens_output": 5, "duration_ms": 100.0} | facts))
+
+
+async def totals(store: Store) -> dict[str, Any]:
+    (row,) = [row for row in await store.query("totals", Filter().bound()) if row["grouped_by"] == "all"]
+    return row
+
+
+async def test_old_records_become_sums_by_the_hour_that_count_the_same(store: Store) -> None:
+    every = [spent(request_id=f"r{n}", timestamp=NOON + n * 600, cost_usd=0.5 if n % 2 else None) for n in range(12)]
+    await store.insert(every)
+    before = await totals(store)
+    assert (before["requests"], before["tokens_input"], before["cost_usd"], before["unpriced_tokens"]) == (
+        12,
+        120,
+        3,
+        90,
+    )
+    cut = {"before": before_days(NOON + 3600, 0)}
+    moved = await store.change("roll_up", "drop_rolled_up", **cut)
+    assert 0 < moved < 12
+    assert await count(store) == 12 - moved
+    assert await totals(store) == before
+    assert await store.change("roll_up", "drop_rolled_up", **cut) == 0
+    late = spent(request_id="late", timestamp=NOON, cost_usd=0.25)
+    await store.insert([late])
+    await store.change("roll_up", "drop_rolled_up", **cut)
+    assert (await totals(store))["requests"] == 13
+    (hour, *_) = await store.query_freely("SELECT sum(requests) AS n FROM hours", 10)
+    assert hour["n"] == moved + 1
+
+
+async def test_a_timeline_tells_the_middle_and_the_slow_end(store: Store) -> None:
+    await store.insert([spent(request_id=f"r{n}", duration_ms=float(n)) for n in range(101)])
+    (row,) = await store.query("timeline", Filter().bound() | {"bucket": 3600})
+    assert (row["requests"], row["duration_p50_ms"], row["duration_p95_ms"]) == (101, 50.0, 95.0)
+    assert row["start"] == NOON // 3600 * 3600
+
+
+async def test_a_select_over_the_records_is_answered_up_to_its_limit(store: Store) -> None:
+    await store.insert([record(1, model="opus"), record(2, model="gpt"), record(3, model="gpt")])
+    rows = await store.query_freely("SELECT model, count(*) AS n FROM requests GROUP BY 1 ORDER BY n DESC", 10)
+    assert rows == [{"model": "gpt", "n": 2}, {"model": "opus", "n": 1}]
+    assert len(await store.query_freely("FROM requests", 2)) == 2
+
+
+@pytest.mark.parametrize(
+    ("sql", "words"),
+    [
+        ("SELECT nothing FROM requests", "nothing"),
+        ("SELEC 1", "syntax error"),
+        ("SELECT * FROM read_csv('/etc/passwd')", "functions in FROM"),
+        ("SELECT * FROM '/etc/passwd'", "passwd"),
+        ("SELECT getenv('HOME') FROM requests", "getenv"),
+        ("DELETE FROM access_records", "SELECT"),
+        ("SELECT 1; SELECT 2", "one statement"),
+        ("COPY requests TO '/tmp/out.csv'", "SELECT"),
+        ("SET memory_limit = '10GB'", "SELECT"),
+        ("ATTACH 'other.duckdb'", "SELECT"),
+        ("FROM requests WHERE model = $1", "arameter"),
+        ("SELECT CAST(model AS INTEGER) FROM requests", "Conversion"),
+    ],
+)
+async def test_what_is_no_select_over_the_records_is_refused_in_words(store: Store, sql: str, words: str) -> None:
+    await store.insert([record(1, model="opus")])
+    with pytest.raises(ClientError, match=words):
+        await store.query_freely(sql, 10)
+    assert await count(store) == 1
+
+
+async def test_a_select_that_would_take_all_memory_is_ended(store: Store) -> None:
+    await store.insert([record(number, path="x" * 1000) for number in range(3000)])
+    cross = "SELECT max(len(a.path || b.path)) FROM requests a, requests b"
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3):
+            await store.query_freely(f"SELECT count(*) FROM ({cross} , requests c , requests d)", 1)
+    assert await count(store) == 3000
+
+
+async def test_nothing_can_undo_that_files_are_out_of_reach(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(duckdb.PermissionException):
+        await store.export(Filter().bound(), tmp_path / "elsewhere.parquet")
+
+
+async def test_an_export_holds_every_matching_record(store: Store) -> None:
+    await store.insert([record(1, model="opus"), record(2, model="gpt"), record(3, model="gpt")])
+    store.exports.mkdir()
+    path = store.exports / "it's.parquet"
+    await store.export(Filter(model="gpt").bound(), path)
+    with duckdb.connect() as other:
+        found = other.execute("SELECT request_id, epoch(timestamp) FROM read_parquet(?)", [str(path)]).fetchall()
+    assert found == [("r2", NOON + 2), ("r3", NOON + 3)]
 
 
 @pytest.fixture
@@ -221,4 +315,4 @@ async def test_a_migration_is_applied_once(store: Store) -> None:
     await store.open()
     await store.close()
     with duckdb.connect(store.path) as connection:
-        assert connection.execute("SELECT version FROM schema_versions").fetchall() == [(1,)]
+        assert connection.execute("SELECT version FROM schema_versions").fetchall() == [(1,), (2,)]

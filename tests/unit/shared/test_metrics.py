@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -55,16 +56,19 @@ WHERE = {"model": "claude-x", "endpoint": "/api/v1/messages", "service_type": "p
 
 def test_a_request_is_counted_under_the_names_boards_use() -> None:
     metrics = Metrics()
-    metrics.observe(
-        finished(
-            first_byte_ms=250.0,
-            tokens_input=10,
-            tokens_output=20,
-            cache_read_tokens=30,
-            cache_write_tokens=40,
-            cost_usd=0.5,
-        )
+    record = finished(
+        first_byte_ms=250.0,
+        tokens_input=10,
+        tokens_output=20,
+        cache_read_tokens=30,
+        cache_write_tokens=40,
+        cost_usd=0.5,
+        lane="subscription",
     )
+    metrics.observe(record)
+    metrics.count_cost(record)
+    metrics.count_cost(replace(record, lane="api_key", cost_usd=0.25))
+    metrics.count_cost(replace(record, cost_usd=None))
     samples = read(metrics.snapshot())
     spent = {"model": "claude-x", "service_type": "proxy_service"}
     assert value(samples, "ccproxy_requests_total", method="POST", status="200", **WHERE) == 1
@@ -74,7 +78,8 @@ def test_a_request_is_counted_under_the_names_boards_use() -> None:
     assert value(samples, "ccproxy_first_byte_seconds_sum", **WHERE) == 0.25
     for kind, tokens in (("input", 10), ("output", 20), ("cache_read", 30), ("cache_write", 40)):
         assert value(samples, "ccproxy_tokens_total", type=kind, **spent) == tokens
-    assert value(samples, "ccproxy_cost_usd_total", cost_type="total", **spent) == 0.5
+    assert value(samples, "ccproxy_cost_usd_total", cost_type="total", **spent) == 0.75
+    assert value(samples, "ccproxy_cost_usd_total", cost_type="paid", **spent) == 0.25
     assert not [name for name, _ in samples if name.startswith("ccproxy_errors")]
 
 
