@@ -110,6 +110,8 @@ def note_usage(record: AccessRecord, usage: dict[str, Any]) -> None:
     record.tokens_output = usage.get("output_tokens") or record.tokens_output
     record.cache_read_tokens = usage.get("cache_read_input_tokens") or record.cache_read_tokens
     record.cache_write_tokens = usage.get("cache_creation_input_tokens") or record.cache_write_tokens
+    written = usage.get("cache_creation") or {}
+    record.cache_write_1h_tokens = written.get("ephemeral_1h_input_tokens") or record.cache_write_1h_tokens
     details = usage.get("output_tokens_details") or {}
     record.reasoning_tokens = details.get("thinking_tokens") or record.reasoning_tokens
 

@@ -268,13 +268,15 @@ class StopReason(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens. `input` leaves out what was read from or written to the cache; `output` includes `reasoning`."""
+    """Tokens. `input` leaves out what was read from or written to the cache; `output` includes `reasoning`, and
+    `cache_write` those kept for an hour instead of five minutes."""
 
     input: int = 0
     cache_read: int = 0
     cache_write: int = 0
     output: int = 0
     reasoning: int = 0
+    cache_write_1h: int = 0
 
     @property
     def prompt(self) -> int:

@@ -203,6 +203,7 @@ async def play(
         await asyncio.Event().wait()
     if stream:
         await exchange.open(200, SSE | headers)
+        exchange.record.usage = message["usage"] | {"output_tokens": 1}  # as its first event tells
         done = await _play_stream(exchange, reply, message)
     else:
         done = await _play_whole(exchange, reply, message, headers)

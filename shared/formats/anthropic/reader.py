@@ -194,6 +194,7 @@ class Reader:
             cache_write=usage.get("cache_creation_input_tokens", 0),
             output=usage.get("output_tokens", 0),
             reasoning=(usage.get("output_tokens_details") or {}).get("thinking_tokens") or 0,
+            cache_write_1h=(usage.get("cache_creation") or {}).get("ephemeral_1h_input_tokens") or 0,
         )
 
 
