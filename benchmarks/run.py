@@ -44,6 +44,7 @@ class Load:
     figure: str
     path: str = "/v1/messages"
     stream: bool = True
+    translated: bool = False  # only the product can
 
     def body(self) -> str:
         messages = [{"role": "user", "content": PROMPT}]
@@ -54,6 +55,8 @@ LOADS = [
     Load("whole", "bench-whole", 64, 4, "requests/cpu-s", stream=False),
     Load("whole, 1 connection", "bench-whole", 1, 2, "latency", stream=False),
     Load("burst", "bench-burst", 16, 4, "cpu-ms/stream"),
+    Load("chat, whole", "bench-whole", 16, 4, "requests/cpu-s", "/v1/chat/completions", stream=False, translated=True),
+    Load("chat, burst", "bench-burst", 16, 4, "cpu-ms/stream", "/v1/chat/completions", translated=True),
     Load("paced 64", "bench-paced", 64, 5, "cpu-us/token"),
     Load("paced 256", "bench-paced", 256, 5, "cpu-us/token"),
     Load("paced 800", "bench-paced", 800, 5, "cpu-us/token"),
@@ -188,9 +191,10 @@ def measure(program: Program, load: Load, scale: float) -> dict[str, float | Non
     spent = cpu_seconds(program.pids) - before
     result: dict[str, float | None] = json.loads(output)
     done, tokens = result["done"] or 1, result["tokens"] or 1
-    result["requests/cpu-s"] = round(done / max(spent, 1 / TICKS))
-    result["cpu-ms/stream"] = round(spent / done * 1000, 3)
-    result["cpu-us/token"] = round(spent / tokens * 1e6, 1)
+    if program.pids:
+        result["requests/cpu-s"] = round(done / max(spent, 1 / TICKS))
+        result["cpu-ms/stream"] = round(spent / done * 1000, 3) if load.stream else None
+        result["cpu-us/token"] = round(spent / tokens * 1e6, 1) if result["tokens"] else None
     return result
 
 
@@ -214,7 +218,8 @@ def main() -> None:
         run_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ccbench")))
         upstream = free_port()
         stack.enter_context(running([sys.executable, str(HERE / "upstream.py"), str(upstream)], upstream, OTHERS))
-        programs = [stack.enter_context(gateway(upstream, run_dir)), stack.enter_context(bare(upstream))]
+        programs = [Program("direct", upstream, [])]
+        programs += [stack.enter_context(gateway(upstream, run_dir)), stack.enter_context(bare(upstream))]
         if shutil.which("nginx"):
             programs.append(stack.enter_context(nginx(upstream, run_dir)))
         print(f"| load | program | answers | errors | {' | '.join(SHOWN)} |")
@@ -222,13 +227,15 @@ def main() -> None:
         for load in LOADS:
             if chosen.only in load.name:
                 for program in programs:
+                    if load.translated and not program.prefix:
+                        continue
                     result = measure(program, load, 0.25 if chosen.quick else 1)
                     cells = [
                         load.name,
                         program.name,
                         result["done"],
                         result["errors"],
-                        *(result[name] for name in SHOWN),
+                        *(result.get(name) for name in SHOWN),
                     ]
                     print("| " + " | ".join("" if cell is None else str(cell) for cell in cells) + " |", flush=True)
 

@@ -54,6 +54,7 @@ def response(kind: bytes, body: bytes) -> bytes:
 
 
 WHOLE_RESPONSE = response(b"application/json", WHOLE)
+WHOLE_STREAM_RESPONSE = response(b"text/event-stream", HEAD + delta("A sentence of some length. " * 60) + TAIL)
 BURST_RESPONSE = response(b"text/event-stream", BURST)
 PACED_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 
@@ -78,6 +79,10 @@ class Provider(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.buffer += data
+        if self.buffer.startswith(b"GET "):
+            self.buffer = b""
+            self.answer_models()
+            return
         while (end := self.buffer.find(b"\r\n\r\n")) >= 0:
             size = self.body_size(self.buffer[:end].lower())
             if len(self.buffer) < end + 4 + size:
@@ -90,6 +95,10 @@ class Provider(asyncio.Protocol):
         at = head.find(b"content-length:")
         return int(head[at + 15 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
 
+    def answer_models(self) -> None:
+        assert self.transport is not None
+        self.transport.write(response(b"application/json", b'{"data": []}'))
+
     def answer(self, body: bytes) -> None:
         assert self.transport is not None
         if b"bench-paced" in body:
@@ -97,7 +106,9 @@ class Provider(asyncio.Protocol):
             self.transport.write(PACED_HEAD + chunk(HEAD))
             self.next_token()
         else:
-            self.transport.write(BURST_RESPONSE if b"bench-burst" in body else WHOLE_RESPONSE)
+            # a translating gateway always asks for a stream; a whole reply is then one of few events
+            whole = WHOLE_STREAM_RESPONSE if b'"stream":true' in body else WHOLE_RESPONSE
+            self.transport.write(BURST_RESPONSE if b"bench-burst" in body else whole)
 
     def next_token(self) -> None:
         if self.transport is None:

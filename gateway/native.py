@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import orjson
 
-from gateway.asgi import Headers, Send
+from gateway.asgi import Send
 from gateway.exchange import Exchange
+from gateway.ignored import with_ignored
 from gateway.inflight import InFlight
 from gateway.peek import parse_object
 from gateway.problems import error_frame
@@ -34,7 +35,7 @@ class NativeResponses(Exchange):
                 request.document = request.document | {"model": model}
                 request.body = orjson.dumps(request.document)
             opened = await self.open(request, flight)
-        opened.headers = visible(opened, request)
+        opened.headers = with_ignored(opened.headers, request.record)
         if not opened.is_stream:
             record.status_code = opened.status
             note_whole_response(record, await relay_whole(opened, send, flight))
@@ -67,9 +68,3 @@ class NativeResponses(Exchange):
         if not tap.finished:
             raise UpstreamError("The provider's stream ended before its last event.")
         await send_whole(200, [*headers, (b"content-type", b"application/json")], orjson.dumps(tap.response), send)
-
-
-def visible(opened: Opened, request: Outgoing) -> Headers:
-    if not request.record.ignored:
-        return opened.headers
-    return [*opened.headers, (b"x-ccproxy-ignored", request.record.ignored.encode("ascii", "replace"))]

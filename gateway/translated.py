@@ -15,6 +15,7 @@ import orjson
 
 from gateway.asgi import Headers, Send
 from gateway.exchange import Exchange
+from gateway.ignored import note_ignored, with_ignored
 from gateway.inflight import InFlight
 from gateway.peek import parse_object
 from gateway.providers import Opened, Outgoing
@@ -78,7 +79,7 @@ class Translated(Exchange):
         if self.memory is not None:
             asked = await self.memory.restore(record.caller, asked)
         written = provider.write_prompt(asked, await self.provider.catalogue.capabilities(model))
-        record.ignored = ",".join(dict.fromkeys(written.dropped))
+        note_ignored(record, written.dropped)
         request.document, request.body = written.body, orjson.dumps(written.body)
         request.headers = {name: value for name, value in request.headers.items() if name in KEPT_HEADERS}
         request.headers[b"content-type"] = b"application/json"
@@ -117,10 +118,8 @@ def refusal(translation: Translation, fail: Fail, headers: Headers) -> UpstreamR
 
 
 def client_headers(opened: Opened, request: Outgoing) -> Headers:
-    headers = [(name, value) for name, value in opened.headers if name not in {b"content-type", b"x-ccproxy-ignored"}]
-    if request.record.ignored:
-        headers.append((b"x-ccproxy-ignored", request.record.ignored.encode("ascii", "replace")))
-    return headers
+    headers = [(name, value) for name, value in opened.headers if name != b"content-type"]
+    return with_ignored(headers, request.record)
 
 
 def as_json(body: bytes) -> Any:

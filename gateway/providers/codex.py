@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import orjson
 
 from gateway.catalogue import Catalogue
+from gateway.ignored import note_ignored
 from gateway.peek import parse_object
 from gateway.providers import Opened, Outgoing, send_authorized
 from gateway.providers.headers import forwarded
@@ -152,11 +153,6 @@ class Codex:
 def is_codexs_own(request: Outgoing) -> bool:
     """Whether the caller speaks to this backend itself and says under which name, as the Codex program does."""
     return b"originator" in request.headers
-
-
-def note_ignored(record: AccessRecord, dropped: tuple[str, ...]) -> None:
-    names = [name for name in record.ignored.split(",") if name]
-    record.ignored = ",".join(dict.fromkeys([*names, *dropped]))
 
 
 async def refused(opened: Opened) -> Opened:

@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack
 import orjson
 
 from gateway.catalogue import Catalogue
+from gateway.ignored import note_ignored, with_ignored
 from gateway.peek import parse_object
 from gateway.providers import Opened, Outgoing
 from shared.bus import Bus, Call
@@ -43,9 +44,7 @@ class Sdk:
             first = await anext(frames, b"")
             if not first:
                 raise UpstreamError("The SDK worker ended the turn without an answer.")
-            headers = [(b"content-type", b"text/event-stream; charset=utf-8")]
-            if record.ignored:
-                headers.append((b"x-ccproxy-ignored", record.ignored.encode()))
+            headers = with_ignored([(b"content-type", b"text/event-stream; charset=utf-8")], record)
             held = stack.pop_all()
         opened = Opened(200, headers, _with_first(first, frames), held.aclose)
         return opened if document.get("stream") is True else await _whole(opened)
@@ -59,7 +58,7 @@ async def _frames(replies: Call, record: AccessRecord) -> AsyncIterator[bytes]:
         elif b'"worker"' in reply:
             head = decode(TurnHead, reply)
             record.worker, record.queue_ms = head.worker, head.queue_ms
-            record.ignored = ",".join(head.ignored)
+            note_ignored(record, head.ignored)
             record.session_id = head.session_id or record.session_id
         else:
             tail = decode(TurnTail, reply)

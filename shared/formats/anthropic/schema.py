@@ -31,7 +31,7 @@ def strict_schema(schema: Json) -> Json:
                 strict["items"] = strict_schema(value)
             case "additionalProperties" | "$schema", _:
                 continue
-            case _ if keyword in KEPT or (keyword, value) in {("minItems", 0), ("minItems", 1)}:
+            case _ if keyword in KEPT or (keyword == "minItems" and value in (0, 1)):
                 strict[keyword] = value
             case "format", str() if value in FORMATS:
                 strict["format"] = value

@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from gateway.problems import Dialect, dialect_of, error_frame, render
-from shared.errors import Busy, CCProxyError, ClientError, NotAuthorized, UpstreamRefused
+from shared.errors import Busy, CCProxyError, ClientError, UpstreamRefused
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,6 @@ def test_openai_s_envelope_has_all_four_keys() -> None:
 
 def test_our_own_headers_go_out_with_the_error() -> None:
     assert (b"retry-after", b"2") in render(Busy(headers={"Retry-After": "2"}), "anthropic", "r").headers
-    assert (b"www-authenticate", b"Bearer") in render(NotAuthorized(), "plain", "r").headers
 
 
 def test_a_provider_s_refusal_passes_word_for_word() -> None:

@@ -1,0 +1,25 @@
+"""What of a request could not be carried: told to its caller in `x-ccproxy-ignored`, and kept in its record."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from gateway.asgi import Headers
+from shared.channels import AccessRecord
+
+NAME = b"x-ccproxy-ignored"
+MAX_LENGTH = 2000  # a caller chose these names; a header has its limits
+UNFIT = re.compile(r"[^\x21-\x7e]|,")
+
+
+def note_ignored(record: AccessRecord, names: Iterable[str]) -> None:
+    """Add to what is known already; a name is told once."""
+    known = [name for name in record.ignored.split(",") if name]
+    record.ignored = ",".join(dict.fromkeys([*known, *(UNFIT.sub("?", name) for name in names)]))[:MAX_LENGTH]
+
+
+def with_ignored(headers: Headers, record: AccessRecord) -> Headers:
+    """`headers` and, if anything was ignored, the one that says so."""
+    kept = [(name, value) for name, value in headers if name != NAME]
+    return [*kept, (NAME, record.ignored.encode())] if record.ignored else kept

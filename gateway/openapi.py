@@ -1,0 +1,50 @@
+"""The proxy routes in the OpenAPI document: they are plain ASGI, so FastAPI cannot describe them by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI
+
+from gateway.asgi import ASGIApp
+from gateway.exchange import Exchange
+
+SPOKEN = {
+    "anthropic": "Anthropic Messages",
+    "openai_chat": "OpenAI Chat Completions",
+    "openai_responses": "OpenAI Responses",
+}
+
+
+def describe_endpoints(app: FastAPI, endpoints: Mapping[str, ASGIApp]) -> None:
+    """Let the document `app` serves name every proxy route as well."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        schema = generate()
+        for path, endpoint in endpoints.items():
+            if isinstance(endpoint, Exchange):
+                schema["paths"].setdefault(path, {})["post"] = operation(path, endpoint)
+        return schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def operation(path: str, endpoint: Exchange) -> dict[str, Any]:
+    body = {"type": "object", "required": ["model"], "properties": {"model": {"type": "string"}}}
+    answers = {kind: {"schema": {"type": "object"}} for kind in ("application/json", "text/event-stream")}
+    return {
+        "tags": [endpoint.provider.name],
+        "summary": f"{SPOKEN[endpoint.dialect]} by {endpoint.provider.name}",
+        "operationId": "post" + path.replace("/", "_").replace("{", "").replace("}", ""),
+        "parameters": [
+            {"name": "session_id", "in": "path", "required": True, "schema": {"type": "string"}}
+            for _ in range(path.count("{session_id}"))
+        ],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
+        "responses": {
+            "200": {"description": "The reply: whole, or as events when `stream` is true.", "content": answers},
+            "default": {"description": "An error in the client's own dialect, with the provider's status."},
+        },
+    }
