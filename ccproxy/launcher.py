@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import os
 import resource
 import signal
 import socket
@@ -177,6 +178,8 @@ async def _supervise(stack: Stack, when_ready: WhenReady) -> int:
     for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(signum) is not signal.SIG_IGN:  # `nohup ccproxy` stays
             loop.add_signal_handler(signum, asked.set)
+    if not os.isatty(0):  # on a terminal it says that the terminal is gone, to a service that its files changed
+        loop.add_signal_handler(signal.SIGHUP, (stack.run.path / "reload").touch)
     supervisord = await _start_supervisord(stack)
     ended = asyncio.create_task(supervisord.wait())
     output = asyncio.create_task(_copy_output(supervisord))

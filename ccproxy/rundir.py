@@ -23,7 +23,7 @@ from shared.settings import ConfigurationError
 
 STOPPING_SECONDS = 10.0  # longer than any orderly stop of an orphaned stack
 LEFTOVERS = (
-    *("fatal", "supervisord.conf", "supervisord.pid", "gateway.sock"),
+    *("fatal", "reload", "supervisord.conf", "supervisord.pid", "gateway.sock"),
     *("programs.conf", "workers.conf", "redis.conf", "control.json"),
 )
 

@@ -15,9 +15,9 @@ from collections.abc import Iterator
 import uvicorn
 
 from gateway.app import open_gateway
+from gateway.reload import Reloading, reload_on_demand
 from shared.bus import Bus
 from shared.log import get_log
-from shared.metrics import publish_snapshots
 from shared.process import instance_name, run
 from shared.settings import ConfigurationError, Settings, refuse_open_bind
 
@@ -36,10 +36,10 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     instance = instance_name()
     listening = inherited_socket() or bind(settings.server.host, settings.server.port)
     bus = Bus(url, service="gateway", instance=instance)
-    async with bus, open_gateway(settings, bus) as gateway:
+    async with bus, Reloading(settings, bus, instance=instance, open_gateway=open_gateway) as gateway:
         server = Server(
             uvicorn.Config(
-                gateway.app,
+                gateway,
                 loop="uvloop",
                 http="httptools",
                 ws="none",
@@ -54,18 +54,16 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             )
         )
         serving = asyncio.create_task(server.serve(sockets=[listening]))
-        snapshots = asyncio.create_task(
-            publish_snapshots(bus, gateway.metrics, service="gateway", instance=instance, stop=stop)
-        )
+        reloads = asyncio.create_task(reload_on_demand(gateway))
         host, port = listening.getsockname()[:2]
         get_log().info("listening", host=host, port=port)
         bus.describe(host=host, port=port)
         await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
         server.should_exit = True
-        await gateway.flights.stop(settings.server.shutdown_grace_seconds)
+        reloads.cancel()
+        await gateway.stop(settings.server.shutdown_grace_seconds)
         await serving
         stop.set()
-        await snapshots
 
 
 class Server(uvicorn.Server):

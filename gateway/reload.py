@@ -1,0 +1,204 @@
+"""New settings without a restart: a second gateway is opened beside the first, and takes every request from then on.
+
+What is in flight ends on the gateway it began on, which is then closed. Only what no other program reads is taken over
+(`RELOADABLE`); the rest is named in the log and waits for a restart. A configuration that cannot be used is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from gateway.app import Gateway
+from gateway.asgi import Receive, Scope, Send
+from shared.bus import Bus
+from shared.log import get_log
+from shared.metrics import publish_snapshots
+from shared.settings import (
+    ConfigurationError,
+    Settings,
+    load_settings,
+    refuse_open_bind,
+    toml_candidates,
+)
+
+LOOK_SECONDS = 1.0
+REQUEST = "reload"  # a file in the run directory; the launcher touches it when it is told to reload
+
+# Sections, and settings of sections, that the gateway alone reads.
+RELOADABLE = frozenset(
+    {
+        "codex",
+        "models",
+        "quota",
+        "security.auth_token",
+        "security.tokens",
+        "security.allowed_hosts",
+        "server.body_timeout_seconds",
+        "server.connect_timeout_seconds",
+        "server.first_byte_timeout_seconds",
+        "server.idle_timeout_seconds",
+        "server.max_body_bytes",
+    }
+)
+
+Open = Callable[[Settings, Bus], AbstractAsyncContextManager[Gateway]]
+
+
+class Generation:
+    """One gateway with the settings it was opened with, and the requests it still has."""
+
+    def __init__(self, gateway: Gateway, resources: AsyncExitStack) -> None:
+        self.gateway = gateway
+        self.resources = resources
+        self.requests = 0
+        self.retired = asyncio.Event()
+        self.unused = asyncio.Event()
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.requests += 1
+        try:
+            await self.gateway.app(scope, receive, send)
+        finally:
+            self.requests -= 1
+            if self.retired.is_set() and not self.requests:
+                self.unused.set()
+
+    def retire(self) -> None:
+        self.retired.set()
+        if not self.requests:
+            self.unused.set()
+
+
+class Reloading:
+    """The process's one ASGI application, whichever gateway stands behind it."""
+
+    def __init__(self, settings: Settings, bus: Bus, *, instance: str, open_gateway: Open) -> None:
+        self.settings = settings
+        self._bus, self._instance, self._open_gateway = bus, instance, open_gateway
+        self._old: dict[Generation, asyncio.Task[None]] = {}
+        self._publishing: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._current = await self._open(self.settings)
+        self._publish()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._current.retired.set()
+        if self._publishing is not None:
+            await self._publishing
+        for generation, closing in self._old.items():
+            closing.cancel()
+            await generation.resources.aclose()
+        await self._current.resources.aclose()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._current.serve(scope, receive, send)
+
+    async def stop(self, grace: float) -> None:
+        """Shutdown: what is in flight, on any gateway, gets `grace` seconds."""
+        gateways = [generation.gateway for generation in (self._current, *self._old)]
+        await asyncio.gather(*(gateway.flights.stop(grace) for gateway in gateways))
+
+    async def reload(self) -> None:
+        """Read the settings again and take over what can be; never raises for what is wrong with them."""
+        try:
+            found = load_settings()
+            settings, taken, waiting = adopt(self.settings, found)
+            refuse_open_bind(settings)
+        except ConfigurationError as error:
+            get_log().error("configuration_refused", reason=error.message, kept="the settings from before")
+            return
+        if waiting:
+            get_log().warning("restart_needed", settings=waiting)
+        if taken:
+            old, self._current = self._current, await self._open(settings)
+            self.settings = settings
+            old.retire()
+            self._old[old] = asyncio.create_task(self._close_unused(old))
+            self._publish()
+            get_log().info("configuration_reloaded", settings=taken)
+
+    async def _open(self, settings: Settings) -> Generation:
+        resources = AsyncExitStack()
+        gateway = await resources.enter_async_context(self._open_gateway(settings, self._bus))
+        return Generation(gateway, resources)
+
+    async def _close_unused(self, generation: Generation) -> None:
+        await generation.unused.wait()
+        del self._old[generation]
+        await generation.resources.aclose()
+
+    def _publish(self) -> None:
+        """Publish the current gateway's metrics, after the last word of the one before."""
+        before, current = self._publishing, self._current
+
+        async def publish() -> None:
+            if before is not None:
+                await before
+            await publish_snapshots(
+                self._bus, current.gateway.metrics, service="gateway", instance=self._instance, stop=current.retired
+            )
+
+        self._publishing = asyncio.create_task(publish())
+
+
+def adopt(old: Settings, new: Settings) -> tuple[Settings, list[str], list[str]]:
+    """`old` with what a running gateway takes from `new`; the names of that, and of what waits for a restart."""
+    taken: list[str] = []
+    waiting: list[str] = []
+    sections: dict[str, Any] = {}
+    for section in Settings.model_fields:
+        before, after = getattr(old, section), getattr(new, section)
+        changed = [name for name in type(before).model_fields if getattr(before, name) != getattr(after, name)]
+        can = [name for name in changed if section in RELOADABLE or f"{section}.{name}" in RELOADABLE]
+        sections[section] = before.model_copy(update={name: getattr(after, name) for name in can})
+        for name in changed:
+            (taken if name in can else waiting).append(f"{section}__{name}".upper())
+    return old.model_copy(update=sections), taken, waiting
+
+
+def watched_files(settings: Settings) -> list[Path]:
+    return [Path(".env"), *toml_candidates(), settings.server.run_dir / REQUEST]
+
+
+async def reload_on_demand(reloading: Reloading) -> None:
+    """Reload at SIGHUP and whenever a file that settings come from is changed, until cancelled."""
+    asked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, asked.set)
+    seen = look(watched_files(reloading.settings))
+    try:
+        while True:
+            try:
+                await asyncio.wait_for(asked.wait(), LOOK_SECONDS)
+            except TimeoutError:
+                now = look(watched_files(reloading.settings))
+                if now == seen:
+                    continue
+                seen = now
+            asked.clear()
+            await reloading.reload()
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+
+
+def look(files: Iterable[Path]) -> list[tuple[int, ...] | None]:
+    """What tells one version of each file from another; None for one that is not there."""
+    found: list[tuple[int, ...] | None] = []
+    for file in files:
+        try:
+            facts = file.stat()
+        except OSError:
+            found.append(None)
+        else:
+            found.append((facts.st_ino, facts.st_size, facts.st_mtime_ns))
+    return found

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from gateway.reload import RELOADABLE, Reloading, adopt, look, watched_files
+from shared.settings import Settings, load_settings
+
+
+@pytest.fixture
+def here(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("CONFIG_FILE", "")
+    return tmp_path
+
+
+def write(text):
+    Path("ccproxy.toml").write_text(text)
+
+
+class Flights:
+    def __init__(self):
+        self.stopped = None
+
+    async def stop(self, grace):
+        self.stopped = grace
+
+
+class FakeGateway:
+    """Answers with the alias it was opened with, once it may."""
+
+    def __init__(self, settings):
+        self.settings = settings
+        self.flights = Flights()
+        self.metrics = self
+        self.closed = asyncio.Event()
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+
+    def snapshot(self):
+        return str(self.settings.models.aliases).encode()
+
+    async def app(self, scope, receive, send):
+        await self.may_answer.wait()
+        await send(self.settings.models.aliases)
+
+
+class Shelf:
+    def __init__(self):
+        self._kept = asyncio.Queue()
+        self.next = self._kept.get
+
+    async def put(self, key, value, *, ttl):
+        self._kept.put_nowait(value)
+
+
+class World:
+    """A reloading application over fake gateways, and the file its settings come from."""
+
+    def __init__(self):
+        self.gateways = []
+        self.shelf = Shelf()
+        self.application = Reloading(load_settings(), self.shelf, instance="g", open_gateway=self.open)
+
+    @asynccontextmanager
+    async def open(self, settings, bus):
+        gateway = FakeGateway(settings)
+        self.gateways.append(gateway)
+        yield gateway
+        gateway.closed.set()
+
+    async def ask(self):
+        said = []
+
+        async def send(message):
+            said.append(message)
+
+        await self.application({}, None, send)
+        return said[0]
+
+
+@pytest.fixture
+async def world(here):
+    world = World()
+    async with world.application:
+        yield world
+    assert all(gateway.closed.is_set() for gateway in world.gateways)
+
+
+async def test_new_requests_meet_the_new_settings_and_the_old_gateway_is_closed(world):
+    assert await world.ask() == {}
+    write('[models]\naliases = {fast = "haiku"}\n')
+    await world.application.reload()
+    assert await world.ask() == {"fast": "haiku"}
+    await world.gateways[0].closed.wait()
+
+
+async def test_a_request_in_flight_ends_where_it_began(world):
+    world.gateways[0].may_answer.clear()
+    asked = asyncio.create_task(world.ask())
+    await asyncio.sleep(0)
+    write('[models]\naliases = {fast = "haiku"}\n')
+    await world.application.reload()
+    assert not world.gateways[0].closed.is_set()
+    world.gateways[0].may_answer.set()
+    assert await asked == {}
+    await world.gateways[0].closed.wait()
+
+
+async def test_at_shutdown_every_gateway_stops(world):
+    world.gateways[0].may_answer.clear()
+    asked = asyncio.create_task(world.ask())
+    await asyncio.sleep(0)
+    write('[models]\naliases = {fast = "haiku"}\n')
+    await world.application.reload()
+    await world.application.stop(1.5)
+    assert [gateway.flights.stopped for gateway in world.gateways] == [1.5, 1.5]
+    world.gateways[0].may_answer.set()
+    await asked
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[models\n", "[models]\nalias = 1\n", "[server]\nport = 'x'\n[models]\naliases = {a = 'b'}\n"],
+)
+async def test_what_cannot_be_used_changes_nothing(world, text):
+    write(text)
+    await world.application.reload()
+    assert len(world.gateways) == 1
+    assert await world.ask() == {}
+
+
+async def test_a_token_that_guards_a_public_address_cannot_be_taken_away(here):
+    write("[server]\nhost = '0.0.0.0'\n[security]\nauth_token = 'x'\n")
+    world = World()
+    async with world.application:
+        write("[server]\nhost = '0.0.0.0'\n")
+        await world.application.reload()
+        assert len(world.gateways) == 1
+
+
+async def test_what_needs_a_restart_is_not_taken_over(world):
+    write("[server]\nport = 1\n[sdk]\npool_size = 7\n")
+    await world.application.reload()
+    assert len(world.gateways) == 1
+    assert world.application.settings.server.port == 8000
+
+
+async def test_the_metrics_kept_last_are_the_current_gateway_s(world):
+    write('[models]\naliases = {fast = "haiku"}\n')
+    await world.application.reload()
+    async with asyncio.timeout(5):
+        while b"haiku" not in await world.shelf.next():
+            pass
+
+
+def test_a_changed_setting_is_taken_or_named_never_both(here):
+    old = load_settings()
+    new = load_settings(server={"port": 1, "max_body_bytes": 2048}, security={"auth_token": "x"}, sdk={"workers": 2})
+    settings, taken, waiting = adopt(old, new)
+    assert taken == ["SERVER__MAX_BODY_BYTES", "SECURITY__AUTH_TOKEN"]
+    assert waiting == ["SERVER__PORT", "SDK__WORKERS"]
+    assert settings.server.max_body_bytes == 2048
+    assert settings.server.port == old.server.port
+    assert adopt(old, old) == (old, [], [])
+
+
+def test_only_settings_that_exist_are_called_reloadable():
+    for name in RELOADABLE:
+        section, _, field = name.partition(".")
+        fields = Settings.model_fields[section].annotation.model_fields
+        assert not field or field in fields
+
+
+def test_every_file_settings_come_from_is_looked_at(here):
+    settings = load_settings()
+    files = watched_files(settings)
+    before = look(files)
+    for file in (Path(".env"), Path("ccproxy.toml")):
+        file.write_text("")
+        assert file in files
+        assert look(files) != before
+        before = look(files)
