@@ -23,6 +23,7 @@ from gateway.rename import renamed
 from gateway.tap import MessagesTap, note_whole_message
 from shared.channels import AccessRecord
 from shared.errors import CallerGone, CCProxyError
+from shared.formats.ir import Json
 
 
 @dataclass(slots=True)
@@ -69,7 +70,7 @@ class Exchange(ABC):
         record.model, record.streaming = seen.model, seen.stream
         query = scope["query_string"]
         path = f"{self.path}?{query.decode('latin-1')}" if query else self.path
-        session = scope.get("path_params", {}).get("session_id", "")
+        session = record.session_id = session_named(scope, headers, seen.document or {})
         return Outgoing(scope["method"], path, headers, body, record, seen.document, session)
 
     async def open(self, request: Outgoing, flight: InFlight) -> Opened:
@@ -104,6 +105,17 @@ class PassThrough(Exchange):
             return error_frame(error, self.dialect, record.request_id)
 
         return await relay_stream(opened, send, flight, MessagesTap(record), write_error, MESSAGES_PING)
+
+
+def session_named(scope: Scope, headers: dict[bytes, bytes], document: Json) -> str:
+    """The conversation the caller names: in the address, in a header, or in the body's metadata."""
+    if named := scope.get("path_params", {}).get("session_id"):
+        return str(named)
+    if header := headers.get(b"x-session-id"):
+        return header.decode("latin-1")
+    metadata = document.get("metadata")
+    named = metadata.get("session_id") if isinstance(metadata, dict) else None
+    return named if isinstance(named, str) else ""
 
 
 def note_upstream(record: AccessRecord, headers: Headers) -> None:

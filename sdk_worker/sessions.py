@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import time
 import weakref
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from sdk_worker.frames import Splice
 from sdk_worker.launch import Launch, adjust
 from sdk_worker.pool import Pool
 from sdk_worker.turn import Feed
-from shared.channels import Turn, decode, encode
+from shared.channels import SESSION_PREFIX, KnownSession, Turn, decode, encode
 from shared.errors import BusUnavailable, UpstreamError
 from shared.log import get_log
 from shared.settings import CodeOptions
@@ -39,15 +40,6 @@ class Store(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What a name stands for. `cost_usd` is what the transcript's turns came to so far: the program counts on."""
-
-    transcript: str = ""
-    turns: int = 0
-    cost_usd: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
 class Kept:
     session: Conversation
     launch: Launch
@@ -59,7 +51,7 @@ class Kept:
 def session_key(turn: Turn) -> str:
     """One caller cannot reach another's session, whatever name it says."""
     named = encode([turn.caller, turn.working_directory, turn.session_id])
-    return f"session:{hashlib.sha256(named).hexdigest()}"
+    return SESSION_PREFIX + hashlib.sha256(named).hexdigest()
 
 
 class Sessions:
@@ -93,12 +85,13 @@ class Sessions:
         for key in list(self._kept):
             self._drop(key)
 
-    async def _known(self, key: str) -> Known:
+    async def _known(self, key: str) -> KnownSession:
         stored = await self._store.get(key)
-        return decode(Known, stored) if stored else Known()
+        return decode(KnownSession, stored) if stored else KnownSession()
 
-    async def _enter(self, key: str, known: Known, feed: Feed) -> tuple[Conversation, Feed]:
+    async def _enter(self, key: str, known: KnownSession, feed: Feed) -> tuple[Conversation, Feed]:
         if not known.transcript:
+            self._drop(key)  # a name that was forgotten elsewhere begins anew
             return await self._pool.take(feed.launch, feed.binding), feed
         news = feed.news()
         if kept := self._still_good(key, known, feed):
@@ -109,7 +102,7 @@ class Sessions:
             return await self._pool.start(replace(feed.launch, resumed=known.transcript), feed.binding), news
         return await self._pool.take(feed.launch, feed.binding), feed
 
-    def _still_good(self, key: str, known: Known, feed: Feed) -> Conversation | None:
+    def _still_good(self, key: str, known: KnownSession, feed: Feed) -> Conversation | None:
         kept = self._kept.get(key)
         if kept is None or (kept.turns, kept.launch, kept.system) != (known.turns, feed.launch, feed.binding.system):
             return None
@@ -122,9 +115,17 @@ class Sessions:
         return self._kept.pop(key).session
 
     async def _remember(
-        self, key: str, known: Known, session: Conversation, feed: Feed, splice: Splice, turn: Turn
+        self, key: str, known: KnownSession, session: Conversation, feed: Feed, splice: Splice, turn: Turn
     ) -> None:
-        now = Known(splice.transcript, known.turns + 1, splice.result.get("total_cost_usd", known.cost_usd))
+        now = KnownSession(
+            transcript=splice.transcript,
+            turns=known.turns + 1,
+            cost_usd=splice.result.get("total_cost_usd", known.cost_usd),
+            name=turn.session_id or "",
+            caller=turn.caller,
+            working_directory=turn.working_directory,
+            last_used=time.time(),
+        )
         try:
             await self._store.put(key, encode(now), ttl=REMEMBERED_SECONDS)
         except BusUnavailable:

@@ -96,6 +96,25 @@ class TurnTail:
     worker_ms: float | None = None
 
 
+SESSION_PREFIX = "session:"
+
+
+@dataclass(slots=True)
+class KnownSession:
+    """What a named `/sdk` conversation stands for, kept in Redis under SESSION_PREFIX and a hash of whose it is.
+
+    `cost_usd` is what the transcript's turns came to so far: the program counts on. `last_used` UTC seconds.
+    """
+
+    transcript: str = ""
+    turns: int = 0
+    cost_usd: float = 0.0
+    name: str = ""
+    caller: str = ""
+    working_directory: str | None = None
+    last_used: float = 0.0
+
+
 @dataclass(slots=True)
 class AccessRecord:
     """What is known of one request when its last byte has left. Times are milliseconds, `timestamp` UTC seconds.
@@ -228,6 +247,10 @@ class AskingProcess:
     caller: str
     session_id: str
     working_directory: str
+
+
+# How such a process shows whose it is. Its token says who asks, and lets nobody answer.
+PROCESS_HEADER = "x-ccproxy-process"
 
 
 def asking_process_key(token: str) -> str:

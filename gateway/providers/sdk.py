@@ -37,7 +37,7 @@ class Sdk:
         """Place the turn and wait for its first frame, so that a refusal still has its own status."""
         document = request.document or parse_object(request.body)
         record = request.record
-        turn = Turn(record.request_id, document, record.caller, record.session_id or None)
+        turn = Turn(record.request_id, document, record.caller, request.session or None)
         async with AsyncExitStack() as stack:
             replies = await stack.enter_async_context(self._bus.call(SDK_TURN, turn, request_id=record.request_id))
             frames = _frames(replies, record)

@@ -1,16 +1,49 @@
-"""`/sdk`: Claude through the SDK's workers, with the owner's local tools."""
+"""`/sdk`: Claude through the SDK's workers, with the owner's local tools, and the conversations it keeps by name."""
 
 from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
 
 from gateway.asgi import ASGIApp
 from gateway.providers import Provider
 from gateway.routes.endpoint import MakeExchange
+from shared.bus import Bus
+from shared.channels import SESSION_PREFIX, KnownSession, decode
+from shared.errors import NotFound
 
 
 def endpoints(exchange: MakeExchange, sdk: Provider) -> dict[str, ASGIApp]:
-    """The exact paths answered by the SDK's workers: in which format."""
-    return {
-        "/sdk/v1/messages": exchange("anthropic", sdk, "/v1/messages"),
-        "/sdk/v1/chat/completions": exchange("openai_chat", sdk, "/v1/messages"),
-        "/sdk/v1/responses": exchange("openai_responses", sdk, "/v1/messages"),
+    """The paths answered by the SDK's workers: in which format, and in which conversation."""
+    formats = {
+        "/v1/messages": exchange("anthropic", sdk, "/v1/messages"),
+        "/v1/chat/completions": exchange("openai_chat", sdk, "/v1/messages"),
+        "/v1/responses": exchange("openai_responses", sdk, "/v1/messages"),
     }
+    return {f"/sdk{session}{path}": endpoint for session in ("", "/{session_id}") for path, endpoint in formats.items()}
+
+
+def router(bus: Bus) -> APIRouter:
+    routes = APIRouter(prefix="/sdk/sessions", tags=["sdk"])
+
+    async def known() -> dict[str, KnownSession]:
+        return {key: decode(KnownSession, value) for key, value in (await bus.scan(SESSION_PREFIX)).items()}
+
+    @routes.get("")
+    async def sessions() -> dict[str, Any]:
+        """Every conversation that can be continued by its name, the one used last first."""
+        newest = sorted((await known()).values(), key=lambda session: -session.last_used)
+        return {"sessions": newest, "count": len(newest)}
+
+    @routes.delete("/{name}")
+    async def forget(name: str) -> dict[str, Any]:
+        """Let a name begin anew. Its transcript stays on the owner's disk, where Claude Code keeps it."""
+        keys = [key for key, session in (await known()).items() if session.name == name]
+        if not keys:
+            raise NotFound(f"No conversation is known by the name {name!r}.")
+        for key in keys:
+            await bus.delete(key)
+        return {"forgotten": len(keys)}
+
+    return routes

@@ -7,8 +7,8 @@ import pytest
 import pytest_asyncio
 
 from sdk_worker.door import drivers
-from sdk_worker.sessions import Known, session_key
-from shared.channels import Turn, encode
+from sdk_worker.sessions import session_key
+from shared.channels import KnownSession, Turn, encode
 from tests.sdk_stack import Delivered, body, running_stack, worker_settings
 from tests.simulator_fixture import OAUTH_TOKEN
 
@@ -100,7 +100,7 @@ async def test_a_turn_cut_at_max_tokens_is_part_of_the_conversation(stack, simul
 
 async def test_without_its_transcript_a_session_starts_from_what_the_client_sent(stack, simulator):
     turn = Turn("r1", {}, caller="me", session_id="f")
-    gone = Known("00000000-0000-4000-8000-000000000000", turns=1)
+    gone = KnownSession("00000000-0000-4000-8000-000000000000", turns=1)
     await stack.store.put(session_key(turn), encode(gone), ttl=60)
     await stack.deliver(named("f", "[[say:fresh]]"))
     assert heard(simulator) == ["[[say:fresh]]"]

@@ -192,6 +192,7 @@ async def start_gateway(provider: ScriptedProvider) -> AsyncIterator[Start]:
 
         async def start(bus: KeepingBus | None = None, **overrides: Any) -> Running:
             overrides["claude"] = {"base_url": provider.url, "api_key": "sk-owner"} | overrides.get("claude", {})
+            overrides["codex"] = {"base_url": provider.url} | overrides.get("codex", {})
             return await stack.enter_async_context(serve(load_settings(**overrides), bus or KeepingBus(), provider))
 
         yield start

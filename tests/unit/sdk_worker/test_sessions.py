@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from sdk_worker.sessions import LARGEST_BYTES, Known, Sessions, session_key
+from sdk_worker.sessions import LARGEST_BYTES, Sessions, session_key
 from sdk_worker.turn import read_turn
-from shared.channels import Turn, encode
+from shared.channels import KnownSession, Turn, encode
 from shared.errors import BusUnavailable, UpstreamError
 from shared.settings import CodeOptions
 
@@ -95,7 +95,7 @@ async def test_a_new_name_is_told_everything_and_its_next_turn_only_what_is_new(
 async def test_what_another_worker_continued_is_resumed():
     house = House()
     first, *_ = await house.turn("a")
-    house.shelf[session_key(Turn("r", {}, caller="me", session_id="a"))] = encode(Known("t2", turns=7))
+    house.shelf[session_key(Turn("r", {}, caller="me", session_id="a"))] = encode(KnownSession("t2", turns=7))
     second, told, _ = await house.turn("a")
     assert not first.alive
     assert (second.launch.resumed, told) == ("t2", 0)

@@ -6,6 +6,9 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
+
+from shared.channels import SESSION_PREFIX, KnownSession, encode
 from tests.unit.gateway.conftest import KeepingBus, Start
 from tests.unit.gateway.providers.test_sdk import BLOCK, DELTA, END, HEAD, START, OneTurnBus
 
@@ -30,3 +33,50 @@ async def test_a_turn_is_answered_as_a_stream(start_gateway: Start) -> None:
     assert response.content == START + BLOCK + DELTA + END
     [record] = await running.bus.records(1)
     assert (record.service_type, record.worker, record.tokens_output) == ("sdk", "worker-1", 7)
+
+
+class RememberingBus(WorkingBus):
+    """Knows one conversation, and keeps the turns that were placed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.turns: list[Any] = []
+        self.shelf = {f"{SESSION_PREFIX}1": encode(KnownSession("t", 3, 0.5, "work", "aider", None, 7.0))}
+
+    async def scan(self, prefix: str) -> dict[str, bytes]:
+        return {key: value for key, value in self.shelf.items() if key.startswith(prefix)}
+
+    async def delete(self, key: str) -> None:
+        del self.shelf[key]
+
+    def call(self, channel: Any, payload: Any, *, request_id: str) -> Any:
+        self.turns.append(payload)
+        return super().call(channel, payload, request_id=request_id)
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "metadata"),
+    [
+        ("/sdk/work/v1/messages", {}, {}),
+        ("/sdk/v1/messages", {"x-session-id": "work"}, {}),
+        ("/sdk/v1/messages", {}, {"metadata": {"session_id": "work"}}),
+        ("/sdk/work/v1/messages", {"x-session-id": "other"}, {"metadata": {"session_id": "third"}}),
+    ],
+)
+async def test_a_conversation_is_named_by_address_header_or_metadata(
+    start_gateway: Start, path: str, headers: dict[str, str], metadata: dict[str, Any]
+) -> None:
+    bus = RememberingBus()
+    running = await start_gateway(bus)
+    await running.post(path, headers=headers, json={"model": "claude-x", "messages": []} | metadata)
+    assert bus.turns[0].session_id == "work"
+    [record] = await running.bus.records(1)
+    assert record.endpoint == path.replace("/work/", "/{session_id}/")
+
+
+async def test_conversations_are_listed_and_forgotten_by_name(start_gateway: Start) -> None:
+    running = await start_gateway(RememberingBus())
+    [session] = (await running.client.get("/sdk/sessions")).json()["sessions"]
+    assert (session["name"], session["turns"], session["caller"]) == ("work", 3, "aider")
+    assert (await running.client.delete("/sdk/sessions/work")).json() == {"forgotten": 1}
+    assert (await running.client.delete("/sdk/sessions/work")).status_code == 404
