@@ -174,7 +174,8 @@ async def show_rows(client: httpx.AsyncClient, console: Console, patience: float
             break
     for door in DOORS:
         if row := rows.get(door.request_id):
-            facts = f"{row['status_code']}  {row['model']}  {row['tokens_input']} in, {row['tokens_output']} out"
+            prompt = row["tokens_input"] + row["cache_read_tokens"] + row["cache_write_tokens"]
+            facts = f"{row['status_code']}  {row['model']}  {prompt} in, {row['tokens_output']} out"
             console.print(f"  {door.name:<14} {escape(facts)}  {row['duration_ms']:.0f} ms")
     return [f"the log row of {door.name}" for door in DOORS if door.request_id not in rows]
 
