@@ -6,6 +6,7 @@ AccessLog (id, guard, record) → Switch → an Exchange (plain ASGI, exact path
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -18,21 +19,26 @@ from starlette.responses import Response
 
 from gateway.access_log import AccessLog, Records
 from gateway.asgi import ASGIApp, Receive, Scope, Send
+from gateway.estimate import EstimateTokens
 from gateway.exchange import Exchange, PassThrough
 from gateway.guard import Guard
 from gateway.inflight import Flights, Patience
+from gateway.native import NativeResponses
 from gateway.problems import Dialect, dialect_of, render
 from gateway.providers import Provider
 from gateway.providers.claude import Claude
+from gateway.providers.codex import Codex
 from gateway.providers.http import Upstream
 from gateway.providers.sdk import Sdk
 from gateway.quota import Quotas
 from gateway.reasoning import ReasoningMemory
-from gateway.routes import claude, logs, models, sdk, status, system, usage
+from gateway.routes import claude, codex, logs, models, sdk, status, system, usage
 from gateway.translated import Translated
 from shared.bus import Bus
+from shared.codex_profile import CodexProfile
 from shared.credentials.claude import ClaudeAccount
-from shared.errors import CCProxyError, ClientError, NotFound
+from shared.credentials.codex import CodexAccount
+from shared.errors import CCProxyError, ClientError, NotFound, UpgradeRefused
 from shared.formats import FORMATS
 from shared.metrics import Metrics
 from shared.settings import Settings
@@ -49,19 +55,38 @@ class Gateway:
 
 
 class Switch:
-    """Proxy routes by exact path, everything else to the management app: FastAPI's router would halve the speed."""
+    """Proxy routes by exact path, everything else to the management app: FastAPI's router would halve the speed.
+
+    A path may name its conversation as `{session_id}`; such addresses are looked for last.
+    """
 
     def __init__(self, endpoints: Mapping[str, ASGIApp], management: ASGIApp) -> None:
         self._endpoints = endpoints
+        self._named = [
+            (re.compile(template.replace("{session_id}", "(?P<session_id>[^/]+)")), template)
+            for template in endpoints
+            if "{" in template
+        ]
         self._management = management
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        endpoint = self._endpoints.get(scope["path"])
-        if endpoint is not None and scope["method"] == "POST":
-            scope["ccproxy.endpoint"] = scope["path"]
-            await endpoint(scope, receive, send)
+        path = scope["path"]
+        if path not in self._endpoints and not (path := self._find(scope)):
+            await self._management(scope, receive, send)
+        elif scope["method"] == "POST":
+            scope["ccproxy.endpoint"] = path
+            await self._endpoints[path](scope, receive, send)
+        elif scope["ccproxy.headers"].get(b"upgrade", b"").lower() == b"websocket":
+            raise UpgradeRefused(headers={"upgrade": "http/1.1"})
         else:
             await self._management(scope, receive, send)
+
+    def _find(self, scope: Scope) -> str:
+        for pattern, template in self._named:
+            if found := pattern.fullmatch(scope["path"]):
+                scope["path_params"] = found.groupdict()
+                return template
+        return ""
 
 
 @asynccontextmanager
@@ -75,6 +100,7 @@ async def open_gateway(settings: Settings, bus: Bus) -> AsyncIterator[Gateway]:
     )
     async with AsyncExitStack() as stack:
         account = await stack.enter_async_context(ClaudeAccount(settings.claude))
+        openai = await stack.enter_async_context(CodexAccount(settings.codex))
         upstream = await stack.enter_async_context(Upstream(connect_timeout=settings.server.connect_timeout_seconds))
         flights = await stack.enter_async_context(Flights(patience))
         quotas = await stack.enter_async_context(Quotas(bus, settings.quota, metrics))
@@ -88,6 +114,8 @@ async def open_gateway(settings: Settings, bus: Bus) -> AsyncIterator[Gateway]:
             fixed = (dialect, provider, path, flights, settings.server.max_body_bytes)
             if FORMATS[dialect] is provider.speaks:
                 return PassThrough(*fixed)
+            if dialect == "openai_responses" and provider is chatgpt:
+                return NativeResponses(*fixed)
             cache = "5m" if settings.models.cache_prompts and provider is direct else None
             if dialect == "openai_chat":
                 return Translated(*fixed, cache, memory, {"reasoning": settings.models.chat_reasoning})
@@ -95,14 +123,23 @@ async def open_gateway(settings: Settings, bus: Bus) -> AsyncIterator[Gateway]:
 
         direct = Claude(settings, account, upstream, quotas.of("claude"))
         stack.callback(direct.catalogue.close)
+        profile = CodexProfile(settings.codex)
+        chatgpt = Codex(settings, openai, upstream, quotas.of("codex"), profile)
+        stack.callback(chatgpt.catalogue.close)
+        stack.callback(profile.close)
         endpoints = claude.endpoints(exchange, direct) | sdk.endpoints(exchange, Sdk(bus, direct.catalogue))
-        management = build_management(
+        routers = [
             system.router(settings, bus, account, metrics),
             logs.router(settings, bus),
             usage.router(bus, quotas),
             status.router(settings, bus, direct.catalogue),
             *(models.router(prefix, direct.catalogue, settings.models.aliases) for prefix in ("/api", "/sdk")),
-        )
+        ]
+        if settings.codex.enabled:
+            estimate = EstimateTokens("anthropic", chatgpt, "", flights, settings.server.max_body_bytes)
+            endpoints |= codex.endpoints(exchange, chatgpt, estimate)
+            routers.append(codex.router(chatgpt, openai, settings.models.aliases))
+        management = build_management(*routers)
         app = AccessLog(Switch(endpoints, management), Guard(settings.server, settings.security), metrics, records)
         yield Gateway(app, flights, metrics)
 

@@ -23,6 +23,9 @@ from shared.log import get_log
 from shared.settings import CodexSettings
 
 PATIENCE_SECONDS = 10.0  # both commands take a tenth of a second
+CLIENT_VERSION = "0.169.0"
+"""The version of Codex whose interface was measured: the backend lists models for a version. Used where there is no
+Codex to say its own."""
 NEUTRAL_INSTRUCTIONS = "You are a careful, capable assistant. Follow the user's instructions and answer to the point."
 """In place of Codex's own instructions where there is no Codex."""
 

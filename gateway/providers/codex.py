@@ -21,7 +21,7 @@ from gateway.providers.refusals import in_envelope
 from gateway.quota import QuotaWatch
 from gateway.sessions import session_of
 from shared.channels import AccessRecord
-from shared.codex_profile import NEUTRAL_INSTRUCTIONS, CodexProfile
+from shared.codex_profile import CLIENT_VERSION, NEUTRAL_INSTRUCTIONS, CodexProfile
 from shared.credentials.account import Account
 from shared.credentials.login import Authorization
 from shared.errors import UpstreamRefused
@@ -30,8 +30,6 @@ from shared.formats.ir import Capabilities, Fail, Json, Prompt, Reply, Written
 from shared.formats.openai_responses import Dialect, Reader, Writer, prepare
 from shared.settings import Settings
 
-# The version of Codex whose interface was measured; the backend lists its models for a version.
-CLIENT_VERSION = "0.169.0"
 SSE = (b"content-type", b"text/event-stream; charset=utf-8")
 
 

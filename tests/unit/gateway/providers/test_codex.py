@@ -7,10 +7,10 @@ import orjson
 import pytest
 
 from gateway.providers import Opened, Outgoing
-from gateway.providers.codex import CLIENT_VERSION, Codex
+from gateway.providers.codex import Codex
 from gateway.quota import QuotaWatch
 from shared.channels import AccessRecord
-from shared.codex_profile import Profile
+from shared.codex_profile import CLIENT_VERSION, Profile
 from shared.credentials.login import Authorization
 from shared.errors import CCProxyError
 from shared.formats.ir import Capabilities, Message, Prompt, Text
