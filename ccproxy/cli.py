@@ -46,6 +46,7 @@ app = typer.Typer(
 AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 GROUPS = {
     "auth": "ccproxy.auth",
+    "codex": "ccproxy.codex",
     "config": "ccproxy.config",
     "workers": "ccproxy.workers",
 }
@@ -200,6 +201,12 @@ def run_group(context: typer.Context) -> None:
 @app.command(context_settings=PASS_ON)
 def auth(context: typer.Context) -> None:
     """Log in, and see what requests are paid with."""
+    run_group(context)
+
+
+@app.command(context_settings=PASS_ON)
+def codex(context: typer.Context) -> None:
+    """The Codex lane: settings, models, what is left of the subscription, a test."""
     run_group(context)
 
 
