@@ -18,7 +18,7 @@ from sdk_worker.client_tools import SERVER, ClientTools
 from sdk_worker.door import Conversation
 from sdk_worker.program import Program
 from shared.errors import ClientError, CredentialsMissing, NotAllowed, NoWorker
-from shared.settings import ClaudeSettings, CodeOptions
+from shared.settings import ClaudeSettings, CodeOptions, Settings
 from shared.version import VERSION
 
 DEFAULT_BASE_URL = ClaudeSettings.model_fields["base_url"].default
@@ -45,7 +45,8 @@ QUIET = {
     "CLAUDE_AGENT_SDK_CLIENT_APP": f"ccproxy/{VERSION}",
 }
 # Ours hold secrets that the model's own tools could read; CLAUDECODE would tell the program it runs inside another.
-OUR_SECTIONS = ("SERVER__", "REDIS__", "SECURITY__", "CLAUDE__", "SDK__", "CODEX__", "MODELS__", "OBSERVABILITY__")
+# Our settings, and what the supervisor told its children: the owner's tools have no use for either.
+OURS = (*(f"{section.upper()}__" for section in Settings.model_fields), "CCPROXY_", "SUPERVISOR_", "PYTHONSAFEPATH")
 ADDRESS_VARIABLES = ("ANTHROPIC_BASE_URL", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEY")
 
 
@@ -74,10 +75,12 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class PermissionTool:
-    """Who is asked before a tool acts: MCP servers for the program, and the tool among theirs that decides."""
+    """Who is asked before a tool acts: MCP servers for the program, and the tool among theirs that decides. `token` is
+    what the program shows there."""
 
     servers: dict[str, Any] = field(default_factory=dict)
     tool_name: str | None = None
+    token: str = ""
 
 
 def nobody() -> PermissionTool:
@@ -118,7 +121,7 @@ def environment(claude: ClaudeSettings, inherited: Mapping[str, str]) -> dict[st
     Without CLAUDE__API_KEY the program finds the login itself. An inherited ANTHROPIC_BASE_URL most likely points at
     this very proxy; it and the tokens meant for it stay out. Raises CredentialsMissing for a login file elsewhere.
     """
-    env = {name: value for name, value in inherited.items() if not name.startswith(OUR_SECTIONS)}
+    env = {name: value for name, value in inherited.items() if not name.upper().startswith(OURS)}
     env.pop("CLAUDECODE", None)
     if "ANTHROPIC_BASE_URL" in env:
         env = {name: value for name, value in env.items() if name not in ADDRESS_VARIABLES}

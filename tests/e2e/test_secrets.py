@@ -1,0 +1,90 @@
+"""What the owner trusts us with is nowhere to be read afterwards: not in what was said, shown, or written to disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import orjson
+import psutil
+import pytest
+
+from tests.e2e.stack import Stack
+
+SECRETS = {
+    "SECURITY__AUTH_TOKEN": "tok-5e3c7a-owner-of-this-server",
+    "CLAUDE__API_KEY": "sk-ant-7d1f-owners-own-key-for-claude",
+    "CODEX__API_KEY": "sk-proj-91ab-owners-own-key-for-openai",
+}
+PASSED_BY_CALLER = "sk-callers-own-secret-3b77"
+SHOWN = ("/health", "/metrics", "/api/status", "/sdk/status", "/openapi.json", "/logs/query", "/usage", "/nowhere")
+BODY = {"model": "claude-sonnet-5-5", "max_tokens": 32, "messages": [{"role": "user", "content": "hi"}]}
+
+
+@pytest.fixture
+def trusted(start_stack: Callable[..., Stack]) -> Stack:
+    return start_stack(SERVER__LOG_LEVEL="DEBUG", **SECRETS).wait_ready()
+
+
+def use_everything(stack: Stack) -> str:
+    """Requests that work and requests that fail in every way; all that was answered, as one text."""
+    key = {"x-api-key": SECRETS["SECURITY__AUTH_TOKEN"]}
+    answers = []
+    with httpx.Client(base_url=stack.url, timeout=60, trust_env=False) as client:
+        answers += [client.get(path, headers=key) for path in SHOWN]
+        answers += [
+            client.post(path, json=BODY | {"model": model}, headers=key)
+            for model in ("claude-sonnet-5-5", "claude-sim-401", "claude-sim-cut-1", "claude-sim-500")
+            for path in ("/api/v1/messages", "/api/v1/chat/completions", "/sdk/v1/messages")
+        ]
+        answers.append(client.post("/api/v1/messages", json=BODY, headers={"x-api-key": PASSED_BY_CALLER}))
+        answers.append(
+            client.post("/api/v1/messages", json=BODY, headers={"authorization": f"Bearer {PASSED_BY_CALLER}"})
+        )
+        answers.append(
+            client.post("/api/v1/messages", content=b"{", headers=key | {"content-type": "application/json"})
+        )
+        answers.append(client.get("/logs/query?limit=1000", headers=key))
+    assert {200, 401, 404} <= {answer.status_code for answer in answers}
+    return "\n".join(answer.text + str(answer.headers) for answer in answers)
+
+
+def written(stack: Stack) -> dict[str, bytes]:
+    """Every file below the stack's home: run directory, logs, Redis' journal, the database."""
+    files = [path for path in Path(stack.home).rglob("*") if path.is_file() and not path.is_symlink()]
+    return {str(path): path.read_bytes() for path in files}
+
+
+def command_lines(stack: Stack) -> str:
+    return "\n".join(" ".join(process.cmdline()) for process in stack.processes() if process.is_running())
+
+
+def test_no_secret_is_left_anywhere(trusted: Stack) -> None:
+    answered = use_everything(trusted)
+    commands = command_lines(trusted)
+    trusted.stop()
+    everything = {
+        "answers": answered.encode(),
+        "commands": commands.encode(),
+        "log": trusted.logs.encode(),
+        **written(trusted),
+    }
+    assert len(everything) > 3
+    for secret in (*SECRETS.values(), PASSED_BY_CALLER):
+        found = [where for where, text in everything.items() if secret.encode() in text]
+        assert not found, f"{secret} stands in {found}"
+
+
+def test_no_environment_of_a_program_we_start_for_the_owner_holds_more_than_it_needs(trusted: Stack) -> None:
+    """`claude` runs the owner's tools: it may have the key for Claude, and nothing that opens this server."""
+    use_everything(trusted)
+    programs = [process for process in trusted.processes() if "claude" in process.name() and process.is_running()]
+    for program in programs:
+        try:
+            environment = orjson.dumps(program.environ()).decode()
+        except psutil.Error:
+            continue
+        assert SECRETS["SECURITY__AUTH_TOKEN"] not in environment
+        assert SECRETS["CODEX__API_KEY"] not in environment
+        assert "SUPERVISOR_PASSWORD" not in environment
