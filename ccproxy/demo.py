@@ -1,6 +1,6 @@
 """`ccproxy demo`: the whole stack against the simulator, from nothing, leaving nothing.
 
-One request through each of three doors, then what each left behind: a row in DuckDB and a line in the metrics. With
+One request through each of four doors, then what each left behind: a row in DuckDB and a line in the metrics. With
 `--once` the exit code is the verdict. Nothing of the owner is read or written: home, configuration, data and run
 directory are made for the occasion, and every setting of the environment is put aside.
 """
@@ -8,6 +8,7 @@ directory are made for the occasion, and every setting of the environment is put
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import socket
@@ -24,10 +25,11 @@ from rich.markup import escape
 
 from ccproxy.launcher import serve
 from ccproxy.programs import find_script
+from shared.credentials.codex import AUTH_CLAIM
 from shared.settings import Settings
 
 PORT = 8000
-MODEL = "claude-sonnet-5-5"
+MODEL, CODEX_MODEL = "claude-sonnet-5-5", "gpt-5.5"
 MADE_UP_KEY = "sk-ant-demo-made-up-by-ccproxy"  # the simulator admits any key of this shape
 FOLLOW_UP_SECONDS = 20.0  # rows and metrics follow their request within a second; a busy machine may take longer
 REQUEST_SECONDS = 120.0
@@ -44,6 +46,7 @@ class Door:
     path: str
     stream: bool
     words: str
+    model: str = MODEL
 
     @property
     def request_id(self) -> str:
@@ -51,13 +54,14 @@ class Door:
 
     def body(self) -> dict[str, Any]:
         said = {"role": "user", "content": f"[[say:{self.words}]]"}
-        return {"model": MODEL, "max_tokens": 200, "stream": self.stream, "messages": [said]}
+        return {"model": self.model, "max_tokens": 200, "stream": self.stream, "messages": [said]}
 
 
 DOORS = (
     Door("/api", "/api/v1/messages", stream=False, words="Hello, straight through."),
     Door("/api streamed", "/api/v1/messages", stream=True, words="Hello again, one piece at a time."),
     Door("/sdk", "/sdk/v1/messages", stream=False, words="Hello from a real claude process."),
+    Door("/codex", "/codex/v1/messages", stream=True, words="Hello from a ChatGPT model.", model=CODEX_MODEL),
 )
 
 
@@ -86,10 +90,19 @@ def isolate(home: Path, simulator: str, port: int) -> None:
         "CLAUDE__BASE_URL": simulator,
         "CLAUDE__API_KEY": MADE_UP_KEY,
         "CODEX__BASE_URL": f"{simulator}/backend-api/codex",
-        "CODEX__API_KEY": MADE_UP_KEY,
+        "CODEX__OAUTH__BASE_URL": simulator,
+        "CODEX__AUTH_FILE": str(make_up_login(home / "auth.json")),
         "SDK__POOL_SIZE": "1",
     }
     os.chdir(home)
+
+
+def make_up_login(path: Path) -> Path:
+    """A ChatGPT login like the Codex program's own; the simulator admits any account."""
+    claims = {"exp": 2**33, AUTH_CLAIM: {"chatgpt_account_id": "demo", "chatgpt_plan_type": "plus"}}
+    token = f"made.{base64.urlsafe_b64encode(json.dumps(claims).encode()).decode()}.up"
+    path.write_text(json.dumps({"auth_mode": "chatgpt", "tokens": {"access_token": token, "account_id": "demo"}}))
+    return path
 
 
 def choose_port(wanted: int | None) -> int:

@@ -50,8 +50,10 @@ class Forgetful(BaseHTTPRequestHandler):
 
     def do_GET(self):
         row = {"status_code": 200, "model": "m", "tokens_input": 1, "tokens_output": 2, "duration_ms": 3.0}
-        rows = [row | {"client_request_id": door.request_id} for door in DOORS if door.path.startswith("/api")]
-        counted = 'ccproxy_requests_total{endpoint="/api/v1/messages"} 2.0\n'
+        row |= {"cache_read_tokens": 0, "cache_write_tokens": 0}
+        rows = [row | {"client_request_id": door.request_id} for door in DOORS if door.path != "/sdk/v1/messages"]
+        paths = ("/api/v1/messages", "/codex/v1/messages")
+        counted = "".join(f'ccproxy_requests_total{{endpoint="{path}"}} 1.0\n' for path in paths)
         self.answer(200, counted if self.path == "/metrics" else json.dumps({"results": rows}))
 
     def answer(self, status, body):
