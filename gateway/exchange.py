@@ -8,6 +8,7 @@ the client's own format is passed through here, byte by byte; `gateway/translate
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import orjson
@@ -105,6 +106,10 @@ class PassThrough(Exchange):
             return error_frame(error, self.dialect, record.request_id)
 
         return await relay_stream(opened, send, flight, MessagesTap(record), write_error, MESSAGES_PING)
+
+
+# What a route is made of: a client's format, a provider, and the provider's address for it.
+MakeExchange = Callable[[Dialect, Provider, str], Exchange]
 
 
 def session_named(scope: Scope, headers: dict[bytes, bytes], document: Json) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from gateway.asgi import ASGIApp
+from gateway.exchange import MakeExchange
 from gateway.providers import Provider
-from gateway.routes.endpoint import MakeExchange
 
 
 def endpoints(exchange: MakeExchange, claude: Provider) -> dict[str, ASGIApp]:

@@ -11,8 +11,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from gateway.asgi import ASGIApp
+from gateway.exchange import MakeExchange
 from gateway.providers.codex import Codex
-from gateway.routes.endpoint import MakeExchange
 from shared.credentials.account import Account
 from shared.errors import CCProxyError, NotFound
 from shared.formats.ir import Json

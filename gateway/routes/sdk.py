@@ -7,8 +7,8 @@ from typing import Any
 from fastapi import APIRouter
 
 from gateway.asgi import ASGIApp
+from gateway.exchange import MakeExchange
 from gateway.providers import Provider
-from gateway.routes.endpoint import MakeExchange
 from shared.bus import Bus
 from shared.channels import SESSION_PREFIX, KnownSession, decode
 from shared.errors import NotFound
