@@ -32,7 +32,7 @@ from gateway.providers.http import Upstream
 from gateway.providers.sdk import Sdk
 from gateway.quota import Quotas
 from gateway.reasoning import ReasoningMemory
-from gateway.routes import claude, codex, logs, models, sdk, status, system, usage
+from gateway.routes import claude, codex, logs, mcp, models, permissions, sdk, status, system, usage
 from gateway.translated import Translated
 from shared.bus import Bus
 from shared.codex_profile import CodexProfile
@@ -131,6 +131,8 @@ async def open_gateway(settings: Settings, bus: Bus) -> AsyncIterator[Gateway]:
         routers = [
             system.router(settings, bus, account, metrics),
             logs.router(settings, bus),
+            permissions.router(bus, flights),
+            mcp.router(bus, flights, settings.server.max_body_bytes),
             usage.router(bus, quotas),
             status.router(settings, bus, direct.catalogue),
             *(models.router(prefix, direct.catalogue, settings.models.aliases) for prefix in ("/api", "/sdk")),

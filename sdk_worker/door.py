@@ -127,6 +127,7 @@ class Conversation:
 
     def __init__(self, driver: Driver, program: Program) -> None:
         self.program = program
+        self.token = ""  # what the program shows when it asks for permission
         self._driver = driver
         self._prompt: asyncio.Queue[Line] = asyncio.Queue()
         self._owner: asyncio.Task[None] | None = None

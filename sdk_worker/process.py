@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 
+from sdk_worker.asking import Asking
 from sdk_worker.door import Conversation, Driver, ProgramFile, drivers
 from sdk_worker.launch import (
     AskThrough,
@@ -44,8 +45,10 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int | None:
     url = settings.redis.url.get_secret_value() if settings.redis.url else ""
     instance = instance_name()
     program_file = ProgramFile(settings.claude.cli_path)
-    pool = open_pool(settings, program_file, drivers()[0], ask_through=nobody)
     bus = Bus(url, service="sdk_worker", instance=instance)
+    asking = Asking(bus, settings)
+    ask_through = asking.tool if settings.claude.builtin_permissions else nobody
+    pool = open_pool(settings, program_file, drivers()[0], ask_through=ask_through)
     sdk, options = settings.sdk, settings.claude.code_options
     sessions = Sessions(pool, bus, options, limit=sdk.max_sessions, idle=sdk.session_idle_seconds)
     worker = Worker(
@@ -55,6 +58,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int | None:
         mode=settings.claude.sdk_message_mode,
         pretty=settings.claude.pretty_format,
         patience=patience(settings),
+        on_behalf=asking.on_behalf,
     )
     async with bus:
         beside = [asyncio.create_task(pool.keep_filled()), asyncio.create_task(describe(bus, pool, program_file))]
@@ -94,7 +98,9 @@ def open_pool(
         except BaseException:
             await program.stop()
             raise
-        return Conversation(driver, program)
+        conversation = Conversation(driver, program)
+        conversation.token = permission.token
+        return conversation
 
     async def tell(conversation: Conversation, binding: Binding) -> None:
         await bind(conversation, binding, options)

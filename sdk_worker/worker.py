@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
+from sdk_worker.asking import on_nobodys_behalf
 from sdk_worker.door import Conversation
 from sdk_worker.frames import PING, Mode, Splice, error_frame
 from sdk_worker.pool import Pool
@@ -22,6 +23,8 @@ from shared.bus import Delivery
 from shared.channels import Turn, TurnHead, TurnTail, decode, encode
 from shared.errors import CallerGone, CCProxyError, UpstreamError, UpstreamTimeout
 from shared.log import get_log
+
+OnBehalf = Callable[[Conversation, Turn], contextlib.AbstractAsyncContextManager[None]]
 
 INTERRUPT_SECONDS = 0.3  # an interrupt is answered within 15 ms
 
@@ -48,8 +51,9 @@ class Worker:
         mode: Mode,
         pretty: bool,
         patience: Patience,
+        on_behalf: OnBehalf = on_nobodys_behalf,
     ) -> None:
-        self._pool, self._sessions, self._patience = pool, sessions, patience
+        self._pool, self._sessions, self._patience, self._on_behalf = pool, sessions, patience, on_behalf
         self._name, self._mode, self._pretty = name, mode, pretty
 
     async def handle(self, delivery: Delivery) -> None:
@@ -60,7 +64,7 @@ class Worker:
         named = turn.session_id if turn.session_id and feed.launch.own_tools else ""
         hold = self._sessions.hold(turn, feed, splice) if named else self._once(feed)
         try:
-            async with hold as (session, unheard, spent):
+            async with hold as (session, unheard, spent), self._on_behalf(session, turn):
                 waited = max(0.0, 1000 * (time.time() - turn.sent_at))
                 await delivery.send(encode(TurnHead(self._name, waited, feed.ignored, named)))
                 await self._run(session, unheard, splice, delivery)

@@ -1,0 +1,180 @@
+"""`/mcp`: the permission tool for any Claude Code, ours or another machine's, and the same as plain JSON.
+
+Who asks is never taken from what is asked: a process of a worker of ours shows the token it was started with, and the
+worker has told whose turn it is; anyone else is whoever their token says. Without an answer it is no.
+"""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from gateway import mcp
+from gateway.asgi import read_body
+from gateway.desk import DeskClient
+from gateway.inflight import Flights
+from gateway.live import EVENT_STREAM, Live
+from gateway.relay import COMMENT_PING
+from shared.bus import Bus
+from shared.channels import PROCESS_HEADER, AskingProcess, PermissionAsk, asking_process_key, decode
+from shared.errors import CCProxyError, ClientError, NotAuthorized
+
+JSON = "application/json"
+WHITE_SPACE = b"\n"  # before a JSON text it means nothing, and keeps a connection alive
+SESSION_HEADER = b"mcp-session-id"
+
+
+class Check(BaseModel):
+    """What `/mcp/permission/check` takes. `timeout_seconds` 0 waits for ever."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    tool_name: str = Field(min_length=1)
+    input: dict[str, Any]
+    tool_use_id: str = ""
+    session_id: str = ""
+    working_directory: str = ""
+    timeout_seconds: float | None = Field(None, ge=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks. `name` tells its calls from those of others; "" when it gave nothing to tell it by."""
+
+    process: AskingProcess
+    name: str
+
+    def ask(self, message: mcp.Message, arguments: dict[str, Any]) -> PermissionAsk:
+        return PermissionAsk(
+            str(uuid.uuid4()),
+            arguments["tool_name"],
+            arguments["input"],
+            tool_use_id=str(arguments.get("tool_use_id") or ""),
+            caller=self.process.caller,
+            session_id=self.process.session_id,
+            working_directory=self.process.working_directory,
+            asker=self.call_name(message.get("id")),
+        )
+
+    def call_name(self, message_id: Any) -> str:
+        return f"{self.name}:{orjson.dumps(message_id).decode()}" if self.name else ""
+
+
+class PermissionTool:
+    """The tool as it is served: who calls it, what it asks, how the wait is shown."""
+
+    def __init__(self, bus: Bus, flights: Flights) -> None:
+        self._bus, self._flights, self._desk = bus, flights, DeskClient(bus)
+
+    async def who(self, request: Request) -> Asker:
+        """Raises NotAuthorized for a process no worker knows, BusUnavailable when nobody can be asked."""
+        headers, record = request.scope["ccproxy.headers"], request.scope["ccproxy.record"]
+        if token := headers.get(PROCESS_HEADER.encode(), b"").decode("latin-1"):
+            known = await self._bus.get(asking_process_key(token))
+            if known is None:
+                raise NotAuthorized("No worker of this server knows this process.")
+            process = decode(AskingProcess, known)
+            record.caller, record.session_id = process.caller, process.session_id
+            return Asker(process, f"process:{token}")
+        session = headers.get(SESSION_HEADER, b"").decode("latin-1")
+        return Asker(AskingProcess(record.caller, session, ""), f"{record.caller}/{session}" if session else "")
+
+    def call(self, request: Request, message: mcp.Message) -> Response:
+        """Wait for the decision, in a stream with progress where the client reads one."""
+        try:
+            arguments = mcp.read_call(message)
+        except ClientError as error:
+            return reply(mcp.error(message, mcp.INVALID_PARAMS, error.message))
+        streams = b"text/event-stream" in request.scope["ccproxy.headers"].get(b"accept", b"")
+        token, count = mcp.progress_token(message), itertools.count(1)
+
+        def ping() -> bytes:
+            if not streams:
+                return WHITE_SPACE
+            return COMMENT_PING if token is None else mcp.event(mcp.progress(token, next(count)))
+
+        async def place() -> bytes:
+            asker = await self.who(request)
+            decision = await self._desk.ask(asker.ask(message, arguments))
+            return write(mcp.behavior(decision, arguments["input"]))
+
+        def write(said: dict[str, Any]) -> bytes:
+            result = mcp.tool_result(message, said)
+            return mcp.event(result) if streams else orjson.dumps(result)
+
+        return self._waiting(place, ping, lambda error: write(mcp.not_placed(error)), EVENT_STREAM if streams else JSON)
+
+    def check(self, ask: PermissionAsk) -> Response:
+        """The same for whoever speaks no MCP."""
+
+        def write(outcome: str, said: dict[str, Any]) -> bytes:
+            return orjson.dumps({"permission_id": ask.request_id, "outcome": outcome, **said})
+
+        async def place() -> bytes:
+            decision = await self._desk.ask(ask)
+            return write(decision.outcome, mcp.behavior(decision, ask.input))
+
+        return self._waiting(place, lambda: WHITE_SPACE, lambda error: write("unasked", mcp.not_placed(error)), JSON)
+
+    def _waiting(
+        self,
+        place: Callable[[], Awaitable[bytes]],
+        ping: Callable[[], bytes],
+        refuse: Callable[[CCProxyError], bytes],
+        media_type: str,
+    ) -> Live:
+        async def chunks() -> AsyncGenerator[bytes, None]:
+            yield await place()
+
+        return Live(self._flights, chunks(), ping=ping, last=refuse, media_type=media_type)
+
+    async def note(self, request: Request, message: mcp.Message) -> Response:
+        """Something that takes no answer. A cancelled call is withdrawn, whichever gateway has it."""
+        if message.get("method") == "notifications/cancelled":
+            asker = await self.who(request)
+            if name := asker.call_name((message.get("params") or {}).get("requestId")):
+                await self._desk.question("withdraw", asker.process.caller, {"asker": name})
+        return Response(status_code=202)
+
+
+def router(bus: Bus, flights: Flights, body_limit: int) -> APIRouter:
+    routes, tool = APIRouter(prefix="/mcp", tags=["permissions"]), PermissionTool(bus, flights)
+
+    @routes.post("", response_model=None)
+    async def speak(request: Request) -> Response:
+        """The Model Context Protocol over streamable HTTP; its one tool is `check_permission`."""
+        body = await read_body(request.receive, request.scope["ccproxy.headers"], body_limit)
+        try:
+            message = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            return reply(mcp.error({}, mcp.PARSE_ERROR, "not JSON"), 400)
+        if not isinstance(message, dict) or message.get("jsonrpc") != "2.0":
+            return reply(mcp.error({}, mcp.INVALID_REQUEST, "one JSON-RPC 2.0 message is expected"), 400)
+        if message.get("id") is None or "method" not in message:
+            return await tool.note(request, message)
+        if message["method"] == "tools/call":
+            return tool.call(request, message)
+        answered = reply(mcp.answer(message))
+        if message["method"] == "initialize":
+            answered.headers["mcp-session-id"] = uuid.uuid4().hex
+        return answered
+
+    @routes.post("/permission/check", response_model=None)
+    async def check(request: Request, asked: Check) -> Response:
+        """Ask whether a tool may act, and wait for the answer: `behavior` is `allow` or `deny`."""
+        caller = request.scope["ccproxy.record"].caller
+        return tool.check(PermissionAsk(str(uuid.uuid4()), caller=caller, **asked.model_dump()))
+
+    return routes
+
+
+def reply(message: mcp.Message, status: int = 200) -> Response:
+    return Response(orjson.dumps(message), status, media_type=JSON)

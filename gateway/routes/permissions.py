@@ -1,0 +1,153 @@
+"""`/permissions`: what tools ask for, and the way to answer. The desk decides; this is its door."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from importlib.resources import files
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Header, Query, Request
+from pydantic import BaseModel, ConfigDict, StrictBool
+from starlette.responses import Response
+
+from gateway.desk import DeskClient
+from gateway.inflight import Flights
+from gateway.live import Live
+from gateway.routes.logs import query
+from shared.bus import Bus
+from shared.channels import LogsQuery
+from shared.errors import NotFound
+
+PAGE = {
+    "permissions.html": "text/html; charset=utf-8",
+    "permissions.js": "text/javascript; charset=utf-8",
+    "permissions.css": "text/css; charset=utf-8",
+}
+PAGE_HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-cache",
+}
+
+
+class Answer(BaseModel):
+    """An answer to a prompt. `remember` is `{"scope": "session" | "caller" | "always"}`, with a `rule` if it should be
+    another than the suggested one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    allowed: StrictBool
+    message: str = ""
+    updated_input: dict[str, Any] | None = None
+    remember: dict[str, Any] | None = None
+
+
+Ask = Callable[[Request, str, dict[str, Any]], Awaitable[Response]]
+
+
+def router(bus: Bus, flights: Flights) -> APIRouter:
+    """Fixed addresses come before `/{request_id}`, which would match them too."""
+    routes, desk = APIRouter(prefix="/permissions", tags=["permissions"]), DeskClient(bus)
+
+    async def ask(request: Request, verb: str, parameters: dict[str, Any]) -> Response:
+        by = request.scope["ccproxy.record"].caller or "local"
+        return Response(await desk.question(verb, by, parameters), media_type="application/json")
+
+    add_views(routes, bus, desk, flights)
+    add_rules(routes, ask)
+    add_page(routes)
+    add_prompts(routes, ask)
+    return routes
+
+
+def add_views(routes: APIRouter, bus: Bus, desk: DeskClient, flights: Flights) -> None:
+    @routes.get("/stream", response_model=None)
+    async def stream(last_event_id: Annotated[str | None, Header()] = None) -> Response:
+        """Events as they happen. `Last-Event-ID` goes on where a stream broke off; without it, all that is pending."""
+        after = int(last_event_id) if last_event_id and last_event_id.isdecimal() else None
+        return Live(flights, events(desk, after), ping=lambda: named("ping", {"message": "keepalive"}))
+
+    @routes.get("/log")
+    async def log(
+        limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
+        tool_name: str | None = None,
+        caller: str | None = None,
+        outcome: str | None = None,
+    ) -> dict[str, Any]:
+        """Every request there ever was and what became of it, latest first."""
+        given = {"limit": limit, "tool_name": tool_name, "caller": caller, "outcome": outcome}
+        return await query(bus, LogsQuery("permissions", {key: value for key, value in given.items() if value}))
+
+
+def add_rules(routes: APIRouter, ask: Ask) -> None:
+    @routes.get("/rules", response_model=None)
+    async def list_rules(request: Request) -> Response:
+        """The rules in force, and what is wrong with the file if something is."""
+        return await ask(request, "rules", {})
+
+    @routes.post("/rules", response_model=None)
+    async def add_rule(request: Request, rule: dict[str, Any]) -> Response:
+        """Add a rule: `effect`, `tool`, and `command`, `command_prefix`, `under` or `host`; by default for always."""
+        return await ask(request, "add_rule", rule)
+
+    @routes.post("/rules/explain", response_model=None)
+    async def explain(request: Request, about: dict[str, Any]) -> Response:
+        """Why `request_id` ended as it did, or what the rules would say to a `tool_name` and its `input`."""
+        return await ask(request, "explain", about)
+
+    @routes.delete("/rules/{rule_id}", response_model=None)
+    async def remove_rule(request: Request, rule_id: str) -> Response:
+        """Revoke a rule. What it allowed before has happened."""
+        return await ask(request, "remove_rule", {"id": rule_id})
+
+
+def add_page(routes: APIRouter) -> None:
+    @routes.get("/ui", response_model=None)
+    async def page() -> Response:
+        """The same prompts as a page, made for a phone."""
+        return asset("permissions.html")
+
+    @routes.get("/ui/{name}", response_model=None)
+    async def page_part(name: str) -> Response:
+        return asset(name)
+
+
+def add_prompts(routes: APIRouter, ask: Ask) -> None:
+    @routes.get("", response_model=None)
+    async def pending_and_recent(request: Request) -> Response:
+        """What waits, oldest first, and what was answered of late, latest first."""
+        return await ask(request, "list", {})
+
+    @routes.get("/{request_id}", response_model=None)
+    async def one(request: Request, request_id: str) -> Response:
+        """A request, and where it stands."""
+        return await ask(request, "get", {"request_id": request_id})
+
+    @routes.post("/{request_id}/respond", response_model=None)
+    async def respond(request: Request, request_id: str, answer: Answer) -> Response:
+        """Answer a request. The first answer counts; a later one gets 409 and is told what happened."""
+        return await ask(request, "decide", {"request_id": request_id, **answer.model_dump()})
+
+
+async def events(desk: DeskClient, after: int | None) -> AsyncGenerator[bytes, None]:
+    yield named("ping", {"message": "Connected to permission stream"})
+    async for event in desk.watch(after):
+        if "synced" in event:
+            yield named("ping", {"message": "synced"}, event["synced"])
+        else:
+            yield named(event["name"], event["data"], event["number"])
+
+
+def named(name: str, data: dict[str, Any], number: int | None = None) -> bytes:
+    place = b"" if number is None else b"id: %d\n" % number
+    return place + b"event: %s\ndata: %s\n\n" % (name.encode(), orjson.dumps(data))
+
+
+def asset(name: str) -> Response:
+    if name not in PAGE:
+        raise NotFound
+    content = files("gateway").joinpath("dashboard", name).read_bytes()
+    return Response(content, media_type=PAGE[name], headers=PAGE_HEADERS)

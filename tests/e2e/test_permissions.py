@@ -1,0 +1,235 @@
+"""A request waits for a person, through the whole stack: the real program asks, somebody answers, the tool obeys."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from ccproxy.programs import find_script
+from sdk_worker.door import find_program
+from tests.e2e.stack import Stack, clean_environment, simulated, stacks, until
+
+pytestmark = pytest.mark.claude
+
+TURN_SECONDS = 50.0
+
+
+class Turn:
+    """One streamed `/sdk` request, read in a thread of its own: a person has to answer meanwhile."""
+
+    def __init__(self, stack: Stack, command: str) -> None:
+        self.text = ""
+        said = f"[[tool:Bash {json.dumps({'command': command})}]]"
+        body = {"model": "claude-sonnet-4-5", "max_tokens": 200, "stream": True}
+        address = urlsplit(stack.url)
+        self._connection = http.client.HTTPConnection(address.hostname, address.port, timeout=TURN_SECONDS)
+        self._connection.request(
+            "POST",
+            "/sdk/v1/messages",
+            json.dumps(body | {"messages": [{"role": "user", "content": said}]}),
+            {"content-type": "application/json"},
+        )
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        gone = contextlib.suppress(OSError, http.client.HTTPException)  # the gateway died, or we left
+        with gone, self._connection.getresponse() as response:
+            while line := response.readline():
+                self.text += line.decode()
+        self._connection.close()
+
+    def wait(self) -> str:
+        self._thread.join(TURN_SECONDS)
+        assert not self._thread.is_alive(), self.text
+        return self.text
+
+    def leave(self) -> None:
+        self._connection.sock.shutdown(socket.SHUT_RDWR)
+
+
+class Person:
+    """Somebody who answers prompts over HTTP, whatever restarts in between."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Once the gateway and the desk are there."""
+        late = time.monotonic() + 30
+        while True:
+            try:
+                response = httpx.request(method, self._stack.url + path, timeout=20, **options)
+            except httpx.HTTPError:
+                response = None
+            if response is not None and response.status_code not in {502, 503}:
+                return response
+            assert time.monotonic() < late, response and response.text
+            time.sleep(0.05)
+
+    def pending(self, count: int = 1) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+
+        def look() -> bool:
+            found[:] = self.request("GET", "/permissions").json()["pending"]
+            return len(found) >= count
+
+        until(look, f"{count} prompts", deadline=30)
+        return found
+
+    def answer(self, request_id: str, allowed: bool, **more: Any) -> httpx.Response:
+        return self.request("POST", f"/permissions/{request_id}/respond", json={"allowed": allowed, **more})
+
+    def status(self, request_id: str) -> str:
+        return str(self.request("GET", f"/permissions/{request_id}").json()["status"])
+
+
+@pytest.fixture
+def person(stack: Stack) -> Iterator[Person]:
+    person = Person(stack)
+    yield person
+    for left in person.request("GET", "/permissions").json()["pending"]:
+        person.answer(left["request_id"], False)
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    return tmp_path / "made-by-the-tool"
+
+
+def test_an_allowed_tool_acts_and_the_turn_goes_on(stack: Stack, person: Person, target: Path) -> None:
+    turn = Turn(stack, f"touch {target}")
+    (asked,) = person.pending()
+    assert (asked["tool_name"], asked["input"]["command"]) == ("Bash", f"touch {target}")
+    assert asked["working_directory"]
+    assert not target.exists()
+    assert person.answer(asked["request_id"], True).status_code == 200
+    assert "message_stop" in turn.wait()
+    assert target.exists()
+
+
+def test_a_denied_tool_does_nothing_and_the_model_is_told(stack: Stack, person: Person, target: Path) -> None:
+    turn = Turn(stack, f"touch {target}")
+    (asked,) = person.pending()
+    person.answer(asked["request_id"], False, message="Not on my machine.")
+    assert "Not on my machine." in turn.wait()
+    assert "message_stop" in turn.text
+    assert not target.exists()
+
+
+def test_what_a_person_wrote_is_what_runs(stack: Stack, person: Person, target: Path) -> None:
+    turn = Turn(stack, f"touch {target}")
+    (asked,) = person.pending()
+    other = target.with_name("written-by-a-person")
+    person.answer(asked["request_id"], True, updated_input={**asked["input"], "command": f"touch {other}"})
+    turn.wait()
+    assert other.exists()
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("service", ["permission_service", "redis"])
+def test_the_answer_reaches_the_tool_through_a_crash(stack: Stack, person: Person, target: Path, service: str) -> None:
+    turn = Turn(stack, f"touch {target}")
+    (asked,) = person.pending()
+    stack.wait_replaced(service, stack.kill(service))
+    until(lambda: person.answer(asked["request_id"], True).status_code in {200, 409}, "an answer")
+    assert "message_stop" in turn.wait()
+    assert target.exists()
+
+
+def test_a_gateway_that_dies_takes_its_callers_prompt_along(stack: Stack, person: Person, target: Path) -> None:
+    Turn(stack, f"touch {target}")
+    (asked,) = person.pending()
+    stack.wait_replaced("gateway", stack.kill("gateway"))
+    until(lambda: person.status(asked["request_id"]) == "cancelled", "the withdrawal")
+    assert person.answer(asked["request_id"], True).status_code == 409
+    assert not target.exists()
+
+
+def test_a_caller_that_leaves_withdraws_its_prompt(stack: Stack, person: Person, target: Path) -> None:
+    turn = Turn(stack, f"touch {target}")
+    (asked,) = person.pending()
+    turn.leave()
+    until(lambda: person.status(asked["request_id"]) == "cancelled", "the withdrawal")
+    assert not target.exists()
+
+
+def test_a_session_is_allowed_once_for_all_its_like(stack: Stack, person: Person, tmp_path: Path) -> None:
+    made = [tmp_path / "one", tmp_path / "two"]
+    calls = "".join(f"[[tool:Bash {json.dumps({'command': f'touch {path}'})}]]" for path in made)
+    body = {"model": "claude-sonnet-4-5", "max_tokens": 200, "messages": [{"role": "user", "content": calls}]}
+    answers: list[httpx.Response] = []
+    thread = threading.Thread(
+        target=lambda: answers.append(httpx.post(f"{stack.url}/sdk/v1/messages", json=body, timeout=TURN_SECONDS))
+    )
+    thread.start()
+    asked = person.pending()[0]
+    remembered = person.answer(asked["request_id"], True, remember={"scope": "session"}).json()
+    thread.join(TURN_SECONDS)
+    assert remembered["remembered"] == "allow Bash: touch …, in this session"
+    assert [path.exists() for path in made] == [True, True]
+
+
+def test_what_was_asked_and_answered_is_on_record(stack: Stack, person: Person, target: Path) -> None:
+    turn = Turn(stack, f"touch {target}")
+    (asked,) = person.pending()
+    person.answer(asked["request_id"], False)
+    turn.wait()
+
+    def rows() -> list[dict[str, Any]]:
+        found = person.request("GET", "/permissions/log").json()["results"]
+        return [row for row in found if row["request_id"] == asked["request_id"]]
+
+    until(rows, "the record")
+    (row,) = rows()
+    assert (row["outcome"], row["decided_by"], row["tool_name"]) == ("denied", "local", "Bash")
+    assert row["waited_ms"] > 0
+
+
+@pytest.fixture(scope="module")
+def impatient(_homes: Callable[[], Path], simulator_url: str) -> Iterator[Stack]:
+    """A stack whose clocks are shortened by configuration."""
+    clocks = {"SECURITY__CONFIRMATION_TIMEOUT_SECONDS": "4", "SERVER__PING_INTERVAL_SECONDS": "0.3"}
+    for start in stacks(find_script("ccproxy"), _homes, simulated(simulator_url) | clocks):
+        yield start(SDK__POOL_SIZE="0").wait_ready()
+
+
+class TestPatience:
+    def test_it_ends_with_a_message_and_the_client_is_kept_alive_until_then(
+        self, impatient: Stack, target: Path
+    ) -> None:
+        turn = Turn(impatient, f"touch {target}")
+        assert "Nobody answered within 4 seconds" in turn.wait()
+        assert turn.text.count("event: ping") >= 5
+        assert not target.exists()
+
+    def test_any_claude_code_can_ask_here(self, impatient: Stack, target: Path) -> None:
+        person = Person(impatient)
+        server = {"mcpServers": {"ccproxy": {"type": "http", "url": f"{impatient.url}/mcp"}}}
+        said = f"[[tool:Bash {json.dumps({'command': f'touch {target}'})}]]"
+        environment = {
+            **clean_environment(impatient.home),
+            "ANTHROPIC_BASE_URL": impatient.simulator_url,
+            "ANTHROPIC_API_KEY": "sk-ant-made-up",
+        }
+        program = find_program(None)
+        assert program is not None
+        command = [program, "-p", said, f"--mcp-config={json.dumps(server)}"]
+        command.append("--permission-prompt-tool=mcp__ccproxy__check_permission")
+        with subprocess.Popen(command, cwd=impatient.home, env=environment, stdout=subprocess.DEVNULL) as process:
+            (asked,) = person.pending()
+            assert person.answer(asked["request_id"], True).status_code == 200
+            assert process.wait(TURN_SECONDS) == 0
+        assert target.exists()

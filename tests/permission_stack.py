@@ -1,0 +1,141 @@
+"""A gateway and a desk in this process, on a real Redis: permissions without the programs around them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+
+from permission_service.desk import Desk
+from permission_service.keeping import CaseStore, RuleBook
+from permission_service.server import DeskServer
+from shared.bus import Bus
+from shared.channels import PERMISSION_ASK, PERMISSION_DESK
+from shared.metrics import DeskMetrics, Metrics
+from shared.serving import serve_each
+from shared.settings import load_settings
+from tests.conftest import QUICK
+from tests.unit.gateway.conftest import serve
+
+ACCEPT = {"accept": "application/json, text/event-stream"}
+
+
+@asynccontextmanager
+async def running_desk(redis_url: str, rules_file: Path, *, timeout_seconds: float = 300) -> AsyncIterator[None]:
+    """A desk as its program would run it."""
+    stop = asyncio.Event()
+    bus = Bus(redis_url, service="permission_service", instance="desk", timings=QUICK)
+    async with bus, asyncio.TaskGroup() as tasks:
+        rules = RuleBook(bus, rules_file, time.time)
+        server = DeskServer(Desk(timeout_seconds), CaseStore(bus), rules, bus, DeskMetrics(Metrics()))
+        await server.load()
+        tasks.create_task(serve_each(bus, PERMISSION_ASK, server.ask, slots=1000, stop=stop))
+        tasks.create_task(serve_each(bus, PERMISSION_DESK, server.answer, slots=100, stop=stop))
+        yield
+        stop.set()
+
+
+@dataclass
+class Event:
+    name: str
+    data: dict[str, Any]
+    id: int | None
+
+
+@dataclass
+class Watching:
+    """A stream of events being read."""
+
+    events: list[Event] = field(default_factory=list)
+    arrived: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    async def read(self, response: httpx.Response) -> None:
+        pending = b""
+        async for chunk in response.aiter_raw():
+            pending += chunk
+            *blocks, pending = pending.split(b"\n\n")
+            async with self.arrived:
+                self.events += [read_event(block) for block in blocks]
+                self.arrived.notify_all()
+
+    async def until(self, name: str, count: int = 1) -> list[Event]:
+        """The events of this name, once there are `count`."""
+
+        def found() -> list[Event]:
+            return [event for event in self.events if event.name == name]
+
+        async with asyncio.timeout(20), self.arrived:
+            await self.arrived.wait_for(lambda: len(found()) >= count)
+        return found()
+
+
+def read_event(block: bytes) -> Event:
+    fields = dict(line.split(b": ", 1) for line in block.split(b"\n"))
+    number = fields.get(b"id")
+    return Event(fields[b"event"].decode(), orjson.loads(fields[b"data"]), int(number) if number else None)
+
+
+@dataclass
+class Front:
+    """The gateway as its clients see it."""
+
+    client: httpx.AsyncClient
+    bus: Bus
+    stop: Callable[[], object]
+
+    @asynccontextmanager
+    async def watch(self, after: int | None = None, **headers: str) -> AsyncIterator[Watching]:
+        if after is not None:
+            headers["last-event-id"] = str(after)
+        watching = Watching()
+        async with self.client.stream("GET", "/permissions/stream", headers=headers) as response:
+            assert response.status_code == 200
+            reading = asyncio.create_task(watching.read(response))
+            yield watching
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+    async def pending(self, count: int) -> list[dict[str, Any]]:
+        """What is pending, once that are `count`."""
+        async with self.watch() as watching:
+            await watching.until("permission_request", count)
+        return (await self.client.get("/permissions")).json()["pending"]
+
+    async def check(self, **body: Any) -> dict[str, Any]:
+        asked = {"tool_name": "Bash", "input": {"command": "touch x"}} | body
+        return (await self.client.post("/mcp/permission/check", json=asked)).json()
+
+    async def respond(self, request_id: str, allowed: bool = True, **more: Any) -> httpx.Response:
+        return await self.client.post(f"/permissions/{request_id}/respond", json={"allowed": allowed, **more})
+
+    async def call(self, message_id: int = 1, **headers: str) -> list[dict[str, Any]]:
+        """Call the tool over MCP; the messages of its stream."""
+        arguments = {"tool_name": "Bash", "input": {"command": "touch x"}, "tool_use_id": "toolu_1"}
+        params = {"name": "check_permission", "arguments": arguments, "_meta": {"progressToken": 7}}
+        message = {"jsonrpc": "2.0", "id": message_id, "method": "tools/call", "params": params}
+        response = await self.client.post("/mcp", json=message, headers=ACCEPT | headers)
+        return [read_event(block).data for block in response.content.split(b"\n\n") if block]
+
+
+def said(message: dict[str, Any]) -> dict[str, Any]:
+    """What the tool's answer tells Claude Code."""
+    (block,) = message["result"]["content"]
+    return orjson.loads(block["text"])
+
+
+@asynccontextmanager
+async def running_front(redis_url: str, **overrides: Any) -> AsyncIterator[Front]:
+    """A gateway with a client that outlives it."""
+    overrides["claude"] = {"base_url": "http://127.0.0.1:1", "api_key": "k"}
+    async with httpx.AsyncClient(timeout=30, trust_env=False) as client:
+        bus = Bus(redis_url, service="gateway", instance="front", timings=QUICK)
+        async with bus, serve(load_settings(**overrides), bus, None) as running:  # type: ignore[arg-type]
+            client.base_url = httpx.URL(f"http://127.0.0.1:{running.port}")
+            yield Front(client, bus, lambda: asyncio.ensure_future(running.gateway.flights.stop(0)))
