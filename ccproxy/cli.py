@@ -242,6 +242,17 @@ def status(as_json: AsJson = False) -> None:
 
 
 @app.command()
+def doctor(
+    url: Annotated[str | None, typer.Option("--url", help="Public address of a reverse proxy to look through.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look for every known reason why this would not work here, and say how to mend it."""
+    from ccproxy.doctor import examine  # noqa: PLC0415
+
+    raise typer.Exit(examine(url=url, as_json=as_json))
+
+
+@app.command()
 def demo(
     once: Annotated[bool, typer.Option("--once", help="Check that everything arrives, then end: 0 if so.")] = False,
     port: Annotated[int | None, typer.Option("--port", "-p", help="Port to listen on.")] = None,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
+import sys
 
 from sdk_worker.asking import Asking
 from sdk_worker.door import Conversation, Driver, ProgramFile, drivers
@@ -27,14 +29,19 @@ from shared.bus import Bus
 from shared.channels import SDK_TURN
 from shared.process import DRAINED_EXIT, instance_name, run
 from shared.serving import serve_each
-from shared.settings import Settings
+from shared.settings import Settings, load_settings
 
 DESCRIBE_SECONDS = 10.0
 THINKING_MARGIN_SECONDS = 60.0  # a prompt expires and is told to the program before a turn counts as silent
 
 
 def main() -> None:
-    run("sdk_worker", serve)
+    """With `--describe`: say in JSON which `claude` would be used, or what is wrong with it, and end."""
+    if sys.argv[1:] == ["--describe"]:
+        found = asyncio.run(ProgramFile(load_settings().claude.cli_path).describe())
+        sys.stdout.write(json.dumps(found) + "\n")
+    else:
+        run("sdk_worker", serve)
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> int | None:

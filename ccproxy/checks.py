@@ -1,0 +1,235 @@
+"""What can be wrong on this machine. Each check yields findings; one that is fine says so, with what it found."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import resource
+import stat
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ccproxy.config import retired_variables
+from ccproxy.launcher import OPEN_FILES, Unavailable, listen
+from ccproxy.redis_server import find_server, server_version
+from ccproxy.rundir import holder, is_alive
+from shared.credentials.claude import ClaudeIssuer
+from shared.credentials.codex import CodexIssuer
+from shared.errors import CCProxyError
+from shared.origins import origins_here
+from shared.settings import Settings, toml_file
+
+MEBIBYTE = 1024 * 1024
+CLAUDE_BYTES = 210 * MEBIBYTE  # resident memory of one idle `claude` process, measured
+STACK_BYTES = 350 * MEBIBYTE  # everything else
+
+
+Status = Literal["pass", "warn", "fail"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was looked at, how it is, and what to do about it when it is not well."""
+
+    about: str
+    status: Status
+    says: str
+    fix: str = ""
+
+
+class Machine:
+    """What the checks look at. `proc` and `cgroup` are where Linux tells about itself."""
+
+    def __init__(
+        self, settings: Settings, *, proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")
+    ) -> None:
+        self.settings = settings
+        self.proc, self.cgroup = proc, cgroup
+        said = holder(settings.server.run_dir)
+        self.running: dict[str, Any] = said if is_alive(said.get("pid")) else {}
+
+
+def look_at_configuration() -> Iterator[Finding]:
+    file = toml_file()
+    yield Finding("configuration", "pass", f"can be used ({file or 'no file: environment and defaults'})")
+    for sentence in retired_variables(origins_here(file)):
+        yield Finding("configuration", "warn", sentence, "Remove it; docs/upgrade.md lists what took its place.")
+
+
+def look_at_secret_files(_: Machine) -> Iterator[Finding]:
+    """A file with a token in it is nobody else's to read."""
+    for file in filter(None, (toml_file(), Path(".env"))):
+        if file.exists() and file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH) and holds_secret(file.read_text()):
+            yield Finding("configuration", "warn", f"{file} holds a secret and others can read it", f"chmod 600 {file}")
+
+
+def holds_secret(text: str) -> bool:
+    return bool(re.search(r"(?im)^\s*[\w.]*(auth_token|api_key|password|redis__url)\s*=\s*\S", text))
+
+
+def look_at_user(_: Machine) -> Iterator[Finding]:
+    if os.geteuid() == 0:
+        yield Finding(
+            "user",
+            "warn",
+            "this is root: Claude's tools may do anything to this machine, and `claude` refuses to skip permissions",
+            "Run it as a user of its own.",
+        )
+
+
+def look_at_port(machine: Machine) -> Iterator[Finding]:
+    server = machine.settings.server
+    if machine.running:
+        yield Finding("port", "pass", f"CCProxy runs at {machine.running.get('url')}")
+        return
+    try:
+        listen(server.host, server.port).close()
+    except Unavailable as error:
+        yield Finding("port", "fail", error.message, "End the other program, or set SERVER__PORT.")
+    except CCProxyError as error:
+        yield Finding("port", "fail", error.message)
+    else:
+        yield Finding("port", "pass", f"{server.host}:{server.port} is free")
+
+
+def look_at_redis_program(machine: Machine) -> Iterator[Finding]:
+    if machine.settings.redis.url is not None:
+        return
+    try:
+        binary = find_server(machine.settings.redis)
+    except CCProxyError as error:
+        yield Finding("redis", "fail", error.message, "Or set REDIS__URL to a server that runs already.")
+        return
+    version = server_version(binary) or ()
+    yield Finding("redis", "pass", f"{binary}, version {'.'.join(map(str, version))}")
+
+
+def look_at_login_files(machine: Machine) -> Iterator[Finding]:
+    """What a look at one login alone cannot see: copies, and mounts of single files."""
+    mounts = mount_points(machine.proc)
+    for issuer in (ClaudeIssuer(machine.settings.claude), CodexIssuer(machine.settings.codex)):
+        files = [path for path in issuer.files if path.is_file()]
+        for path in files:
+            if str(path.resolve()) in mounts:
+                yield Finding(
+                    f"{issuer.name} login",
+                    "warn",
+                    f"{path} is mounted as a single file: a renewal elsewhere replaces it, and the mount keeps the old",
+                    f"Mount the directory {path.parent}, writable, instead of the file.",
+                )
+        for path, other in copies(files):
+            yield Finding(
+                f"{issuer.name} login",
+                "warn",
+                f"{path} and {other} hold the same login: whoever renews one first makes the other worthless",
+                f"Keep one of them: remove {other}, or name the right one in the settings.",
+            )
+
+
+def copies(files: list[Path]) -> Iterator[tuple[Path, Path]]:
+    """Pairs of different files that share a refresh token, which can be spent only once."""
+    first: dict[str, Path] = {}
+    for path in files:
+        for token in refresh_tokens(path):
+            if first.setdefault(token, path).resolve() != path.resolve():
+                yield first[token], path
+
+
+def refresh_tokens(path: Path) -> list[str]:
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return []
+    sections = [section for section in content.values() if isinstance(section, dict)] if content else []
+    found = [section.get(key) for section in sections for key in ("refreshToken", "refresh_token")]
+    return [token for token in found if isinstance(token, str) and token]
+
+
+def mount_points(proc: Path) -> set[str]:
+    try:
+        return {line.split()[4].replace("\\040", " ") for line in (proc / "self/mountinfo").read_text().splitlines()}
+    except OSError:
+        return set()
+
+
+def look_at_records(machine: Machine) -> Iterator[Finding]:
+    """DuckDB's own lock is a POSIX lock on the file: whoever else has it keeps our analytics out."""
+    path = machine.settings.observability.duckdb_path
+    if machine.running or not machine.settings.observability.enabled:
+        return
+    try:
+        with path.open("r+b") as file:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return
+    except BlockingIOError:
+        yield Finding(
+            "records",
+            "fail",
+            f"{path} is open in another program",
+            "Close it, or set another file: OBSERVABILITY__DUCKDB_PATH.",
+        )
+    except OSError as error:
+        yield Finding(
+            "records", "fail", f"{path}: {error.strerror}", "Make it writable, or set OBSERVABILITY__DUCKDB_PATH."
+        )
+    else:
+        yield Finding("records", "pass", f"{path} can be opened")
+
+
+def look_at_memory(machine: Machine) -> Iterator[Finding]:
+    sdk = machine.settings.sdk
+    available = available_bytes(machine)
+    if available is None or machine.running:
+        return
+    wanted = STACK_BYTES + sdk.workers * (sdk.pool_size if sdk.enable_pool else 1) * CLAUDE_BYTES
+    says = (
+        f"{available // MEBIBYTE} MiB are free, and {wanted // MEBIBYTE} MiB are wanted for {sdk.workers} SDK worker(s)"
+    )
+    if wanted > available:
+        fix = f"Lower SDK__POOL_SIZE (now {sdk.pool_size}) or SDK__WORKERS: each ready `claude` takes about 200 MiB."
+        yield Finding("memory", "warn", says, fix)
+    else:
+        yield Finding("memory", "pass", says)
+
+
+def available_bytes(machine: Machine) -> int | None:
+    """What this machine has to spare, or this container may still take; None where nobody tells."""
+    free = []
+    try:
+        match = re.search(r"(?m)^MemAvailable:\s+(\d+) kB", (machine.proc / "meminfo").read_text())
+        free += [int(match[1]) * 1024] if match else []
+        limit, used = ((machine.cgroup / name).read_text().strip() for name in ("memory.max", "memory.current"))
+        free += [int(limit) - int(used)] if limit != "max" else []
+    except (OSError, ValueError):
+        pass
+    return min(free, default=None)
+
+
+def look_at_open_files(_: Machine) -> Iterator[Finding]:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if hard != resource.RLIM_INFINITY and hard < OPEN_FILES:
+        fix = f"Raise the limit (`ulimit -Hn {OPEN_FILES}`, LimitNOFILE= of the service)."
+        yield Finding("open files", "warn", f"at most {hard}: about {hard // 2} requests at once", fix)
+
+
+def look_at_python(_: Machine) -> Iterator[Finding]:
+    yield Finding("python", "pass", f"{sys.version.split()[0]} in {sys.prefix}")
+
+
+HERE: Iterable[Callable[[Machine], Iterator[Finding]]] = (
+    look_at_python,
+    look_at_user,
+    look_at_secret_files,
+    look_at_port,
+    look_at_redis_program,
+    look_at_login_files,
+    look_at_records,
+    look_at_memory,
+    look_at_open_files,
+)

@@ -1,0 +1,167 @@
+"""What others have to answer: the programs and servers the stack needs, the providers, a reverse proxy in front."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from email.utils import parsedate_to_datetime
+
+import httpx
+
+from ccproxy.checks import Finding, Machine, Status
+from ccproxy.programs import find_script
+from ccproxy.readiness import checks_of
+from ccproxy.redis_server import OLDEST
+from ccproxy.status import ask
+from shared.bus.probe import server_version
+from shared.credentials.account import Account
+from shared.credentials.claude import ClaudeAccount
+from shared.credentials.codex import CodexAccount
+from shared.errors import BusUnavailable
+
+ANSWER_SECONDS = 8.0
+SKEW_SECONDS = 60.0
+FIRST_EVENT_SECONDS = 5.0
+
+
+async def look_at_redis_server(machine: Machine) -> list[Finding]:
+    url = machine.settings.redis.url
+    if url is None:
+        return []
+    try:
+        version = await server_version(url.get_secret_value())
+    except BusUnavailable as error:
+        return [Finding("redis", "fail", error.message, "Start it, or unset REDIS__URL to have one started here.")]
+    said = f"the server of REDIS__URL is version {'.'.join(map(str, version))}"
+    if version < OLDEST:
+        return [Finding("redis", "fail", f"{said}; 6.2 or newer is needed", "Update it, or unset REDIS__URL.")]
+    return [Finding("redis", "pass", said)]
+
+
+async def look_at_claude_program(machine: Machine) -> list[Finding]:
+    """The worker that would use it says which one it is."""
+    if machine.settings.sdk.workers == 0:
+        return []
+    process = await asyncio.create_subprocess_exec(
+        *find_script("ccproxy-sdk-worker"), "--describe", stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await process.communicate()
+    found = json.loads(said)
+    if found["problem"]:
+        return [Finding("claude program", "fail", found["problem"], "Or switch /sdk off: SDK__WORKERS=0.")]
+    return [Finding("claude program", "pass", f"{found['program']}, version {found['version']}")]
+
+
+async def look_at_codex_program(machine: Machine) -> list[Finding]:
+    if not machine.settings.codex.enabled or shutil.which("codex"):
+        return []
+    says = "the Codex program is not installed; it is not needed, `ccproxy auth login-openai` logs in without it"
+    return [Finding("codex program", "pass", says)]
+
+
+async def look_at_credentials(machine: Machine) -> list[Finding]:
+    settings = machine.settings
+    accounts: list[tuple[str, Account]] = [("claude login", ClaudeAccount(settings.claude))]
+    if settings.codex.enabled:
+        accounts.append(("codex login", CodexAccount(settings.codex)))
+    states = [(about, await account.describe()) for about, account in accounts]
+    lost = all(state.status != "pass" for _, state in states)
+    return [
+        Finding(
+            about,
+            "fail" if state.status == "fail" or (lost and not state.source) else known(state.status),
+            state.output,
+        )
+        for about, state in states
+    ]
+
+
+def known(status: str) -> Status:
+    return "pass" if status == "pass" else "fail" if status == "fail" else "warn"
+
+
+async def look_at_providers(machine: Machine) -> list[Finding]:
+    settings = machine.settings
+    urls = {"claude": settings.claude.base_url}
+    if settings.codex.enabled:
+        urls["codex"] = settings.codex.base_url
+    async with httpx.AsyncClient(timeout=ANSWER_SECONDS) as client:
+        found = await asyncio.gather(*(look_at_provider(client, name, url) for name, url in urls.items()))
+    return [finding for findings in found for finding in findings]
+
+
+async def look_at_provider(client: httpx.AsyncClient, name: str, url: str) -> list[Finding]:
+    """Any answer at all will do: this asks for nothing and shows no credential."""
+    about = f"{name} provider"
+    try:
+        answer = await client.head(url)
+    except httpx.HTTPError as error:
+        says = f"{url} cannot be reached: {error or type(error).__name__}"
+        return [Finding(about, "fail", says, "Check the network, DNS, and HTTPS_PROXY if one is needed.")]
+    findings = [Finding(about, "pass", f"{url} answers")]
+    skew = clock_skew(answer.headers.get("date", ""))
+    if abs(skew) > SKEW_SECONDS:
+        says = f"this machine is {abs(skew):.0f} s {'behind' if skew > 0 else 'ahead of'} {url}"
+        findings.append(
+            Finding("clock", "warn", f"{says}; logins seem older or younger than they are", "Set the clock (NTP).")
+        )
+    return findings
+
+
+def clock_skew(date: str) -> float:
+    """Seconds the other clock is ahead of ours; 0 when it does not say."""
+    try:
+        return parsedate_to_datetime(date).timestamp() - time.time()
+    except ValueError:
+        return 0.0
+
+
+async def look_at_stack(machine: Machine) -> list[Finding]:
+    """What the running stack complains of itself."""
+    if not machine.running:
+        return []
+    health = await ask(machine.running.get("url") or "", machine.settings)
+    if "checks" not in health:
+        return [Finding("stack", "fail", str(health["output"]), "See its log; `ccproxy status` asks again.")]
+    troubled = [(name, status, output) for name, status, output in checks_of(health) if status != "pass"]
+    if not troubled:
+        return [Finding("stack", "pass", f"runs at {machine.running['url']}, and complains of nothing")]
+    return [Finding(f"stack: {name}", known(status), output) for name, status, output in troubled]
+
+
+async def look_through_proxy(machine: Machine, url: str) -> list[Finding]:
+    """The first event of a stream must come through while the stream stays open; a buffering proxy keeps it."""
+    token = machine.settings.security.auth_token
+    headers = {"x-api-key": token.get_secret_value()} if token else {}
+    about, address = "reverse proxy", f"{url.rstrip('/')}/permissions/stream"
+    try:
+        async with (
+            httpx.AsyncClient(timeout=ANSWER_SECONDS) as client,
+            client.stream("GET", address, headers=headers) as reply,
+        ):
+            if reply.status_code != httpx.codes.OK:
+                says = f"{address} answers HTTP {reply.status_code}"
+                return [Finding(about, "fail", says, "Pass Host on, and put that name into SECURITY__ALLOWED_HOSTS.")]
+            async with asyncio.timeout(FIRST_EVENT_SECONDS):
+                await anext(reply.aiter_raw())
+    except (TimeoutError, httpx.ReadTimeout):
+        fix = "nginx: `proxy_buffering off;` and `proxy_http_version 1.1;`; docs/how-to/reverse-proxy.md has the rest."
+        return [Finding(about, "fail", f"{url} holds streams back", fix)]
+    except httpx.HTTPError as error:
+        return [
+            Finding(about, "fail", f"{url} cannot be reached: {error or type(error).__name__}", "Check its address.")
+        ]
+    return [Finding(about, "pass", f"streams come through {url} at once")]
+
+
+OUTSIDE: Iterable[Callable[[Machine], Awaitable[list[Finding]]]] = (
+    look_at_redis_server,
+    look_at_claude_program,
+    look_at_codex_program,
+    look_at_credentials,
+    look_at_providers,
+    look_at_stack,
+)

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import time
+from email.utils import formatdate
+
+import httpx
+import pytest
+
+from ccproxy import checks_outside as checks
+from ccproxy.checks import Machine
+from shared.settings import load_settings
+
+
+@pytest.fixture
+def machine(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for name in ("CONFIG_FILE", "CLAUDE_CONFIG_DIR", "CODEX_HOME", "CLAUDE_CODE_OAUTH_TOKEN", "CLAUDE__API_KEY"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SERVER__RUN_DIR", str(tmp_path / "run"))
+    return lambda **settings: Machine(load_settings(**settings))
+
+
+@pytest.fixture
+async def server():
+    """`await server(head, rest=b"", after=event)`: an HTTP server that answers so; returns its address."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def start(head: bytes, rest: bytes = b"", after: asyncio.Event | None = None) -> str:
+            async def answer(reader, writer):
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(head.replace(b"\n", b"\r\n") + b"\r\n\r\n")
+                if after is not None:
+                    await after.wait()
+                writer.write(rest)
+                with contextlib.suppress(ConnectionError):
+                    await writer.drain()
+                writer.close()
+
+            listening = await asyncio.start_server(answer, "127.0.0.1", 0)
+            stack.push_async_callback(listening.wait_closed)
+            stack.callback(listening.close)
+            return f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+
+        yield start
+
+
+def only(found):
+    [finding] = found
+    return finding
+
+
+async def test_a_provider_that_answers_anything_is_reachable(server):
+    url = await server(b"HTTP/1.1 404 Not Found\ncontent-length: 0\ndate: " + formatdate(usegmt=True).encode())
+    async with httpx.AsyncClient() as client:
+        assert only(await checks.look_at_provider(client, "claude", url)).status == "pass"
+
+
+async def test_a_provider_nobody_reaches_is_wrong():
+    async with httpx.AsyncClient() as client:
+        finding = only(await checks.look_at_provider(client, "claude", "http://127.0.0.1:1"))
+    assert finding.status == "fail"
+    assert "HTTPS_PROXY" in finding.fix
+
+
+async def test_a_clock_that_is_off_is_told(server):
+    late = formatdate(time.time() + 600, usegmt=True).encode()
+    url = await server(b"HTTP/1.1 200 OK\ncontent-length: 0\ndate: " + late)
+    async with httpx.AsyncClient() as client:
+        _, finding = await checks.look_at_provider(client, "claude", url)
+    assert finding.about == "clock"
+    assert "behind" in finding.says
+
+
+def test_a_server_that_tells_no_time_says_nothing_about_the_clock():
+    assert checks.clock_skew("") == checks.clock_skew("soon") == 0
+
+
+async def test_a_server_of_redis_url_that_is_away_is_wrong(machine, redis_url):
+    away = only(await checks.look_at_redis_server(machine(redis={"url": "redis://127.0.0.1:1"})))
+    assert away.status == "fail"
+    assert only(await checks.look_at_redis_server(machine(redis={"url": redis_url}))).status == "pass"
+    assert await checks.look_at_redis_server(machine()) == []
+
+
+async def test_the_worker_says_which_program_it_would_use(machine, tmp_path, monkeypatch):
+    monkeypatch.setenv("CLAUDE__CLI_PATH", str(tmp_path / "none"))
+    finding = only(await checks.look_at_claude_program(machine()))
+    assert finding.status == "fail"
+    assert "npm install" in finding.says
+    old = tmp_path / "claude"
+    old.write_text("#!/bin/sh\necho 1.0.3\n")
+    old.chmod(0o755)
+    monkeypatch.setenv("CLAUDE__CLI_PATH", str(old))
+    assert "1.0.3" in only(await checks.look_at_claude_program(machine())).says
+    assert await checks.look_at_claude_program(machine(sdk={"workers": 0})) == []
+
+
+async def test_no_login_at_all_is_wrong_and_one_of_two_is_enough(machine):
+    both = await checks.look_at_credentials(machine())
+    assert [finding.status for finding in both] == ["fail", "fail"]
+    one = await checks.look_at_credentials(machine(claude={"api_key": "sk-ant-x"}))
+    assert [finding.status for finding in one] == ["pass", "warn"]
+
+
+async def test_a_running_stack_is_asked_what_it_complains_of(machine, server, tmp_path):
+    body = json.dumps({"status": "fail", "checks": {"bus": [{"status": "fail", "output": "Redis is away."}]}}).encode()
+    url = await server(b"HTTP/1.1 200 OK\ncontent-type: application/json", body)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/lock").write_text(json.dumps({"pid": os.getpid(), "url": url}))
+    finding = only(await checks.look_at_stack(machine()))
+    assert (finding.about, finding.status, finding.says) == ("stack: bus", "fail", "Redis is away.")
+
+
+async def test_a_proxy_that_passes_the_first_event_on_is_well(machine, server):
+    never = asyncio.Event()
+    url = await server(b"HTTP/1.1 200 OK\ncontent-type: text/event-stream\n\nevent: ping\n", after=never)
+    found = await checks.look_through_proxy(machine(), url)
+    never.set()
+    assert only(found).status == "pass"
+
+
+async def test_a_proxy_that_keeps_a_stream_is_wrong(machine, server, monkeypatch):
+    monkeypatch.setattr(checks, "FIRST_EVENT_SECONDS", 0.1)
+    never = asyncio.Event()
+    url = await server(b"HTTP/1.1 200 OK\ncontent-type: text/event-stream", after=never)
+    found = await checks.look_through_proxy(machine(), url)
+    never.set()
+    assert only(found).status == "fail"
+    assert "proxy_buffering off" in only(found).fix
+
+
+async def test_a_proxy_that_refuses_is_told_apart(machine, server):
+    url = await server(b"HTTP/1.1 403 Forbidden\ncontent-length: 0")
+    assert "SECURITY__ALLOWED_HOSTS" in only(await checks.look_through_proxy(machine(), url)).fix
