@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import re
 import secrets
 import time
@@ -16,15 +17,18 @@ from collections import deque
 from gateway.asgi import ASGIApp, Message, Receive, Scope, Send
 from gateway.guard import Guard
 from gateway.problems import dialect_of, render, respond
+from gateway.spool import Spool
 from shared.bus import Bus
 from shared.channels import ACCESS_RECORD, AccessRecord
 from shared.errors import BusUnavailable, CCProxyError
 from shared.log import get_log
 from shared.metrics import Metrics
 
+IDS = random.Random(secrets.randbits(128))  # unique, not secret: a system call per request would be wasted
 GIVEN_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 MAX_WAITING_RECORDS = 10_000  # about 8 MB; beyond it the oldest is dropped and counted
 MAX_BATCH = 16  # as the channel says
+SPOOL_RECORDS = 1000  # fewer wait in memory: Redis may be back before a file is worth it
 RETRY_SECONDS = 0.5
 
 
@@ -102,7 +106,7 @@ def open_record(scope: Scope, headers: dict[bytes, bytes]) -> AccessRecord:
     client = scope.get("client")
     given = headers.get(b"x-request-id", b"")
     return AccessRecord(
-        request_id="req_" + secrets.token_hex(12),
+        request_id=f"req_{IDS.getrandbits(96):024x}",
         timestamp=time.time(),
         method=scope["method"],
         path=scope["path"],
@@ -126,10 +130,15 @@ async def refuse_upgrade(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 class Records:
-    """Records on their way to analytics: added without waiting, published in batches by a task of its own."""
+    """Records on their way to analytics: added without waiting, published in batches by a task of its own.
 
-    def __init__(self, bus: Bus) -> None:
+    While the bus is away they wait in memory, then in `spool`; what finds no room anywhere is counted as lost.
+    """
+
+    def __init__(self, bus: Bus, metrics: Metrics, spool: Spool | None = None) -> None:
         self._bus = bus
+        self._metrics = metrics
+        self._spool = spool
         self._waiting: deque[AccessRecord] = deque()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -138,7 +147,7 @@ class Records:
     def add(self, record: AccessRecord) -> None:
         if len(self._waiting) >= MAX_WAITING_RECORDS:
             self._waiting.popleft()
-            self.lost += 1
+            self._count_lost(1)
         self._waiting.append(record)
         self._wake.set()
 
@@ -151,21 +160,29 @@ class Records:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
-        with contextlib.suppress(BusUnavailable):
+        try:
             while self._waiting:
                 await self._publish_batch()
-        if lost := self.lost + len(self._waiting):
-            get_log().warning("access_records_lost", count=lost)
+        except BusUnavailable:
+            await self._put_aside()
+        self._count_lost(len(self._waiting))
+        if self.lost:
+            get_log().warning("access_records_lost", count=self.lost)
 
     async def _publish_as_they_come(self) -> None:
+        self._wake.set()  # an earlier process may have left some on disk
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self._waiting:
-                try:
+            try:
+                while self._waiting:
                     await self._publish_batch()
-                except BusUnavailable:
-                    await asyncio.sleep(RETRY_SECONDS)
+                await self._take_up()
+            except BusUnavailable:
+                self._wake.set()
+                if len(self._waiting) >= SPOOL_RECORDS:
+                    await self._put_aside()
+                await asyncio.sleep(RETRY_SECONDS)
 
     async def _publish_batch(self) -> None:
         """One message for all that wait; what could not be published goes back to the head of the line."""
@@ -175,3 +192,27 @@ class Records:
         except BaseException:
             self._waiting.extendleft(reversed(batch))
             raise
+
+    async def _put_aside(self) -> None:
+        """Move what waits to the disk, if there is room."""
+        batch = list(self._waiting)
+        self._waiting.clear()
+        kept = False
+        try:
+            kept = self._spool is not None and bool(batch) and await asyncio.to_thread(self._spool.keep, batch)
+        finally:
+            if not kept:
+                self._waiting.extendleft(reversed(batch))
+
+    async def _take_up(self) -> None:
+        """Publish what lies on the disk. Raises BusUnavailable; what was published by then comes once more, and adds
+        nothing."""
+        while self._spool is not None and (found := await asyncio.to_thread(self._spool.oldest)):
+            path, records = found
+            for start in range(0, len(records), MAX_BATCH):
+                await self._bus.publish(ACCESS_RECORD, records[start : start + MAX_BATCH])
+            await asyncio.to_thread(self._spool.drop, path)
+
+    def _count_lost(self, records: int) -> None:
+        self.lost += records
+        self._metrics.records_lost.inc(records)

@@ -33,6 +33,7 @@ from gateway.providers.sdk import Sdk
 from gateway.quota import Quotas
 from gateway.reasoning import ReasoningMemory
 from gateway.routes import claude, codex, logs, mcp, models, permissions, sdk, status, system, usage
+from gateway.spool import Spool
 from gateway.translated import Translated
 from shared.bus import Bus
 from shared.codex_profile import CodexProfile
@@ -41,7 +42,7 @@ from shared.credentials.codex import CodexAccount
 from shared.errors import CCProxyError, ClientError, NotFound, UpgradeRefused
 from shared.formats import FORMATS
 from shared.metrics import Metrics
-from shared.settings import Settings
+from shared.settings import ObservabilitySettings, Settings
 from shared.version import VERSION
 
 
@@ -104,8 +105,9 @@ async def open_gateway(settings: Settings, bus: Bus) -> AsyncIterator[Gateway]:
         upstream = await stack.enter_async_context(Upstream(connect_timeout=settings.server.connect_timeout_seconds))
         flights = await stack.enter_async_context(Flights(patience))
         quotas = await stack.enter_async_context(Quotas(bus, settings.quota, metrics))
-        collecting = settings.observability.enabled and settings.observability.logs_collection_enabled
-        records = await stack.enter_async_context(Records(bus)) if collecting else None
+        records = None
+        if settings.observability.enabled and settings.observability.logs_collection_enabled:
+            records = await stack.enter_async_context(Records(bus, metrics, spool_of(settings.observability)))
 
         memory = ReasoningMemory(bus)
 
@@ -130,7 +132,7 @@ async def open_gateway(settings: Settings, bus: Bus) -> AsyncIterator[Gateway]:
         endpoints = claude.endpoints(exchange, direct) | sdk.endpoints(exchange, Sdk(bus, direct.catalogue))
         routers = [
             system.router(settings, bus, account, metrics),
-            logs.router(settings, bus),
+            logs.router(settings.observability, bus, flights),
             permissions.router(bus, flights),
             mcp.router(bus, flights, settings.server.max_body_bytes),
             usage.router(bus, quotas),
@@ -144,6 +146,10 @@ async def open_gateway(settings: Settings, bus: Bus) -> AsyncIterator[Gateway]:
         management = build_management(*routers)
         app = AccessLog(Switch(endpoints, management), Guard(settings.server, settings.security), metrics, records)
         yield Gateway(app, flights, metrics)
+
+
+def spool_of(settings: ObservabilitySettings) -> Spool | None:
+    return Spool(settings.duckdb_path.with_name("spool"), settings.spool_bytes) if settings.spool_bytes else None
 
 
 def build_management(*routers: APIRouter) -> FastAPI:

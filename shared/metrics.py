@@ -81,6 +81,7 @@ class Metrics:
         info = Gauge("ccproxy_info", "Version of CCProxy.", ["version"], registry=registry)
         info.labels(VERSION).set(1)
         self.active = Gauge("ccproxy_active_requests", "Requests open right now.", registry=registry)
+        self.records_lost = counter("ccproxy_records_lost", "Access records that found no room while Redis was away.")
         self._requests = _Family(
             counter("ccproxy_requests", "Requests.", ["method", "endpoint", "model", "status", "service_type"])
         )
@@ -97,13 +98,14 @@ class Metrics:
 
     def observe(self, record: AccessRecord) -> None:
         """Count one finished request."""
-        # A name that was refused (400, 404) is whatever the client typed.
-        confirmed = record.status_code < 400 or record.status_code == 429 or record.status_code >= 500
+        # A name that was refused (400, 404) is whatever the client typed; one that took tokens is a model's.
+        status = record.status_code
+        confirmed = status < 400 or status == 429 or status >= 500 or record.tokens_output > 0
         model = self._models.admit(record.model, learn=confirmed)
         endpoint = self._endpoints.admit(record.endpoint, learn=confirmed)
         service = self._services.admit(record.service_type)
         method = record.method if record.method in METHODS else OTHER
-        self._requests.at(method, endpoint, model, str(record.status_code), service).inc()
+        self._requests.at(method, endpoint, model, str(status), service).inc()
         self._duration.at(model, endpoint, service).observe(record.duration_ms / 1000)
         if record.first_byte_ms is not None:
             self._first_byte.at(model, endpoint, service).observe(record.first_byte_ms / 1000)

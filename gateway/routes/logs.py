@@ -1,47 +1,180 @@
-"""`/logs`: what analytics knows, asked over the bus. Parameters only; a client never sends SQL."""
+"""`/logs`: what analytics knows, asked over the bus, and what it sees right now."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import time
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 import orjson
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Body, Query
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field
 
+from gateway.inflight import Flights
+from gateway.live import Live
+from gateway.relay import COMMENT_PING
 from shared.bus import Bus
-from shared.channels import LOGS_QUERY, LogsQuery
-from shared.errors import NotFound
-from shared.settings import Settings
+from shared.channels import LOGS_QUERY, LOGS_WATCH, LogsQuery
+from shared.errors import CCProxyError, NotFound
+from shared.settings import ObservabilitySettings
+
+PARQUET = "application/vnd.apache.parquet"
 
 
-def router(settings: Settings, bus: Bus) -> APIRouter:
-    routes = APIRouter(prefix="/logs", tags=["logs"])
-    switches = settings.observability
+class Chosen(BaseModel):
+    """Which records are meant. Times are UTC seconds; `service_type` is a list by commas, `!x` leaves `x` out."""
 
-    async def ask(name: str, **parameters: Any) -> dict[str, Any]:
-        if not (switches.enabled and switches.logs_endpoints_enabled):
-            raise NotFound("The log endpoints are switched off (OBSERVABILITY__LOGS_ENDPOINTS_ENABLED).")
-        given = {name: value for name, value in parameters.items() if value is not None}
-        return await query(bus, LogsQuery(name, given))
+    model_config = ConfigDict(extra="forbid")
 
-    @routes.get("/query")
-    async def last_requests(
-        limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
-        model: str | None = None,
-        service_type: str | None = None,
-        start_time: Annotated[float | None, Query(description="UTC seconds")] = None,
-        end_time: Annotated[float | None, Query(description="UTC seconds")] = None,
-    ) -> dict[str, Any]:
-        """The last requests, newest first."""
-        return await ask(
-            "entries", limit=limit, model=model, service_type=service_type, start_time=start_time, end_time=end_time
+    start_time: float | None = Field(None, description="UTC seconds")
+    end_time: float | None = Field(None, description="UTC seconds")
+    model: str | None = None
+    caller: str | None = None
+    provider: str | None = None
+    service_type: str | None = Field(None, description="A list by commas; `!x` leaves `x` out")
+    status_min: int | None = None
+    status_max: int | None = None
+
+
+class Queried(Chosen):
+    limit: int = Field(1000, ge=1, le=10_000)
+    offset: int = Field(0, ge=0)
+    order: Literal["desc", "asc"] = "desc"
+    sql: str | None = Field(None, description="One SELECT over `requests` and `hours`; instead of every filter")
+
+
+class Summed(Chosen):
+    hours: int | None = Field(None, description="How far back from `end_time`; gives way to `start_time`")
+
+
+class Stepped(Summed):
+    bucket: int | None = Field(None, description="Seconds a step; unset: about 60 steps")
+
+
+class Paged(Chosen):
+    limit: int = Field(50, ge=1, le=1000)
+    offset: int = Field(0, ge=0)
+    order_by: Literal["timestamp", "duration_ms", "first_byte_ms", "cost_usd", "tokens"] = "timestamp"
+    order_desc: bool = True
+
+
+class Watched(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    model: str | None = None
+    service_type: str | None = None
+    min_duration_ms: float = 0
+    max_duration_ms: float = float("inf")
+    status_code_min: int = 0
+    status_code_max: int = 999
+
+    def wants(self, event: Mapping[str, Any]) -> bool:
+        if event["type"] not in {"request_complete", "request_error"}:
+            return True
+        return (
+            self.model in {None, event["model"]}
+            and self.service_type in {None, event["service_type"]}
+            and self.min_duration_ms <= event["duration_ms"] <= self.max_duration_ms
+            and self.status_code_min <= event["status_code"] <= self.status_code_max
         )
+
+
+class Reset(BaseModel):
+    confirm: Literal["forget every record"]
+
+
+@dataclass(frozen=True, slots=True)
+class Logs:
+    """The questions, unless they are switched off."""
+
+    bus: Bus
+    switches: ObservabilitySettings
+
+    def check(self) -> None:
+        """Raises NotFound naming the switch."""
+        if not (self.switches.enabled and self.switches.logs_endpoints_enabled):
+            raise NotFound("The log endpoints are switched off (OBSERVABILITY__LOGS_ENDPOINTS_ENABLED).")
+
+    async def ask(self, name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        self.check()
+        return await query(self.bus, LogsQuery(name, dict(parameters)))
+
+
+def router(settings: ObservabilitySettings, bus: Bus, flights: Flights) -> APIRouter:
+    routes = APIRouter(prefix="/logs", tags=["logs"])
+    logs = Logs(bus, settings)
 
     @routes.get("/status")
     async def status() -> dict[str, Any]:
         """Whether records are being kept, and how many there are."""
-        return await ask("status")
+        return await logs.ask("status", {})
+
+    @routes.get("/query")
+    async def last_requests(asked: Annotated[Queried, Query()]) -> dict[str, Any]:
+        """The last requests, newest first; or the rows of one SELECT."""
+        if asked.sql is not None:
+            return await logs.ask("sql", {"sql": asked.sql, "limit": asked.limit})
+        return await logs.ask("entries", asked.model_dump(exclude_none=True))
+
+    @routes.get("/analytics")
+    async def analytics(asked: Annotated[Summed, Query()]) -> dict[str, Any]:
+        """Sums, and the same by model, caller, provider, service, lane and error."""
+        return await logs.ask("analytics", asked.model_dump(exclude_none=True))
+
+    @routes.get("/timeline")
+    async def timeline(asked: Annotated[Stepped, Query()]) -> dict[str, Any]:
+        """Sums and latencies step by step."""
+        return await logs.ask("timeline", asked.model_dump(exclude_none=True))
+
+    @routes.get("/entries")
+    async def entries(asked: Annotated[Paged, Query()]) -> dict[str, Any]:
+        """Pages of requests; ordered by anything but time, the largest come first."""
+        order = {"order": "desc" if asked.order_desc else "asc"}
+        answer = await logs.ask("entries", asked.model_dump(exclude_none=True, exclude={"order_desc"}) | order)
+        return as_page(answer, asked)
+
+    @routes.get("/export")
+    async def export(asked: Annotated[Chosen, Query()]) -> Response:
+        """Every matching record as one Parquet file."""
+        logs.check()
+        pieces = exported(bus, asked.model_dump(exclude_none=True))
+        first = await anext(pieces)
+        named = {"content-disposition": 'attachment; filename="ccproxy-logs.parquet"'}
+        live = Live(flights, joined(first, pieces), ping=lambda: b"", media_type=PARQUET)
+        live.headers.update(named)
+        return live
+
+    @routes.get("/stream")
+    async def stream(asked: Annotated[Watched, Query()]) -> Response:
+        """Requests as they end, as server-sent events."""
+        logs.check()
+        return Live(flights, watched(bus, asked), ping=lambda: COMMENT_PING, last=failed)
+
+    @routes.post("/reset")
+    async def reset(asked: Annotated[Reset, Body()]) -> dict[str, Any]:
+        """Forget every record and every sum."""
+        return await logs.ask("reset", asked.model_dump())
 
     return routes
+
+
+def as_page(answer: dict[str, Any], asked: Paged) -> dict[str, Any]:
+    total = answer["total_count"]
+    return {
+        "entries": answer.get("results", []),
+        "total_count": total,
+        "limit": asked.limit,
+        "offset": asked.offset,
+        "order_by": asked.order_by,
+        "order_desc": asked.order_desc,
+        "service_type": asked.service_type,
+        "page": asked.offset // asked.limit + 1,
+        "total_pages": -(-total // asked.limit),
+        "backend": "duckdb",
+    }
 
 
 async def query(bus: Bus, question: LogsQuery) -> dict[str, Any]:
@@ -55,3 +188,33 @@ async def query(bus: Bus, question: LogsQuery) -> dict[str, Any]:
             if rows:
                 answer["results"] = rows
     return answer
+
+
+async def exported(bus: Bus, parameters: dict[str, Any]) -> AsyncGenerator[bytes, None]:
+    async with bus.call(LOGS_QUERY, LogsQuery("export", parameters)) as replies:
+        async for piece in replies:
+            yield piece
+
+
+async def joined(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """`first` was waited for, so that a refusal has its own status."""
+    async with aclosing(rest):
+        yield first
+        async for piece in rest:
+            yield piece
+
+
+async def watched(bus: Bus, asked: Watched) -> AsyncGenerator[bytes, None]:
+    yield event({"type": "connection", "timestamp": time.time()})
+    async with bus.call(LOGS_WATCH, {}) as replies:
+        async for reply in replies:
+            if wanted := [event(found) for found in orjson.loads(reply) if asked.wants(found)]:
+                yield b"".join(wanted)
+
+
+def event(found: Mapping[str, Any]) -> bytes:
+    return b"data: " + orjson.dumps(found) + b"\n\n"
+
+
+def failed(error: CCProxyError) -> bytes:
+    return event({"type": "error", "message": error.message, "timestamp": time.time()})

@@ -19,11 +19,17 @@ def router(bus: Bus, quotas: Quotas) -> APIRouter:
 
     @routes.get("/usage")
     async def usage() -> dict[str, Any]:
-        """Windows with their forecasts; tokens and dollars of today, the last week and the last 30 days."""
+        """Windows with their forecasts; tokens and dollars of the last day, week and 30 days by provider and lane."""
         answer: dict[str, Any] = {"quota": quotas.describe(), "spent": [], "problem": "", "timestamp": time.time()}
         try:
-            return answer | await query(bus, LogsQuery("usage"))
+            spent = await query(bus, LogsQuery("usage"))
         except CCProxyError as error:
             return answer | {"problem": error.message}
+        return answer | {"spent": spent.get("results", []), "prices_as_of": spent["prices_as_of"]}
+
+    @routes.post("/usage/prices/refresh")
+    async def refresh_prices() -> dict[str, Any]:
+        """Fetch a newer price list from OBSERVABILITY__PRICES_URL."""
+        return await query(bus, LogsQuery("refresh_prices"))
 
     return routes

@@ -1,0 +1,63 @@
+"""Access records on disk while Redis is away: bounded, and found again by whichever gateway comes first.
+
+A batch is a file of its own, made whole before it gets its name. Two gateways that take up the same file do no harm,
+as a record that arrives twice adds nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from shared.channels import AccessRecord, decode, encode
+from shared.errors import ClientError
+from shared.log import get_log
+
+SUFFIX = ".records"
+
+
+class Spool:
+    """Files under `directory`, together at most `limit` bytes. Does blocking I/O: call it from a thread."""
+
+    def __init__(self, directory: Path, limit: int) -> None:
+        self._directory = directory
+        self._limit = limit
+        self._numbers = itertools.count()
+
+    def keep(self, records: list[AccessRecord]) -> bool:
+        """Whether the records are on disk now; they are not when there is no room for them."""
+        data = encode(records)
+        name = f"{time.time_ns()}-{os.getpid()}-{next(self._numbers)}"
+        try:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if sum(path.stat().st_size for path in self._files()) + len(data) > self._limit:
+                return False
+            unfinished = self._directory / f"{name}.unfinished"
+            with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(data)
+            unfinished.rename(self._directory / (name + SUFFIX))
+        except OSError as error:
+            get_log().warning("spool_failed", directory=str(self._directory), reason=str(error))
+            return False
+        return True
+
+    def oldest(self) -> tuple[Path, list[AccessRecord]] | None:
+        """A file and what it holds, until it is `drop`ped; one that cannot be read is put aside."""
+        for path in self._files():
+            try:
+                return path, decode(list[AccessRecord], path.read_bytes())
+            except FileNotFoundError:
+                continue  # another gateway was quicker
+            except (OSError, ClientError) as error:
+                get_log().warning("spool_file_unreadable", path=str(path), reason=str(error))
+                path.rename(path.with_suffix(".unreadable"))
+        return None
+
+    def drop(self, path: Path) -> None:
+        path.unlink(missing_ok=True)
+
+    def _files(self) -> Iterator[Path]:
+        return iter(sorted(self._directory.glob(f"*{SUFFIX}")))

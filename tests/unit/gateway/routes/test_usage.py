@@ -1,0 +1,29 @@
+"""`/usage` tells what is left even while nobody can tell what was spent."""
+
+from __future__ import annotations
+
+from shared.channels import LogsQuery
+from tests.unit.gateway.conftest import Start
+from tests.unit.gateway.routes.test_logs import AnsweringBus
+
+
+async def test_what_was_spent_stands_beside_what_is_left(start_gateway: Start) -> None:
+    bus = AnsweringBus({"results": [{"span": "24h"}], "prices_as_of": "2026-11-06"})
+    running = await start_gateway(bus)
+    usage = (await running.client.get("/usage")).json()
+    assert (usage["spent"], usage["prices_as_of"], usage["problem"]) == ([{"span": "24h"}], "2026-11-06", "")
+    assert usage["quota"] == []
+    assert bus.asked == [LogsQuery("usage")]
+
+
+async def test_without_analytics_the_problem_is_told(start_gateway: Start) -> None:
+    usage = (await (await start_gateway()).client.get("/usage")).json()
+    assert usage["spent"] == []
+    assert "Redis" in usage["problem"]
+
+
+async def test_a_newer_price_list_is_fetched_when_asked(start_gateway: Start) -> None:
+    bus = AnsweringBus({"models": 7, "prices_as_of": "2026-11-06"})
+    running = await start_gateway(bus)
+    assert (await running.client.post("/usage/prices/refresh", json={})).json()["models"] == 7
+    assert bus.asked == [LogsQuery("refresh_prices")]
