@@ -49,6 +49,7 @@ GROUPS = {
     "codex": "ccproxy.codex",
     "config": "ccproxy.config",
     "workers": "ccproxy.workers",
+    "logs": "ccproxy.logs",
 }
 
 
@@ -220,6 +221,23 @@ def config(context: typer.Context) -> None:
 def workers(context: typer.Context) -> None:
     """The SDK workers of the running stack; more or fewer of them."""
     run_group(context)
+
+
+@app.command(context_settings=PASS_ON)
+def logs(context: typer.Context) -> None:
+    """What went through: live, by question, as a file."""
+    run_group(context)
+
+
+@app.command()
+def usage(
+    refresh_prices: Annotated[bool, typer.Option("--refresh-prices", help="Fetch a newer price list first.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """What is left of each subscription, and what was spent."""
+    from ccproxy.usage import show  # noqa: PLC0415
+
+    raise typer.Exit(show(as_json=as_json, refresh_prices=refresh_prices))
 
 
 @app.command()

@@ -1,0 +1,122 @@
+"""`ccproxy logs`: requests as they end, a question in SQL, and everything as one Parquet file."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import typer
+
+from ccproxy.console import say
+from ccproxy.gateway import Unanswered, checked, connection
+from ccproxy.output import show_json, show_table
+from shared.settings import load_settings
+
+app = typer.Typer(name="logs", add_completion=False, rich_markup_mode=None, no_args_is_help=True)
+
+Model = Annotated[str | None, typer.Option("--model", help="Only this model.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+Facts = dict[str, Any]
+
+
+@app.callback()
+def logs() -> None:
+    """What went through: live, by question, as a file."""
+
+
+@app.command()
+def tail(
+    model: Model = None,
+    errors: Annotated[bool, typer.Option("--errors", help="Only what failed.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Each request as it ends, until Ctrl-C."""
+    wanted = {"model": model} if model else {}
+    with connection(load_settings()) as client:
+        live = httpx.Timeout(10.0, read=None)
+        with client.stream("GET", "/logs/stream", params=wanted, timeout=live) as answer:
+            for event in events_of(checked(answer)):
+                if errors and event["type"] == "request_complete":
+                    continue
+                typer.echo(json.dumps(event) if as_json else line_of(event))
+
+
+@app.command()
+def query(
+    sql: Annotated[str, typer.Argument(help="One SELECT over `requests` and `hours`.")],
+    as_json: AsJson = False,
+) -> None:
+    """The answer to a question in SQL."""
+    with connection(load_settings()) as client:
+        answer = checked(client.get("/logs/query", params={"sql": sql})).json()
+    rows: list[Facts] = answer["results"] if answer["count"] else []
+    if as_json:
+        show_json(rows)
+        return
+    if rows:
+        show_table(list(rows[0]), [[str(cell) for cell in row.values()] for row in rows])
+    if answer["cut"]:
+        say(f"There are more than {answer['limit']} rows.")
+
+
+@app.command()
+def export(
+    to: Annotated[Path, typer.Argument(help="The Parquet file to write.")],
+    model: Model = None,
+    days: Annotated[float | None, typer.Option("--days", help="Only the last so many days.")] = None,
+) -> None:
+    """Every record as one Parquet file."""
+    wanted: Facts = {"model": model} if model else {}
+    if days is not None:
+        wanted["start_time"] = max(0.0, datetime.now().astimezone().timestamp() - days * 86_400)
+    unfinished = to.with_name(to.name + ".unfinished")
+    try:
+        with (
+            connection(load_settings()) as client,
+            client.stream("GET", "/logs/export", params=wanted) as answer,
+            unfinished.open("wb") as file,
+        ):
+            for piece in checked(answer).iter_bytes():
+                file.write(piece)
+        if unfinished.read_bytes()[-4:] != b"PAR1":  # as every whole Parquet file ends
+            raise Unanswered("The export broke off; try again.")
+        os.replace(unfinished, to)
+    except OSError as error:
+        raise Unanswered(f"{to} cannot be written: {error.strerror}.") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+    say(f"{to}: {to.stat().st_size:,} bytes.")
+
+
+def events_of(answer: httpx.Response) -> Iterator[Facts]:
+    for line in answer.iter_lines():
+        if line.startswith("data: "):
+            event: Facts = json.loads(line.removeprefix("data: "))
+            if event["type"] == "error":
+                raise Unanswered(event["message"])
+            if event["type"] != "connection":
+                yield event
+
+
+def line_of(event: Facts) -> str:
+    """One request as a person reads it."""
+    if event["type"] == "overflow":
+        return f"… {event['missed']} more"
+    when = datetime.fromtimestamp(event["timestamp"]).astimezone().strftime("%H:%M:%S")
+    cost = "" if event["cost_usd"] is None else f"  ${event['cost_usd']:.4f}"
+    tokens = f"{event['tokens_input'] + event['cache_read_tokens'] + event['cache_write_tokens']} → "
+    parts = [
+        when,
+        str(event["status_code"]),
+        f"{event['duration_ms'] / 1000:.2f} s".rjust(9),
+        event["endpoint"],
+        event["model"],
+        tokens + str(event["tokens_output"]) + cost if event["model"] else "",
+        event["error_kind"] and f"{event['error_kind']}: {event['error_message']}",
+    ]
+    return "  ".join(part for part in parts if part)
