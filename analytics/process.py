@@ -6,6 +6,7 @@ import asyncio
 import os
 from contextlib import aclosing
 
+from analytics.audit import AuditTrail
 from analytics.consumer import SLOTS, Consumer
 from analytics.pricing import Prices
 from analytics.schedule import run_schedule
@@ -13,7 +14,7 @@ from analytics.server import QueryServer
 from analytics.store import Store
 from analytics.watch import Watchers
 from shared.bus import Bus
-from shared.channels import ACCESS_RECORD, LOGS_QUERY, LOGS_WATCH
+from shared.channels import ACCESS_RECORD, LOGS_QUERY, LOGS_WATCH, PERMISSION_AUDIT
 from shared.metrics import AnalyticsMetrics, Metrics, publish_snapshots
 from shared.process import instance_name, run
 from shared.serving import serve_each
@@ -21,6 +22,7 @@ from shared.settings import Settings
 
 SERVICE = "analytics"
 QUERIES_AT_ONCE = 4
+AUDITS_AT_ONCE = 4
 WATCHERS_AT_ONCE = 64
 
 
@@ -40,6 +42,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             queries = QueryServer(store, consumer.progress, prices)
             async with asyncio.TaskGroup() as tasks, aclosing(bus.serve(ACCESS_RECORD, slots=SLOTS)) as records:
                 tasks.create_task(publish_snapshots(bus, metrics, service=SERVICE, instance=instance, stop=stop))
+                audit = AuditTrail(store)
+                tasks.create_task(serve_each(bus, PERMISSION_AUDIT, audit.keep, slots=AUDITS_AT_ONCE, stop=stop))
                 tasks.create_task(serve_each(bus, LOGS_QUERY, queries.answer, slots=QUERIES_AT_ONCE, stop=stop))
                 tasks.create_task(serve_each(bus, LOGS_WATCH, watchers.serve, slots=WATCHERS_AT_ONCE, stop=stop))
                 tasks.create_task(run_schedule(settings.redis.address(), store, prices, observability, stop))

@@ -139,3 +139,17 @@ SELECT {columns} FROM access_records WHERE {matching} ORDER BY timestamp
 
 -- name: extent
 SELECT count(*) AS rows, epoch(min(timestamp)) AS oldest, epoch(max(timestamp)) AS newest FROM access_records;
+
+-- name: add_permission
+INSERT INTO permission_audit
+SELECT $request_id, $asked_at::TIMESTAMP, $tool_name, $input, $caller, $session_id, $working_directory, $outcome,
+    $decided_by, $rule, $message, $updated_input, $waited_ms
+WHERE NOT EXISTS (FROM permission_audit WHERE request_id = $request_id);
+
+-- name: permissions
+SELECT * REPLACE (strftime(asked_at, '%Y-%m-%dT%H:%M:%S.%fZ') AS asked_at)
+FROM permission_audit
+WHERE ($tool_name IS NULL OR tool_name = $tool_name) AND ($caller IS NULL OR caller = $caller)
+    AND ($outcome IS NULL OR outcome = $outcome)
+ORDER BY permission_audit.asked_at DESC, rowid DESC
+LIMIT $limit;

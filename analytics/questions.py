@@ -77,6 +77,17 @@ class Entries(Filter):
         return {"limit": self.limit, "offset": self.offset, **ordered}
 
 
+class Permissions(BaseModel):
+    """Which requests for permission are meant; the latest first."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    limit: int = Field(100, ge=1, le=10_000)
+    tool_name: str | None = None
+    caller: str | None = None
+    outcome: Literal["allowed", "denied", "expired", "cancelled"] | None = None
+
+
 class Analytics(Filter):
     """`hours` reaches back from `end_time` (now) and gives way to `start_time`."""
 

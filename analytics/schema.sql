@@ -73,3 +73,21 @@ CREATE TABLE hours (
     bytes_in BIGINT,
     bytes_out BIGINT
 );
+
+-- name: 3
+-- One row for each request for permission and what became of it; a field of shared.channels.PermissionAudit each.
+CREATE TABLE permission_audit (
+    request_id VARCHAR,
+    asked_at TIMESTAMP,
+    tool_name VARCHAR,
+    input VARCHAR,
+    caller VARCHAR,
+    session_id VARCHAR,
+    working_directory VARCHAR,
+    outcome VARCHAR,
+    decided_by VARCHAR,
+    rule VARCHAR,
+    message VARCHAR,
+    updated_input VARCHAR,
+    waited_ms DOUBLE
+);

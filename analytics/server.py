@@ -17,6 +17,7 @@ from analytics.questions import (
     Filter,
     Nothing,
     Parameters,
+    Permissions,
     Reset,
     Sql,
     Timeline,
@@ -50,6 +51,7 @@ class QueryServer:
             "analytics": self._analytics,
             "timeline": self._timeline,
             "usage": self._usage,
+            "permissions": self._permissions,
             "sql": self._sql,
             "status": self._status,
             "reset": self._reset,
@@ -95,6 +97,10 @@ class QueryServer:
         read(Nothing, parameters)
         rows = await self._store.query("spent", spans(time.time()))
         return {"results": rows, "prices_as_of": str(self._prices.list.as_of)}
+
+    async def _permissions(self, parameters: Parameters) -> Answer:
+        rows = await self._store.query("permissions", read(Permissions, parameters).model_dump())
+        return {"results": rows, "count": len(rows)}
 
     async def _sql(self, parameters: Parameters) -> Answer:
         question = read(Sql, parameters)

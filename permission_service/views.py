@@ -11,6 +11,8 @@ from permission_service.desk import Case, Event
 from shared.channels import PermissionAudit
 from shared.permission_rules import QUESTION, suggest
 
+AUDIT_TEXT = 65_536  # characters kept of an input: a written file can be megabytes
+
 
 def iso(seconds: float | None) -> str | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()
@@ -72,7 +74,7 @@ def audit(case: Case) -> PermissionAudit:
         request_id=case.id,
         asked_at=ask.asked_at,
         tool_name=ask.tool_name,
-        input=orjson.dumps(ask.input).decode(),
+        input=as_text(ask.input),
         caller=ask.caller,
         session_id=ask.session_id,
         working_directory=ask.working_directory,
@@ -80,6 +82,11 @@ def audit(case: Case) -> PermissionAudit:
         decided_by=case.decided_by,
         rule=case.rule,
         message=case.message,
-        updated_input="" if changed is None else orjson.dumps(changed).decode(),
+        updated_input="" if changed is None else as_text(changed),
         waited_ms=max(0.0, (case.decided_at - ask.asked_at) * 1000),
     )
+
+
+def as_text(given: dict[str, Any]) -> str:
+    text = orjson.dumps(given).decode()
+    return text if len(text) <= AUDIT_TEXT else text[:AUDIT_TEXT] + "…"

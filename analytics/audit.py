@@ -1,0 +1,41 @@
+"""What tools asked for and what became of it, into DuckDB: few records, and none may be lost.
+
+One is acknowledged once it is committed, and adds nothing when it comes again; while the file is away it waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+from analytics.store import Store
+from shared.bus import Delivery
+from shared.channels import PermissionAudit, decode
+from shared.errors import ClientError, StoreUnavailable
+from shared.log import get_log
+
+RETRY_SECONDS = 1.0
+
+
+class AuditTrail:
+    """`keep` handles one delivery of PERMISSION_AUDIT."""
+
+    def __init__(self, store: Store, retry_seconds: float = RETRY_SECONDS) -> None:
+        self._store, self._retry_seconds = store, retry_seconds
+
+    async def keep(self, delivery: Delivery) -> None:
+        """Returns when the record is committed, or can never be."""
+        try:
+            record = decode(PermissionAudit, delivery.payload)
+            asked_at = datetime.fromtimestamp(record.asked_at, UTC).replace(tzinfo=None)
+        except (ClientError, ValueError, OverflowError, OSError) as error:
+            get_log().warning("audit_record_refused", reason=str(error), record=delivery.payload[:500].decode("utf-8"))
+            return
+        while True:
+            try:
+                await self._store.change("add_permission", **(asdict(record) | {"asked_at": asked_at}))
+            except StoreUnavailable:
+                await asyncio.sleep(self._retry_seconds)
+            else:
+                return
