@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from shared.errors import CCProxyError
 from shared.formats.ir import Capabilities, Json, Vendor
 from shared.log import get_log
-from shared.models import claude_capabilities, codex_capabilities, is_exact_claude, resolve_model
+from shared.models import claude_capabilities, codex_capabilities, is_exact, resolve_model
 
 FRESH_SECONDS = 3600.0
 RETRY_SECONDS = 60.0  # after a failure, so that a provider that is away costs one request a minute
@@ -55,8 +55,8 @@ class Catalogue:
         return self._failure.message if self._failure is not None else ""
 
     async def resolve(self, name: str) -> str:
-        """The provider's model for a client's name. An exact Claude name costs nothing."""
-        if self._vendor == "anthropic" and not self._aliases and is_exact_claude(name):
+        """The provider's model for a client's name. The provider's own name costs nothing."""
+        if not self._aliases and is_exact(name, self._vendor):
             return name
         return resolve_model(name, self._aliases, await self.listed(), self._vendor)
 

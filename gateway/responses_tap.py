@@ -65,9 +65,21 @@ class ResponsesTap:
         return self._look(rest + b"\n\n") if rest else b""
 
     def _look(self, data: bytes) -> bytes:
-        if not MARKS.search(data):
+        """`data` with the marked frames as they go on."""
+        mark = MARKS.search(data)
+        if mark is None:
             return data
-        return b"".join([self._pass(frame) if MARKS.search(frame) else frame for frame in frames(data)])
+        if b"\r" in data:
+            return b"".join([self._pass(frame) if MARKS.search(frame) else frame for frame in frames(data)])
+        pieces, done = [], 0
+        while mark is not None:
+            before = data.rfind(b"\n\n", done, mark.start())
+            start = before + 2 if before >= 0 else done
+            end = data.find(b"\n\n", mark.end()) + 2
+            pieces += [data[done:start], self._pass(data[start:end])]
+            done = end
+            mark = MARKS.search(data, done)
+        return b"".join([*pieces, data[done:]])
 
     def _pass(self, frame: bytes) -> bytes:
         """The frame as it goes on, once noted."""
@@ -109,7 +121,7 @@ class ResponsesTap:
 
 
 def frames(data: bytes) -> Iterator[bytes]:
-    """`data` cut behind every blank line."""
+    """`data` cut behind every blank line, whatever its lines end in."""
     start = 0
     for end in FRAME_END.finditer(data):
         yield data[start : end.end()]

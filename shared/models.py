@@ -62,16 +62,22 @@ def resolve_model(name: str, aliases: Mapping[str, str], listed: Iterable[Json],
     """The provider's model for the client's name. The owner's aliases come first: exact, `prefix*`, `/regex/`."""
     name = alias_of(name, aliases) or name
     if vendor == "openai":
-        return default_codex_model(listed) if name.startswith("claude") or name in NEWEST else name
+        return default_codex_model(listed) if names_claude(name) else name
     for pattern, line in LINES:
         if match := pattern.fullmatch(name):
             return newest_of(match.expand(line), listed)
     return name
 
 
-def is_exact_claude(name: str) -> bool:
-    """A Claude model's own name: it stands for nothing else (`claude-sonnet-latest` and `sonnet` do)."""
+def is_exact(name: str, vendor: Vendor) -> bool:
+    """A vendor's own name for a model: it stands for nothing else (`claude-sonnet-latest` and `sonnet` do)."""
+    if vendor == "openai":
+        return not names_claude(name)
     return name.startswith("claude-") and not LINES[0][0].fullmatch(name)
+
+
+def names_claude(name: str) -> bool:
+    return name.startswith("claude") or name in NEWEST
 
 
 def alias_of(name: str, aliases: Mapping[str, str]) -> str | None:

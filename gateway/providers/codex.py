@@ -108,7 +108,8 @@ class Codex:
     async def _send(self, request: Outgoing, authorization: Authorization) -> Opened:
         """What goes out depends on the credential, so it is made anew for each that is tried."""
         self.speaks.codex = codex = authorization.lane != "api_key"
-        document = request.document or parse_object(request.body)
+        asked = request.document = request.document or parse_object(request.body)
+        document = with_input(asked)
         own = is_codexs_own(request) and not request.session
         written = prepare(document, Dialect(codex=codex) if own else await self._dialect(codex, document))
         headers = self._headers(request, authorization)
@@ -118,7 +119,7 @@ class Codex:
             headers["session-id"] = session
             body = body if body.get("prompt_cache_key") == session else body | {"prompt_cache_key": session}
         note_ignored(request.record, written.dropped)
-        data = request.body if body is document else orjson.dumps(body)
+        data = request.body if body is asked else orjson.dumps(body)
         return await self._upstream.open("POST", f"{self._door(codex)}/responses", headers, data)
 
     async def _send_question(self, request: Outgoing, authorization: Authorization) -> Opened:
@@ -146,6 +147,13 @@ class Codex:
         profile = await self.profile.get()
         text = profile.instructions(str(document.get("model"))) if profile else NEUTRAL_INSTRUCTIONS
         return Dialect(codex=True, mode=mode, instructions=text)
+
+
+def with_input(document: Json) -> Json:
+    """`messages` is a spelling of `input` that older clients were told of; neither door knows it."""
+    if document.get("input") is not None or "messages" not in document:
+        return document
+    return {name if name != "messages" else "input": value for name, value in document.items()}
 
 
 def is_codexs_own(request: Outgoing) -> bool:

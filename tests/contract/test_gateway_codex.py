@@ -318,9 +318,21 @@ async def test_a_login_the_backend_takes_no_more_is_renewed_once(
     async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=20) as http:
         reply = await http.post("/codex/responses", json={"model": MODEL, "input": "hi"})
     assert reply.status_code == 200
-    seen = simulator.requests("/backend-api/codex")
-    assert [one.status for one in seen] == [401, 200, 200]  # the models are asked for first
+    assert [seen.status for seen in simulator.requests("/backend-api/codex")] == [401, 200]
     assert "revoked" not in (tmp_path / "auth.json").read_text()
+
+
+async def test_without_a_login_the_command_that_makes_one_is_named(
+    open_gateway_at: OpenGateway, simulator: GroundTruth, tmp_path: Path
+) -> None:
+    settings = codex_settings(simulator.url, tmp_path, auth_file=tmp_path / "nowhere.json")
+    url = await open_gateway_at(codex=settings)
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=20) as http:
+        for path in ("/codex/responses", "/codex/chat/completions", "/codex/v1/messages"):
+            reply = await http.post(path, json={"model": MODEL, "messages": ask("hi"), "max_tokens": 9})
+            assert reply.status_code == 401
+            assert "ccproxy auth login-openai" in reply.json()["error"]["message"]
+    assert not simulator.requests()
 
 
 async def test_an_upgrade_to_websocket_is_refused_at_once(codex_url: str) -> None:

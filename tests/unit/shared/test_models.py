@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from shared.errors import ClientError
+from shared.formats.ir import Vendor
 from shared.models import (
     BUILT_IN,
     CODEX_DEFAULT,
@@ -14,6 +15,7 @@ from shared.models import (
     claude_capabilities,
     codex_capabilities,
     default_codex_model,
+    is_exact,
     resolve_model,
 )
 
@@ -114,3 +116,19 @@ def test_codex_efforts_come_from_its_list() -> None:
     listed = [{"slug": "gpt-6-sol", "supported_reasoning_levels": [{"effort": "low"}, {"effort": "high"}]}]
     assert codex_capabilities("gpt-6-sol", listed).efforts == {"low", "high"}
     assert "medium" in codex_capabilities("gpt-7", listed).efforts
+
+
+@pytest.mark.parametrize(
+    ("name", "vendor", "exact"),
+    [
+        ("claude-opus-5-5", "anthropic", True),
+        ("claude-opus-latest", "anthropic", False),
+        ("opus", "anthropic", False),
+        ("gpt-5.5", "anthropic", False),
+        ("gpt-5.5", "openai", True),
+        ("claude-opus-5-5", "openai", False),
+        ("opus", "openai", False),
+    ],
+)
+def test_a_vendors_own_name_needs_no_list(name: str, vendor: Vendor, exact: bool) -> None:
+    assert is_exact(name, vendor) is exact

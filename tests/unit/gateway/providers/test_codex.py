@@ -145,6 +145,13 @@ async def test_after_a_401_the_next_credential_has_a_body_of_its_own() -> None:
     assert (asked.record.lane, asked.record.retries) == ("api_key", 1)
 
 
+async def test_both_doors_are_given_input_where_a_client_says_messages() -> None:
+    codex, upstream = make(KEY)
+    await codex.open(request({"model": "gpt-x", "messages": [HELLO], "prompt_cache_key": "k", "temperature": 0}))
+    sent = orjson.loads(upstream.asked[0][3])
+    assert sent == {"model": "gpt-x", "input": [HELLO], "prompt_cache_key": "k", "temperature": 0}
+
+
 async def test_the_format_follows_the_door() -> None:
     prompt = Prompt("gpt-x", (Message("user", (Text("hello"),)),), temperature=0.5, max_tokens=99, user="somebody")
     takes = Capabilities(sampling=True)
