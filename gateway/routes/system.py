@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,7 +24,8 @@ WORST = {"pass": 0, "warn": 1, "fail": 2}
 Check = dict[str, Any]
 
 
-def router(settings: Settings, bus: Bus, account: Account, metrics: Metrics) -> APIRouter:
+def router(settings: Settings, bus: Bus, accounts: Mapping[str, Account], metrics: Metrics) -> APIRouter:
+    """`accounts` by the name of their check."""
     routes = APIRouter(tags=["system"])
 
     @routes.get("/health/live")
@@ -42,11 +44,7 @@ def router(settings: Settings, bus: Bus, account: Account, metrics: Metrics) -> 
     @routes.get("/health")
     async def whole() -> JSONResponse:
         """Everything that is known about this stack; never a secret."""
-        state = await account.describe()
-        credentials = check(state.status, state.output, credentials_path=state.source)
-        if state.expires_at is not None:
-            credentials |= {"expiration": iso(state.expires_at), "subscription_type": state.subscription}
-        checks = {"oauth2_credentials": credentials} | await service_checks(bus, settings)
+        checks = await credential_checks(accounts) | await service_checks(bus, settings)
         return health(worst(checks), "CCProxy API Server", checks)
 
     @routes.get("/metrics")
@@ -62,6 +60,19 @@ def router(settings: Settings, bus: Bus, account: Account, metrics: Metrics) -> 
         return Response(render(snapshots), media_type=CONTENT_TYPE)
 
     return routes
+
+
+async def credential_checks(accounts: Mapping[str, Account]) -> dict[str, Check]:
+    """One check for each account. To have only one of them is no fault; to have none is."""
+    states = {name: await account.describe() for name, account in accounts.items()}
+    some = any(state.status == "pass" for state in states.values())
+    found = {}
+    for name, state in states.items():
+        status = "pass" if some and not state.source else state.status
+        found[name] = check(status, state.output, credentials_path=state.source)
+        if state.expires_at is not None:
+            found[name] |= {"expiration": iso(state.expires_at), "subscription_type": state.subscription}
+    return found
 
 
 async def service_checks(bus: Bus, settings: Settings) -> dict[str, Check]:

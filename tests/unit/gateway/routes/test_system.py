@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -58,6 +59,17 @@ async def test_health_names_the_credential_in_use_and_never_shows_it(start_gatew
     response = await running.client.get("/health")
     assert response.json()["checks"]["oauth2_credentials"][0]["credentials_path"] == "CLAUDE__API_KEY"
     assert "sk-very-secret" not in response.text
+
+
+async def test_one_login_of_two_is_no_fault_and_none_at_all_is(start_gateway: Start, tmp_path: Path) -> None:
+    nowhere = {"codex": {"auth_file": str(tmp_path / "none.json")}}
+    running = await start_gateway(LivelyBus(*EVERYTHING), **nowhere)
+    body = (await running.client.get("/health")).json()
+    assert body["status"] == "pass"
+    assert "auth login-openai" in body["checks"]["codex_credentials"][0]["output"]
+    without = {"api_key": None, "credentials_file": str(tmp_path / "none.json")}
+    running = await start_gateway(LivelyBus(*EVERYTHING), claude=without, **nowhere)
+    assert (await running.client.get("/health")).json()["status"] == "warn"
 
 
 async def test_a_worker_s_own_trouble_is_a_warning(start_gateway: Start) -> None:
