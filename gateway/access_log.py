@@ -24,7 +24,7 @@ from shared.errors import BusUnavailable, CCProxyError
 from shared.log import get_log
 from shared.metrics import Metrics
 
-IDS = random.Random(secrets.randbits(128))  # unique, not secret: a system call per request would be wasted
+IDS = random.Random(secrets.randbits(128))  # noqa: S311 - unique, not secret: a system call each would be wasted
 GIVEN_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 MAX_WAITING_RECORDS = 10_000  # about 8 MB; beyond it the oldest is dropped and counted
 MAX_BATCH = 16  # as the channel says

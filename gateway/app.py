@@ -24,6 +24,7 @@ from gateway.exchange import Exchange, PassThrough
 from gateway.guard import Guard
 from gateway.inflight import Flights, Patience
 from gateway.native import NativeResponses
+from gateway.openapi import describe_endpoints
 from gateway.problems import Dialect, dialect_of, render
 from gateway.providers import Provider
 from gateway.providers.claude import Claude
@@ -32,7 +33,7 @@ from gateway.providers.http import Upstream
 from gateway.providers.sdk import Sdk
 from gateway.quota import Quotas
 from gateway.reasoning import ReasoningMemory
-from gateway.routes import claude, codex, logs, mcp, models, permissions, sdk, status, system, usage
+from gateway.routes import claude, codex, logs, mcp, models, oauth, permissions, sdk, status, system, usage
 from gateway.spool import Spool
 from gateway.translated import Translated
 from shared.bus import Bus
@@ -95,6 +96,7 @@ async def open_gateway(settings: Settings, bus: Bus) -> AsyncIterator[Gateway]:
     """Everything a gateway process holds: connections to providers, the clock of its requests, its records."""
     metrics = Metrics()
     patience = Patience(
+        body=settings.server.body_timeout_seconds,
         first_byte=settings.server.first_byte_timeout_seconds,
         idle=settings.server.idle_timeout_seconds,
         ping=settings.server.ping_interval_seconds,
@@ -131,11 +133,13 @@ async def open_gateway(settings: Settings, bus: Bus) -> AsyncIterator[Gateway]:
         stack.callback(profile.close)
         endpoints = claude.endpoints(exchange, direct) | sdk.endpoints(exchange, Sdk(bus, direct.catalogue))
         routers = [
-            system.router(settings, bus, account, metrics),
+            system.router(settings, bus, {"oauth2_credentials": account, "codex_credentials": openai}, metrics),
             logs.router(settings.observability, bus, flights),
             permissions.router(bus, flights),
             mcp.router(bus, flights, settings.server.max_body_bytes),
+            oauth.router(settings),
             usage.router(bus, quotas),
+            sdk.router(bus),
             status.router(settings, bus, direct.catalogue),
             *(models.router(prefix, direct.catalogue, settings.models.aliases) for prefix in ("/api", "/sdk")),
         ]
@@ -144,6 +148,7 @@ async def open_gateway(settings: Settings, bus: Bus) -> AsyncIterator[Gateway]:
             endpoints |= codex.endpoints(exchange, chatgpt, estimate)
             routers.append(codex.router(chatgpt, openai, settings.models.aliases))
         management = build_management(*routers)
+        describe_endpoints(management, endpoints)
         app = AccessLog(Switch(endpoints, management), Guard(settings.server, settings.security), metrics, records)
         yield Gateway(app, flights, metrics)
 
