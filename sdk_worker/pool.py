@@ -12,7 +12,7 @@ import contextlib
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
@@ -66,7 +66,10 @@ class Pool(Generic[S]):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.problem: str | None = None
-        self.warm = self.cold = 0  # checkouts that met a spare, and those that waited for a start
+        self.warm = self.cold = self.starts = 0  # checkouts that met a spare, and those that waited for a start
+        self.owned: set[S] = set()  # every process that lives, until its end
+        self._waiting = 0
+        self._taken: set[S] = set()
         self._make, self._bind, self._size, self._launch, self._clock = make, bind, size, launch, clock
         self._lull = lull
         self._spares: dict[Readiness, list[Spare[S]]] = {}
@@ -80,27 +83,39 @@ class Pool(Generic[S]):
         readiness = Readiness(launch, binding)
         self._recent.append((readiness, self._clock()))
         self._changed.set()
-        if ready := self._pop(readiness):
-            self.warm += 1
-            return ready
-        if blank := self._pop(Readiness(launch)):
-            with contextlib.suppress(UpstreamError):  # it died while it waited: a fresh one will do
-                await self._told(blank, binding)
+        with self._checkout():
+            if ready := self._pop(readiness):
                 self.warm += 1
-                return blank
+                return self._note_taken(ready)
+            if blank := self._pop(Readiness(launch)):
+                with contextlib.suppress(UpstreamError):  # it died while it waited: a fresh one will do
+                    await self._told(blank, binding)
+                    self.warm += 1
+                    return self._note_taken(blank)
         return await self.start(launch, binding)
 
     async def start(self, launch: Launch, binding: Binding) -> S:
         """The same from a fresh start, for what no spare can be ready for."""
         self.cold += 1
-        return await self._told(await self._started(launch), binding)
+        with self._checkout():
+            return self._note_taken(await self._told(await self._started(launch), binding))
 
     def retire(self, session: S) -> None:
         """End a process without waiting for it."""
-        self._in_background(session.close())
+        self._taken.discard(session)
+        self._in_background(self._end(session))
 
-    def ready(self) -> int:
-        return sum(len(spares) for spares in self._spares.values())
+    def counts(self) -> dict[str, int]:
+        """How it is, under the names of PoolMetrics. `busy` is what was taken and not retired."""
+        return {
+            "size": self._size,
+            "idle": sum(len(spares) for spares in self._spares.values()),
+            "busy": len(self._taken),
+            "waiting": self._waiting,
+            "starts": self.starts,
+            "hits": self.warm,
+            "misses": self.cold,
+        }
 
     async def keep_filled(self) -> None:
         """Until cancelled: start what is missing, end what is too much, too old or dead."""
@@ -176,6 +191,24 @@ class Pool(Generic[S]):
             self.retire(session)
         return None
 
+    @contextlib.contextmanager
+    def _checkout(self) -> Iterator[None]:
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+
+    def _note_taken(self, session: S) -> S:
+        self._taken.add(session)
+        return session
+
+    async def _end(self, session: S) -> None:
+        try:
+            await session.close()
+        finally:
+            self.owned.discard(session)
+
     async def _told(self, session: S, binding: Binding) -> S:
         try:
             await self._bind(session, binding)
@@ -199,7 +232,10 @@ class Pool(Generic[S]):
 
     async def _start_one(self, launch: Launch) -> S:
         async with self._starts:
-            return await self._make(launch)
+            session = await self._make(launch)
+        self.starts += 1
+        self.owned.add(session)
+        return session
 
     def _in_background(self, work: Any) -> asyncio.Task[Any]:
         task: asyncio.Task[Any] = asyncio.ensure_future(work)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import signal
@@ -27,11 +28,13 @@ from sdk_worker.sessions import Sessions
 from sdk_worker.worker import Patience, Worker
 from shared.bus import Bus
 from shared.channels import SDK_TURN
+from shared.metrics import Metrics, PoolMetrics, publish_snapshots
 from shared.process import DRAINED_EXIT, instance_name, run
 from shared.serving import serve_each
 from shared.settings import Settings, load_settings
 
-DESCRIBE_SECONDS = 10.0
+DESCRIBE_SECONDS = 1.0  # as often as the bus tells it on
+LOOK_EVERY = 10  # of these; to ask a program its version starts it
 THINKING_MARGIN_SECONDS = 60.0  # a prompt expires and is told to the program before a turn counts as silent
 
 
@@ -68,7 +71,15 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int | None:
         on_behalf=asking.on_behalf,
     )
     async with bus:
-        beside = [asyncio.create_task(pool.keep_filled()), asyncio.create_task(describe(bus, pool, program_file))]
+        metrics = Metrics()
+        showing = describe(bus, pool, sessions, program_file, PoolMetrics(metrics))
+        beside = [
+            asyncio.create_task(pool.keep_filled()),
+            asyncio.create_task(showing),
+            asyncio.create_task(
+                publish_snapshots(bus, metrics, service="sdk_worker", instance=instance, stop=asyncio.Event())
+            ),
+        ]
         try:
             await serve_each(bus, SDK_TURN, worker.handle, slots=settings.sdk.max_turns_at_once, stop=stop, drain=drain)
         finally:
@@ -82,8 +93,10 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int | None:
 
 def patience(settings: Settings) -> Patience:
     """A person may be asked in the middle of a turn, and gets the time the settings promise."""
-    thinking = settings.security.confirmation_timeout_seconds
-    idle = max(settings.sdk.idle_timeout_seconds, thinking + THINKING_MARGIN_SECONDS) if thinking else None
+    idle: float | None = settings.sdk.idle_timeout_seconds
+    if settings.claude.builtin_permissions:
+        thinking = settings.security.confirmation_timeout_seconds
+        idle = max(settings.sdk.idle_timeout_seconds, thinking + THINKING_MARGIN_SECONDS) if thinking else None
     return Patience(settings.sdk.first_byte_timeout_seconds, idle, settings.server.ping_interval_seconds)
 
 
@@ -116,15 +129,17 @@ def open_pool(
     return Pool(start, tell, size=size, launch=Launch())
 
 
-async def describe(bus: Bus, pool: Pool[Conversation], program_file: ProgramFile) -> None:
-    """Keep `/health` told, until cancelled."""
-    while True:
-        found = await program_file.describe()
-        bus.describe(
-            driver=drivers()[0].name,
-            spares=pool.ready(),
-            turns_warm=pool.warm,
-            turns_cold=pool.cold,
-            **found | {"problem": found["problem"] or pool.problem},
-        )
+async def describe(
+    bus: Bus, pool: Pool[Conversation], sessions: Sessions, program_file: ProgramFile, metrics: PoolMetrics
+) -> None:
+    """Keep `/health`, `/sdk/status` and `/metrics` told, until cancelled."""
+    for number in itertools.count():
+        if number % LOOK_EVERY == 0:
+            found = await program_file.describe()
+        counts = pool.counts()
+        counts["busy"] -= sessions.kept()
+        memory = sum(conversation.program.resident_bytes() for conversation in pool.owned)
+        metrics.show(counts | {"memory": memory})
+        facts = counts | {"sessions": sessions.kept(), "memory_bytes": memory, "driver": drivers()[0].name}
+        bus.describe(**facts, **found | {"problem": found["problem"] or pool.problem})
         await asyncio.sleep(DESCRIBE_SECONDS)

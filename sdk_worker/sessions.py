@@ -80,6 +80,10 @@ class Sessions:
                 raise
             await self._remember(key, known, session, feed, splice, turn)
 
+    def kept(self) -> int:
+        """Processes that wait for the next turn of their conversation."""
+        return len(self._kept)
+
     def forget_all(self) -> None:
         """End what is kept."""
         for key in list(self._kept):

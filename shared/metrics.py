@@ -146,6 +146,17 @@ class PoolMetrics:
         self.starts = Counter("ccproxy_pool_starts", "Processes started.", registry=registry)
         self.hits = Counter("ccproxy_pool_hits", "Turns that found a process ready.", registry=registry)
         self.misses = Counter("ccproxy_pool_misses", "Turns that had to start one.", registry=registry)
+        self._shown: dict[str, int] = {}
+
+    def show(self, counts: Mapping[str, int]) -> None:
+        """All of them at once, by name; counters as their totals so far."""
+        for name, count in counts.items():
+            metric: Counter | Gauge = getattr(self, name)
+            if isinstance(metric, Gauge):
+                metric.set(count)
+            else:
+                metric.inc(count - self._shown.get(name, 0))
+        self._shown.update(counts)
 
 
 class DeskMetrics:

@@ -32,6 +32,7 @@ from shared.errors import BusUnavailable, Busy, CCProxyError, NoWorker, WorkerLo
 
 UNREAD_BYTES = 16 * 1024 * 1024  # what a slow reader may leave lying: one SSE event of the longest kind
 MESSAGE_COST = 256  # bytes an unread message is charged beyond its data
+RETRY_AFTER_SECONDS = 5  # told with a full line: it has moved on by then, and a client would else ask again at once
 
 
 class Call:
@@ -174,7 +175,7 @@ class Calls:
             self._withdraw(call)
         elif waiting > call.channel.max_length:
             self.leave(call)
-            raise Busy
+            raise Busy(headers={"retry-after": str(RETRY_AFTER_SECONDS)})
 
     def leave(self, call: Call) -> None:
         """Nobody waits for this call any more: unless it is over, its server is told, whoever that is or would be."""

@@ -214,8 +214,9 @@ async def test_a_full_waiting_line_refuses_and_keeps_nothing_of_the_refused(bus_
     short = Channel("test:short", "on_accept", max_length=2)
     caller = await bus_factory()
     async with caller.call(short, 1), caller.call(short, 2):
-        with pytest.raises(Busy):
+        with pytest.raises(Busy) as busy:
             await collect(caller, short, 3)
+        assert int(busy.value.headers["retry-after"]) > 0
         await caller.get("written behind what takes the third out")
         with redis.Redis.from_url(redis_url) as client:
             assert client.xlen("channel:test:short") == 2

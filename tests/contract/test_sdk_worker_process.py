@@ -38,6 +38,7 @@ async def start_worker(redis_url, simulator_url, tmp_path):
             "CLAUDE__API_KEY": API_KEY,
             "CLAUDE__CODE_OPTIONS__CWD": str(tmp_path),
             "CLAUDE__SDK_MESSAGE_MODE": "ignore",
+            "CLAUDE__BUILTIN_PERMISSIONS": "false",  # there is no gateway to ask through
             "SDK__POOL_SIZE": "1",
             "HOME": str(tmp_path),
         }

@@ -68,7 +68,7 @@ async def test_a_turn_takes_a_spare_and_another_takes_its_place(filled):
     taken = await filled.pool.take(HERE, PIRATE)
     assert (taken.number, taken.told) == (0, PIRATE)
     await filled.settle()
-    assert filled.pool.ready() == 2
+    assert filled.pool.counts()["idle"] == 2
     assert (filled.pool.warm, filled.pool.cold) == (1, 0)
     filled.pool.retire(taken)
 
@@ -140,7 +140,7 @@ async def test_an_old_spare_is_replaced(filled):
     filled.pool.retire(await filled.pool.take(HERE, PIRATE))
     await filled.settle()
     assert not any(session.alive for session in first)
-    assert filled.pool.ready() == 2
+    assert filled.pool.counts()["idle"] == 2
 
 
 async def test_a_start_that_fails_is_told_to_the_turn_and_kept_as_the_pools_problem():
@@ -176,3 +176,28 @@ async def test_without_a_pool_every_turn_starts_its_own():
     house.pool.retire(taken)
     await house.pool.drain()
     assert house.pool.cold == 1
+
+
+async def test_the_pool_counts_what_it_has_and_what_it_did():
+    house = House(size=1)
+    house.may_start.clear()
+    waiting = asyncio.create_task(house.pool.take(HERE, PIRATE))
+    await house.settle()
+    assert house.pool.counts()["waiting"] == 1
+    house.may_start.set()
+    cold = await waiting
+    filling = asyncio.create_task(house.pool.keep_filled())
+    await house.settle()
+    warm = await house.pool.take(HERE, PIRATE)
+    await house.settle()
+    counted = {"size": 1, "idle": 1, "busy": 2, "waiting": 0, "starts": 3, "hits": 1, "misses": 1}
+    assert house.pool.counts() == counted
+    assert len(house.pool.owned) == 3
+    house.pool.retire(cold)
+    house.pool.retire(warm)
+    await house.settle()
+    assert house.pool.counts() == counted | {"busy": 0}
+    filling.cancel()
+    await asyncio.gather(filling, return_exceptions=True)
+    await house.pool.drain()
+    assert not house.pool.owned

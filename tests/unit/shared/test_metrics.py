@@ -150,6 +150,16 @@ def test_the_processes_of_every_kind_have_gauges_of_their_own() -> None:
     assert value(samples, "ccproxy_analytics_batches_total") == 2
 
 
+def test_a_pool_shows_what_it_has_and_counts_what_it_did_in_all() -> None:
+    metrics = Metrics()
+    pool = PoolMetrics(metrics)
+    pool.show({"idle": 3, "hits": 5})
+    pool.show({"idle": 1, "hits": 7})
+    samples = read(metrics.snapshot())
+    assert value(samples, "ccproxy_pool_idle") == 1
+    assert value(samples, "ccproxy_pool_hits_total") == 7
+
+
 def test_merged_processes_keep_their_series_apart() -> None:
     first, second = Metrics(), Metrics()
     first.observe(finished())
