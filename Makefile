@@ -8,7 +8,7 @@ PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3.14 python3; 
 UV     := $(shell uv --version >/dev/null 2>&1 && echo uv)
 ONCE   ?=
 
-.PHONY: demo run test check format bench lock clean
+.PHONY: demo run test check format bench conformance lock clean
 .DEFAULT_GOAL := help
 .PHONY: help
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make run    the stack with your own login"
 	@echo "make test   format, lint, types, architecture and every test"
 	@echo "make bench  side-by-side measurements"
+	@echo "make conformance  real clients from their registries, and the table of them"
 	@echo "make lock   pin the requirement locks anew (needs uv)"
 
 $(VENV)/bin/python:
@@ -55,6 +56,9 @@ test: check
 bench: $(VENV)/requirements-dev.stamp
 	$(BIN)/python -m benchmarks.run $(BENCH_ARGS)
 
+conformance: $(VENV)/requirements-dev.stamp
+	$(BIN)/pytest tests/clients -m "" --write-clients-table
+
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
 lock:
 	$(LOCK) --group build pyproject.toml -o requirements.lock
@@ -62,4 +66,4 @@ lock:
 	$(LOCK) --group build --group dev --extra bundled-cli -c requirements.lock pyproject.toml -o requirements-dev.lock
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .clients .mypy_cache .ruff_cache .pytest_cache .hypothesis
