@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 import zlib
 
 import brotli
@@ -52,10 +53,15 @@ async def test_frames_one_behind_the_other_are_one_body(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ENCODED)
-async def test_a_bomb_stops_at_the_limit(name: str) -> None:
+async def test_a_bomb_stops_at_the_limit_and_not_behind_it(name: str) -> None:
     bomb = ENCODED[name](b"a" * (64 * LIMIT))
-    with pytest.raises(TooLarge, match="1,048,576 bytes"):
-        await decode(bomb, name, LIMIT)
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooLarge, match="1,048,576 bytes"):
+            await decode(bomb, name, LIMIT)
+        assert tracemalloc.get_traced_memory()[1] < 8 * LIMIT
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("name", ENCODED)

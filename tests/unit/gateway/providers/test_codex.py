@@ -118,6 +118,12 @@ async def test_a_callers_own_credentials_and_account_never_go_on() -> None:
     assert "cookie" not in sent
 
 
+async def test_a_key_goes_without_an_account_whatever_the_caller_names() -> None:
+    codex, upstream = make(KEY)
+    await codex.open(request(FITTING, {b"originator": b"codex_exec", b"chatgpt-account-id": b"callers"}))
+    assert "chatgpt-account-id" not in upstream.asked[0][2]
+
+
 async def test_a_stream_without_a_label_gets_one() -> None:
     codex, _ = make()
     assert (await codex.open(request(FITTING))).is_stream
