@@ -62,24 +62,26 @@ def exec_command(codex: Path, model: str, prompt: str) -> list[str | Path]:
     return [codex, "exec", *options, prompt]
 
 
-@pytest.mark.parametrize("model", ["gpt-5.5", "gpt-6-sol"])
+# Older models are given a shell, newer ones a custom tool in a namespace that runs a program calling the shell.
+SHELL = '[[tool:exec_command {"cmd":"echo $((40+2))"}]]'
+CODE = """[[tool:exec {"input":"const r = await tools.exec_command({cmd: 'echo $((40+2))'}); text(r.output)"}]]"""
+
+
+@pytest.mark.parametrize(
+    ("model", "tool", "kind"),
+    [("gpt-5.5", SHELL, "function_call_output"), ("gpt-6-sol", CODE, "custom_tool_call_output")],
+)
 async def test_codex_runs_a_tool_and_is_told_its_output(
-    codex: Path, codex_url: str, simulator: GroundTruth, tmp_path: Path, model: str
+    codex: Path, codex_url: str, simulator: GroundTruth, tmp_path: Path, model: str, tool: str, kind: str
 ) -> None:
-    tool = {"gpt-5.5": '[[tool:exec_command {"cmd":"echo $((40+2))"}]]'}.get(model, "")
-    lines = await run(
-        codex_environment(tmp_path / "home", codex_url),
-        *exec_command(codex, model, f"run it {tool} [[say:That was all.]]"),
-        cwd=tmp_path,
-    )
+    command = exec_command(codex, model, f"run it {tool} [[say:That was all.]]")
+    lines = await run(codex_environment(tmp_path / "home", codex_url), *command, cwd=tmp_path)
     turns = simulator.requests(BACKEND)
-    assert [turn.status for turn in turns] == ([200, 200] if tool else [200])
-    assert answers(lines)[-1].endswith("That was all.")
+    assert [turn.status for turn in turns] == [200, 200]
+    assert answers(lines)[-1].endswith("42\nThat was all.")
+    assert "42" in str(next(item["output"] for item in turns[1].body["input"] if item["type"] == kind))
     assert len({turn.body["prompt_cache_key"] for turn in turns}) == 1
     assert all(turn.header("originator") == "codex_exec" for turn in turns)
-    if tool:
-        output = next(item for item in turns[1].body["input"] if item["type"] == "function_call_output")
-        assert "42" in str(output["output"])
 
 
 async def test_codex_tells_its_user_of_a_usage_limit_and_asks_no_more(

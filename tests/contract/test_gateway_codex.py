@@ -141,6 +141,22 @@ async def test_a_chat_tool_loop_keeps_the_sealed_reasoning(client: AsyncOpenAI, 
     assert [item["type"] for item in sent["input"]][1] == "reasoning"
 
 
+async def test_names_longer_than_the_backend_takes_come_back_whole(client: AsyncOpenAI, simulator: GroundTruth) -> None:
+    name = "weather_" * 10
+    tool: Any = {"type": "function", "function": {"name": name, "parameters": SCHEMA}}
+    messages = ask("hello")
+    request: Any = {"model": MODEL, "tools": [tool]}
+    first = await client.chat.completions.create(messages=messages, tool_choice="required", **request)
+    [call] = first.choices[0].message.tool_calls or []
+    assert call.to_dict()["function"]["name"] == name
+    long_id = call.id + "x" * 60
+    messages += [{"role": "assistant", "tool_calls": [call.to_dict() | {"id": long_id}]}]
+    messages += [{"role": "tool", "tool_call_id": long_id, "content": "rain"}]
+    second = await client.chat.completions.create(messages=messages, **request)
+    assert second.choices[0].message.content == "The tool answered: rain"
+    assert len(simulator.last(BACKEND).body["tools"][0]["name"]) == 64
+
+
 async def test_chat_images_and_json_schema(client: AsyncOpenAI) -> None:
     parts = [{"type": "text", "text": "Where?"}, {"type": "image_url", "image_url": {"url": PIXEL}}]
     content: Any = [{"role": "user", "content": parts}]
