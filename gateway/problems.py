@@ -13,7 +13,7 @@ from typing import Any, Literal
 import orjson
 
 from gateway.asgi import Headers, Send
-from shared.errors import CCProxyError, ClientError, UpstreamRefused
+from shared.errors import CCProxyError, ClientError, ThreadNotFound, UpstreamRefused
 from shared.formats import openai_errors
 from shared.formats.ir import Fail
 
@@ -27,6 +27,7 @@ ANTHROPIC_TYPES = {
     "authentication": "authentication_error",
     "permission": "permission_error",
     "not_found": "not_found_error",
+    "thread_not_found": "not_found_error",
     "conflict": "conflict_error",
     "overloaded": "overloaded_error",
     "quota": "rate_limit_error",
@@ -55,7 +56,9 @@ def dialect_of(path: str) -> Dialect:
 
 def envelope(error: CCProxyError, dialect: Dialect, request_id: str) -> dict[str, Any]:
     if dialect == "anthropic":
-        detail = {"type": ANTHROPIC_TYPES.get(error.kind, "api_error"), "message": error.message}
+        detail: dict[str, Any] = {"type": ANTHROPIC_TYPES.get(error.kind, "api_error"), "message": error.message}
+        if isinstance(error, ThreadNotFound):
+            detail["details"] = {"error_code": error.kind}
         return {"type": "error", "error": detail, "request_id": request_id}
     if dialect == "plain":
         return {"error": {"type": error.kind, "message": error.message}, "request_id": request_id}

@@ -14,6 +14,7 @@ import orjson
 from sdk_worker.client_tools import program_name
 from sdk_worker.launch import Binding, Launch
 from shared.errors import ClientError
+from shared.formats.anthropic.reading import refuse_part
 
 Block = dict[str, Any]
 Line = dict[str, Any]
@@ -39,6 +40,7 @@ class Feed:
 
 def read_turn(body: dict[str, Any], *, working_directory: str | None = None) -> Feed:
     """Raises ClientError naming the field that cannot be carried."""
+    refuse_part(body)
     ignored = sorted(name for name in body if name not in CARRIED)
     tools = _read_tools(body)
     messages, marked = _read_messages(body.get("messages"), renamed=bool(tools))

@@ -6,6 +6,7 @@
         NotAuthorized            401 authentication
         NotAllowed               403 permission
         NotFound                 404 not_found
+          ThreadNotFound         404 thread_not_found     kept by the provider only; clients then send everything
         Conflict                 409 conflict
         UnsupportedMedia         415 unsupported_media
         UpgradeRefused           426 invalid_request
@@ -91,6 +92,12 @@ class NotFound(ClientError):
 
     status = 404
     kind = "not_found"
+
+
+class ThreadNotFound(NotFound):
+    """Threads are not kept here: send the whole conversation, with `thread` of type `create` or without."""
+
+    kind = "thread_not_found"  # Anthropic's own `details.error_code`, upon which its clients do just that
 
 
 class Conflict(ClientError):

@@ -19,6 +19,7 @@ from simulator.anthropic.problem import Problem, refuse
 from simulator.anthropic.rules import Request, enforce, merge_turns
 from simulator.anthropic.scenarios import Reply, answer, output_size
 from simulator.anthropic.stream import DELTA, event, frames
+from simulator.anthropic.threads import Threads
 from simulator.anthropic.usage import InputUsage, PromptCache
 from simulator.exchange import Exchange
 from simulator.script import tokens_of
@@ -59,6 +60,7 @@ class Anthropic:
     def __init__(self) -> None:
         self._cache = PromptCache()
         self._limits = Limits()
+        self._threads = Threads()
         self._endpoints: dict[tuple[str, str], Callable[[Exchange], Awaitable[None]]] = {
             ("POST", "/v1/messages"): self._create,
             ("POST", "/v1/messages/count_tokens"): self._count,
@@ -111,14 +113,14 @@ class Anthropic:
 
     async def _count(self, exchange: Exchange) -> None:
         caller = admit(exchange.headers)
-        request = read_request(exchange, caller, fields.COUNT_TOKENS)[0]
+        request = read_request(exchange, caller, fields.COUNT_TOKENS, self._threads)[0]
         total = PromptCache().measure(request.body, "").total
         await exchange.send(200, orjson.dumps({"input_tokens": total}), JSON)
 
     async def _create(self, exchange: Exchange) -> None:
         caller = admit(exchange.headers)
         shape = fields.MESSAGES_2026 if caller.version == VERSION_2026 else fields.MESSAGES_2023
-        request, raw = read_request(exchange, caller, shape)
+        request, raw = read_request(exchange, caller, shape, self._threads)
         exchange.record.model = request.body["model"]
         try:
             reply = answer(request, raw, exchange.request_id.removeprefix("req_"))
@@ -130,12 +132,13 @@ class Anthropic:
         if used.total > request.model.line.max_input_tokens:
             refuse(f"prompt is too long: {used.total} tokens > {request.model.line.max_input_tokens} maximum")
         message = compose(request, reply, used)
+        self._threads.keep(request.body, message)
         self._limits.spend(caller, used.total, message["usage"]["output_tokens"])
         await play(exchange, reply, message, self._limits.headers(caller), stream=bool(request.body.get("stream")))
 
 
-def read_request(exchange: Exchange, caller: Caller, shape: Check) -> tuple[Request, bytes]:
-    """The checked request and its decoded body."""
+def read_request(exchange: Exchange, caller: Caller, shape: Check, threads: Threads) -> tuple[Request, bytes]:
+    """The checked request, with what its thread holds, and its decoded body."""
     raw = decode(exchange.record.body, exchange.headers.get("content-encoding", "identity"))
     try:
         body = orjson.loads(raw)
@@ -145,6 +148,7 @@ def read_request(exchange: Exchange, caller: Caller, shape: Check) -> tuple[Requ
         shape(body, "", caller.betas)
     except Misfit as misfit:
         refuse(str(misfit))
+    body = threads.resume(body)
     turns = merge_turns(body["messages"])
     request = Request(body, find_model(body["model"]), caller.version, caller.betas, turns)
     enforce(request)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, cast
 
-from shared.errors import ClientError
+from shared.errors import ClientError, ThreadNotFound
 from shared.formats.envelope import unwrap
 from shared.formats.fields import Fate, invalid, judge, objects, one_of, optional, optional_number, required, strangers
 from shared.formats.ir import (
@@ -44,7 +44,7 @@ FATES: dict[str, Fate] = {
     "diagnostics": Fate("ignored"),
     "speed": Fate("dropped", harmless=("standard",)),
     **dict.fromkeys(("container", "context_management", "inference_geo", "mcp_servers", "fallbacks"), Fate("dropped")),
-    "thread": Fate("refused", "only the provider that keeps the thread knows its messages"),
+    "thread": Fate("dropped", "begun but not kept: continuing it is answered 404 `thread_not_found`"),
 }
 _KNOWN = {
     "": frozenset(FATES),
@@ -55,7 +55,8 @@ _KNOWN = {
 
 
 def read_prompt(body: Json) -> Prompt:
-    """Raises ClientError naming the first field that cannot be read."""
+    """Raises ClientError naming the first field that cannot be read, ThreadNotFound for a part of a conversation."""
+    refuse_part(body)
     output = optional(body, "output_config", dict) or {}
     choice = optional(body, "tool_choice", dict) or {}
     metadata = optional(body, "metadata", dict) or {}
@@ -83,6 +84,13 @@ def read_prompt(body: Json) -> Prompt:
             *strangers(body, "", _KNOWN),
         ),
     )
+
+
+def refuse_part(body: Json) -> None:
+    """Without what came before, which Anthropic's servers alone would have kept, an answer would be another one."""
+    thread = body.get("thread")
+    if isinstance(thread, dict) and thread.get("type") == "continue":
+        raise ThreadNotFound
 
 
 def _blocks(content: Any, path: str) -> list[tuple[Json, str]]:

@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from gateway.problems import Dialect, dialect_of, error_frame, render
-from shared.errors import Busy, CCProxyError, ClientError, UpstreamRefused
+from shared.errors import Busy, CCProxyError, ClientError, ThreadNotFound, UpstreamRefused
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,14 @@ def test_anthropic_s_envelope_carries_type_message_and_id() -> None:
         "error": {"type": "invalid_request_error", "message": "model: missing"},
         "request_id": "req_1",
     }
+
+
+def test_a_thread_that_is_not_kept_is_told_by_the_code_clients_act_on() -> None:
+    problem = render(ThreadNotFound(), "anthropic", "req_1")
+    error = orjson.loads(problem.body)["error"]
+    assert (problem.status, error["type"], error["details"]) == (
+        404, "not_found_error", {"error_code": "thread_not_found"}
+    )  # fmt: skip
 
 
 def test_openai_s_envelope_has_all_four_keys() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from sdk_worker.turn import read_turn
-from shared.errors import ClientError
+from shared.errors import ClientError, ThreadNotFound
 
 TOOL = {"name": "find", "input_schema": {"type": "object"}}
 
@@ -76,6 +76,12 @@ def test_what_cannot_be_carried_is_named():
     feed = read_turn(ask(user([marked]), temperature=1, top_p=0.5, stop_sequences=["."], stream=True))
     assert feed.ignored == ["stop_sequences", "temperature", "top_p", "cache_control"]
     assert spoken(feed) == [("user", text("x"))]
+
+
+def test_a_part_of_a_conversation_is_not_taken_for_the_whole():
+    assert read_turn(ask(thread={"type": "create"})).ignored == ["thread"]
+    with pytest.raises(ThreadNotFound):
+        read_turn(ask(thread={"type": "continue", "previous_message_id": "msg_1"}))
 
 
 def test_the_clients_tools_take_the_place_of_the_programs_own():

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from shared.errors import ClientError
-from shared.formats.anthropic.reading import FATES, read_prompt
+from shared.errors import ClientError, ThreadNotFound
+from shared.formats.anthropic.reading import read_prompt
 from shared.formats.envelope import wrap
 from shared.formats.ir import (
     Citation,
@@ -90,10 +90,10 @@ def test_what_cannot_be_carried_is_named() -> None:
     assert read(speed="fast").dropped == ("speed",)
 
 
-def test_a_thread_kept_by_the_provider_is_refused() -> None:
-    assert FATES["thread"].kind == "refused"
-    with pytest.raises(ClientError, match="'thread'"):
-        read(thread={"type": "continue"})
+def test_a_thread_is_begun_but_never_continued_without_what_came_before() -> None:
+    assert read(thread={"type": "create"}).dropped == ("thread",)
+    with pytest.raises(ThreadNotFound):
+        read(thread={"type": "continue", "previous_message_id": "msg_1"})
 
 
 @pytest.mark.parametrize(
