@@ -25,10 +25,8 @@ RETIRED = {
     "AUTH__OAUTH": "the login servers are CLAUDE__OAUTH__TOKEN_URL and CLAUDE__OAUTH__AUTHORIZE_URL",
     "AUTH__STORAGE": "the login file is CLAUDE__CREDENTIALS_FILE; renewing is always on",
     "DOCKER": "ccproxy starts no containers; docker-compose.yml does",
-    "OBSERVABILITY__DASHBOARD_ENABLED": "the dashboard comes with OBSERVABILITY__ENABLED",
     "OBSERVABILITY__LOG_STORAGE_BACKEND": "records are kept in DuckDB; OBSERVABILITY__LOGS_COLLECTION_ENABLED=false "
     "keeps none",
-    "OBSERVABILITY__PUSHGATEWAY": "have `/metrics` scraped instead",
     "OBSERVABILITY__STATS_PRINTING_FORMAT": "see `ccproxy usage`",
     "OBSERVABILITY__LOGGING": "use SERVER__LOG_FORMAT",
     "SCHEDULER": "what recurs needs no settings; nothing here looks for new versions",
