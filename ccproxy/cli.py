@@ -50,6 +50,7 @@ GROUPS = {
     "config": "ccproxy.config",
     "workers": "ccproxy.workers",
     "logs": "ccproxy.logs",
+    "permissions": "ccproxy.permissions.commands",
 }
 
 
@@ -229,6 +230,28 @@ def logs(context: typer.Context) -> None:
     run_group(context)
 
 
+@app.command(context_settings=PASS_ON)
+def permissions(context: typer.Context) -> None:
+    """What tools asked for, and the rules that answer for you."""
+    run_group(context)
+
+
+@app.command()
+def permission_handler(
+    host: Annotated[str | None, typer.Option("--host", help="The gateway's host, or its whole address.")] = None,
+    port: Annotated[int | None, typer.Option("--port", "-p", help="The gateway's port.")] = None,
+    token: Annotated[str | None, typer.Option("--token", help="A token with the scope `approve`.")] = None,
+    auto: Annotated[Path | None, typer.Option("--auto", help="Rules file that answers what it covers.")] = None,
+    once: Annotated[bool, typer.Option("--once", help="End when one prompt is settled.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Events and answers as lines of JSON.")] = False,
+) -> None:
+    """Answer the tools that ask for permission, in this terminal."""
+    from ccproxy.permissions.commands import handle  # noqa: PLC0415
+
+    del token  # `main` has moved it into the environment
+    raise typer.Exit(handle(host=host, port=port, auto=auto, once=once, as_json=as_json))
+
+
 @app.command()
 def usage(
     refresh_prices: Annotated[bool, typer.Option("--refresh-prices", help="Fetch a newer price list first.")] = False,
@@ -282,12 +305,13 @@ def demo(
 
 
 def without_token(argv: list[str]) -> tuple[list[str], str | None]:
-    """The command line without `--auth-token`, and the token."""
+    """The command line without `--auth-token` (or a handler's `--token`), and the token."""
+    names = {"--auth-token", "--token"} if "permission-handler" in argv else {"--auth-token"}
     for at, argument in enumerate(argv):
         name, given, value = argument.partition("=")
-        if name == "--auth-token" and given:
+        if name in names and given:
             return argv[:at] + argv[at + 1 :], value
-        if name == "--auth-token" and at + 1 < len(argv):
+        if name in names and at + 1 < len(argv):
             return argv[:at] + argv[at + 2 :], argv[at + 1]
     return argv, None
 

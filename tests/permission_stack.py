@@ -131,11 +131,11 @@ def said(message: dict[str, Any]) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def running_front(redis_url: str, **overrides: Any) -> AsyncIterator[Front]:
+async def running_front(redis_url: str, *, port: int = 0, **overrides: Any) -> AsyncIterator[Front]:
     """A gateway with a client that outlives it."""
     overrides["claude"] = {"base_url": "http://127.0.0.1:1", "api_key": "k"}
     async with httpx.AsyncClient(timeout=30, trust_env=False) as client:
         bus = Bus(redis_url, service="gateway", instance="front", timings=QUICK)
-        async with bus, serve(load_settings(**overrides), bus, None) as running:  # type: ignore[arg-type]
+        async with bus, serve(load_settings(**overrides), bus, None, port) as running:  # type: ignore[arg-type]
             client.base_url = httpx.URL(f"http://127.0.0.1:{running.port}")
             yield Front(client, bus, lambda: asyncio.ensure_future(running.gateway.flights.stop(0)))

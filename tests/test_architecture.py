@@ -63,6 +63,8 @@ PROVED_ELSEWHERE = {
     "analytics/process.py": "tests/contract/test_analytics_process.py",
     "simulator/process.py": "tests/contract/test_simulator_wire.py",
     "ccproxy/demo.py": "tests/e2e/test_demo.py",
+    "ccproxy/permissions/keyboard.py": "tests/contract/test_permission_handler.py",
+    "ccproxy/permissions/script.py": "tests/contract/test_permission_handler.py",
 }
 MAX_FILE_LINES = 400
 MAX_FORMAT_LINES = 450

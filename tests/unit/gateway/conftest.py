@@ -199,8 +199,10 @@ async def start_gateway(provider: ScriptedProvider) -> AsyncIterator[Start]:
 
 
 @contextlib.asynccontextmanager
-async def serve(settings: Settings, bus: KeepingBus, provider: ScriptedProvider) -> AsyncIterator[Running]:
-    listening = socket.create_server(("127.0.0.1", 0))
+async def serve(
+    settings: Settings, bus: KeepingBus, provider: ScriptedProvider, port: int = 0
+) -> AsyncIterator[Running]:
+    listening = socket.create_server(("127.0.0.1", port))
     port = listening.getsockname()[1]
     async with open_gateway(settings, bus) as gateway:  # type: ignore[arg-type]
         server = Server(

@@ -1,0 +1,140 @@
+"""`ccproxy permission-handler` and `ccproxy permissions`: answer prompts, see what was answered, keep the rules."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import typer
+from rich.console import Console
+
+from ccproxy.console import say
+from ccproxy.exits import CONFIGURATION, DONE, USAGE
+from ccproxy.gateway import Unanswered, checked, connection
+from ccproxy.output import show_json, show_table
+from ccproxy.permissions.automatic import Automatic
+from ccproxy.permissions.feed import Feed
+from ccproxy.permissions.keyboard import Keyboard
+from ccproxy.permissions.script import Script
+from ccproxy.permissions.terminal import Terminal
+from ccproxy.permissions.text import one_line
+from ccproxy.rundir import holder
+from shared.settings import ConfigurationError, Settings, load_settings
+
+app = typer.Typer(name="permissions", add_completion=False, rich_markup_mode=None, no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
+JSON = {"content-type": "application/json"}
+
+
+def handle(*, host: str | None, port: int | None, auto: Path | None, once: bool, as_json: bool) -> int:
+    """Answer prompts until Ctrl-C; returns the exit code."""
+    try:
+        settings = load_settings()
+        automatic = Automatic(auto) if auto else None
+        if not (as_json or automatic) and not (sys.stdin.isatty() and sys.stdout.isatty()):
+            say("This is no terminal: use --json to answer from a program, or --auto with a rules file.")
+            return USAGE
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(_handle(address(settings, host, port), token_of(settings), automatic, once, as_json))
+    except ConfigurationError as error:
+        say(error.message)
+        return CONFIGURATION
+    except Unanswered as error:
+        say(error.message)
+        return error.exit_code
+    return DONE
+
+
+async def _handle(url: str, token: str, automatic: Automatic | None, once: bool, as_json: bool) -> None:
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30, trust_env=False) as client:
+        feed = Feed(client)
+        if as_json or not sys.stdin.isatty():
+            await Script(feed, automatic, json_lines=as_json).run(once=once)
+        else:
+            await Terminal(feed, Console(), Keyboard(), automatic).run(once=once)
+
+
+def address(settings: Settings, host: str | None, port: int | None) -> str:
+    """The gateway asked for, else the one of this run directory."""
+    if host is None and port is None and (known := holder(settings.server.run_dir).get("url")):
+        return str(known)
+    if host is not None and "://" in host:
+        return host.rstrip("/")
+    name = host or settings.server.host
+    return f"http://{f'[{name}]' if ':' in name else name}:{port or settings.server.port}"
+
+
+def token_of(settings: Settings) -> str:
+    token = settings.security.auth_token
+    return token.get_secret_value() if token else ""
+
+
+@app.callback()
+def permissions() -> None:
+    """What tools asked for, and the rules that answer for you."""
+
+
+@app.command()
+def log(
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="How many.")] = 50,
+    tool: Annotated[str | None, typer.Option("--tool", help="Only this tool.")] = None,
+    caller: Annotated[str | None, typer.Option("--caller", help="Only this caller.")] = None,
+    outcome: Annotated[str | None, typer.Option("--outcome", help="allowed, denied, expired or cancelled.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What was asked, what became of it, by whom or by which rule, after how long. The latest first."""
+    wanted = {"limit": limit, "tool_name": tool, "caller": caller, "outcome": outcome}
+    given = {name: value for name, value in wanted.items() if value is not None}
+    rows = ask("GET", "/permissions/log", params=given).get("results", [])
+    if as_json:
+        show_json(rows)
+    else:
+        show_table(["asked", "tool", "input", "caller", "outcome", "by", "after"], map(log_row, rows))
+
+
+def log_row(row: dict[str, Any]) -> list[str]:
+    shown = json.loads(row["input"]) if row["input"].endswith("}") else {}
+    what = shown.get("command") or shown.get("file_path") or shown.get("url") or row["input"]
+    by = row["rule"] if row["decided_by"] == "rule" else row["decided_by"]
+    edited = ", edited" if row["updated_input"] else ""
+    after = f"{row['waited_ms'] / 1000:.1f} s"
+    asked = row["asked_at"][:19].replace("T", " ")
+    return [asked, row["tool_name"], one_line(what, 40), row["caller"] or "local", row["outcome"] + edited, by, after]
+
+
+@app.command()
+def rules(as_json: AsJson = False) -> None:
+    """The rules in force."""
+    answer = ask("GET", "/permissions/rules")
+    if as_json:
+        show_json(answer)
+        return
+    show_table(["id", "rule", "from"], ([rule["id"], rule["text"], rule["by"]] for rule in answer["rules"]))
+    if answer["problem"]:
+        say(answer["problem"])
+
+
+@app.command()
+def revoke(rule_id: Annotated[str, typer.Argument(help="As `ccproxy permissions rules` shows it.")]) -> None:
+    """Take a rule back. What it allowed before has happened."""
+    say(f"Revoked: {ask('DELETE', f'/permissions/rules/{rule_id}', headers=JSON)['text']}")
+
+
+@app.command()
+def explain(request_id: Annotated[str, typer.Argument(help="As `log --json` shows it.")]) -> None:
+    """Why a request ended as it did."""
+    answer = ask("POST", "/permissions/rules/explain", json={"request_id": request_id})
+    say(f"{answer['outcome']}: {answer['why']}")
+
+
+def ask(method: str, path: str, **options: Any) -> dict[str, Any]:
+    with connection(load_settings()) as client:
+        answer: dict[str, Any] = checked(client.request(method, path, **options)).json()
+        return answer

@@ -1,0 +1,117 @@
+"""What happens at the desk, read from any gateway for as long as wanted, and answers back to it.
+
+A gateway that restarts costs nothing: the stream goes on after the last event, an answer is given again. The clock of
+the gateway is what counts, so its difference to ours is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx
+
+from ccproxy.gateway import Unanswered, refusal
+
+PAUSES = (0.2, 5.0)  # first and longest between two attempts
+ANSWER_SECONDS = 30.0  # how long an answer waits for a gateway or desk that restarts
+SILENCE_SECONDS = 90.0  # the gateway pings every 15
+AGAIN = frozenset({502, 503, 504})
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something at the desk, by the names of `GET /permissions/stream`; or `connected` and `lost`, our own."""
+
+    name: str
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What became of an answer: whether it counts, and the desk's words if not, or on what it remembers."""
+
+    counts: bool
+    words: str = ""
+
+
+class Feed:
+    """`client` has the gateway's address and the token."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self._client = client
+        self._last = ""
+        self._skew = 0.0  # the gateway's clock minus ours
+
+    def now(self) -> float:
+        """UTC seconds on the gateway's clock."""
+        return time.time() + self._skew
+
+    async def events(self) -> AsyncGenerator[Event, None]:
+        """Never ends. Raises Unanswered when the gateway refuses us."""
+        pause, longest = PAUSES
+        while True:
+            try:
+                async with self._open() as response:
+                    if response.status_code not in AGAIN:
+                        await self._check(response)
+                        pause = PAUSES[0]
+                        yield Event("connected", {})
+                        async for event in self._read(response):
+                            yield event
+                yield Event("lost", {"why": "the gateway ended the stream"})
+            except httpx.HTTPError as error:
+                yield Event("lost", {"why": str(error) or type(error).__name__})
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, longest)
+
+    async def answer(self, request_id: str, body: dict[str, Any]) -> Told:
+        """Raises Unanswered when the answer is wrong in itself, or could not be given at all."""
+        late = time.monotonic() + ANSWER_SECONDS
+        pause, longest = PAUSES
+        while True:
+            try:
+                response = await self._client.post(f"/permissions/{request_id}/respond", json=body)
+            except httpx.HTTPError as error:
+                why = str(error) or type(error).__name__
+            else:
+                if response.is_success:
+                    return Told(True, response.json().get("remembered", ""))
+                if response.status_code in {404, 409}:
+                    return Told(False, response.json()["error"]["message"])
+                why = refusal(response)
+                if response.status_code not in AGAIN:
+                    raise Unanswered(why)
+            if time.monotonic() > late:
+                raise Unanswered(f"The answer could not be given: {why}")
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, longest)
+
+    def _open(self) -> Any:
+        headers = {"last-event-id": self._last} if self._last else {}
+        patience = httpx.Timeout(10.0, read=SILENCE_SECONDS)
+        return self._client.stream("GET", "/permissions/stream", headers=headers, timeout=patience)
+
+    async def _check(self, response: httpx.Response) -> None:
+        if response.is_error:
+            await response.aread()
+            raise Unanswered(refusal(response))
+        if date := response.headers.get("date"):
+            self._skew = parsedate_to_datetime(date).timestamp() - time.time()
+            if abs(self._skew) < 2:  # a Date has whole seconds: this is the same clock
+                self._skew = 0.0
+
+    async def _read(self, response: httpx.Response) -> AsyncGenerator[Event, None]:
+        pending = b""
+        async for chunk in response.aiter_bytes():
+            *blocks, pending = (pending + chunk).split(b"\n\n")
+            for block in blocks:
+                fields = dict(line.split(b": ", 1) for line in block.split(b"\n") if b": " in line)
+                self._last = fields.get(b"id", self._last.encode()).decode()
+                if b"data" in fields:
+                    yield Event(fields.get(b"event", b"").decode(), json.loads(fields[b"data"]))

@@ -1,0 +1,73 @@
+"""Single key presses from a terminal, and the terminal as it was afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import termios
+import tty
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+READ_BYTES = 4096
+NAMES = {
+    "\x1b[A": "up",
+    "\x1b[B": "down",
+    "\x1bOA": "up",
+    "\x1bOB": "down",
+    "\x1b": "escape",
+    "\r": "enter",
+    "\n": "enter",
+    "\x7f": "backspace",
+    "\x08": "backspace",
+    "\x04": "end",
+}
+
+
+class Keyboard:
+    """`pressed` yields what one read gave: the name of a special key, one character, or several that were pasted."""
+
+    def __init__(self) -> None:
+        self._fd = sys.stdin.fileno()
+        self._pressed: asyncio.Queue[str] = asyncio.Queue()
+
+    async def pressed(self) -> str:
+        return await self._pressed.get()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Every key is ours inside, without Enter and unseen."""
+        before = termios.tcgetattr(self._fd)
+        try:
+            self._hold()
+            yield
+        finally:
+            self._release(before)
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """Inside `held`: the keys are another program's."""
+        before = termios.tcgetattr(self._fd)
+        before[3] |= termios.ECHO | termios.ICANON
+        self._release(before)
+        try:
+            yield
+        finally:
+            self._hold()
+
+    def _hold(self) -> None:
+        tty.setcbreak(self._fd, termios.TCSAFLUSH)
+        asyncio.get_running_loop().add_reader(self._fd, self._read)
+
+    def _release(self, attributes: list[Any]) -> None:
+        asyncio.get_running_loop().remove_reader(self._fd)
+        termios.tcsetattr(self._fd, termios.TCSADRAIN, attributes)
+
+    def _read(self) -> None:
+        data = os.read(self._fd, READ_BYTES)
+        if not data:  # the terminal is gone
+            asyncio.get_running_loop().remove_reader(self._fd)
+        text = data.decode("utf-8", "ignore")
+        self._pressed.put_nowait(NAMES.get(text, text) if data else "end")

@@ -1,0 +1,85 @@
+"""Prompts for programs: every event as a line of JSON on stdout, answers as lines of JSON on stdin.
+
+A line in is an answer's body with its `request_id`. What came of it is a line out named `answer`. With a rules file the
+rules answer first; then standard input may be closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from typing import Any
+
+from ccproxy.gateway import Unanswered
+from ccproxy.permissions.automatic import Automatic
+from ccproxy.permissions.feed import Event, Feed
+
+SETTLING = frozenset({"permission_resolved", "permission_expired", "permission_cancelled"})
+
+
+class Script:
+    """`json_lines`: tell everything; else only what was answered, in a sentence."""
+
+    def __init__(self, feed: Feed, automatic: Automatic | None, *, json_lines: bool) -> None:
+        self._feed, self._automatic, self._json_lines = feed, automatic, json_lines
+        self._answers: set[asyncio.Task[None]] = set()
+
+    async def run(self, *, once: bool) -> None:
+        """Until cancelled; with `once`, until a prompt is settled. Raises Unanswered when the gateway refuses us."""
+        reading = asyncio.create_task(self._read_answers()) if self._json_lines and not sys.stdin.isatty() else None
+        try:
+            async for event in self._feed.events():
+                self._tell(event)
+                if event.name == "permission_request":
+                    self._answer_by_rule(event.data)
+                if once and event.name in SETTLING:
+                    break
+        finally:
+            if reading is not None:
+                reading.cancel()
+        await asyncio.gather(*self._answers)
+
+    def _answer_by_rule(self, request: dict[str, Any]) -> None:
+        if self._automatic is not None and (body := self._automatic.answer(request)):
+            self._start_answer({"request_id": request["request_id"], **body})
+
+    async def _read_answers(self) -> None:
+        reader = asyncio.StreamReader()
+        await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+        while line := await reader.readline():
+            try:
+                answer = json.loads(line)
+                answer["request_id"], answer["allowed"]
+            except (ValueError, KeyError, TypeError) as error:
+                self._write({"type": "answer", "counts": False, "message": f"not an answer: {error}"})
+            else:
+                self._start_answer(answer)
+
+    def _start_answer(self, answer: dict[str, Any]) -> None:
+        task = asyncio.create_task(self._answer(str(answer.pop("request_id")), answer))
+        self._answers.add(task)
+        task.add_done_callback(self._answers.discard)
+
+    async def _answer(self, request_id: str, body: dict[str, Any]) -> None:
+        try:
+            told = await self._feed.answer(request_id, body)
+            said = {"counts": told.counts, "message": told.words}
+        except Unanswered as error:
+            said = {"counts": False, "message": error.message}
+        self._write({"type": "answer", "request_id": request_id, "allowed": body["allowed"], **said})
+
+    def _tell(self, event: Event) -> None:
+        if event.name != "ping":
+            self._write({"type": event.name, **event.data})
+
+    def _write(self, facts: dict[str, Any]) -> None:
+        if self._json_lines:
+            line = json.dumps(facts, ensure_ascii=False)
+        elif facts["type"] == "answer":
+            outcome = "allowed" if facts["allowed"] else "denied"
+            line = f"{facts['request_id']}: {outcome if facts['counts'] else facts['message']}"
+        else:
+            return
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()

@@ -1,0 +1,76 @@
+"""A program in a real pseudo-terminal of 80 columns: what it shows, and keys for it."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import pty
+import re
+import struct
+import termios
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][0-9A-B]|\r")
+DEADLINE_SECONDS = 30.0
+
+
+class PseudoTerminal:
+    def __init__(self, master: int, process: asyncio.subprocess.Process) -> None:
+        self._master, self.process = master, process
+        self.raw = b""
+        self._arrived = asyncio.Event()
+        asyncio.get_running_loop().add_reader(master, self._read)
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self._master, 65536)
+        except OSError:  # the program has ended
+            data = b""
+        if not data:
+            asyncio.get_running_loop().remove_reader(self._master)
+        self.raw += data
+        self._arrived.set()
+
+    @property
+    def text(self) -> str:
+        """Everything shown so far, without colours and cursor movements."""
+        return CONTROL.sub("", self.raw.decode("utf-8", "replace"))
+
+    async def until(self, words: str, *, since: int = 0) -> int:
+        """Wait until `words` are shown; where they end in `text`."""
+        try:
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                while (at := self.text.find(words, since)) < 0:
+                    self._arrived.clear()
+                    await self._arrived.wait()
+        except TimeoutError:
+            raise AssertionError(f"{words!r} was not shown at the end of {self.text[since:][-2000:]!r}") from None
+        return at + len(words)
+
+    def press(self, keys: str) -> None:
+        os.write(self._master, keys.encode())
+
+    async def end(self) -> int:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            return await self.process.wait()
+
+
+@asynccontextmanager
+async def in_terminal(*command: str, env: dict[str, str], columns: int = 80) -> AsyncIterator[PseudoTerminal]:
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=slave, stdout=slave, stderr=slave, env={"TERM": "xterm-256color", **env}, start_new_session=True
+    )
+    os.close(slave)
+    terminal = PseudoTerminal(master, process)
+    try:
+        yield terminal
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        asyncio.get_running_loop().remove_reader(master)
+        os.close(master)

@@ -1,0 +1,95 @@
+"""A gateway that restarts costs nothing: the stream goes on, an answer is given again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from ccproxy.gateway import Unanswered
+from ccproxy.permissions.feed import Event, Feed
+
+Handler = Callable[[httpx.Request], httpx.Response]
+
+
+def feed(*answers: httpx.Response | Exception) -> tuple[Feed, list[httpx.Request]]:
+    """A feed whose gateway gives these answers, one after the other."""
+    asked: list[httpx.Request] = []
+    left = list(answers)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        following = left.pop(0)
+        if isinstance(following, Exception):
+            raise following
+        return following
+
+    return Feed(httpx.AsyncClient(transport=httpx.MockTransport(answer), base_url="http://gateway")), asked
+
+
+def refused(status: int, message: str) -> httpx.Response:
+    return httpx.Response(status, json={"error": {"type": "x", "message": message}})
+
+
+async def first(feed: Feed, count: int) -> list[Event]:
+    found, events = [], feed.events()
+    async for event in events:
+        found.append(event)
+        if len(found) == count:
+            break
+    await events.aclose()
+    return found
+
+
+STREAM = 'event: ping\ndata: {}\n\nid: 7\nevent: permission_request\ndata: {"request_id": "\u2028"}\n\n'.encode()
+
+
+async def test_events_are_read_and_the_stream_is_resumed_after_the_last() -> None:
+    desk, asked = feed(
+        httpx.Response(200, content=STREAM), httpx.ConnectError("refused"), httpx.Response(200, content=b"")
+    )
+    events = await first(desk, 6)
+    assert [event.name for event in events] == ["connected", "ping", "permission_request", "lost", "lost", "connected"]
+    assert events[2].data == {"request_id": "\u2028"}
+    assert events[4].data == {"why": "refused"}
+    assert [request.headers.get("last-event-id") for request in asked] == [None, "7", "7"]
+
+
+async def test_a_refusal_ends_the_feed_with_the_gateways_words() -> None:
+    desk, _ = feed(refused(403, "lacks the scope"))
+    with pytest.raises(Unanswered, match="lacks the scope"):
+        await first(desk, 1)
+
+
+async def test_the_gateways_clock_counts() -> None:
+    desk, _ = feed(httpx.Response(200, content=b"", headers={"date": "Thu, 01 Jan 1970 00:16:40 GMT"}))
+    await first(desk, 1)
+    assert 999 < desk.now() < 1010
+
+
+async def answer(desk: Feed) -> Any:
+    return await desk.answer("a", {"allowed": True})
+
+
+async def test_an_answer_is_given_again_while_the_gateway_or_the_desk_restarts() -> None:
+    desk, asked = feed(
+        httpx.ConnectError("x"), refused(503, "no desk"), httpx.Response(200, json={"remembered": "allow Bash"})
+    )
+    told = await answer(desk)
+    assert (told.counts, told.words, len(asked)) == (True, "allow Bash", 3)
+
+
+@pytest.mark.parametrize("status", [404, 409])
+async def test_an_answer_that_comes_too_late_is_told_so(status: int) -> None:
+    desk, _ = feed(refused(status, "Too late"))
+    told = await answer(desk)
+    assert (told.counts, told.words) == (False, "Too late")
+
+
+async def test_an_answer_that_is_wrong_is_not_tried_again() -> None:
+    desk, asked = feed(refused(400, "answers are needed"))
+    with pytest.raises(Unanswered, match="answers are needed"):
+        await answer(desk)
+    assert len(asked) == 1
