@@ -1,0 +1,33 @@
+"""What travels between processes arrives as it was, or is refused naming what does not fit."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.channels import AccessRecord, Turn, TurnHead, decode, encode
+from shared.errors import ClientError
+
+
+@pytest.mark.parametrize(
+    "payload", [Turn("r", {"model": "m"}, "me"), AccessRecord("r", 1.5, model="x"), TurnHead("w", 1.0, ["a"])]
+)
+def test_a_payload_arrives_as_it_was(payload: object) -> None:
+    assert decode(type(payload), encode(payload)) == payload
+
+
+def test_lists_of_payloads_travel_too() -> None:
+    records = [AccessRecord("a", 1.0), AccessRecord("b", 2.0)]
+    assert decode(list[AccessRecord], encode(records)) == records
+
+
+def test_a_field_of_a_newer_process_is_passed_over() -> None:
+    assert decode(TurnHead, b'{"worker":"w","invented_later":1}') == TurnHead("w")
+
+
+@pytest.mark.parametrize(
+    ("data", "where"),
+    [(b"{}", "worker"), (b'{"worker":3}', "worker"), (b'{"worker":"w","ignored":[1]}', "ignored.0"), (b"{", "payload")],
+)
+def test_what_does_not_fit_is_named(data: bytes, where: str) -> None:
+    with pytest.raises(ClientError, match=f"^{where}: "):
+        decode(TurnHead, data)
