@@ -33,7 +33,7 @@ from gateway.providers.http import Upstream
 from gateway.providers.sdk import Sdk
 from gateway.quota import Quotas
 from gateway.reasoning import ReasoningMemory
-from gateway.routes import claude, codex, logs, mcp, models, oauth, permissions, sdk, status, system, usage
+from gateway.routes import claude, codex, dashboard, logs, mcp, models, oauth, permissions, sdk, status, system, usage
 from gateway.spool import Spool
 from gateway.translated import Translated
 from shared.bus import Bus
@@ -139,6 +139,7 @@ async def open_gateway(settings: Settings, bus: Bus) -> AsyncIterator[Gateway]:
             mcp.router(bus, flights, settings.server.max_body_bytes),
             oauth.router(settings),
             usage.router(bus, quotas),
+            dashboard.router(settings.observability),
             sdk.router(bus),
             status.router(settings, bus, direct.catalogue),
             *(models.router(prefix, direct.catalogue, settings.models.aliases) for prefix in ("/api", "/sdk")),

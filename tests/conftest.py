@@ -24,7 +24,7 @@ from ccproxy.redis_server import find_server, render_config, socket_url
 from shared.bus import Bus, Timings
 from shared.settings import RedisSettings
 
-pytest_plugins = ["tests.simulator_fixture", "tests.analytics_process"]
+pytest_plugins = ["tests.simulator_fixture", "tests.analytics_process", "tests.browser"]
 
 QUICK = Timings(beat=0.1, lease=0.6, no_worker=1.0, patience=0.3)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from importlib.resources import files
 from typing import Annotated, Any
 
 import orjson
@@ -14,23 +13,12 @@ from starlette.responses import Response
 from gateway.desk import DeskClient
 from gateway.inflight import Flights
 from gateway.live import Live
+from gateway.pages import page
 from gateway.routes.logs import query
 from shared.bus import Bus
 from shared.channels import LogsQuery
-from shared.errors import NotFound
 
-PAGE = {
-    "permissions.html": "text/html; charset=utf-8",
-    "permissions.js": "text/javascript; charset=utf-8",
-    "permissions.css": "text/css; charset=utf-8",
-}
-PAGE_HEADERS = {
-    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-    "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cache-control": "no-cache",
-}
+PAGE = frozenset({"permissions.html", "permissions.js", "permissions.css"})
 
 
 class Answer(BaseModel):
@@ -106,13 +94,13 @@ def add_rules(routes: APIRouter, ask: Ask) -> None:
 
 def add_page(routes: APIRouter) -> None:
     @routes.get("/ui", response_model=None)
-    async def page() -> Response:
+    async def prompts_page() -> Response:
         """The same prompts as a page, made for a phone."""
-        return asset("permissions.html")
+        return page("permissions.html", PAGE)
 
     @routes.get("/ui/{name}", response_model=None)
     async def page_part(name: str) -> Response:
-        return asset(name)
+        return page(name, PAGE)
 
 
 def add_prompts(routes: APIRouter, ask: Ask) -> None:
@@ -144,10 +132,3 @@ async def events(desk: DeskClient, after: int | None) -> AsyncGenerator[bytes, N
 def named(name: str, data: dict[str, Any], number: int | None = None) -> bytes:
     place = b"" if number is None else b"id: %d\n" % number
     return place + b"event: %s\ndata: %s\n\n" % (name.encode(), orjson.dumps(data))
-
-
-def asset(name: str) -> Response:
-    if name not in PAGE:
-        raise NotFound
-    content = files("gateway").joinpath("dashboard", name).read_bytes()
-    return Response(content, media_type=PAGE[name], headers=PAGE_HEADERS)

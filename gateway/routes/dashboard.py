@@ -1,0 +1,32 @@
+"""`/dashboard`: a page of our own that asks the other addresses. It loads nothing from anywhere else."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from gateway.pages import page
+from shared.errors import NotFound
+from shared.settings import ObservabilitySettings
+
+PARTS = frozenset({"dashboard.html", "dashboard.css", "dashboard.js", "charts.js"})
+
+
+def router(settings: ObservabilitySettings) -> APIRouter:
+    routes = APIRouter(prefix="/dashboard", tags=["dashboard"], include_in_schema=False)
+
+    def shown(name: str) -> Response:
+        if not (settings.enabled and settings.dashboard_enabled):
+            raise NotFound("The dashboard is switched off (OBSERVABILITY__DASHBOARD_ENABLED).")
+        return page(name, PARTS)
+
+    @routes.get("", response_model=None)
+    async def dashboard() -> Response:
+        """What is going on, what was used, and what is left."""
+        return shown("dashboard.html")
+
+    @routes.get("/{name}", response_model=None)
+    async def part(name: str) -> Response:
+        return shown(name)
+
+    return routes
