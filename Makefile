@@ -8,13 +8,14 @@ PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3.14 python3; 
 UV     := $(shell uv --version >/dev/null 2>&1 && echo uv)
 ONCE   ?=
 
-.PHONY: demo run test check format bench conformance lock clean
+.PHONY: demo run test check format docs bench conformance lock clean
 .DEFAULT_GOAL := help
 .PHONY: help
 help:
 	@echo "make demo   the whole stack against a simulator, no account needed (ONCE=1: check and exit)"
 	@echo "make run    the stack with your own login"
 	@echo "make test   format, lint, types, architecture and every test"
+	@echo "make docs   the reference pages and example files, from the code"
 	@echo "make bench  side-by-side measurements"
 	@echo "make conformance  real clients from their registries, and the table of them"
 	@echo "make lock   pin the requirement locks anew (needs uv)"
@@ -52,6 +53,9 @@ format: $(VENV)/requirements-dev.stamp
 
 test: check
 	$(BIN)/pytest tests $(PYTEST_ARGS)
+
+docs: $(VENV)/requirements-dev.stamp
+	$(BIN)/python docs/generate.py
 
 bench: $(VENV)/requirements-dev.stamp
 	$(BIN)/python -m benchmarks.run $(BENCH_ARGS)

@@ -144,15 +144,15 @@ ENV_HEADER = """\
 PUID=1000
 PGID=1000
 
+# Where Claude's tools work: a folder of this machine; a volume when unset.
+# CCPROXY_WORKSPACE=./workspace
+
 # The folders of your logins on this machine; they are mounted writable, so that a login can be renewed.
 # CLAUDE_DIR=~/.claude
 # CODEX_DIR=~/.codex
 
 # The address of this machine the port is published on. Beyond loopback SECURITY__AUTH_TOKEN is required.
 # CCPROXY_PUBLISH=127.0.0.1
-
-# The password between the containers; `openssl rand -hex 24` makes one.
-# REDIS_PASSWORD=
 
 # The password of Grafana's `admin`; docker-compose.monitoring.yml does not start without one.
 # GRAFANA_PASSWORD=

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -26,7 +27,7 @@ def describe_validation(error: ValueError, origins: Origins, tree: Tree) -> str:
     """Pydantic's list of problems as one sentence."""
     problems: list[dict[str, Any]] = getattr(error, "errors", list)()
     if not problems:
-        return str(error)
+        return complain(not_json(origins, tree) or [str(error)])
     return complain(_describe(problem, origins, tree) for problem in problems)
 
 
@@ -35,6 +36,20 @@ def _describe(problem: dict[str, Any], origins: Origins, tree: Tree) -> str:
     if problem["type"] == "extra_forbidden":
         return unknown(path, origins, tree)
     return f"{named(path, origins)}: {problem['msg']}"
+
+
+def not_json(origins: Origins, tree: Tree) -> list[str]:
+    """Variables of lists and tables that are not written in JSON."""
+    found = []
+    for path, field in leaves(tree):
+        text = origins.text(name_of(path))
+        kinds = [get_origin(kind) for kind in (field.annotation, *get_args(field.annotation))]
+        if text and (list in kinds or dict in kinds):
+            try:
+                json.loads(text)
+            except ValueError:
+                found.append(f"""{named(path, origins)}: must be JSON, as in ["a", "b"] or {{"a": "b"}}""")
+    return found
 
 
 def named(path: KeyPath, origins: Origins) -> str:

@@ -27,7 +27,7 @@ class Origins:
     def __init__(self, environ: Mapping[str, str], env_file: Path, toml_file: Path | None) -> None:
         given = (pair.partition("=") for pair in environ.get(OPTIONS, "").split())
         self._options = {name: flag for name, _, flag in given}
-        self._environ = {name.upper() for name, value in environ.items() if value}
+        self._environ = {name.upper(): value for name, value in environ.items() if value}
         self._env_file, self._env_lines = env_file, lines_of_env(read(env_file))
         self._toml_file, self._toml_lines = toml_file, lines_of_toml(read(toml_file)) if toml_file else {}
 
@@ -51,7 +51,12 @@ class Origins:
 
     def names(self) -> set[str]:
         """Every variable there is, in capitals."""
-        return self._environ | self._env_lines.keys()
+        return self._environ.keys() | self._env_lines.keys()
+
+    def text(self, name: str) -> str:
+        """What the variable says, or nothing."""
+        said = self._environ.get(name) or lines_said(read(self._env_file)).get(name, "")
+        return said.strip().strip("'")
 
 
 def origins_here(toml_file: Path | None) -> Origins:
@@ -67,12 +72,19 @@ def read(path: Path) -> str:
 
 def lines_of_env(text: str) -> dict[str, int]:
     """The line on which each variable is last given a value."""
-    found = {}
+    return {name: number for name, (number, _) in env_lines(text)}
+
+
+def lines_said(text: str) -> dict[str, str]:
+    return {name: said for name, (_, said) in env_lines(text)}
+
+
+def env_lines(text: str) -> Iterator[tuple[str, tuple[int, str]]]:
+    """Each assignment with its line number and its value as it stands there."""
     for number, line in enumerate(text.splitlines(), 1):
         match = ENV_LINE.match(line)
         if match and match["value"].strip() not in NOTHING:
-            found[match["name"].upper()] = number
-    return found
+            yield match["name"].upper(), (number, match["value"].strip())
 
 
 def lines_of_toml(text: str) -> dict[KeyPath, int]:

@@ -44,6 +44,8 @@ FATES: dict[str, Fate] = {
     "diagnostics": Fate("ignored"),
     "speed": Fate("dropped", harmless=("standard",)),
     **dict.fromkeys(("container", "context_management", "inference_geo", "mcp_servers", "fallbacks"), Fate("dropped")),
+    **dict.fromkeys(("billing_policy", "fallback_credit_token"), Fate("dropped")),
+    "compaction": Fate("refused", "what Anthropic compacts, only Anthropic can read"),
     "thread": Fate("dropped", "begun but not kept: continuing it is answered 404 `thread_not_found`"),
 }
 _KNOWN = {

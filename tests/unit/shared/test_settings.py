@@ -77,6 +77,7 @@ def test_the_promised_second_name_of_a_setting_works(here):
         ("ccproxy.toml", "[server]\nport = \n", ["ccproxy.toml is not valid TOML", "line 2"]),
         (".env", "A=1\nSERVER__PORT=zero\n", ["SERVER__PORT (.env:2)", "valid integer"]),
         (".env", "SERVER__RELOAD=true\n", ["SERVER__RELOAD (.env:1)", "no setting any more"]),
+        (".env", "SECURITY__ALLOWED_HOSTS=a,b\n", ["SECURITY__ALLOWED_HOSTS (.env:1)", "must be JSON"]),
         (".env", "SEVER__PORT=1\n", ["SEVER__PORT (.env:1)", "did you mean SERVER__PORT?"]),
     ],
 )

@@ -1,0 +1,240 @@
+"""Writes docs/reference/ and the example files from the code itself: `make docs`. A test fails when they are old.
+
+Each page is a function that returns its text; `PAGES` says where each goes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import typer.main
+
+from ccproxy.cli import GROUPS, app
+from ccproxy.config import annotated_toml, as_text, choices, default_of, env_example, is_section, sections, summary
+from ccproxy.exits import EXITS
+from gateway.app import open_gateway
+from gateway.reload import RELOADABLE
+from shared import errors
+from shared.bus import Bus
+from shared.complaints import name_of
+from shared.formats.anthropic.reading import FATES
+from shared.formats.fields import Fate
+from shared.formats.openai_chat.reading import FIELDS as CHAT_FIELDS
+from shared.formats.openai_responses.reading import FIELDS as RESPONSES_FIELDS
+from shared.metrics import AnalyticsMetrics, DeskMetrics, Metrics, PoolMetrics, QuotaMetrics
+from shared.settings import ObservabilitySettings, Settings
+
+ROOT = Path(__file__).parent.parent
+MADE = "<!-- Made by `make docs` from the code. Changes belong there. -->\n"
+
+
+def page(title: str, *paragraphs: str) -> str:
+    return "\n\n".join([f"# {title}\n\n{MADE.rstrip()}", *paragraphs]) + "\n"
+
+
+def table(header: str, rows: Iterable[Iterable[str]]) -> str:
+    """`header` is `a | b`; cells are one line of Markdown each."""
+    columns = header.split(" | ")
+    lines = [f"| {' | '.join(columns)} |", "|" + " --- |" * len(columns)]
+    lines += ["| " + " | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def code(text: str) -> str:
+    return f"`{text}`" if text else ""
+
+
+def settings() -> str:
+    parts = []
+    for path, section in sections(Settings):
+        rows = [
+            (code(name_of((*path, name))), code(as_text(default_of(field))), f"{field.description}{choices(field)}")
+            for name, field in section.model_fields.items()
+            if not is_section(field)
+        ]
+        parts.append(f"## [{'.'.join(path)}]\n\n{summary(section)}\n\n{table('name | default | what it does', rows)}")
+    reloaded = ", ".join(
+        code(f"{name}__*".upper() if "." not in name else name_of(tuple(name.split("."))))
+        for name in sorted(RELOADABLE)
+    )
+    return page(
+        "Settings",
+        "A setting is `SECTION__FIELD` in the environment and in `.env`, and `field` under `[section]` in a TOML file. "
+        "The order is: command line, environment, `.env`, TOML file (`CONFIG_FILE`, else the first of `.ccproxy.toml`, "
+        "`ccproxy.toml`, `~/.config/ccproxy/config.toml`), default; merged value by value. An empty variable says "
+        "nothing. `ccproxy config show --sources` says who set what.",
+        f"Taken over [without a restart](../how-to/reload.md): {reloaded}.",
+        *parts,
+    )
+
+
+def commands() -> str:
+    root = typer.main.get_command(app)
+    parts = [describe_command("ccproxy", root)]
+    for name in sorted(root.commands):  # type: ignore[attr-defined]
+        if name in GROUPS:
+            group = typer.main.get_command(importlib.import_module(GROUPS[name]).app)
+            parts.append(describe_command(f"ccproxy {name}", group))
+            inner = getattr(group, "commands", {})
+            parts += [describe_command(f"ccproxy {name} {each}", inner[each]) for each in inner]
+        else:
+            parts.append(describe_command(f"ccproxy {name}", root.commands[name]))  # type: ignore[attr-defined]
+    codes = table("code | meaning", ((str(number), meaning) for number, meaning in EXITS.items()))
+    return page(
+        "Commands",
+        "`ccproxy` alone is `ccproxy serve`; the options of `serve` may stand before any command. Answers go to "
+        "stdout, everything else to stderr. On a terminal answers are tables; in a pipe lines, tab-separated; `--json` "
+        "is for programs.",
+        *parts,
+        f"## Exit codes\n\n{codes}",
+    )
+
+
+def describe_command(name: str, command: Any) -> str:
+    rows = []
+    for parameter in command.params:
+        if parameter.name == "help" or getattr(parameter, "hidden", False):
+            continue
+        names = [*parameter.opts, *parameter.secondary_opts]
+        shown = ", ".join(names) if names[0].startswith("-") else names[0].upper()
+        rows.append((code(shown), getattr(parameter, "help", "") or ""))
+    text = inspect.cleandoc(command.help or "").replace("\b", "")
+    return f"## {name}\n\n{text}" + (f"\n\n{table('option | what it does', rows)}" if rows else "")
+
+
+def endpoints() -> str:
+    paths = asyncio.run(openapi())["paths"]
+    rows = []
+    for path, methods in sorted(paths.items()):
+        for method, operation in methods.items():
+            says = operation.get("description") or operation.get("summary") or ""
+            rows.append((method.upper(), code(path), says.split("\n\n")[0]))
+    return page(
+        "Addresses",
+        "With a token set, every address but `/health/live` and `/oauth/callback` needs it, as `x-api-key` or as "
+        "`Authorization: Bearer`. The running server tells the same at `/docs` and `/openapi.json`.",
+        table("method | address | what it does", rows),
+    )
+
+
+async def openapi() -> dict[str, Any]:
+    """What a gateway with default settings, and nobody behind it, says of its own addresses."""
+    found = Settings(_env_file=None, observability=ObservabilitySettings(logs_collection_enabled=False))
+    async with open_gateway(found, Bus("redis://127.0.0.1:1", service="docs", instance="docs")) as gateway:
+        transport = httpx.ASGITransport(gateway.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            answer: dict[str, Any] = (await client.get("/openapi.json")).json()
+    return answer
+
+
+def metrics() -> str:
+    parts = []
+    for title, build in METRICS.items():
+        rows = [(code(name), kind, ", ".join(map(code, labels)), says) for name, kind, labels, says in families(build)]
+        parts.append(f"## {title}\n\n{table('metric | type | labels | what it counts', rows)}")
+    return page(
+        "Metrics",
+        "`/metrics` merges what every process counts; each series also has `component` and `instance_id`. No label "
+        "takes more than fifty values; what is beyond is `other`.",
+        *parts,
+    )
+
+
+METRICS: Mapping[str, Callable[[Metrics], object]] = {
+    "Requests": lambda metrics: metrics,
+    "SDK workers": PoolMetrics,
+    "Permissions": DeskMetrics,
+    "Records": AnalyticsMetrics,
+    "Subscriptions": QuotaMetrics,
+}
+
+
+def families(build: Callable[[Metrics], object]) -> Iterator[tuple[str, str, tuple[str, ...], str]]:
+    """Name, type, labels and description of what `build` adds to a process's metrics; all of them for the metrics
+    themselves."""
+    base = Metrics()
+    known = set() if build(base) is base else {family.name for family in Metrics().registry.collect()}
+    collectors = base.registry._collector_to_names
+    labels = {name: getattr(collector, "_labelnames", ()) for collector, names in collectors.items() for name in names}
+    for family in base.registry.collect():
+        if family.name not in known and not family.name.endswith("_created"):
+            name = family.name + ("_total" if family.type == "counter" else "")
+            yield name, family.type, labels.get(name, ()), family.documentation
+
+
+def error_kinds() -> str:
+    def below(kind: type[errors.CCProxyError]) -> Iterator[type[errors.CCProxyError]]:
+        yield kind
+        for child in kind.__subclasses__():
+            if child.__module__ == errors.__name__:
+                yield from below(child)
+
+    rows = []
+    for kind in below(errors.CCProxyError):
+        status = "as upstream" if kind is errors.UpstreamRefused else str(kind.status)
+        rows.append((code(kind.__name__), status, code(kind.kind), inspect.cleandoc(kind.__doc__ or "")))
+    return page(
+        "Errors",
+        "An error comes in the dialect of the address: Anthropic's, OpenAI's, or plain JSON. Its `kind` is the same "
+        "word in the answer, the logs, the metrics and the records. A provider's refusal keeps its status and words.",
+        table("error | HTTP status | kind | default message", rows),
+    )
+
+
+def compatibility() -> str:
+    formats = {
+        "Anthropic Messages": FATES,
+        "OpenAI Chat Completions": CHAT_FIELDS,
+        "OpenAI Responses": RESPONSES_FIELDS,
+    }
+    return page(
+        "Fields of requests",
+        "Where client and provider speak the same format, a request passes as it is, whatever its fields. The tables "
+        "are about translation, and say what becomes of each field of a request:",
+        "- **carried**: the other provider gets it in its own words. What a particular model cannot take is dropped, "
+        "and told.\n- **ignored**: the gateway acts on it, or leaving it out changes nothing.\n- **dropped**: left "
+        "out; the response header `x-ccproxy-ignored` names it.\n- **refused**: HTTP 400, naming the field.",
+        "Null, and the values in the last column, are always fine.",
+        *(f"## {title}\n\n{fate_table(fields)}" for title, fields in formats.items()),
+    )
+
+
+def fate_table(fields: Mapping[str, Fate]) -> str:
+    rows = (
+        (code(name), fate.kind, fate.note, ", ".join(code(as_text(value)) for value in fate.harmless))
+        for name, fate in sorted(fields.items())
+    )
+    return table("field | fate | remark | always fine", rows)
+
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "docs/reference/settings.md": settings,
+    "docs/reference/cli.md": commands,
+    "docs/reference/endpoints.md": endpoints,
+    "docs/reference/metrics.md": metrics,
+    "docs/reference/errors.md": error_kinds,
+    "docs/reference/compatibility.md": compatibility,
+    ".env.example": env_example,
+    "examples/ccproxy.toml": annotated_toml,
+}
+
+
+def main() -> None:
+    for name, write in PAGES.items():
+        path = ROOT / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = write()
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+            sys.stdout.write(f"{name}\n")
+
+
+if __name__ == "__main__":
+    main()
