@@ -101,7 +101,7 @@ def _serve(settings: Settings, commands: Commands, extra: Commands, when_ready: 
         environment = child_environment(settings, places, {**commands, **extra})
         run.write("control.json", control_access(environment))
         stack = Stack(settings, places, url, run, listening, environment)
-        with _swept(places.sockets):
+        with _swept(places):
             return asyncio.run(_supervise(stack, when_ready))
 
 
@@ -119,13 +119,16 @@ def _write_configuration(
 
 
 @contextlib.contextmanager
-def _swept(sockets: Path) -> Iterator[None]:
+def _swept(places: Places) -> Iterator[None]:
     """Without what a supervisord that was killed could not tidy up: before, of an earlier stack; after, of this one."""
-    _sweep(sockets)
+    _sweep(places.sockets)
     try:
         yield
     finally:
-        _sweep(sockets)
+        _sweep(places.sockets)
+        if places.sockets != places.run_dir:
+            with contextlib.suppress(OSError):  # somebody else's file keeps it
+                places.sockets.rmdir()
 
 
 def _sweep(sockets: Path) -> None:

@@ -22,6 +22,7 @@ from shared.settings import ConfigurationError, RedisSettings
 
 OLDEST = (6, 2)  # the first with XAUTOCLAIM and XADD NOMKSTREAM
 LONGEST_SOCKET_PATH = 103  # sockaddr_un.sun_path without its NUL: 107 on Linux, 103 on macOS
+LONGEST_SOCKET_NAME = "control.sock.4194304"  # supervisord's, beside Redis' own, while it is being made
 MEMORY_LIMIT = "256mb"
 
 CONFIGURATION = """\
@@ -93,9 +94,8 @@ def server_version(binary: Path) -> tuple[int, int, int] | None:
 def render_config(run_dir: Path) -> tuple[str, Path]:
     """The configuration file's text and the path of the socket it listens on; makes the directories both need."""
     data = private_directory(run_dir / "redis")
-    socket = private_directory(run_dir) / "redis.sock"
-    if len(os.fsencode(socket)) > LONGEST_SOCKET_PATH:
-        socket = _short_directory(run_dir) / "redis.sock"
+    sockets = private_directory(run_dir)
+    socket = (sockets if fits(sockets) else _short_directory(run_dir)) / "redis.sock"
     text = CONFIGURATION.format(socket=_quoted(socket), directory=_quoted(data), memory=MEMORY_LIMIT)
     return text, socket
 
@@ -104,10 +104,16 @@ def socket_url(socket: Path) -> str:
     return "unix://" + quote(str(socket))
 
 
+def fits(directory: Path) -> bool:
+    """Whether every socket of a stack can have its name there."""
+    return len(os.fsencode(directory / LONGEST_SOCKET_NAME)) <= LONGEST_SOCKET_PATH
+
+
 def _short_directory(run_dir: Path) -> Path:
     """A stand-in for a run directory too deep for a socket; the same one for the same run directory."""
-    digest = hashlib.sha256(os.fsencode(run_dir.absolute())).hexdigest()[:12]
-    return private_directory(Path(tempfile.gettempdir()) / f"ccproxy-{os.getuid()}-{digest}")
+    name = f"ccproxy-{os.getuid()}-{hashlib.sha256(os.fsencode(run_dir.absolute())).hexdigest()[:12]}"
+    temporary = Path(tempfile.gettempdir())
+    return private_directory((temporary if fits(temporary / name) else Path("/tmp")) / name)  # noqa: S108 - ours alone
 
 
 def private_directory(path: Path) -> Path:
