@@ -49,6 +49,7 @@ GROUPS = {
     "codex": "ccproxy.codex",
     "config": "ccproxy.config",
     "workers": "ccproxy.workers",
+    "service": "ccproxy.user_unit",
     "logs": "ccproxy.logs",
     "permissions": "ccproxy.permissions.commands",
 }
@@ -272,6 +273,12 @@ def generate_token(
     from ccproxy.auth_token import generate  # noqa: PLC0415
 
     raise typer.Exit(generate(save=save, force=force))
+
+
+@app.command(context_settings=PASS_ON)
+def service(context: typer.Context) -> None:
+    """Have systemd start the stack and keep it up, as your own user."""
+    run_group(context)
 
 
 @app.command()
