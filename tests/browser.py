@@ -15,10 +15,17 @@ from typing import Any
 import httpx
 import pytest
 
-FLAGS = (
-    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --disable-dev-shm-usage"
-).split()
+FLAGS = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+]
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the name the WebDriver standard gives to a reference
 DEADLINE_SECONDS = 30.0
 PHONE = (412, 915)
@@ -38,7 +45,9 @@ class Browser:
 
     def open_session(self, profile: Path) -> None:
         options = {"args": [*FLAGS, f"--user-data-dir={profile}"], "binary": shutil.which("chromium")}
-        wanted = {"capabilities": {"alwaysMatch": {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}}}
+        wanted = {
+            "capabilities": {"alwaysMatch": {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}}
+        }
         self._session = f"/session/{self._ask('POST', '/session', wanted)['sessionId']}"
         width, height = PHONE
         self._ask("POST", "/window/rect", {"width": width, "height": height})
@@ -89,7 +98,11 @@ class Browser:
 
     def complaints(self) -> list[str]:
         """What the page's console says is wrong: errors, and whatever the content policy stopped."""
-        return [entry["message"] for entry in self._ask("POST", "/se/log", {"type": "browser"}) if entry["level"] == "SEVERE"]
+        return [
+            entry["message"]
+            for entry in self._ask("POST", "/se/log", {"type": "browser"})
+            if entry["level"] == "SEVERE"
+        ]
 
     def screenshot(self, path: Path) -> None:
         path.write_bytes(base64.b64decode(self._ask("GET", "/screenshot")))

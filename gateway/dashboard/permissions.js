@@ -40,7 +40,7 @@ function showInput(prompt) {
     field(input.file_path);
     const pre = element("pre");
     for (const [mark, text] of [["removed", input.old_string], ["added", input.new_string]]) {
-      for (const line of text.split("\n")) {
+      for (const line of text.replace(/\n$/, "").split("\n")) {
         pre.append(element("span", mark, (mark === "added" ? "+ " : "- ") + line), "\n");
       }
     }
@@ -84,9 +84,7 @@ function addPrompt(prompt) {
   part("deny").onclick = () => answer({ allowed: false });
   part("explain").onclick = () => askMore(card, "Why not? Claude reads this.", "", "Deny", (text) =>
     answer({ allowed: false, message: text }));
-  card.classList.add("fresh");
-  setButtons(card, true);
-  setTimeout(() => setButtons(card, false), ARMED_AFTER_MS);
+  disarm(card);
   cards.set(prompt.request_id, { card, prompt });
   byId("queue").append(card);
 }
@@ -100,6 +98,7 @@ function showApproval(card, prompt, answer) {
     else {
       part(name).textContent = visible(words + describe(prompt.suggestion));
       part(name).onclick = () => answer({ allowed: true, remember: { scope } });
+      if (scope === "always") confirmFirst(part(name));
     }
   }
   const command = prompt.tool_name === "Bash" ? prompt.input.command : undefined;
@@ -117,7 +116,7 @@ function showQuestions(card, prompt, answer) {
     for (const option of question.options ?? []) {
       const choice = element("button", "", option.label);
       choice.type = "button";
-      choice.title = visible(option.description ?? "");
+      if (option.description) choice.append(element("small", "", option.description));
       choice.onclick = () => choose(choice, question, option.label);
       choices.append(choice);
     }
@@ -157,6 +156,20 @@ function askMore(card, label, text, button, then) {
   };
 }
 
+// A lasting answer takes two taps.
+function confirmFirst(button) {
+  const act = button.onclick;
+  button.onclick = () => {
+    button.textContent = `Sure? ${button.textContent}`;
+    button.onclick = act;
+  };
+}
+
+function disarm(card) {
+  setButtons(card, true);
+  setTimeout(() => setButtons(card, false), ARMED_AFTER_MS);
+}
+
 function setButtons(card, disabled) {
   for (const button of card.querySelectorAll("button")) button.disabled = disabled;
 }
@@ -184,6 +197,7 @@ function settle(requestId, words) {
   if (!known) return;
   known.card.remove();
   cards.delete(requestId);
+  for (const { card } of cards.values()) disarm(card); // they have moved
   const what = known.prompt.input.command ?? known.prompt.input.file_path ?? "";
   byId("settled").prepend(element("li", "", `${known.prompt.tool_name} ${what} — ${words}`));
   while (byId("settled").children.length > SETTLED_SHOWN) byId("settled").lastElementChild.remove();

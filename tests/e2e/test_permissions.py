@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import json
@@ -19,7 +20,9 @@ import pytest
 
 from ccproxy.programs import find_script
 from sdk_worker.door import find_program
+from tests.browser import Browser, running_browser
 from tests.e2e.stack import Stack, clean_environment, simulated, stacks, until
+from tests.pseudo_terminal import in_terminal
 
 pytestmark = pytest.mark.claude
 
@@ -139,6 +142,66 @@ def test_what_a_person_wrote_is_what_runs(stack: Stack, person: Person, target: 
     assert not target.exists()
 
 
+async def test_it_is_allowed_and_denied_from_a_terminal(stack: Stack, person: Person, tmp_path: Path) -> None:
+    command = [*find_script("ccproxy"), "permission-handler"]
+    async with in_terminal(*command, env=stack.environment) as terminal:
+        await terminal.until("Waiting for prompts.")
+        turn = Turn(stack, f"touch {tmp_path}/yes")
+        await terminal.until(f"touch {tmp_path}/yes"[:60])
+        await asyncio.sleep(0.5)
+        terminal.press("y")
+        assert "message_stop" in await asyncio.to_thread(turn.wait)
+        turn = Turn(stack, f"touch {tmp_path}/no")
+        shown = await terminal.until("allowed once")
+        await terminal.until("allow once", since=shown)
+        await asyncio.sleep(0.5)
+        terminal.press("n")
+        assert "message_stop" in await asyncio.to_thread(turn.wait)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["yes"]  # noqa: ASYNC240
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with running_browser(tmp_path_factory.mktemp("browser")) as browser:
+        yield browser
+
+
+def test_it_is_allowed_edited_and_denied_from_a_phone(
+    stack: Stack, person: Person, browser: Browser, tmp_path: Path
+) -> None:
+    browser.go(f"{stack.url}/permissions/ui")
+    browser.until_text("Nothing is waiting for you.")
+    turn = Turn(stack, f"touch {tmp_path}/yes")
+    browser.until_text(f"touch {tmp_path}/yes", "article pre")
+    browser.click("article .allow")
+    turn.wait()
+    browser.until_text("allowed by local", "#settled")
+    turn = Turn(stack, f"touch {tmp_path}/asked")
+    browser.click("article .edit")
+    browser.type("article textarea", f"touch {tmp_path}/edited")
+    browser.click("article [type=submit]")
+    turn.wait()
+    turn = Turn(stack, f"touch {tmp_path}/no")
+    browser.click("article .explain")
+    browser.type("article textarea", "Not today.")
+    browser.click("article [type=submit]")
+    assert "Not today." in turn.wait()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["edited", "yes"]
+    assert browser.complaints() == []
+
+
+def test_the_page_shows_what_a_model_wrote_as_text_and_nothing_more(
+    stack: Stack, person: Person, browser: Browser
+) -> None:
+    browser.go(f"{stack.url}/permissions/ui")
+    script = "echo <img src=x onerror=document.title='taken'>\u202e"
+    turn = Turn(stack, script)
+    browser.until_text("echo <img src=x onerror=document.title='taken'>\\u202e", "article pre")
+    assert browser.run("return document.querySelectorAll('article img').length") == 0
+    browser.click("article .deny")
+    turn.wait()
+
+
 @pytest.mark.parametrize("service", ["permission_service", "redis"])
 def test_the_answer_reaches_the_tool_through_a_crash(stack: Stack, person: Person, target: Path, service: str) -> None:
     turn = Turn(stack, f"touch {target}")
@@ -150,11 +213,12 @@ def test_the_answer_reaches_the_tool_through_a_crash(stack: Stack, person: Perso
 
 
 def test_a_gateway_that_dies_takes_its_callers_prompt_along(stack: Stack, person: Person, target: Path) -> None:
-    Turn(stack, f"touch {target}")
+    turn = Turn(stack, f"touch {target}")
     (asked,) = person.pending()
     stack.wait_replaced("gateway", stack.kill("gateway"))
     until(lambda: person.status(asked["request_id"]) == "cancelled", "the withdrawal")
     assert person.answer(asked["request_id"], True).status_code == 409
+    assert "message_stop" not in turn.wait()
     assert not target.exists()
 
 
