@@ -9,6 +9,7 @@ from contextlib import aclosing
 from analytics.audit import AuditTrail
 from analytics.consumer import SLOTS, Consumer
 from analytics.pricing import Prices
+from analytics.push import push_metrics
 from analytics.schedule import run_schedule
 from analytics.server import QueryServer
 from analytics.store import Store
@@ -46,6 +47,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
                 tasks.create_task(serve_each(bus, PERMISSION_AUDIT, audit.keep, slots=AUDITS_AT_ONCE, stop=stop))
                 tasks.create_task(serve_each(bus, LOGS_QUERY, queries.answer, slots=QUERIES_AT_ONCE, stop=stop))
                 tasks.create_task(serve_each(bus, LOGS_WATCH, watchers.serve, slots=WATCHERS_AT_ONCE, stop=stop))
+                if url := observability.pushgateway_url:
+                    tasks.create_task(push_metrics(bus, url, observability.pushgateway_seconds, stop))
                 tasks.create_task(run_schedule(settings.redis.address(), store, prices, observability, stop))
                 await consumer.run(records, stop)
     finally:
