@@ -21,6 +21,7 @@ import orjson
 
 from shared.errors import UpstreamError
 from shared.log import get_log
+from shared.process import end_with_parent
 
 Line = dict[str, Any]
 Answer = Callable[[Line], Line | None]
@@ -72,6 +73,8 @@ class Program:
                 cwd=self._cwd,
                 limit=LINE_LIMIT,
                 start_new_session=True,
+                # A killed worker's turn must not go on acting; the end of its input it would notice only after it.
+                preexec_fn=end_with_parent,
             )
         except OSError as error:
             raise UpstreamError(f"The claude program cannot be started: {error}.") from error

@@ -33,6 +33,13 @@ def instance_name() -> str:
     return os.environ.get("CCPROXY_INSTANCE") or f"{socket.gethostname()}-{os.getpid()}"
 
 
+def end_with_parent() -> None:
+    """Have the kernel send this process SIGTERM when the thread that started it ends. Only Linux can; elsewhere this
+    does nothing."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 def run(service: str, serve: Serve) -> None:
     """Run `serve(settings, stop)` until it returns, perhaps an exit code; `stop` is set by a signal or the parent's
     death. A configuration that cannot be used ends the process with one sentence and exit code 78."""
@@ -69,8 +76,7 @@ async def _watch_parent(stop: asyncio.Event) -> None:
     if not os.environ.get("CCPROXY_SUPERVISED"):
         return
     parent = os.getppid()
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    end_with_parent()
     while os.getppid() == parent and not stop.is_set():  # noqa: ASYNC110 - the kernel tells nobody on macOS
         await asyncio.sleep(PARENT_POLL_SECONDS)
     stop.set()

@@ -132,3 +132,24 @@ sys.stdout.write(sys.stdin.readline().replace("control_response", "seen"))
     answer = (await program.read())["response"]
     assert answer == {"subtype": "success", "request_id": "1", "response": {"mcp_response": {"id": 7, "result": {}}}}
     assert [line["request_id"] async for line in program.read_messages()] == ["2"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of its parent's death")
+async def test_the_program_ends_when_its_worker_is_killed():
+    worker = """
+import asyncio, os, sys
+from sdk_worker.program import Program
+
+async def main():
+    program = Program([sys.executable, "-c", "import time; time.sleep(600)"], env=dict(os.environ), cwd=None)
+    await program.spawn()
+    print(program.pid, flush=True)
+    await asyncio.sleep(600)
+
+asyncio.run(main())
+"""
+    killed = await asyncio.create_subprocess_exec(sys.executable, "-c", worker, stdout=asyncio.subprocess.PIPE)
+    pid = int(await killed.stdout.readline())
+    killed.kill()
+    await killed.communicate()
+    await until_gone(pid)
