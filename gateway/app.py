@@ -131,7 +131,8 @@ async def open_gateway(settings: Settings, bus: Bus) -> AsyncIterator[Gateway]:
         chatgpt = Codex(settings, openai, upstream, quotas.of("codex"), profile)
         stack.callback(chatgpt.catalogue.close)
         stack.callback(profile.close)
-        endpoints = claude.endpoints(exchange, direct) | sdk.endpoints(exchange, Sdk(bus, direct.catalogue))
+        through_sdk = Sdk(bus, direct.catalogue, quotas.of("claude"))
+        endpoints = claude.endpoints(exchange, direct) | sdk.endpoints(exchange, through_sdk)
         routers = [
             system.router(settings, bus, {"oauth2_credentials": account, "codex_credentials": openai}, metrics),
             logs.router(settings.observability, bus, flights),

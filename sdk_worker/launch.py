@@ -115,6 +115,14 @@ def command(program: Path, launch: Launch, options: CodeOptions, permission: Per
     return line
 
 
+def lane_of(claude: ClaudeSettings, inherited: Mapping[str, str]) -> str:
+    """Who pays for what a program in this `environment` uses."""
+    own = {} if "ANTHROPIC_BASE_URL" in inherited else inherited
+    if claude.api_key is not None or own.get("ANTHROPIC_API_KEY"):
+        return "api_key"
+    return "unknown" if own.get("ANTHROPIC_AUTH_TOKEN") else "subscription"
+
+
 def environment(claude: ClaudeSettings, inherited: Mapping[str, str]) -> dict[str, str]:
     """The owner's environment without what is ours, and with the owner's own credential.
 

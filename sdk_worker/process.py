@@ -19,6 +19,7 @@ from sdk_worker.launch import (
     command,
     connect_servers,
     environment,
+    lane_of,
     nobody,
     refuse_what_cannot_start,
 )
@@ -69,6 +70,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int | None:
         pretty=settings.claude.pretty_format,
         patience=patience(settings),
         on_behalf=asking.on_behalf,
+        lane=lane_of(settings.claude, os.environ),
     )
     async with bus:
         metrics = Metrics()

@@ -52,9 +52,10 @@ class Worker:
         pretty: bool,
         patience: Patience,
         on_behalf: OnBehalf = on_nobodys_behalf,
+        lane: str = "unknown",
     ) -> None:
         self._pool, self._sessions, self._patience, self._on_behalf = pool, sessions, patience, on_behalf
-        self._name, self._mode, self._pretty = name, mode, pretty
+        self._name, self._mode, self._pretty, self._lane = name, mode, pretty, lane
 
     async def handle(self, delivery: Delivery) -> None:
         """Raises CCProxyError for a turn that failed before its first frame."""
@@ -66,7 +67,7 @@ class Worker:
         try:
             async with hold as (session, unheard, spent), self._on_behalf(session, turn):
                 waited = max(0.0, 1000 * (time.time() - turn.sent_at))
-                await delivery.send(encode(TurnHead(self._name, waited, feed.ignored, named)))
+                await delivery.send(encode(TurnHead(self._name, waited, feed.ignored, named, self._lane)))
                 await self._run(session, unheard, splice, delivery)
         except CallerGone:
             raise

@@ -85,6 +85,7 @@ class TurnHead:
     queue_ms: float = 0.0
     ignored: list[str] = field(default_factory=list)
     session_id: str = ""
+    lane: str = "unknown"
 
 
 @dataclass(slots=True)

@@ -167,6 +167,13 @@ class DeskMetrics:
         self.decided = Counter("ccproxy_permissions_decided", "Decisions.", ["outcome"], registry=metrics.registry)
 
 
+class BusMetrics:
+    """What a gateway sees of Redis; nobody else can tell while it is away."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.connected = Gauge("ccproxy_bus_connected", "Whether Redis answers.", registry=metrics.registry)
+
+
 class QuotaMetrics:
     """The subscriptions' windows, each with its name. `empty` has a series only while a window will not last."""
 

@@ -15,6 +15,7 @@ from gateway.catalogue import Catalogue
 from gateway.ignored import note_ignored, with_ignored
 from gateway.peek import parse_object
 from gateway.providers import Opened, Outgoing
+from gateway.quota import QuotaWatch
 from shared.bus import Bus, Call
 from shared.channels import SDK_TURN, AccessRecord, Turn, TurnHead, TurnTail, decode
 from shared.errors import UpstreamError, UpstreamRefused
@@ -29,14 +30,19 @@ class Sdk:
     name = "sdk"
     speaks: ProviderFormat = anthropic
 
-    def __init__(self, bus: Bus, catalogue: Catalogue) -> None:
+    def __init__(self, bus: Bus, catalogue: Catalogue, quota: QuotaWatch) -> None:
         self.catalogue = catalogue
         self._bus = bus
+        self._quota = quota
+        self._lane = "unknown"  # until a worker has told what its programs use
 
     async def open(self, request: Outgoing) -> Opened:
-        """Place the turn and wait for its first frame, so that a refusal still has its own status."""
+        """Place the turn and wait for its first frame, so that a refusal still has its own status. Raises
+        QuotaReached."""
         document = request.document or parse_object(request.body)
         record = request.record
+        record.lane = self._lane
+        self._quota.admit(record)
         turn = Turn(record.request_id, document, record.caller, request.session or None)
         async with AsyncExitStack() as stack:
             replies = await stack.enter_async_context(self._bus.call(SDK_TURN, turn, request_id=record.request_id))
@@ -44,6 +50,7 @@ class Sdk:
             first = await anext(frames, b"")
             if not first:
                 raise UpstreamError("The SDK worker ended the turn without an answer.")
+            self._lane = record.lane
             headers = with_ignored([(b"content-type", b"text/event-stream; charset=utf-8")], record)
             held = stack.pop_all()
         opened = Opened(200, headers, _with_first(first, frames), held.aclose)
@@ -57,7 +64,7 @@ async def _frames(replies: Call, record: AccessRecord) -> AsyncIterator[bytes]:
             yield reply
         elif b'"worker"' in reply:
             head = decode(TurnHead, reply)
-            record.worker, record.queue_ms = head.worker, head.queue_ms
+            record.worker, record.queue_ms, record.lane = head.worker, head.queue_ms, head.lane
             note_ignored(record, head.ignored)
             record.session_id = head.session_id or record.session_id
         else:

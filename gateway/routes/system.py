@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse, Response
 from shared.bus import Bus
 from shared.credentials.account import Account
 from shared.errors import BusUnavailable, NotFound
-from shared.metrics import CONTENT_TYPE, SNAPSHOT_PREFIX, Metrics, render, snapshot_key
+from shared.metrics import CONTENT_TYPE, SNAPSHOT_PREFIX, BusMetrics, Metrics, render, snapshot_key
 from shared.process import instance_name
 from shared.settings import Settings
 from shared.version import VERSION
@@ -26,7 +26,7 @@ Check = dict[str, Any]
 
 def router(settings: Settings, bus: Bus, accounts: Mapping[str, Account], metrics: Metrics) -> APIRouter:
     """`accounts` by the name of their check."""
-    routes = APIRouter(tags=["system"])
+    routes, seen = APIRouter(tags=["system"]), BusMetrics(metrics)
 
     @routes.get("/health/live")
     async def live() -> JSONResponse:
@@ -54,8 +54,10 @@ def router(settings: Settings, bus: Bus, accounts: Mapping[str, Account], metric
             raise NotFound("The metrics endpoint is switched off (OBSERVABILITY__METRICS_ENDPOINT_ENABLED).")
         try:
             snapshots = await bus.scan(SNAPSHOT_PREFIX)
+            seen.connected.set(1)
         except BusUnavailable:
             snapshots = {}
+            seen.connected.set(0)
         snapshots[snapshot_key("gateway", instance_name())] = metrics.snapshot()
         return Response(render(snapshots), media_type=CONTENT_TYPE)
 

@@ -19,7 +19,16 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from shared.channels import AccessRecord
-from shared.metrics import AnalyticsMetrics, DeskMetrics, Metrics, PoolMetrics, QuotaMetrics, render, snapshot_key
+from shared.metrics import (
+    AnalyticsMetrics,
+    BusMetrics,
+    DeskMetrics,
+    Metrics,
+    PoolMetrics,
+    QuotaMetrics,
+    render,
+    snapshot_key,
+)
 
 MONITORING = Path(__file__).parents[2] / "monitoring"
 DASHBOARD = MONITORING / "grafana/dashboards/ccproxy.json"
@@ -50,7 +59,8 @@ class Stack:
     def __init__(self) -> None:
         self.gateway, self.worker, self.desk, self.analytics = Metrics(), Metrics(), Metrics(), Metrics()
         pool, desk, self._analytics = PoolMetrics(self.worker), DeskMetrics(self.desk), AnalyticsMetrics(self.analytics)
-        quota = QuotaMetrics(self.gateway)
+        quota, bus = QuotaMetrics(self.gateway), BusMetrics(self.gateway)
+        bus.connected.set(1)
         quota.show([("claude", "5h", 0.5, time.time() + 3600, time.time() + 1800)])
         pool.size.set(1)
         desk.decided.labels("allowed").inc()

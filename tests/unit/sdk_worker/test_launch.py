@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sdk_worker.launch import Launch, PermissionTool, command, environment, refuse_what_cannot_start
+from sdk_worker.launch import Launch, PermissionTool, command, environment, lane_of, refuse_what_cannot_start
 from shared.errors import ClientError, CredentialsMissing, NotAllowed
 from shared.settings import ClaudeSettings, CodeOptions
 
@@ -80,3 +80,17 @@ def test_what_the_program_would_refuse_is_refused_with_a_reason(tmp_path):
         refuse_what_cannot_start(Launch(), bypass, {"IS_SANDBOX": "yes"}, as_root=True)
     refuse_what_cannot_start(Launch(), bypass, {"IS_SANDBOX": "1"}, as_root=True)
     refuse_what_cannot_start(Launch(cwd=str(tmp_path)), bypass, {}, as_root=False)
+
+
+@pytest.mark.parametrize(
+    ("settings", "inherited", "lane"),
+    [
+        ({"api_key": "sk-ant-x"}, {}, "api_key"),
+        ({}, {"ANTHROPIC_API_KEY": "sk-ant-x"}, "api_key"),
+        ({}, {"ANTHROPIC_AUTH_TOKEN": "t"}, "unknown"),
+        ({}, {"ANTHROPIC_AUTH_TOKEN": "t", "ANTHROPIC_BASE_URL": "http://localhost:8000"}, "subscription"),
+        ({}, {}, "subscription"),
+    ],
+)
+def test_who_pays_follows_the_credential_the_program_will_use(settings, inherited, lane):
+    assert lane_of(ClaudeSettings(**settings), inherited) == lane

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,14 +13,16 @@ import pytest
 from gateway.catalogue import Catalogue
 from gateway.providers import Outgoing
 from gateway.providers.sdk import Sdk
+from gateway.quota import QuotaWatch
 from shared.channels import AccessRecord, Turn, TurnHead, TurnTail, encode
-from shared.errors import CCProxyError, UpstreamError, UpstreamRefused, WorkerLost
+from shared.errors import CCProxyError, QuotaReached, UpstreamError, UpstreamRefused, WorkerLost
+from shared.quota import Quota, Window
 from tests.unit.gateway.conftest import DELTA, END, START, frame
 
 BLOCK = frame(
     "content_block_start", '{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}'
 )
-HEAD = encode(TurnHead("worker-1", 4.0, ["temperature"], "s-9"))
+HEAD = encode(TurnHead("worker-1", 4.0, ["temperature"], "s-9", "subscription"))
 TAIL = encode(TurnTail(0.02, 3, 900.0))
 
 
@@ -54,8 +57,8 @@ class OneTurnBus:
             yield reply
 
 
-def sdk(bus: OneTurnBus) -> Sdk:
-    return Sdk(bus, NO_MODELS)  # type: ignore[arg-type]
+def sdk(bus: OneTurnBus, quota: QuotaWatch | None = None) -> Sdk:
+    return Sdk(bus, NO_MODELS, quota or QuotaWatch("claude"))  # type: ignore[arg-type]
 
 
 def outgoing(stream: bool) -> Outgoing:
@@ -72,6 +75,7 @@ async def test_frames_pass_as_they_are_and_head_and_tail_are_noted() -> None:
     await opened.aclose()
     record = request.record
     assert (record.worker, record.queue_ms, record.session_id) == ("worker-1", 4.0, "s-9")
+    assert record.lane == "subscription"
     assert (record.cost_sdk_usd, record.num_turns, record.worker_ms) == (0.02, 3, 900.0)
 
 
@@ -119,3 +123,16 @@ async def test_a_lost_worker_is_met_in_mid_stream() -> None:
     opened = await sdk(OneTurnBus(HEAD, START, WorkerLost())).open(outgoing(stream=True))
     with pytest.raises(WorkerLost):
         _ = [chunk async for chunk in opened.chunks]
+
+
+async def test_the_owners_stop_holds_for_a_subscription_used_through_the_sdk_too() -> None:
+    watch, now = QuotaWatch("claude", stop_at=0.9), time.time()
+    watch.adopt(Quota("claude", now, [Window("5h", 0.95, 18_000, now + 3600)]))
+    bus = OneTurnBus(HEAD, START + END, TAIL)
+    provider = sdk(bus, watch)
+    opened = await provider.open(outgoing(stream=True))  # whose programs they are is not known before the first turn
+    await opened.aclose()
+    bus.turn = None
+    with pytest.raises(QuotaReached):
+        await provider.open(outgoing(stream=True))
+    assert bus.turn is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,9 @@ async def test_metrics_merge_every_process_and_count_this_one(start_gateway: Sta
 
 async def test_metrics_go_on_without_the_bus(start_gateway: Start) -> None:
     running = await start_gateway()
-    assert "ccproxy_active_requests" in (await running.client.get("/metrics")).text
+    text = (await running.client.get("/metrics")).text
+    assert "ccproxy_active_requests" in text
+    assert re.search(r"^ccproxy_bus_connected\{.*\} 0.0$", text, re.MULTILINE)
 
 
 @pytest.mark.parametrize("switch", ["enabled", "metrics_endpoint_enabled"])
