@@ -79,7 +79,8 @@ class Turn:
 
 @dataclass(slots=True)
 class TurnHead:
-    """The first reply to a Turn: who runs it, how long it waited, and which fields of the body the SDK cannot carry."""
+    """The first reply to a Turn: who runs it, how long it waited, which fields of the body the SDK cannot carry, and
+    who pays (see AccessRecord)."""
 
     worker: str
     queue_ms: float = 0.0
