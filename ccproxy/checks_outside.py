@@ -24,7 +24,7 @@ from shared.errors import BusUnavailable
 
 ANSWER_SECONDS = 8.0
 SKEW_SECONDS = 60.0
-FIRST_EVENT_SECONDS = 5.0
+SLACK_SECONDS = 5.0
 
 
 async def look_at_redis_server(machine: Machine) -> list[Finding]:
@@ -133,21 +133,25 @@ async def look_at_stack(machine: Machine) -> list[Finding]:
 
 
 async def look_through_proxy(machine: Machine, url: str) -> list[Finding]:
-    """The first event of a stream must come through while the stream stays open; a buffering proxy keeps it."""
+    """A second event must come through while the stream stays open; a proxy that buffers keeps it. The first proves
+    nothing: it travels with the reply's head."""
     token = machine.settings.security.auth_token
     headers = {"x-api-key": token.get_secret_value()} if token else {}
     about, address = "reverse proxy", f"{url.rstrip('/')}/permissions/stream"
+    patience = machine.settings.server.ping_interval_seconds + SLACK_SECONDS
     try:
         async with (
-            httpx.AsyncClient(timeout=ANSWER_SECONDS) as client,
+            asyncio.timeout(patience),
+            httpx.AsyncClient(timeout=None) as client,  # noqa: S113 - the line above is the timeout
             client.stream("GET", address, headers=headers) as reply,
         ):
             if reply.status_code != httpx.codes.OK:
                 says = f"{address} answers HTTP {reply.status_code}"
                 return [Finding(about, "fail", says, "Pass Host on, and put that name into SECURITY__ALLOWED_HOSTS.")]
-            async with asyncio.timeout(FIRST_EVENT_SECONDS):
-                await anext(reply.aiter_raw())
-    except (TimeoutError, httpx.ReadTimeout):
+            events = reply.aiter_raw()
+            if not (await anext(events, b"") and await anext(events, b"")):
+                return [Finding(about, "fail", f"{url} ends streams early", "Raise its time limit for replies.")]
+    except TimeoutError:
         fix = "nginx: `proxy_buffering off;` and `proxy_http_version 1.1;`; docs/how-to/reverse-proxy.md has the rest."
         return [Finding(about, "fail", f"{url} holds streams back", fix)]
     except httpx.HTTPError as error:

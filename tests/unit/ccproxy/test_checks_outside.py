@@ -116,19 +116,20 @@ async def test_a_running_stack_is_asked_what_it_complains_of(machine, server, tm
     assert (finding.about, finding.status, finding.says) == ("stack: bus", "fail", "Redis is away.")
 
 
-async def test_a_proxy_that_passes_the_first_event_on_is_well(machine, server):
+async def test_a_proxy_that_passes_each_event_on_is_well(machine, server):
     never = asyncio.Event()
-    url = await server(b"HTTP/1.1 200 OK\ncontent-type: text/event-stream\n\nevent: ping\n", after=never)
+    soon = asyncio.get_running_loop().call_later(1.0, never.set)
+    url = await server(b"HTTP/1.1 200 OK\ncontent-type: text/event-stream\n\nevent: ping\n", b"event: ping", never)
     found = await checks.look_through_proxy(machine(), url)
-    never.set()
+    soon.cancel()
     assert only(found).status == "pass"
 
 
 async def test_a_proxy_that_keeps_a_stream_is_wrong(machine, server, monkeypatch):
-    monkeypatch.setattr(checks, "FIRST_EVENT_SECONDS", 0.1)
+    monkeypatch.setattr(checks, "SLACK_SECONDS", 0.2)
     never = asyncio.Event()
-    url = await server(b"HTTP/1.1 200 OK\ncontent-type: text/event-stream", after=never)
-    found = await checks.look_through_proxy(machine(), url)
+    url = await server(b"HTTP/1.1 200 OK\ncontent-type: text/event-stream\n\nevent: ping\n", after=never)
+    found = await checks.look_through_proxy(machine(server={"ping_interval_seconds": 0.1}), url)
     never.set()
     assert only(found).status == "fail"
     assert "proxy_buffering off" in only(found).fix
