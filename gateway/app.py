@@ -43,7 +43,7 @@ from shared.credentials.codex import CodexAccount
 from shared.errors import CCProxyError, ClientError, NotFound, UpgradeRefused
 from shared.formats import FORMATS
 from shared.metrics import Metrics
-from shared.settings import ObservabilitySettings, Settings
+from shared.settings import ObservabilitySettings, ServerSettings, Settings
 from shared.version import VERSION
 
 
@@ -91,21 +91,24 @@ class Switch:
         return ""
 
 
+def patience_of(server: ServerSettings) -> Patience:
+    return Patience(
+        body=server.body_timeout_seconds,
+        first_byte=server.first_byte_timeout_seconds,
+        idle=server.idle_timeout_seconds,
+        ping=server.ping_interval_seconds,
+    )
+
+
 @asynccontextmanager
 async def open_gateway(settings: Settings, bus: Bus) -> AsyncIterator[Gateway]:
     """Everything a gateway process holds: connections to providers, the clock of its requests, its records."""
     metrics = Metrics()
-    patience = Patience(
-        body=settings.server.body_timeout_seconds,
-        first_byte=settings.server.first_byte_timeout_seconds,
-        idle=settings.server.idle_timeout_seconds,
-        ping=settings.server.ping_interval_seconds,
-    )
     async with AsyncExitStack() as stack:
         account = await stack.enter_async_context(ClaudeAccount(settings.claude))
         openai = await stack.enter_async_context(CodexAccount(settings.codex))
         upstream = await stack.enter_async_context(Upstream(connect_timeout=settings.server.connect_timeout_seconds))
-        flights = await stack.enter_async_context(Flights(patience))
+        flights = await stack.enter_async_context(Flights(patience_of(settings.server)))
         quotas = await stack.enter_async_context(Quotas(bus, settings.quota, metrics))
         records = None
         if settings.observability.enabled and settings.observability.logs_collection_enabled:
