@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks import sdk
 from ccproxy.redis_server import find_server, render_config
 from shared.settings import RedisSettings
 
@@ -117,8 +118,10 @@ def cpu_seconds(pids: list[int]) -> float:
 
 
 @contextlib.contextmanager
-def gateway(upstream: int, run_dir: Path) -> Iterator[Program]:
+def gateway(upstream: int, run_dir: Path, name: str = "ccproxy", **settings: str) -> Iterator[Program]:
     """The product's gateway with metering, logging and the guard on, and a Redis for its records."""
+    run_dir = run_dir / name.replace(" ", "-")
+    run_dir.mkdir()
     config, redis_socket = render_config(run_dir)
     (run_dir / "redis.conf").write_text(config)
     redis = subprocess.Popen([str(find_server(RedisSettings())), str(run_dir / "redis.conf")])
@@ -130,10 +133,12 @@ def gateway(upstream: int, run_dir: Path) -> Iterator[Program]:
         "SECURITY__AUTH_TOKEN": "bench-token",
         "REDIS__URL": f"unix://{redis_socket}",
         "SERVER__LOG_LEVEL": "WARNING",
+        "OBSERVABILITY__DUCKDB_PATH": str(run_dir / "metrics.duckdb"),
+        **settings,
     }
     try:
         with running([str(BIN / "ccproxy-gateway")], port, MEASURED, **environment) as process:
-            yield Program("ccproxy", port, [process.pid], "/api")
+            yield Program(name, port, [process.pid], "/api")
     finally:
         redis.terminate()
         redis.wait(10)
@@ -212,24 +217,32 @@ SHOWN = (
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--quick", action="store_true", help="a quarter of the time a row")
-    options.add_argument("--only", default="", help="rows whose name contains this")
+    options.add_argument("--only", default="", help="rows whose name contains this, or `sdk`")
     chosen = options.parse_args()
+    if chosen.only != "sdk":
+        compare_gateways(chosen.only, 0.25 if chosen.quick else 1)
+    if chosen.only in {"", "sdk"}:
+        sdk.run(rounds=3 if chosen.quick else 10)
+
+
+def compare_gateways(only: str, scale: float) -> None:
     with contextlib.ExitStack() as stack:
         run_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ccbench")))
         upstream = free_port()
         stack.enter_context(running([sys.executable, str(HERE / "upstream.py"), str(upstream)], upstream, OTHERS))
         programs = [Program("direct", upstream, [])]
-        programs += [stack.enter_context(gateway(upstream, run_dir)), stack.enter_context(bare(upstream))]
+        unwatched = gateway(upstream, run_dir, "ccproxy without records", OBSERVABILITY__ENABLED="false")
+        programs += [stack.enter_context(each) for each in (gateway(upstream, run_dir), unwatched, bare(upstream))]
         if shutil.which("nginx"):
             programs.append(stack.enter_context(nginx(upstream, run_dir)))
         print(f"| load | program | answers | errors | {' | '.join(SHOWN)} |")
         print("|---" * (len(SHOWN) + 4) + "|")
         for load in LOADS:
-            if chosen.only in load.name:
+            if only in load.name:
                 for program in programs:
                     if load.translated and not program.prefix:
                         continue
-                    result = measure(program, load, 0.25 if chosen.quick else 1)
+                    result = measure(program, load, scale)
                     cells = [
                         load.name,
                         program.name,
