@@ -50,10 +50,15 @@ def greet(name):
 >>>>>>> REPLACE
 ```
 ]]"""
+# Behind /sdk a client's tool has a longer name; of the two, the one that is offered is called.
+CALL = '[[tool:weather {"city": "Bern"}]][[tool:mcp__client__weather {"city": "Bern"}]]'
 # What a page asks, what the simulator is asked instead, and what the reader must then see.
 ASKED = {
     "Say hello.": ("[[say:Ahoy!]]", "Ahoy!"),
-    "What is the weather in Bern?": ('[[tool:weather {"city": "Bern"}]]', "The tool answered: .*sunny in Bern"),
+    "What is the weather in Bern?": (
+        CALL,
+        "The tool answered: .*sunny in Bern",
+    ),
     "Add a docstring to greet.": (EDIT, "Applied edit to greet.py"),
     "Where is the Eiffel Tower?": ("Where is the Eiffel Tower?", r"Place\(city=.*, country=.*\)"),
 }
@@ -94,6 +99,8 @@ def test_what_its_page_says_works(trial: Trial, stack: Stack, truth: GroundTruth
     for question, (_, shown) in asked.items():
         if question in trial.section.text:
             assert re.search(shown, said), said
+        if question in trial.section.text and "answered" in shown:  # by every model of a loop
+            assert all(re.search(shown, line) for line in said.splitlines()), said
     requests = truth.requests()
     assert requests
     assert {request.status for request in requests} == {200}, [request.sent for request in requests]
@@ -157,5 +164,7 @@ def run(language: str, text: str, folder: Path, environment: dict[str, str], pro
     return done.stdout
 
 
-def test_the_table_is_that_of_these_pages_and_pins() -> None:
+def test_the_table_is_that_of_these_pages_and_pins(pytestconfig: pytest.Config) -> None:
+    if pytestconfig.getoption("--write-clients-table", default=False):
+        pytest.skip("it is written when this run has passed")
     assert TABLE.read_text() == render_table(), "run `make conformance`"

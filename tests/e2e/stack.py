@@ -191,6 +191,7 @@ def simulated(simulator_url: str) -> dict[str, str]:
         "CLAUDE__BASE_URL": simulator_url,
         "CLAUDE__API_KEY": "sk-ant-made-up",
         "CODEX__BASE_URL": f"{simulator_url}/backend-api/codex",
+        "CODEX__API_BASE_URL": f"{simulator_url}/v1",
         "CODEX__API_KEY": "sk-made-up",
         "SDK__POOL_SIZE": "1",
     }
