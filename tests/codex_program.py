@@ -1,43 +1,24 @@
-"""The real `codex` program for tests: the one on PATH, else one installed from its package into a scratch folder."""
+"""The real `codex` program for tests: the one on PATH, else the one pinned for its page."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import tempfile
 from pathlib import Path
 
 import pytest
 
-PACKAGE = "@openai/codex@0.169.0"
-INSTALL_SECONDS = 300
+from tests.clients.environments import Unreachable, programs_of, read_pins
 
 
 def find_codex() -> Path:
     """Skips the test, saying why, where there is none and none can be had."""
     if found := shutil.which("codex"):
         return Path(found)
-    folder = Path(tempfile.gettempdir()) / f"ccproxy-tests-{PACKAGE.rpartition('/')[2]}"
-    program = folder / "node_modules/.bin/codex"
-    if program.exists():
-        return program
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.skip("codex is not on PATH, and there is no npm to install it with")
-    made = Path(tempfile.mkdtemp(prefix="ccproxy-tests-codex-"))
-    command = [npm, "install", "--no-audit", "--no-fund", "--prefix", str(made), PACKAGE]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False)
-    except subprocess.TimeoutExpired:
-        pytest.skip(f"npm could not install {PACKAGE} in {INSTALL_SECONDS} s")
-    if done.returncode:
-        pytest.skip(f"npm could not install {PACKAGE}: {done.stderr.strip()[-300:]}")
-    try:
-        made.rename(folder)
-    except OSError:  # another run was quicker
-        shutil.rmtree(made)
-    return program
+        return programs_of(read_pins("codex")) / "codex"
+    except Unreachable as nobody:
+        pytest.skip(f"codex is not on PATH and could not be installed: {nobody}")
 
 
 def codex_environment(home: Path, url: str) -> dict[str, str]:
