@@ -159,11 +159,21 @@ class Pool(Generic[S]):
     async def _fill(self) -> None:
         self._drop_unfit()
         while missing := next(iter(self.wanted() - self._kept()), None):
-            session = await self._started(missing.launch)
-            if missing.binding is not None:
-                await self._told(session, missing.binding)
+            try:
+                session = await self._started(missing.launch)
+                if missing.binding is not None:
+                    await self._told(session, missing.binding)
+            except CCProxyError:
+                self._forget(missing)
+                raise
             self._spares.setdefault(missing, []).append(Spare(session, self._clock()))
             self._drop_unfit()
+
+    def _forget(self, readiness: Readiness) -> None:
+        """What a caller asked for and cannot be had, such as a directory that is gone, must not hold up the rest."""
+        kept = [(asked, at) for asked, at in self._recent if readiness not in (asked, Readiness(asked.launch))]
+        self._recent.clear()
+        self._recent.extend(kept)
 
     def _kept(self) -> Counter[Readiness]:
         return Counter({readiness: len(spares) for readiness, spares in self._spares.items()})

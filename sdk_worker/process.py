@@ -71,6 +71,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int | None:
         patience=patience(settings),
         on_behalf=asking.on_behalf,
         lane=lane_of(settings.claude, os.environ),
+        roots=sdk.working_roots,
     )
     async with bus:
         metrics = Metrics()

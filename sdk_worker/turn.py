@@ -41,7 +41,7 @@ class Feed:
 def read_turn(body: dict[str, Any], *, working_directory: str | None = None) -> Feed:
     """Raises ClientError naming the field that cannot be carried."""
     refuse_part(body)
-    ignored = sorted(name for name in body if name not in CARRIED)
+    ignored = sorted(name for name in body if name not in CARRIED and not (name == "metadata" and _is_ours(body[name])))
     tools = _read_tools(body)
     messages, marked = _read_messages(body.get("messages"), renamed=bool(tools))
     if marked:
@@ -61,6 +61,11 @@ def read_turn(body: dict[str, Any], *, working_directory: str | None = None) -> 
         tools=orjson.dumps(tools, option=orjson.OPT_SORT_KEYS) if tools else b"",
     )
     return Feed(Launch(working_directory, own_tools=not tools), binding, history, prompt, ignored)
+
+
+def _is_ours(metadata: Any) -> bool:
+    """The gateway has read it already: which conversation, and where."""
+    return isinstance(metadata, dict) and metadata.keys() <= {"session_id", "cwd"}
 
 
 def _optional(body: dict[str, Any], name: str, kind: type) -> Any:

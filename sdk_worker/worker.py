@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from sdk_worker.asking import on_nobodys_behalf
+from sdk_worker.directories import choose_directory
 from sdk_worker.door import Conversation
 from sdk_worker.frames import PING, Mode, Splice, error_frame
 from sdk_worker.pool import Pool
@@ -53,13 +55,16 @@ class Worker:
         patience: Patience,
         on_behalf: OnBehalf = on_nobodys_behalf,
         lane: str = "unknown",
+        roots: Sequence[Path] = (),
     ) -> None:
+        self._roots = roots
         self._pool, self._sessions, self._patience, self._on_behalf = pool, sessions, patience, on_behalf
         self._name, self._mode, self._pretty, self._lane = name, mode, pretty, lane
 
     async def handle(self, delivery: Delivery) -> None:
         """Raises CCProxyError for a turn that failed before its first frame."""
         turn, began = decode(Turn, delivery.payload), time.time()
+        turn.working_directory = choose_directory(turn.working_directory, self._roots)
         feed = read_turn(turn.body, working_directory=turn.working_directory)
         splice = Splice(self._mode, pretty=self._pretty, client_tools=bool(feed.binding.tools))
         named = turn.session_id if turn.session_id and feed.launch.own_tools else ""

@@ -159,6 +159,9 @@ class SdkSettings(Section):
     enable_pool: bool = Field(True, description="Keep connected `claude` processes ready.")
     pool_size: int = Field(3, ge=0, le=64, description="Ready processes per worker.")
     workers: int = Field(1, ge=0, le=32, description="Worker processes to start.")
+    working_roots: list[Path] = Field(
+        default_factory=list, description="Directories below which a request may choose its own (`x-ccproxy-cwd`)."
+    )
     gateway_url: str | None = Field(
         None, description="Where `claude` asks for permission; unset: SERVER__HOST and SERVER__PORT."
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from typing import Any
 
 import orjson
 
@@ -22,6 +23,8 @@ from shared.errors import UpstreamError, UpstreamRefused
 from shared.formats import ProviderFormat, anthropic
 from shared.formats.anthropic_whole import WholeMessage
 from shared.formats.sse import Parser
+
+DIRECTORY_HEADER = b"x-ccproxy-cwd"
 
 
 class Sdk:
@@ -43,7 +46,9 @@ class Sdk:
         record = request.record
         record.lane = self._lane
         self._quota.admit(record)
-        turn = Turn(record.request_id, document, record.caller, request.session or None)
+        record.session_id = request.session or _told(document, "session_id")  # a large body is parsed only here
+        directory = request.headers.get(DIRECTORY_HEADER, b"").decode("utf-8", "replace") or _told(document, "cwd")
+        turn = Turn(record.request_id, document, record.caller, record.session_id or None, directory or None)
         async with AsyncExitStack() as stack:
             replies = await stack.enter_async_context(self._bus.call(SDK_TURN, turn, request_id=record.request_id))
             frames = _frames(replies, record)
@@ -55,6 +60,13 @@ class Sdk:
             held = stack.pop_all()
         opened = Opened(200, headers, _with_first(first, frames), held.aclose)
         return opened if document.get("stream") is True else await _whole(opened)
+
+
+def _told(document: dict[str, Any], name: str) -> str:
+    """A word of the caller's in the request's metadata."""
+    metadata = document.get("metadata")
+    told = metadata.get(name) if isinstance(metadata, dict) else None
+    return told if isinstance(told, str) else ""
 
 
 async def _frames(replies: Call, record: AccessRecord) -> AsyncIterator[bytes]:

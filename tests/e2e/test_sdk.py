@@ -46,12 +46,19 @@ pytestmark = [pytest.mark.claude, pytest.mark.timeout(180)]
 
 
 @pytest.fixture(scope="module")
-def stack(_homes: Callable[[], Path]) -> Iterator[Stack]:
+def root(_homes: Callable[[], Path]) -> Path:
+    """Below it a request may choose where its tools work."""
+    return _homes()
+
+
+@pytest.fixture(scope="module")
+def stack(_homes: Callable[[], Path], root: Path) -> Iterator[Stack]:
     more = {
         "SDK__WORKERS": str(WORKERS),
         "SDK__MAX_TURNS_AT_ONCE": str(TURNS_AT_ONCE),
         "SDK__FIRST_BYTE_TIMEOUT_SECONDS": str(FIRST_BYTE_SECONDS),
         "CLAUDE__SDK_MESSAGE_MODE": "ignore",
+        "SDK__WORKING_ROOTS": orjson.dumps([str(root)]).decode(),
     }
     for start_simulator in simulators(_homes):
         for start in stacks(find_script("ccproxy"), _homes, simulated(start_simulator()) | more):
@@ -411,3 +418,16 @@ async def test_a_named_conversation_goes_on_until_it_is_forgotten(
     assert f"by-{named}" in [each["name"] for each in (await http.get("/sdk/sessions")).json()["sessions"]]
     assert (await http.delete(f"/sdk/sessions/by-{named}")).status_code == 200
     assert await say(second) == [second]
+
+
+@pytest.mark.parametrize("path", ["/sdk/v1/messages", "/sdk/v1/chat/completions"])
+async def test_a_request_chooses_its_directory_below_the_roots_only(
+    http: httpx.AsyncClient, truth: GroundTruth, root: Path, path: str
+) -> None:
+    project = root / "project"
+    project.mkdir(exist_ok=True)
+    found = await http.post(path, json=ask("hi"), headers={"x-ccproxy-cwd": str(project)})
+    assert found.status_code == 200, found.text
+    assert str(project).encode() in truth.last("/v1/messages").raw
+    refused = await http.post(path, json=ask("hi"), headers={"x-ccproxy-cwd": "/etc"})
+    assert (refused.status_code, "SDK__WORKING_ROOTS" in refused.text) == (403, True)

@@ -201,3 +201,16 @@ async def test_the_pool_counts_what_it_has_and_what_it_did():
     await asyncio.gather(filling, return_exceptions=True)
     await house.pool.drain()
     assert not house.pool.owned
+
+
+async def test_what_cannot_be_started_any_more_is_not_kept_ready():
+    house = House()
+    for _ in range(2):
+        house.pool.retire(await house.pool.take(ELSEWHERE, PIRATE))
+    house.fault = UpstreamError("the directory is gone")
+    filling = asyncio.create_task(house.pool.keep_filled())
+    await house.settle()
+    assert not [readiness for readiness in house.pool.wanted() if readiness == (ELSEWHERE, PIRATE)]
+    filling.cancel()
+    await asyncio.gather(filling, return_exceptions=True)
+    await house.pool.drain()

@@ -116,3 +116,8 @@ def test_tools_the_client_does_not_want_used_are_not_offered():
 def test_what_would_change_the_answers_meaning_is_refused_by_name(fields, named):
     with pytest.raises(ClientError, match=named):
         read_turn(ask(**fields))
+
+
+def test_metadata_that_says_which_conversation_and_where_was_heeded():
+    assert read_turn(ask(metadata={"session_id": "s", "cwd": "/srv"})).ignored == []
+    assert read_turn(ask(metadata={"user_id": "u"})).ignored == ["metadata"]

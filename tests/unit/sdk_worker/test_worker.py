@@ -9,7 +9,7 @@ import pytest
 
 from sdk_worker.sessions import Sessions
 from sdk_worker.worker import Patience, Worker
-from shared.errors import BusUnavailable, CallerGone, ClientError, UpstreamError, UpstreamTimeout
+from shared.errors import BusUnavailable, CallerGone, ClientError, NotAllowed, UpstreamError, UpstreamTimeout
 from shared.settings import CodeOptions
 from tests.sdk_stack import Delivered, Shelf, body
 
@@ -154,3 +154,10 @@ async def test_without_a_process_the_turn_fails_with_the_reason():
     house.fault = BusUnavailable()
     with pytest.raises(BusUnavailable):
         await house.handle()
+
+
+async def test_a_directory_outside_of_the_roots_takes_no_process(tmp_path):
+    house = House()
+    with pytest.raises(NotAllowed):
+        await house.handle(Delivered(body=body("hi"), working_directory=str(tmp_path)))
+    assert house.retired == []

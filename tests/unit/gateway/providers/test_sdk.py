@@ -79,6 +79,17 @@ async def test_frames_pass_as_they_are_and_head_and_tail_are_noted() -> None:
     assert (record.cost_sdk_usd, record.num_turns, record.worker_ms) == (0.02, 3, 900.0)
 
 
+async def test_metadata_and_a_header_say_which_conversation_and_where() -> None:
+    bus, request = OneTurnBus(HEAD, START, TAIL), outgoing(stream=True)
+    request.document = {"stream": True, "metadata": {"session_id": "s", "cwd": "/srv/a"}}
+    await sdk(bus).open(request)
+    assert bus.turn is not None
+    assert (bus.turn.session_id, bus.turn.working_directory) == ("s", "/srv/a")
+    request.headers[b"x-ccproxy-cwd"] = b"/srv/b"
+    await sdk(bus).open(request)
+    assert bus.turn.working_directory == "/srv/b"
+
+
 async def test_a_whole_reply_is_the_stream_folded() -> None:
     bus = OneTurnBus(HEAD, START + BLOCK + DELTA[:9], DELTA[9:] + END, TAIL)
     opened = await sdk(bus).open(outgoing(stream=False))
