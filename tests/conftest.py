@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import subprocess
 import time
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import pytest
 import redis
+import structlog
 
 from ccproxy.redis_server import find_server, render_config, socket_url
 from shared.bus import Bus, Timings
@@ -32,6 +34,16 @@ QUICK = Timings(beat=0.1, lease=0.6, no_worker=1.0, patience=0.3)
 BOUNDED = {"stream": "channel:"}
 
 BusFactory = Callable[..., Awaitable[Bus]]
+
+
+@pytest.fixture(autouse=True)
+def _own_log() -> Iterator[None]:
+    """A command run inside a test sets the log up for its own stderr, which is gone when the next test logs."""
+    handlers = list(logging.getLogger().handlers)
+    yield
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+    logging.getLogger().handlers[:] = handlers
 
 
 class RedisServer:
