@@ -80,7 +80,13 @@ LIMIT $limit OFFSET $offset;
     coalesce(sum(cost_usd), 0) AS cost_usd
 
 -- name: totals
--- One scan for all of it and for each of its parts.
+-- All of it and each of its parts: the records are gone through once, into cells, and only those are grouped again.
+WITH cells AS (
+    SELECT service_type, model, caller, provider, lane, error_kind, {sums}, sum(duration_sum_ms) AS duration_sum_ms
+    FROM counted
+    WHERE {matching}
+    GROUP BY service_type, model, caller, provider, lane, error_kind
+)
 SELECT
     CASE grouping_id(service_type, model, caller, provider, lane, error_kind)
         WHEN 31 THEN 'service_type' WHEN 47 THEN 'model' WHEN 55 THEN 'caller' WHEN 59 THEN 'provider'
@@ -89,17 +95,17 @@ SELECT
     coalesce(service_type, model, caller, provider, lane, error_kind, '') AS name,
     {sums},
     coalesce(sum(duration_sum_ms) / nullif(sum(requests), 0), 0) AS avg_duration_ms
-FROM counted
-WHERE {matching}
+FROM cells
 GROUP BY GROUPING SETS ((), (service_type), (model), (caller), (provider), (lane), (error_kind))
 ORDER BY requests DESC, name;
 
 -- name: timeline
+-- Exact quantiles would keep every value in memory: of ten million records more than all there is for queries.
 SELECT
     epoch(time_bucket(to_seconds($bucket), timestamp)) AS start,
     {sums},
-    quantile_cont(duration_ms, 0.5) AS duration_p50_ms, quantile_cont(duration_ms, 0.95) AS duration_p95_ms,
-    quantile_cont(first_byte_ms, 0.5) AS first_byte_p50_ms, quantile_cont(first_byte_ms, 0.95) AS first_byte_p95_ms
+    approx_quantile(duration_ms, 0.5) AS duration_p50_ms, approx_quantile(duration_ms, 0.95) AS duration_p95_ms,
+    approx_quantile(first_byte_ms, 0.5) AS first_byte_p50_ms, approx_quantile(first_byte_ms, 0.95) AS first_byte_p95_ms
 FROM counted
 WHERE {matching}
 GROUP BY start

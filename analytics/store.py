@@ -220,6 +220,8 @@ def _fetch(cursor: duckdb.DuckDBPyConnection, statement: str, parameters: dict[s
         found = cursor.execute(statement, parameters)
         names = [column[0] for column in found.description or ()]
         return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+    except duckdb.OutOfMemoryException as error:
+        raise ClientError(f"This takes more than the {CONFIG['memory_limit']} there are; ask for less.") from error
     except duckdb.OperationalError as error:
         raise StoreUnavailable(str(error)) from error
     finally:

@@ -187,7 +187,8 @@ async def test_old_records_become_sums_by_the_hour_that_count_the_same(store: St
 async def test_a_timeline_tells_the_middle_and_the_slow_end(store: Store) -> None:
     await store.insert([spent(request_id=f"r{n}", duration_ms=float(n)) for n in range(101)])
     (row,) = await store.query("timeline", Filter().bound() | {"bucket": 3600})
-    assert (row["requests"], row["duration_p50_ms"], row["duration_p95_ms"]) == (101, 50.0, 95.0)
+    assert row["requests"] == 101
+    assert (row["duration_p50_ms"], row["duration_p95_ms"]) == (pytest.approx(50, abs=1), pytest.approx(95, abs=1))
     assert row["start"] == NOON // 3600 * 3600
 
 
