@@ -21,7 +21,7 @@ def ask(stack: Stack, door: str, text: str) -> httpx.Response:
 
 
 def test_a_request_shows_as_it_ends_and_in_every_sum(stack: Stack, browser: Browser) -> None:
-    browser.open(f"{stack.url}/dashboard")
+    browser.go(f"{stack.url}/dashboard")
     browser.until("return document.getElementById('live-state').textContent === 'live'")
     assert ask(stack, "/api", "Hello").status_code == 200
     browser.until("return document.querySelector('#rows tr')?.textContent.includes('/api/v1/messages')")
@@ -34,7 +34,7 @@ def test_a_request_shows_as_it_ends_and_in_every_sum(stack: Stack, browser: Brow
 
 def test_a_chart_is_read_with_the_arrow_keys(stack: Stack, browser: Browser) -> None:
     ask(stack, "/api", "Hello")
-    browser.open(f"{stack.url}/dashboard")
+    browser.go(f"{stack.url}/dashboard")
     browser.until("return document.querySelector('#requests svg')")
     browser.run("document.querySelector('#requests svg').focus()")
     browser.press("ArrowLeft")
@@ -44,12 +44,14 @@ def test_a_chart_is_read_with_the_arrow_keys(stack: Stack, browser: Browser) -> 
 
 
 def test_a_tool_that_waits_is_allowed_by_a_click(stack: Stack, browser: Browser) -> None:
-    browser.open(f"{stack.url}/dashboard")
+    browser.go(f"{stack.url}/dashboard")
     answers: list[httpx.Response] = []
     tool = '[[tool:Bash {"command": "touch made-from-the-dashboard", "description": "Say it"}]]'
     asking = threading.Thread(target=lambda: answers.append(ask(stack, "/sdk", tool)), daemon=True)
     asking.start()
-    browser.until("return document.querySelector('#prompts pre')?.textContent.includes('touch made-from-the-dashboard')")
+    browser.until(
+        "return document.querySelector('#prompts pre')?.textContent.includes('touch made-from-the-dashboard')"
+    )
     assert browser.run("return document.title").startswith("(1)")
     browser.run("document.querySelector('#prompts .allow').click()")
     asking.join(90)
@@ -62,7 +64,7 @@ def test_a_tool_that_waits_is_allowed_by_a_click(stack: Stack, browser: Browser)
 @pytest.mark.parametrize("dark", [False, True])
 def test_nothing_is_cut_off_at_any_width(stack: Stack, browser: Browser, dark: bool, width: int) -> None:
     browser.dress(dark=dark, width=width)
-    browser.open(f"{stack.url}/dashboard")
+    browser.go(f"{stack.url}/dashboard")
     browser.until("return document.querySelector('#latency svg')")
     assert browser.run("return document.documentElement.scrollWidth") <= width
     paper = browser.run("return getComputedStyle(document.body).backgroundColor")
