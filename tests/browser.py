@@ -96,6 +96,24 @@ class Browser:
     def run(self, script: str) -> Any:
         return self._ask("POST", "/execute/sync", {"script": script, "args": []})
 
+    def until(self, script: str) -> Any:
+        """The script's first truthy result."""
+        return self._until(lambda: self.run(script), script)
+
+    def command(self, name: str, **parameters: Any) -> Any:
+        """One of the developer tools' own commands."""
+        return self._ask("POST", "/goog/cdp/execute", {"cmd": name, "params": parameters})
+
+    def dress(self, *, dark: bool = False, width: int = 1280, height: int = 900) -> None:
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.command("Emulation.setEmulatedMedia", features=[scheme])
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        self.command("Emulation.setDeviceMetricsOverride", **size)
+
+    def press(self, key: str) -> None:
+        for kind in ("keyDown", "keyUp"):
+            self.command("Input.dispatchKeyEvent", type=kind, key=key, code=key)
+
     def complaints(self) -> list[str]:
         """What the page's console says is wrong: errors, and whatever the content policy stopped."""
         return [
@@ -143,3 +161,10 @@ def running_browser(profile: Path) -> Iterator[Browser]:
         finally:
             browser.close()
             process.terminate()
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    """One of the test's own."""
+    with running_browser(tmp_path / "profile") as opened:
+        yield opened

@@ -46,12 +46,10 @@ def test_a_chart_is_read_with_the_arrow_keys(stack: Stack, browser: Browser) -> 
 def test_a_tool_that_waits_is_allowed_by_a_click(stack: Stack, browser: Browser) -> None:
     browser.go(f"{stack.url}/dashboard")
     answers: list[httpx.Response] = []
-    tool = '[[tool:Bash {"command": "touch made-from-the-dashboard", "description": "Say it"}]]'
+    tool = '[[tool:Bash {"command": "touch made-here", "description": "Say it"}]]'
     asking = threading.Thread(target=lambda: answers.append(ask(stack, "/sdk", tool)), daemon=True)
     asking.start()
-    browser.until(
-        "return document.querySelector('#prompts pre')?.textContent.includes('touch made-from-the-dashboard')"
-    )
+    browser.until("return document.querySelector('#prompts pre')?.textContent.includes('touch made-here')")
     assert browser.run("return document.title").startswith("(1)")
     browser.run("document.querySelector('#prompts .allow').click()")
     asking.join(90)
