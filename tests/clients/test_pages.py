@@ -1,7 +1,7 @@
 """Real programs, told what docs/clients tells their readers, against the running stack.
 
 curl, aider in its two modes and llm belong to the ordinary suite: on two cores they are installed from nothing in 7 s
-by uv and in 57 s by pip, and run in 25 s. The rest is marked `conformance`; `make conformance` runs everything.
+by uv and in 57 s by pip, and run in 30 s. The rest is marked `conformance`; `make conformance` runs everything.
 """
 
 from __future__ import annotations
@@ -55,10 +55,7 @@ CALL = '[[tool:weather {"city": "Bern"}]][[tool:mcp__client__weather {"city": "B
 # What a page asks, what the simulator is asked instead, and what the reader must then see.
 ASKED = {
     "Say hello.": ("[[say:Ahoy!]]", "Ahoy!"),
-    "What is the weather in Bern?": (
-        CALL,
-        "The tool answered: .*sunny in Bern",
-    ),
+    "What is the weather in Bern?": (CALL, "The tool answered: .*sunny in Bern"),
     "Add a docstring to greet.": (EDIT, "Applied edit to greet.py"),
     "Where is the Eiffel Tower?": ("Where is the Eiffel Tower?", r"Place\(city=.*, country=.*\)"),
 }
