@@ -25,14 +25,11 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 # One stamp a lock: a changed lock is installed again, an unchanged one costs nothing.
+# A uv that cannot reach a package where pip can (it reads no pip.conf) is no reason to fail.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 $(VENV)/%.stamp: %.lock pyproject.toml | $(VENV)/bin/python
-ifeq ($(UV),uv)
-	uv pip install --quiet --python $(BIN)/python --require-hashes -r $<
-	uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
-else
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-endif
+	$(if $(UV),uv pip install --quiet --python $(BIN)/python --require-hashes -r $< ||) $(PIP) --require-hashes -r $<
+	$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
 demo: $(VENV)/requirements-demo.stamp

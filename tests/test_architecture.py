@@ -82,7 +82,11 @@ MAX_MEDIAN_LINES = 12
 def sources() -> dict[str, ast.Module]:
     """Every module of the product by its path, parsed."""
     paths = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
-    return {str(path.relative_to(ROOT)): ast.parse(path.read_text()) for path in paths}
+    gc.disable()  # CPython 3.11 loses count of its depth when a finalizer runs while it builds a tree
+    try:
+        return {str(path.relative_to(ROOT)): ast.parse(path.read_text()) for path in paths}
+    finally:
+        gc.enable()
 
 
 def module_name(path: str) -> str:

@@ -195,11 +195,11 @@ async def test_a_crash_behind_the_gateway_is_not_noticed_by_api_and_loses_no_rec
 
 async def test_open_streams_end_with_a_typed_error_when_the_stack_stops(start_stack: Callable[..., Stack]) -> None:
     stack = start_stack(SDK__WORKERS="0").wait_ready()
-    request = orjson.dumps(ask("hi", stream=True, model="claude-sim-slow-50x2000"))
+    request = orjson.dumps(ask("hi", stream=True, model="claude-sim-slow-500x500"))
     begun = asyncio.Semaphore(0)
 
     async def one(client: httpx.AsyncClient) -> bytes:
-        received = b""
+        received, counted = b"", False
         async with client.stream("POST", "/api/v1/messages", content=request, headers=HEADERS) as reply:
             async for chunk in reply.aiter_raw():
                 received += chunk
