@@ -203,7 +203,8 @@ async def test_open_streams_end_with_a_typed_error_when_the_stack_stops(start_st
         async with client.stream("POST", "/api/v1/messages", content=request, headers=HEADERS) as reply:
             async for chunk in reply.aiter_raw():
                 received += chunk
-                if received.count(b"event:") > 2:
+                if not counted and received.count(b"event:") > 2:
+                    counted = True
                     begun.release()
         return received
 
