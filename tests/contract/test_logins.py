@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import httpx
 import pytest
 
 from ccproxy.programs import find_script
+from tests.browser import Browser
 from tests.logins import approve, claude_content, content_of, put
 from tests.simulator_fixture import GroundTruth
 
@@ -112,6 +114,27 @@ def test_a_browser_completes_the_login_through_the_loopback_address(
     assert run(begin, "auth", "logout", provider, "--yes")[0] == 0
     assert content_of(tmp_path / path) is None
     assert run(begin, "auth", "status")[0] == 1
+
+
+@pytest.mark.parametrize("command", LOGINS)
+def test_a_real_browser_s_approval_completes_the_login(
+    begin: Begin, command: str, tmp_path: Path, browser: Browser
+) -> None:
+    """`$BROWSER` only writes down the address; a person, here Chromium, opens it and presses the button."""
+    note = tmp_path / "address"
+    note_down = tmp_path / "note-down"
+    note_down.write_text(f'#!/bin/sh\nprintf %s "$1" > {note}.part && mv {note}.part {note}\n')
+    note_down.chmod(0o755)
+    login = begin("auth", command, BROWSER=f"{note_down} %s")
+    late = time.monotonic() + 30
+    while not note.exists():
+        assert time.monotonic() < late, "the address was not opened"
+        time.sleep(0.05)
+    browser.go(note.read_text())
+    browser.click("button[value=approve]")
+    browser.until("return document.body && document.body.innerText.includes('Logged in')")
+    assert "Logged in" in ended(login)
+    assert (tmp_path / LOGINS[command][0]).is_file()
 
 
 def test_claude_s_login_completes_by_pasting_the_code(begin: Begin, tmp_path: Path) -> None:
