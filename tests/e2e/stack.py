@@ -74,7 +74,13 @@ class Stack:
         )
         self.simulator_url = settings.get("CLAUDE__BASE_URL", "")
         self.process = subprocess.Popen(
-            command, cwd=home, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command,
+            cwd=home,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            preexec_fn=hear_interrupts,  # noqa: PLW1509 - it only sets a signal's handling
         )
         self._lines: list[str] = []
         self._reading = threading.Thread(target=self._read, daemon=True)
@@ -144,6 +150,11 @@ class Stack:
         )
         self._reading.join(DEADLINE)
         assert not [path.name for path in self.run_dir.rglob("*") if path.is_socket()]
+
+
+def hear_interrupts() -> None:
+    """As in a terminal: tests that run in the background have inherited to ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def clean_environment(home: Path) -> dict[str, str]:
