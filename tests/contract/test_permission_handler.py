@@ -45,7 +45,7 @@ def handler(front: Front, environment: dict[str, str]) -> Handler:
 
 
 def asking(front: Front, command: str = "touch x", **fields: Any) -> asyncio.Task[dict[str, Any]]:
-    body = {"input": {"command": command}, "session_id": "session-1", "working_directory": "/work/dir"} | fields
+    body = {"input": {"command": command}, "session_id": "session-1", "working_directory": "/srv/dir"} | fields
     return asyncio.create_task(front.check(**body))
 
 
@@ -58,7 +58,7 @@ async def test_a_person_sees_who_asks_for_what_and_allows_or_denies_it(front: Fr
     async with handler() as terminal:
         await terminal.until("Waiting for prompts.")
         first = asking(front, "touch one")
-        for words in ("Bash", "session-1", "/work/dir", "touch one", "1 of 1", "left"):
+        for words in ("Bash", "session-1", "/srv/dir", "touch one", "1 of 1", "left"):
             await terminal.until(words)
         await press_when_armed(terminal, "y")
         assert (await first)["behavior"] == "allow"

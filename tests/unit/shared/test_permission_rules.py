@@ -13,7 +13,7 @@ from shared.permission_rules import Rule, judge, read_rule, read_rules, simple_c
 
 
 def ask(tool: str = "Bash", /, **given: Any) -> PermissionAsk:
-    return PermissionAsk("p1", tool, given, caller="alice", session_id="s1", working_directory="/work/dir")
+    return PermissionAsk("p1", tool, given, caller="alice", session_id="s1", working_directory="/srv/dir")
 
 
 def rule(**fields: Any) -> Rule:
@@ -209,7 +209,7 @@ def test_a_question_is_for_a_person_whatever_the_rules_say() -> None:
         (ask(command="git -C x status"), {"tool": "Bash", "command_prefix": "git"}),
         (ask(command="touch x"), {"tool": "Bash", "command_prefix": "touch"}),
         (ask(command="ls; rm x"), None),
-        (ask("Write", file_path="a.txt"), {"tool": "Write", "under": "/work/dir"}),
+        (ask("Write", file_path="a.txt"), {"tool": "Write", "under": "/srv/dir"}),
         (ask("WebFetch", url="https://example.com/x"), {"tool": "WebFetch", "host": "example.com"}),
         (ask("mcp__db__read", q=1), {"tool": "mcp__db__read"}),
         (ask("AskUserQuestion"), None),

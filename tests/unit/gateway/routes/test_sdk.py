@@ -41,7 +41,7 @@ class RememberingBus(WorkingBus):
     def __init__(self) -> None:
         super().__init__()
         self.turns: list[Any] = []
-        self.shelf = {f"{SESSION_PREFIX}1": encode(KnownSession("t", 3, 0.5, "work", "aider", None, 7.0))}
+        self.shelf = {f"{SESSION_PREFIX}1": encode(KnownSession("t", 3, 0.5, "talk", "aider", None, 7.0))}
 
     async def scan(self, prefix: str) -> dict[str, bytes]:
         return {key: value for key, value in self.shelf.items() if key.startswith(prefix)}
@@ -57,10 +57,10 @@ class RememberingBus(WorkingBus):
 @pytest.mark.parametrize(
     ("path", "headers", "metadata"),
     [
-        ("/sdk/work/v1/messages", {}, {}),
-        ("/sdk/v1/messages", {"x-session-id": "work"}, {}),
-        ("/sdk/v1/messages", {}, {"metadata": {"session_id": "work"}}),
-        ("/sdk/work/v1/messages", {"x-session-id": "other"}, {"metadata": {"session_id": "third"}}),
+        ("/sdk/talk/v1/messages", {}, {}),
+        ("/sdk/v1/messages", {"x-session-id": "talk"}, {}),
+        ("/sdk/v1/messages", {}, {"metadata": {"session_id": "talk"}}),
+        ("/sdk/talk/v1/messages", {"x-session-id": "other"}, {"metadata": {"session_id": "third"}}),
     ],
 )
 async def test_a_conversation_is_named_by_address_header_or_metadata(
@@ -69,14 +69,14 @@ async def test_a_conversation_is_named_by_address_header_or_metadata(
     bus = RememberingBus()
     running = await start_gateway(bus)
     await running.post(path, headers=headers, json={"model": "claude-x", "messages": []} | metadata)
-    assert bus.turns[0].session_id == "work"
+    assert bus.turns[0].session_id == "talk"
     [record] = await running.bus.records(1)
-    assert record.endpoint == path.replace("/work/", "/{session_id}/")
+    assert record.endpoint == path.replace("/talk/", "/{session_id}/")
 
 
 async def test_conversations_are_listed_and_forgotten_by_name(start_gateway: Start) -> None:
     running = await start_gateway(RememberingBus())
     [session] = (await running.client.get("/sdk/sessions")).json()["sessions"]
-    assert (session["name"], session["turns"], session["caller"]) == ("work", 3, "aider")
-    assert (await running.client.delete("/sdk/sessions/work")).json() == {"forgotten": 1}
-    assert (await running.client.delete("/sdk/sessions/work")).status_code == 404
+    assert (session["name"], session["turns"], session["caller"]) == ("talk", 3, "aider")
+    assert (await running.client.delete("/sdk/sessions/talk")).json() == {"forgotten": 1}
+    assert (await running.client.delete("/sdk/sessions/talk")).status_code == 404
