@@ -17,7 +17,8 @@ from shared.errors import ClientError
 from shared.settings import ClaudeSettings, CodexSettings, Settings, load_settings
 from tests.logins import claude_content, codex_content, content_of, put
 
-PENDING = PendingLogin.begin("claude", "http://localhost:1/callback")
+# Begun tomorrow: a login of today would be too old by the time a long run of all tests comes here.
+PENDING = replace(PendingLogin.begin("claude", "http://localhost:1/callback"), started_at=time.time() + 86_400)
 
 
 @pytest.fixture
