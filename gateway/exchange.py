@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import orjson
 
@@ -74,6 +75,15 @@ class Exchange(ABC):
         session = record.session_id = session_named(scope, headers, seen.document or {})
         return Outgoing(scope["method"], path, headers, body, record, seen.document, session)
 
+    async def rename(self, request: Outgoing) -> str:
+        """The model that will answer; the body is written anew only where the owner's aliases chose another."""
+        asked = request.record.model
+        model = await self.provider.catalogue.resolve(asked)
+        if model != asked:
+            request.document = (request.document or parse_object(request.body)) | {"model": model}
+            request.body = orjson.dumps(request.document)
+        return model
+
     async def open(self, request: Outgoing, flight: InFlight) -> Opened:
         """The provider's answer, once it has begun; from then on silence is measured by the shorter limit."""
         opened = await self.provider.open(request)
@@ -91,20 +101,14 @@ class PassThrough(Exchange):
     async def answer(self, request: Outgoing, send: Send, flight: InFlight) -> CCProxyError | None:
         record, asked = request.record, request.record.model
         with flight:
-            model = await self.provider.catalogue.resolve(asked)
-            if model != asked:
-                request.document = (request.document or parse_object(request.body)) | {"model": model}
-                request.body = orjson.dumps(request.document)
+            model = await self.rename(request)
             opened = await self.open(request, flight)
         if model != asked and opened.status < 400:
             opened.chunks = renamed(opened.chunks, model, asked)
         if not opened.is_stream:
             note_whole_message(record, await relay_whole(opened, send, flight))
             return None
-
-        def write_error(error: CCProxyError) -> bytes:
-            return error_frame(error, self.dialect, record.request_id)
-
+        write_error = partial(error_frame, dialect=self.dialect, request_id=record.request_id)
         return await relay_stream(opened, send, flight, MessagesTap(record), write_error, MESSAGES_PING)
 
 

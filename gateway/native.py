@@ -5,6 +5,8 @@ The ChatGPT backend only streams, so a whole reply is put together here from the
 
 from __future__ import annotations
 
+from functools import partial
+
 import orjson
 
 from gateway.asgi import Send
@@ -30,10 +32,7 @@ class NativeResponses(Exchange):
         record, streamed = request.record, request.record.streaming
         with flight:
             request.document = request.document or parse_object(request.body)
-            model = await self.provider.catalogue.resolve(record.model)
-            if model != record.model:
-                request.document = request.document | {"model": model}
-                request.body = orjson.dumps(request.document)
+            await self.rename(request)
             opened = await self.open(request, flight)
         opened.headers = with_ignored(opened.headers, request.record)
         if not opened.is_stream:
@@ -44,11 +43,8 @@ class NativeResponses(Exchange):
         if not streamed:
             await self._send_folded(opened, tap, send, flight)
             return None
-
-        def write_error(error: CCProxyError) -> bytes:
-            return error_frame(error, self.dialect, record.request_id)
-
-        return await relay_stream(opened, send, flight, tap, write_error, COMMENT_PING)
+        write_late_error = partial(error_frame, dialect=self.dialect, request_id=record.request_id)
+        return await relay_stream(opened, send, flight, tap, write_late_error, COMMENT_PING)
 
     async def _send_folded(self, opened: Opened, tap: ResponsesTap, send: Send, flight: InFlight) -> None:
         """Raises UpstreamRefused for a response that failed, UpstreamError for one that broke off."""
