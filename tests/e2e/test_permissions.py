@@ -144,7 +144,7 @@ def test_what_a_person_wrote_is_what_runs(stack: Stack, person: Person, target: 
 
 async def test_it_is_allowed_and_denied_from_a_terminal(stack: Stack, person: Person, tmp_path: Path) -> None:
     command = [*find_script("ccproxy"), "permission-handler"]
-    async with in_terminal(*command, env=stack.environment) as terminal:
+    async with in_terminal(*command, env=stack.environment, columns=200) as terminal:
         await terminal.until("Waiting for prompts.")
         turn = Turn(stack, f"touch {tmp_path}/yes")
         await terminal.until(f"touch {tmp_path}/yes"[:60])
