@@ -14,12 +14,13 @@ from gateway.exchange import Exchange
 from gateway.ignored import with_ignored
 from gateway.inflight import InFlight
 from gateway.peek import parse_object
-from gateway.problems import error_frame
+from gateway.problems import error_frame, refused
 from gateway.providers import Opened, Outgoing
 from gateway.providers.codex import is_codexs_own
 from gateway.relay import COMMENT_PING, relay_stream, relay_whole, send_whole
+from gateway.rename import rename, renamed
 from gateway.responses_tap import ResponsesTap, note_whole_response
-from shared.errors import CCProxyError, UpstreamError, UpstreamRefused
+from shared.errors import CCProxyError, UpstreamError
 from shared.formats.openai_responses import write_error
 
 
@@ -29,17 +30,20 @@ class NativeResponses(Exchange):
     __slots__ = ()
 
     async def answer(self, request: Outgoing, send: Send, flight: InFlight) -> CCProxyError | None:
-        record, streamed = request.record, request.record.streaming
+        record, asked, streamed = request.record, request.record.model, request.record.streaming
         with flight:
             request.document = request.document or parse_object(request.body)
-            await self.rename(request)
+            model = await self.rename(request)
             opened = await self.open(request, flight)
+        aliased = model != asked and opened.status < 400
         opened.headers = with_ignored(opened.headers, request.record)
         if not opened.is_stream:
             record.status_code = opened.status
+            opened.chunks = renamed(opened.chunks, model, asked) if aliased else opened.chunks
             note_whole_response(record, await relay_whole(opened, send, flight))
             return None
-        tap = ResponsesTap(record, untouched=is_codexs_own(request))
+        naming = partial(rename, answered=model, asked=asked) if aliased else bytes
+        tap = ResponsesTap(record, untouched=is_codexs_own(request), naming=naming)
         if not streamed:
             await self._send_folded(opened, tap, send, flight)
             return None
@@ -58,9 +62,8 @@ class NativeResponses(Exchange):
             await opened.aclose()
         headers = [(name, value) for name, value in opened.headers if name != b"content-type"]
         if tap.failed is not None:
-            body = orjson.dumps(write_error(tap.failed))
-            told = {name.decode(): value.decode("latin-1") for name, value in headers}
-            raise UpstreamRefused(tap.failed.message, status=tap.failed.status, body=body, headers=told)
+            raise refused(tap.failed, orjson.dumps(write_error(tap.failed)), headers)
         if not tap.finished:
             raise UpstreamError("The provider's stream ended before its last event.")
-        await send_whole(200, [*headers, (b"content-type", b"application/json")], orjson.dumps(tap.response), send)
+        whole = tap.naming(orjson.dumps(tap.response))
+        await send_whole(200, [*headers, (b"content-type", b"application/json")], whole, send)

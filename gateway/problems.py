@@ -97,6 +97,16 @@ def error_frame(error: CCProxyError, dialect: Dialect, request_id: str) -> bytes
     return data if dialect == "openai_chat" else b"event: error\n" + data
 
 
+def refused(fail: Fail, body: bytes, headers: Headers) -> UpstreamRefused:
+    """A provider's failure, told as `body`, with its own status and what its headers say of limits."""
+    kept = {
+        name.decode(): value.decode("latin-1")
+        for name, value in headers
+        if name not in {b"content-type", b"content-encoding"}
+    }
+    return UpstreamRefused(fail.message, status=fail.status, body=body, headers=kept)
+
+
 async def respond(problem: Problem, send: Send) -> None:
     await send({"type": "http.response.start", "status": problem.status, "headers": problem.headers})
     await send({"type": "http.response.body", "body": problem.body})

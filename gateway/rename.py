@@ -1,6 +1,6 @@
 """A reply that carries the model's name as the client asked for it, where the owner's aliases chose another.
 
-Only the first mention is the reply's own `model` field: Messages names it before any content.
+Only the first mention is the reply's own `model` field: every format names it before any content.
 """
 
 from __future__ import annotations
@@ -13,10 +13,15 @@ import orjson
 LOOK_WITHIN_BYTES = 64 * 1024  # a reply that has not named its model by then never will
 
 
-async def renamed(chunks: AsyncIterator[bytes], answered: str, asked: str) -> AsyncIterator[bytes]:
-    """`chunks` with the first `"model": answered` replaced; held back only until it is found."""
-    mention = re.compile(rb'("model"\s*:\s*)' + re.escape(orjson.dumps(answered)))
+def rename(data: bytes, answered: str, asked: str) -> bytes:
+    """`data` with the first `"model": answered` replaced."""
+    mention = rb'("model"\s*:\s*)' + re.escape(orjson.dumps(answered))
     replacement = orjson.dumps(asked)
+    return re.sub(mention, lambda found: found[1] + replacement, data, count=1)
+
+
+async def renamed(chunks: AsyncIterator[bytes], answered: str, asked: str) -> AsyncIterator[bytes]:
+    """`chunks` with the first mention replaced; held back only until it is found."""
     held = b""
     looking = True
     async for chunk in chunks:
@@ -24,8 +29,8 @@ async def renamed(chunks: AsyncIterator[bytes], answered: str, asked: str) -> As
             yield chunk
             continue
         held += chunk
-        changed, count = mention.subn(lambda found: found[1] + replacement, held, count=1)
-        if count or len(held) > LOOK_WITHIN_BYTES:
+        changed = rename(held, answered, asked)
+        if changed != held or len(held) > LOOK_WITHIN_BYTES:
             looking = False
             yield changed
     if looking:

@@ -8,7 +8,7 @@ made whole, and events of that backend's own are left out. Frames are only decod
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import orjson
@@ -21,8 +21,8 @@ from shared.formats.sse import encode
 
 # Inside a JSON string these quotes would be escaped, so text never carries a mark.
 MARKS = re.compile(
-    rb'"type"\s*:\s*"(?:response\.(?:created|output_item\.done|completed|done|incomplete|failed|cancelled)"|codex\.'
-    rb'|error")'
+    rb'"type"\s*:\s*"(?:response\.(?:created|in_progress|output_item\.done|completed|done|incomplete|failed|cancelled)"'
+    rb'|codex\.|error")'
 )
 FRAME_END = re.compile(rb"(?:\r\n|\n|\r){2}")
 STATUSES = {
@@ -37,11 +37,15 @@ CALLS = frozenset({"function_call", "custom_tool_call", "local_shell_call"})
 
 
 class ResponsesTap:
-    """`response` is the whole response once `finished`, unless it `failed`. `untouched`: hand on every byte."""
+    """`response` is the whole response once `finished`, unless it `failed`. `untouched`: hand on every byte.
 
-    def __init__(self, record: AccessRecord, *, untouched: bool) -> None:
+    `naming` puts the model's name as the client asked for it into what tells of the whole response.
+    """
+
+    def __init__(self, record: AccessRecord, *, untouched: bool, naming: Callable[[bytes], bytes] = bytes) -> None:
         self.record = record
         self._untouched = untouched
+        self.naming = naming
         self._pending = b""
         self._begun: Json = {}
         self._items: dict[int, Json] = {}
@@ -95,10 +99,10 @@ class ResponsesTap:
         elif kind in STATUSES:
             whole = self._finish(STATUSES[kind], payload.get("response") or {})
             if whole is not payload.get("response") and not self._untouched:
-                return encode(kind, orjson.dumps(payload | {"response": whole}))
+                frame = encode(kind, orjson.dumps(payload | {"response": whole}))
         elif isinstance(kind, str) and kind.startswith("codex.") and not self._untouched:
             return b""
-        return frame
+        return self.naming(frame) if "response" in payload else frame
 
     def _finish(self, status: str, told: Json) -> Json:
         """The response as it should have been told: the very same object if it was."""

@@ -18,6 +18,7 @@ from gateway.exchange import Exchange
 from gateway.ignored import note_ignored, with_ignored
 from gateway.inflight import InFlight
 from gateway.peek import parse_object
+from gateway.problems import refused
 from gateway.providers import Opened, Outgoing
 from gateway.reasoning import ReasoningMemory
 from gateway.relay import COMMENT_PING, MESSAGES_PING, relay_stream, send_whole
@@ -110,12 +111,7 @@ def refusal(translation: Translation, fail: Fail, headers: Headers) -> UpstreamR
     record = translation.record
     record.error_kind, record.error_message = fail.code or "refused", fail.message[:500]
     body = orjson.dumps(translation.client.write_error(fail, request_id=record.request_id))
-    kept = {
-        name.decode(): value.decode("latin-1")
-        for name, value in headers
-        if name not in {b"content-type", b"content-encoding"}
-    }
-    return UpstreamRefused(fail.message, status=fail.status, body=body, headers=kept)
+    return refused(fail, body, headers)
 
 
 def client_headers(opened: Opened, request: Outgoing) -> Headers:

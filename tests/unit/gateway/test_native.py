@@ -23,11 +23,15 @@ def frame(payload: dict[str, Any]) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (payload["type"].encode(), orjson.dumps(payload))
 
 
+def scripted(home: Path) -> dict[str, Any]:
+    """Models are not asked for, so that every request at the provider is the client's."""
+    login = {"auth_file": write_login(home / "auth.json"), "cli_path": home / "no-codex-here"}
+    return {**login, "enable_dynamic_model_info": False}
+
+
 @pytest.fixture
 async def running(start_gateway: Start, tmp_path: Path) -> Running:
-    """Models are not asked for, so that every request at the provider is the client's."""
-    scripted = {"auth_file": write_login(tmp_path / "auth.json"), "cli_path": tmp_path / "no-codex-here"}
-    return await start_gateway(codex={**scripted, "enable_dynamic_model_info": False})
+    return await start_gateway(codex=scripted(tmp_path))
 
 
 def streaming(*payloads: dict[str, Any], cut: bool = False) -> Any:
@@ -62,6 +66,19 @@ async def test_a_stream_passes_and_its_last_event_is_made_whole(running: Running
     assert reply.headers["content-type"].startswith("text/event-stream")
     last = orjson.loads(reply.content.rstrip().rpartition(b"data: ")[2])
     assert last["response"]["output"] == [MESSAGE]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_reply_under_an_alias_keeps_the_name_the_client_asked_for(
+    start_gateway: Start, tmp_path: Path, streamed: bool
+) -> None:
+    running = await start_gateway(codex=scripted(tmp_path), models={"aliases": {"fast": "gpt-x"}})
+    running.provider.scripts.append(streaming(CREATED, DONE, COMPLETED))
+    reply = await running.post("/codex/responses", json=BODY | {"model": "fast", "stream": streamed})
+    assert reply.content.count(b'"model":"fast"') == (2 if streamed else 1)
+    assert b"gpt-x" not in reply.content
+    [record] = await running.bus.records(1)
+    assert record.model == "gpt-x"
 
 
 async def test_a_whole_reply_that_failed_has_the_failures_status(running: Running) -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import orjson
 import pytest
 
+from gateway.rename import rename
 from gateway.responses_tap import ResponsesTap, note_whole_response
 from shared.channels import AccessRecord
 
@@ -151,3 +153,13 @@ def test_a_whole_reply_is_noted_as_it_came() -> None:
     assert (record.error_kind, record.error_message) == ("c", "no")
     note_whole_response(record, b"<html>")
     note_whole_response(record, b"[]")
+
+
+def test_every_event_that_names_the_model_names_it_as_the_client_did() -> None:
+    naming = partial(rename, answered="gpt-x", asked="fast")
+    tap = ResponsesTap(AccessRecord("req_1", 0.0), untouched=False, naming=naming)
+    created = CREATED["response"]
+    in_progress = {"type": "response.in_progress", "response": created}
+    sent = tap.feed(b"".join(frame(event) for event in (CREATED, in_progress, DELTA, completed(output=[]))))
+    assert [told["response"]["model"] for told in payloads(sent) if "response" in told] == ["fast"] * 3
+    assert tap.record.model == "gpt-x"
