@@ -203,6 +203,7 @@ async def serve(
     settings: Settings, bus: KeepingBus, provider: ScriptedProvider, port: int = 0
 ) -> AsyncIterator[Running]:
     listening = socket.create_server(("127.0.0.1", port))
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio, unlike uvloop, would leave it unset
     port = listening.getsockname()[1]
     async with open_gateway(settings, bus) as gateway:  # type: ignore[arg-type]
         server = Server(
