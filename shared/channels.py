@@ -6,9 +6,10 @@ nobody checks a field again. A new field needs a default, so that processes of t
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Literal, TypeVar, cast
 
@@ -25,11 +26,17 @@ Acknowledged = Literal["on_accept", "when_done"]
 @dataclass(frozen=True, slots=True)
 class Channel:
     """`acknowledged`: `on_accept` never runs a delivery twice (a lost server becomes WorkerLost for the caller);
-    `when_done` hands an unfinished delivery to the next server that starts. `max_length` bounds the stream."""
+    `when_done` hands an unfinished delivery to the next server that starts. `max_length` bounds the stream. `server` is
+    the address of the only process that serves it, with which the channel ends."""
 
     name: str
     acknowledged: Acknowledged
     max_length: int = 10_000
+    server: str = ""
+
+    def at(self, address: str) -> Channel:
+        """The way to one of its servers."""
+        return replace(self, name=f"{self.name}@{address}", server=address)
 
 
 SDK_TURN = Channel("sdk:turn", "on_accept", max_length=64)
@@ -101,11 +108,18 @@ class TurnTail:
 SESSION_PREFIX = "session:"
 
 
+def session_key(turn: Turn) -> str:
+    """Where a named turn's KnownSession is kept: one caller cannot reach another's, whatever name it says."""
+    named = encode([turn.caller, turn.working_directory, turn.session_id])
+    return SESSION_PREFIX + hashlib.sha256(named).hexdigest()
+
+
 @dataclass(slots=True)
 class KnownSession:
     """What a named `/sdk` conversation stands for, kept in Redis under SESSION_PREFIX and a hash of whose it is.
 
-    `cost_usd` is what the transcript's turns came to so far: the program counts on. `last_used` UTC seconds.
+    `cost_usd` is what the transcript's turns came to so far: the program counts on. `last_used` UTC seconds. `keeper`
+    is the address of the worker that had the last turn, and may have kept its process for the next.
     """
 
     transcript: str = ""
@@ -115,6 +129,7 @@ class KnownSession:
     caller: str = ""
     working_directory: str | None = None
     last_used: float = 0.0
+    keeper: str = ""
 
 
 @dataclass(slots=True)

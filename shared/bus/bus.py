@@ -16,62 +16,27 @@ import re
 import secrets
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from functools import partial
 from typing import Any, Self
 
 import orjson
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
 from shared.bus import wire
 from shared.bus.calls import Call, Calls
-from shared.bus.deliveries import Delivery, Served
+from shared.bus.connection import COMMAND_SECONDS, UNREACHABLE, open_client, soon, unavailable
+from shared.bus.deliveries import Delivery, Served, Slots
 from shared.bus.watch import DEFAULT_TIMINGS, Timings, Watch
 from shared.channels import Channel, encode
 from shared.errors import BusUnavailable, Stopping
 from shared.log import get_log
-from shared.settings import ConfigurationError
 
-UNREACHABLE = (RedisError, OSError)  # OSError covers TimeoutError
-CONNECT_SECONDS = 2.0
-CONNECTIONS = 40  # the inbox and each channel served hold one each; the rest is for short commands
-COMMAND_SECONDS = 5.0  # for one pipeline: tens of megabytes, or a disk that makes the server wait
 BLOCK_SECONDS = 2.0  # one blocking read; it only bounds how long a dead connection goes unnoticed
 RECONNECT_SECONDS = (0.02, 1.0)  # first and longest pause between attempts
 READ_AT_ONCE = 500
 TRIM_BYTES = 8 * 1024 * 1024  # read and still in Redis; beyond this it goes before the next beat
 FORGET_CONSUMER_MS = 3_600_000
-
-
-def _client(url: str) -> Redis:
-    """Nothing is left to the library's defaults: they differ between versions, and some retry in silence. No socket
-    timeout: redis-py 5 keeps it by `asyncio.wait_for`, which before Python 3.12 may swallow a cancellation (gh-86296)
-    and leave a task running that was told to stop. `_soon` takes its place."""
-    try:
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=CONNECTIONS,
-            timeout=COMMAND_SECONDS,
-            socket_timeout=None,
-            socket_connect_timeout=CONNECT_SECONDS,
-            retry=Retry(NoBackoff(), 0),
-        )
-    except ValueError as error:
-        raise ConfigurationError(f"REDIS__URL: {error}") from None
-    return Redis(connection_pool=pool)
-
-
-async def _soon(answer: Awaitable[Any], *, after: float = 0) -> Any:
-    """Redis' answer. Raises TimeoutError when it is not there COMMAND_SECONDS after the `after` it may block."""
-    async with asyncio.timeout(after + COMMAND_SECONDS):
-        return await answer
-
-
-def _unavailable(why: object) -> BusUnavailable:
-    return BusUnavailable(f"{BusUnavailable().message} ({why})")
 
 
 def _ms(seconds: float) -> int:
@@ -83,12 +48,12 @@ class Bus:
     raise BusUnavailable."""
 
     def __init__(self, url: str, *, service: str, instance: str, timings: Timings = DEFAULT_TIMINGS) -> None:
-        self._address = f"{service}:{instance}:{os.getpid()}-{secrets.token_hex(4)}"
-        self._inbox = wire.inbox_key(self._address)
+        self.address = f"{service}:{instance}:{os.getpid()}-{secrets.token_hex(4)}"
+        self._inbox = wire.inbox_key(self.address)
         self._identity = {"service": service, "instance": instance, "pid": os.getpid(), "started_at": time.time()}
         self._consumer = instance
         self._timings, self._lease_ms = timings, _ms(timings.lease)
-        self._redis = _client(url)
+        self._redis = open_client(url)
         self._facts: dict[str, Any] = {}
         self._up = asyncio.Event()
         self._tried = asyncio.Event()
@@ -97,7 +62,7 @@ class Bus:
         self._untrimmed = 0
         self._beats = itertools.count()
         self._writer = wire.Writer(self._execute, self._up)
-        self._calls = Calls(self._address, self._writer.post, self._ready)
+        self._calls = Calls(self.address, self._writer.post, self._ready)
         self._served: list[Served] = []
         self._watch = Watch()
 
@@ -116,7 +81,7 @@ class Bus:
             async with asyncio.timeout(self._timings.patience):
                 await self._writer.written()
                 await asyncio.gather(*map(self._hand_back, serving))
-                await self._redis.delete(self._inbox, f"process:{self._address}")
+                await self._redis.delete(self._inbox, f"process:{self.address}")
         self._up.clear()
         for task in self._keepers:
             task.cancel()
@@ -145,18 +110,19 @@ class Bus:
         await self._writer.post("XADD", wire.channel_key(channel), "MAXLEN", "~", channel.max_length, "*", "data", data)
 
     def call(self, channel: Channel, payload: Any, *, request_id: str | None = None) -> Call:
-        """Entering the call places it: raises BusUnavailable, TooLarge, or Busy when `max_length` are waiting."""
+        """Entering the call places it: raises BusUnavailable, TooLarge, Busy when `max_length` are waiting, or NoWorker
+        when the channel's only server is gone."""
         return self._calls.new(channel, encode(payload), request_id)
 
-    async def serve(self, channel: Channel, *, slots: int) -> AsyncGenerator[Delivery, None]:
+    async def serve(self, channel: Channel, *, slots: int | Slots) -> AsyncGenerator[Delivery, None]:
         """Deliveries, one whenever a slot is free. Closing it hands what was not yielded to other servers; what was
         stays held, and is this process's to settle (see `drained`)."""
-        served = Served(channel, slots, self._writer.post, self._address)
+        served = Served(channel, slots if isinstance(slots, Slots) else Slots(slots), self._writer.post, self.address)
         self._served.append(served)
         batch: deque[Delivery] = deque()
         try:
             while True:
-                await served.room()
+                await served.slots.room()
                 batch.extend(await self._take(served))
                 while batch:
                     yield batch.popleft()
@@ -182,6 +148,17 @@ class Bus:
     async def delete(self, key: str) -> None:
         await self._ready()
         await self._writer.post("DEL", key)
+
+    async def lease(self, key: str, owner: str, *, ttl: float) -> bool:
+        """Have `key` be `owner`'s for so long, or give it back (`ttl` 0); False: it is somebody else's."""
+        await self._ready()
+        return bool(await self._writer.post("EVAL", wire.LEASE, 1, key, owner, _ms(ttl)))
+
+    async def waiting(self, channel: Channel) -> int:
+        """Deliveries of a channel that no server has accepted."""
+        await self._ready()
+        count: int = await self._writer.post("XLEN", wire.channel_key(channel))
+        return count
 
     async def scan(self, prefix: str) -> dict[str, bytes]:
         """Every value `put` under a key that starts with `prefix`."""
@@ -212,7 +189,7 @@ class Bus:
             async with asyncio.timeout(COMMAND_SECONDS):
                 return sorted({key.decode() async for key in self._redis.scan_iter(pattern, count=1000)})
         except UNREACHABLE as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
 
     async def _take(self, served: Served) -> list[Delivery]:
         """What there is for the free slots; may be nothing."""
@@ -220,9 +197,9 @@ class Bus:
         try:
             entries = await self._next_entries(served)
         except UNREACHABLE as error:
-            if str(error).startswith("NOGROUP"):  # from its beginning: calls placed before any server was there count
+            if str(error).startswith(("NOGROUP", "UNBLOCKED")):  # UNBLOCKED: it was there when the reading began
                 with contextlib.suppress(*UNREACHABLE):
-                    await _soon(self._redis.xgroup_create(served.key, wire.GROUP, id="0", mkstream=True))
+                    await self._open_channel(served)
             elif isinstance(error, ResponseError):
                 get_log().error("bus_take_refused", channel=served.channel.name, error=str(error))
                 await asyncio.sleep(RECONNECT_SECONDS[-1])
@@ -232,25 +209,33 @@ class Bus:
         held = {entry for each in self._served if each.channel == served.channel for entry in each.held}
         return served.hold((entry, fields) for entry, fields in entries if entry not in held)
 
+    async def _open_channel(self, served: Served) -> None:
+        """From its beginning: calls placed before any server was there count."""
+        pipe = self._redis.pipeline(transaction=True)
+        pipe.xgroup_create(served.key, wire.GROUP, id="0", mkstream=True)
+        if served.channel.server:
+            pipe.pexpire(served.key, self._lease_ms)
+        await soon(pipe.execute(raise_on_error=False))
+
     async def _next_entries(self, served: Served) -> list[tuple[bytes, dict[bytes, bytes]]]:
         """First what an earlier process of this name left, then what others let lie, then what is new."""
-        key, free, now = served.key, served.free, asyncio.get_running_loop().time()
+        key, free, now = served.key, served.slots.free, asyncio.get_running_loop().time()
         read = partial(self._redis.xreadgroup, wire.GROUP, self._consumer, count=free)
         if served.history is not None:
-            [[_, entries]] = await _soon(read({key: served.history}))
+            [[_, entries]] = await soon(read({key: served.history}))
             served.history = entries[-1][0] if entries else None
             if not entries:
                 await self._forget_consumers(key)
             return list(entries)
         if now >= served.next_claim:
-            served.claim_cursor, entries, *_ = await _soon(
+            served.claim_cursor, entries, *_ = await soon(
                 self._redis.xautoclaim(key, wire.GROUP, self._consumer, self._lease_ms, served.claim_cursor, free)
             )
             if served.claim_cursor == b"0-0":
                 served.next_claim = now + self._timings.lease / 3
             return list(entries)
         block = min(BLOCK_SECONDS, served.next_claim - now)
-        found = await _soon(read({key: ">"}, block=max(1, _ms(block))), after=block)
+        found = await soon(read({key: ">"}, block=max(1, _ms(block))), after=block)
         return [entry for _, entries in found for entry in entries]
 
     async def _hand_back(self, served: Served) -> None:
@@ -258,16 +243,19 @@ class Bus:
         if not self.connected:
             return
         with contextlib.suppress(*UNREACHABLE):
-            pending = await _soon(self._redis.xpending_range(served.key, wire.GROUP, "-", "+", 1000, self._consumer))
+            if served.channel.server:
+                await soon(self._redis.delete(served.key))
+                return
+            pending = await soon(self._redis.xpending_range(served.key, wire.GROUP, "-", "+", 1000, self._consumer))
             if ids := [entry["message_id"] for entry in pending if entry["message_id"] not in served.held]:
                 hand_over = partial(self._redis.xclaim, idle=self._lease_ms, justid=True)
-                await _soon(hand_over(served.key, wire.GROUP, self._consumer, 0, ids))
+                await soon(hand_over(served.key, wire.GROUP, self._consumer, 0, ids))
 
     async def _forget_consumers(self, key: str) -> None:
         """Names never used again would stay for ever."""
-        for consumer in await _soon(self._redis.xinfo_consumers(key, wire.GROUP)):
+        for consumer in await soon(self._redis.xinfo_consumers(key, wire.GROUP)):
             if consumer["pending"] == 0 and consumer["idle"] > FORGET_CONSUMER_MS:
-                await _soon(self._redis.xgroup_delconsumer(key, wire.GROUP, consumer["name"]))
+                await soon(self._redis.xgroup_delconsumer(key, wire.GROUP, consumer["name"]))
 
     async def _keep_beating(self) -> None:
         while True:
@@ -285,15 +273,17 @@ class Bus:
         pipe.pexpire(self._inbox, _ms(self._timings.inbox))
         pipe.xtrim(self._inbox, minid=self._last_read, approximate=False)
         presence = self._facts | self._identity | {"beat": beat}
-        pipe.set(f"process:{self._address}", orjson.dumps(presence, default=str), px=self._lease_ms)
+        pipe.set(f"process:{self.address}", orjson.dumps(presence, default=str), px=self._lease_ms)
         for served in self._served:
-            if served.open:
-                pipe.set(f"serving:{served.channel.name}", f"{self._address} {beat}", px=self._lease_ms)
+            if served.channel.server:
+                pipe.pexpire(served.key, self._lease_ms)
+            elif served.open:
+                pipe.set(f"serving:{served.channel.name}", f"{self.address} {beat}", px=self._lease_ms)
             if mine := served.unsettled():
                 pipe.xclaim(served.key, wire.GROUP, self._consumer, 0, mine, justid=True)
         if watched:
             pipe.mget(watched)
-        answers = await _soon(pipe.execute(raise_on_error=False))
+        answers = await soon(pipe.execute(raise_on_error=False))
         if answers[0] == 0:
             await self._move_in()
         if watched and isinstance(answers[-1], list):
@@ -326,7 +316,7 @@ class Bus:
         pipe = self._redis.pipeline(transaction=True)
         pipe.execute_command("XADD", self._inbox, "*", *wire.Message(b"hello").fields())
         pipe.pexpire(self._inbox, _ms(self._timings.inbox))
-        await _soon(pipe.execute())
+        await soon(pipe.execute())
         self._calls.fail_all(BusUnavailable("Redis lost this call; send the request again if that is safe."))
         for delivery in (each for each in self._deliveries() if each.caller):
             delivery.caller_gone.set()
@@ -350,7 +340,7 @@ class Bus:
 
     async def _read_inbox(self) -> None:
         inbox: dict[Any, Any] = {self._inbox: self._last_read}
-        found = await _soon(self._redis.xread(inbox, READ_AT_ONCE, _ms(BLOCK_SECONDS)), after=BLOCK_SECONDS)
+        found = await soon(self._redis.xread(inbox, READ_AT_ONCE, _ms(BLOCK_SECONDS)), after=BLOCK_SECONDS)
         for entry, fields in (each for _, entries in found for each in entries):
             message = wire.Message.read(fields)
             self._last_read = entry
@@ -358,7 +348,7 @@ class Bus:
             self._dispatch(message)
         if self._untrimmed > TRIM_BYTES:
             self._untrimmed = 0
-            await _soon(self._redis.xtrim(self._inbox, minid=self._last_read, approximate=False))
+            await soon(self._redis.xtrim(self._inbox, minid=self._last_read, approximate=False))
 
     def _dispatch(self, message: wire.Message) -> None:
         if message.kind == wire.EXITED:
@@ -379,7 +369,7 @@ class Bus:
         self._up.clear()
         self._tried.set()
         if now - self._down_since > self._timings.outage:
-            self._calls.fail_all(_unavailable(error))
+            self._calls.fail_all(unavailable(error))
 
     async def _ready(self) -> None:
         """Wait a moment for Redis. Raises BusUnavailable."""
@@ -387,14 +377,14 @@ class Bus:
             async with asyncio.timeout(self._timings.patience):
                 await self._up.wait()
         except TimeoutError:
-            raise _unavailable(self._why_down) from None
+            raise unavailable(self._why_down) from None
 
     async def _execute(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         pipe = self._redis.pipeline(transaction=False)
         for command in commands:
             pipe.execute_command(*command)
         try:
-            answers = await _soon(pipe.execute(raise_on_error=False))
+            answers = await soon(pipe.execute(raise_on_error=False))
         except UNREACHABLE as error:
-            raise _unavailable(error) from error
-        return [_unavailable(answer) if isinstance(answer, ResponseError) else answer for answer in answers]
+            raise unavailable(error) from error
+        return [unavailable(answer) if isinstance(answer, ResponseError) else answer for answer in answers]

@@ -159,18 +159,27 @@ class Calls:
         return Call(channel, request, request_id=request_id, number=number, place=self.place, leave=self.leave)
 
     async def place(self, call: Call) -> None:
-        """Raises BusUnavailable, TooLarge, or Busy when `max_length` are waiting."""
+        """Raises BusUnavailable, TooLarge, Busy when `max_length` are waiting, or NoWorker when the only server of the
+        channel is gone."""
         data = check_size(call.request)
         await self._ready()
         self._open[call.number] = call
         key = channel_key(call.channel)
         fields = ("id", call.request_id, "inbox", self._address, "call", call.number, "data", data)
+        server = call.channel.server  # its channel is there as long as itself
+        add = ("XADD", key, *(["NOMKSTREAM"] if server else []), "*", *fields)
         try:
-            answers = await asyncio.gather(self._post("XADD", key, "*", *fields), self._post("XLEN", key))
+            answers = await asyncio.gather(
+                self._post(*add), self._post("XLEN", key), self._post("EXISTS", f"process:{server}")
+            )
         except BaseException:
             self._open.pop(call.number, None)
             raise
-        call.entry, waiting = answers
+        entry, waiting, there = answers
+        call.entry = entry or b""
+        if server and not (entry and there):
+            self.leave(call)
+            raise NoWorker
         if call.over:  # the bus gave up while we waited
             self._withdraw(call)
         elif waiting > call.channel.max_length:
@@ -211,8 +220,10 @@ class Calls:
 
     def lose(self, server: str) -> None:
         """The server at this address is gone; what it had is lost, or waits for the next one where that is safe."""
-        for call in [call for call in self._open.values() if call.holder == server]:
-            if call.channel.acknowledged == "on_accept":
+        for call in [call for call in self._open.values() if server in {call.holder, call.channel.server}]:
+            if not call.holder:
+                self.fail(call, NoWorker())
+            elif call.channel.acknowledged == "on_accept":
                 self.fail(call, WorkerLost())
             else:
                 call.lose_holder()
@@ -236,8 +247,9 @@ class Calls:
             self._open.pop(call.number, None)
 
     def holders(self) -> set[str]:
-        return {call.holder for call in self._open.values() if call.holder}
+        """Who has a call, or is the only one who may take it."""
+        return {server for call in self._open.values() if (server := call.holder or call.channel.server)}
 
     def waiting_for(self) -> set[str]:
-        """Names of the channels with a call that nobody has accepted."""
-        return {call.channel.name for call in self._open.values() if not call.holder}
+        """Names of the channels with a call that nobody has accepted, and anybody may."""
+        return {call.channel.name for call in self._open.values() if not call.holder and not call.channel.server}

@@ -112,10 +112,31 @@ class Delivery:
         raise CallerGone
 
 
+class Slots:
+    """How many deliveries a server works on beside each other; several channels may share them."""
+
+    def __init__(self, count: int) -> None:
+        self.free = count
+        self._freed = asyncio.Event()
+
+    def take(self, count: int = 1) -> None:
+        """A channel read before another took the last one may take it all the same."""
+        self.free -= count
+
+    def give_back(self) -> None:
+        self.free += 1
+        self._freed.set()
+
+    async def room(self) -> None:
+        while self.free < 1:
+            self._freed.clear()
+            await self._freed.wait()
+
+
 class Served:
     """A channel as one server serves it: its slots and what it holds. `address` is the server's own."""
 
-    def __init__(self, channel: Channel, slots: int, post: Post, address: str) -> None:
+    def __init__(self, channel: Channel, slots: Slots, post: Post, address: str) -> None:
         self.channel, self.slots, self.post, self.address = channel, slots, post, address
         self.key = channel_key(channel)
         self.held: dict[bytes, Delivery] = {}
@@ -123,11 +144,7 @@ class Served:
         self.history: bytes | None = b"0"  # how far this consumer's own old pending entries were read; None: all
         self.claim_cursor: bytes = b"0-0"
         self.next_claim = 0.0  # loop time
-        self._freed = asyncio.Event()
-
-    @property
-    def free(self) -> int:
-        return self.slots - len(self.held)
+        self._settled = asyncio.Event()
 
     def unsettled(self) -> list[int | bytes | str | memoryview]:
         """Entries that Redis still counts as ours to do."""
@@ -139,19 +156,15 @@ class Served:
         trimmed away in the meantime is left out."""
         new = [Delivery(self, entry, fields) for entry, fields in entries if fields and entry not in self.held]
         self.held |= {delivery.entry: delivery for delivery in new}
+        self.slots.take(len(new))
         return new
 
     def let_go(self, delivery: Delivery) -> None:
-        self.held.pop(delivery.entry, None)
-        self._freed.set()
-
-    async def room(self) -> None:
-        await self._until_at_most(self.slots - 1)
+        if self.held.pop(delivery.entry, None) is not None:
+            self.slots.give_back()
+        self._settled.set()
 
     async def empty(self) -> None:
-        await self._until_at_most(0)
-
-    async def _until_at_most(self, count: int) -> None:
-        while len(self.held) > count:
-            self._freed.clear()
-            await self._freed.wait()
+        while self.held:
+            self._settled.clear()
+            await self._settled.wait()

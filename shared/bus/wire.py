@@ -48,6 +48,14 @@ end
 return {redis.call('GET', KEYS[2]), told}
 """
 
+# KEYS: lease. ARGV: whose it shall be, TTL (0: nobody's). Answers whether it was free, or theirs already.
+LEASE = """
+local owner = redis.call('GET', KEYS[1])
+if owner and owner ~= ARGV[1] then return 0 end
+if ARGV[2] == '0' then redis.call('DEL', KEYS[1]) else redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
+return 1
+"""
+
 
 class Message(NamedTuple):
     """One entry of an inbox. `number` counts a server's messages for one call, from 0 (accepted); `attempt` tells the

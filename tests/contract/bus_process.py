@@ -2,6 +2,7 @@
 
 work    serves TURNS: prints `started ID`, then sends what the payload asks for
 hoard   takes TURNS without accepting any: prints `took ID`
+alone   says its address, takes calls to it alone without accepting any: prints `took ID`
 late    takes one of TURNS, prints `took ID`, and works on it when it is sent a line
 think   accepts ASKS and never decides: prints `took ID`
 ask     calls TURNS: prints every reply
@@ -53,6 +54,12 @@ async def hoard(bus: Bus) -> None:
         say("took", delivery.request_id)
 
 
+async def alone(bus: Bus) -> None:
+    say(bus.address)
+    async for delivery in bus.serve(TURNS.at(bus.address), slots=10):
+        say("took", delivery.request_id)
+
+
 async def late(bus: Bus) -> None:
     delivery = await anext(bus.serve(TURNS, slots=1))
     say("took", delivery.request_id)
@@ -73,9 +80,10 @@ async def ask(bus: Bus) -> None:
 
 
 async def main(url: str, instance: str, timings: str, role: str) -> None:
+    roles = {"work": work, "hoard": hoard, "alone": alone, "late": late, "think": think, "ask": ask}
     async with Bus(url, service=role, instance=instance, timings=Timings(**json.loads(timings))) as bus:
         say("ready")
-        await {"work": work, "hoard": hoard, "late": late, "think": think, "ask": ask}[role](bus)
+        await roles[role](bus)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 import redis
 
-from shared.bus import Bus, Delivery, Timings
+from shared.bus import Bus, Delivery, Slots, Timings
 from shared.bus.bus import TRIM_BYTES
 from shared.bus.calls import UNREAD_BYTES
 from shared.bus.wire import MAX_PAYLOAD
@@ -357,6 +357,52 @@ async def test_closing_ends_open_calls_and_leaves_only_channels_behind(redis_url
         assert left == [b"channel:test:turns"]
         assert client.xlen("channel:test:turns") == 0
         assert unbounded_keys(client) == []
+
+
+async def collect_once_served(bus: Bus, channel: Channel) -> list[bytes]:
+    async with asyncio.timeout(10):
+        while True:
+            with contextlib.suppress(NoWorker):
+                return await collect(bus, channel, 1)
+
+
+async def test_a_channel_of_one_server_is_there_as_long_as_it_is_served(bus_factory, redis_url):
+    caller, one, other = await bus_factory(), await bus_factory("worker"), await bus_factory("worker")
+    own = TURNS.at(one.address)
+    for _ in range(2):
+        with pytest.raises(NoWorker):
+            await collect(caller, own, 1)
+        async with serving(other, TURNS, wait_for_ever), serving(one, own, count_up):
+            assert await collect_once_served(caller, own) == [b"0"]
+            with redis.Redis.from_url(redis_url) as client:
+                assert 0 < client.pttl(f"channel:{own.name}") <= 1000 * QUICK.lease
+
+
+async def test_slots_taken_elsewhere_are_not_this_channels(bus_factory):
+    caller, worker, slots = await bus_factory(), await bus_factory("worker"), Slots(1)
+    deliveries = worker.serve(TURNS, slots=slots)
+    async with caller.call(TURNS, 0), caller.call(TURNS, 0):
+        first = await anext(deliveries)
+        slots.take()
+        await first.finish()
+        second = asyncio.ensure_future(anext(deliveries))
+        await caller.waiting(TURNS)  # long enough to have been read
+        assert not second.done()
+        slots.give_back()
+        await (await second).finish()
+
+
+async def test_a_lease_is_one_owners_until_it_is_given_back_or_runs_out(bus_factory):
+    bus = await bus_factory()
+    assert await bus.lease("lease", "a", ttl=60)
+    assert not await bus.lease("lease", "b", ttl=60)
+    assert not await bus.lease("lease", "b", ttl=0)
+    assert await bus.lease("lease", "a", ttl=60)
+    assert await bus.lease("lease", "a", ttl=0)
+    assert await bus.lease("lease", "b", ttl=0.05)
+    async with asyncio.timeout(10):
+        while not await bus.lease("lease", "a", ttl=60):
+            pass
 
 
 def test_an_address_that_is_none_is_named_as_the_setting_at_fault():

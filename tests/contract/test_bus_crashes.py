@@ -15,7 +15,7 @@ import pytest
 
 from shared.bus import Bus, Timings
 from shared.channels import Channel
-from shared.errors import BusUnavailable, CallerGone, WorkerLost
+from shared.errors import BusUnavailable, CallerGone, NoWorker, WorkerLost
 from tests.conftest import QUICK
 
 SCRIPT = Path(__file__).with_name("bus_process.py")
@@ -163,6 +163,28 @@ async def test_a_reported_exit_of_a_server_ends_its_calls_without_waiting_for_si
         await supervisor.report_exit("work", "w0")
         with pytest.raises(WorkerLost):
             [data async for data in replies]
+
+
+@pytest.mark.parametrize("reported", [True, False])
+async def test_what_only_a_killed_server_might_have_taken_is_nobodys_and_its_caller_hears_so(
+    bus_factory, start, reported
+):
+    caller, peer = await bus_factory(timings=PATIENT if reported else QUICK), await start("alone", "w0")
+    own = TURNS.at(await peer.hears())
+    async with contextlib.AsyncExitStack() as calls, asyncio.timeout(20):
+        while True:
+            with contextlib.suppress(NoWorker):
+                call = await calls.enter_async_context(caller.call(own, {"replies": 1}, request_id="r1"))
+                break
+        assert await peer.hears() == "took r1"
+        peer.signal(signal.SIGKILL)
+        if reported:
+            await caller.report_exit("alone", "w0")
+        with pytest.raises(NoWorker):
+            await anext(call)
+    with pytest.raises(NoWorker):
+        async with caller.call(own, {}):
+            pass
 
 
 async def test_a_reported_exit_of_a_caller_frees_its_servers(bus_factory, start):

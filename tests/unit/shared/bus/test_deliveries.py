@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shared.bus.deliveries import Delivery, Served
+from shared.bus.deliveries import Delivery, Served, Slots
 from shared.bus.wire import ACCEPTED, END, ERROR, REPLY
 from shared.channels import Channel
 from shared.errors import CallerGone, NotFound
@@ -47,7 +47,7 @@ class Redis:
 
 
 def take(redis: Redis, channel: Channel, *, slots: int = 1, caller: str = CALLER) -> tuple[Served, Delivery]:
-    served = Served(channel, slots, redis.post, ME)
+    served = Served(channel, Slots(slots), redis.post, ME)
     fields = {b"id": b"req", b"inbox": caller.encode(), b"call": b"1", b"data": b"{}"}
     (delivery,) = served.hold([(b"5-0", fields)])
     return served, delivery
@@ -101,13 +101,13 @@ async def test_a_record_is_acknowledged_and_nobody_is_told():
 
 async def test_a_slot_is_taken_until_its_delivery_is_settled():
     served, delivery = take(Redis(), TURNS, slots=1)
-    room = asyncio.ensure_future(served.room())
+    room = asyncio.ensure_future(served.slots.room())
     await delivery.accept()
     await asyncio.sleep(0)
-    assert (served.free, room.done()) == (0, False)
+    assert (served.slots.free, room.done()) == (0, False)
     await delivery.finish()
     await room
-    assert served.free == 1
+    assert served.slots.free == 1
 
 
 async def test_leases_are_renewed_for_what_redis_counts_as_ours():
