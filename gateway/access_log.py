@@ -18,11 +18,13 @@ from gateway.asgi import ASGIApp, Message, Receive, Scope, Send
 from gateway.guard import Guard
 from gateway.problems import dialect_of, render, respond
 from gateway.spool import Spool
+from gateway.tracing import UNTRACED, Trace
 from shared.bus import Bus
 from shared.channels import ACCESS_RECORD, AccessRecord
 from shared.errors import BusUnavailable, CCProxyError
 from shared.log import get_log
 from shared.metrics import Metrics
+from shared.tracing import Tracer
 
 IDS = random.Random(secrets.randbits(128))  # noqa: S311 - unique, not secret: a system call each would be wasted
 GIVEN_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
@@ -34,13 +36,13 @@ GATHER_SECONDS = 0.05  # a message costs more than the records in it: one a reco
 
 
 class AccessLog:
-    """Wraps `app`; puts the AccessRecord and the headers by name into the scope, as `ccproxy.record`, `.headers`."""
+    """Wraps `app`; puts into the scope, as `ccproxy.record`, `.headers` (by name) and `.trace`, what the rest needs."""
 
-    def __init__(self, app: ASGIApp, guard: Guard, metrics: Metrics, records: Records | None) -> None:
-        self._app = app
-        self._guard = guard
-        self._metrics = metrics
-        self._records = records
+    def __init__(
+        self, app: ASGIApp, guard: Guard, metrics: Metrics, records: Records | None, tracer: Tracer | None = None
+    ) -> None:
+        self._app, self._guard, self._metrics = app, guard, metrics
+        self._records, self._tracer = records, tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -48,7 +50,8 @@ class AccessLog:
             return
         headers = dict(scope["headers"])
         record = open_record(scope, headers)
-        scope["ccproxy.record"], scope["ccproxy.headers"] = record, headers
+        trace = UNTRACED if self._tracer is None else Trace(self._tracer, headers.get(b"traceparent"))
+        scope["ccproxy.record"], scope["ccproxy.headers"], scope["ccproxy.trace"] = record, headers, trace
         answer = Answer(record, send)
         self._metrics.active.inc()
         try:
@@ -64,6 +67,7 @@ class AccessLog:
         finally:
             self._metrics.active.dec()
             self._close(scope, record, answer)
+            trace.close(record)
 
     def _close(self, scope: Scope, record: AccessRecord, answer: Answer) -> None:
         record.duration_ms = (time.perf_counter() - answer.began) * 1000

@@ -43,7 +43,9 @@ from shared.credentials.codex import CodexAccount
 from shared.errors import CCProxyError, ClientError, NotFound, UpgradeRefused
 from shared.formats import FORMATS
 from shared.metrics import Metrics
+from shared.process import instance_name
 from shared.settings import ObservabilitySettings, ServerSettings, Settings
+from shared.tracing import open_tracer
 from shared.version import VERSION
 
 
@@ -110,6 +112,8 @@ async def open_gateway(settings: Settings, bus: Bus) -> AsyncIterator[Gateway]:
         upstream = await stack.enter_async_context(Upstream(connect_timeout=settings.server.connect_timeout_seconds))
         flights = await stack.enter_async_context(Flights(patience_of(settings.server)))
         quotas = await stack.enter_async_context(Quotas(bus, settings.quota, metrics))
+        traced = open_tracer(settings.observability, service="gateway", instance=instance_name())
+        tracer = await stack.enter_async_context(traced)
         records = None
         if settings.observability.enabled and settings.observability.logs_collection_enabled:
             records = await stack.enter_async_context(Records(bus, metrics, spool_of(settings.observability)))
@@ -154,7 +158,8 @@ async def open_gateway(settings: Settings, bus: Bus) -> AsyncIterator[Gateway]:
             routers.append(codex.router(chatgpt, openai, settings.models.aliases))
         management = build_management(*routers)
         describe_endpoints(management, endpoints)
-        app = AccessLog(Switch(endpoints, management), Guard(settings.server, settings.security), metrics, records)
+        guard = Guard(settings.server, settings.security)
+        app = AccessLog(Switch(endpoints, management), guard, metrics, records, tracer)
         yield Gateway(app, flights, metrics)
 
 

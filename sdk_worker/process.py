@@ -33,6 +33,7 @@ from shared.metrics import Metrics, PoolMetrics, publish_snapshots
 from shared.process import DRAINED_EXIT, instance_name, run
 from shared.serving import serve_each
 from shared.settings import Settings, load_settings
+from shared.tracing import open_tracer
 
 DESCRIBE_SECONDS = 1.0  # as often as the bus tells it on
 LOOK_EVERY = 10  # of these; to ask a program its version starts it
@@ -62,18 +63,20 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int | None:
     pool = open_pool(settings, program_file, drivers()[0], ask_through=ask_through)
     sdk, options = settings.sdk, settings.claude.code_options
     sessions = Sessions(pool, bus, options, limit=sdk.max_sessions, idle=sdk.session_idle_seconds)
-    worker = Worker(
-        pool,
-        sessions,
-        name=instance,
-        mode=settings.claude.sdk_message_mode,
-        pretty=settings.claude.pretty_format,
-        patience=patience(settings),
-        on_behalf=asking.on_behalf,
-        lane=lane_of(settings.claude, os.environ),
-        roots=sdk.working_roots,
-    )
-    async with bus:
+    traced = open_tracer(settings.observability, service="sdk_worker", instance=instance)
+    async with bus, traced as tracer:
+        worker = Worker(
+            pool,
+            sessions,
+            name=instance,
+            mode=settings.claude.sdk_message_mode,
+            pretty=settings.claude.pretty_format,
+            patience=patience(settings),
+            on_behalf=asking.on_behalf,
+            lane=lane_of(settings.claude, os.environ),
+            roots=sdk.working_roots,
+            tracer=tracer,
+        )
         metrics = Metrics()
         showing = describe(bus, pool, sessions, program_file, PoolMetrics(metrics))
         beside = [

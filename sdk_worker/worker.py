@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sdk_worker.asking import on_nobodys_behalf
 from sdk_worker.directories import choose_directory
@@ -20,11 +21,13 @@ from sdk_worker.frames import PING, Mode, Splice, error_frame
 from sdk_worker.pool import Pool
 from sdk_worker.program import Line, Program
 from sdk_worker.sessions import Sessions
+from sdk_worker.tracing import turn_span
 from sdk_worker.turn import Feed, read_turn
 from shared.bus import Delivery
 from shared.channels import Turn, TurnHead, TurnTail, decode, encode
 from shared.errors import CallerGone, CCProxyError, UpstreamError, UpstreamTimeout
 from shared.log import get_log
+from shared.tracing import Tracer
 
 OnBehalf = Callable[[Conversation, Turn], contextlib.AbstractAsyncContextManager[None]]
 
@@ -56,14 +59,20 @@ class Worker:
         on_behalf: OnBehalf = on_nobodys_behalf,
         lane: str = "unknown",
         roots: Sequence[Path] = (),
+        tracer: Tracer | None = None,
     ) -> None:
-        self._roots = roots
+        self._roots, self._tracer = roots, tracer
         self._pool, self._sessions, self._patience, self._on_behalf = pool, sessions, patience, on_behalf
         self._name, self._mode, self._pretty, self._lane = name, mode, pretty, lane
 
     async def handle(self, delivery: Delivery) -> None:
         """Raises CCProxyError for a turn that failed before its first frame."""
-        turn, began = decode(Turn, delivery.payload), time.time()
+        turn = decode(Turn, delivery.payload)
+        with turn_span(self._tracer, turn) as told:
+            await self._handle(turn, delivery, told)
+
+    async def _handle(self, turn: Turn, delivery: Delivery, told: dict[str, Any]) -> None:
+        began = time.time()
         turn.working_directory = choose_directory(turn.working_directory, self._roots)
         feed = read_turn(turn.body, working_directory=turn.working_directory)
         splice = Splice(self._mode, pretty=self._pretty, client_tools=bool(feed.binding.tools))
@@ -72,6 +81,7 @@ class Worker:
         try:
             async with hold as (session, unheard, spent), self._on_behalf(session, turn):
                 waited = max(0.0, 1000 * (time.time() - turn.sent_at))
+                told["ccproxy.queue_ms"] = waited
                 await delivery.send(encode(TurnHead(self._name, waited, feed.ignored, named, self._lane)))
                 await self._run(session, unheard, splice, delivery)
         except CallerGone:
@@ -80,8 +90,10 @@ class Worker:
             if not splice.started:
                 raise
             get_log().warning("turn_broke_off", request_id=turn.request_id, reason=error.message)
+            told["error"] = error.kind
             await delivery.send(error_frame(error))
         else:
+            told["ccproxy.turns"] = splice.result.get("num_turns")
             await delivery.send(encode(tail(splice.result, spent, began)))
 
     @contextlib.asynccontextmanager

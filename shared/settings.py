@@ -243,6 +243,9 @@ class ObservabilitySettings(Section):
     prices_refresh_hours: float = Field(0, ge=0, description="Fetch it so often; 0: only when asked.")
     pushgateway_url: str | None = Field(None, description="Prometheus Pushgateway that gets `/metrics`; unset: none.")
     pushgateway_seconds: float = Field(60, gt=0, description="How often.")
+    otlp_endpoint: str | None = Field(
+        None, description="OpenTelemetry collector (OTLP/HTTP) that gets traces, as http://127.0.0.1:4318; unset: none."
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from gateway.asgi import Headers
 from gateway.catalogue import Catalogue
 from gateway.quota import QuotaWatch
+from gateway.tracing import UNTRACED, Trace
 from shared.channels import AccessRecord
 from shared.credentials.account import Account
 from shared.credentials.login import Authorization
@@ -33,6 +34,7 @@ class Outgoing:
     record: AccessRecord
     document: dict[str, Any] | None = None
     session: str = ""
+    trace: Trace = UNTRACED
 
 
 @dataclass(slots=True)
@@ -72,6 +74,7 @@ async def send_authorized(
     authorization = await account.authorize()
     request.record.lane = authorization.lane
     quota.admit(request.record)
+    request.trace.attempt(request.record)
     opened = await send(request, authorization)
     if opened.status != 401:
         quota.learn(request.record, opened.headers)
@@ -86,6 +89,7 @@ async def send_authorized(
     await opened.aclose()
     request.record.retries += 1
     request.record.lane = renewed.lane
+    request.trace.attempt(request.record)
     opened = await send(request, renewed)
     quota.learn(request.record, opened.headers)
     return opened

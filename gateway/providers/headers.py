@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-# Hop-by-hop, the caller's own credential, and what belongs to the connection between the caller and us.
+# Hop-by-hop, the caller's own credential, what belongs to the connection between the caller and us, and its trace.
 NOT_FORWARDED = frozenset(
     b"host connection keep-alive proxy-connection transfer-encoding te trailer upgrade content-length expect "
     b"authorization x-api-key proxy-authorization cookie accept-encoding origin referer forwarded via "
-    b"x-real-ip x-request-id x-session-id".split()
+    b"x-real-ip x-request-id x-session-id traceparent tracestate baggage".split()
 )
 NOT_FORWARDED_PREFIXES = (b"x-forwarded-", b"sec-", b"access-control-", b"x-ccproxy-", b"cf-")
 

@@ -49,6 +49,7 @@ class Sdk:
         record.session_id = request.session or _told(document, "session_id")  # a large body is parsed only here
         directory = request.headers.get(DIRECTORY_HEADER, b"").decode("utf-8", "replace") or _told(document, "cwd")
         turn = Turn(record.request_id, document, record.caller, record.session_id or None, directory or None)
+        turn.traceparent = request.trace.attempt(record)
         async with AsyncExitStack() as stack:
             replies = await stack.enter_async_context(self._bus.call(SDK_TURN, turn, request_id=record.request_id))
             frames = _frames(replies, record)

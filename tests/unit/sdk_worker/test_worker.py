@@ -53,11 +53,12 @@ class Conversation:
 class House:
     """A worker whose every turn meets a session that says `lines`."""
 
-    def __init__(self, *lines, **patience):
+    def __init__(self, *lines, tracer=None, **patience):
         self.session, self.retired, self.fault = Conversation(lines), [], None
         times = {"first_byte": 10.0, "idle": 10.0, "ping": 10.0} | patience
         sessions = Sessions(self, Shelf(), CodeOptions(), limit=1, idle=60)
-        self.worker = Worker(self, sessions, name="w1", mode="ignore", pretty=False, patience=Patience(**times))
+        told = {"name": "w1", "mode": "ignore", "pretty": False, "tracer": tracer}
+        self.worker = Worker(self, sessions, patience=Patience(**times), **told)
 
     async def take(self, launch, binding):
         if self.fault:

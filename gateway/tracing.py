@@ -1,0 +1,84 @@
+"""The spans of one request: the server's own, and one for each attempt at a provider, named by the GenAI conventions.
+
+They are told what the access record knows, once, at the end. A provider never learns of the trace: its ids are the
+owner's business.
+"""
+
+from __future__ import annotations
+
+from shared.channels import AccessRecord
+from shared.tracing import Attributes, Span, Tracer
+
+VENDORS = {"claude": "anthropic", "sdk": "anthropic", "codex": "openai"}
+
+
+class Trace:
+    """`Trace(None, …)` is that of a request nobody traces: it does nothing."""
+
+    __slots__ = ("_attempt", "_server", "_tracer")
+
+    def __init__(self, tracer: Tracer | None, parent: bytes | None = None) -> None:
+        self._tracer = tracer
+        self._attempt: Span | None = None
+        self._server = tracer.start("server", parent.decode("latin-1") if parent else None) if tracer else None
+
+    def attempt(self, record: AccessRecord) -> str | None:
+        """Begin an attempt at a provider, which refused the one before; the traceparent of it."""
+        if self._tracer is None or self._server is None:
+            return None
+        if self._attempt is not None:
+            self._attempt.end(*_named(record), error="401")
+        self._attempt = self._tracer.start("client", self._server.traceparent)
+        return self._attempt.traceparent
+
+    def close(self, record: AccessRecord) -> None:
+        """The record is complete."""
+        if self._server is None:
+            return
+        error = record.error_kind or (str(record.status_code) if record.status_code >= 500 else "")
+        if self._attempt is not None:
+            name, attributes = _named(record)
+            refused = str(record.status_code) if record.status_code >= 400 else ""
+            self._attempt.end(name, {**attributes, **_usage(record)}, error or refused)
+        self._server.end(f"{record.method} {record.endpoint}", _request(record), error)
+
+
+UNTRACED = Trace(None)
+
+
+def _request(record: AccessRecord) -> Attributes:
+    return {
+        "http.request.method": record.method,
+        "http.route": record.endpoint,
+        "url.path": record.path,
+        "http.response.status_code": record.status_code,
+        "user_agent.original": record.user_agent or None,
+        "ccproxy.request_id": record.request_id,
+        "ccproxy.caller": record.caller or None,
+    }
+
+
+def _named(record: AccessRecord) -> tuple[str, Attributes]:
+    vendor = VENDORS.get(record.provider, record.provider)
+    return f"chat {record.model}", {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": vendor,
+        "gen_ai.system": vendor,  # its name before version 1.37 of the conventions
+        "gen_ai.request.model": record.model,
+        "gen_ai.conversation.id": record.session_id or None,
+    }
+
+
+def _usage(record: AccessRecord) -> Attributes:
+    """By the conventions what came from a cache, or went into one, is input too."""
+    read, written = record.cache_read_tokens, record.cache_write_tokens
+    return {
+        "gen_ai.usage.input_tokens": record.tokens_input + read + written,
+        "gen_ai.usage.output_tokens": record.tokens_output,
+        "gen_ai.usage.cache_read.input_tokens": read,
+        "gen_ai.usage.cache_creation.input_tokens": written,
+        "gen_ai.response.finish_reasons": [record.stop_reason] if record.stop_reason else None,
+        "ccproxy.lane": record.lane,
+        "ccproxy.first_byte_ms": record.first_byte_ms,
+        "ccproxy.upstream_request_id": record.upstream_request_id or None,
+    }
