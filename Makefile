@@ -8,7 +8,7 @@ PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3.14 python3; 
 UV     := $(shell uv --version >/dev/null 2>&1 && echo uv)
 ONCE   ?=
 
-.PHONY: demo run test check format docs bench conformance lock clean
+.PHONY: demo run test check format docs site bench conformance lock clean
 .DEFAULT_GOAL := help
 .PHONY: help
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make run    the stack with your own login"
 	@echo "make test   format, lint, types, architecture and every test"
 	@echo "make docs   the reference pages and example files, from the code"
+	@echo "make site   the documentation as a site, in site/"
 	@echo "make bench  side-by-side measurements"
 	@echo "make conformance  real clients from their registries, and the table of them"
 	@echo "make lock   pin the requirement locks anew (needs uv)"
@@ -54,6 +55,9 @@ test: check
 docs: $(VENV)/requirements-dev.stamp
 	$(BIN)/python docs/generate.py
 
+site: $(VENV)/requirements-dev.stamp
+	$(BIN)/zensical build --clean --strict
+
 bench: $(VENV)/requirements-dev.stamp
 	$(BIN)/python -m benchmarks.run $(BENCH_ARGS)
 
@@ -67,4 +71,4 @@ lock:
 	$(LOCK) --group build --group dev --extra bundled-cli --extra otel -c requirements.lock pyproject.toml -o requirements-dev.lock
 
 clean:
-	rm -rf $(VENV) .clients .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) site .cache .clients .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -3,24 +3,22 @@ or it stands in DIFFERENT with a reason that docs/upgrade.md tells."""
 
 from __future__ import annotations
 
-import importlib
 import json
-import shlex
 import subprocess
 import typing
 from pathlib import Path
 
 import httpx
 import pytest
-import typer.main
 
-from ccproxy.cli import GROUPS, OVERRIDES, app
+from ccproxy.cli import OVERRIDES
 from ccproxy.programs import find_script
 from shared.credentials.claude import ClaudeIssuer
 from shared.credentials.codex import CodexIssuer
 from shared.models import CODEX_DEFAULT
 from shared.settings import load_settings
 from tests.compose import ROOT, load
+from tests.documented import understand
 
 COMMANDS = (
     "ccproxy",
@@ -145,23 +143,7 @@ DIFFERENT = {
 
 @pytest.mark.parametrize("line", COMMANDS)
 def test_a_command_is_understood(line):
-    """Parsed to the last flag by the parser that runs it; nothing is run."""
-    _, *arguments = shlex.split(line)
-    command = typer.main.get_command(app)
-    context = command.make_context("ccproxy", list(arguments))
-    rest = [*context._protected_args, *context.args]
-    if rest:
-        name, *rest = rest
-        inner = (
-            typer.main.get_command(importlib.import_module(GROUPS[name]).app)
-            if name in GROUPS
-            else command.commands[name]
-        )
-        if name in GROUPS:
-            inner_context = inner.make_context(name, rest)
-            name, *rest = [*inner_context._protected_args, *inner_context.args]
-            inner = inner.commands[name]
-        inner.make_context(name, rest)
+    understand(line)
 
 
 def value_at(settings: typing.Any, path: str) -> typing.Any:
@@ -249,10 +231,10 @@ def test_permissions_are_streamed(stack):
         assert "event:" in next(reply.iter_text())
 
 
-@pytest.mark.parametrize("header", [{"x-api-key": "t0ken"}, {"authorization": "Bearer t0ken"}])
-def test_a_token_is_taken_in_either_header_and_required_everywhere(start_stack, header):
+def test_a_token_is_taken_in_either_header_and_required_everywhere(start_stack):
     stack = start_stack(SECURITY__AUTH_TOKEN="t0ken", SDK__WORKERS="0").wait_ready()
-    assert httpx.get(f"{stack.url}/health", headers=header, timeout=30).status_code == 200
+    for header in ({"x-api-key": "t0ken"}, {"authorization": "Bearer t0ken"}):
+        assert httpx.get(f"{stack.url}/health", headers=header, timeout=30).status_code == 200
     for method, path, body, *_ in PATHS:
         if not path.startswith("/oauth"):
             assert httpx.request(method, f"{stack.url}{path}", json=body, timeout=30).status_code == 401, path
