@@ -28,7 +28,7 @@ from shared.formats.anthropic.reading import FATES
 from shared.formats.fields import Fate
 from shared.formats.openai_chat.reading import FIELDS as CHAT_FIELDS
 from shared.formats.openai_responses.reading import FIELDS as RESPONSES_FIELDS
-from shared.metrics import AnalyticsMetrics, DeskMetrics, Metrics, PoolMetrics, QuotaMetrics
+from shared.metrics import AnalyticsMetrics, DeskMetrics, LineMetrics, Metrics, PoolMetrics, QuotaMetrics
 from shared.settings import ObservabilitySettings, Settings
 
 ROOT = Path(__file__).parent.parent
@@ -150,6 +150,7 @@ def metrics() -> str:
 METRICS: Mapping[str, Callable[[Metrics], object]] = {
     "Requests": lambda metrics: metrics,
     "SDK workers": PoolMetrics,
+    "SDK waiting line": LineMetrics,
     "Permissions": DeskMetrics,
     "Records": AnalyticsMetrics,
     "Subscriptions": QuotaMetrics,

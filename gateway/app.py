@@ -42,7 +42,7 @@ from shared.credentials.claude import ClaudeAccount
 from shared.credentials.codex import CodexAccount
 from shared.errors import CCProxyError, ClientError, NotFound, UpgradeRefused
 from shared.formats import FORMATS
-from shared.metrics import Metrics
+from shared.metrics import LineMetrics, Metrics
 from shared.process import instance_name
 from shared.settings import ObservabilitySettings, ServerSettings, Settings
 from shared.tracing import open_tracer
@@ -138,7 +138,8 @@ async def open_gateway(settings: Settings, bus: Bus) -> AsyncIterator[Gateway]:
         chatgpt = Codex(settings, openai, upstream, quotas.of("codex"), profile)
         stack.callback(chatgpt.catalogue.close)
         stack.callback(profile.close)
-        through_sdk = Sdk(bus, direct.catalogue, quotas.of("claude"))
+        line = LineMetrics(metrics)
+        through_sdk = Sdk(bus, direct.catalogue, quotas.of("claude"), line, max_waiting=settings.sdk.max_waiting)
         endpoints = claude.endpoints(exchange, direct) | sdk.endpoints(exchange, through_sdk)
         routers = [
             system.router(settings, bus, {"oauth2_credentials": account, "codex_credentials": openai}, metrics),

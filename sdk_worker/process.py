@@ -28,10 +28,8 @@ from sdk_worker.program import Program
 from sdk_worker.sessions import Sessions
 from sdk_worker.worker import Patience, Worker
 from shared.bus import Bus
-from shared.channels import SDK_TURN
 from shared.metrics import Metrics, PoolMetrics, publish_snapshots
 from shared.process import DRAINED_EXIT, instance_name, run
-from shared.serving import serve_each
 from shared.settings import Settings, load_settings
 from shared.tracing import open_tracer
 
@@ -62,7 +60,15 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int | None:
     ask_through = asking.tool if settings.claude.builtin_permissions else nobody
     pool = open_pool(settings, program_file, drivers()[0], ask_through=ask_through)
     sdk, options = settings.sdk, settings.claude.code_options
-    sessions = Sessions(pool, bus, options, limit=sdk.max_sessions, idle=sdk.session_idle_seconds)
+    sessions = Sessions(
+        pool,
+        bus,
+        options,
+        limit=sdk.max_sessions,
+        idle=sdk.session_idle_seconds,
+        patience=sdk.first_byte_timeout_seconds,
+        keeper=bus.address,
+    )
     traced = open_tracer(settings.observability, service="sdk_worker", instance=instance)
     async with bus, traced as tracer:
         worker = Worker(
@@ -87,7 +93,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int | None:
             ),
         ]
         try:
-            await serve_each(bus, SDK_TURN, worker.handle, slots=settings.sdk.max_turns_at_once, stop=stop, drain=drain)
+            await worker.serve(bus, slots=sdk.max_turns_at_once, stop=stop, drain=drain)
         finally:
             for task in beside:
                 task.cancel()

@@ -1,17 +1,16 @@
 """Named sessions: a conversation its client continues by name, sending only what is new.
 
 Claude Code writes the transcript of such a session to the owner's disk; Redis remembers which transcript a name stands
-for, and how many turns it has. A process is kept for the next turn, but only as a cache: when another worker was
-faster, a turn broke off, or the process is gone, old or large, the next turn resumes the transcript in a fresh one.
+for, how many turns it has, and who keeps its process. That is only a cache: when another worker had a turn meanwhile, a
+turn broke off, or the process is gone, old or large, the next turn resumes the transcript in a fresh one. Wherever the
+turns of a name run, one runs at a time.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import time
-import weakref
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -19,9 +18,10 @@ from typing import Protocol
 from sdk_worker.door import Conversation
 from sdk_worker.frames import Splice
 from sdk_worker.launch import Launch, adjust
+from sdk_worker.lease import hold_lease
 from sdk_worker.pool import Pool
 from sdk_worker.turn import Feed
-from shared.channels import SESSION_PREFIX, KnownSession, Turn, decode, encode
+from shared.channels import KnownSession, Turn, decode, encode
 from shared.errors import BusUnavailable, UpstreamError
 from shared.log import get_log
 from shared.settings import CodeOptions
@@ -32,11 +32,13 @@ SPEAKING = frozenset({"stream_event", "assistant", "user", "result"})
 
 
 class Store(Protocol):
-    """The two verbs of the bus this module needs."""
+    """The verbs of the bus this module needs."""
 
     async def get(self, key: str) -> bytes | None: ...
 
     async def put(self, key: str, value: bytes, *, ttl: float) -> None: ...
+
+    async def lease(self, key: str, owner: str, *, ttl: float) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,35 +50,39 @@ class Kept:
     expiry: asyncio.TimerHandle
 
 
-def session_key(turn: Turn) -> str:
-    """One caller cannot reach another's session, whatever name it says."""
-    named = encode([turn.caller, turn.working_directory, turn.session_id])
-    return SESSION_PREFIX + hashlib.sha256(named).hexdigest()
-
-
 class Sessions:
-    """`limit` processes are kept between turns, each for `idle` seconds."""
+    """`limit` processes are kept between turns, each for `idle` seconds. A turn waits `patience` seconds for another of
+    its conversation. `keeper` is the address under which this worker can be asked for the next one."""
 
     def __init__(
-        self, pool: Pool[Conversation], store: Store, options: CodeOptions, *, limit: int, idle: float
+        self,
+        pool: Pool[Conversation],
+        store: Store,
+        options: CodeOptions,
+        *,
+        limit: int,
+        idle: float,
+        patience: float,
+        keeper: str,
     ) -> None:
         self._pool, self._store, self._options, self._limit, self._idle = pool, store, options, limit, idle
+        self._patience, self._keeper = patience, keeper
         self._kept: dict[str, Kept] = {}  # the one unused for longest first
-        self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
     @contextlib.asynccontextmanager
-    async def hold(self, turn: Turn, feed: Feed, splice: Splice) -> AsyncIterator[tuple[Conversation, Feed, float]]:
-        """A process in the named conversation, what it has not heard yet, and what was spent before. One turn of a name
-        runs at a time; the process stays when the turn came to its own end."""
-        key = session_key(turn)
-        async with self._locks.setdefault(key, asyncio.Lock()):
+    async def hold(
+        self, key: str, turn: Turn, feed: Feed, splice: Splice
+    ) -> AsyncIterator[tuple[Conversation, Feed, float]]:
+        """A process in the conversation named by `key`, what it has not heard yet, and what was spent before. One turn
+        of a name runs at a time; the process stays when the turn came to its own end. Raises Conflict."""
+        async with hold_lease(self._store, f"turn:{key}", patience=self._patience):
             known = await self._known(key)
             feed = replace(feed, launch=replace(feed.launch, kept=True))
             session, feed = await self._enter(key, known, feed)
             try:
                 yield session, feed, known.cost_usd
             except BaseException:
-                self._pool.retire(session)
+                await asyncio.wait([self._pool.retire(session)])  # it may write to the transcript until its end
                 raise
             await self._remember(key, known, session, feed, splice, turn)
 
@@ -121,6 +127,7 @@ class Sessions:
     async def _remember(
         self, key: str, known: KnownSession, session: Conversation, feed: Feed, splice: Splice, turn: Turn
     ) -> None:
+        keep = bool(self._limit and splice.result) and session.program.resident_bytes() <= LARGEST_BYTES
         now = KnownSession(
             transcript=splice.transcript,
             turns=known.turns + 1,
@@ -129,15 +136,15 @@ class Sessions:
             caller=turn.caller,
             working_directory=turn.working_directory,
             last_used=time.time(),
+            keeper=self._keeper if keep else "",
         )
         try:
             await self._store.put(key, encode(now), ttl=REMEMBERED_SECONDS)
         except BusUnavailable:
             get_log().warning("session_not_remembered", request_id=turn.request_id)
-            self._pool.retire(session)
-            return
-        if not splice.result or session.program.resident_bytes() > LARGEST_BYTES:
-            self._pool.retire(session)
+            keep = False
+        if not keep:
+            await asyncio.wait([self._pool.retire(session)])
             return
         expiry = asyncio.get_running_loop().call_later(self._idle, self._drop, key)
         self._kept[key] = Kept(session, feed.launch, feed.binding.system, now.turns, expiry)

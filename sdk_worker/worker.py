@@ -23,15 +23,17 @@ from sdk_worker.program import Line, Program
 from sdk_worker.sessions import Sessions
 from sdk_worker.tracing import turn_span
 from sdk_worker.turn import Feed, read_turn
-from shared.bus import Delivery
-from shared.channels import Turn, TurnHead, TurnTail, decode, encode
-from shared.errors import CallerGone, CCProxyError, UpstreamError, UpstreamTimeout
+from shared.bus import Bus, Delivery, Slots
+from shared.channels import SDK_TURN, Turn, TurnHead, TurnTail, decode, encode, session_key
+from shared.errors import Busy, CallerGone, CCProxyError, UpstreamError, UpstreamTimeout
 from shared.log import get_log
+from shared.serving import serve_each
 from shared.tracing import Tracer
 
 OnBehalf = Callable[[Conversation, Turn], contextlib.AbstractAsyncContextManager[None]]
 
 INTERRUPT_SECONDS = 0.3  # an interrupt is answered within 15 ms
+DECLINED_AT_ONCE = 8  # turns sent to this worker alone that it tells to go elsewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,26 @@ class Worker:
         self._pool, self._sessions, self._patience, self._on_behalf = pool, sessions, patience, on_behalf
         self._name, self._mode, self._pretty, self._lane = name, mode, pretty, lane
 
+    async def serve(self, bus: Bus, *, slots: int, stop: asyncio.Event, drain: asyncio.Event) -> None:
+        """Take turns until `stop`, or after `drain` until those taken are done: from the line all workers share, and
+        those sent here because their conversation's process is here, which are told to go to the others if there is no
+        slot for them."""
+        shared, own, done = Slots(slots), SDK_TURN.at(bus.address), asyncio.Event()
+
+        async def handle_own(delivery: Delivery) -> None:
+            if drain.is_set() or shared.free < 1:
+                raise Busy
+            shared.take()
+            try:
+                await self.handle(delivery)
+            finally:
+                shared.give_back()
+
+        async with asyncio.TaskGroup() as serving:
+            serving.create_task(serve_each(bus, own, handle_own, slots=slots + DECLINED_AT_ONCE, stop=stop, drain=done))
+            await serve_each(bus, SDK_TURN, self.handle, slots=shared, stop=stop, drain=drain)
+            done.set()
+
     async def handle(self, delivery: Delivery) -> None:
         """Raises CCProxyError for a turn that failed before its first frame."""
         turn = decode(Turn, delivery.payload)
@@ -73,11 +95,12 @@ class Worker:
 
     async def _handle(self, turn: Turn, delivery: Delivery, told: dict[str, Any]) -> None:
         began = time.time()
+        key = session_key(turn)  # as the gateway sees it
         turn.working_directory = choose_directory(turn.working_directory, self._roots)
         feed = read_turn(turn.body, working_directory=turn.working_directory)
         splice = Splice(self._mode, pretty=self._pretty, client_tools=bool(feed.binding.tools))
         named = turn.session_id if turn.session_id and feed.launch.own_tools else ""
-        hold = self._sessions.hold(turn, feed, splice) if named else self._once(feed)
+        hold = self._sessions.hold(key, turn, feed, splice) if named else self._once(feed)
         try:
             async with hold as (session, unheard, spent), self._on_behalf(session, turn):
                 waited = max(0.0, 1000 * (time.time() - turn.sent_at))

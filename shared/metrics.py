@@ -159,6 +159,18 @@ class PoolMetrics:
         self._shown.update(counts)
 
 
+class LineMetrics:
+    """The line in front of the workers, as one gateway sees it."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        registry = metrics.registry
+        self.waiting = Gauge("ccproxy_line_waiting", "Turns that no process works on yet.", registry=registry)
+        self.waited = Histogram(
+            "ccproxy_line_wait_seconds", "Until a process had the turn.", buckets=FIRST_BYTE_BUCKETS, registry=registry
+        )
+        self.refused = Counter("ccproxy_line_refused", "Turns that met a full line.", registry=registry)
+
+
 class DeskMetrics:
     """The permission desk."""
 

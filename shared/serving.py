@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 
-from shared.bus import Bus, Delivery
+from shared.bus import Bus, Delivery, Slots
 from shared.channels import Channel
 from shared.errors import CCProxyError, Stopping
 from shared.log import get_log
@@ -22,7 +22,7 @@ async def serve_each(
     channel: Channel,
     handle: Handler,
     *,
-    slots: int,
+    slots: int | Slots,
     stop: asyncio.Event,
     drain: asyncio.Event | None = None,
 ) -> None:

@@ -168,7 +168,10 @@ class SdkSettings(Section):
     max_sessions: int = Field(8, ge=0, le=256, description="Named sessions a worker keeps a process for between turns.")
     session_idle_seconds: float = Field(900, gt=0, description="How long such a process waits for the next turn.")
     max_turns_at_once: int = Field(8, ge=1, le=256, description="Requests one worker runs beside each other.")
-    first_byte_timeout_seconds: float = Field(120, gt=0, description="Longest wait for a turn's first frame.")
+    max_waiting: int = Field(64, ge=1, description="Requests that wait for a worker; one more is refused with a 429.")
+    first_byte_timeout_seconds: float = Field(
+        120, gt=0, description="Longest wait for a turn's first frame, and for another turn of its conversation."
+    )
     idle_timeout_seconds: float = Field(600, gt=0, description="Longest silence in a turn that waits for no person.")
 
 

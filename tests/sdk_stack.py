@@ -96,10 +96,18 @@ def worker_settings(simulator_url: str, cwd: Path, **sdk: Any) -> Settings:
 
 
 class Shelf:
-    """The bus's two verbs for what is kept."""
+    """The bus's verbs for what is kept."""
 
     def __init__(self) -> None:
         self.values: dict[str, bytes] = {}
+        self.leases: dict[str, str] = {}
+
+    async def lease(self, key: str, owner: str, *, ttl: float) -> bool:
+        if self.leases.setdefault(key, owner) != owner:
+            return False
+        if not ttl:
+            del self.leases[key]
+        return True
 
     async def get(self, key: str) -> bytes | None:
         return self.values.get(key)
@@ -123,7 +131,7 @@ class Stack:
 
     def open_sessions(self, **limits: Any) -> Sessions:
         """Sessions as a worker has them; on the same shelf, another worker."""
-        given = {"limit": 4, "idle": 60.0} | limits
+        given = {"limit": 4, "idle": 60.0, "patience": 20.0, "keeper": "w1"} | limits
         return Sessions(self.pool, self.store, self.settings.claude.code_options, **given)
 
     async def answer(self, prompt: Any, mode: Mode = "ignore", **more: Any) -> Delivered:

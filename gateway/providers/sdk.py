@@ -1,13 +1,16 @@
 """Claude through the SDK: a turn on the bus, answered by any worker with Anthropic frames.
 
 For the rest of the gateway it looks like an HTTP provider. The first reply says who works on the turn, the last what
-it came to; everything between goes on as it is. Leaving early cancels the turn where it runs.
+it came to; everything between goes on as it is. Leaving early cancels the turn where it runs. A named conversation goes
+to the worker that keeps its process, as long as that can take it at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -18,13 +21,26 @@ from gateway.peek import parse_object
 from gateway.providers import Opened, Outgoing
 from gateway.quota import QuotaWatch
 from shared.bus import Bus, Call
-from shared.channels import SDK_TURN, AccessRecord, Turn, TurnHead, TurnTail, decode
-from shared.errors import UpstreamError, UpstreamRefused
+from shared.channels import (
+    SDK_TURN,
+    AccessRecord,
+    Channel,
+    KnownSession,
+    Turn,
+    TurnHead,
+    TurnTail,
+    decode,
+    session_key,
+)
+from shared.errors import Busy, NoWorker, UpstreamError, UpstreamRefused
 from shared.formats import ProviderFormat, anthropic
 from shared.formats.anthropic_whole import WholeMessage
 from shared.formats.sse import Parser
+from shared.metrics import LineMetrics
 
 DIRECTORY_HEADER = b"x-ccproxy-cwd"
+
+Begun = tuple[bytes, AsyncIterator[bytes], Callable[[], Awaitable[None]]]  # first frame, further ones, how to leave
 
 
 class Sdk:
@@ -33,10 +49,12 @@ class Sdk:
     name = "sdk"
     speaks: ProviderFormat = anthropic
 
-    def __init__(self, bus: Bus, catalogue: Catalogue, quota: QuotaWatch) -> None:
+    def __init__(
+        self, bus: Bus, catalogue: Catalogue, quota: QuotaWatch, metrics: LineMetrics, *, max_waiting: int
+    ) -> None:
         self.catalogue = catalogue
-        self._bus = bus
-        self._quota = quota
+        self._bus, self._quota, self._metrics = bus, quota, metrics
+        self._line = replace(SDK_TURN, max_length=max_waiting)
         self._lane = "unknown"  # until a worker has told what its programs use
 
     async def open(self, request: Outgoing) -> Opened:
@@ -50,17 +68,45 @@ class Sdk:
         directory = request.headers.get(DIRECTORY_HEADER, b"").decode("utf-8", "replace") or _told(document, "cwd")
         turn = Turn(record.request_id, document, record.caller, record.session_id or None, directory or None)
         turn.traceparent = request.trace.attempt(record)
+        first, frames, leave = await self._begin(turn, record)
+        headers = with_ignored([(b"content-type", b"text/event-stream; charset=utf-8")], record)
+        opened = Opened(200, headers, _with_first(first, frames), leave)
+        return opened if document.get("stream") is True else await _whole(opened)
+
+    async def _begin(self, turn: Turn, record: AccessRecord) -> Begun:
+        """From the worker that keeps the conversation's process, if it is there and has a slot; else from any."""
+        if keeper := await self._keeper(turn):
+            with contextlib.suppress(NoWorker, Busy):
+                return await self._call(SDK_TURN.at(keeper), turn, record)
+        try:
+            return await self._call(self._line, turn, record)
+        except Busy:
+            self._metrics.refused.inc()
+            raise
+
+    async def _keeper(self, turn: Turn) -> str:
+        stored = await self._bus.get(session_key(turn)) if turn.session_id else None
+        return decode(KnownSession, stored).keeper if stored else ""
+
+    async def _call(self, channel: Channel, turn: Turn, record: AccessRecord) -> Begun:
         async with AsyncExitStack() as stack:
-            replies = await stack.enter_async_context(self._bus.call(SDK_TURN, turn, request_id=record.request_id))
+            with self._metrics.waiting.track_inprogress():
+                replies = await stack.enter_async_context(self._bus.call(channel, turn, request_id=record.request_id))
+                head = await anext(replies, b"")
+            if head:
+                self._note_head(decode(TurnHead, head), record)
             frames = _frames(replies, record)
             first = await anext(frames, b"")
             if not first:
                 raise UpstreamError("The SDK worker ended the turn without an answer.")
-            self._lane = record.lane
-            headers = with_ignored([(b"content-type", b"text/event-stream; charset=utf-8")], record)
-            held = stack.pop_all()
-        opened = Opened(200, headers, _with_first(first, frames), held.aclose)
-        return opened if document.get("stream") is True else await _whole(opened)
+            return first, frames, stack.pop_all().aclose
+
+    def _note_head(self, head: TurnHead, record: AccessRecord) -> None:
+        record.worker, record.queue_ms, record.lane = head.worker, head.queue_ms, head.lane
+        record.session_id = head.session_id or record.session_id
+        note_ignored(record, head.ignored)
+        self._metrics.waited.observe(head.queue_ms / 1000)
+        self._lane = head.lane
 
 
 def _told(document: dict[str, Any], name: str) -> str:
@@ -71,15 +117,10 @@ def _told(document: dict[str, Any], name: str) -> str:
 
 
 async def _frames(replies: Call, record: AccessRecord) -> AsyncIterator[bytes]:
-    """The turn's frames; its head and its tail are noted in the record."""
+    """The turn's frames; its tail is noted in the record."""
     async for reply in replies:
         if not reply.startswith(b"{"):
             yield reply
-        elif b'"worker"' in reply:
-            head = decode(TurnHead, reply)
-            record.worker, record.queue_ms, record.lane = head.worker, head.queue_ms, head.lane
-            note_ignored(record, head.ignored)
-            record.session_id = head.session_id or record.session_id
         else:
             tail = decode(TurnTail, reply)
             record.cost_sdk_usd, record.num_turns, record.worker_ms = tail.cost_usd, tail.num_turns, tail.worker_ms

@@ -7,8 +7,7 @@ import pytest
 import pytest_asyncio
 
 from sdk_worker.door import drivers
-from sdk_worker.sessions import session_key
-from shared.channels import KnownSession, Turn, encode
+from shared.channels import KnownSession, Turn, encode, session_key
 from tests.sdk_stack import Delivered, body, running_stack, worker_settings
 from tests.simulator_fixture import OAUTH_TOKEN
 

@@ -5,11 +5,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from sdk_worker.sessions import LARGEST_BYTES, Sessions, session_key
+from sdk_worker.sessions import LARGEST_BYTES, Sessions
 from sdk_worker.turn import read_turn
-from shared.channels import KnownSession, Turn, encode
-from shared.errors import BusUnavailable, UpstreamError
+from shared.channels import KnownSession, Turn, decode, encode, session_key
+from shared.errors import BusUnavailable, Conflict, UpstreamError
 from shared.settings import CodeOptions
+from tests.sdk_stack import Shelf
 
 FEED = read_turn(
     {
@@ -20,6 +21,7 @@ FEED = read_turn(
         ]
     }
 )
+LIMITS = {"limit": 2, "idle": 60.0, "patience": 20.0, "keeper": "here"}
 SPOKE = SimpleNamespace(transcript="t1", result={"total_cost_usd": 0.5})
 
 
@@ -56,29 +58,27 @@ class Pool:
 
     def retire(self, session):
         session.alive = False
+        return asyncio.ensure_future(asyncio.sleep(0))
 
 
-class Shelf(dict):
+class Faulty(Shelf):
     down = False
-
-    async def get(self, key):
-        return dict.get(self, key)
 
     async def put(self, key, value, *, ttl):
         if self.down:
             raise BusUnavailable
-        self[key] = value
+        await super().put(key, value, ttl=ttl)
 
 
 class House:
     def __init__(self, **limits):
-        self.pool, self.shelf = Pool(), Shelf()
-        self.sessions = Sessions(self.pool, self.shelf, CodeOptions(), **({"limit": 2, "idle": 60.0} | limits))
+        self.pool, self.shelf = Pool(), Faulty()
+        self.sessions = Sessions(self.pool, self.shelf, CodeOptions(), **(LIMITS | limits))
 
     async def turn(self, name, spoke=SPOKE, feed=FEED, fault=None):
         """One turn; the session it ran on, and how much of the history it was told."""
         turn = Turn("r1", {}, caller="me", session_id=name)
-        async with self.sessions.hold(turn, feed, spoke) as (session, unheard, spent):
+        async with self.sessions.hold(session_key(turn), turn, feed, spoke) as (session, unheard, spent):
             if fault:
                 raise fault
             return session, len(unheard.history), spent
@@ -95,7 +95,7 @@ async def test_a_new_name_is_told_everything_and_its_next_turn_only_what_is_new(
 async def test_what_another_worker_continued_is_resumed():
     house = House()
     first, *_ = await house.turn("a")
-    house.shelf[session_key(Turn("r", {}, caller="me", session_id="a"))] = encode(KnownSession("t2", turns=7))
+    house.shelf.values[session_key(Turn("r", {}, caller="me", session_id="a"))] = encode(KnownSession("t2", turns=7))
     second, told, _ = await house.turn("a")
     assert not first.alive
     assert (second.launch.resumed, told) == ("t2", 0)
@@ -153,7 +153,7 @@ async def test_a_process_that_waits_too_long_or_grew_too_large_is_ended():
     assert not idle.alive
     large = House()
     turn = Turn("r1", {}, caller="me", session_id="a")
-    async with large.sessions.hold(turn, FEED, SPOKE) as (session, *_):
+    async with large.sessions.hold("a", turn, FEED, SPOKE) as (session, *_):
         session.program.bytes = LARGEST_BYTES + 1
     assert not session.alive
 
@@ -170,7 +170,7 @@ async def test_one_turn_of_a_name_runs_at_a_time():
     turn = Turn("r1", {}, caller="me", session_id="a")
 
     async def run(number):
-        async with house.sessions.hold(turn, FEED, SPOKE):
+        async with house.sessions.hold("a", turn, FEED, SPOKE):
             order.append(f"in {number}")
             inside.set()
             await asyncio.sleep(0)
@@ -180,10 +180,19 @@ async def test_one_turn_of_a_name_runs_at_a_time():
     assert order == ["in 1", "out 1", "in 2", "out 2"]
 
 
-def test_names_of_different_callers_and_places_differ():
-    turns = [
-        Turn("r", {}, caller="a", session_id="s"),
-        Turn("r", {}, caller="b", session_id="s"),
-        Turn("r", {}, caller="a", session_id="s", working_directory="/w"),
-    ]
-    assert len({session_key(turn) for turn in turns}) == 3
+async def test_who_keeps_the_process_is_told_only_while_it_is_kept():
+    house = House()
+    for spoke, keeper in [(SPOKE, "here"), (SimpleNamespace(transcript="t1", result={}), "")]:
+        await house.turn("a", spoke=spoke)
+        [stored] = house.shelf.values.values()
+        assert decode(KnownSession, stored).keeper == keeper
+    assert house.shelf.leases == {}
+
+
+async def test_another_turn_is_not_waited_for_for_ever():
+    house = House(patience=0.01)
+    turn = Turn("r1", {}, caller="me", session_id="a")
+    async with house.sessions.hold("a", turn, FEED, SPOKE):
+        with pytest.raises(Conflict, match="busy with another turn"):
+            async with house.sessions.hold("a", turn, FEED, SPOKE):
+                pass

@@ -56,7 +56,7 @@ class House:
     def __init__(self, *lines, tracer=None, **patience):
         self.session, self.retired, self.fault = Conversation(lines), [], None
         times = {"first_byte": 10.0, "idle": 10.0, "ping": 10.0} | patience
-        sessions = Sessions(self, Shelf(), CodeOptions(), limit=1, idle=60)
+        sessions = Sessions(self, Shelf(), CodeOptions(), limit=1, idle=60, patience=1, keeper="w1")
         told = {"name": "w1", "mode": "ignore", "pretty": False, "tracer": tracer}
         self.worker = Worker(self, sessions, patience=Patience(**times), **told)
 

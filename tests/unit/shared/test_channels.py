@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.channels import AccessRecord, Turn, TurnHead, decode, encode
+from shared.channels import AccessRecord, Turn, TurnHead, decode, encode, session_key
 from shared.errors import ClientError
 
 
@@ -31,3 +31,12 @@ def test_a_field_of_a_newer_process_is_passed_over() -> None:
 def test_what_does_not_fit_is_named(data: bytes, where: str) -> None:
     with pytest.raises(ClientError, match=f"^{where}: "):
         decode(TurnHead, data)
+
+
+def test_names_of_different_callers_and_places_differ() -> None:
+    turns = [
+        Turn("r", {}, caller="a", session_id="s"),
+        Turn("r", {}, caller="b", session_id="s"),
+        Turn("r", {}, caller="a", session_id="s", working_directory="/w"),
+    ]
+    assert len({session_key(turn) for turn in turns}) == 3

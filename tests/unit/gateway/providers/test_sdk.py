@@ -14,8 +14,9 @@ from gateway.catalogue import Catalogue
 from gateway.providers import Outgoing
 from gateway.providers.sdk import Sdk
 from gateway.quota import QuotaWatch
-from shared.channels import AccessRecord, Turn, TurnHead, TurnTail, encode
-from shared.errors import CCProxyError, QuotaReached, UpstreamError, UpstreamRefused, WorkerLost
+from shared.channels import AccessRecord, Channel, KnownSession, Turn, TurnHead, TurnTail, encode
+from shared.errors import Busy, CCProxyError, NoWorker, QuotaReached, UpstreamError, UpstreamRefused, WorkerLost
+from shared.metrics import LineMetrics, Metrics
 from shared.quota import Quota, Window
 from tests.unit.gateway.conftest import DELTA, END, START, frame
 
@@ -34,31 +35,39 @@ NO_MODELS = Catalogue(no_models, "anthropic", {})
 
 
 class OneTurnBus:
-    """Answers the one call with `replies`; a reply that is an error is raised instead."""
+    """Answers a call with `replies`; a reply that is an error is raised instead. `keeper` alone answers with `kept`."""
 
     def __init__(self, *replies: bytes | CCProxyError) -> None:
         self.replies = replies
+        self.kept: tuple[bytes | CCProxyError, ...] = ()
+        self.keeper = ""
         self.turn: Turn | None = None
+        self.asked: list[Channel] = []
         self.left = False
 
+    async def get(self, key: str) -> bytes | None:
+        assert self.turn is None
+        return encode(KnownSession("t", 1, keeper=self.keeper)) if key.startswith("session:") else None
+
     @contextlib.asynccontextmanager
-    async def call(self, _channel: Any, payload: Turn, *, request_id: str) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def call(self, channel: Channel, payload: Turn, *, request_id: str) -> AsyncIterator[AsyncIterator[bytes]]:
         assert request_id == payload.request_id
         self.turn = payload
+        self.asked.append(channel)
         try:
-            yield self._read()
+            yield self._read(self.kept if channel.server else self.replies)
         finally:
             self.left = True
 
-    async def _read(self) -> AsyncIterator[bytes]:
-        for reply in self.replies:
+    async def _read(self, replies: tuple[bytes | CCProxyError, ...]) -> AsyncIterator[bytes]:
+        for reply in replies:
             if isinstance(reply, CCProxyError):
                 raise reply
             yield reply
 
 
 def sdk(bus: OneTurnBus, quota: QuotaWatch | None = None) -> Sdk:
-    return Sdk(bus, NO_MODELS, quota or QuotaWatch("claude"))  # type: ignore[arg-type]
+    return Sdk(bus, NO_MODELS, quota or QuotaWatch("claude"), LineMetrics(Metrics()), max_waiting=9)  # type: ignore[arg-type]
 
 
 def outgoing(stream: bool) -> Outgoing:
@@ -85,9 +94,53 @@ async def test_metadata_and_a_header_say_which_conversation_and_where() -> None:
     await sdk(bus).open(request)
     assert bus.turn is not None
     assert (bus.turn.session_id, bus.turn.working_directory) == ("s", "/srv/a")
+    bus.turn = None
     request.headers[b"x-ccproxy-cwd"] = b"/srv/b"
     await sdk(bus).open(request)
     assert bus.turn.working_directory == "/srv/b"
+
+
+def named() -> Outgoing:
+    request = outgoing(stream=True)
+    request.session = "s"
+    return request
+
+
+async def test_a_named_conversation_goes_to_who_keeps_it() -> None:
+    bus = OneTurnBus()
+    bus.keeper, bus.kept = "w1's address", (HEAD, START + END, TAIL)
+    await sdk(bus).open(named())
+    assert [channel.server for channel in bus.asked] == ["w1's address"]
+
+
+@pytest.mark.parametrize("declined", [NoWorker(), Busy()])
+async def test_and_to_anybody_when_that_one_is_gone_or_busy(declined: CCProxyError) -> None:
+    bus = OneTurnBus(HEAD, START + END, TAIL)
+    bus.keeper, bus.kept = "w1's address", (declined,)
+    opened = await sdk(bus).open(named())
+    assert [channel.server for channel in bus.asked] == ["w1's address", ""]
+    assert b"".join([chunk async for chunk in opened.chunks]) == START + END
+
+
+async def test_what_was_begun_there_is_not_begun_again() -> None:
+    bus = OneTurnBus(HEAD, START + END, TAIL)
+    bus.keeper, bus.kept = "w1's address", (HEAD, WorkerLost())
+    with pytest.raises(WorkerLost):
+        await sdk(bus).open(named())
+
+
+async def test_the_line_is_as_long_as_the_owner_allows_and_is_counted() -> None:
+    bus, metrics = OneTurnBus(Busy()), Metrics()
+    provider = Sdk(bus, NO_MODELS, QuotaWatch("claude"), LineMetrics(metrics), max_waiting=9)  # type: ignore[arg-type]
+    with pytest.raises(Busy):
+        await provider.open(outgoing(stream=True))
+    assert [channel.max_length for channel in bus.asked] == [9]
+    bus.replies = (HEAD, START, TAIL)
+    await provider.open(outgoing(stream=True))
+    told = metrics.snapshot().decode()
+    assert "ccproxy_line_refused_total 1.0" in told
+    assert "ccproxy_line_waiting 0.0" in told
+    assert "ccproxy_line_wait_seconds_sum 0.004" in told
 
 
 async def test_a_whole_reply_is_the_stream_folded() -> None:

@@ -46,6 +46,9 @@ class RememberingBus(WorkingBus):
     async def scan(self, prefix: str) -> dict[str, bytes]:
         return {key: value for key, value in self.shelf.items() if key.startswith(prefix)}
 
+    async def get(self, _key: str) -> bytes | None:
+        return None
+
     async def delete(self, key: str) -> None:
         del self.shelf[key]
 

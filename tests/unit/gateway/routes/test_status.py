@@ -16,8 +16,10 @@ async def test_api_says_where_it_goes_and_what_is_wrong(start_gateway: Start) ->
 
 async def test_sdk_shows_each_worker_s_own_words(start_gateway: Start) -> None:
     running = await start_gateway(LivelyBus(*EVERYTHING, pool={"idle": 3}))
-    [worker] = (await running.client.get("/sdk/status")).json()["workers"]
+    shown = (await running.client.get("/sdk/status")).json()
+    [worker] = shown["workers"]
     assert (worker["instance"], worker["pool"]) == ("sdk_worker-1", {"idle": 3})
+    assert shown["line"] == {"waiting": 2, "max": 64}
 
 
 async def test_without_the_bus_sdk_says_so(start_gateway: Start) -> None:

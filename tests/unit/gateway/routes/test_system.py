@@ -22,6 +22,9 @@ class LivelyBus(KeepingBus):
     async def processes(self) -> list[dict[str, Any]]:
         return self.alive
 
+    async def waiting(self, _channel: Any) -> int:
+        return 2
+
     async def scan(self, _prefix: str) -> dict[str, bytes]:
         return {"metrics:analytics:a-1": Metrics().snapshot()}
 

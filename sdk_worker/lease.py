@@ -1,0 +1,84 @@
+"""One at a time, on whichever worker: a name in Redis that is one turn's while it runs.
+
+A holder that cannot renew it gives up before anyone else may begin, so two never hold it at once; after a crash it runs
+out by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from shared.errors import BusUnavailable, Conflict
+
+ASK_AGAIN_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Seconds. `ttl`: how long the next one waits after a crash (no call survives a longer absence of Redis); `renew`:
+    how often; `margin`: how long before its end a holder gives up, for the end of what it was doing."""
+
+    ttl: float = 10.0
+    renew: float = 2.5
+    margin: float = 2.0
+
+
+TERMS = Terms()
+
+
+class Store(Protocol):
+    """The one verb of the bus this module needs."""
+
+    async def lease(self, key: str, owner: str, *, ttl: float) -> bool: ...
+
+
+@contextlib.asynccontextmanager
+async def hold_lease(store: Store, key: str, *, patience: float, terms: Terms = TERMS) -> AsyncIterator[None]:
+    """Raises Conflict when others have it for `patience` seconds, and BusUnavailable, also in the middle of the block,
+    when Redis cannot say any more whose it is."""
+    owner = secrets.token_hex(8)
+    try:
+        try:
+            async with asyncio.timeout(patience):
+                while not await store.lease(key, owner, ttl=terms.ttl):  # noqa: ASYNC110 - nobody tells
+                    await asyncio.sleep(ASK_AGAIN_SECONDS)
+        except TimeoutError:
+            raise Conflict("This conversation is still busy with another turn; ask again when that is over.") from None
+        async with _while_renewed(store, key, owner, terms):
+            yield
+    finally:
+        with contextlib.suppress(BusUnavailable):
+            await store.lease(key, owner, ttl=0)
+
+
+@contextlib.asynccontextmanager
+async def _while_renewed(store: Store, key: str, owner: str, terms: Terms) -> AsyncIterator[None]:
+    """Ends the block in time when the lease was lost."""
+    loop = asyncio.get_running_loop()
+    lasts = terms.ttl - terms.margin
+
+    async def renew() -> None:
+        while not limit.expired():
+            await asyncio.sleep(terms.renew)
+            asked = loop.time()
+            with contextlib.suppress(BusUnavailable):
+                ours = await store.lease(key, owner, ttl=terms.ttl)
+                if not limit.expired():
+                    limit.reschedule(asked + lasts if ours else asked)
+
+    try:
+        async with asyncio.timeout(lasts) as limit:
+            renewing = asyncio.create_task(renew())
+            try:
+                yield
+            finally:
+                renewing.cancel()
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise BusUnavailable("Redis was away for so long that this conversation may have gone on elsewhere.") from None

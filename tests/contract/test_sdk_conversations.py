@@ -1,0 +1,200 @@
+"""Named conversations over two workers on a real bus: where their turns run, and never two at once. No real program."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+import orjson
+import pytest
+
+from gateway.catalogue import Catalogue
+from gateway.providers import Outgoing
+from gateway.providers.sdk import Sdk
+from gateway.quota import QuotaWatch
+from sdk_worker.sessions import Sessions
+from sdk_worker.worker import Patience, Worker
+from shared.bus import Bus
+from shared.channels import AccessRecord
+from shared.errors import Conflict
+from shared.metrics import LineMetrics, Metrics
+from shared.settings import CodeOptions
+
+INIT = {"type": "system", "subtype": "init", "session_id": "transcript"}
+START = {"type": "stream_event", "event": {"type": "message_start", "message": {"id": "m", "usage": {}}}}
+END = {"type": "stream_event", "event": {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {}}}
+RESULT = {"type": "result", "subtype": "success", "num_turns": 1}
+
+
+class Script:
+    """What every process of a test has in common: `held` names whose answers may not end yet."""
+
+    def __init__(self):
+        self.held, self.let_go = "", asyncio.Event()
+        self.running = self.most = 0
+
+    def hold(self, whose):
+        self.held, self.let_go = whose, asyncio.Event()
+
+
+class Process:
+    """A conversation and its program in one: each line said to it is answered by a whole turn."""
+
+    def __init__(self, script, launch):
+        self.script, self.launch, self.alive, self.turns = script, launch, True, 0
+        self.program, self.token, self.lines = self, "", asyncio.Queue()
+
+    def say(self, line):
+        self.turns += 1
+        self.script.running += 1
+        self.script.most = max(self.script.most, self.script.running)
+        for each in (INIT, START, END, RESULT):
+            self.lines.put_nowait(each)
+
+    async def read(self):
+        line = await self.lines.get()
+        if line is END:
+            if self.script.held == ("named" if self.launch.kept else "nameless"):
+                await self.script.let_go.wait()
+            self.script.running -= 1
+        return line
+
+    def read_now(self):
+        return None
+
+    async def has_line(self, *, within):
+        return True
+
+    async def control(self, subtype, **request):
+        return {}
+
+    def resident_bytes(self):
+        return 1
+
+
+class Pool:
+    def __init__(self, script):
+        self.script, self.made = script, []
+
+    async def take(self, launch, binding):
+        self.made.append(Process(self.script, launch))
+        return self.made[-1]
+
+    start = take
+
+    def retire(self, process):
+        process.alive = False
+        return asyncio.ensure_future(asyncio.sleep(0))
+
+
+@dataclass
+class Serving:
+    """One worker on a bus of its own."""
+
+    bus: Bus
+    pool: Pool
+    slots: int
+    patience: float
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    drain: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self):
+        name = self.bus.address.split(":")[1]
+        told = {"limit": 4, "idle": 60, "patience": self.patience, "keeper": self.bus.address}
+        sessions = Sessions(self.pool, self.bus, CodeOptions(), **told)
+        worker = Worker(self.pool, sessions, name=name, mode="ignore", pretty=False, patience=Patience(10, 10, 10))
+        serving = worker.serve(self.bus, slots=self.slots, stop=self.stop, drain=self.drain)
+        self.task = asyncio.create_task(serving)
+
+
+async def no_models():
+    return []
+
+
+@pytest.fixture
+async def house(bus_factory):
+    """`await house.start("w0", slots=2)` starts a worker; `await house.say("name")` is a turn, and who answered it."""
+
+    class House:
+        def __init__(self, bus):
+            self.bus, self.script, self.workers = bus, Script(), []
+            metrics = LineMetrics(Metrics())
+            self.sdk = Sdk(bus, Catalogue(no_models, "x", {}), QuotaWatch("claude"), metrics, max_waiting=64)
+
+        async def start(self, name, slots=4, patience=10.0):
+            bus = await bus_factory("sdk_worker", instance=name)
+            self.workers.append(Serving(bus, Pool(self.script), slots, patience))
+            return self.workers[-1]
+
+        async def say(self, name=""):
+            body = orjson.dumps({"model": "m", "messages": [{"role": "user", "content": "hi"}]})
+            record = AccessRecord("r", 0.0)
+            opened = await self.sdk.open(Outgoing("POST", "/v1/messages", {}, body, record, session=name))
+            await opened.aclose()
+            return record.worker
+
+    house = House(await bus_factory())
+    yield house
+    for worker in house.workers:
+        worker.stop.set()
+        await worker.task
+
+
+async def running(house, count):
+    async with asyncio.timeout(10):
+        while house.script.running < count:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
+async def test_every_turn_of_a_conversation_meets_the_process_of_the_first(house):
+    one, two = await house.start("w0"), await house.start("w1")
+    names = ["a", "b", "c", "d"]
+    first = [await house.say(name) for name in names]
+    for _ in range(5):
+        assert [await house.say(name) for name in names] == first
+    assert [process.turns for worker in (one, two) for process in worker.pool.made] == [6] * 4
+
+
+async def test_two_turns_of_a_conversation_never_run_at_once_wherever_they_land(house):
+    for name in ("w0", "w1"):
+        await house.start(name, slots=2)
+    house.script.hold("named")
+    turns = [asyncio.create_task(house.say("a")) for _ in range(4)]
+    await running(house, 1)
+    house.script.let_go.set()
+    await asyncio.gather(*turns)
+    assert house.script.most == 1
+
+
+async def test_a_turn_that_waits_too_long_for_another_is_told_so(house):
+    await house.start("w0", patience=0.05)
+    house.script.hold("named")
+    first = asyncio.create_task(house.say("a"))
+    await running(house, 1)
+    with pytest.raises(Conflict, match="busy with another turn"):
+        await house.say("a")
+    house.script.let_go.set()
+    await first
+
+
+@pytest.mark.parametrize("state", ["busy", "draining", "gone"])
+async def test_a_worker_that_cannot_take_the_turn_leaves_it_to_another_at_once(house, state):
+    one = await house.start("w0", slots=1)
+    assert await house.say("a") == "w0"
+    if state == "gone":
+        one.stop.set()
+        await one.task
+        await house.start("w1")
+        assert await house.say("a") == "w1"
+    else:
+        house.script.hold("nameless")
+        other = asyncio.create_task(house.say())
+        await running(house, 1)
+        two = await house.start("w1")
+        if state == "draining":
+            one.drain.set()
+        assert await house.say("a") == "w1"
+        assert two.pool.made[-1].launch.resumed == "transcript"
+        house.script.let_go.set()
+        assert await other == "w0"
+    assert await house.say("a") == "w1"
