@@ -100,10 +100,10 @@ class Pool(Generic[S]):
         with self._checkout():
             return self._note_taken(await self._told(await self._started(launch), binding))
 
-    def retire(self, session: S) -> asyncio.Task[None]:
-        """End a process; whoever has to can wait for it."""
+    def retire(self, session: S) -> None:
+        """End a process without waiting for it."""
         self._taken.discard(session)
-        return self._in_background(self._end(session))
+        self._in_background(self._end(session))
 
     def counts(self) -> dict[str, int]:
         """How it is, under the names of PoolMetrics. `busy` is what was taken and not retired."""
@@ -143,7 +143,9 @@ class Pool(Generic[S]):
                 self.retire(spare.session)
         self._spares.clear()
         while self._background:
-            await asyncio.gather(*self._background, return_exceptions=True)
+            ended = set(self._background)
+            await asyncio.gather(*ended, return_exceptions=True)
+            self._background -= ended  # from Python 3.12 on, what has ended is gathered before its callbacks run
 
     def wanted(self) -> Counter[Readiness]:
         """What to keep ready: what was asked for repeatedly of late, and blanks. One blank is always among them."""
