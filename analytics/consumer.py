@@ -23,9 +23,9 @@ from shared.errors import BusUnavailable, ClientError, StoreUnavailable
 from shared.log import get_log
 from shared.metrics import AnalyticsMetrics
 
-BATCH_ROWS = 500
+BATCH_ROWS = 2000  # a row of such a batch costs half of what it costs in one of 500, and of a larger one hardly less
 BATCH_SECONDS = 0.25
-SLOTS = 4000  # while one batch commits, the next ones gather
+SLOTS = 100  # while one batch commits, the next ones gather: some ten megabytes
 REOPEN_SECONDS = 2.0
 
 FLUSH_SECONDS = 3.0  # for what was taken when the process has to stop
@@ -111,7 +111,7 @@ class Consumer:
             self._waiting.append((records, delivery))
             self._count_pending(len(records))
             self._some.set()
-            if self._gathered() >= BATCH_ROWS:
+            if self._gathered() >= BATCH_ROWS or len(self._waiting) >= SLOTS // 2:
                 self._enough.set()
 
     def _gathered(self) -> int:
@@ -213,8 +213,7 @@ class Consumer:
         self.progress.last_commit = now
         self._metrics.batches.inc()
         self._metrics.rows.inc(len(records))
-        for record in records:
-            self._metrics.count_cost(record)
+        self._metrics.count_costs(records)
         self._metrics.lag.set(max(0.0, now - newest.timestamp - newest.duration_ms / 1000))
 
 

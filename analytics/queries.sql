@@ -1,10 +1,6 @@
 -- Every statement analytics runs, by name. A name in braces stands for the fragment of that name, `{columns}` for the
 -- fields of a record in their order; values are always bound.
 
--- name: stage
--- A table of its own for each batch: rows deleted from a lasting one pile up in memory.
-CREATE OR REPLACE TEMP TABLE batch AS SELECT {columns} FROM access_records LIMIT 0;
-
 -- name: views
 -- Made anew at every start, as they name columns a migration may have added. Both halves of `counted` add up to every
 -- request there ever was; what is known of single ones only is NULL in the older half.
@@ -21,15 +17,11 @@ SELECT
 FROM access_records
 UNION ALL BY NAME FROM hours;
 
--- name: add_batch
--- A record delivered again has the same id and the same instant, so only rows of the batch's own time span are looked at.
-INSERT INTO access_records BY NAME
-SELECT DISTINCT ON (request_id, timestamp) * FROM batch
-WHERE NOT EXISTS (
-    FROM access_records AS known
-    WHERE known.timestamp BETWEEN $first AND $last
-        AND known.timestamp = batch.timestamp AND known.request_id = batch.request_id
-);
+-- name: known
+-- Which records of a batch are there already. One delivered again has the same instant, so only the batch's own time
+-- span is looked at.
+SELECT request_id FROM access_records
+WHERE timestamp BETWEEN $first AND $last AND request_id IN (SELECT unnest($ids::VARCHAR[]));
 
 -- name: matching
 timestamp >= $start_time AND timestamp < $end_time

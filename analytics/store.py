@@ -7,10 +7,12 @@ handed in, so the caller may acknowledge after `insert` and lose or double nothi
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from importlib.resources import files
 from operator import attrgetter
 from pathlib import Path
@@ -35,6 +37,7 @@ HOLDER = re.compile(r"Conflicting lock is held in .*?\(PID (\d+)\)")
 
 COLUMNS = [field.name for field in fields(AccessRecord)]
 values_of = attrgetter(*COLUMNS)
+EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - UTC, and naive as the column is
 TIMESTAMP_AT = COLUMNS.index("timestamp")
 
 Row = dict[str, Any]
@@ -163,7 +166,7 @@ def _migrate(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     for version, script in enumerate(MIGRATIONS[found:], start=found + 1):
         connection.begin()
         connection.execute(script)
-        connection.execute("INSERT INTO schema_versions VALUES (?, ?)", [version, _utc(datetime.now(UTC).timestamp())])
+        connection.execute("INSERT INTO schema_versions VALUES (?, ?)", [version, _utc(time.time())])
         connection.commit()
 
 
@@ -177,7 +180,7 @@ def _close_in(connection: duckdb.DuckDBPyConnection, exports: Path) -> None:
 
 
 def _utc(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
+    return EPOCH + timedelta(seconds=seconds)  # in half the time `fromtimestamp` takes
 
 
 def _as_row(record: AccessRecord) -> list[Any]:
@@ -187,25 +190,31 @@ def _as_row(record: AccessRecord) -> list[Any]:
 
 
 def _insert(connection: duckdb.DuckDBPyConnection, records: Sequence[AccessRecord]) -> int:
-    """Stage the rows in a temporary table, where a value that does not fit shows, then add the new ones at once."""
+    """Each record by its id once, without those the file has."""
     try:
-        rows = [_as_row(record) for record in records]
+        rows = {record.request_id: _as_row(record) for record in records}
     except (ValueError, OverflowError) as error:
         raise RecordRefused(str(error)) from error
-    instants = [row[TIMESTAMP_AT] for row in rows]
+    instants = [row[TIMESTAMP_AT] for row in rows.values()]
+    span = {"first": min(instants), "last": max(instants), "ids": list(rows)}
     try:
-        _stage(connection, rows)
         connection.begin()
-        added = connection.execute(STATEMENTS["add_batch"], {"first": min(instants), "last": max(instants)}).fetchall()
-        connection.commit()
+        try:
+            for (known,) in connection.execute(STATEMENTS["known"], span).fetchall():
+                del rows[known]
+            _append(connection, rows.values())
+            connection.commit()
+        except BaseException:
+            with contextlib.suppress(duckdb.Error):
+                connection.rollback()
+            raise
     except duckdb.Error as error:
         raise StoreUnavailable(str(error)) from error
-    return int(added[0][0])
+    return len(rows)
 
 
-def _stage(connection: duckdb.DuckDBPyConnection, rows: list[list[Any]]) -> None:
-    connection.execute(STATEMENTS["stage"])
-    appender = connection.appender("batch")
+def _append(connection: duckdb.DuckDBPyConnection, rows: Iterable[list[Any]]) -> None:
+    appender = connection.appender("access_records", columns=COLUMNS)
     try:
         appender.append_rows(rows)
         appender.flush()

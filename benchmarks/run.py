@@ -13,13 +13,15 @@ import os
 import shutil
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks import sdk
 from ccproxy.redis_server import find_server, render_config
@@ -30,6 +32,9 @@ BIN = Path(sys.executable).parent
 TICKS = os.sysconf("SC_CLK_TCK")
 CPUS = sorted(os.sched_getaffinity(0))
 MEASURED, OTHERS = {CPUS[0]}, {CPUS[-1]}
+QUIET: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+
+Result = dict[str, float | None]
 
 PROMPT = "Say something about the sea. " * 50
 
@@ -72,6 +77,10 @@ class Program:
     port: int
     pids: list[int]
     prefix: str = ""
+
+
+def among_others() -> None:
+    os.sched_setaffinity(0, OTHERS)
 
 
 def free_port() -> int:
@@ -119,12 +128,12 @@ def cpu_seconds(pids: list[int]) -> float:
 
 @contextlib.contextmanager
 def gateway(upstream: int, run_dir: Path, name: str = "ccproxy", **settings: str) -> Iterator[Program]:
-    """The product's gateway with metering, logging and the guard on, and a Redis for its records."""
+    """The product's gateway with metering, logging and the guard on, and Redis and analytics for its records."""
     run_dir = run_dir / name.replace(" ", "-")
     run_dir.mkdir()
     config, redis_socket = render_config(run_dir)
     (run_dir / "redis.conf").write_text(config)
-    redis = subprocess.Popen([str(find_server(RedisSettings())), str(run_dir / "redis.conf")])
+    beside = [subprocess.Popen([str(find_server(RedisSettings())), str(run_dir / "redis.conf")], **QUIET)]
     port = free_port()
     environment = {
         "SERVER__PORT": str(port),
@@ -137,11 +146,15 @@ def gateway(upstream: int, run_dir: Path, name: str = "ccproxy", **settings: str
         **settings,
     }
     try:
+        analytics = [str(BIN / "ccproxy-analytics")]
+        environ = os.environ | environment
+        beside.append(subprocess.Popen(analytics, env=environ, preexec_fn=among_others, **QUIET))  # noqa: PLW1509
         with running([str(BIN / "ccproxy-gateway")], port, MEASURED, **environment) as process:
             yield Program(name, port, [process.pid], "/api")
     finally:
-        redis.terminate()
-        redis.wait(10)
+        for each in reversed(beside):
+            each.terminate()
+            each.wait(10)
 
 
 @contextlib.contextmanager
@@ -176,7 +189,7 @@ def nginx(upstream: int, run_dir: Path) -> Iterator[Program]:
         yield Program("nginx", port, [process.pid, *map(int, children)])
 
 
-def measure(program: Program, load: Load, scale: float) -> dict[str, float | None]:
+def measure(program: Program, load: Load, scale: float) -> Result:
     """One load on one program: the generator's own figures, and the CPU the program spent on it."""
     plan = {
         "port": program.port,
@@ -191,10 +204,10 @@ def measure(program: Program, load: Load, scale: float) -> dict[str, float | Non
         [sys.executable, str(HERE / "load.py"), json.dumps(plan)],
         capture_output=True,
         check=True,
-        preexec_fn=lambda: os.sched_setaffinity(0, OTHERS),
+        preexec_fn=among_others,
     ).stdout
     spent = cpu_seconds(program.pids) - before
-    result: dict[str, float | None] = json.loads(output)
+    result: Result = json.loads(output)
     done, tokens = result["done"] or 1, result["tokens"] or 1
     if program.pids:
         result["requests/cpu-s"] = round(done / max(spent, 1 / TICKS))
@@ -218,14 +231,15 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--quick", action="store_true", help="a quarter of the time a row")
     options.add_argument("--only", default="", help="rows whose name contains this, or `sdk`")
+    options.add_argument("--rounds", type=int, default=1, help="measure all in turn so often; the medians are shown")
     chosen = options.parse_args()
     if chosen.only != "sdk":
-        compare_gateways(chosen.only, 0.25 if chosen.quick else 1)
+        compare_gateways(chosen.only, 0.25 if chosen.quick else 1, chosen.rounds)
     if chosen.only in {"", "sdk"}:
         sdk.run(rounds=3 if chosen.quick else 10)
 
 
-def compare_gateways(only: str, scale: float) -> None:
+def compare_gateways(only: str, scale: float, rounds: int) -> None:
     with contextlib.ExitStack() as stack:
         run_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ccbench")))
         upstream = free_port()
@@ -239,18 +253,16 @@ def compare_gateways(only: str, scale: float) -> None:
         print("|---" * (len(SHOWN) + 4) + "|")
         for load in LOADS:
             if only in load.name:
-                for program in programs:
-                    if load.translated and not program.prefix:
-                        continue
-                    result = measure(program, load, scale)
-                    cells = [
-                        load.name,
-                        program.name,
-                        result["done"],
-                        result["errors"],
-                        *(result.get(name) for name in SHOWN),
-                    ]
-                    print("| " + " | ".join("" if cell is None else str(cell) for cell in cells) + " |", flush=True)
+                concerned = [program for program in programs if program.prefix or not load.translated]
+                found = [[measure(program, load, scale) for program in concerned] for _ in range(rounds)]
+                for program, results in zip(concerned, zip(*found, strict=True), strict=True):
+                    cells = [median(results, name) for name in ("done", "errors", *SHOWN)]
+                    print(f"| {load.name} | {program.name} | {' | '.join(cells)} |", flush=True)
+
+
+def median(results: Sequence[Result], name: str) -> str:
+    values = [value for result in results if (value := result.get(name)) is not None]
+    return f"{statistics.median(values):g}" if values else ""
 
 
 if __name__ == "__main__":

@@ -43,8 +43,8 @@ SDK_TURN = Channel("sdk:turn", "on_accept", max_length=64)
 PERMISSION_ASK = Channel("permission:ask", "when_done")
 PERMISSION_DESK = Channel("permission:desk", "on_accept")
 PERMISSION_AUDIT = Channel("permission:audit", "when_done")
-# A payload is a record or a list of at most 16: 15,000 full ones stay below the memory our own Redis may use.
-ACCESS_RECORD = Channel("access:record", "when_done", max_length=15_000)
+# A payload is a list of at most 128 records (some 110 kB): gateways add none while half of so many are waiting.
+ACCESS_RECORD = Channel("access:record", "when_done", max_length=2_000)
 LOGS_QUERY = Channel("logs:query", "on_accept")
 LOGS_WATCH = Channel("logs:watch", "on_accept", max_length=64)
 

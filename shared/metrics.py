@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Generic, Protocol, TypeVar
@@ -114,13 +115,17 @@ class Metrics:
         if record.tokens_input or record.tokens_output:
             self._count_tokens(record, model, service)
 
-    def count_cost(self, record: AccessRecord) -> None:
-        """What a record cost by list price, whoever paid: analytics knows it, not the gateway."""
-        if record.cost_usd:
-            model, service = self._models.admit(record.model), self._services.admit(record.service_type)
-            self._cost.at("total", model, service).inc(record.cost_usd)
-            if record.lane in {"api_key", "extra_usage"}:
-                self._cost.at("paid", model, service).inc(record.cost_usd)
+    def count_costs(self, records: Iterable[AccessRecord]) -> None:
+        """What records cost by list price, whoever paid: analytics knows it, not the gateway."""
+        sums: defaultdict[tuple[str, str, str], float] = defaultdict(float)
+        for record in records:
+            if record.cost_usd:
+                sums[record.model, record.service_type, record.lane] += record.cost_usd
+        for (model, service, lane), dollars in sums.items():
+            spent = self._models.admit(model), self._services.admit(service)
+            self._cost.at("total", *spent).inc(dollars)
+            if lane in {"api_key", "extra_usage"}:
+                self._cost.at("paid", *spent).inc(dollars)
 
     def _count_tokens(self, record: AccessRecord, model: str, service: str) -> None:
         self._tokens.at("input", model, service).inc(record.tokens_input)
@@ -219,7 +224,7 @@ class AnalyticsMetrics:
         self.lag = Gauge("ccproxy_analytics_lag_seconds", "Age of the newest record at its commit.", registry=registry)
         self.batches = Counter("ccproxy_analytics_batches", "Batches committed.", registry=registry)
         self.rows = Counter("ccproxy_analytics_rows", "Records committed.", registry=registry)
-        self.count_cost = metrics.count_cost
+        self.count_costs = metrics.count_costs
         self.refused = Counter("ccproxy_analytics_refused", "Records that could not be stored.", registry=registry)
 
 

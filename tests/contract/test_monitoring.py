@@ -75,7 +75,7 @@ class Stack:
         record.status_code, record.duration_ms, record.first_byte_ms, record.lane = 200, 900.0, 90.0, "api_key"
         record.tokens_input, record.tokens_output, record.cache_read_tokens, record.cost_usd = 10, 5, 30, 0.25
         self.gateway.observe(record)
-        self._analytics.count_cost(record)
+        self._analytics.count_costs([record])
         record.status_code, record.error_kind = 529, "overloaded"
         self.gateway.observe(record)
         processes = {"gateway": self.gateway, "sdk_worker": self.worker, "permission_service": self.desk}

@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from analytics.consumer import BATCH_ROWS, Consumer
+from analytics.consumer import SLOTS, Consumer
 from analytics.pricing import Prices
 from analytics.questions import Filter
 from analytics.store import Store
@@ -104,11 +104,11 @@ async def test_a_record_is_committed_before_it_is_acknowledged(store: Store, con
 
 
 async def test_many_records_share_few_commits(store: Store, consuming: Consuming) -> None:
-    many = [record(number) for number in range(BATCH_ROWS * 3)]
+    many = [record(number) for number in range(SLOTS * 3)]
     consuming.start(many)
     await acknowledged(many)
-    assert await rows(store) == BATCH_ROWS * 3
-    assert consuming.progress.batches <= 4
+    assert await rows(store) == SLOTS * 3
+    assert consuming.progress.batches <= 7
 
 
 @pytest.mark.parametrize("payload", [b"", b"not json", b"[1]", b'{"request_id": 1}', b'{"request_id":"a"}', b"\xff"])

@@ -130,6 +130,9 @@ class AbsentBus:
     async def publish(self, *_: Any) -> None:
         raise BusUnavailable
 
+    async def waiting(self, _channel: Any) -> int:
+        raise BusUnavailable
+
     async def processes(self) -> list[dict[str, Any]]:
         raise BusUnavailable
 
@@ -154,6 +157,9 @@ class KeepingBus(AbsentBus):
         async with self.arrived:
             self.published += payload
             self.arrived.notify_all()
+
+    async def waiting(self, _channel: Any) -> int:
+        return 0
 
     async def records(self, count: int) -> list[Any]:
         async with self.arrived:

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from gateway.access_log import MAX_WAITING_RECORDS, SPOOL_RECORDS, AccessLog, Records
+from gateway.access_log import ENOUGH_WAITING, MAX_WAITING_RECORDS, SPOOL_RECORDS, AccessLog, Records
 from gateway.guard import Guard
 from gateway.spool import Spool
 from shared.channels import AccessRecord
@@ -157,6 +157,27 @@ async def test_records_wait_on_disk_while_the_bus_is_away_and_arrive_later(tmp_p
         arrived = await bus.records(len(every))
     assert {record.request_id for record in arrived} == {record.request_id for record in every}
     assert records.lost == 0
+
+
+async def test_while_analytics_is_far_behind_records_wait_here_and_not_in_redis() -> None:
+    class Behind(KeepingBus):
+        many = ENOUGH_WAITING
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.asked = asyncio.Event()
+
+        async def waiting(self, _channel: Any) -> int:
+            self.asked.set()
+            return self.many
+
+    bus = Behind()
+    async with asyncio.timeout(20), Records(bus, Metrics()) as records:  # type: ignore[arg-type]
+        records.add(AccessRecord("r", 0.0))
+        await bus.asked.wait()
+        assert not bus.published
+        bus.many = 0
+        await bus.records(1)
 
 
 async def test_what_a_stopped_gateway_could_not_send_the_next_one_does(tmp_path: Path) -> None:

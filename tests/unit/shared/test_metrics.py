@@ -66,9 +66,8 @@ def test_a_request_is_counted_under_the_names_boards_use() -> None:
         lane="subscription",
     )
     metrics.observe(record)
-    metrics.count_cost(record)
-    metrics.count_cost(replace(record, lane="api_key", cost_usd=0.25))
-    metrics.count_cost(replace(record, cost_usd=None))
+    paid = replace(record, lane="api_key", cost_usd=0.25)
+    metrics.count_costs([record, paid, replace(record, cost_usd=None)])
     samples = read(metrics.snapshot())
     spent = {"model": "claude-x", "service_type": "proxy_service"}
     assert value(samples, "ccproxy_requests_total", method="POST", status="200", **WHERE) == 1
