@@ -100,10 +100,10 @@ class Pool(Generic[S]):
         with self._checkout():
             return self._note_taken(await self._told(await self._started(launch), binding))
 
-    def retire(self, session: S) -> None:
-        """End a process without waiting for it."""
+    def retire(self, session: S) -> asyncio.Task[None]:
+        """End a process; whoever has to can wait for it."""
         self._taken.discard(session)
-        self._in_background(self._end(session))
+        return self._in_background(self._end(session))
 
     def counts(self) -> dict[str, int]:
         """How it is, under the names of PoolMetrics. `busy` is what was taken and not retired."""
