@@ -18,7 +18,7 @@ help:
 	@echo "make docs   the reference pages and example files, from the code"
 	@echo "make site   the documentation as a site, in site/"
 	@echo "make bench  side-by-side measurements"
-	@echo "make conformance  real clients from their registries, and the table of them"
+	@echo "make conformance  real clients from their registries, and the table of them; the release on every Python"
 	@echo "make lock   pin the requirement locks anew (needs uv)"
 
 $(VENV)/bin/python:
@@ -62,7 +62,7 @@ bench: $(VENV)/requirements-dev.stamp
 	$(BIN)/python -m benchmarks.run $(BENCH_ARGS)
 
 conformance: $(VENV)/requirements-dev.stamp
-	$(BIN)/pytest tests/clients -m "" --write-clients-table
+	$(BIN)/pytest tests/clients tests/test_release.py -m "" --write-clients-table
 
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
 lock:
