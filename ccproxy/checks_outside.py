@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shutil
 import time
 from collections.abc import Awaitable, Callable, Iterable
@@ -17,6 +18,7 @@ from ccproxy.readiness import checks_of
 from ccproxy.redis_server import OLDEST
 from ccproxy.status import ask
 from shared.bus.probe import server_version
+from shared.codex_profile import CLIENT_VERSION, CodexProfile
 from shared.credentials.account import Account
 from shared.credentials.claude import ClaudeAccount
 from shared.credentials.codex import CodexAccount
@@ -56,10 +58,28 @@ async def look_at_claude_program(machine: Machine) -> list[Finding]:
 
 
 async def look_at_codex_program(machine: Machine) -> list[Finding]:
-    if not machine.settings.codex.enabled or shutil.which("codex"):
+    """Only its own instructions and its version's models depend on it."""
+    codex = machine.settings.codex
+    if not codex.enabled:
         return []
-    says = "the Codex program is not installed; it is not needed, `ccproxy auth login-openai` logs in without it"
-    return [Finding("codex program", "pass", says)]
+    about, fix = "codex program", "Install the newest: `npm install -g @openai/codex@latest`."
+    if not (program := codex.cli_path or shutil.which("codex")):
+        if codex.system_prompt_injection_mode != "disabled":
+            says = "the Codex program is not installed; a neutral sentence is injected in place of its instructions"
+            return [Finding(about, "warn", says, fix)]
+        says = "the Codex program is not installed; it is not needed, `ccproxy auth login-openai` logs in without it"
+        return [Finding(about, "pass", says)]
+    profile = await CodexProfile(codex).get()
+    if profile is None:
+        return [Finding(about, "warn", f"{program} does not tell its version and models", fix)]
+    if numbers(profile.version) < numbers(CLIENT_VERSION):
+        says = f"{program} is version {profile.version}; the backend shows it fewer models than {CLIENT_VERSION}"
+        return [Finding(about, "warn", says, fix)]
+    return [Finding(about, "pass", f"{program}, version {profile.version}")]
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
 
 
 async def look_at_credentials(machine: Machine) -> list[Finding]:

@@ -87,6 +87,66 @@ async def test_a_server_of_redis_url_that_is_away_is_wrong(machine, redis_url):
     assert await checks.look_at_redis_server(machine()) == []
 
 
+async def test_a_server_of_redis_url_that_is_too_old_is_wrong(machine):
+    async def old_server(reader, writer):
+        answers = {b"SETINFO\r\n": b"+OK\r\n", b"INFO\r\n": b"$22\r\nredis_version:5.0.14\r\n\r\n"}
+        while word := await reader.readline():
+            writer.write(answers.get(word, b""))
+        writer.close()
+
+    async with await asyncio.start_server(old_server, "127.0.0.1", 0) as listening:
+        address = f"redis://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+        finding = only(await checks.look_at_redis_server(machine(redis={"url": address})))
+    assert (finding.status, "5.0.14; 6.2 or newer" in finding.says, bool(finding.fix)) == ("fail", True, True)
+
+
+@pytest.mark.parametrize(
+    ("version", "settings", "status", "says"),
+    [
+        (None, {}, "pass", "not needed"),
+        (None, {"system_prompt_injection_mode": "append"}, "warn", "neutral sentence"),
+        (None, {"enabled": False}, None, ""),
+        ("0.99.1", {}, "warn", "fewer models"),
+        ("0.200.0-alpha.1", {}, "pass", "version 0.200.0"),
+        ("who knows", {}, "warn", "does not tell"),
+    ],
+)
+async def test_a_codex_that_is_missing_or_too_old_is_told(
+    machine, tmp_path, monkeypatch, version, settings, status, says
+):
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:/bin")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "bin").mkdir()
+    if version:
+        answer = "echo '{\"models\": []}'" if version[0].isdigit() else "exit 2"
+        (tmp_path / "bin/codex").write_text(
+            f'#!/bin/sh\n[ "$1" = --version ] && echo codex-cli {version} || {answer}\n'
+        )
+        (tmp_path / "bin/codex").chmod(0o755)
+    found = await checks.look_at_codex_program(machine(codex=settings))
+    assert [finding.status for finding in found] == ([status] if status else [])
+    assert all(says in finding.says and (finding.fix or finding.status == "pass") for finding in found)
+
+
+async def test_a_claude_that_is_too_old_is_told_with_what_to_do(machine, tmp_path):
+    program = tmp_path / "claude"
+    program.write_text("#!/bin/sh\necho '1.0.3 (Claude Code)'\n")
+    program.chmod(0o755)
+    (tmp_path / ".env").write_text(f"CLAUDE__CLI_PATH={program}\n")
+    finding = only(await checks.look_at_claude_program(machine()))
+    assert (finding.status, "1.0.3" in finding.says, bool(finding.fix)) == ("fail", True, True)
+
+
+async def test_a_login_that_cannot_be_written_back_is_told_with_what_to_do(machine, tmp_path):
+    login = tmp_path / ".claude/.credentials.json"
+    login.parent.mkdir()
+    tokens = {"accessToken": "a", "refreshToken": "r", "expiresAt": (time.time() + 3600) * 1000}
+    login.write_text(json.dumps({"claudeAiOauth": tokens}))
+    login.chmod(0o400)
+    claude = next(found for found in await checks.look_at_credentials(machine()) if found.about == "claude login")
+    assert (claude.status, "mount its directory read-write" in claude.says) == ("warn", True)
+
+
 async def test_the_worker_says_which_program_it_would_use(machine, tmp_path, monkeypatch):
     monkeypatch.setenv("CLAUDE__CLI_PATH", str(tmp_path / "none"))
     finding = only(await checks.look_at_claude_program(machine()))
