@@ -14,11 +14,11 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from shared.log import get_log
-from simulator.anthropic.messages import JSON, MAX_BODY_BYTES
+from simulator.anthropic.messages import JSON, MAX_BODY_BYTES, Anthropic
+from simulator.codex.responses import BACKEND, PUBLIC, Codex
 from simulator.exchange import Exchange, Left
 from simulator.ledger import Ledger
 from simulator.logins.servers import Logins
-from simulator.services import Services
 
 Provider = Callable[[Exchange], Coroutine[Any, Any, None]]
 
@@ -26,11 +26,26 @@ GROUND_TRUTH = "/simulator/"
 BROKEN = b'{"type":"error","error":{"type":"api_error","message":"The simulator broke; its log says how."}}'
 
 
+class Services:
+    """Everything on one address. The paths differ but for `/v1/models`, where the headers tell who is meant."""
+
+    def __init__(self) -> None:
+        self._anthropic, self._codex, self._logins = Anthropic(), Codex(), Logins()
+
+    async def __call__(self, exchange: Exchange) -> None:
+        asks_anthropic = exchange.headers.keys() & {"anthropic-version", "x-api-key"}
+        if self._logins.serves(exchange):
+            await self._logins(exchange)
+        elif exchange.path.startswith((BACKEND, PUBLIC)) or (exchange.path == "/v1/models" and not asks_anthropic):
+            await self._codex(exchange)
+        else:
+            await self._anthropic(exchange)
+
+
 class Simulator:
     def __init__(self, provider: Provider | None = None) -> None:
         self.ledger = Ledger()
         self._provider = provider or Services()
-        self._logins = Logins()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -51,8 +66,7 @@ class Simulator:
 
     async def _answer(self, exchange: Exchange) -> bool:
         """Answer unless the client leaves first; says whether it did."""
-        provider = self._logins if self._logins.serves(exchange) else self._provider
-        reply = asyncio.create_task(provider(exchange))
+        reply = asyncio.create_task(self._provider(exchange))
         departure = asyncio.create_task(exchange.departure())
         try:
             await asyncio.wait((reply, departure), return_when=asyncio.FIRST_COMPLETED)

@@ -1,20 +1,114 @@
-"""What every simulated model says alike: the grammar of scenario names, its filler words, its echo.
+"""What every simulated model says alike: a scenario is a function from what was asked to a Reply, picked by its name.
 
-A name may end in one or two numbers (`slow-50`, `long-2000`, `slow-20x200`).
+Names come from the model (`claude-sim-NAME`, `gpt-sim-NAME`) or from a directive. They may end in one or two numbers
+(`slow-50`, `long-2000`, `slow-20x200`), whose meaning stands in SCENARIOS, here and with each provider.
 """
 
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import orjson
 
 from simulator.directives import Directives
+from simulator.sample import sample
+
+Part = dict[str, Any]  # a content block of Anthropic's, an output item of OpenAI's
+Fault = Literal["error", "failed", "cut", "stall", "hang"]
 
 BYTES_PER_TOKEN = 4
 ECHOED_CHARACTERS = 2_000
+BIG_CHARACTERS = 200_000
 NAME = re.compile(r"(?P<name>\d{3}|[a-z]+(?:-[a-z]+)*)(?:-(?P<first>\d+)(?:x(?P<second>\d+))?)?")
 MARKER = re.compile(rb"SECRET-[A-Za-z0-9]+")
 WORD = re.compile(r"\S*\s?")
 WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """`stop` is why it ends, "" when the model has said it all. `pace`: seconds between deltas. `piece`: characters in
+    a delta, 0 for word by word. `fault_after`: deltas sent before the `fault`; `hang` comes before the headers."""
+
+    parts: list[Part]
+    stop: str = ""
+    stop_sequence: str | None = None
+    stop_details: dict[str, Any] | None = None
+    pace: float = 0.0
+    piece: int = 0
+    pings: bool = False
+    interleaved: bool = False
+    fault: Fault | None = None
+    fault_after: int = 3
+    failure: str = ""
+
+    @property
+    def fails(self) -> bool:
+        return self.fault in ("error", "failed")
+
+
+@dataclass(slots=True)
+class Ask(ABC):
+    """A request in any provider's words: the last prompt, and what came back from the tools it started.
+
+    `raw` is the whole decoded body, `first` and `second` are the numbers of the scenario's name.
+    """
+
+    body: dict[str, Any]
+    raw: bytes
+    prompt: str = ""
+    directives: Directives = field(default_factory=Directives)
+    results: list[str] = field(default_factory=list)
+    first: int | None = None
+    second: int | None = None
+
+    @property
+    @abstractmethod
+    def tools(self) -> dict[str, dict[str, Any]]:
+        """What the model may call, by name."""
+
+    @property
+    @abstractmethod
+    def forced(self) -> list[dict[str, Any]]:
+        """The tool it has to call, if it has to."""
+
+    @property
+    @abstractmethod
+    def parallel(self) -> bool: ...
+
+    @property
+    @abstractmethod
+    def schema(self) -> Any:
+        """What the reply has to fit; None for free text."""
+
+    @abstractmethod
+    def say(self, text: str, *, aside: bool = False) -> Part: ...
+
+    @abstractmethod
+    def think(self) -> Part: ...
+
+    @abstractmethod
+    def call(self, tool: dict[str, Any], arguments: dict[str, Any]) -> Part: ...
+
+
+Scenario = Callable[[Ask], Reply]
+Refusal = Callable[[int | None], Exception]
+
+
+def perform(ask: Ask, name: str, scenarios: Mapping[str, Scenario], refusals: Mapping[str, Refusal]) -> Reply | None:
+    """What the scenario asked for, or else `name`, says; None if there is no such. Raises what a refusing one says."""
+    matched = NAME.fullmatch(ask.directives.scenario or name)
+    if matched is None:
+        return None
+    ask.first, ask.second = (int(number) if number else None for number in matched.group("first", "second"))
+    if refusal := refusals.get(matched["name"]):
+        raise refusal(ask.first)
+    scenario = scenarios.get(matched["name"]) or SCENARIOS.get(matched["name"])
+    return scenario(ask) if scenario else None
 
 
 def tokens_of(size: int) -> int:
@@ -30,21 +124,84 @@ def characters(size: int) -> str:
     return (words(size // 4 + 1) + " ")[:size]
 
 
-def parts(text: str, piece: int) -> list[str]:
+def pieces(text: str, size: int) -> list[str]:
     """The text in pieces of that many characters; 0: word by word."""
-    if piece:
-        return [text[start : start + piece] for start in range(0, len(text), piece)]
-    return [part for part in WORD.findall(text) if part]
+    if size:
+        return [text[start : start + size] for start in range(0, len(text), size)]
+    return [word for word in WORD.findall(text) if word]
 
 
-def echo(prompt: str, directives: Directives, results: list[str], raw: bytes) -> str:
+def echo(ask: Ask) -> str:
     """The tools' results, the text the model was told to say, or the prompt; and every SECRET word found anywhere in
     the request, which makes a leak between conversations visible."""
-    lines = [f"The tool answered: {result}" for result in results]
-    if directives.say:
-        lines.append(directives.say)
-    elif not results:
-        lines.append(f"You said: {prompt[:ECHOED_CHARACTERS]}")
-    if secrets := dict.fromkeys(word.decode() for word in MARKER.findall(raw)):
+    lines = [f"The tool answered: {result}" for result in ask.results]
+    if ask.directives.say:
+        lines.append(ask.directives.say)
+    elif not ask.results:
+        lines.append(f"You said: {ask.prompt[:ECHOED_CHARACTERS]}")
+    if secrets := dict.fromkeys(word.decode() for word in MARKER.findall(ask.raw)):
         lines.append("Seen: " + " ".join(secrets))
     return "\n".join(lines)
+
+
+def calls(ask: Ask, wanted: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[Part]:
+    return [ask.call(tool, arguments) for tool, arguments in (wanted if ask.parallel else wanted[:1])]
+
+
+def with_samples(tools: list[dict[str, Any]]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Calls of these tools, with arguments made from their schemas."""
+    return [(tool, sample(tool.get("input_schema") or tool.get("parameters") or {})) for tool in tools]
+
+
+def plain(ask: Ask) -> Reply:
+    """The directives' tools until they are answered, the one that is forced, else words."""
+    told = (
+        [] if ask.results else [(ask.tools[name], given) for name, given in ask.directives.tools if name in ask.tools]
+    )
+    if wanted := told or with_samples(ask.forced):
+        return Reply(calls(ask, wanted))
+    if ask.schema is not None:
+        return Reply([ask.say(orjson.dumps(sample(ask.schema)).decode())])
+    return Reply([ask.say(echo(ask))])
+
+
+def tools(ask: Ask) -> Reply:
+    """A word of comment and several calls at once, over the offered tools in turn; then text."""
+    offered = list(ask.tools.values())
+    if ask.results or not offered:
+        return plain(ask)
+    count = ask.first or max(2, len(offered))
+    wanted = with_samples([offered[place % len(offered)] for place in range(count)])
+    return Reply([ask.say("Let me look.", aside=True), *calls(ask, wanted)])
+
+
+def thoughtful(ask: Ask) -> Reply:
+    reply = plain(ask)
+    return replace(reply, parts=[ask.think(), *reply.parts])
+
+
+def slow(ask: Ask) -> Reply:
+    return Reply([ask.say(words(ask.second or 50))], pace=(20 if ask.first is None else ask.first) / 1000)
+
+
+def faulty(fault: Fault, failure: str = "failed") -> Scenario:
+    """The fault comes after this many deltas (3)."""
+    return lambda ask: Reply(
+        [ask.say(words(50))], fault=fault, failure=failure, fault_after=3 if ask.first is None else ask.first
+    )
+
+
+SCENARIOS: dict[str, Scenario] = {
+    "text": plain,  # echo, directives, forced tools, structured output
+    "long": lambda ask: Reply([ask.say(words(ask.first or 200))]),  # words
+    "big": lambda ask: Reply([ask.say(characters(ask.first or BIG_CHARACTERS))], piece=4_096),  # characters
+    "slow": slow,  # milliseconds between words (20) x words (50)
+    "tools": tools,  # calls (one per tool, at least two)
+    "pings": lambda ask: replace(plain(ask), pings=True),
+    "max-tokens": lambda ask: Reply([ask.say(words(ask.first or 20))], "max_tokens"),  # words
+    "empty": lambda _: Reply([]),
+    "error": faulty("error"),
+    "cut": faulty("cut"),
+    "stall": faulty("stall"),
+    "hang": faulty("hang"),
+}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import zlib
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 from uuid import uuid4
@@ -17,16 +17,16 @@ from simulator.anthropic.access import VERSION_2026, Caller, Limits, admit, admi
 from simulator.anthropic.models import find_model, list_models
 from simulator.anthropic.problem import Problem, refuse
 from simulator.anthropic.rules import Request, enforce, merge_turns
-from simulator.anthropic.scenarios import Reply, answer, output_size
-from simulator.anthropic.stream import DELTA, event, frames
+from simulator.anthropic.scenarios import answer, output_size
+from simulator.anthropic.stream import event, frames
 from simulator.anthropic.threads import Threads
 from simulator.anthropic.usage import InputUsage, PromptCache
 from simulator.exchange import Exchange
-from simulator.script import tokens_of
+from simulator.playback import play_stream, play_whole, stall
+from simulator.script import Reply, tokens_of
 from simulator.shape import Check, Misfit
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
-WRITE_BYTES = 32 * 1024
 GZIP_FROM_BYTES = 1024
 # What the service's front adds to everything; a proxy has to keep the cookie to itself.
 FRONT = {
@@ -177,7 +177,8 @@ def decode(body: bytes, encoding: str) -> bytes:
 
 def compose(request: Request, reply: Reply, used: InputUsage) -> dict[str, Any]:
     """The whole message."""
-    sizes = [(block["type"], tokens_of(output_size(block))) for block in reply.blocks]
+    sizes = [(block["type"], tokens_of(output_size(block))) for block in reply.parts]
+    ended = "tool_use" if any(kind == "tool_use" for kind, _ in sizes) else "end_turn"
     usage: dict[str, Any] = used.as_dict() | {"output_tokens": sum(size for _, size in sizes)}
     if thought := sum(size for kind, size in sizes if kind == "thinking"):
         usage["output_tokens_details"] = {"thinking_tokens": thought}
@@ -188,8 +189,8 @@ def compose(request: Request, reply: Reply, used: InputUsage) -> dict[str, Any]:
         "type": "message",
         "role": "assistant",
         "model": request.model.id,
-        "content": reply.blocks,
-        "stop_reason": reply.stop_reason,
+        "content": reply.parts,
+        "stop_reason": reply.stop or ended,
         "stop_sequence": reply.stop_sequence,
         "stop_details": reply.stop_details,
         "usage": {**usage, "service_tier": "standard"},
@@ -202,66 +203,22 @@ def compose(request: Request, reply: Reply, used: InputUsage) -> dict[str, Any]:
 async def play(
     exchange: Exchange, reply: Reply, message: dict[str, Any], headers: dict[str, str], *, stream: bool
 ) -> None:
-    """Send the reply at its pace, or as much of it as its fault allows."""
+    """Send the reply, and note what its client was told of its cost."""
     if reply.fault == "hang":
-        await asyncio.Event().wait()
+        await stall(reply)
     if stream:
         await exchange.open(200, SSE | headers)
         exchange.record.usage = message["usage"] | {"output_tokens": 1}  # as its first event tells
-        done = await _play_stream(exchange, reply, message)
+        error = {"details": None, "type": "overloaded_error", "message": "Overloaded"}
+        failure = partial(event, "error", error=error, request_id=exchange.request_id)
+        done = await play_stream(exchange, reply, frames(message, reply), failure)
     else:
-        done = await _play_whole(exchange, reply, message, headers)
+        data, headers = orjson.dumps(message), JSON | headers
+        if len(data) >= GZIP_FROM_BYTES and "gzip" in exchange.headers.get("accept-encoding", ""):
+            data = gzip.compress(data, compresslevel=1, mtime=0)
+            headers = headers | {"content-encoding": "gzip"}
+        if reply.fails:
+            raise Problem(529, "Overloaded", headers=headers | {"x-should-retry": "true"})
+        done = await play_whole(exchange, reply, data, headers, frames(message, reply))
     if done:
         exchange.record.usage = message["usage"]
-
-
-async def _play_stream(exchange: Exchange, reply: Reply, message: dict[str, Any]) -> bool:
-    pending, deltas = bytearray(), 0
-    clock = asyncio.get_running_loop().time
-    due = clock()
-    for frame in frames(message, reply):
-        if frame.startswith(DELTA):
-            if reply.fault and deltas == reply.fault_after:
-                await exchange.write(bytes(pending))
-                await _fail(exchange, reply)
-                return False
-            deltas += 1
-            if reply.pace:
-                await exchange.write(bytes(pending))
-                pending.clear()
-                due += reply.pace
-                await asyncio.sleep(max(0.0, due - clock()))
-        pending += frame
-        if len(pending) > WRITE_BYTES:
-            await exchange.write(bytes(pending))
-            pending.clear()
-    await exchange.close(bytes(pending))
-    return True
-
-
-async def _fail(exchange: Exchange, reply: Reply) -> None:
-    """An error event ends the stream in order; a cut drops the connection; a stall never ends."""
-    if reply.fault == "error":
-        error = {"details": None, "type": "overloaded_error", "message": "Overloaded"}
-        await exchange.close(event("error", error=error, request_id=exchange.request_id))
-    elif reply.fault == "stall":
-        await asyncio.Event().wait()
-
-
-async def _play_whole(exchange: Exchange, reply: Reply, message: dict[str, Any], headers: dict[str, str]) -> bool:
-    data = orjson.dumps(message)
-    headers = JSON | headers
-    if len(data) >= GZIP_FROM_BYTES and "gzip" in exchange.headers.get("accept-encoding", ""):
-        data = gzip.compress(data, compresslevel=1, mtime=0)
-        headers = headers | {"content-encoding": "gzip"}
-    if reply.fault == "error":
-        raise Problem(529, "Overloaded", headers=headers | {"x-should-retry": "true"})
-    if reply.pace:
-        await asyncio.sleep(reply.pace * sum(frame.startswith(DELTA) for frame in frames(message, reply)))
-    if reply.fault:
-        await exchange.open(200, headers | {"content-length": str(len(data))})
-        await exchange.write(data[: len(data) // 2])
-        await _fail(exchange, reply)
-        return False
-    await exchange.send(200, data, headers)
-    return True

@@ -17,7 +17,7 @@ from simulator.anthropic.access import VERSION_2026
 from simulator.anthropic.fields import SERVER_RESULTS
 from simulator.anthropic.models import Model
 from simulator.anthropic.problem import refuse
-from simulator.anthropic.seal import is_sealed
+from simulator.seal import THOUGHTS
 
 Block = dict[str, Any]
 
@@ -237,9 +237,9 @@ def effort(request: Request) -> None:
 
 def signatures(request: Request) -> None:
     for where, _, block in _each_block(request):
-        if block["type"] == "thinking" and not is_sealed(block["signature"], block["thinking"]):
+        if block["type"] == "thinking" and THOUGHTS.open(block["signature"], block["thinking"]) is None:
             refuse(f"{where}: Invalid `signature` in `thinking` block")
-        if block["type"] == "redacted_thinking" and not is_sealed(block["data"], ""):
+        if block["type"] == "redacted_thinking" and THOUGHTS.open(block["data"]) is None:
             refuse(f"{where}: Invalid `data` in `redacted_thinking` block")
 
 

@@ -9,11 +9,9 @@ from typing import Any
 import orjson
 
 from simulator.anthropic.rules import Block
-from simulator.anthropic.scenarios import Reply
-from simulator.script import parts
+from simulator.script import Reply, pieces
 
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'
-DELTA = b"event: content_block_delta"
 JSON_PIECE = 12
 
 
@@ -28,7 +26,7 @@ def frames(message: dict[str, Any], reply: Reply) -> Iterator[bytes]:
     head: dict[str, Any] = {"content": [], "stop_reason": None, "stop_sequence": None, "stop_details": None}
     usage = message["usage"]
     yield event("message_start", message={**message, **head, "usage": {**usage, "output_tokens": 1}})
-    tracks = [list(_block_events(index, block, reply.piece)) for index, block in enumerate(reply.blocks)]
+    tracks = [list(_block_events(index, block, reply.piece)) for index, block in enumerate(reply.parts)]
     ordered = chain.from_iterable(zip_longest(*tracks) if reply.interleaved else tracks)
     for number, frame in enumerate(filter(None, ordered)):
         yield frame
@@ -53,16 +51,16 @@ def _open(block: Block, piece: int) -> tuple[Block, Iterator[dict[str, Any]]]:
     match block["type"]:
         case "text":
             cited = ({"type": "citations_delta", "citation": citation} for citation in block.get("citations", []))
-            text = ({"type": "text_delta", "text": part} for part in parts(block["text"], piece))
+            text = ({"type": "text_delta", "text": part} for part in pieces(block["text"], piece))
             bare = {**block, "text": ""} | ({"citations": []} if "citations" in block else {})
             return bare, chain(cited, text)
         case "thinking":
-            thought = ({"type": "thinking_delta", "thinking": part} for part in parts(block["thinking"], piece))
+            thought = ({"type": "thinking_delta", "thinking": part} for part in pieces(block["thinking"], piece))
             signed = {"type": "signature_delta", "signature": block["signature"]}
             return {**block, "thinking": "", "signature": ""}, chain(thought, [signed])
         case "tool_use" | "server_tool_use":
-            pieces = parts(orjson.dumps(block["input"]).decode(), JSON_PIECE) if block["input"] else []
-            deltas = ({"type": "input_json_delta", "partial_json": part} for part in ("", *pieces))
+            parts = pieces(orjson.dumps(block["input"]).decode(), JSON_PIECE) if block["input"] else []
+            deltas = ({"type": "input_json_delta", "partial_json": part} for part in ("", *parts))
             return {**block, "input": {}}, deltas
         case _:
             return block, iter(())

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
 import zlib
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 from uuid import uuid4
@@ -17,10 +17,12 @@ from simulator.codex.access import Caller, Limits, admit_backend, admit_public
 from simulator.codex.models import list_models, list_public
 from simulator.codex.problem import JSON, Problem, detail, error, refuse
 from simulator.codex.rules import Request, read_request
-from simulator.codex.scenarios import Reply, answer
-from simulator.codex.stream import Events, failure, frames, is_delta
+from simulator.codex.scenarios import answer
+from simulator.codex.stream import Events, failure, frames
 from simulator.codex.usage import PromptCache, usage_of
 from simulator.exchange import Exchange
+from simulator.playback import play_stream, play_whole, stall
+from simulator.script import Reply
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -28,9 +30,9 @@ else:
     from backports import zstd
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
-WRITE_BYTES = 32 * 1024
 BACKEND, PUBLIC = "/backend-api/", "/v1/responses"
 FRONT = {"server": "cloudflare", "set-cookie": "__cf_bm=simulated; HttpOnly; Secure; Path=/"}
+CUT = {"max_tokens": "max_output_tokens"}
 SSE = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
 
 
@@ -74,15 +76,20 @@ class Codex:
         response = compose(request, reply)
         response["usage"] = usage_of(self._cache.measure(request, caller.name), reply)
         if reply.fault == "hang":
-            await asyncio.Event().wait()
+            await stall(reply)
         events = Events()
+        told = frames(events, response, reply, told_output=public)
         if public and not request.body.get("stream"):
-            await play_whole(exchange, reply, response)
-            return
-        await exchange.open(200, SSE if public else self._limits.headers(caller))
-        if not public:
-            await exchange.write(events("codex.rate_limits", **self._limits.event(caller)))
-        await play(exchange, events, reply, response, told_output=public)
+            if reply.fails:
+                raise error(500, "The server had an error while processing your request.", kind="server_error")
+            done = await play_whole(exchange, reply, orjson.dumps(response), JSON, told)
+        else:
+            await exchange.open(200, SSE if public else self._limits.headers(caller))
+            if not public:
+                await exchange.write(events("codex.rate_limits", **self._limits.event(caller)))
+            done = await play_stream(exchange, reply, told, partial(failure, events, response, reply))
+        if done:
+            exchange.record.usage = response["usage"]
 
     async def _models(self, exchange: Exchange) -> None:
         admit_backend(exchange.headers)
@@ -134,11 +141,11 @@ def compose(request: Request, reply: Reply) -> dict[str, Any]:
         "id": f"resp_{uuid4().hex}",
         "object": "response",
         "created_at": int(time.time()),
-        "status": "incomplete" if reply.reason else "completed",
+        "status": "incomplete" if reply.stop else "completed",
         "model": request.model.slug,
-        "output": reply.items,
+        "output": reply.parts,
         "error": None,
-        "incomplete_details": {"reason": reply.reason} if reply.reason else None,
+        "incomplete_details": {"reason": CUT.get(reply.stop, reply.stop)} if reply.stop else None,
         "instructions": body.get("instructions"),
         "parallel_tool_calls": body.get("parallel_tool_calls", True),
         "reasoning": {"effort": request.model.default_effort, "summary": None, **(body.get("reasoning") or {})},
@@ -150,45 +157,3 @@ def compose(request: Request, reply: Reply) -> dict[str, Any]:
         "metadata": body.get("metadata") or {},
         "service_tier": "priority" if body.get("service_tier") in {"priority", "fast"} else "default",
     }
-
-
-async def play(
-    exchange: Exchange, events: Events, reply: Reply, response: dict[str, Any], *, told_output: bool
-) -> None:
-    """Send the reply at its pace, or as much of it as its fault allows: a cut drops the connection, a stall stays."""
-    pending, deltas = bytearray(), 0
-    clock = asyncio.get_running_loop().time
-    due = clock()
-    for frame in frames(events, response, reply, told_output=told_output):
-        if is_delta(frame):
-            if reply.fault and deltas == reply.fault_after:
-                await exchange.write(bytes(pending))
-                if reply.fault in {"error", "failed"}:
-                    await exchange.close(failure(events, response, reply))
-                elif reply.fault == "stall":
-                    await asyncio.Event().wait()
-                return
-            deltas += 1
-            if reply.pace:
-                await exchange.write(bytes(pending))
-                pending.clear()
-                due += reply.pace
-                await asyncio.sleep(max(0.0, due - clock()))
-        pending += frame
-        if len(pending) > WRITE_BYTES:
-            await exchange.write(bytes(pending))
-            pending.clear()
-    exchange.record.usage = response["usage"]
-    await exchange.close(bytes(pending))
-
-
-async def play_whole(exchange: Exchange, reply: Reply, response: dict[str, Any]) -> None:
-    data = orjson.dumps(response)
-    if reply.fault in {"error", "failed"}:
-        raise error(500, "The server had an error while processing your request.", kind="server_error")
-    if reply.fault:
-        await exchange.open(200, JSON | {"content-length": str(len(data))})
-        await exchange.write(data[: len(data) // 2])
-        return
-    exchange.record.usage = response["usage"]
-    await exchange.send(200, data, JSON)

@@ -15,7 +15,7 @@ from typing import Any
 from simulator.codex.fields import BACKEND, PUBLIC, check_field, check_items
 from simulator.codex.models import Model, find_model
 from simulator.codex.problem import detail, error, refuse
-from simulator.codex.seal import opens
+from simulator.seal import REASONING
 
 Item = dict[str, Any]
 
@@ -125,7 +125,8 @@ def reasoning(request: Request) -> None:
         sealed = item.get("encrypted_content")
         if not sealed:
             raise not_stored(item.get("id", ""))
-        if not opens(sealed, item.get("id")):
+        sealer = REASONING.open(sealed)
+        if sealer is None or item.get("id") not in {None, sealer}:
             refuse(
                 f"The encrypted content {sealed[:4]}...{sealed[-4:]} could not be verified. Reason: Encrypted content "
                 "could not be decrypted or parsed.",

@@ -9,10 +9,16 @@ from typing import Any
 import orjson
 
 from simulator.codex.rules import Item
-from simulator.codex.scenarios import FAILURES, Reply
-from simulator.script import parts
+from simulator.codex.scenarios import FAILURES
+from simulator.script import Reply, pieces
 
 ARGUMENT_PIECE = 12
+EMPTY: dict[str, Item] = {
+    "message": {"content": []},
+    "reasoning": {"summary": [], "encrypted_content": "gAAAA-provisional"},  # the seal is only final once it is done
+    "function_call": {"arguments": ""},
+    "custom_tool_call": {"input": ""},
+}
 
 
 class Events:
@@ -26,21 +32,17 @@ class Events:
         return b"event: %b\ndata: %b\n\n" % (kind.encode(), orjson.dumps(shape))
 
 
-def is_delta(frame: bytes) -> bool:
-    return frame.partition(b"\n")[0].endswith(b".delta")
-
-
 def frames(event: Events, response: dict[str, Any], reply: Reply, *, told_output: bool) -> Iterator[bytes]:
     """`response` is the whole one the events add up to; `told_output` whether the last event holds its items again."""
     begun = response | {"status": "in_progress", "output": [], "usage": None, "incomplete_details": None}
     yield event("response.created", response=begun)
     yield event("response.in_progress", response=begun)
-    for index, item in enumerate(reply.items):
+    for index, item in enumerate(reply.parts):
         yield from item_events(event, index, item, reply.piece)
-        if reply.keep_alives:
+        if reply.pings:
             yield event("keepalive")
     last = response if told_output else response | {"output": []}
-    yield event("response.incomplete" if reply.reason else "response.completed", response=last)
+    yield event("response.incomplete" if reply.stop else "response.completed", response=last)
 
 
 def item_events(event: Events, index: int, item: Item, piece: int) -> Iterator[bytes]:
@@ -62,17 +64,9 @@ def item_events(event: Events, index: int, item: Item, piece: int) -> Iterator[b
 
 
 def announced(item: Item) -> Item:
-    """The item before anything of it is known; its seal is only provisional then."""
-    match item["type"]:
-        case "message":
-            return item | {"content": [], "status": "in_progress"}
-        case "reasoning":
-            return item | {"summary": [], "encrypted_content": "gAAAA-provisional"}
-        case "function_call":
-            return item | {"arguments": "", "status": "in_progress"}
-        case "custom_tool_call":
-            return item | {"input": "", "status": "in_progress"}
-    return item | {"status": "in_progress"}
+    """The item before anything of it is known."""
+    status = {} if item["type"] == "reasoning" else {"status": "in_progress"}
+    return item | EMPTY.get(item["type"], {}) | status
 
 
 def message_events(event: Events, here: dict[str, Any], item: Item, piece: int) -> Iterator[bytes]:
@@ -80,12 +74,12 @@ def message_events(event: Events, here: dict[str, Any], item: Item, piece: int) 
         place = here | {"content_index": number}
         if part["type"] == "refusal":
             yield event("response.content_part.added", **place, part=part | {"refusal": ""})
-            for delta in parts(part["refusal"], piece):
+            for delta in pieces(part["refusal"], piece):
                 yield event("response.refusal.delta", **place, delta=delta)
             yield event("response.refusal.done", **place, refusal=part["refusal"])
         else:
             yield event("response.content_part.added", **place, part=part | {"text": "", "annotations": []})
-            for delta in parts(part["text"], piece):
+            for delta in pieces(part["text"], piece):
                 padding = "x" * (-len(delta) % 16)  # hides the length of words from whoever listens on the line
                 yield event("response.output_text.delta", **place, delta=delta, logprobs=[], obfuscation=padding)
             for position, annotation in enumerate(part["annotations"]):
@@ -99,14 +93,14 @@ def summary_events(event: Events, here: dict[str, Any], item: Item, piece: int) 
     for number, part in enumerate(item["summary"]):
         place = here | {"summary_index": number}
         yield event("response.reasoning_summary_part.added", **place, part=part | {"text": ""})
-        for delta in parts(part["text"], piece):
+        for delta in pieces(part["text"], piece):
             yield event("response.reasoning_summary_text.delta", **place, delta=delta)
         yield event("response.reasoning_summary_text.done", **place, text=part["text"])
         yield event("response.reasoning_summary_part.done", **place, part=part)
 
 
 def call_events(event: Events, here: dict[str, Any], kind: str, name: str, text: str) -> Iterator[bytes]:
-    for delta in parts(text, ARGUMENT_PIECE):
+    for delta in pieces(text, ARGUMENT_PIECE):
         yield event(f"response.{kind}.delta", **here, delta=delta)
     yield event(f"response.{kind}.done", **here, **{name: text})
 

@@ -12,8 +12,7 @@ from typing import Any
 import orjson
 
 from simulator.codex.rules import Item, Request
-from simulator.codex.scenarios import Reply
-from simulator.script import tokens_of
+from simulator.script import Reply, tokens_of
 
 LEAST_CACHED_TOKENS = 1024
 STEP = 128
@@ -54,7 +53,7 @@ class PromptCache:
 
 def usage_of(measured: tuple[int, int], reply: Reply) -> dict[str, Any]:
     total, cached = measured
-    sizes = [(item["type"], tokens_of(spoken_size(item))) for item in reply.items]
+    sizes = [(item["type"], tokens_of(spoken_size(item))) for item in reply.parts]
     spent = sum(size for _, size in sizes)
     return {
         "input_tokens": total,

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
@@ -22,6 +23,10 @@ CLAUDE_CLIENT = "9d1c250a-e61b-44d9-88ed-5944d1962f5e"
 CHATGPT_CLIENT = "app_EMoamEEZ73f0CkXaXp7hrann"
 ACCOUNT_ID = "00000000-0000-4000-8000-000000000003"
 SLOW_SECONDS = 0.5
+REFUSED: dict[type, tuple[int, str, str]] = {
+    Spent: (401, "refresh_token_reused", "Your refresh token has already been used."),
+    Unknown: (401, "refresh_token_invalidated", "Your refresh token is no longer valid."),
+}
 EXCHANGE = frozenset({"grant_type", "code", "redirect_uri", "client_id", "code_verifier"})
 
 
@@ -44,105 +49,105 @@ class Logins:
         await self._endpoints[exchange.record.method, exchange.path](exchange)
 
 
-class ClaudeLogins:
-    def __init__(self) -> None:
-        self.codes = Codes(CLAUDE_CLIENT, "/callback", "https://platform.claude.com/oauth/code/callback")
-        self._families = Families("sk-ant-ort01-")
+class LoginServer(ABC):
+    """What both token endpoints do: exchange a code once, rotate refresh tokens. Each answers in its own words."""
+
+    client: str
+    unknown_client: str
+    fields: frozenset[str]
+    takes_forms: bool
+    codes: Codes
+    families: Families
 
     async def token(self, exchange: Exchange) -> None:
         try:
-            fields = read_fields(exchange, json_only=True)
-            if fields.get("client_id") != CLAUDE_CLIENT:
-                raise BadGrant("Unknown client")
+            fields = read_fields(exchange, takes_forms=self.takes_forms)
+            if fields.get("client_id") != self.client:
+                raise BadGrant(self.unknown_client)
             if fields.get("grant_type") == "refresh_token":
-                family = self._families.redeem(fields.get("refresh_token", ""))
+                family = self.families.redeem(fields.get("refresh_token", ""))
             else:
-                require(fields, EXCHANGE | {"state"})
+                if self.takes_forms and "json" in exchange.headers.get("content-type", ""):
+                    raise BadGrant("A code is exchanged as a form")
+                require(fields, self.fields)
                 self.codes.redeem(fields)
                 family = Family()
         except (BadGrant, Spent, Unknown) as problem:
-            said = str(problem) or "Refresh token not found or invalid"
-            await exchange.send(400, orjson.dumps({"error": "invalid_grant", "error_description": said}), JSON)
+            status, told = self.refusal(problem)
+            await exchange.send(status, orjson.dumps(told), JSON)
             return
-        await answer(exchange, family, self._reply(family, fields.get("scope", "user:inference user:profile")))
-
-    def _reply(self, family: Family, scope: str) -> dict[str, Any]:
+        if family.slow:
+            await asyncio.sleep(SLOW_SECONDS)
         if family.unavailable:
-            return {}
+            await exchange.send(503, b'{"error":"temporarily_unavailable"}', JSON)
+        else:
+            await exchange.send(200, orjson.dumps(self.grant(family, fields)), JSON)
+
+    @abstractmethod
+    def refusal(self, problem: Exception) -> tuple[int, dict[str, Any]]: ...
+
+    @abstractmethod
+    def grant(self, family: Family, fields: Mapping[str, str]) -> dict[str, Any]: ...
+
+
+class ClaudeLogins(LoginServer):
+    client, unknown_client = CLAUDE_CLIENT, "Unknown client"
+    fields = EXCHANGE | {"state"}
+    takes_forms = False
+
+    def __init__(self) -> None:
+        self.codes = Codes(CLAUDE_CLIENT, "/callback", "https://platform.claude.com/oauth/code/callback")
+        self.families = Families("sk-ant-ort01-")
+
+    def refusal(self, problem: Exception) -> tuple[int, dict[str, Any]]:
+        said = str(problem) or "Refresh token not found or invalid"
+        return 400, {"error": "invalid_grant", "error_description": said}
+
+    def grant(self, family: Family, fields: Mapping[str, str]) -> dict[str, Any]:
         return {
             "token_type": "Bearer",
             "access_token": opaque_token("sk-ant-oat01", family),
             "expires_in": family.lifetime,
-            "refresh_token": self._families.issue(family),
-            "scope": scope,
+            "refresh_token": self.families.issue(family),
+            "scope": fields.get("scope", "user:inference user:profile"),
             "organization": PROFILE["organization"],
             "account": PROFILE["account"],
         }
 
 
-class ChatGPTLogins:
+class ChatGPTLogins(LoginServer):
+    client, unknown_client = CHATGPT_CLIENT, "invalid_client"
+    fields = EXCHANGE
+    takes_forms = True
+
     def __init__(self) -> None:
         self.codes = Codes(CHATGPT_CLIENT, "/auth/callback")
-        self._families = Families("rt")
+        self.families = Families("rt")
 
-    async def token(self, exchange: Exchange) -> None:
-        try:
-            fields = read_fields(exchange, json_only=False)
-            if fields.get("client_id") != CHATGPT_CLIENT:
-                raise BadGrant("invalid_client")
-            if fields.get("grant_type") == "refresh_token":
-                family = self._families.redeem(fields.get("refresh_token", ""))
-            else:
-                if "json" in exchange.headers.get("content-type", ""):
-                    raise BadGrant("A code is exchanged as a form")
-                require(fields, EXCHANGE)
-                self.codes.redeem(fields)
-                family = Family()
-        except BadGrant as problem:
-            await refuse(exchange, 400, "invalid_grant", str(problem))
-        except Spent:
-            await refuse(exchange, 401, "refresh_token_reused", "Your refresh token has already been used.")
-        except Unknown:
-            await refuse(exchange, 401, "refresh_token_invalidated", "Your refresh token is no longer valid.")
-        else:
-            await answer(exchange, family, self._reply(family))
+    def refusal(self, problem: Exception) -> tuple[int, dict[str, Any]]:
+        status, code, message = REFUSED.get(type(problem)) or (400, "invalid_grant", str(problem))
+        return status, {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": code}}
 
-    def _reply(self, family: Family) -> dict[str, Any]:
-        if family.unavailable:
-            return {}
+    def grant(self, family: Family, fields: Mapping[str, str]) -> dict[str, Any]:
+        del fields
         now = int(time.time())
         auth = {"https://api.openai.com/auth": {"chatgpt_account_id": ACCOUNT_ID, "chatgpt_plan_type": "plus"}}
         ends = {"iat": now, "exp": now + family.lifetime, "jti": uuid4().hex}
         return {
             "id_token": jwt({"email": "owner@example.com", **auth, **ends}),
             "access_token": jwt({"scp": ["openid", "profile", "email", "offline_access"], **auth, **ends}),
-            "refresh_token": self._families.issue(family),
+            "refresh_token": self.families.issue(family),
             "token_type": "bearer",
             "expires_in": family.lifetime,
         }
 
 
-async def answer(exchange: Exchange, family: Family, reply: Mapping[str, Any]) -> None:
-    """The tokens, late if the family is slow; an unavailable family gets the server's failure."""
-    if family.slow:
-        await asyncio.sleep(SLOW_SECONDS)
-    if family.unavailable:
-        await exchange.send(503, b'{"error":"temporarily_unavailable"}', JSON)
-    else:
-        await exchange.send(200, orjson.dumps(reply), JSON)
-
-
-async def refuse(exchange: Exchange, status: int, code: str, message: str) -> None:
-    error = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
-    await exchange.send(status, orjson.dumps({"error": error}), JSON)
-
-
-def read_fields(exchange: Exchange, *, json_only: bool) -> dict[str, str]:
+def read_fields(exchange: Exchange, *, takes_forms: bool) -> dict[str, str]:
     kind, body = exchange.headers.get("content-type", ""), exchange.record.body
     try:
         if kind.startswith("application/json"):
             fields = orjson.loads(body)
-        elif kind.startswith("application/x-www-form-urlencoded") and not json_only:
+        elif kind.startswith("application/x-www-form-urlencoded") and takes_forms:
             fields = dict(parse_qsl(body.decode(), strict_parsing=True))
         else:
             raise BadGrant("Unsupported content type")

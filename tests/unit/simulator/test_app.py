@@ -9,7 +9,7 @@ import httpx
 
 from simulator.app import Simulator
 from simulator.exchange import Exchange
-from tests.simulator_fixture import API_KEY, KEY_HEADERS
+from tests.simulator_fixture import API_KEY, CHATGPT_HEADERS, KEY_HEADERS, OPENAI_KEY
 
 HELLO = {"model": "claude-opus-5-5", "max_tokens": 100, "messages": [{"role": "user", "content": "hi"}]}
 
@@ -101,3 +101,14 @@ async def test_other_protocols_are_left_alone() -> None:
         raise AssertionError("nothing to say")
 
     await Simulator()({"type": "lifespan"}, never, never)
+
+
+async def test_each_provider_answers_at_its_paths(client: httpx.AsyncClient) -> None:
+    claude = (await client.get("/v1/models")).json()
+    client.headers = httpx.Headers()
+    openai = (await client.get("/v1/models", headers={"authorization": f"Bearer {OPENAI_KEY}"})).json()
+    path = "/backend-api/codex/models?client_version=0.169.0"
+    codex = (await client.get(path, headers=CHATGPT_HEADERS)).json()
+    assert "has_more" in claude
+    assert openai["object"] == "list"
+    assert "models" in codex

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from simulator.anthropic.rules import merge_turns
-from simulator.anthropic.seal import seal
+from simulator.seal import THOUGHTS
 
 OLD, OPUS_4_7, OPUS_5, OPUS_5_5 = "claude-sonnet-4-5", "claude-opus-4-7", "claude-opus-5", "claude-opus-5-5"
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n0000").decode()
@@ -75,7 +75,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("effort on 4.5", {"model": OLD, "output_config": {"effort": "low"}}, "does not support the effort parameter"),
     ("xhigh on 4.6", {"model": "claude-opus-4-6", "output_config": {"effort": "xhigh"}}, "effort level 'xhigh'"),
     ("max without thinking", {"model": OPUS_5, "thinking": {"type": "disabled"}, "output_config": {"effort": "max"}}, "when thinking is disabled"),
-    ("forged thought", {"messages": [user(), model({"type": "thinking", "thinking": "a", "signature": seal("b", "1")}, said("c")), user()]}, "Invalid `signature` in `thinking` block"),
+    ("forged thought", {"messages": [user(), model({"type": "thinking", "thinking": "a", "signature": THOUGHTS.seal("1", "b")}, said("c")), user()]}, "Invalid `signature` in `thinking` block"),
     ("forged secret", {"messages": [user(), model({"type": "redacted_thinking", "data": "eHg="}), user()]}, "Invalid `data` in `redacted_thinking` block"),
     ("temperature on 4.7", {"model": OPUS_4_7, "temperature": 1}, "`temperature` is deprecated for this model."),
     ("both samplings on 4.5", {"model": OLD, "temperature": 1, "top_p": 0.5}, "cannot both be specified"),
@@ -102,7 +102,7 @@ ACCEPTED: list[tuple[str, dict[str, Any]]] = [
     ("forced tool on Haiku 5.5", {"model": "claude-haiku-5-5", "tools": [TOOL], "tool_choice": {"type": "any"}}),
     ("between tools on Sonnet 5.5", {"model": "claude-sonnet-5-5", "thinking": {"type": "between_tools"}}),
     ("four marks", {"messages": [user(*[MARKED] * 4)]}),
-    ("its own thought", {"messages": [user(), model({"type": "thinking", "thinking": "a", "signature": seal("a", "1")}, said("c")), user()]}),
+    ("its own thought", {"messages": [user(), model({"type": "thinking", "thinking": "a", "signature": THOUGHTS.seal("1", "a")}, said("c")), user()]}),
     ("a real png", {"messages": [user(image("image/png", PNG))]}),
     ("sampling on 4.6", {"model": "claude-opus-4-6", "temperature": 0.2, "top_p": 0.9, "top_k": 5}),
     ("a warm-up", {"max_tokens": 0}),
@@ -152,7 +152,7 @@ async def test_the_newer_version_refuses_what_the_older_takes(
 
 
 async def test_a_thought_continues_a_tool_turn_when_thinking_is_enabled(client: httpx.AsyncClient) -> None:
-    thought = {"type": "thinking", "thinking": "", "signature": seal("", "1")}
+    thought = {"type": "thinking", "thinking": "", "signature": THOUGHTS.seal("1")}
     messages = [user(), model(thought, CALL), user(RESULT)]
     body = request({"messages": messages, "thinking": {"type": "enabled", "budget_tokens": 1024}})
     assert (await client.post("/v1/messages", json=body)).status_code == 200

@@ -7,7 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from simulator.anthropic.scenarios import BIG_CHARACTERS, REFUSALS
+from simulator.anthropic.scenarios import REFUSALS
+from simulator.script import BIG_CHARACTERS
 
 LOOK = {
     "name": "look",
@@ -175,7 +176,7 @@ async def test_text_ends_at_max_tokens(client: httpx.AsyncClient) -> None:
 
 
 async def test_a_call_that_does_not_fit_is_not_made(client: httpx.AsyncClient) -> None:
-    message = await ask(client, "tool", max_tokens=1, **TOOLS)
+    message = await ask(client, content='[[tool:look {"where":"up"}]]', max_tokens=1, **TOOLS)
     assert (message["content"], message["stop_reason"]) == ([], "max_tokens")
 
 

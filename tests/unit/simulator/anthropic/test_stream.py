@@ -7,8 +7,8 @@ from typing import Any
 import orjson
 import pytest
 
-from simulator.anthropic.scenarios import Reply
 from simulator.anthropic.stream import event, frames
+from simulator.script import Reply
 
 CITATION = {"type": "web_search_result_location", "url": "https://x", "title": "x", "cited_text": "y"}
 BLOCKS: list[dict[str, Any]] = [
@@ -30,7 +30,7 @@ def message(blocks: list[dict[str, Any]]) -> dict[str, Any]:
 
 def parsed(reply: Reply) -> list[dict[str, Any]]:
     events = []
-    for frame in frames(message(reply.blocks), reply):
+    for frame in frames(message(reply.parts), reply):
         name, data = frame.decode().removesuffix("\n\n").split("\n")
         events.append(orjson.loads(data.removeprefix("data: ")))
         assert name == f"event: {events[-1]['type']}"

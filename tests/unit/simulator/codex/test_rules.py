@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from simulator.codex.seal import seal
+from simulator.seal import REASONING
 from tests.unit.simulator.codex.conftest import Door, Json, backend_body, user
 
 CALL = {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}"}
 OUTPUT = {"type": "function_call_output", "call_id": "call_1", "output": "done"}
-THOUGHT: Json = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": seal("rs_1")}
+THOUGHT: Json = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": REASONING.seal("rs_1")}
 OPEN = {"type": "object", "properties": {"a": {"type": "string"}}}
 
 

@@ -152,6 +152,6 @@ async def test_sizes_are_as_asked(backend: Door) -> None:
     assert items(await backend.ask("[[scenario:empty]]")) == []
 
 
-async def test_keep_alives_come_between(backend: Door) -> None:
-    reply = await backend.post(backend_body("[[scenario:keep-alives]]"))
+async def test_pings_come_between(backend: Door) -> None:
+    reply = await backend.post(backend_body("[[scenario:pings]]"))
     assert "keepalive" in {event["type"] for event in events(reply.content)}

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from simulator.codex.stream import is_delta
 from tests.unit.simulator.codex.conftest import Door, events, items
 
 TOOL = {"type": "function", "name": "weather", "parameters": {"type": "object"}, "strict": False}
@@ -49,8 +48,3 @@ async def test_the_backends_last_event_tells_no_output_and_the_public_one_does(b
     reply = await public.post({"model": "gpt-5.5", "input": "hi", "stream": True})
     last = events(reply.content)[-1]
     assert last["response"]["output"] == items(events(reply.content))
-
-
-def test_a_delta_is_told_by_its_name() -> None:
-    assert is_delta(b"event: response.output_text.delta\ndata: {}\n\n")
-    assert not is_delta(b"event: response.output_text.done\ndata: {}\n\n")

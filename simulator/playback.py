@@ -1,0 +1,63 @@
+"""A reply on its way out: at its pace, or as much of it as its fault allows.
+
+An error ends the reply in order, a cut drops the connection, a stall never ends, and what hangs never begins.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Iterable, Mapping
+
+from simulator.exchange import Exchange
+from simulator.script import Reply
+
+WRITE_BYTES = 32 * 1024
+DELTA = re.compile(rb"event: (content_block_delta|[\w.]+\.delta)\n")
+
+
+async def play_stream(exchange: Exchange, reply: Reply, frames: Iterable[bytes], failure: Callable[[], bytes]) -> bool:
+    """Whether all of it was sent; `failure` is the event of an error."""
+    pending, deltas = bytearray(), 0
+    clock = asyncio.get_running_loop().time
+    due = clock()
+    for frame in frames:
+        if DELTA.match(frame):
+            if reply.fault and deltas == reply.fault_after:
+                await exchange.write(bytes(pending))
+                if reply.fails:
+                    await exchange.close(failure())
+                await stall(reply)
+                return False
+            deltas += 1
+            if reply.pace:
+                await exchange.write(bytes(pending))
+                pending.clear()
+                due += reply.pace
+                await asyncio.sleep(max(0.0, due - clock()))
+        pending += frame
+        if len(pending) > WRITE_BYTES:
+            await exchange.write(bytes(pending))
+            pending.clear()
+    await exchange.close(bytes(pending))
+    return True
+
+
+async def play_whole(
+    exchange: Exchange, reply: Reply, data: bytes, headers: Mapping[str, str], frames: Iterable[bytes]
+) -> bool:
+    """Whether all of it was sent, in the time its stream of `frames` would have taken."""
+    if reply.pace:
+        await asyncio.sleep(reply.pace * sum(DELTA.match(frame) is not None for frame in frames))
+    if reply.fault:
+        await exchange.open(200, {**headers, "content-length": str(len(data))})
+        await exchange.write(data[: len(data) // 2])
+        await stall(reply)
+        return False
+    await exchange.send(200, data, headers)
+    return True
+
+
+async def stall(reply: Reply) -> None:
+    if reply.fault in ("stall", "hang"):
+        await asyncio.Event().wait()

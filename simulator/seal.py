@@ -1,0 +1,41 @@
+"""What a model gives its client to keep: opaque, and void when a character of what it covers has changed.
+
+The keys are constants, so that a conversation may go on after the simulator was restarted.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+from dataclasses import dataclass
+
+DIGEST = "sha256"
+DIGEST_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Sealer:
+    """One provider's seals; no other provider's are taken for them."""
+
+    key: bytes
+
+    def seal(self, mark: str, covered: str = "") -> str:
+        """`mark` is carried inside, `covered` travels beside the seal."""
+        return base64.urlsafe_b64encode(self._digest(mark.encode(), covered) + mark.encode()).decode()
+
+    def open(self, sealed: str, covered: str = "") -> str | None:
+        """The mark; None for what was not sealed here, or not over this."""
+        try:
+            raw = base64.b64decode(sealed, altchars=b"-_", validate=True)
+        except (binascii.Error, ValueError):
+            return None
+        digest, mark = raw[:DIGEST_BYTES], raw[DIGEST_BYTES:]
+        return mark.decode() if hmac.compare_digest(digest, self._digest(mark, covered)) else None
+
+    def _digest(self, mark: bytes, covered: str) -> bytes:
+        return hmac.digest(self.key, mark + b"\0" + covered.encode(), DIGEST)
+
+
+THOUGHTS = Sealer(b"simulated thinking")  # Anthropic's signatures, over the text they sign
+REASONING = Sealer(b"simulated reasoning")  # OpenAI's encrypted reasoning, which names its item
