@@ -7,8 +7,10 @@ PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3.14 python3; 
             $$p -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 UV     := $(shell uv --version >/dev/null 2>&1 && echo uv)
 ONCE   ?=
+# A file's tests share their processes, so files are what the cores divide, the heavy ones (first in order) first.
+PYTEST_ARGS ?= -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo run test check format docs site bench conformance lock clean
+.PHONY: demo run test check format docs site bench soak conformance lock clean
 .DEFAULT_GOAL := help
 .PHONY: help
 help:
@@ -18,6 +20,7 @@ help:
 	@echo "make docs   the reference pages and example files, from the code"
 	@echo "make site   the documentation as a site, in site/"
 	@echo "make bench  side-by-side measurements"
+	@echo "make soak   what takes many minutes: a thousand requests, a kill among thirty streams"
 	@echo "make conformance  real clients from their registries, and the table of them; the release on every Python"
 	@echo "make lock   pin the requirement locks anew (needs uv)"
 
@@ -60,6 +63,9 @@ site: $(VENV)/requirements-dev.stamp
 
 bench: $(VENV)/requirements-dev.stamp
 	$(BIN)/python -m benchmarks.run $(BENCH_ARGS)
+
+soak: $(VENV)/requirements-dev.stamp
+	$(BIN)/pytest tests/e2e -m soak -rP
 
 conformance: $(VENV)/requirements-dev.stamp
 	$(BIN)/pytest tests/clients tests/test_release.py -m "" --write-clients-table

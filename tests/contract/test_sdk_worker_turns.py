@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from sdk_worker.door import drivers
-from shared.errors import UpstreamRefused
+from shared.errors import UpstreamRefused, UpstreamTimeout
 from tests.sdk_stack import Delivered, body, running_stack, worker_settings
 
 pytestmark = [pytest.mark.claude, pytest.mark.asyncio(loop_scope="module")]
@@ -192,6 +192,12 @@ async def test_an_answer_of_any_length_arrives_exactly(stack, simulator):
     turn = await stack.answer("[[scenario:big-200000]]", max_tokens=64000)
     assert len(turn.text) == 200_000
     assert turn.text in simulator.last("/v1/messages").sent.decode() or turn.message["stop_reason"] == "end_turn"
+
+
+async def test_a_turn_that_does_not_begin_in_time_is_given_up_and_so_is_its_request(stack, simulator):
+    with pytest.raises(UpstreamTimeout):
+        await stack.worker(first_byte=2.0).handle(Delivered(body=body("[[scenario:hang]]")))
+    await simulator.until(lambda requests: all(seen.cancelled for seen in requests))
 
 
 async def test_a_silence_is_filled_with_pings_and_ends_when_it_is_too_long(stack, simulator):

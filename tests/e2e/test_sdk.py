@@ -1,15 +1,14 @@
 """`/sdk` on the running stack: real programs on three workers, killed, left and overrun; nothing is heard twice.
 
-The counts below are what two cores carry within a minute; larger ones prove the same.
+The counts below are what two cores carry within a minute; `make soak` runs the same with more.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +19,26 @@ import orjson
 import psutil
 import pytest
 
-from ccproxy.programs import find_script
-from shared.channels import SDK_TURN
-from shared.formats.sse import Parser
-from tests.e2e.stack import DEADLINE, POLL, Stack, alive, simulated, simulators, stacks, until
+from tests.e2e.stack import DEADLINE, Stack, alive
+from tests.e2e.turns import (
+    ANSWERED,
+    MODEL,
+    WORKERS,
+    ask,
+    at_rest,
+    breaks_off,
+    client_of,
+    is_answered,
+    is_left,
+    is_refused,
+    kill_one,
+    live_through,
+    sdk_stack,
+    stream,
+)
 from tests.simulator_fixture import GroundTruth, Seen
 
-WORKERS, TURNS_AT_ONCE = 3, 3
-REQUESTS = 64
-FIRST_BYTE_SECONDS = 15  # for the requests that wait for it in vain; others must begin within it on a busy machine
-FILES_BESIDE = 8  # connections to Redis that a worker opened under load and keeps
-MODEL = "claude-sonnet-5-5"
-SECRET = re.compile(rb"SECRET-[A-Za-z0-9]+")
+TURNS_AT_ONCE, MAX_WAITING = 2, 8
 PIXEL = base64.b64encode(
     bytes.fromhex(
         "89504e470d0a1a0a0000000d4948445200000001000000010806000000"
@@ -53,22 +60,17 @@ def root(_homes: Callable[[], Path]) -> Path:
 
 @pytest.fixture(scope="module")
 def stack(_homes: Callable[[], Path], root: Path) -> Iterator[Stack]:
-    more = {
-        "SDK__WORKERS": str(WORKERS),
-        "SDK__MAX_TURNS_AT_ONCE": str(TURNS_AT_ONCE),
-        "SDK__FIRST_BYTE_TIMEOUT_SECONDS": str(FIRST_BYTE_SECONDS),
-        "CLAUDE__SDK_MESSAGE_MODE": "ignore",
-        "SDK__WORKING_ROOTS": orjson.dumps([str(root)]).decode(),
-    }
-    for start_simulator in simulators(_homes):
-        for start in stacks(find_script("ccproxy"), _homes, simulated(start_simulator()) | more):
-            yield start().wait_ready()
+    yield from sdk_stack(
+        _homes,
+        SDK__MAX_TURNS_AT_ONCE=str(TURNS_AT_ONCE),
+        SDK__MAX_WAITING=str(MAX_WAITING),
+        SDK__WORKING_ROOTS=orjson.dumps([str(root)]).decode(),
+    )
 
 
 @pytest.fixture
 async def http(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
-    limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(base_url=stack.url, timeout=120, limits=limits, trust_env=False) as client:
+    async with client_of(stack) as client:
         yield client
 
 
@@ -80,64 +82,6 @@ async def truth(stack: Stack, http: httpx.AsyncClient) -> AsyncIterator[GroundTr
     found.clear()
     yield found
     found.close()
-
-
-async def eventually(condition: Callable[[], Awaitable[Any]], what: str) -> Any:
-    late = time.monotonic() + DEADLINE
-    while not (found := await condition()):
-        assert time.monotonic() < late, f"waited {DEADLINE} s for {what}"
-        await asyncio.sleep(POLL)
-    return found
-
-
-async def status(http: httpx.AsyncClient) -> list[dict[str, Any]]:
-    workers: list[dict[str, Any]] = (await http.get("/sdk/status")).json()["workers"]
-    return workers
-
-
-async def at_rest(http: httpx.AsyncClient) -> dict[int, psutil.Process]:
-    """The `claude` of every worker, by pid, once none works and every spare is there."""
-
-    async def rested() -> dict[int, psutil.Process]:
-        workers = await status(http)
-        if len(workers) != WORKERS or not all(worker.get("idle") == worker.get("size", -1) for worker in workers):
-            return {}
-        if any(worker["busy"] or worker["waiting"] for worker in workers):
-            return {}
-        found = {child.pid: child for worker in workers for child in psutil.Process(worker["pid"]).children()}
-        wanted = sum(worker["idle"] + worker["sessions"] for worker in workers)
-        return found if len(found) == wanted else {}
-
-    found: dict[int, psutil.Process] = await eventually(rested, f"{WORKERS} whole pools")
-    return found
-
-
-def ask(content: Any, **more: Any) -> dict[str, Any]:
-    messages = content if isinstance(content, list) else [{"role": "user", "content": content}]
-    return {"model": MODEL, "max_tokens": 1024, "messages": messages, **more}
-
-
-async def stream(
-    http: httpx.AsyncClient, body: dict[str, Any], begun: asyncio.Semaphore | None = None, *, leave: bool = False
-) -> list[dict[str, Any]]:
-    """The events of a reply, or as many as came before the client left after the first word."""
-    parser, events = Parser(), []
-    async with http.stream("POST", "/sdk/v1/messages", json=body | {"stream": True}) as reply:
-        assert reply.status_code == 200, await reply.aread()
-        async for chunk in reply.aiter_raw():
-            for event in parser.feed(chunk):
-                events.append(orjson.loads(event.data))
-                if events[-1]["type"] == "content_block_delta":
-                    if leave:
-                        return events
-                    if begun is not None:
-                        begun.release()
-                        begun = None
-    return events
-
-
-def text_of(events: list[dict[str, Any]]) -> str:
-    return "".join(event["delta"].get("text", "") for event in events if event["type"] == "content_block_delta")
 
 
 def shape(seen: Seen) -> list[tuple[str, str, Any]]:
@@ -153,130 +97,21 @@ def shape(seen: Seen) -> list[tuple[str, str, Any]]:
     return found
 
 
-# What becomes of a request that carries a secret. Each fails when its own end does not come.
-
-
-async def is_answered(http: httpx.AsyncClient, body: dict[str, Any]) -> str:
-    reply = await http.post("/sdk/v1/messages", json=body)
-    assert reply.status_code == 200, reply.text
-    return reply.text
-
-
-async def is_answered_to_openai(http: httpx.AsyncClient, body: dict[str, Any]) -> str:
-    messages = [{"role": "system", "content": body["system"]}, *body["messages"]]
-    reply = await http.post("/sdk/v1/chat/completions", json={"model": MODEL, "messages": messages})
-    assert reply.status_code == 200, reply.text
-    return reply.text
-
-
-async def is_streamed(http: httpx.AsyncClient, body: dict[str, Any]) -> str:
-    events = await stream(http, body)
-    assert events[-1]["type"] == "message_stop"
-    return text_of(events)
-
-
-async def is_refused(http: httpx.AsyncClient, body: dict[str, Any]) -> str:
-    reply = await http.post("/sdk/v1/messages", json=directed(body, "429-30"))
-    assert (reply.status_code, reply.json()["error"]["type"]) == (429, "rate_limit_error")
-    return ""
-
-
-async def breaks_off(http: httpx.AsyncClient, body: dict[str, Any]) -> str:
-    events = await stream(http, directed(body, "error-5"))
-    assert events[-1]["type"] == "error"
-    return ""
-
-
-async def is_left(http: httpx.AsyncClient, body: dict[str, Any]) -> str:
-    await stream(http, directed(body, "slow-50x1000"), leave=True)
-    return ""
-
-
-async def takes_too_long(http: httpx.AsyncClient, body: dict[str, Any]) -> str:
-    reply = await http.post("/sdk/v1/messages", json=directed(body, "hang"))
-    assert (reply.status_code, reply.json()["error"]["type"]) == (504, "timeout_error")
-    return ""
-
-
-def directed(body: dict[str, Any], scenario: str) -> dict[str, Any]:
-    *history, prompt = body["messages"]
-    return body | {"messages": [*history, prompt | {"content": f"[[scenario:{scenario}]] {prompt['content']}"}]}
-
-
-ANSWERED = (is_answered, is_streamed, is_answered_to_openai)
-FAILING = (is_left, is_refused, breaks_off, is_left, is_answered, is_refused, breaks_off, takes_too_long)
-FATES = [fate for failing in FAILING for fate in (*ANSWERED, failing)]
-
-
 async def test_nothing_of_a_request_reaches_another_and_nothing_of_it_stays(
     stack: Stack, http: httpx.AsyncClient, truth: GroundTruth
 ) -> None:
-    """Every path a turn can take, beside each other; then the workers are as they were."""
-    workers = [psutil.Process(worker["pid"]) for worker in await status(http)]
-    files = [worker.num_fds() for worker in workers]
-    secrets = [f"SECRET-x{number}x" for number in range(REQUESTS)]
-
-    line = asyncio.Semaphore(SDK_TURN.max_length)
-
-    async def one(number: int, secret: str) -> None:
-        history = [{"role": "user", "content": f"I am {secret}."}, {"role": "assistant", "content": f"Hello {secret}."}]
-        body = ask([*history, {"role": "user", "content": f"Who am I? {secret}"}], system=f"Serve {secret}.")
-        fate = FATES[number % len(FATES)]
-        async with line:
-            heard = await fate(http, body)
-        if fate in ANSWERED:
-            assert set(SECRET.findall(heard.encode())) == {secret.encode()}
-
-    async with asyncio.TaskGroup() as tasks:
-        for number, secret in enumerate(secrets):
-            tasks.create_task(one(number, secret))
-
-    await at_rest(http)
-    told = [set(SECRET.findall(seen.raw)) for seen in truth.requests("/v1/messages")]
-    assert all(len(each) == 1 for each in told)
-    assert set.union(*told) == {secret.encode() for secret in secrets}
-    assert [worker.is_running() for worker in workers] == [True] * WORKERS
-    for worker, before in zip(workers, files, strict=True):
-        assert worker.num_fds() <= before + FILES_BESIDE
-        assert len(alive(worker.children())) == len(worker.children())
-    assert not orphans(stack)
-
-
-def orphans(stack: Stack) -> list[psutil.Process]:
-    """A `claude` of this stack whose worker is gone."""
-    mine = str(stack.home)
-    found = []
-    for process in psutil.process_iter(["name", "ppid", "environ"]):
-        environment = process.info["environ"] or {}
-        if process.info["name"] == "claude" and process.info["ppid"] == 1 and environment.get("HOME") == mine:
-            found.append(process)
-    return found
+    """A turn that takes too long is tried by the soak, and in tests/contract."""
+    fates = [*ANSWERED, is_left, is_refused, breaks_off, is_answered, is_left, is_refused, breaks_off]
+    await live_through(stack, http, truth, fates, at_once=MAX_WAITING)
 
 
 async def test_a_killed_worker_takes_only_its_own_streams_along(
     stack: Stack, http: httpx.AsyncClient, truth: GroundTruth
 ) -> None:
-    begun = asyncio.Semaphore(0)
-    body = ask("[[scenario:slow-100x180]]")
-    streams = [asyncio.create_task(stream(http, body, begun)) for _ in range(WORKERS * TURNS_AT_ONCE)]
-    for _ in streams:
-        await begun.acquire()
-
-    async def busy() -> bool:
-        return [worker["busy"] for worker in await status(http)] == [TURNS_AT_ONCE] * WORKERS
-
-    await eventually(busy, "every worker to be full")
-    programs = psutil.Process(stack.supervised("sdk_worker")[0]).children()
-    killed = stack.kill("sdk_worker")
-    ends = [events[-1] for events in await asyncio.gather(*streams)]
-    lost = [end for end in ends if end["type"] != "message_stop"]
-    assert len(lost) == TURNS_AT_ONCE
-    assert all(end["type"] == "error" and "process working on this request is gone" in str(end) for end in lost)
-    until(lambda: not alive(programs), "the end of what the killed worker ran")
-    cut = [seen for seen in truth.requests("/v1/messages") if seen.cancelled]
-    assert len(cut) == TURNS_AT_ONCE
+    killed = await kill_one(stack, http, truth, each=TURNS_AT_ONCE)
+    assert killed.told < 3
+    assert killed.whole < 20
     await at_rest(http)
-    assert killed not in [worker["pid"] for worker in await status(http)]
 
 
 async def test_when_a_client_leaves_the_turn_ends_everywhere(http: httpx.AsyncClient, truth: GroundTruth) -> None:
@@ -299,7 +134,7 @@ async def test_a_full_waiting_line_refuses_and_those_who_left_it_are_never_run(
     async def one() -> httpx.Response:
         return await http.post("/sdk/v1/messages", json=body)
 
-    line = [asyncio.create_task(one()) for _ in range(SDK_TURN.max_length + slots + 4)]
+    line = [asyncio.create_task(one()) for _ in range(MAX_WAITING + slots + 4)]
     done, waiting = await asyncio.wait(line, return_when=asyncio.FIRST_COMPLETED, timeout=DEADLINE)
     for left in waiting:
         left.cancel()
@@ -395,6 +230,30 @@ async def test_the_official_openai_client_is_streamed_to_and_has_its_tools_calle
         ("assistant", "tool_use", call.id),
         ("user", "tool_result", call.id),
     ]
+
+
+def kept_by(stack: Stack) -> dict[int, int]:
+    """The programs that wait for the next turn of a conversation, and whose they are."""
+    children = [(child, pid) for pid in stack.supervised("sdk_worker") for child in psutil.Process(pid).children()]
+    return {child.pid: pid for child, pid in children if "--no-session-persistence" not in child.cmdline()}
+
+
+async def test_a_named_conversation_keeps_its_process_and_outlives_its_worker(
+    stack: Stack, http: httpx.AsyncClient, truth: GroundTruth
+) -> None:
+    async def say(text: str) -> list[str]:
+        await is_answered(http, ask(text, metadata={"session_id": "sticky"}))
+        return [said for _, _, said in shape(truth.last("/v1/messages"))]
+
+    before = kept_by(stack)
+    await say("[[say:1]]")
+    [(program, worker)] = kept_by(stack).items() - before.items()
+    for number in (2, 3, 4):
+        await say(f"[[say:{number}]]")
+        assert kept_by(stack).items() - before.items() == {(program, worker)}
+    psutil.Process(worker).kill()
+    assert (await say("[[say:5]]"))[-3:] == ["[[say:4]]", "4", "[[say:5]]"]
+    assert program not in kept_by(stack)
 
 
 NAMINGS: dict[str, Callable[[str], dict[str, Any]]] = {
