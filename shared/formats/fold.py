@@ -9,29 +9,12 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from shared.formats.ir import (
-    Cite,
-    Close,
-    Delta,
-    Event,
-    Fail,
-    Json,
-    Opaque,
-    Open,
-    Ping,
-    Refusal,
-    Reply,
-    Seal,
-    Start,
-    Stop,
-    Text,
-    Thinking,
-    ToolCall,
-)
+from shared.formats import ir
+from shared.formats.ir import Json
 
-NOTHING: tuple[Event, ...] = ()
-CUT = Fail("The provider's answer broke off before it was complete.", status=502, code="stream_cut")
-MALFORMED = Fail("The provider sent an event that is not what its format promises.", status=502, code="bad_stream")
+NOTHING: tuple[ir.Event, ...] = ()
+CUT = ir.Fail("The provider's answer broke off before it was complete.", status=502, code="stream_cut")
+MALFORMED = ir.Fail("The provider sent an event that is not what its format promises.", status=502, code="bad_stream")
 
 
 class Sequencer:
@@ -44,16 +27,16 @@ class Sequencer:
 
     def __init__(self) -> None:
         self._current: Hashable = None
-        self._waiting: dict[Hashable, list[Event]] = {}
+        self._waiting: dict[Hashable, list[ir.Event]] = {}
 
-    def open(self, key: Hashable, event: Open) -> Sequence[Event]:
+    def open(self, key: Hashable, event: ir.Open) -> Sequence[ir.Event]:
         if self._current is None:
             self._current = key
             return (event,)
         self._waiting[key] = [event]
         return NOTHING
 
-    def add(self, key: Hashable, event: Event) -> Sequence[Event]:
+    def add(self, key: Hashable, event: ir.Event) -> Sequence[ir.Event]:
         """An event of an open block; of a block nobody opened it is dropped."""
         if key == self._current:
             return (event,)
@@ -61,29 +44,29 @@ class Sequencer:
             self._waiting[key].append(event)
         return NOTHING
 
-    def close(self, key: Hashable) -> Sequence[Event]:
+    def close(self, key: Hashable) -> Sequence[ir.Event]:
         if key != self._current:
-            return self.add(key, Close())
-        released: list[Event] = [Close()]
+            return self.add(key, ir.Close())
+        released: list[ir.Event] = [ir.Close()]
         self._current = None
         while self._waiting and self._current is None:
             self._current = next(iter(self._waiting))
             released += self._waiting.pop(self._current)
-            if type(released[-1]) is Close:
+            if type(released[-1]) is ir.Close:
                 self._current = None
         return released
 
-    def drain(self) -> Sequence[Event]:
+    def drain(self) -> Sequence[ir.Event]:
         """Close everything still open: the provider said it is done."""
-        released: list[Event] = []
+        released: list[ir.Event] = []
         while self._current is not None:
             released += self.close(self._current)
         return released
 
 
 class _Reader(Protocol):
-    def feed(self, data: Json) -> Sequence[Event]: ...
-    def end(self) -> Sequence[Event]: ...
+    def feed(self, data: Json) -> Sequence[ir.Event]: ...
+    def end(self) -> Sequence[ir.Event]: ...
 
 
 class WellFormed:
@@ -99,58 +82,58 @@ class WellFormed:
         self._started = self._done = False
         self._open: type | None = None
 
-    def feed(self, data: Json) -> Sequence[Event]:
+    def feed(self, data: Json) -> Sequence[ir.Event]:
         try:
             events = self._reader.feed(data)
         except (LookupError, TypeError, AttributeError, ValueError) as error:
             return self._repair_all((replace(MALFORMED, message=f"{MALFORMED.message} ({error!r})"),))
-        if len(events) == 1 and type(events[0]) is Delta and self._open in _TAKES_DELTA and not self._done:
+        if len(events) == 1 and type(events[0]) is ir.Delta and self._open in _TAKES_DELTA and not self._done:
             return events
         return self._repair_all(events)
 
-    def end(self) -> Sequence[Event]:
+    def end(self) -> Sequence[ir.Event]:
         """The provider's stream is over; without a terminal event that is a failure."""
         events = self._repair_all(self._reader.end())
         return events if self._done else [*events, *self.repair(CUT)]
 
-    def _repair_all(self, events: Iterable[Event]) -> Sequence[Event]:
+    def _repair_all(self, events: Iterable[ir.Event]) -> Sequence[ir.Event]:
         return [repaired for event in events for repaired in self.repair(event)]
 
-    def repair(self, event: Event) -> Sequence[Event]:
+    def repair(self, event: ir.Event) -> Sequence[ir.Event]:
         """The events that must stand in place of this one."""
         kind = type(event)
         if self._done:
             return NOTHING
-        if kind is Start:
+        if kind is ir.Start:
             first, self._started = not self._started, True
             return (event,) if first else NOTHING
-        before: list[Event] = []
+        before: list[ir.Event] = []
         if not self._started:
             self._started = True
-            before.append(Start())
-        if isinstance(event, Ping):
+            before.append(ir.Start())
+        if isinstance(event, ir.Ping):
             return [*before, event]
-        if isinstance(event, (Open, Stop, Fail)):
+        if isinstance(event, (ir.Open, ir.Stop, ir.Fail)):
             if self._open is not None:
-                before.append(Close())
-            self._open = type(event.part) if isinstance(event, Open) else None
-            self._done = not isinstance(event, Open)
-        elif isinstance(event, Delta):
+                before.append(ir.Close())
+            self._open = type(event.part) if isinstance(event, ir.Open) else None
+            self._done = not isinstance(event, ir.Open)
+        elif isinstance(event, ir.Delta):
             if not event.text:
                 return before
             if self._open not in _TAKES_DELTA:
-                before += [Close(), Open(Text(""))] if self._open is not None else [Open(Text(""))]
-                self._open = Text
-        elif isinstance(event, Close):
+                before += [ir.Close(), ir.Open(ir.Text(""))] if self._open is not None else [ir.Open(ir.Text(""))]
+                self._open = ir.Text
+        elif isinstance(event, ir.Close):
             if self._open is None:
                 return before
             self._open = None
-        elif self._open is not (Text if isinstance(event, Cite) else Thinking):
+        elif self._open is not (ir.Text if isinstance(event, ir.Cite) else ir.Thinking):
             return before
         return [*before, event]
 
 
-_TAKES_DELTA = frozenset({Text, Thinking, ToolCall, Refusal})
+_TAKES_DELTA = frozenset({ir.Text, ir.Thinking, ir.ToolCall, ir.Refusal})
 
 
 class Fold:
@@ -159,59 +142,59 @@ class Fold:
     __slots__ = ("_cites", "_end", "_part", "_parts", "_seal", "_start", "_texts")
 
     def __init__(self) -> None:
-        self._start = Start()
-        self._parts: list[Text | Thinking | ToolCall | Refusal | Opaque] = []
-        self._part: Text | Thinking | ToolCall | Refusal | Opaque | None = None
+        self._start = ir.Start()
+        self._parts: list[ir.Text | ir.Thinking | ir.ToolCall | ir.Refusal | ir.Opaque] = []
+        self._part: ir.Text | ir.Thinking | ir.ToolCall | ir.Refusal | ir.Opaque | None = None
         self._texts: list[str] = []
-        self._cites: list[Cite] = []
-        self._seal: Seal | None = None
-        self._end: Stop | Fail = CUT
+        self._cites: list[ir.Cite] = []
+        self._seal: ir.Seal | None = None
+        self._end: ir.Stop | ir.Fail = CUT
 
-    def feed(self, event: Event) -> None:
+    def feed(self, event: ir.Event) -> None:
         match event:
-            case Delta(text):
+            case ir.Delta(text):
                 self._texts.append(text)
-            case Open(part):
+            case ir.Open(part):
                 self._part, self._texts, self._cites, self._seal = part, [], [], None
-            case Cite():
+            case ir.Cite():
                 self._cites.append(event)
-            case Seal():
+            case ir.Seal():
                 self._seal = event
-            case Close():
+            case ir.Close():
                 self._parts.append(self._whole())
-            case Start():
+            case ir.Start():
                 self._start = event
-            case Stop() | Fail():
+            case ir.Stop() | ir.Fail():
                 self._end = event
 
-    def _whole(self) -> Text | Thinking | ToolCall | Refusal | Opaque:
+    def _whole(self) -> ir.Text | ir.Thinking | ir.ToolCall | ir.Refusal | ir.Opaque:
         text = "".join(self._texts)
         match self._part:
-            case Text() as part:
+            case ir.Text() as part:
                 cited = tuple(cite.citation for cite in self._cites)
                 return replace(part, text=part.text + text, citations=part.citations + cited)
-            case Refusal() as part:
-                return Refusal(part.text + text)
-            case ToolCall() as part:
+            case ir.Refusal() as part:
+                return ir.Refusal(part.text + text)
+            case ir.ToolCall() as part:
                 return replace(part, arguments=part.arguments + text)
-            case Thinking() as part if self._seal:
+            case ir.Thinking() as part if self._seal:
                 seal = self._seal
                 return replace(
                     part, text=part.text + text, signature=seal.signature, vendor=seal.vendor, id=seal.id or part.id
                 )
-            case Thinking() as part:
+            case ir.Thinking() as part:
                 return replace(part, text=part.text + text)
-            case Opaque() as part:
+            case ir.Opaque() as part:
                 return part
         raise ValueError("a block was closed that nobody opened: events must be well-formed")
 
-    def result(self) -> Reply | Fail:
-        if isinstance(self._end, Fail):
+    def result(self) -> ir.Reply | ir.Fail:
+        if isinstance(self._end, ir.Fail):
             return self._end
-        return Reply(self._start.id, self._start.model, tuple(self._parts), self._end)
+        return ir.Reply(self._start.id, self._start.model, tuple(self._parts), self._end)
 
 
-def fold(events: Iterable[Event]) -> Reply | Fail:
+def fold(events: Iterable[ir.Event]) -> ir.Reply | ir.Fail:
     """Well-formed events as one reply, or the failure they ended in."""
     folding = Fold()
     for event in events:
@@ -219,31 +202,31 @@ def fold(events: Iterable[Event]) -> Reply | Fail:
     return folding.result()
 
 
-def unfold(reply: Reply) -> Iterator[Event]:
+def unfold(reply: ir.Reply) -> Iterator[ir.Event]:
     """A whole reply as the shortest events that fold to it."""
-    yield Start(reply.id, reply.model, replace(reply.stop.usage, output=0, reasoning=0))
+    yield ir.Start(reply.id, reply.model, replace(reply.stop.usage, output=0, reasoning=0))
     for part in reply.parts:
         text = ""
         match part:
-            case Text():
+            case ir.Text():
                 text = part.text
-                yield Open(replace(part, text="", citations=()))
-            case Refusal():
+                yield ir.Open(replace(part, text="", citations=()))
+            case ir.Refusal():
                 text = part.text
-                yield Open(Refusal(""))
-            case Thinking():
+                yield ir.Open(ir.Refusal(""))
+            case ir.Thinking():
                 text = part.text
-                yield Open(replace(part, text="", signature=part.signature if part.redacted else ""))
-            case ToolCall():
+                yield ir.Open(replace(part, text="", signature=part.signature if part.redacted else ""))
+            case ir.ToolCall():
                 text = part.arguments
-                yield Open(replace(part, arguments=""))
-            case Opaque():
-                yield Open(part)
+                yield ir.Open(replace(part, arguments=""))
+            case ir.Opaque():
+                yield ir.Open(part)
         if text:
-            yield Delta(text)
-        if isinstance(part, Text):
-            yield from map(Cite, part.citations)
-        if isinstance(part, Thinking) and part.signature and part.vendor and not part.redacted:
-            yield Seal(part.signature, part.vendor, part.id)
-        yield Close()
+            yield ir.Delta(text)
+        if isinstance(part, ir.Text):
+            yield from map(ir.Cite, part.citations)
+        if isinstance(part, ir.Thinking) and part.signature and part.vendor and not part.redacted:
+            yield ir.Seal(part.signature, part.vendor, part.id)
+        yield ir.Close()
     yield reply.stop

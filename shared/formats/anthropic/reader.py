@@ -9,37 +9,21 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from shared.formats import ir
 from shared.formats.anthropic.blocks import CUSTOM_INPUT, tools_by_wire_name
 from shared.formats.anthropic.errors import read_error
-from shared.formats.anthropic.reading import read_citation, read_thinking, write_arguments
+from shared.formats.anthropic.reading import read_citation, read_redacted, read_thinking, write_arguments
 from shared.formats.fold import NOTHING, Sequencer
-from shared.formats.ir import (
-    Cite,
-    Delta,
-    Event,
-    Json,
-    Opaque,
-    Open,
-    Ping,
-    Prompt,
-    Seal,
-    Start,
-    Stop,
-    StopReason,
-    Text,
-    Thinking,
-    ToolCall,
-    Usage,
-)
+from shared.formats.ir import Json
 
 STOP_REASONS = {
-    "end_turn": StopReason.END_TURN,
-    "max_tokens": StopReason.MAX_TOKENS,
-    "stop_sequence": StopReason.STOP_SEQUENCE,
-    "tool_use": StopReason.TOOL_USE,
-    "pause_turn": StopReason.PAUSE_TURN,
-    "refusal": StopReason.REFUSAL,
-    "model_context_window_exceeded": StopReason.CONTEXT_WINDOW,
+    "end_turn": ir.StopReason.END_TURN,
+    "max_tokens": ir.StopReason.MAX_TOKENS,
+    "stop_sequence": ir.StopReason.STOP_SEQUENCE,
+    "tool_use": ir.StopReason.TOOL_USE,
+    "pause_turn": ir.StopReason.PAUSE_TURN,
+    "refusal": ir.StopReason.REFUSAL,
+    "model_context_window_exceeded": ir.StopReason.CONTEXT_WINDOW,
 }
 _TEXT_FIELDS = {"text_delta": "text", "input_json_delta": "partial_json", "thinking_delta": "thinking"}
 
@@ -60,32 +44,32 @@ class Reader:
 
     __slots__ = ("_blocks", "_handlers", "_sequencer", "_stop", "_tools", "_usage")
 
-    def __init__(self, prompt: Prompt) -> None:
+    def __init__(self, prompt: ir.Prompt) -> None:
         self._tools = tools_by_wire_name(prompt)
         self._blocks: dict[int, _Block] = {}
         self._sequencer = Sequencer()
         self._usage: Json = {}
         self._stop: Json = {}
-        self._handlers: dict[object, Callable[[Json], Sequence[Event]]] = {
+        self._handlers: dict[object, Callable[[Json], Sequence[ir.Event]]] = {
             "content_block_delta": self._on_delta,
             "content_block_start": self._on_open,
             "content_block_stop": self._on_close,
             "message_start": self._on_start,
             "message_delta": self._on_message_delta,
             "message_stop": self._on_stop,
-            "ping": lambda _: (Ping(),),
+            "ping": lambda _: (ir.Ping(),),
             "error": lambda data: (read_error(data, 0),),
         }
 
-    def feed(self, data: Json) -> Sequence[Event]:
+    def feed(self, data: Json) -> Sequence[ir.Event]:
         handler = self._handlers.get(data.get("type"))
         return handler(data) if handler else NOTHING
 
-    def end(self) -> Sequence[Event]:
+    def end(self) -> Sequence[ir.Event]:
         """A stream that stops without `message_stop` said nothing final."""
         return NOTHING
 
-    def _on_delta(self, data: Json) -> Sequence[Event]:
+    def _on_delta(self, data: Json) -> Sequence[ir.Event]:
         index, delta = data["index"], data["delta"]
         kind = delta["type"]
         block = self._blocks[index]
@@ -98,59 +82,59 @@ class Reader:
             if block.held is not None:
                 block.held.append(text)
                 return NOTHING
-            return self._sequencer.add(index, Delta(text))
+            return self._sequencer.add(index, ir.Delta(text))
         if kind == "signature_delta":
             block.signature.append(delta["signature"])
         elif kind == "citations_delta" and block.kind == "text":
-            return self._sequencer.add(index, Cite(read_citation(delta["citation"])))
+            return self._sequencer.add(index, ir.Cite(read_citation(delta["citation"])))
         return NOTHING
 
-    def _on_start(self, data: Json) -> Sequence[Event]:
+    def _on_start(self, data: Json) -> Sequence[ir.Event]:
         message = data["message"]
         self._count(message.get("usage"))
-        return (Start(str(message.get("id") or ""), str(message.get("model") or ""), self._read_usage()),)
+        return (ir.Start(str(message.get("id") or ""), str(message.get("model") or ""), self._read_usage()),)
 
-    def _on_open(self, data: Json) -> Sequence[Event]:
+    def _on_open(self, data: Json) -> Sequence[ir.Event]:
         index, start = data["index"], data["content_block"]
         block = self._blocks[index] = _Block(start, start["type"])
         match block.kind:
             case "text":
-                return self._open(index, Open(Text("")), start.get("text"))
+                return self._open(index, ir.Open(ir.Text("")), start.get("text"))
             case "thinking":
                 block.signature.append(start.get("signature") or "")
-                return self._open(index, Open(Thinking(vendor="anthropic")), start.get("thinking"))
+                return self._open(index, ir.Open(ir.Thinking(vendor="anthropic")), start.get("thinking"))
             case "redacted_thinking":
-                return self._open(index, Open(Thinking(signature=start["data"], vendor="anthropic", redacted=True)))
+                return self._open(index, ir.Open(read_redacted(start)))
             case "tool_use":
-                return self._open(index, Open(self._tool_call(block)))
+                return self._open(index, ir.Open(self._tool_call(block)))
         block.held = []
         return NOTHING
 
-    def _tool_call(self, block: _Block) -> ToolCall:
+    def _tool_call(self, block: _Block) -> ir.ToolCall:
         call_id, name = block.data["id"], block.data["name"]
         tool = self._tools.get(name)
         if tool is None:
-            return ToolCall(call_id, name)
+            return ir.ToolCall(call_id, name)
         if tool.kind == "custom":
             block.held = []
-        return ToolCall(call_id, tool.name, "", tool.kind, tool.namespace)
+        return ir.ToolCall(call_id, tool.name, "", tool.kind, tool.namespace)
 
-    def _open(self, index: int, event: Open, text: str | None = None) -> Sequence[Event]:
+    def _open(self, index: int, event: ir.Open, text: str | None = None) -> Sequence[ir.Event]:
         opened = self._sequencer.open(index, event)
-        return [*opened, *self._sequencer.add(index, Delta(text))] if text else opened
+        return [*opened, *self._sequencer.add(index, ir.Delta(text))] if text else opened
 
-    def _on_close(self, data: Json) -> Sequence[Event]:
+    def _on_close(self, data: Json) -> Sequence[ir.Event]:
         index = data["index"]
         block = self._blocks.pop(index)
-        last: list[Event] = []
+        last: list[ir.Event] = []
         if block.kind == "tool_use":
             if text := self._late_arguments(block):
-                last.append(Delta(text))
+                last.append(ir.Delta(text))
         elif block.held is not None:
-            return [*self._sequencer.open(index, Open(_whole(block))), *self._sequencer.close(index)]
+            return [*self._sequencer.open(index, ir.Open(_whole(block))), *self._sequencer.close(index)]
         elif signature := "".join(block.signature):
             sealed = read_thinking("", signature)
-            last.append(Seal(sealed.signature, sealed.vendor or "anthropic", sealed.id))
+            last.append(ir.Seal(sealed.signature, sealed.vendor or "anthropic", sealed.id))
         events = [told for event in last for told in self._sequencer.add(index, event)]
         return [*events, *self._sequencer.close(index)]
 
@@ -164,16 +148,16 @@ class Reader:
             return str(arguments[CUSTOM_INPUT])
         return written
 
-    def _on_message_delta(self, data: Json) -> Sequence[Event]:
+    def _on_message_delta(self, data: Json) -> Sequence[ir.Event]:
         self._stop |= {name: value for name, value in data["delta"].items() if value is not None}
         self._count(data.get("usage"))
         return NOTHING
 
-    def _on_stop(self, data: Json) -> Sequence[Event]:
+    def _on_stop(self, data: Json) -> Sequence[ir.Event]:
         del data
         details = self._stop.get("stop_details") or {}
-        stop = Stop(
-            STOP_REASONS.get(self._stop.get("stop_reason", ""), StopReason.END_TURN),
+        stop = ir.Stop(
+            STOP_REASONS.get(self._stop.get("stop_reason", ""), ir.StopReason.END_TURN),
             self._read_usage(),
             self._stop.get("stop_sequence"),
             details.get("explanation"),
@@ -186,9 +170,9 @@ class Reader:
         """Later counts are cumulative and correct earlier ones; null corrects nothing."""
         self._usage |= {name: value for name, value in (usage or {}).items() if value is not None}
 
-    def _read_usage(self) -> Usage:
+    def _read_usage(self) -> ir.Usage:
         usage = self._usage
-        return Usage(
+        return ir.Usage(
             input=usage.get("input_tokens", 0),
             cache_read=usage.get("cache_read_input_tokens", 0),
             cache_write=usage.get("cache_creation_input_tokens", 0),
@@ -198,6 +182,6 @@ class Reader:
         )
 
 
-def _whole(block: _Block) -> Opaque:
+def _whole(block: _Block) -> ir.Opaque:
     written = "".join(block.held or ())
-    return Opaque("anthropic", block.data | {"input": json.loads(written)} if written else block.data)
+    return ir.Opaque("anthropic", block.data | {"input": json.loads(written)} if written else block.data)

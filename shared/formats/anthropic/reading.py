@@ -11,28 +11,10 @@ from dataclasses import replace
 from typing import Any, cast
 
 from shared.errors import ClientError, ThreadNotFound
+from shared.formats import ir
 from shared.formats.envelope import unwrap
 from shared.formats.fields import Fate, invalid, judge, objects, one_of, optional, optional_number, required, strangers
-from shared.formats.ir import (
-    Citation,
-    Document,
-    Image,
-    Json,
-    Message,
-    Opaque,
-    Part,
-    Prompt,
-    Reasoning,
-    ResponseFormat,
-    Role,
-    Text,
-    Thinking,
-    Tool,
-    ToolCall,
-    ToolChoice,
-    ToolResult,
-    WebSearch,
-)
+from shared.formats.ir import Json
 
 ATTRIBUTION = "x-anthropic-billing-header"
 """How Claude Code's first system block begins; it is addressed to Anthropic's servers, not to a model."""
@@ -56,13 +38,13 @@ _KNOWN = {
 }
 
 
-def read_prompt(body: Json) -> Prompt:
+def read_prompt(body: Json) -> ir.Prompt:
     """Raises ClientError naming the first field that cannot be read, ThreadNotFound for a part of a conversation."""
     refuse_part(body)
     output = optional(body, "output_config", dict) or {}
     choice = optional(body, "tool_choice", dict) or {}
     metadata = optional(body, "metadata", dict) or {}
-    return Prompt(
+    return ir.Prompt(
         model=required(body, "model", str),
         messages=tuple(_message(*each) for each in objects(required(body, "messages", list), "messages")),
         system=_system(body.get("system")),
@@ -105,49 +87,49 @@ def _cache(block: Json) -> str | None:
     return str(control.get("ttl") or "5m") if isinstance(control, dict) else None
 
 
-def _system(content: Any) -> tuple[Text, ...]:
+def _system(content: Any) -> tuple[ir.Text, ...]:
     texts = [_text(block) for block, _ in _blocks(content or [], "system")]
     return tuple(text for text in texts if not text.text.startswith(ATTRIBUTION))
 
 
-def _message(message: Json, path: str) -> Message:
+def _message(message: Json, path: str) -> ir.Message:
     role = one_of(required(message, "role", str, path), ("user", "assistant", "system"), f"{path}.role")
-    return Message(cast("Role", role), tuple(_parts(message.get("content"), f"{path}.content")))
+    return ir.Message(cast("ir.Role", role), tuple(_parts(message.get("content"), f"{path}.content")))
 
 
-def _parts(content: Any, path: str) -> Iterable[Part]:
+def _parts(content: Any, path: str) -> Iterable[ir.Part]:
     for block, where in _blocks(content, path):
         kind = required(block, "type", str, where)
         read = _PARTS.get(kind)
         try:
-            yield read(block) if read else Opaque("anthropic", block)
+            yield read(block) if read else ir.Opaque("anthropic", block)
         except (KeyError, TypeError, AttributeError) as error:
             raise ClientError(f"'{where}' is not a complete block of type {kind}: {error}", param=where) from error
 
 
-def _text(block: Json) -> Text:
+def _text(block: Json) -> ir.Text:
     citations = tuple(read_citation(citation) for citation in block.get("citations") or ())
-    return Text(str(block.get("text") or ""), citations, _cache(block))
+    return ir.Text(str(block.get("text") or ""), citations, _cache(block))
 
 
-def read_citation(data: Json) -> Citation:
+def read_citation(data: Json) -> ir.Citation:
     url = data.get("url") or data.get("source") or ""
-    return Citation(url, data.get("title") or data.get("document_title") or "", vendor="anthropic", data=data)
+    return ir.Citation(url, data.get("title") or data.get("document_title") or "", vendor="anthropic", data=data)
 
 
-def _image(block: Json) -> Part:
+def _image(block: Json) -> ir.Part:
     match block["source"]:
         case {"type": "base64", "media_type": media_type, "data": data}:
-            return Image(media_type, data, cache=_cache(block))
+            return ir.Image(media_type, data, cache=_cache(block))
         case {"type": "url", "url": url}:
-            return Image(url=url, cache=_cache(block))
+            return ir.Image(url=url, cache=_cache(block))
         case {"type": "file", "file_id": file_id}:
-            return Image(file_id=file_id, cache=_cache(block))
-    return Opaque("anthropic", block)
+            return ir.Image(file_id=file_id, cache=_cache(block))
+    return ir.Opaque("anthropic", block)
 
 
-def _document(block: Json) -> Part:
-    document = Document(
+def _document(block: Json) -> ir.Part:
+    document = ir.Document(
         name=block.get("title") or "",
         context=block.get("context") or "",
         citations=bool((block.get("citations") or {}).get("enabled")),
@@ -166,34 +148,38 @@ def _document(block: Json) -> Part:
             return replace(document, url=url)
         case {"type": "file", "file_id": file_id}:
             return replace(document, file_id=file_id)
-    return Opaque("anthropic", block)
+    return ir.Opaque("anthropic", block)
 
 
-def _search_result(block: Json) -> Part:
+def _search_result(block: Json) -> ir.Part:
     """Text every model can read: the source's name and address, then what was found there."""
     found = "\n".join(inner["text"] for inner in block["content"])
-    return Text(f"{block['title']}\n{block['source']}\n\n{found}", cache=_cache(block))
+    return ir.Text(f"{block['title']}\n{block['source']}\n\n{found}", cache=_cache(block))
 
 
-def _tool_result(block: Json) -> Part:
-    return ToolResult(
+def _tool_result(block: Json) -> ir.Part:
+    return ir.ToolResult(
         block["tool_use_id"],
         tuple(
             part
             for part in _parts(block.get("content") or [], "content")
-            if isinstance(part, (Text, Image, Document, Opaque))
+            if isinstance(part, (ir.Text, ir.Image, ir.Document, ir.Opaque))
         ),
         is_error=bool(block.get("is_error")),
         cache=_cache(block),
     )
 
 
-def read_thinking(text: str, signature: str) -> Thinking:
+def read_thinking(text: str, signature: str) -> ir.Thinking:
     """A thinking block; one that carries another vendor's reasoning becomes that again."""
     foreign = unwrap(signature)
     if foreign is not None:
         return replace(foreign, text=foreign.text or text)
-    return Thinking(text, signature, "anthropic" if signature else None)
+    return ir.Thinking(text, signature, "anthropic" if signature else None)
+
+
+def read_redacted(block: Json) -> ir.Thinking:
+    return ir.Thinking(signature=block["data"], vendor="anthropic", redacted=True)
 
 
 def write_arguments(arguments: Any) -> str:
@@ -201,32 +187,32 @@ def write_arguments(arguments: Any) -> str:
     return json.dumps(arguments, ensure_ascii=False, separators=(",", ":")) if arguments else ""
 
 
-_PARTS: dict[str, Callable[[Json], Part]] = {
+_PARTS: dict[str, Callable[[Json], ir.Part]] = {
     "text": _text,
     "image": _image,
     "document": _document,
     "search_result": _search_result,
     "thinking": lambda block: read_thinking(block["thinking"], block.get("signature") or ""),
-    "redacted_thinking": lambda block: Thinking(signature=block["data"], vendor="anthropic", redacted=True),
-    "tool_use": lambda block: ToolCall(
+    "redacted_thinking": read_redacted,
+    "tool_use": lambda block: ir.ToolCall(
         block["id"], block["name"], write_arguments(block.get("input")), cache=_cache(block)
     ),
     "tool_result": _tool_result,
 }
 
 
-def _tool(tool: Json, path: str) -> Tool | WebSearch | Opaque:
+def _tool(tool: Json, path: str) -> ir.Tool | ir.WebSearch | ir.Opaque:
     kind = str(tool.get("type") or "custom")
     if kind.startswith("web_search_"):
-        return WebSearch(
+        return ir.WebSearch(
             tuple(tool.get("allowed_domains") or ()),
             tuple(tool.get("blocked_domains") or ()),
             tool.get("max_uses"),
             {k: v for k, v in (tool.get("user_location") or {}).items() if k != "type"} or None,
         )
     if kind != "custom":
-        return Opaque("anthropic", tool)
-    return Tool(
+        return ir.Opaque("anthropic", tool)
+    return ir.Tool(
         required(tool, "name", str, path),
         optional(tool, "description", str, path),
         optional(tool, "input_schema", dict, path),
@@ -235,32 +221,32 @@ def _tool(tool: Json, path: str) -> Tool | WebSearch | Opaque:
     )
 
 
-def _tool_choice(choice: Json) -> ToolChoice | None:
+def _tool_choice(choice: Json) -> ir.ToolChoice | None:
     match choice:
         case {"type": "auto" | "none" as mode}:
-            return ToolChoice(mode)
+            return ir.ToolChoice(mode)
         case {"type": "any"}:
-            return ToolChoice("required")
+            return ir.ToolChoice("required")
         case {"type": "tool", "name": str(name)}:
-            return ToolChoice("named", name)
+            return ir.ToolChoice("named", name)
         case {"type": _}:
             raise invalid(choice, "tool_choice", "Expected auto, any, none or a named tool.")
     return None
 
 
-def _reasoning(thinking: Json, effort: Any) -> Reasoning:
+def _reasoning(thinking: Json, effort: Any) -> ir.Reasoning:
     match thinking.get("type"):
         case None:
-            return Reasoning(effort)
+            return ir.Reasoning(effort)
         case "adaptive" | "enabled" | "disabled" | "between_tools" as mode:
-            return Reasoning(effort, thinking.get("budget_tokens"), mode, thinking.get("display"))
+            return ir.Reasoning(effort, thinking.get("budget_tokens"), mode, thinking.get("display"))
     raise invalid(thinking, "thinking.type", "Supported values are: adaptive, enabled, disabled, between_tools.")
 
 
-def _response_format(form: Any) -> ResponseFormat | None:
+def _response_format(form: Any) -> ir.ResponseFormat | None:
     match form:
         case {"type": "json_schema", "schema": dict(schema)}:
-            return ResponseFormat(schema)
+            return ir.ResponseFormat(schema)
         case None:
             return None
     raise invalid(form, "output_config.format", "Expected {type: json_schema, schema}.")

@@ -10,41 +10,20 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from shared.formats import ir
 from shared.formats.anthropic.blocks import call_input
 from shared.formats.anthropic.errors import write_error
 from shared.formats.anthropic.reader import STOP_REASONS
 from shared.formats.envelope import wrap
-from shared.formats.ir import (
-    Citation,
-    Cite,
-    Close,
-    Delta,
-    Event,
-    Fail,
-    Frame,
-    Json,
-    Opaque,
-    Open,
-    Ping,
-    Prompt,
-    Refusal,
-    Reply,
-    Seal,
-    Start,
-    Stop,
-    Text,
-    Thinking,
-    ToolCall,
-    Usage,
-)
+from shared.formats.ir import Json
 
 _REASONS = {reason: name for name, reason in STOP_REASONS.items()}
-_NO_FRAMES: tuple[Frame, ...] = ()
+_NO_FRAMES: tuple[ir.Frame, ...] = ()
 _DELTAS = {
-    Text: ("text_delta", "text"),
-    Refusal: ("text_delta", "text"),
-    Thinking: ("thinking_delta", "thinking"),
-    ToolCall: ("input_json_delta", "partial_json"),
+    ir.Text: ("text_delta", "text"),
+    ir.Refusal: ("text_delta", "text"),
+    ir.Thinking: ("thinking_delta", "thinking"),
+    ir.ToolCall: ("input_json_delta", "partial_json"),
 }
 
 
@@ -53,41 +32,41 @@ class Writer:
 
     __slots__ = ("_delta", "_handlers", "_held", "_id", "_index", "_model")
 
-    def __init__(self, prompt: Prompt, *, id: str, created: int, model: str) -> None:  # noqa: A002
+    def __init__(self, prompt: ir.Prompt, *, id: str, created: int, model: str) -> None:  # noqa: A002
         del prompt, created
         self._id, self._model = id, model
         self._index = 0
         self._delta: tuple[str, str] | None = None
         self._held: list[str] | None = None
-        self._handlers: dict[type, Callable[[Any], Sequence[Frame]]] = {
-            Delta: self._on_delta,
-            Start: self._on_start,
-            Open: self._on_open,
-            Cite: self._on_cite,
-            Seal: self._on_seal,
-            Close: self._on_close,
-            Ping: lambda _: (Frame("ping", {"type": "ping"}),),
-            Stop: self._on_stop,
-            Fail: lambda fail: (Frame("error", write_error(fail)),),
+        self._handlers: dict[type, Callable[[Any], Sequence[ir.Frame]]] = {
+            ir.Delta: self._on_delta,
+            ir.Start: self._on_start,
+            ir.Open: self._on_open,
+            ir.Cite: self._on_cite,
+            ir.Seal: self._on_seal,
+            ir.Close: self._on_close,
+            ir.Ping: lambda _: (ir.Frame("ping", {"type": "ping"}),),
+            ir.Stop: self._on_stop,
+            ir.Fail: lambda fail: (ir.Frame("error", write_error(fail)),),
         }
 
-    def feed(self, event: Event) -> Sequence[Frame]:
+    def feed(self, event: ir.Event) -> Sequence[ir.Frame]:
         return self._handlers[type(event)](event)
 
-    def _on_start(self, start: Start) -> Sequence[Frame]:
+    def _on_start(self, start: ir.Start) -> Sequence[ir.Frame]:
         message = _message(self._id, start.model or self._model, [], start.usage, None)
-        return (Frame("message_start", {"type": "message_start", "message": message}),)
+        return (ir.Frame("message_start", {"type": "message_start", "message": message}),)
 
-    def _on_open(self, opened: Open) -> Sequence[Frame]:
+    def _on_open(self, opened: ir.Open) -> Sequence[ir.Frame]:
         block = _header(opened.part)
         if block is None:
             return _NO_FRAMES
         self._delta = _DELTAS.get(type(opened.part), ("", ""))
-        self._held = [] if isinstance(opened.part, ToolCall) and opened.part.kind == "custom" else None
+        self._held = [] if isinstance(opened.part, ir.ToolCall) and opened.part.kind == "custom" else None
         start = {"type": "content_block_start", "index": self._index, "content_block": block}
-        return (Frame("content_block_start", start),)
+        return (ir.Frame("content_block_start", start),)
 
-    def _on_delta(self, delta: Delta) -> Sequence[Frame]:
+    def _on_delta(self, delta: ir.Delta) -> Sequence[ir.Frame]:
         if self._delta is None:
             return _NO_FRAMES
         if self._held is not None:
@@ -96,53 +75,53 @@ class Writer:
         kind, field = self._delta
         return (self._block_delta({"type": kind, field: delta.text}),)
 
-    def _block_delta(self, delta: Json) -> Frame:
-        return Frame("content_block_delta", {"type": "content_block_delta", "index": self._index, "delta": delta})
+    def _block_delta(self, delta: Json) -> ir.Frame:
+        return ir.Frame("content_block_delta", {"type": "content_block_delta", "index": self._index, "delta": delta})
 
-    def _on_cite(self, cite: Cite) -> Sequence[Frame]:
+    def _on_cite(self, cite: ir.Cite) -> Sequence[ir.Frame]:
         return (self._block_delta({"type": "citations_delta", "citation": _citation(cite.citation)}),)
 
-    def _on_seal(self, seal: Seal) -> Sequence[Frame]:
+    def _on_seal(self, seal: ir.Seal) -> Sequence[ir.Frame]:
         return (self._block_delta({"type": "signature_delta", "signature": _signature(seal)}),)
 
-    def _on_close(self, close: Close) -> Sequence[Frame]:
+    def _on_close(self, close: ir.Close) -> Sequence[ir.Frame]:
         del close
         if self._delta is None:
             return _NO_FRAMES
-        frames = [Frame("content_block_stop", {"type": "content_block_stop", "index": self._index})]
+        frames = [ir.Frame("content_block_stop", {"type": "content_block_stop", "index": self._index})]
         if self._held is not None:
-            arguments = call_input(ToolCall("", "", "".join(self._held), "custom"))
+            arguments = call_input(ir.ToolCall("", "", "".join(self._held), "custom"))
             text = json.dumps(arguments, ensure_ascii=False, separators=(",", ":"))
             frames.insert(0, self._block_delta({"type": "input_json_delta", "partial_json": text}))
         self._delta = self._held = None
         self._index += 1
         return frames
 
-    def _on_stop(self, stop: Stop) -> Sequence[Frame]:
+    def _on_stop(self, stop: ir.Stop) -> Sequence[ir.Frame]:
         end = {"type": "message_delta", "delta": _ending(stop), "usage": _usage(stop.usage, stop)}
-        return (Frame("message_delta", end), Frame("message_stop", {"type": "message_stop"}))
+        return (ir.Frame("message_delta", end), ir.Frame("message_stop", {"type": "message_stop"}))
 
 
-def write_reply(prompt: Prompt, reply: Reply, *, id: str, created: int, model: str) -> Json:  # noqa: A002
+def write_reply(prompt: ir.Prompt, reply: ir.Reply, *, id: str, created: int, model: str) -> Json:  # noqa: A002
     del prompt, created
     content = [block for part in reply.parts if (block := _whole(part)) is not None]
     return _message(id, reply.model or model, content, reply.stop.usage, reply.stop)
 
 
-def _message(token: str, model: str, content: list[Json], usage: Usage, stop: Stop | None) -> Json:
+def _message(token: str, model: str, content: list[Json], usage: ir.Usage, stop: ir.Stop | None) -> Json:
     ending = _ending(stop) if stop else {"stop_reason": None, "stop_sequence": None}
     message = {"id": f"msg_{token}", "type": "message", "role": "assistant", "model": model, "content": content}
     return message | ending | {"usage": _usage(usage, stop)}
 
 
-def _ending(stop: Stop) -> Json:
+def _ending(stop: ir.Stop) -> Json:
     ending: Json = {"stop_reason": _REASONS[stop.reason], "stop_sequence": stop.stop_sequence}
     if stop.explanation is not None or stop.category is not None:
         ending["stop_details"] = {"type": "refusal", "category": stop.category, "explanation": stop.explanation}
     return ending
 
 
-def _usage(usage: Usage, stop: Stop | None) -> Json:
+def _usage(usage: ir.Usage, stop: ir.Stop | None) -> Json:
     written: Json = {
         "input_tokens": usage.input,
         "cache_creation_input_tokens": usage.cache_write,
@@ -156,44 +135,44 @@ def _usage(usage: Usage, stop: Stop | None) -> Json:
     return written
 
 
-def _header(part: Text | Thinking | ToolCall | Refusal | Opaque) -> Json | None:
+def _header(part: ir.Text | ir.Thinking | ir.ToolCall | ir.Refusal | ir.Opaque) -> Json | None:
     """A block as it begins, or None for one that Anthropic's clients cannot read."""
     match part:
-        case Text() | Refusal():
+        case ir.Text() | ir.Refusal():
             return {"type": "text", "text": ""}
-        case Thinking(redacted=True, vendor="anthropic"):
+        case ir.Thinking(redacted=True, vendor="anthropic"):
             return {"type": "redacted_thinking", "data": part.signature}
-        case Thinking():
+        case ir.Thinking():
             return {"type": "thinking", "thinking": "", "signature": ""}
-        case ToolCall():
+        case ir.ToolCall():
             return {"type": "tool_use", "id": part.id, "name": part.name, "input": {}}
-        case Opaque(vendor="anthropic", data=data):
+        case ir.Opaque(vendor="anthropic", data=data):
             return data
     return None
 
 
-def _whole(part: Text | Thinking | ToolCall | Refusal | Opaque) -> Json | None:
+def _whole(part: ir.Text | ir.Thinking | ir.ToolCall | ir.Refusal | ir.Opaque) -> Json | None:
     block = _header(part)
     match part:
-        case Text(citations=[_, *_]):
+        case ir.Text(citations=[_, *_]):
             return {"type": "text", "text": part.text, "citations": [_citation(cited) for cited in part.citations]}
-        case Text() | Refusal():
+        case ir.Text() | ir.Refusal():
             return {"type": "text", "text": part.text}
-        case Thinking(redacted=False, vendor=vendor) if block:
-            signature = _signature(Seal(part.signature, vendor, part.id)) if vendor and part.signature else ""
+        case ir.Thinking(redacted=False, vendor=vendor) if block:
+            signature = _signature(ir.Seal(part.signature, vendor, part.id)) if vendor and part.signature else ""
             return block | {"thinking": part.text, "signature": signature}
-        case ToolCall() if block:
+        case ir.ToolCall() if block:
             return block | {"input": call_input(part)}
     return block
 
 
-def _signature(seal: Seal) -> str:
+def _signature(seal: ir.Seal) -> str:
     if seal.vendor == "anthropic":
         return seal.signature
-    return wrap(Thinking("", seal.signature, seal.vendor, seal.id))
+    return wrap(ir.Thinking("", seal.signature, seal.vendor, seal.id))
 
 
-def _citation(citation: Citation) -> Json:
+def _citation(citation: ir.Citation) -> Json:
     if citation.vendor == "anthropic" and citation.data:
         return citation.data
     return {

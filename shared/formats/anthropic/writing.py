@@ -11,27 +11,10 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from shared.errors import ClientError
+from shared.formats import ir
 from shared.formats.anthropic import blocks
 from shared.formats.anthropic.schema import strict_schema
-from shared.formats.ir import (
-    EFFORTS,
-    Capabilities,
-    Document,
-    Image,
-    Json,
-    Opaque,
-    Part,
-    Prompt,
-    Refusal,
-    Text,
-    Thinking,
-    Tool,
-    ToolCall,
-    ToolChoice,
-    ToolResult,
-    WebSearch,
-    Written,
-)
+from shared.formats.ir import Json
 
 DEFAULT_MAX_TOKENS = 32_000
 """For clients that name none: enough for long answers, and below what the 200k-window models must keep free."""
@@ -41,7 +24,7 @@ BUDGETS = {"minimal": 2048, "low": 2048, "medium": 8192, "high": 16_384, "xhigh"
 ONE_JSON_OBJECT = "Answer with exactly one JSON object and nothing else."
 
 
-def write_prompt(prompt: Prompt, capabilities: Capabilities) -> Written:
+def write_prompt(prompt: ir.Prompt, capabilities: ir.Capabilities) -> ir.Written:
     """Always asks for a stream. Raises ClientError for what cannot be said in this format at all."""
     return _Writing(prompt, capabilities).write()
 
@@ -53,7 +36,7 @@ class _Thinking(NamedTuple):
 
 
 class _Writing:
-    def __init__(self, prompt: Prompt, capabilities: Capabilities) -> None:
+    def __init__(self, prompt: ir.Prompt, capabilities: ir.Capabilities) -> None:
         self.prompt, self.model = prompt, capabilities
         self.dropped = dict.fromkeys(prompt.dropped)
         self.marks_too_many = _count_marks(prompt) - MOST_CACHE_MARKS
@@ -61,7 +44,7 @@ class _Writing:
     def drop(self, *names: str) -> None:
         self.dropped.update(dict.fromkeys(names))
 
-    def write(self) -> Written:
+    def write(self) -> ir.Written:
         prompt = self.prompt
         tools, choice = self.tools()
         system, turns = self.system(), self.turns()
@@ -92,7 +75,7 @@ class _Writing:
         self.drop(*(("metadata",) if prompt.metadata else ()))
         self.drop(*(("verbosity",) if prompt.verbosity not in {None, "medium"} else ()))
         body = {name: value for name, value in fields.items() if name == "messages" or value not in (None, [], {})}
-        return Written(body, tuple(self.dropped))
+        return ir.Written(body, tuple(self.dropped))
 
     def marked(self, block: Json, lifetime: str | None) -> Json:
         """The block with its cache mark; of too many marks the first go, for the last cover the most."""
@@ -127,7 +110,7 @@ class _Writing:
         """The messages, neighbours of one role merged, each call's result in the turn right after it."""
         results = blocks.Results(self.prompt)
         turns: list[Json] = []
-        calls: list[ToolCall] = []
+        calls: list[ir.ToolCall] = []
 
         def add(role: str, said: Iterable[Json]) -> None:
             for block in said:
@@ -142,12 +125,12 @@ class _Writing:
         for message in self.prompt.messages:
             said = [block for part in message.parts for block in self.written(part)]
             if message.role == "assistant":
-                calls += [part for part in message.parts if isinstance(part, ToolCall)]
+                calls += [part for part in message.parts if isinstance(part, ir.ToolCall)]
                 add("assistant", said)
             elif said:
                 answer_calls()
                 add(*self.as_user_or_system(message.role, said))
-            elif any(isinstance(part, ToolResult) for part in message.parts):
+            elif any(isinstance(part, ir.ToolResult) for part in message.parts):
                 answer_calls()
         answer_calls()
         results.refuse_leftovers()
@@ -169,27 +152,27 @@ class _Writing:
         if last["type"] == "text":
             turn["content"][-1] = last | {"text": last["text"].rstrip()}
 
-    def written(self, part: Part) -> Iterator[Json]:
+    def written(self, part: ir.Part) -> Iterator[Json]:
         """A part as one block, or none when it is blank or foreign."""
         match part:
-            case Text(cache=cache) if part.text.strip():
+            case ir.Text(cache=cache) if part.text.strip():
                 yield self.marked(blocks.text_block(part), cache)
-            case Refusal() if part.text.strip():
+            case ir.Refusal() if part.text.strip():
                 yield blocks.text_block(part)
-            case Image(cache=cache):
+            case ir.Image(cache=cache):
                 yield self.marked(blocks.image_block(part), cache)
-            case Document(cache=cache):
+            case ir.Document(cache=cache):
                 yield self.marked(blocks.document_block(part), cache)
-            case Thinking():
+            case ir.Thinking():
                 yield from self.thinking_block(part)
-            case ToolCall(cache=cache):
+            case ir.ToolCall(cache=cache):
                 yield self.marked(blocks.tool_use_block(part), cache)
-            case Opaque(vendor="anthropic", data=data):
+            case ir.Opaque(vendor="anthropic", data=data):
                 yield data
-            case Opaque(data=data):
+            case ir.Opaque(data=data):
                 self.drop(f"messages.{data.get('type')}")
 
-    def thinking_block(self, part: Thinking) -> Iterator[Json]:
+    def thinking_block(self, part: ir.Thinking) -> Iterator[Json]:
         """Only what Anthropic signed may go back; the service refuses anything else."""
         if part.vendor != "anthropic" or not part.signature:
             self.drop("reasoning")
@@ -198,7 +181,7 @@ class _Writing:
         else:
             yield {"type": "thinking", "thinking": part.text, "signature": part.signature}
 
-    def tool_result(self, result: ToolResult) -> Json:
+    def tool_result(self, result: ir.ToolResult) -> Json:
         block: Json = {"type": "tool_result", "tool_use_id": blocks.clean_id(result.call_id)}
         if content := [block for part in result.parts for block in self.written(part)]:
             block["content"] = content
@@ -209,20 +192,20 @@ class _Writing:
     # --- tools ---
 
     def tools(self) -> tuple[list[Json], Json | None]:
-        choice = self.prompt.tool_choice or ToolChoice()
+        choice = self.prompt.tool_choice or ir.ToolChoice()
         if choice.mode in {"required", "named"} and not self.model.forced_tools:
             self.drop("tool_choice")
             allowed = (choice.name,) if choice.mode == "named" else choice.allowed
-            choice = ToolChoice("auto", allowed=allowed)
+            choice = ir.ToolChoice("auto", allowed=allowed)
         tools = [
             written
             for tool in self.prompt.tools
-            if choice.allowed is None or not isinstance(tool, Tool) or tool.name in choice.allowed
+            if choice.allowed is None or not isinstance(tool, ir.Tool) or tool.name in choice.allowed
             for written in self.tool(tool)
         ]
         return tools, self.tool_choice(choice, offered=tools)
 
-    def tool_choice(self, choice: ToolChoice, *, offered: list[Json]) -> Json | None:
+    def tool_choice(self, choice: ir.ToolChoice, *, offered: list[Json]) -> Json | None:
         if not offered:
             if choice.mode in {"required", "named"}:
                 raise ClientError("tool_choice: there is no tool to choose.", param="tool_choice")
@@ -233,7 +216,7 @@ class _Writing:
                 (
                     blocks.wire_name(t.name, t.namespace)
                     for t in self.prompt.tools
-                    if isinstance(t, Tool) and t.name == choice.name
+                    if isinstance(t, ir.Tool) and t.name == choice.name
                 ),
                 choice.name,
             )
@@ -241,24 +224,24 @@ class _Writing:
             written["disable_parallel_tool_use"] = True
         return written if self.prompt.tool_choice or len(written) > 1 else None
 
-    def tool(self, tool: Tool | WebSearch | Opaque) -> Iterator[Json]:
+    def tool(self, tool: ir.Tool | ir.WebSearch | ir.Opaque) -> Iterator[Json]:
         match tool:
-            case Tool(kind="custom"):
+            case ir.Tool(kind="custom"):
                 if tool.grammar:
                     self.drop("tools.format")
                 yield self.marked(blocks.custom_tool(tool), tool.cache)
-            case Tool():
+            case ir.Tool():
                 yield self.marked(self.function_tool(tool), tool.cache)
-            case WebSearch():
+            case ir.WebSearch():
                 if tool.context_size:
                     self.drop("search_context_size")
                 yield blocks.web_search(tool)
-            case Opaque(vendor="anthropic", data=data):
+            case ir.Opaque(vendor="anthropic", data=data):
                 yield data
-            case Opaque(data=data):
+            case ir.Opaque(data=data):
                 self.drop(f"tools.{data.get('type')}")
 
-    def function_tool(self, tool: Tool) -> Json:
+    def function_tool(self, tool: ir.Tool) -> Json:
         schema = {"type": "object", **(tool.schema or {"properties": {}})}
         written: Json = {"name": blocks.wire_name(tool.name, tool.namespace)}
         if tool.description:
@@ -310,7 +293,7 @@ class _Writing:
 
     def effort(self, wanted: str) -> str | None:
         """The strongest effort the model has that is no stronger than the one wanted, else its weakest."""
-        order = {effort: rank for rank, effort in enumerate(EFFORTS)}
+        order = {effort: rank for rank, effort in enumerate(ir.EFFORTS)}
         has = sorted(self.model.efforts & order.keys(), key=order.__getitem__)
         if not has:
             return None
@@ -365,8 +348,8 @@ def _continues_unsigned_turn(turns: list[Json]) -> bool:
     return turns[-2]["content"][0]["type"] not in {"thinking", "redacted_thinking"}
 
 
-def _count_marks(prompt: Prompt) -> int:
+def _count_marks(prompt: ir.Prompt) -> int:
     parts = [part for message in prompt.messages for part in message.parts]
-    inner = [part for result in parts if isinstance(result, ToolResult) for part in result.parts]
+    inner = [part for result in parts if isinstance(result, ir.ToolResult) for part in result.parts]
     marks = (getattr(part, "cache", None) for part in (prompt, *prompt.tools, *prompt.system, *parts, *inner))
     return sum(mark is not None for mark in marks)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import cast
 
 from shared.errors import ClientError
+from shared.formats import ir
 from shared.formats.fields import (
     invalid,
     join,
@@ -19,17 +20,7 @@ from shared.formats.fields import (
     required,
     wrong_type,
 )
-from shared.formats.ir import (
-    CallKind,
-    Json,
-    Message,
-    Part,
-    Refusal,
-    Text,
-    Thinking,
-    ToolCall,
-    ToolResult,
-)
+from shared.formats.ir import Json
 from shared.formats.openai_parts import DETAILS, read_cache_mark, read_file, read_image
 
 PART_KINDS = ("text", "image_url", "file")
@@ -39,11 +30,11 @@ class Conversation:
     """Messages in order. Results are gathered until every call of the turn is answered, then stand in call order."""
 
     def __init__(self) -> None:
-        self.system: list[Text] = []
-        self.messages: list[Message] = []
+        self.system: list[ir.Text] = []
+        self.messages: list[ir.Message] = []
         self.dropped: list[str] = []
-        self._calls: dict[str, ToolCall] = {}
-        self._results: dict[str, ToolResult] = {}
+        self._calls: dict[str, ir.ToolCall] = {}
+        self._results: dict[str, ir.ToolResult] = {}
 
     def read(self, message: Json, path: str) -> None:
         role = one_of(required(message, "role", str, path), _READ_ROLE, join(path, "role"))
@@ -62,37 +53,37 @@ class Conversation:
                 param="messages",
             )
         if self._results:
-            self.messages.append(Message("user", tuple(self._results[name] for name in self._calls)))
+            self.messages.append(ir.Message("user", tuple(self._results[name] for name in self._calls)))
         self._calls, self._results = {}, {}
 
     def _read_system(self, message: Json, path: str) -> None:
-        texts = [part for part in self._content(message, path, ("text",)) if isinstance(part, Text) and part.text]
+        texts = [part for part in self._content(message, path, ("text",)) if isinstance(part, ir.Text) and part.text]
         if not self.messages:
             self.system += texts
         elif texts:
-            self.messages.append(Message("system", tuple(texts)))
+            self.messages.append(ir.Message("system", tuple(texts)))
 
     def _read_user(self, message: Json, path: str) -> None:
-        self.messages.append(Message("user", tuple(self._content(message, path, PART_KINDS))))
+        self.messages.append(ir.Message("user", tuple(self._content(message, path, PART_KINDS))))
 
     def _read_assistant(self, message: Json, path: str) -> None:
         if message.get("audio") is not None:
             raise refused(join(path, "audio"), "earlier audio cannot be heard by the providers")
-        parts: list[Part] = []
+        parts: list[ir.Part] = []
         if reasoning := optional(message, "reasoning_content", str, path):
-            parts.append(Thinking(reasoning))
+            parts.append(ir.Thinking(reasoning))
         if message.get("content") is not None:
             said = self._content(message, path, ("text", "refusal"))
-            parts += [part for part in said if not (isinstance(part, Text) and not part.text)]
+            parts += [part for part in said if not (isinstance(part, ir.Text) and not part.text)]
         if refusal := optional(message, "refusal", str, path):
-            parts.append(Refusal(refusal))
+            parts.append(ir.Refusal(refusal))
         self._calls = self._read_calls(message, path)
         parts += self._calls.values()
         if parts:
-            self.messages.append(Message("assistant", tuple(parts)))
+            self.messages.append(ir.Message("assistant", tuple(parts)))
 
-    def _read_calls(self, message: Json, path: str) -> dict[str, ToolCall]:
-        calls: dict[str, ToolCall] = {}
+    def _read_calls(self, message: Json, path: str) -> dict[str, ir.ToolCall]:
+        calls: dict[str, ir.ToolCall] = {}
         for item, where in optional_objects(message, "tool_calls", path):
             call = _read_call(item, where)
             if call.id in calls:
@@ -103,7 +94,7 @@ class Conversation:
             # Old calls have no id; their place in the conversation is one that stays the same in every later request.
             id_ = f"call_{len(self.messages)}"
             name, arguments = required(legacy, "name", str, where), required(legacy, "arguments", str, where)
-            calls[id_] = ToolCall(id_, name, arguments)
+            calls[id_] = ir.ToolCall(id_, name, arguments)
         return calls
 
     def _read_tool(self, message: Json, path: str) -> None:
@@ -120,24 +111,24 @@ class Conversation:
         if call is None or call.id in self._results:
             raise invalid(name, join(path, "name"), "Expected the function of the preceding 'function_call'.")
         content = message.get("content")
-        self._answer(call, [Text(content)] if isinstance(content, str) else [])
+        self._answer(call, [ir.Text(content)] if isinstance(content, str) else [])
 
-    def _answer(self, call: ToolCall, parts: list[Part]) -> None:
-        texts = tuple(part for part in parts if isinstance(part, Text) and part.text)
-        self._results[call.id] = ToolResult(call.id, texts, kind=call.kind)
+    def _answer(self, call: ir.ToolCall, parts: list[ir.Part]) -> None:
+        texts = tuple(part for part in parts if isinstance(part, ir.Text) and part.text)
+        self._results[call.id] = ir.ToolResult(call.id, texts, kind=call.kind)
 
-    def _content(self, message: Json, path: str, kinds: tuple[str, ...]) -> list[Part]:
+    def _content(self, message: Json, path: str, kinds: tuple[str, ...]) -> list[ir.Part]:
         where = join(path, "content")
         content = message.get("content")
         if content is None:
             raise missing(where)
         if isinstance(content, str):
-            return [Text(content)]
+            return [ir.Text(content)]
         if not isinstance(content, list):
             raise wrong_type(content, "a string or an array of objects", where)
         return [self._part(part, part_path, kinds) for part, part_path in objects(content, where)]
 
-    def _part(self, part: Json, path: str, kinds: tuple[str, ...]) -> Part:
+    def _part(self, part: Json, path: str, kinds: tuple[str, ...]) -> ir.Part:
         kind = required(part, "type", str, path)
         if kind == "input_audio":
             raise refused(path, "the providers do not take audio")
@@ -154,18 +145,18 @@ _READ_ROLE: dict[str, Callable[[Conversation, Json, str], None]] = {
 }
 
 
-def _read_call(call: Json, path: str) -> ToolCall:
-    kind = cast("CallKind", one_of(call.get("type") or "function", ("function", "custom"), join(path, "type")))
+def _read_call(call: Json, path: str) -> ir.ToolCall:
+    kind = cast("ir.CallKind", one_of(call.get("type") or "function", ("function", "custom"), join(path, "type")))
     called, where = required(call, kind, dict, path), join(path, kind)
     text = required(called, "arguments" if kind == "function" else "input", str, where)
-    return ToolCall(required(call, "id", str, path), required(called, "name", str, where), text, kind)
+    return ir.ToolCall(required(call, "id", str, path), required(called, "name", str, where), text, kind)
 
 
-def _read_text(part: Json, path: str) -> Part:
-    return Text(required(part, "text", str, path), cache=read_cache_mark(part, path))
+def _read_text(part: Json, path: str) -> ir.Part:
+    return ir.Text(required(part, "text", str, path), cache=read_cache_mark(part, path))
 
 
-def _read_image(part: Json, path: str) -> Part:
+def _read_image(part: Json, path: str) -> ir.Part:
     image, where = required(part, "image_url", dict, path), join(path, "image_url")
     detail = optional_choice(image, "detail", DETAILS, where)
     return read_image(
@@ -173,7 +164,7 @@ def _read_image(part: Json, path: str) -> Part:
     )
 
 
-def _read_file(part: Json, path: str) -> Part:
+def _read_file(part: Json, path: str) -> ir.Part:
     file, where = required(part, "file", dict, path), join(path, "file")
     if file.get("file_id") is not None:
         raise refused(join(where, "file_id"), "files kept by OpenAI cannot be reached from here; send 'file_data'")
@@ -182,11 +173,11 @@ def _read_file(part: Json, path: str) -> Part:
     return read_file(data, name, join(where, "file_data"), cache=read_cache_mark(part, path))
 
 
-def _read_refusal(part: Json, path: str) -> Part:
-    return Refusal(required(part, "refusal", str, path))
+def _read_refusal(part: Json, path: str) -> ir.Part:
+    return ir.Refusal(required(part, "refusal", str, path))
 
 
-_READ_PART: dict[str, Callable[[Json, str], Part]] = {
+_READ_PART: dict[str, Callable[[Json, str], ir.Part]] = {
     "text": _read_text,
     "image_url": _read_image,
     "file": _read_file,

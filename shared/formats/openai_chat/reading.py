@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Literal, cast
 
 from shared.errors import ClientError
+from shared.formats import ir
 from shared.formats.fields import (
     Fate,
     expect,
@@ -27,16 +28,7 @@ from shared.formats.fields import (
     strangers,
     wrong_type,
 )
-from shared.formats.ir import (
-    EFFORTS,
-    Json,
-    Prompt,
-    Reasoning,
-    ResponseFormat,
-    Tool,
-    ToolChoice,
-    WebSearch,
-)
+from shared.formats.ir import Json
 from shared.formats.openai_chat.conversation import Conversation
 from shared.formats.openai_parts import read_cache_mark
 
@@ -94,7 +86,7 @@ KNOWN = {
 """What is read of the objects inside a request. Anything else in them is dropped by name."""
 
 
-def read_prompt(body: Json) -> Prompt:
+def read_prompt(body: Json) -> ir.Prompt:
     """Raises ClientError naming the field that cannot be taken."""
     dropped = [*judge(body, FIELDS), *strangers({name: body[name] for name in KNOWN[""] & body.keys()}, "", KNOWN)]
     model = required(body, "model", str)
@@ -110,7 +102,7 @@ def read_prompt(body: Json) -> Prompt:
     tools, choice, legacy = _read_tools(body)
     parallel = optional(body, "parallel_tool_calls", bool)
     stream_options = optional(body, "stream_options", dict) or {}
-    return Prompt(
+    return ir.Prompt(
         model=model,
         messages=tuple(conversation.messages),
         system=tuple(conversation.system),
@@ -121,7 +113,7 @@ def read_prompt(body: Json) -> Prompt:
         temperature=_unless(optional_number(body, "temperature", 0, 2), 1),
         top_p=_unless(optional_number(body, "top_p", 0, 1), 1),
         stop=_read_stop(body.get("stop")),
-        reasoning=_read_reasoning(optional_choice(body, "reasoning_effort", EFFORTS)),
+        reasoning=_read_reasoning(optional_choice(body, "reasoning_effort", ir.EFFORTS)),
         response_format=_read_response_format(optional(body, "response_format", dict)),
         verbosity=_unless(optional_choice(body, "verbosity", ("low", "medium", "high")), "medium"),
         service_tier=_unless(optional_choice(body, "service_tier", TIERS), "auto"),
@@ -135,9 +127,9 @@ def read_prompt(body: Json) -> Prompt:
     )
 
 
-def _read_reasoning(effort: str | None) -> Reasoning:
+def _read_reasoning(effort: str | None) -> ir.Reasoning:
     """Chat cannot ask for a summary, and newer Claude models think in silence unless asked; who sets an effort asks."""
-    return Reasoning(effort, summary="auto") if effort else Reasoning()
+    return ir.Reasoning(effort, summary="auto") if effort else ir.Reasoning()
 
 
 def _unless(value: Any, default: Any) -> Any:
@@ -145,7 +137,7 @@ def _unless(value: Any, default: Any) -> Any:
     return None if value == default else value
 
 
-def _read_tools(body: Json) -> tuple[tuple[Tool | WebSearch, ...], ToolChoice | None, bool]:
+def _read_tools(body: Json) -> tuple[tuple[ir.Tool | ir.WebSearch, ...], ir.ToolChoice | None, bool]:
     """The tools, the choice among them, and whether both were given in the old `functions` spelling."""
     functions = [_read_function(*each) for each in optional_objects(body, "functions")]
     tools = [_read_tool(*each) for each in optional_objects(body, "tools")]
@@ -157,7 +149,7 @@ def _read_tools(body: Json) -> tuple[tuple[Tool | WebSearch, ...], ToolChoice | 
     return (*tools, *functions, *([] if search is None else [_read_search(search)])), choice, bool(functions)
 
 
-def _read_tool(tool: Json, path: str) -> Tool:
+def _read_tool(tool: Json, path: str) -> ir.Tool:
     if one_of(required(tool, "type", str, path), ("function", "custom"), join(path, "type")) == "function":
         return _read_function(
             required(tool, "function", dict, path), join(path, "function"), read_cache_mark(tool, path)
@@ -169,7 +161,7 @@ def _read_tool(tool: Json, path: str) -> Tool:
     if one_of(required(text_format, "type", str, where_format), ("text", "grammar"), where_format) == "grammar":
         grammar = required(text_format, "grammar", dict, where_format)
         one_of(required(grammar, "syntax", str, where_format), ("lark", "regex"), f"{where_format}.grammar.syntax")
-    return Tool(
+    return ir.Tool(
         name=required(custom, "name", str, where),
         description=optional(custom, "description", str, where),
         kind="custom",
@@ -178,8 +170,8 @@ def _read_tool(tool: Json, path: str) -> Tool:
     )
 
 
-def _read_function(function: Json, path: str, cache: str | None = None) -> Tool:
-    return Tool(
+def _read_function(function: Json, path: str, cache: str | None = None) -> ir.Tool:
+    return ir.Tool(
         name=required(function, "name", str, path),
         description=optional(function, "description", str, path),
         schema=optional(function, "parameters", dict, path),
@@ -188,16 +180,16 @@ def _read_function(function: Json, path: str, cache: str | None = None) -> Tool:
     )
 
 
-def _read_search(options: Json) -> WebSearch:
+def _read_search(options: Json) -> ir.WebSearch:
     path = "web_search_options"
     location = optional(options, "user_location", dict, path) or {}
-    return WebSearch(
+    return ir.WebSearch(
         location=optional(location, "approximate", dict, join(path, "user_location")),
         context_size=optional_choice(options, "search_context_size", ("low", "medium", "high"), path),
     )
 
 
-def _read_choice(choice: Any, names: set[str], path: str) -> ToolChoice | None:
+def _read_choice(choice: Any, names: set[str], path: str) -> ir.ToolChoice | None:
     """Also of `function_call`, whose named form is just `{name}`."""
     if choice is None or (not names and choice in ("auto", "none")):
         return None
@@ -205,18 +197,18 @@ def _read_choice(choice: Any, names: set[str], path: str) -> ToolChoice | None:
         raise ClientError(f"'{path}' is only allowed when tools are specified.", param=path)
     if isinstance(choice, str):
         mode = one_of(choice, ("auto", "none", "required"), path)
-        return ToolChoice(cast("Literal['auto', 'none', 'required']", mode))
+        return ir.ToolChoice(cast("Literal['auto', 'none', 'required']", mode))
     if choice := expect(choice, dict, path):
         if choice.get("type") == "allowed_tools":
             return _read_allowed(required(choice, "allowed_tools", dict, path), names, join(path, "allowed_tools"))
-        return ToolChoice("named", _tool_name(choice, names, path))
+        return ir.ToolChoice("named", _tool_name(choice, names, path))
     raise missing(join(path, "type"))
 
 
-def _read_allowed(allowed: Json, names: set[str], path: str) -> ToolChoice:
+def _read_allowed(allowed: Json, names: set[str], path: str) -> ir.ToolChoice:
     mode = one_of(required(allowed, "mode", str, path), ("auto", "required"), join(path, "mode"))
     tools = objects(required(allowed, "tools", list, path), join(path, "tools"))
-    return ToolChoice(
+    return ir.ToolChoice(
         cast("Literal['auto', 'required']", mode),
         allowed=tuple(_tool_name(tool, names, where) for tool, where in tools),
     )
@@ -253,7 +245,7 @@ def _read_stop(stop: Any) -> tuple[str, ...]:
     return tuple(expect(text, str, f"stop[{number}]") for number, text in enumerate(stop))
 
 
-def _read_response_format(shape: Json | None) -> ResponseFormat | None:
+def _read_response_format(shape: Json | None) -> ir.ResponseFormat | None:
     path = "response_format"
     if shape is None:
         return None
@@ -261,9 +253,9 @@ def _read_response_format(shape: Json | None) -> ResponseFormat | None:
     if kind == "text":
         return None
     if kind == "json_object":
-        return ResponseFormat()
+        return ir.ResponseFormat()
     named, where = required(shape, "json_schema", dict, path), join(path, "json_schema")
-    return ResponseFormat(
+    return ir.ResponseFormat(
         schema=optional(named, "schema", dict, where),
         name=required(named, "name", str, where),
         description=optional(named, "description", str, where),

@@ -5,47 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias
 
+from shared.formats import ir
 from shared.formats.fold import unfold
-from shared.formats.ir import (
-    KEEP_ALIVE,
-    Citation,
-    Cite,
-    Close,
-    Delta,
-    Event,
-    Fail,
-    Frame,
-    Json,
-    Open,
-    Ping,
-    Prompt,
-    Refusal,
-    Reply,
-    Start,
-    Stop,
-    StopReason,
-    Text,
-    Thinking,
-    ToolCall,
-    Usage,
-)
+from shared.formats.ir import Json
 from shared.formats.openai_errors import write_error
 
 ReasoningStyle: TypeAlias = Literal["field", "tags", "off"]
 """Where reasoning goes: `reasoning_content` (not OpenAI's, but what clients know), <thinking> in the text, nowhere."""
 
 FINISH_REASONS = {
-    StopReason.END_TURN: "stop",
-    StopReason.STOP_SEQUENCE: "stop",
-    StopReason.PAUSE_TURN: "stop",
-    StopReason.TOOL_USE: "tool_calls",
-    StopReason.MAX_TOKENS: "length",
-    StopReason.CONTEXT_WINDOW: "length",
-    StopReason.REFUSAL: "content_filter",
+    ir.StopReason.END_TURN: "stop",
+    ir.StopReason.STOP_SEQUENCE: "stop",
+    ir.StopReason.PAUSE_TURN: "stop",
+    ir.StopReason.TOOL_USE: "tool_calls",
+    ir.StopReason.MAX_TOKENS: "length",
+    ir.StopReason.CONTEXT_WINDOW: "length",
+    ir.StopReason.REFUSAL: "content_filter",
 }
 SERVICE_TIERS = {"standard": "default"} | {tier: tier for tier in ("default", "flex", "scale", "priority", "fast")}
-NOTHING: tuple[Frame, ...] = ()
-DONE = Frame(None, "[DONE]")
+NOTHING: tuple[ir.Frame, ...] = ()
+DONE = ir.Frame(None, "[DONE]")
 
 
 class Writer:
@@ -53,7 +32,7 @@ class Writer:
 
     def __init__(
         self,
-        prompt: Prompt,
+        prompt: ir.Prompt,
         *,
         id: str,  # noqa: A002
         created: int,
@@ -65,50 +44,50 @@ class Writer:
         self._include_usage = prompt.include_usage
         self._legacy = prompt.legacy_functions
         self._style = reasoning
-        self._write: Callable[[str], Sequence[Frame]] = self._drop
+        self._write: Callable[[str], Sequence[ir.Frame]] = self._drop
         self._block: Any = None
         self._before = ""  # goes in front of the open block's first delta, and so is empty after it
         self._length = 0  # of the joined text, in characters
         self._block_start = 0  # where in the joined text the open block begins
-        self._cited: list[Citation] = []
+        self._cited: list[ir.Citation] = []
         self._annotations: list[Json] = []
         self._calls = 0
         self._call_is_empty = False
         self._thought = self._refused = False
 
-    def feed(self, event: Event) -> Sequence[Frame]:
-        if type(event) is Delta:
+    def feed(self, event: ir.Event) -> Sequence[ir.Frame]:
+        if type(event) is ir.Delta:
             return self._write(event.text)
         match event:
-            case Open(part):
+            case ir.Open(part):
                 return self._open(part)
-            case Close():
+            case ir.Close():
                 return self._close()
-            case Cite(citation):
+            case ir.Cite(citation):
                 self._cited.append(citation)
-            case Start():
+            case ir.Start():
                 return self._start(event)
-            case Stop():
+            case ir.Stop():
                 return self._stop(event)
-            case Fail():
-                return (Frame(None, write_error(event)),)
-            case Ping():
-                return (KEEP_ALIVE,)
+            case ir.Fail():
+                return (ir.Frame(None, write_error(event)),)
+            case ir.Ping():
+                return (ir.KEEP_ALIVE,)
         return NOTHING
 
-    def _chunk(self, delta: Json, finish_reason: str | None = None) -> tuple[Frame]:
+    def _chunk(self, delta: Json, finish_reason: str | None = None) -> tuple[ir.Frame]:
         choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
-        return (Frame(None, {**self._head, "choices": [choice]}),)
+        return (ir.Frame(None, {**self._head, "choices": [choice]}),)
 
-    def _start(self, start: Start) -> Sequence[Frame]:
+    def _start(self, start: ir.Start) -> Sequence[ir.Frame]:
         if start.id:
             self._head["id"] = f"chatcmpl-{start.id}"
         if start.model:
             self._head["model"] = start.model
         return self._chunk({"role": "assistant", "content": ""})
 
-    def _stop(self, stop: Stop) -> Sequence[Frame]:
-        frames: list[Frame] = []
+    def _stop(self, stop: ir.Stop) -> Sequence[ir.Frame]:
+        frames: list[ir.Frame] = []
         if self._annotations:
             frames += self._chunk({"annotations": self._annotations})
         if stop.explanation and not self._refused:
@@ -118,26 +97,26 @@ class Writer:
         reason = FINISH_REASONS[stop.reason]
         frames += self._chunk({}, "function_call" if self._legacy and reason == "tool_calls" else reason)
         if self._include_usage:
-            frames.append(Frame(None, {**self._head, "choices": [], "usage": write_usage(stop.usage)}))
+            frames.append(ir.Frame(None, {**self._head, "choices": [], "usage": write_usage(stop.usage)}))
         return [*frames, DONE]
 
-    def _open(self, part: Any) -> Sequence[Frame]:
+    def _open(self, part: Any) -> Sequence[ir.Frame]:
         self._block, self._block_start, self._before = part, self._length, ""
         match part:
-            case Text():
+            case ir.Text():
                 self._write = self._write_text
-            case Refusal():
+            case ir.Refusal():
                 self._write = self._write_refusal
-            case Thinking() if self._style != "off":
+            case ir.Thinking() if self._style != "off":
                 self._write = self._write_thinking
                 self._before = "<thinking>" if self._style == "tags" else "\n\n" if self._thought else ""
-            case ToolCall() if not (self._legacy and self._calls):  # `function_call` has room for one
+            case ir.ToolCall() if not (self._legacy and self._calls):  # `function_call` has room for one
                 return self._open_call(part)
             case _:
                 self._write = self._drop
         return NOTHING
 
-    def _open_call(self, call: ToolCall) -> Sequence[Frame]:
+    def _open_call(self, call: ir.ToolCall) -> Sequence[ir.Frame]:
         self._write, self._call_is_empty = self._write_arguments, True
         self._calls += 1
         if self._legacy:
@@ -146,32 +125,32 @@ class Writer:
         header = {"id": call.id, "type": call.kind, call.kind: {"name": call.name, field: ""}}
         return self._chunk({"tool_calls": [{"index": self._calls - 1, **header}]})
 
-    def _close(self) -> Sequence[Frame]:
+    def _close(self) -> Sequence[ir.Frame]:
         match self._block:
-            case Text() if self._cited:
+            case ir.Text() if self._cited:
                 self._annotate()
-            case ToolCall(kind="function") if self._call_is_empty:
+            case ir.ToolCall(kind="function") if self._call_is_empty:
                 return self._write_arguments("{}")
-            case Thinking() if self._style == "tags" and not self._before:
+            case ir.Thinking() if self._style == "tags" and not self._before:
                 return self._write_text("</thinking>\n")
         return NOTHING
 
-    def _drop(self, text: str) -> Sequence[Frame]:
+    def _drop(self, text: str) -> Sequence[ir.Frame]:
         return NOTHING
 
-    def _write_text(self, text: str) -> Sequence[Frame]:
+    def _write_text(self, text: str) -> Sequence[ir.Frame]:
         self._length += len(text)
         return self._chunk({"content": text})
 
-    def _write_refusal(self, text: str) -> Sequence[Frame]:
+    def _write_refusal(self, text: str) -> Sequence[ir.Frame]:
         self._refused = True
         return self._chunk({"refusal": text})
 
-    def _write_thinking(self, text: str) -> Sequence[Frame]:
+    def _write_thinking(self, text: str) -> Sequence[ir.Frame]:
         text, self._before, self._thought = self._before + text, "", True
         return self._write_text(text) if self._style == "tags" else self._chunk({"reasoning_content": text})
 
-    def _write_arguments(self, text: str) -> Sequence[Frame]:
+    def _write_arguments(self, text: str) -> Sequence[ir.Frame]:
         self._call_is_empty = False
         if self._legacy:
             return self._chunk({"function_call": {"arguments": text}})
@@ -189,7 +168,7 @@ class Writer:
         self._cited.clear()
 
 
-def write_usage(usage: Usage) -> Json:
+def write_usage(usage: ir.Usage) -> Json:
     return {
         "prompt_tokens": usage.prompt,
         "completion_tokens": usage.output,
@@ -200,8 +179,8 @@ def write_usage(usage: Usage) -> Json:
 
 
 def write_reply(
-    prompt: Prompt,
-    reply: Reply,
+    prompt: ir.Prompt,
+    reply: ir.Reply,
     *,
     id: str,  # noqa: A002
     created: int,

@@ -10,28 +10,9 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from shared.formats import ir
 from shared.formats.fold import NOTHING, Sequencer
-from shared.formats.ir import (
-    Citation,
-    Cite,
-    Delta,
-    Event,
-    Fail,
-    Json,
-    Opaque,
-    Open,
-    Prompt,
-    Refusal,
-    Seal,
-    Start,
-    Stop,
-    StopReason,
-    Text,
-    Thinking,
-    Tool,
-    ToolCall,
-    Usage,
-)
+from shared.formats.ir import Json
 from shared.formats.openai_errors import read_error
 from shared.formats.openai_responses.writing import short_name
 
@@ -39,7 +20,7 @@ Section: TypeAlias = tuple[str, int]
 
 _CALL: Section = ("call", 0)
 _REASONING = frozenset({"summary", "content"})
-_CANCELLED = Fail("The provider cancelled the response.", code="cancelled")
+_CANCELLED = ir.Fail("The provider cancelled the response.", code="cancelled")
 
 
 @dataclass(slots=True)
@@ -59,12 +40,12 @@ class Reader:
 
     __slots__ = ("_called", "_handlers", "_items", "_names", "_refused", "_sequencer")
 
-    def __init__(self, prompt: Prompt) -> None:
-        self._names = {short_name(tool.name): tool.name for tool in prompt.tools if isinstance(tool, Tool)}
+    def __init__(self, prompt: ir.Prompt) -> None:
+        self._names = {short_name(tool.name): tool.name for tool in prompt.tools if isinstance(tool, ir.Tool)}
         self._items: dict[int, _Item] = {}
         self._sequencer = Sequencer()
         self._called = self._refused = False
-        self._handlers: dict[object, Callable[[Json], Sequence[Event]]] = {
+        self._handlers: dict[object, Callable[[Json], Sequence[ir.Event]]] = {
             "response.output_text.delta": self._on_text,
             "response.output_text.done": lambda data: self._on_whole("text", "content_index", data, "text"),
             "response.output_text.annotation.added": self._on_annotation,
@@ -86,40 +67,40 @@ class Reader:
             "error": self._on_error,
         }
 
-    def feed(self, data: Json) -> Sequence[Event]:
+    def feed(self, data: Json) -> Sequence[ir.Event]:
         handler = self._handlers.get(data.get("type"))
         if handler is None:
             return NOTHING
         try:
             return handler(data)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
-            return (Fail(f"The provider sent an incomplete {data['type']} event: {error!r}", code="bad_stream"),)
+            return (ir.Fail(f"The provider sent an incomplete {data['type']} event: {error!r}", code="bad_stream"),)
 
-    def end(self) -> Sequence[Event]:
+    def end(self) -> Sequence[ir.Event]:
         """A stream that stops without its last event said nothing final."""
         return NOTHING
 
     # --- what an item says ---
 
-    def _on_text(self, data: Json) -> Sequence[Event]:
+    def _on_text(self, data: Json) -> Sequence[ir.Event]:
         text = data["delta"]
         return self._tell(self._item(data), ("text", data.get("content_index", 0)), text)
 
-    def _on_delta(self, kind: str, number: str, data: Json) -> Sequence[Event]:
+    def _on_delta(self, kind: str, number: str, data: Json) -> Sequence[ir.Event]:
         return self._tell(self._item(data), (kind, data.get(number, 0)), data["delta"])
 
-    def _on_arguments(self, data: Json) -> Sequence[Event]:
+    def _on_arguments(self, data: Json) -> Sequence[ir.Event]:
         """Of a call that was not announced neither id nor name is known; the whole item will tell."""
         item = self._item(data)
         return self._tell(item, _CALL, data["delta"]) if item.block else NOTHING
 
-    def _on_whole(self, kind: str, number: str, data: Json, name: str) -> Sequence[Event]:
+    def _on_whole(self, kind: str, number: str, data: Json, name: str) -> Sequence[ir.Event]:
         item = self._item(data)
         if kind == "call" and not item.block:
             return NOTHING
         return self._tell_rest(item, (kind, data.get(number, 0)), data[name])
 
-    def _on_annotation(self, data: Json) -> Sequence[Event]:
+    def _on_annotation(self, data: Json) -> Sequence[ir.Event]:
         item, section = self._item(data), ("text", data.get("content_index", 0))
         begun = self._begin(item, section) if section not in item.told else NOTHING
         return [*begun, *self._cite(item, section, [data["annotation"]])]
@@ -131,54 +112,54 @@ class Reader:
             item = self._items[index] = _Item(index, {})
         return item
 
-    def _tell(self, item: _Item, section: Section, text: str) -> Sequence[Event]:
+    def _tell(self, item: _Item, section: Section, text: str) -> Sequence[ir.Event]:
         if not text:
             return NOTHING
         told = item.told.get(section)
         if told is not None:
             item.told[section] = told + len(text)
-            return self._sequencer.add(item.block, Delta(text))
+            return self._sequencer.add(item.block, ir.Delta(text))
         begun = self._begin(item, section)
         item.told[section] = len(text)
-        return [*begun, *self._sequencer.add(item.block, Delta(text))]
+        return [*begun, *self._sequencer.add(item.block, ir.Delta(text))]
 
-    def _tell_rest(self, item: _Item, section: Section, text: str) -> Sequence[Event]:
+    def _tell_rest(self, item: _Item, section: Section, text: str) -> Sequence[ir.Event]:
         return self._tell(item, section, text[item.told.get(section, 0) :])
 
-    def _cite(self, item: _Item, section: Section, annotations: Iterable[Json]) -> Sequence[Event]:
-        events: list[Event] = []
+    def _cite(self, item: _Item, section: Section, annotations: Iterable[Json]) -> Sequence[ir.Event]:
+        events: list[ir.Event] = []
         for annotation in annotations:
             item.cited[section] = item.cited.get(section, 0) + 1
-            events += self._sequencer.add(item.block, Cite(_read_citation(annotation)))
+            events += self._sequencer.add(item.block, ir.Cite(_read_citation(annotation)))
         return events
 
-    def _begin(self, item: _Item, section: Section) -> Sequence[Event]:
+    def _begin(self, item: _Item, section: Section) -> Sequence[ir.Event]:
         """Open the section's block; sections of reasoning share one, set apart by a blank line."""
         spoke, item.told[section] = any(item.told.values()), 0
         if section[0] in _REASONING and item.block:
-            return self._sequencer.add(item.block, Delta("\n\n")) if spoke else NOTHING
+            return self._sequencer.add(item.block, ir.Delta("\n\n")) if spoke else NOTHING
         closed = self._close(item)
         item.block = (item.index, section)
-        return [*closed, *self._sequencer.open(item.block, Open(self._header(item.data, section[0])))]
+        return [*closed, *self._sequencer.open(item.block, ir.Open(self._header(item.data, section[0])))]
 
-    def _header(self, data: Json, kind: str) -> Text | Refusal | Thinking | ToolCall:
+    def _header(self, data: Json, kind: str) -> ir.Text | ir.Refusal | ir.Thinking | ir.ToolCall:
         if kind == "text":
-            return Text("", phase=data.get("phase"))
+            return ir.Text("", phase=data.get("phase"))
         if kind == "refusal":
             self._refused = True
-            return Refusal("")
+            return ir.Refusal("")
         if kind in _REASONING:
-            return Thinking(vendor="openai", id=data.get("id") or "")
+            return ir.Thinking(vendor="openai", id=data.get("id") or "")
         self._called = True
         name = str(data["name"])
-        return ToolCall(
+        return ir.ToolCall(
             data["call_id"],
             self._names.get(name, name),
             kind="custom" if data["type"] == "custom_tool_call" else "function",
             namespace=data.get("namespace") or "",
         )
 
-    def _close(self, item: _Item) -> Sequence[Event]:
+    def _close(self, item: _Item) -> Sequence[ir.Event]:
         if item.block is None:
             return NOTHING
         block, item.block = item.block, None
@@ -186,7 +167,7 @@ class Reader:
 
     # --- items, whole ---
 
-    def _on_item(self, data: Json) -> Sequence[Event]:
+    def _on_item(self, data: Json) -> Sequence[ir.Event]:
         item = _Item(data.get("output_index", 0), data["item"])
         self._items[item.index] = item
         match item.data["type"]:
@@ -196,7 +177,7 @@ class Reader:
                 return self._begin(item, ("summary", 0))
         return NOTHING
 
-    def _on_item_done(self, data: Json) -> Sequence[Event]:
+    def _on_item_done(self, data: Json) -> Sequence[ir.Event]:
         item = self._item(data)
         whole = data["item"]
         item.data, item.done = item.data | whole, True
@@ -211,11 +192,11 @@ class Reader:
                 events = [*begun, *self._tell_rest(item, _CALL, text)]
             case _:
                 item.block = (item.index, "opaque")
-                events = self._sequencer.open(item.block, Open(Opaque("openai", whole)))
+                events = self._sequencer.open(item.block, ir.Open(ir.Opaque("openai", whole)))
         return [*events, *self._close(item)]
 
-    def _finish_message(self, item: _Item) -> Sequence[Event]:
-        events: list[Event] = []
+    def _finish_message(self, item: _Item) -> Sequence[ir.Event]:
+        events: list[ir.Event] = []
         for number, part in enumerate(item.data.get("content") or ()):
             if part["type"] == "refusal":
                 events += self._tell_rest(item, ("refusal", number), part["refusal"])
@@ -225,54 +206,54 @@ class Reader:
                 events += self._cite(item, section, (part.get("annotations") or [])[item.cited.get(section, 0) :])
         return events
 
-    def _finish_reasoning(self, item: _Item) -> Sequence[Event]:
-        events: list[Event] = []
+    def _finish_reasoning(self, item: _Item) -> Sequence[ir.Event]:
+        events: list[ir.Event] = []
         for kind in ("summary", "content"):
             for number, part in enumerate(item.data.get(kind) or ()):
                 events += self._tell_rest(item, (kind, number), part["text"])
         if sealed := item.data.get("encrypted_content"):
             if not item.block:
                 events += self._begin(item, ("summary", 0))
-            events += self._sequencer.add(item.block, Seal(sealed, "openai", item.data.get("id") or ""))
+            events += self._sequencer.add(item.block, ir.Seal(sealed, "openai", item.data.get("id") or ""))
         return events
 
     # --- the response ---
 
-    def _on_created(self, data: Json) -> Sequence[Event]:
+    def _on_created(self, data: Json) -> Sequence[ir.Event]:
         response = data["response"]
-        return (Start(str(response.get("id") or ""), str(response.get("model") or "")),)
+        return (ir.Start(str(response.get("id") or ""), str(response.get("model") or "")),)
 
-    def _on_end(self, data: Json) -> Sequence[Event]:
+    def _on_end(self, data: Json) -> Sequence[ir.Event]:
         response = data.get("response") or {}
         status = response.get("status") or data["type"].removeprefix("response.")
         if status == "failed":
             return (read_error({"error": response.get("error") or {"message": ""}}, 0),)
         if status == "cancelled":
             return (_CANCELLED,)
-        events: list[Event] = []
+        events: list[ir.Event] = []
         for index, item in enumerate(response.get("output") or ()):
             known = self._items.get(index)
             if known is None or not known.done:
                 events += self._on_item_done({"output_index": index, "item": item})
         reason = self._stop_reason(status, (response.get("incomplete_details") or {}).get("reason"))
         usage = _read_usage(response.get("usage") or {})
-        return [*events, *self._sequencer.drain(), Stop(reason, usage, service_tier=response.get("service_tier"))]
+        return [*events, *self._sequencer.drain(), ir.Stop(reason, usage, service_tier=response.get("service_tier"))]
 
-    def _stop_reason(self, status: str, why: str | None) -> StopReason:
+    def _stop_reason(self, status: str, why: str | None) -> ir.StopReason:
         """An unknown reason to break off is told as a reply cut short, never as a finished one."""
         if status == "incomplete":
-            return StopReason.REFUSAL if why == "content_filter" else StopReason.MAX_TOKENS
+            return ir.StopReason.REFUSAL if why == "content_filter" else ir.StopReason.MAX_TOKENS
         if self._refused:
-            return StopReason.REFUSAL
-        return StopReason.TOOL_USE if self._called else StopReason.END_TURN
+            return ir.StopReason.REFUSAL
+        return ir.StopReason.TOOL_USE if self._called else ir.StopReason.END_TURN
 
-    def _on_error(self, data: Json) -> Sequence[Event]:
+    def _on_error(self, data: Json) -> Sequence[ir.Event]:
         error = data.get("error") or {name: value for name, value in data.items() if name != "type"}
         return (read_error({"error": error}, data.get("status_code") or 0),)
 
 
-def _read_citation(data: Json) -> Citation:
-    return Citation(
+def _read_citation(data: Json) -> ir.Citation:
+    return ir.Citation(
         data.get("url") or "",
         data.get("title") or data.get("filename") or "",
         data.get("start_index"),
@@ -282,11 +263,11 @@ def _read_citation(data: Json) -> Citation:
     )
 
 
-def _read_usage(usage: Json) -> Usage:
+def _read_usage(usage: Json) -> ir.Usage:
     """OpenAI counts cached tokens as input; here they stand beside it."""
     details = usage.get("input_tokens_details") or {}
     read, written = details.get("cached_tokens") or 0, details.get("cache_write_tokens") or 0
-    return Usage(
+    return ir.Usage(
         input=max(0, (usage.get("input_tokens") or 0) - read - written),
         cache_read=read,
         cache_write=written,

@@ -11,31 +11,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any, cast
 
-from shared.formats import fields
+from shared.formats import fields, ir
 from shared.formats.envelope import unwrap
 from shared.formats.fields import Fate
-from shared.formats.ir import (
-    EFFORTS,
-    CallKind,
-    Document,
-    Image,
-    Json,
-    Message,
-    Opaque,
-    Part,
-    Prompt,
-    Reasoning,
-    Refusal,
-    ResponseFormat,
-    Role,
-    Text,
-    Thinking,
-    Tool,
-    ToolCall,
-    ToolChoice,
-    ToolResult,
-    WebSearch,
-)
+from shared.formats.ir import Json
 from shared.formats.openai_parts import DETAILS, read_cache_mark, read_file, read_image
 
 _STATELESS = "nothing is stored here; send the whole conversation as input"
@@ -97,7 +76,7 @@ KNOWN = {
 
 ENCRYPTED_REASONING = "reasoning.encrypted_content"
 
-LOCAL_SHELL = Tool(
+LOCAL_SHELL = ir.Tool(
     "local_shell",
     "Runs a command on the user's machine and returns its output.",
     {
@@ -115,7 +94,7 @@ LOCAL_SHELL = Tool(
 """OpenAI's models know this tool without a schema; other vendors' models need one. It is the call item's `action`."""
 
 
-def read_prompt(body: Json) -> Prompt:
+def read_prompt(body: Json) -> ir.Prompt:
     """Raises ClientError naming the first field that cannot be taken.
 
     A field unknown here is dropped, not refused: Codex gains one with most of its versions.
@@ -125,7 +104,7 @@ def read_prompt(body: Json) -> Prompt:
     dropped += dict.fromkeys(fields.strangers({name: body.get(name) for name in KNOWN[""]}, "", KNOWN))
     conversation = _Conversation()
     if instructions := fields.optional(body, "instructions", str):
-        conversation.system.append(Text(instructions))
+        conversation.system.append(ir.Text(instructions))
     tools = list(_tools(body.get("tools") or [], "tools"))
     for item, path in input_items(body):
         if item.get("type") == "additional_tools":
@@ -133,7 +112,7 @@ def read_prompt(body: Json) -> Prompt:
         else:
             _read_item(item, path, conversation)
     text = fields.optional(body, "text", dict) or {}
-    return Prompt(
+    return ir.Prompt(
         model=fields.required(body, "model", str),
         messages=conversation.messages(),
         system=tuple(conversation.system),
@@ -174,23 +153,23 @@ class _Conversation:
     """Items in, messages out: what one speaker said in a row is one message."""
 
     def __init__(self) -> None:
-        self.system: list[Text] = []
-        self._turns: list[tuple[Role, list[Part]]] = []
+        self.system: list[ir.Text] = []
+        self._turns: list[tuple[ir.Role, list[ir.Part]]] = []
 
-    def say(self, role: Role, parts: Iterable[Part]) -> None:
+    def say(self, role: ir.Role, parts: Iterable[ir.Part]) -> None:
         if not self._turns or self._turns[-1][0] != role:
             self._turns.append((role, []))
         self._turns[-1][1].extend(parts)
 
-    def instruct(self, texts: list[Text]) -> None:
+    def instruct(self, texts: list[ir.Text]) -> None:
         """Instructions before the first turn are the prompt's own; later ones keep their place."""
         if self._turns:
             self.say("system", texts)
         else:
             self.system += texts
 
-    def messages(self) -> tuple[Message, ...]:
-        return tuple(Message(role, tuple(parts)) for role, parts in self._turns)
+    def messages(self) -> tuple[ir.Message, ...]:
+        return tuple(ir.Message(role, tuple(parts)) for role, parts in self._turns)
 
 
 def _read_item(item: Json, path: str, conversation: _Conversation) -> None:
@@ -206,7 +185,7 @@ def _read_item(item: Json, path: str, conversation: _Conversation) -> None:
         case "item_reference" | "compaction_trigger" as kind:
             raise fields.refused(path, f"an item of type {kind} needs state that only OpenAI keeps")
         case _:
-            conversation.say("assistant", [Opaque("openai", item)])
+            conversation.say("assistant", [ir.Opaque("openai", item)])
 
 
 def _read_message(item: Json, path: str, conversation: _Conversation) -> None:
@@ -215,65 +194,65 @@ def _read_message(item: Json, path: str, conversation: _Conversation) -> None:
     )
     parts = _content(item.get("content"), f"{path}.content", fields.optional(item, "phase", str, path))
     if role in {"user", "assistant"}:
-        conversation.say(cast("Role", role), parts)
+        conversation.say(cast("ir.Role", role), parts)
         return
-    if foreign := [part for part in parts if not isinstance(part, Text)]:
+    if foreign := [part for part in parts if not isinstance(part, ir.Text)]:
         raise fields.refused(f"{path}.content", f"a {role} message holds text only, no {type(foreign[0]).__name__}")
-    conversation.instruct([part for part in parts if isinstance(part, Text)])
+    conversation.instruct([part for part in parts if isinstance(part, ir.Text)])
 
 
-def _content(content: Any, path: str, phase: str | None = None) -> list[Part]:
+def _content(content: Any, path: str, phase: str | None = None) -> list[ir.Part]:
     if isinstance(content, str):
-        return [Text(content, phase=phase)]
+        return [ir.Text(content, phase=phase)]
     return [_part(part, where, phase) for part, where in fields.objects(content, path)]
 
 
-def _part(part: Json, path: str, phase: str | None) -> Text | Image | Document | Refusal:
+def _part(part: Json, path: str, phase: str | None) -> ir.Text | ir.Image | ir.Document | ir.Refusal:
     match fields.required(part, "type", str, path):
         case "input_text" | "output_text" | "text":
-            return Text(fields.required(part, "text", str, path), cache=read_cache_mark(part, path), phase=phase)
+            return ir.Text(fields.required(part, "text", str, path), cache=read_cache_mark(part, path), phase=phase)
         case "input_image":
             return _image(part, path)
         case "input_file":
             return _file(part, path)
         case "refusal":
-            return Refusal(fields.required(part, "refusal", str, path))
+            return ir.Refusal(fields.required(part, "refusal", str, path))
         case kind:
             raise fields.refused(path, f"no provider reached by translation takes content of type {kind}")
 
 
-def _image(part: Json, path: str) -> Image:
+def _image(part: Json, path: str) -> ir.Image:
     detail, cache = fields.optional_choice(part, "detail", DETAILS, path), read_cache_mark(part, path)
     if file_id := fields.optional(part, "file_id", str, path):
-        return Image(file_id=file_id, detail=detail, cache=cache)
+        return ir.Image(file_id=file_id, detail=detail, cache=cache)
     return read_image(fields.required(part, "image_url", str, path), f"{path}.image_url", detail=detail, cache=cache)
 
 
-def _file(part: Json, path: str) -> Document:
+def _file(part: Json, path: str) -> ir.Document:
     name, cache = fields.optional(part, "filename", str, path) or "", read_cache_mark(part, path)
     if url := fields.optional(part, "file_url", str, path):
-        return Document(url=url, name=name, cache=cache)
+        return ir.Document(url=url, name=name, cache=cache)
     if file_id := fields.optional(part, "file_id", str, path):
-        return Document(file_id=file_id, name=name, cache=cache)
+        return ir.Document(file_id=file_id, name=name, cache=cache)
     return read_file(fields.required(part, "file_data", str, path), name, f"{path}.file_data", cache=cache)
 
 
-_CALL_KINDS: dict[str, CallKind] = {
+_CALL_KINDS: dict[str, ir.CallKind] = {
     "function_call": "function",
     "custom_tool_call": "custom",
     "local_shell_call": "local_shell",
 }
 
 
-def _call(item: Json, kind: str, path: str) -> ToolCall:
+def _call(item: Json, kind: str, path: str) -> ir.ToolCall:
     call_id = fields.required(item, "call_id", str, path)
     if kind == "local_shell_call":
         action = {name: value for name, value in fields.required(item, "action", dict, path).items() if name != "type"}
-        return ToolCall(call_id, LOCAL_SHELL.name, json.dumps(action, ensure_ascii=False), "local_shell")
+        return ir.ToolCall(call_id, LOCAL_SHELL.name, json.dumps(action, ensure_ascii=False), "local_shell")
     name, namespace = fields.required(item, "name", str, path), fields.optional(item, "namespace", str, path) or ""
     if kind == "custom_tool_call":
-        return ToolCall(call_id, name, fields.required(item, "input", str, path), "custom", namespace)
-    return ToolCall(call_id, name, fields.required(item, "arguments", str, path), namespace=namespace)
+        return ir.ToolCall(call_id, name, fields.required(item, "input", str, path), "custom", namespace)
+    return ir.ToolCall(call_id, name, fields.required(item, "arguments", str, path), namespace=namespace)
 
 
 def shell_action(arguments: str) -> Json:
@@ -290,31 +269,31 @@ def shell_action(arguments: str) -> Json:
     }
 
 
-def _result(item: Json, kind: str, path: str) -> ToolResult:
+def _result(item: Json, kind: str, path: str) -> ir.ToolResult:
     """A local shell's output names its call by `id` in the public interface, by `call_id` in Codex."""
     is_shell = kind == "local_shell_call_output" and "call_id" not in item
     call_id = fields.required(item, "id" if is_shell else "call_id", str, path)
     output = _content(item.get("output"), f"{path}.output")
-    parts = tuple(part for part in output if isinstance(part, Text | Image | Document))
-    return ToolResult(call_id, parts, kind=_CALL_KINDS[kind.removesuffix("_output")])
+    parts = tuple(part for part in output if isinstance(part, ir.Text | ir.Image | ir.Document))
+    return ir.ToolResult(call_id, parts, kind=_CALL_KINDS[kind.removesuffix("_output")])
 
 
-def _thinking(item: Json) -> Thinking:
+def _thinking(item: Json) -> ir.Thinking:
     sealed = item.get("encrypted_content") or ""
     if foreign := unwrap(sealed):
         return foreign
     text = "\n\n".join(part.get("text", "") for part in item.get("summary") or [])
-    return Thinking(text, sealed, "openai", item.get("id") or "") if sealed else Thinking(text)
+    return ir.Thinking(text, sealed, "openai", item.get("id") or "") if sealed else ir.Thinking(text)
 
 
 # --- tools and settings ---------------------------------------------------------------------------------------------
 
 
-def _tools(tools: Any, path: str, namespace: str = "") -> Iterator[Tool | WebSearch | Opaque]:
+def _tools(tools: Any, path: str, namespace: str = "") -> Iterator[ir.Tool | ir.WebSearch | ir.Opaque]:
     for tool, where in fields.objects(tools, path):
         match fields.required(tool, "type", str, where):
             case "function":
-                yield Tool(
+                yield ir.Tool(
                     fields.required(tool, "name", str, where),
                     fields.optional(tool, "description", str, where),
                     fields.optional(tool, "parameters", dict, where),
@@ -332,20 +311,20 @@ def _tools(tools: Any, path: str, namespace: str = "") -> Iterator[Tool | WebSea
             case kind if kind.startswith("web_search"):
                 yield _web_search(tool, where)
             case _:
-                yield Opaque("openai", tool)
+                yield ir.Opaque("openai", tool)
 
 
-def _described(tool: Tool | WebSearch | Opaque, about: str) -> Tool | WebSearch | Opaque:
+def _described(tool: ir.Tool | ir.WebSearch | ir.Opaque, about: str) -> ir.Tool | ir.WebSearch | ir.Opaque:
     """A namespace's description, told with each of its tools: other vendors have tools only."""
-    if isinstance(tool, Tool):
+    if isinstance(tool, ir.Tool):
         return replace(tool, description=f"{about}\n\n{tool.description}" if tool.description else about)
     return tool
 
 
-def _custom_tool(tool: Json, path: str, namespace: str) -> Tool:
+def _custom_tool(tool: Json, path: str, namespace: str) -> ir.Tool:
     form = fields.optional(tool, "format", dict, path) or {}
     grammar = {name: form[name] for name in ("syntax", "definition")} if form.get("type") == "grammar" else None
-    return Tool(
+    return ir.Tool(
         fields.required(tool, "name", str, path),
         fields.optional(tool, "description", str, path),
         kind="custom",
@@ -354,52 +333,52 @@ def _custom_tool(tool: Json, path: str, namespace: str) -> Tool:
     )
 
 
-def _web_search(tool: Json, path: str) -> WebSearch:
+def _web_search(tool: Json, path: str) -> ir.WebSearch:
     filters = fields.optional(tool, "filters", dict, path) or {}
     location = fields.optional(tool, "user_location", dict, path) or {}
-    return WebSearch(
+    return ir.WebSearch(
         tuple(filters.get("allowed_domains") or ()),
         location={name: value for name, value in location.items() if name != "type" and value} or None,
         context_size=fields.optional(tool, "search_context_size", str, path),
     )
 
 
-def _tool_choice(choice: Any, dropped: list[str]) -> ToolChoice | None:
+def _tool_choice(choice: Any, dropped: list[str]) -> ir.ToolChoice | None:
     match choice:
         case None:
             return None
         case "auto" | "none" | "required":
-            return ToolChoice(choice)
+            return ir.ToolChoice(choice)
         case {"type": "function" | "custom", "name": str(name)}:
-            return ToolChoice("named", name)
+            return ir.ToolChoice("named", name)
         case {"type": "allowed_tools", "mode": "auto" | "required" as mode, "tools": [*tools]}:
             names = (
                 tool.get("name") or fields.required(tool, "type", str, path)
                 for tool, path in fields.objects(tools, "tool_choice.tools")
             )
-            return ToolChoice(mode, allowed=tuple(names))
+            return ir.ToolChoice(mode, allowed=tuple(names))
         case {"type": str()}:
             dropped.append("tool_choice")
             return None
     raise fields.invalid(choice, "tool_choice", "Expected auto, none, required, a tool's name or allowed_tools.")
 
 
-def _reasoning(reasoning: Json) -> Reasoning:
+def _reasoning(reasoning: Json) -> ir.Reasoning:
     summary = "summary" if reasoning.get("summary") is not None else "generate_summary"
-    return Reasoning(
-        fields.optional_choice(reasoning, "effort", EFFORTS, "reasoning"),
+    return ir.Reasoning(
+        fields.optional_choice(reasoning, "effort", ir.EFFORTS, "reasoning"),
         summary=fields.optional_choice(reasoning, summary, ("auto", "concise", "detailed", "none"), "reasoning"),
     )
 
 
-def _response_format(form: Json | None) -> ResponseFormat | None:
+def _response_format(form: Json | None) -> ir.ResponseFormat | None:
     form = form or {"type": "text"}
     kinds = ("text", "json_object", "json_schema")
     match fields.one_of(fields.required(form, "type", str, "text.format"), kinds, "text.format.type"):
         case "json_object":
-            return ResponseFormat()
+            return ir.ResponseFormat()
         case "json_schema":
-            return ResponseFormat(
+            return ir.ResponseFormat(
                 fields.required(form, "schema", dict, "text.format"),
                 fields.optional(form, "name", str, "text.format") or "",
                 fields.optional(form, "description", str, "text.format"),

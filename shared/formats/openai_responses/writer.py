@@ -10,43 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from shared.formats import ir
 from shared.formats.envelope import wrap
 from shared.formats.fold import unfold
-from shared.formats.ir import (
-    KEEP_ALIVE,
-    Citation,
-    Cite,
-    Close,
-    Delta,
-    Event,
-    Fail,
-    Frame,
-    Json,
-    Opaque,
-    Open,
-    Ping,
-    Prompt,
-    Refusal,
-    Reply,
-    Seal,
-    Start,
-    Stop,
-    StopReason,
-    Text,
-    Thinking,
-    ToolCall,
-    Usage,
-)
+from shared.formats.ir import Json
 from shared.formats.openai_errors import error_code
 from shared.formats.openai_responses.reading import shell_action
 from shared.formats.openai_responses.writing import write_format
 
 _INCOMPLETE = {
-    StopReason.MAX_TOKENS: "max_output_tokens",
-    StopReason.CONTEXT_WINDOW: "max_output_tokens",
-    StopReason.REFUSAL: "content_filter",
+    ir.StopReason.MAX_TOKENS: "max_output_tokens",
+    ir.StopReason.CONTEXT_WINDOW: "max_output_tokens",
+    ir.StopReason.REFUSAL: "content_filter",
 }
-_NO_FRAMES: tuple[Frame, ...] = ()
+_NO_FRAMES: tuple[ir.Frame, ...] = ()
 
 
 class Writer:
@@ -57,79 +34,79 @@ class Writer:
         "_sequence", "_texts", "_token",
     )  # fmt: skip
 
-    def __init__(self, prompt: Prompt, *, id: str, created: int, model: str) -> None:  # noqa: A002
+    def __init__(self, prompt: ir.Prompt, *, id: str, created: int, model: str) -> None:  # noqa: A002
         self._token = id
         self._response = _response(prompt, f"resp_{id}", created, model)
         self._output: list[Json] = []
         self._sequence = 0
         self._item: Json | None = None
-        self._block: Text | Thinking | ToolCall | Refusal | None = None
+        self._block: ir.Text | ir.Thinking | ir.ToolCall | ir.Refusal | None = None
         self._delta: Json | None = None
         self._place: Json = {}
         self._texts: list[str] = []
-        self._cites: list[Citation] = []
-        self._seal: Seal | None = None
+        self._cites: list[ir.Citation] = []
+        self._seal: ir.Seal | None = None
         self._refused = False
-        self._handlers: dict[type, Callable[[Any], Sequence[Frame]]] = {
-            Delta: self._on_delta,
-            Start: self._on_start,
-            Open: self._on_open,
-            Cite: self._on_cite,
-            Seal: self._on_seal,
-            Close: self._on_close,
-            Ping: lambda _: (KEEP_ALIVE,),
-            Stop: self._on_stop,
-            Fail: self._on_fail,
+        self._handlers: dict[type, Callable[[Any], Sequence[ir.Frame]]] = {
+            ir.Delta: self._on_delta,
+            ir.Start: self._on_start,
+            ir.Open: self._on_open,
+            ir.Cite: self._on_cite,
+            ir.Seal: self._on_seal,
+            ir.Close: self._on_close,
+            ir.Ping: lambda _: (ir.KEEP_ALIVE,),
+            ir.Stop: self._on_stop,
+            ir.Fail: self._on_fail,
         }
 
-    def feed(self, event: Event) -> Sequence[Frame]:
+    def feed(self, event: ir.Event) -> Sequence[ir.Frame]:
         return self._handlers[type(event)](event)
 
-    def _frame(self, event: str, **fields: Any) -> Frame:
+    def _frame(self, event: str, **fields: Any) -> ir.Frame:
         name = f"response.{event}"
         self._sequence += 1
-        return Frame(name, {"type": name, "sequence_number": self._sequence - 1, **fields})
+        return ir.Frame(name, {"type": name, "sequence_number": self._sequence - 1, **fields})
 
-    def _snapshot(self, event: str, **news: Any) -> Frame:
+    def _snapshot(self, event: str, **news: Any) -> ir.Frame:
         self._response |= news
         return self._frame(event, response=self._response | {"output": self._output.copy()})
 
-    def _on_start(self, start: Start) -> Sequence[Frame]:
+    def _on_start(self, start: ir.Start) -> Sequence[ir.Frame]:
         self._response["model"] = start.model or self._response["model"]
         return (self._snapshot("created"), self._snapshot("in_progress"))
 
     # --- blocks ---
 
-    def _on_open(self, opened: Open) -> Sequence[Frame]:
+    def _on_open(self, opened: ir.Open) -> Sequence[ir.Frame]:
         part = opened.part
         self._block, self._delta, self._texts, self._cites, self._seal = None, None, [], [], None
         match part:
-            case Text(phase=phase):
+            case ir.Text(phase=phase):
                 return [*self._message(phase), *self._content_part(part, "output_text", _text_part("", []))]
-            case Refusal():
+            case ir.Refusal():
                 self._refused = True
                 return [*self._message(None), *self._content_part(part, "refusal", _refusal_part(""))]
-            case Thinking():
+            case ir.Thinking():
                 self._block = part
                 return self._begin({"type": "reasoning", "id": part.id or self._next_id("rs"), "summary": []})
-            case ToolCall():
+            case ir.ToolCall():
                 return self._call(part)
-            case Opaque(vendor="openai", data=data):
+            case ir.Opaque(vendor="openai", data=data):
                 return self._begin({"id": self._next_id("item"), **data})
-            case Opaque(data={"type": "server_tool_use", "name": "web_search", **call}):
+            case ir.Opaque(data={"type": "server_tool_use", "name": "web_search", **call}):
                 return self._web_search(call)
         return _NO_FRAMES
 
     def _next_id(self, prefix: str) -> str:
         return f"{prefix}_{self._token}_{len(self._output) + (self._item is not None)}"
 
-    def _begin(self, item: Json) -> list[Frame]:
+    def _begin(self, item: Json) -> list[ir.Frame]:
         frames = self._end_item()
         self._item = item
         self._place = {"item_id": item["id"], "output_index": len(self._output)}
         return [*frames, self._frame("output_item.added", output_index=len(self._output), item=item)]
 
-    def _end_item(self, status: str = "completed") -> list[Frame]:
+    def _end_item(self, status: str = "completed") -> list[ir.Frame]:
         if self._item is None:
             return []
         item, self._item = self._item, None
@@ -138,28 +115,28 @@ class Writer:
         self._output.append(item)
         return [self._frame("output_item.done", output_index=len(self._output) - 1, item=item)]
 
-    def _message(self, phase: str | None) -> list[Frame]:
+    def _message(self, phase: str | None) -> list[ir.Frame]:
         """A message item to put a part into: the one at hand, or a new one."""
         if self._item and self._item["type"] == "message" and self._item.get("phase") == phase:
             return []
         item = {"type": "message", "id": self._next_id("msg"), "role": "assistant", "status": "in_progress"}
         return self._begin(item | {"content": []} | ({"phase": phase} if phase else {}))
 
-    def _content_part(self, block: Text | Refusal, kind: str, part: Json) -> list[Frame]:
+    def _content_part(self, block: ir.Text | ir.Refusal, kind: str, part: Json) -> list[ir.Frame]:
         assert self._item is not None
         self._place["content_index"] = len(self._item["content"])
         added = self._frame("content_part.added", **self._place, part=part)
         self._speak(block, f"{kind}.delta")
         return [added]
 
-    def _speak(self, block: Text | Thinking | ToolCall | Refusal, event: str) -> None:
+    def _speak(self, block: ir.Text | ir.Thinking | ir.ToolCall | ir.Refusal, event: str) -> None:
         """From now on deltas are events of this name, all alike but for their number and text."""
         self._block = block
         self._delta = {"type": f"response.{event}", "sequence_number": 0, **self._place, "delta": ""}
-        if isinstance(block, Text):
+        if isinstance(block, ir.Text):
             self._delta["logprobs"] = []
 
-    def _call(self, call: ToolCall) -> list[Frame]:
+    def _call(self, call: ir.ToolCall) -> list[ir.Frame]:
         if call.kind == "local_shell":
             self._block = call
             item = {"type": "local_shell_call", "id": self._next_id("lsh"), "call_id": call.id}
@@ -172,24 +149,24 @@ class Writer:
         self._speak(call, f"{kind}_{field}.delta")
         return frames
 
-    def _web_search(self, call: Json) -> list[Frame]:
+    def _web_search(self, call: Json) -> list[ir.Frame]:
         action = {"type": "search", "query": str((call.get("input") or {}).get("query") or "")}
         item_id = self._next_id("ws")
         frames = self._begin({"type": "web_search_call", "id": item_id, "status": "in_progress", "action": action})
         return [*frames, *(self._frame(f"web_search_call.{step}", **self._place) for step in _SEARCH_STEPS)]
 
-    def _on_delta(self, delta: Delta) -> Sequence[Frame]:
+    def _on_delta(self, delta: ir.Delta) -> Sequence[ir.Frame]:
         text, template = delta.text, self._delta
         self._texts.append(text)
         if template is None:
-            return self._first_of_summary(text) if isinstance(self._block, Thinking) else _NO_FRAMES
+            return self._first_of_summary(text) if isinstance(self._block, ir.Thinking) else _NO_FRAMES
         data = template.copy()
         data["sequence_number"] = self._sequence
         data["delta"] = text
         self._sequence += 1
-        return (Frame(data["type"], data),)
+        return (ir.Frame(data["type"], data),)
 
-    def _first_of_summary(self, text: str) -> Sequence[Frame]:
+    def _first_of_summary(self, text: str) -> Sequence[ir.Frame]:
         """Only now: reasoning without a word has no summary part."""
         assert self._block is not None
         self._place["summary_index"] = 0
@@ -197,32 +174,32 @@ class Writer:
         self._speak(self._block, "reasoning_summary_text.delta")
         return (added, self._frame("reasoning_summary_text.delta", **self._place, delta=text))
 
-    def _on_cite(self, cite: Cite) -> Sequence[Frame]:
+    def _on_cite(self, cite: ir.Cite) -> Sequence[ir.Frame]:
         """Held until the text is whole: a citation may span all of it."""
         self._cites.append(cite.citation)
         return _NO_FRAMES
 
-    def _on_seal(self, seal: Seal) -> Sequence[Frame]:
+    def _on_seal(self, seal: ir.Seal) -> Sequence[ir.Frame]:
         self._seal = seal
         return _NO_FRAMES
 
-    def _on_close(self, close: Close) -> Sequence[Frame]:
+    def _on_close(self, close: ir.Close) -> Sequence[ir.Frame]:
         del close
         block, text = self._block, "".join(self._texts)
         self._block = None
         match block:
-            case Text():
+            case ir.Text():
                 return self._close_text(text)
-            case Refusal():
+            case ir.Refusal():
                 done = self._frame("refusal.done", **self._place, refusal=text)
                 return (done, self._end_part(_refusal_part(text)))
-            case Thinking():
+            case ir.Thinking():
                 return self._close_thinking(block, text)
-            case ToolCall():
+            case ir.ToolCall():
                 return self._close_call(block, text)
         return _NO_FRAMES
 
-    def _close_text(self, text: str) -> list[Frame]:
+    def _close_text(self, text: str) -> list[ir.Frame]:
         annotations = [found for cited in self._cites if (found := _annotation(cited, text))]
         frames = [
             self._frame("output_text.annotation.added", **self._place, annotation_index=number, annotation=annotation)
@@ -231,14 +208,14 @@ class Writer:
         done = self._frame("output_text.done", **self._place, text=text, logprobs=[])
         return [*frames, done, self._end_part(_text_part(text, annotations))]
 
-    def _end_part(self, part: Json) -> Frame:
+    def _end_part(self, part: Json) -> ir.Frame:
         assert self._item is not None
         self._item = self._item | {"content": [*self._item["content"], part]}
         return self._frame("content_part.done", **self._place, part=part)
 
-    def _close_thinking(self, block: Thinking, text: str) -> list[Frame]:
+    def _close_thinking(self, block: ir.Thinking, text: str) -> list[ir.Frame]:
         assert self._item is not None
-        frames: list[Frame] = []
+        frames: list[ir.Frame] = []
         if text:
             part = _summary_part(text)
             self._item = self._item | {"summary": [part]}
@@ -248,13 +225,13 @@ class Writer:
             self._item = self._item | {"encrypted_content": sealed}
         return frames
 
-    def _close_call(self, call: ToolCall, text: str) -> list[Frame]:
+    def _close_call(self, call: ir.ToolCall, text: str) -> list[ir.Frame]:
         assert self._item is not None
         if call.kind == "local_shell":
             self._item = self._item | {"action": shell_action(text or "{}")}
             return []
         kind, _, field = _CALLS[call.kind]
-        frames: list[Frame] = []
+        frames: list[ir.Frame] = []
         if call.kind == "function" and not text:
             text = "{}"
             frames.append(self._frame(f"{kind}_{field}.delta", **self._place, delta=text))
@@ -264,10 +241,10 @@ class Writer:
 
     # --- the end ---
 
-    def _on_stop(self, stop: Stop) -> Sequence[Frame]:
-        frames: list[Frame] = []
-        if stop.reason is StopReason.REFUSAL and stop.explanation and not self._refused:
-            for event in (Open(Refusal("")), Delta(stop.explanation), Close()):
+    def _on_stop(self, stop: ir.Stop) -> Sequence[ir.Frame]:
+        frames: list[ir.Frame] = []
+        if stop.reason is ir.StopReason.REFUSAL and stop.explanation and not self._refused:
+            for event in (ir.Open(ir.Refusal("")), ir.Delta(stop.explanation), ir.Close()):
                 frames += self.feed(event)
         why = _INCOMPLETE.get(stop.reason)
         status = "incomplete" if why else "completed"
@@ -278,12 +255,12 @@ class Writer:
             news["service_tier"] = stop.service_tier
         return [*frames, *self._end_item(status), self._snapshot(status, **news)]
 
-    def _on_fail(self, fail: Fail) -> Sequence[Frame]:
+    def _on_fail(self, fail: ir.Fail) -> Sequence[ir.Frame]:
         error = {"code": error_code(fail) or "invalid_prompt", "message": fail.message}
         return (self._snapshot("failed", status="failed", error=error),)
 
 
-def write_reply(prompt: Prompt, reply: Reply, *, id: str, created: int, model: str) -> Json:  # noqa: A002
+def write_reply(prompt: ir.Prompt, reply: ir.Reply, *, id: str, created: int, model: str) -> Json:  # noqa: A002
     writer = Writer(prompt, id=id, created=created, model=model)
     frames = [frame for event in unfold(reply) for frame in writer.feed(event)]
     data = frames[-1].data
@@ -311,7 +288,7 @@ def _summary_part(text: str) -> Json:
     return {"type": "summary_text", "text": text}
 
 
-def _annotation(citation: Citation, text: str) -> Json | None:
+def _annotation(citation: ir.Citation, text: str) -> Json | None:
     """Only addresses can be told: OpenAI's other citations name files it keeps."""
     if citation.vendor == "openai" and citation.data:
         return citation.data
@@ -322,7 +299,7 @@ def _annotation(citation: Citation, text: str) -> Json | None:
     return {"type": "url_citation", "url": citation.url, "title": citation.title, **place}
 
 
-def _encrypted(block: Thinking, text: str, seal: Seal | None) -> str:
+def _encrypted(block: ir.Thinking, text: str, seal: ir.Seal | None) -> str:
     """What its maker needs to believe this reasoning again. The text goes along: signatures cover every character."""
     if block.redacted:
         return wrap(block)
@@ -330,10 +307,10 @@ def _encrypted(block: Thinking, text: str, seal: Seal | None) -> str:
         return ""
     if seal.vendor == "openai":
         return seal.signature
-    return wrap(Thinking(text, seal.signature, seal.vendor, seal.id))
+    return wrap(ir.Thinking(text, seal.signature, seal.vendor, seal.id))
 
 
-def _usage(usage: Usage) -> Json:
+def _usage(usage: ir.Usage) -> Json:
     return {
         "input_tokens": usage.prompt,
         "input_tokens_details": {"cached_tokens": usage.cache_read, "cache_write_tokens": usage.cache_write},
@@ -343,7 +320,7 @@ def _usage(usage: Usage) -> Json:
     }
 
 
-def _response(prompt: Prompt, response_id: str, created: int, model: str) -> Json:
+def _response(prompt: ir.Prompt, response_id: str, created: int, model: str) -> Json:
     """A response as it begins. Small settings are echoed; instructions and tools, which can be long, are not."""
     choice = prompt.tool_choice
     named = choice is not None and choice.mode == "named"

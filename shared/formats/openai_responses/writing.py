@@ -12,27 +12,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Literal
 
-from shared.formats.ir import (
-    EFFORTS,
-    Capabilities,
-    Document,
-    Image,
-    Json,
-    Message,
-    Opaque,
-    Part,
-    Prompt,
-    Refusal,
-    ResponseFormat,
-    Text,
-    Thinking,
-    Tool,
-    ToolCall,
-    ToolChoice,
-    ToolResult,
-    WebSearch,
-    Written,
-)
+from shared.formats import ir
+from shared.formats.ir import Json
 from shared.formats.openai_responses.reading import ENCRYPTED_REASONING, shell_action
 
 DEFAULT_INSTRUCTIONS = "You are a helpful assistant."
@@ -65,7 +46,7 @@ class Dialect:
 CODEX = Dialect()
 
 
-def write_prompt(prompt: Prompt, capabilities: Capabilities, dialect: Dialect = CODEX) -> Written:
+def write_prompt(prompt: ir.Prompt, capabilities: ir.Capabilities, dialect: Dialect = CODEX) -> ir.Written:
     return _Writing(prompt, capabilities, dialect).write()
 
 
@@ -78,13 +59,13 @@ def short_name(name: str) -> str:
 
 
 class _Writing:
-    def __init__(self, prompt: Prompt, capabilities: Capabilities, dialect: Dialect) -> None:
+    def __init__(self, prompt: ir.Prompt, capabilities: ir.Capabilities, dialect: Dialect) -> None:
         self.prompt, self.model, self.dialect = prompt, capabilities, dialect
         self.dropped = dict.fromkeys(prompt.dropped)
         parts = [part for message in prompt.messages for part in message.parts]
-        self.kinds = {part.id: part.kind for part in parts if isinstance(part, ToolCall)}
+        self.kinds = {part.id: part.kind for part in parts if isinstance(part, ir.ToolCall)}
 
-    def write(self) -> Written:
+    def write(self) -> ir.Written:
         prompt = self.prompt
         client = "\n\n".join(text.text for text in prompt.system)
         instructions, moved = self.dialect.instruct(client)
@@ -109,52 +90,52 @@ class _Writing:
             **self.settings(),
         }
         body = {name: value for name, value in written.items() if value not in (None, [], {}) or name == "input"}
-        return Written(body, tuple(self.dropped))
+        return ir.Written(body, tuple(self.dropped))
 
     def drop(self, name: str) -> None:
         self.dropped[name] = None
 
     # --- conversation ---
 
-    def items(self, message: Message) -> Iterator[Json]:
+    def items(self, message: ir.Message) -> Iterator[Json]:
         """Content parts in a row share a message item; everything else is an item of its own."""
         role = "developer" if message.role == "system" else message.role
         content: list[Json] = []
         phase: str | None = None
         for part in message.parts:
             item = self.item(part)
-            if content and (item or (isinstance(part, Text) and part.phase != phase)):
+            if content and (item or (isinstance(part, ir.Text) and part.phase != phase)):
                 yield _message(role, content, phase)
                 content = []
             if item:
                 yield item
             elif written := self.content(part, role):
                 content.append(written)
-                phase = part.phase if isinstance(part, Text) else phase
+                phase = part.phase if isinstance(part, ir.Text) else phase
         if content:
             yield _message(role, content, phase)
 
-    def item(self, part: Part) -> Json | None:
+    def item(self, part: ir.Part) -> Json | None:
         match part:
-            case ToolCall():
+            case ir.ToolCall():
                 return self.call(part)
-            case ToolResult():
+            case ir.ToolResult():
                 kind = self.kinds.get(part.call_id, part.kind)
                 output = self.output(part)
                 return {"type": _OUTPUTS[kind], "call_id": short_name(part.call_id), "output": output}
-            case Thinking(vendor="openai", signature=sealed, text=text, id=id_) if sealed:
+            case ir.Thinking(vendor="openai", signature=sealed, text=text, id=id_) if sealed:
                 summary = [{"type": "summary_text", "text": text}] if text else []
                 item = {"type": "reasoning", "summary": summary, "encrypted_content": sealed}
                 return item | {"id": id_} if id_ else item
-            case Thinking():
+            case ir.Thinking():
                 self.drop("reasoning")
-            case Opaque(vendor="openai", data=data):
+            case ir.Opaque(vendor="openai", data=data):
                 return data
-            case Opaque(data=data):
+            case ir.Opaque(data=data):
                 self.drop(f"messages.{data.get('type')}")
         return None
 
-    def call(self, call: ToolCall) -> Json:
+    def call(self, call: ir.ToolCall) -> Json:
         item: Json = {"type": _CALLS[call.kind], "call_id": short_name(call.id)}
         if call.kind == "local_shell":
             return item | {"action": shell_action(call.arguments), "status": "completed"}
@@ -165,22 +146,22 @@ class _Writing:
             return item | {"input": call.arguments}
         return item | {"arguments": call.arguments or "{}"}
 
-    def output(self, result: ToolResult) -> str | list[Json]:
+    def output(self, result: ir.ToolResult) -> str | list[Json]:
         parts = [written for part in result.parts if (written := self.content(part, "user"))]
         if all(part["type"] == "input_text" for part in parts):
             text = "\n".join(part["text"] for part in parts)
             return f"Error: {text}" if result.is_error else text
         return [_input_text("Error:"), *parts] if result.is_error else parts
 
-    def content(self, part: Part, role: str) -> Json | None:
+    def content(self, part: ir.Part, role: str) -> Json | None:
         match part:
-            case Text(text=text):
+            case ir.Text(text=text):
                 return {"type": "output_text", "text": text} if role == "assistant" else _input_text(text)
-            case Refusal(text=text):
+            case ir.Refusal(text=text):
                 return {"type": "refusal", "refusal": text}
-            case Image():
+            case ir.Image():
                 return _image(part)
-            case Document():
+            case ir.Document():
                 if part.citations:
                     self.drop("messages.citations")
                 return _document(part)
@@ -189,15 +170,15 @@ class _Writing:
     # --- tools ---
 
     def tools(self) -> Iterator[Json]:
-        choice = self.prompt.tool_choice or ToolChoice()
+        choice = self.prompt.tool_choice or ir.ToolChoice()
         namespaces: dict[str, list[Json]] = {}
         for tool in self.prompt.tools:
-            if isinstance(tool, Opaque):
+            if isinstance(tool, ir.Opaque):
                 if tool.vendor == "openai":
                     yield tool.data
                 else:
                     self.drop(f"tools.{tool.data.get('type')}")
-            elif isinstance(tool, WebSearch):
+            elif isinstance(tool, ir.WebSearch):
                 yield self.web_search(tool)
             elif choice.allowed is not None and tool.name not in choice.allowed:
                 continue
@@ -209,7 +190,7 @@ class _Writing:
             else:
                 yield write_tool(tool)
 
-    def web_search(self, search: WebSearch) -> Json:
+    def web_search(self, search: ir.WebSearch) -> Json:
         if search.max_uses:
             self.drop("max_uses")
         if search.blocked_domains:
@@ -222,10 +203,10 @@ class _Writing:
         }
 
     def tool_choice(self) -> str | Json:
-        choice = self.prompt.tool_choice or ToolChoice()
+        choice = self.prompt.tool_choice or ir.ToolChoice()
         if choice.mode != "named":
             return choice.mode
-        tools = (tool for tool in self.prompt.tools if isinstance(tool, Tool) and tool.name == choice.name)
+        tools = (tool for tool in self.prompt.tools if isinstance(tool, ir.Tool) and tool.name == choice.name)
         kind = next((tool.kind for tool in tools), "function")
         return {"type": kind} if kind == "local_shell" else {"type": kind, "name": short_name(choice.name)}
 
@@ -265,11 +246,11 @@ class _Writing:
 
     def effort(self, wanted: str) -> str:
         """The strongest effort the model has that is no stronger than the one wanted, else its weakest."""
-        rank = EFFORTS.index(wanted) if wanted in EFFORTS else EFFORTS.index("medium")
-        has = [effort for effort in EFFORTS if effort in self.model.efforts] or list(EFFORTS)
+        rank = ir.EFFORTS.index(wanted) if wanted in ir.EFFORTS else ir.EFFORTS.index("medium")
+        has = [effort for effort in ir.EFFORTS if effort in self.model.efforts] or list(ir.EFFORTS)
         if self.dialect.codex and "minimal" in has:  # listed for some models, refused for all
             has.remove("minimal")
-        fitting = [effort for effort in has if EFFORTS.index(effort) <= rank]
+        fitting = [effort for effort in has if ir.EFFORTS.index(effort) <= rank]
         found = "low" if wanted == "minimal" and "low" in has else [*has[:1], *fitting][-1]
         if wanted not in {found, "minimal"}:
             self.drop("reasoning_effort")
@@ -305,7 +286,7 @@ def _input_text(text: str) -> Json:
     return {"type": "input_text", "text": text}
 
 
-def _image(image: Image) -> Json:
+def _image(image: ir.Image) -> Json:
     written: Json = {"type": "input_image"}
     if image.file_id:
         written["file_id"] = image.file_id
@@ -314,7 +295,7 @@ def _image(image: Image) -> Json:
     return written | {"detail": image.detail} if image.detail else written
 
 
-def _document(document: Document) -> Json:
+def _document(document: ir.Document) -> Json:
     """Plain text is put into the conversation as such: not every model opens text files."""
     if document.text:
         heading = [line for line in (document.name, document.context) if line]
@@ -327,7 +308,7 @@ def _document(document: Document) -> Json:
     return {"type": "input_file", "filename": document.name or "document.pdf", "file_data": data}
 
 
-def write_tool(tool: Tool) -> Json:
+def write_tool(tool: ir.Tool) -> Json:
     """`strict` is always said: left out, OpenAI takes it for true, which most schemas do not survive."""
     if tool.kind == "local_shell":
         return {"type": "local_shell"}
@@ -340,7 +321,7 @@ def write_tool(tool: Tool) -> Json:
     return written | {"format": {"type": "grammar", **tool.grammar}} if tool.grammar else written
 
 
-def write_format(wanted: ResponseFormat | None) -> Json:
+def write_format(wanted: ir.ResponseFormat | None) -> Json:
     if wanted is None:
         return {"type": "text"}
     if wanted.schema is None:
