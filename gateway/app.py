@@ -56,6 +56,7 @@ class Gateway:
     app: ASGIApp
     flights: Flights
     metrics: Metrics
+    quotas: Quotas
 
 
 class Switch:
@@ -103,15 +104,16 @@ def patience_of(server: ServerSettings) -> Patience:
 
 
 @asynccontextmanager
-async def open_gateway(settings: Settings, bus: Bus) -> AsyncIterator[Gateway]:
-    """Everything a gateway process holds: connections to providers, the clock of its requests, its records."""
-    metrics = Metrics()
+async def open_gateway(settings: Settings, bus: Bus, before: Gateway | None = None) -> AsyncIterator[Gateway]:
+    """Everything a gateway process holds: connections to providers, the clock of its requests, its records. What was
+    counted and learned `before` the settings changed goes on."""
+    metrics, known = (before.metrics, before.quotas) if before else (Metrics(), None)
     async with AsyncExitStack() as stack:
         account = await stack.enter_async_context(ClaudeAccount(settings.claude))
         openai = await stack.enter_async_context(CodexAccount(settings.codex))
         upstream = await stack.enter_async_context(Upstream(connect_timeout=settings.server.connect_timeout_seconds))
         flights = await stack.enter_async_context(Flights(patience_of(settings.server)))
-        quotas = await stack.enter_async_context(Quotas(bus, settings.quota, metrics))
+        quotas = await stack.enter_async_context(Quotas(bus, settings.quota, metrics, known))
         traced = open_tracer(settings.observability, service="gateway", instance=instance_name())
         tracer = await stack.enter_async_context(traced)
         records = None
@@ -138,7 +140,7 @@ async def open_gateway(settings: Settings, bus: Bus) -> AsyncIterator[Gateway]:
         chatgpt = Codex(settings, openai, upstream, quotas.of("codex"), profile)
         stack.callback(chatgpt.catalogue.close)
         stack.callback(profile.close)
-        line = LineMetrics(metrics)
+        line = metrics.part(LineMetrics)
         through_sdk = Sdk(bus, direct.catalogue, quotas.of("claude"), line, max_waiting=settings.sdk.max_waiting)
         endpoints = claude.endpoints(exchange, direct) | sdk.endpoints(exchange, through_sdk)
         routers = [
@@ -161,7 +163,7 @@ async def open_gateway(settings: Settings, bus: Bus) -> AsyncIterator[Gateway]:
         describe_endpoints(management, endpoints)
         guard = Guard(settings.server, settings.security)
         app = AccessLog(Switch(endpoints, management), guard, metrics, records, tracer)
-        yield Gateway(app, flights, metrics)
+        yield Gateway(app, flights, metrics, quotas)
 
 
 def spool_of(settings: ObservabilitySettings) -> Spool | None:

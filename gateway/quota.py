@@ -90,12 +90,16 @@ def refusal(quota: Quota, window: str, used: float, resets_at: float, stop_at: f
 class Quotas:
     """Every provider's watch, and the task that shares them while open."""
 
-    def __init__(self, bus: Bus, settings: QuotaSettings, metrics: Metrics) -> None:
+    def __init__(self, bus: Bus, settings: QuotaSettings, metrics: Metrics, before: Quotas | None = None) -> None:
         stop_at = None if settings.stop_at_percent is None else settings.stop_at_percent / 100
         self._watches = {provider: QuotaWatch(provider, stop_at) for provider in PROVIDERS}
         self._bus = bus
-        self._metrics = QuotaMetrics(metrics)
+        self._metrics = metrics.part(QuotaMetrics)
         self._task: asyncio.Task[None] | None = None
+        for quota in before.known() if before else ():  # learned under other settings, and perhaps not told yet
+            watch = self.of(quota.provider)
+            watch.adopt(quota)
+            watch.untold = True
 
     def of(self, provider: str) -> QuotaWatch:
         return self._watches[provider]

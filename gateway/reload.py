@@ -1,7 +1,8 @@
 """New settings without a restart: a second gateway is opened beside the first, and takes every request from then on.
 
-What is in flight ends on the gateway it began on, which is then closed. Only what no other program reads is taken over
-(`RELOADABLE`); the rest is named in the log and waits for a restart. A configuration that cannot be used is refused.
+What is in flight ends on the gateway it began on, which is then closed; counters and what is known of quotas go on.
+Only what no other program reads is taken over (`RELOADABLE`); the rest is named in the log and waits for a restart. A
+configuration that cannot be used is refused.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ RELOADABLE = frozenset(
     }
 )
 
-Open = Callable[[Settings, Bus], AbstractAsyncContextManager[Gateway]]
+Open = Callable[[Settings, Bus, Gateway | None], AbstractAsyncContextManager[Gateway]]
 
 
 class Generation:
@@ -82,19 +83,20 @@ class Reloading:
         self.settings = settings
         self._bus, self._instance, self._open_gateway = bus, instance, open_gateway
         self._old: dict[Generation, asyncio.Task[None]] = {}
-        self._publishing: asyncio.Task[None] | None = None
+        self._ended = asyncio.Event()
 
     async def __aenter__(self) -> Self:
-        self._current = await self._open(self.settings)
-        self._publish()
+        self._current = await self._open(self.settings, None)
+        metrics = self._current.gateway.metrics  # of every gateway to come as well
+        publishing = publish_snapshots(self._bus, metrics, service="gateway", instance=self._instance, stop=self._ended)
+        self._publishing = asyncio.create_task(publishing)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._current.retired.set()
-        if self._publishing is not None:
-            await self._publishing
+        self._ended.set()
+        await self._publishing
         for generation, closing in self._old.items():
             closing.cancel()
             await generation.resources.aclose()
@@ -120,35 +122,21 @@ class Reloading:
         if waiting:
             get_log().warning("restart_needed", settings=waiting)
         if taken:
-            old, self._current = self._current, await self._open(settings)
+            old, self._current = self._current, await self._open(settings, self._current.gateway)
             self.settings = settings
             old.retire()
             self._old[old] = asyncio.create_task(self._close_unused(old))
-            self._publish()
             get_log().info("configuration_reloaded", settings=taken)
 
-    async def _open(self, settings: Settings) -> Generation:
+    async def _open(self, settings: Settings, before: Gateway | None) -> Generation:
         resources = AsyncExitStack()
-        gateway = await resources.enter_async_context(self._open_gateway(settings, self._bus))
+        gateway = await resources.enter_async_context(self._open_gateway(settings, self._bus, before))
         return Generation(gateway, resources)
 
     async def _close_unused(self, generation: Generation) -> None:
         await generation.unused.wait()
         del self._old[generation]
         await generation.resources.aclose()
-
-    def _publish(self) -> None:
-        """Publish the current gateway's metrics, after the last word of the one before."""
-        before, current = self._publishing, self._current
-
-        async def publish() -> None:
-            if before is not None:
-                await before
-            await publish_snapshots(
-                self._bus, current.gateway.metrics, service="gateway", instance=self._instance, stop=current.retired
-            )
-
-        self._publishing = asyncio.create_task(publish())
 
 
 def adopt(old: Settings, new: Settings) -> tuple[Settings, list[str], list[str]]:

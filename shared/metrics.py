@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, cast
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
@@ -33,6 +33,7 @@ DURATION_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 60, 180, 600)
 FIRST_BYTE_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 60)
 
 M = TypeVar("M", Counter, Gauge, Histogram)
+P = TypeVar("P")
 
 
 class SnapshotStore(Protocol):
@@ -96,6 +97,13 @@ class Metrics:
         self._cost = _Family(counter("ccproxy_cost_usd", "Dollars by list price.", ["cost_type", *spent]))
         self._errors = _Family(counter("ccproxy_errors", "Failures.", ["error_type", *where]))
         self._models, self._endpoints, self._services, self._kinds = _Label(), _Label(), _Label(), _Label()
+        self._parts: dict[object, object] = {}
+
+    def part(self, kind: Callable[[Metrics], P]) -> P:
+        """What `kind` adds to these metrics; the same one whenever it is asked for, so that its counts go on."""
+        if kind not in self._parts:
+            self._parts[kind] = kind(self)
+        return cast("P", self._parts[kind])
 
     def observe(self, record: AccessRecord) -> None:
         """Count one finished request."""

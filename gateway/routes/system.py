@@ -26,7 +26,7 @@ Check = dict[str, Any]
 
 def router(settings: Settings, bus: Bus, accounts: Mapping[str, Account], metrics: Metrics) -> APIRouter:
     """`accounts` by the name of their check."""
-    routes, seen = APIRouter(tags=["system"]), BusMetrics(metrics)
+    routes, seen = APIRouter(tags=["system"]), metrics.part(BusMetrics)
 
     @routes.get("/health/live")
     async def live() -> JSONResponse:

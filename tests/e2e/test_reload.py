@@ -36,6 +36,10 @@ def test_a_changed_token_holds_without_a_restart_and_a_broken_file_changes_nothi
     until(lambda: status(stack.url, "second") == 200, "the second token")
     assert status(stack.url, "first") == 401
     until(lambda: "SDK__MAX_SESSIONS" in stack.logs, "what needs a restart")
+    request = urllib.request.Request(f"{stack.url}/metrics", headers={"x-api-key": "second"})
+    with urllib.request.urlopen(request, timeout=30) as reply:
+        counted = reply.read().decode()
+    assert 'endpoint="/health/ready"' in counted, "what was asked before the settings changed is still counted"
 
 
 def test_the_launcher_passes_a_hangup_on_when_it_has_no_terminal(start_stack):

@@ -133,6 +133,19 @@ async def test_a_bus_that_is_away_costs_only_the_sharing() -> None:
     assert shelf.kept
 
 
+async def test_what_was_learned_goes_on_when_the_settings_change_and_redis_is_away() -> None:
+    shelf, metrics = Shelf(), Metrics()
+    shelf.away = True
+    before = Quotas(shelf, QuotaSettings(), metrics)  # type: ignore[arg-type]
+    before.of("claude").learn(record(), told(0.9))
+    after = Quotas(shelf, QuotaSettings(stop_at_percent=80), metrics, before)  # type: ignore[arg-type]
+    with pytest.raises(QuotaReached):
+        after.of("claude").admit(record())
+    shelf.away = False
+    await after.share()
+    assert shelf.kept
+
+
 async def test_the_windows_are_in_the_metrics_and_leave_them() -> None:
     metrics = Metrics()
     quotas = Quotas(Shelf(), QuotaSettings(), metrics)  # type: ignore[arg-type]

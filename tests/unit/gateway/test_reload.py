@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.reload import RELOADABLE, Reloading, adopt, look, watched_files
+from shared.metrics import Metrics
 from shared.settings import Settings, load_settings
 
 
@@ -33,16 +34,13 @@ class Flights:
 class FakeGateway:
     """Answers with the alias it was opened with, once it may."""
 
-    def __init__(self, settings):
-        self.settings = settings
+    def __init__(self, settings, before):
+        self.settings, self.before = settings, before
         self.flights = Flights()
-        self.metrics = self
+        self.metrics = before.metrics if before else Metrics()
         self.closed = asyncio.Event()
         self.may_answer = asyncio.Event()
         self.may_answer.set()
-
-    def snapshot(self):
-        return str(self.settings.models.aliases).encode()
 
     async def app(self, scope, receive, send):
         await self.may_answer.wait()
@@ -67,8 +65,8 @@ class World:
         self.application = Reloading(load_settings(), self.shelf, instance="g", open_gateway=self.open)
 
     @asynccontextmanager
-    async def open(self, settings, bus):
-        gateway = FakeGateway(settings)
+    async def open(self, settings, bus, before):
+        gateway = FakeGateway(settings, before)
         self.gateways.append(gateway)
         yield gateway
         gateway.closed.set()
@@ -150,11 +148,15 @@ async def test_what_needs_a_restart_is_not_taken_over(world):
     assert world.application.settings.server.port == 8000
 
 
-async def test_the_metrics_kept_last_are_the_current_gateway_s(world):
+async def test_a_new_gateway_counts_on_from_the_one_before(world):
     write('[models]\naliases = {fast = "haiku"}\n')
     await world.application.reload()
+    first, second = world.gateways
+    assert second.before is first
+    second.metrics.records_lost.inc()
+    world.application._ended.set()
     async with asyncio.timeout(5):
-        while b"haiku" not in await world.shelf.next():
+        while b"ccproxy_records_lost_total 1.0" not in await world.shelf.next():
             pass
 
 
