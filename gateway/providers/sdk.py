@@ -39,6 +39,7 @@ from shared.formats.sse import Parser
 from shared.metrics import LineMetrics
 
 DIRECTORY_HEADER = b"x-ccproxy-cwd"
+ABOUT_THE_RUN = frozenset({"system_message", "result_message"})
 
 Begun = tuple[bytes, AsyncIterator[bytes], Callable[[], Awaitable[None]]]  # first frame, further ones, how to leave
 
@@ -146,7 +147,15 @@ async def _whole(opened: Opened) -> Opened:
     if not whole.stopped:
         raise UpstreamError("The turn ended before its last event.")
     headers = [(b"content-type", b"application/json"), *opened.headers[1:]]
-    return Opened(200, headers, _with_first(orjson.dumps(whole.message), _nothing()), opened.aclose)
+    body = orjson.dumps(_answer_last(whole.message))
+    return Opened(200, headers, _with_first(body, _nothing()), opened.aclose)
+
+
+def _answer_last(message: dict[str, Any]) -> dict[str, Any]:
+    """What tells of the run beside the content instead of behind it: clients read `content[-1].text`."""
+    about = [block for block in message["content"] if block["type"] in ABOUT_THE_RUN]
+    content = [block for block in message["content"] if block not in about]
+    return message | {"content": content, "claude_code_sdk": about} if about else message
 
 
 async def _nothing() -> AsyncIterator[bytes]:

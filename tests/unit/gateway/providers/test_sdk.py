@@ -153,6 +153,15 @@ async def test_a_whole_reply_is_the_stream_folded() -> None:
     assert bus.left
 
 
+async def test_a_whole_reply_ends_with_the_answer_and_tells_of_the_run_beside_it() -> None:
+    about = [{"type": kind, "source": "claude_code_sdk"} for kind in ("system_message", "result_message")]
+    starts = [{"type": "content_block_start", "index": at, "content_block": block} for at, block in enumerate(about, 1)]
+    told = b"".join(frame("content_block_start", orjson.dumps(start).decode()) for start in starts)
+    opened = await sdk(OneTurnBus(HEAD, START + BLOCK + DELTA + told + END, TAIL)).open(outgoing(stream=False))
+    message = orjson.loads(b"".join([chunk async for chunk in opened.chunks]))
+    assert (message["content"][-1]["text"], message["claude_code_sdk"]) == ("a", about)
+
+
 async def test_leaving_early_leaves_the_call() -> None:
     bus = OneTurnBus(HEAD, START, DELTA, END)
     opened = await sdk(bus).open(outgoing(stream=True))
