@@ -10,17 +10,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from shared.formats import anthropic, openai_chat, openai_responses
+from shared.formats.fold import EventReader
 from shared.formats.ir import Capabilities, Event, Fail, Frame, Json, Prompt, Reply, Written
-
-
-class EventReader(Protocol):
-    """Turns the payloads of a provider's stream into events; `end` says what a stream that just stops means.
-
-    Blocks must not overlap (`fold.Sequencer` helps); `fold.WellFormed` sees to the rest of the grammar.
-    """
-
-    def feed(self, data: Json) -> Sequence[Event]: ...
-    def end(self) -> Sequence[Event]: ...
 
 
 class EventWriter(Protocol):

@@ -1,4 +1,4 @@
-"""Reading JSON somebody else wrote: what becomes of each field, and typed looks that name the path when they fail.
+"""JSON somebody else wrote: what becomes of each field, and typed looks that name the path when they fail.
 
 A format declares one table, field name to `Fate`; its reader obeys that table and the reference documentation lists it.
 """
@@ -157,6 +157,16 @@ def strangers(value: Any, path: str, known: Mapping[str, frozenset[str]]) -> Ite
                     yield join(path, name)
             elif isinstance(inner, (dict, list)):
                 yield from strangers(inner, join(path, name), known)
+
+
+def words_of(text: str) -> str:
+    """A provider's own words for a refusal; a proxy's HTML page says nothing a client should show."""
+    return text[:2000] if text and not text.lstrip().startswith("<") else "The provider gave no reason."
+
+
+def filled(**fields: Any) -> Json:
+    """The fields that say something; numbers and booleans always do."""
+    return {name: value for name, value in fields.items() if value not in (None, "", [], {})}
 
 
 _INDEX = re.compile(r"\[\d+\]")

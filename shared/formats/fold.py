@@ -64,7 +64,12 @@ class Sequencer:
         return released
 
 
-class _Reader(Protocol):
+class EventReader(Protocol):
+    """Turns the payloads of a provider's stream into events; `end` says what a stream that just stops means.
+
+    Blocks must not overlap (`Sequencer` helps); `WellFormed` sees to the rest of the grammar.
+    """
+
     def feed(self, data: Json) -> Sequence[ir.Event]: ...
     def end(self) -> Sequence[ir.Event]: ...
 
@@ -77,7 +82,7 @@ class WellFormed:
 
     __slots__ = ("_done", "_open", "_reader", "_started")
 
-    def __init__(self, reader: _Reader) -> None:
+    def __init__(self, reader: EventReader) -> None:
         self._reader = reader
         self._started = self._done = False
         self._open: type | None = None
@@ -143,8 +148,8 @@ class Fold:
 
     def __init__(self) -> None:
         self._start = ir.Start()
-        self._parts: list[ir.Text | ir.Thinking | ir.ToolCall | ir.Refusal | ir.Opaque] = []
-        self._part: ir.Text | ir.Thinking | ir.ToolCall | ir.Refusal | ir.Opaque | None = None
+        self._parts: list[ir.ReplyPart] = []
+        self._part: ir.ReplyPart | None = None
         self._texts: list[str] = []
         self._cites: list[ir.Cite] = []
         self._seal: ir.Seal | None = None
@@ -167,24 +172,20 @@ class Fold:
             case ir.Stop() | ir.Fail():
                 self._end = event
 
-    def _whole(self) -> ir.Text | ir.Thinking | ir.ToolCall | ir.Refusal | ir.Opaque:
-        text = "".join(self._texts)
-        match self._part:
-            case ir.Text() as part:
+    def _whole(self) -> ir.ReplyPart:
+        part, text, seal = self._part, "".join(self._texts), self._seal
+        match part:
+            case ir.Text():
                 cited = tuple(cite.citation for cite in self._cites)
                 return replace(part, text=part.text + text, citations=part.citations + cited)
-            case ir.Refusal() as part:
-                return ir.Refusal(part.text + text)
-            case ir.ToolCall() as part:
+            case ir.ToolCall():
                 return replace(part, arguments=part.arguments + text)
-            case ir.Thinking() as part if self._seal:
-                seal = self._seal
-                return replace(
-                    part, text=part.text + text, signature=seal.signature, vendor=seal.vendor, id=seal.id or part.id
-                )
-            case ir.Thinking() as part:
+            case ir.Thinking() if seal:
+                sealed = replace(part, signature=seal.signature, vendor=seal.vendor, id=seal.id or part.id)
+                return replace(sealed, text=part.text + text)
+            case ir.Thinking() | ir.Refusal():
                 return replace(part, text=part.text + text)
-            case ir.Opaque() as part:
+            case ir.Opaque():
                 return part
         raise ValueError("a block was closed that nobody opened: events must be well-formed")
 
@@ -206,27 +207,26 @@ def unfold(reply: ir.Reply) -> Iterator[ir.Event]:
     """A whole reply as the shortest events that fold to it."""
     yield ir.Start(reply.id, reply.model, replace(reply.stop.usage, output=0, reasoning=0))
     for part in reply.parts:
-        text = ""
-        match part:
-            case ir.Text():
-                text = part.text
-                yield ir.Open(replace(part, text="", citations=()))
-            case ir.Refusal():
-                text = part.text
-                yield ir.Open(ir.Refusal(""))
-            case ir.Thinking():
-                text = part.text
-                yield ir.Open(replace(part, text="", signature=part.signature if part.redacted else ""))
-            case ir.ToolCall():
-                text = part.arguments
-                yield ir.Open(replace(part, arguments=""))
-            case ir.Opaque():
-                yield ir.Open(part)
+        header, text, last = _taken_apart(part)
+        yield ir.Open(header)
         if text:
             yield ir.Delta(text)
-        if isinstance(part, ir.Text):
-            yield from map(ir.Cite, part.citations)
-        if isinstance(part, ir.Thinking) and part.signature and part.vendor and not part.redacted:
-            yield ir.Seal(part.signature, part.vendor, part.id)
+        yield from last
         yield ir.Close()
     yield reply.stop
+
+
+def _taken_apart(part: ir.ReplyPart) -> tuple[ir.ReplyPart, str, Iterable[ir.Event]]:
+    """A part's header, its text, and what is told of it last."""
+    match part:
+        case ir.Text():
+            return replace(part, text="", citations=()), part.text, map(ir.Cite, part.citations)
+        case ir.Thinking(signature=signature, vendor=vendor) if signature and vendor and not part.redacted:
+            return replace(part, text="", signature=""), part.text, [ir.Seal(signature, vendor, part.id)]
+        case ir.Thinking():
+            return replace(part, text="", signature=part.signature if part.redacted else ""), part.text, ()
+        case ir.Refusal():
+            return ir.Refusal(""), part.text, ()
+        case ir.ToolCall():
+            return replace(part, arguments=""), part.arguments, ()
+    return part, "", ()

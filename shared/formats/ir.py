@@ -130,6 +130,7 @@ class Opaque:
 
 
 Part: TypeAlias = Text | Image | Document | Thinking | ToolCall | ToolResult | Refusal | Opaque
+ReplyPart: TypeAlias = Text | Thinking | ToolCall | Refusal | Opaque
 
 
 # --- the prompt -----------------------------------------------------------------------------------------------------
@@ -300,7 +301,7 @@ class Start:
 class Open:
     """A block begins; `part` is its header, its text still empty. An `Opaque` is complete and takes no delta."""
 
-    part: Text | Thinking | ToolCall | Refusal | Opaque
+    part: ReplyPart
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,7 +369,7 @@ class Reply:
 
     id: str
     model: str
-    parts: tuple[Text | Thinking | ToolCall | Refusal | Opaque, ...]
+    parts: tuple[ReplyPart, ...]
     stop: Stop
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shared.formats.fields import words_of
 from shared.formats.ir import Fail, Json
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
@@ -49,13 +50,8 @@ def read_error(body: Json | str, status: int) -> Fail:
     """
     error = (body.get("error") or body.get("detail") or body) if isinstance(body, dict) else body
     if not isinstance(error, dict):
-        return Fail(_words(str(error)), status or 502)
+        return Fail(words_of(str(error)), status or 502)
     code = str(error.get("code") or error.get("type") or "")
     if code in _OVERLOADED or not status:
         status = _STATUSES.get(code, 502)
-    return Fail(_words(str(error.get("message") or "")), status, code, str(error.get("param") or ""))
-
-
-def _words(text: str) -> str:
-    """A proxy's HTML page says nothing a client should show."""
-    return text[:2000] if text and not text.lstrip().startswith("<") else "The provider gave no reason."
+    return Fail(words_of(str(error.get("message") or "")), status, code, str(error.get("param") or ""))

@@ -11,6 +11,7 @@ from hashlib import sha256
 from typing import Any
 
 from shared.errors import ClientError
+from shared.formats.fields import filled
 from shared.formats.ir import Document, Image, Json, Prompt, Refusal, Text, Tool, ToolCall, ToolResult, WebSearch
 
 ESCAPED = "ccpx_"
@@ -81,14 +82,9 @@ def _https(url: str, file_id: str, kind: str) -> str:
 
 
 def document_block(part: Document) -> Json:
-    block: Json = {"type": "document", "source": _document_source(part)}
-    if part.name:
-        block["title"] = part.name
-    if part.context:
-        block["context"] = part.context
-    if part.citations:
-        block["citations"] = {"enabled": True}
-    return block
+    citations = {"enabled": True} if part.citations else None
+    about = filled(title=part.name, context=part.context, citations=citations)
+    return {"type": "document", "source": _document_source(part), **about}
 
 
 def _document_source(part: Document) -> Json:
@@ -129,24 +125,21 @@ def custom_tool(tool: Tool) -> Json:
     if tool.grammar:
         grammar = tool.grammar.get("definition") or json.dumps(tool.grammar, ensure_ascii=False)
         description += f"\n\nThe input must match this {tool.grammar.get('syntax', '')} grammar:\n{grammar}"
-    written: Json = {"name": wire_name(tool.name, tool.namespace)}
-    if description.strip():
-        written["description"] = description.strip()
     properties = {CUSTOM_INPUT: {"type": "string", "description": "The tool's whole input, as plain text."}}
-    return written | {"input_schema": {"type": "object", "properties": properties, "required": [CUSTOM_INPUT]}}
+    return {
+        "name": wire_name(tool.name, tool.namespace),
+        **filled(description=description.strip()),
+        "input_schema": {"type": "object", "properties": properties, "required": [CUSTOM_INPUT]},
+    }
 
 
 def web_search(tool: WebSearch) -> Json:
-    written: Json = {"type": "web_search_20250305", "name": "web_search"}
-    if tool.max_uses is not None:
-        written["max_uses"] = tool.max_uses
-    if tool.allowed_domains:
-        written["allowed_domains"] = list(tool.allowed_domains)
-    if tool.blocked_domains:
-        written["blocked_domains"] = list(tool.blocked_domains)
-    if tool.location:
-        written["user_location"] = {"type": "approximate", **tool.location}
-    return written
+    return {"type": "web_search_20250305", "name": "web_search"} | filled(
+        max_uses=tool.max_uses,
+        allowed_domains=list(tool.allowed_domains),
+        blocked_domains=list(tool.blocked_domains),
+        user_location={"type": "approximate", **tool.location} if tool.location else None,
+    )
 
 
 class Results:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shared.formats.fields import words_of
 from shared.formats.ir import Fail, Json
 
 _TYPES = {
@@ -36,13 +37,8 @@ def read_error(body: Json | str, status: int) -> Fail:
     error = body.get("error") if isinstance(body, dict) else None
     if not isinstance(error, dict):
         text = body if isinstance(body, str) else str(error or body.get("message") or "")
-        return Fail(_words(text), status or 502)
+        return Fail(words_of(text), status or 502)
     details = error.get("details")
     kind = str(error.get("type") or "")
     code = details.get("error_code") if isinstance(details, dict) else None
-    return Fail(_words(str(error.get("message") or "")), status or _STATUSES.get(kind, 502), str(code or kind))
-
-
-def _words(text: str) -> str:
-    """A proxy's HTML page says nothing a client should show."""
-    return text[:2000] if text and not text.lstrip().startswith("<") else "The provider gave no reason."
+    return Fail(words_of(str(error.get("message") or "")), status or _STATUSES.get(kind, 502), str(code or kind))

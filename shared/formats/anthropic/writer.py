@@ -135,7 +135,7 @@ def _usage(usage: ir.Usage, stop: ir.Stop | None) -> Json:
     return written
 
 
-def _header(part: ir.Text | ir.Thinking | ir.ToolCall | ir.Refusal | ir.Opaque) -> Json | None:
+def _header(part: ir.ReplyPart) -> Json | None:
     """A block as it begins, or None for one that Anthropic's clients cannot read."""
     match part:
         case ir.Text() | ir.Refusal():
@@ -151,7 +151,7 @@ def _header(part: ir.Text | ir.Thinking | ir.ToolCall | ir.Refusal | ir.Opaque) 
     return None
 
 
-def _whole(part: ir.Text | ir.Thinking | ir.ToolCall | ir.Refusal | ir.Opaque) -> Json | None:
+def _whole(part: ir.ReplyPart) -> Json | None:
     block = _header(part)
     match part:
         case ir.Text(citations=[_, *_]):
