@@ -1,7 +1,8 @@
 """Real programs, told what docs/clients tells their readers, against the running stack.
 
-curl, aider in its two modes and llm belong to the ordinary suite: on two cores they are installed from nothing in 7 s
-by uv and in 57 s by pip, and run in 30 s. The rest is marked `conformance`; `make conformance` runs everything.
+curl, aider in its two modes (one through /sdk) and llm belong to the ordinary suite: on two cores they are installed
+from nothing in 7 s by uv and in 57 s by pip, and run in 30 s. The rest is marked `conformance`; `make conformance` runs
+everything.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from tests.e2e.stack import Stack, clean_environment
 from tests.simulator_fixture import GroundTruth
 
 pytestmark = pytest.mark.timeout(400)
-ORDINARY = re.compile("curl: |aider: .* mode|llm: OpenAI")
+ORDINARY = re.compile("curl: |aider: (OpenAI mode|Claude Code's workers$)|llm: OpenAI")
 NOBODY_ELSE = {
     "ANONYMIZED_TELEMETRY": "false",
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
