@@ -173,7 +173,7 @@ def root(
 @app.command()
 @with_overrides()
 def serve(**overrides: Any) -> None:
-    """Run the whole stack until Ctrl-C (what `ccproxy` alone does)."""
+    """Run the stack until Ctrl-C, as `ccproxy` alone does."""
     apply_overrides(overrides)
     run_stack()
 
@@ -189,7 +189,7 @@ PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_optio
 
 @app.command(context_settings=PASS_ON)
 def simulator(context: typer.Context) -> None:
-    """Stand-ins for the two providers, to try or test anything without an account."""
+    """Stand-ins for the providers, to try things with."""
     from ccproxy.programs import find_script  # noqa: PLC0415
 
     command = [*find_script("ccproxy-simulator"), *context.args]
@@ -209,19 +209,19 @@ def auth(context: typer.Context) -> None:
 
 @app.command(context_settings=PASS_ON)
 def codex(context: typer.Context) -> None:
-    """The Codex lane: settings, models, what is left of the subscription, a test."""
+    """The Codex lane: settings, models, quota, a test."""
     run_group(context)
 
 
 @app.command(context_settings=PASS_ON)
 def config(context: typer.Context) -> None:
-    """See and check the settings, and write a file to begin with."""
+    """See and check the settings, or write a file of them."""
     run_group(context)
 
 
 @app.command(context_settings=PASS_ON)
 def workers(context: typer.Context) -> None:
-    """The SDK workers of the running stack; more or fewer of them."""
+    """The running stack's SDK workers, more or fewer."""
     run_group(context)
 
 
@@ -233,7 +233,7 @@ def logs(context: typer.Context) -> None:
 
 @app.command(context_settings=PASS_ON)
 def permissions(context: typer.Context) -> None:
-    """What tools asked for, and the rules that answer for you."""
+    """What tools asked for, and the rules that answer."""
     run_group(context)
 
 
@@ -246,7 +246,7 @@ def permission_handler(
     once: Annotated[bool, typer.Option("--once", help="End when one prompt is settled.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Events and answers as lines of JSON.")] = False,
 ) -> None:
-    """Answer the tools that ask for permission, in this terminal."""
+    """Answer tools that ask for permission, in a terminal."""
     from ccproxy.permissions.commands import handle  # noqa: PLC0415
 
     del token  # `main` has moved it into the environment
@@ -269,7 +269,7 @@ def generate_token(
     save: Annotated[bool, typer.Option("--save", help="Put it into the configuration file in use.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the one that is there.")] = False,
 ) -> None:
-    """Make a token for clients of this server: SECURITY__AUTH_TOKEN."""
+    """Make SECURITY__AUTH_TOKEN, which clients must send."""
     from ccproxy.auth_token import generate  # noqa: PLC0415
 
     raise typer.Exit(generate(save=save, force=force))
@@ -277,7 +277,7 @@ def generate_token(
 
 @app.command(context_settings=PASS_ON)
 def service(context: typer.Context) -> None:
-    """Have systemd start the stack and keep it up, as your own user."""
+    """Have systemd keep the stack up, as your own user."""
     run_group(context)
 
 
@@ -294,7 +294,7 @@ def doctor(
     url: Annotated[str | None, typer.Option("--url", help="Public address of a reverse proxy to look through.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Look for every known reason why this would not work here, and say how to mend it."""
+    """Find why it would not work here, and how to mend it."""
     from ccproxy.doctor import examine  # noqa: PLC0415
 
     raise typer.Exit(examine(url=url, as_json=as_json))
@@ -315,7 +315,7 @@ def demo(
     once: Annotated[bool, typer.Option("--once", help="Check that everything arrives, then end: 0 if so.")] = False,
     port: Annotated[int | None, typer.Option("--port", "-p", help="Port to listen on.")] = None,
 ) -> None:
-    """The whole stack against the simulator: no account, nothing left behind."""
+    """The whole stack on the simulator: no account needed."""
     from ccproxy.demo import run  # noqa: PLC0415
 
     raise typer.Exit(run(once=once, port=port))

@@ -17,7 +17,7 @@ import typer
 from tomlkit.exceptions import TOMLKitError
 
 from ccproxy.codex_backend import Answer, Backend
-from ccproxy.console import say
+from ccproxy.console import say, say_to_a_person
 from ccproxy.exits import CONFIGURATION, DONE, FAILED, TRY_LATER
 from ccproxy.output import show_json, show_table
 from shared.codex_profile import CodexProfile, Profile, cache_file, read_cache
@@ -49,7 +49,7 @@ def codex() -> None:
 
 @app.command()
 def info(as_json: AsJson = False) -> None:
-    """Settings, credential, what is left of the subscription, models and their limits."""
+    """Settings, credential, quota, models and their limits."""
     run(lambda backend: show_info(backend, as_json=as_json))
 
 
@@ -67,7 +67,7 @@ def set_(
     ] = None,
     config_file: Annotated[Path | None, typer.Option("--config-file", "-c", help="Else the file in use.")] = None,
 ) -> None:
-    """Change settings in the TOML file in use; its comments and order stay."""
+    """Change settings in the TOML file; its comments stay."""
     given = {
         "enable_dynamic_model_info": enable_dynamic_model_info,
         "max_output_tokens_fallback": max_output_tokens_fallback,
@@ -84,7 +84,7 @@ def set_(
         say(error.message)
         raise typer.Exit(CONFIGURATION) from error
     show_table(("SETTING", "VALUE"), ((f"codex.{name}", json.dumps(value)) for name, value in wanted.items()))
-    say(f"Written to {path}; a running stack reads it when it is started again.")
+    say(f"Written to {path}; a stack that runs with this file takes it over at once.")
     for name in overruled(path, wanted):
         say(f"But CODEX__{name.upper()} is set in the environment, which is stronger.")
 
@@ -94,7 +94,7 @@ def cache(
     raw: Annotated[bool, typer.Option("--raw", help="All of it, as JSON.")] = False,
     clear: Annotated[bool, typer.Option("--clear", help="Forget it; it is learned again when it is needed.")] = False,
 ) -> None:
-    """What was learned from the installed Codex program, and is kept on disk."""
+    """What the installed Codex program told, kept on disk."""
     path = cache_file()
     known = read_cache(path)
     if clear:
@@ -119,6 +119,7 @@ def try_out(model: Annotated[str | None, typer.Option("--model", "-m", help="Els
 def run(work: Callable[[Backend], Awaitable[int]]) -> None:
     """Do the work of a command, and end with its exit code."""
     code = FAILED
+    say_to_a_person("Asking the provider.")
     try:
         code = asyncio.run(at_the_backend(work, load_settings()))
     except CCProxyError as error:

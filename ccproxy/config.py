@@ -68,7 +68,10 @@ def init(
 
 @app.command()
 def check(file: Annotated[Path | None, typer.Argument(help="A TOML file; else the one in use.")] = None) -> None:
-    """Read the configuration as a start would, and name all that is wrong with file and line."""
+    """Read it as a start would, and name all that is wrong.
+
+    Each complaint has its file and line.
+    """
     if file is not None:
         os.environ["CONFIG_FILE"] = str(file)
     load_settings()

@@ -30,6 +30,12 @@ def say(sentence: str) -> None:
     sys.stderr.flush()
 
 
+def say_to_a_person(sentence: str) -> None:
+    """What a command is busy with, for whoever waits at a terminal."""
+    if sys.stderr.isatty():
+        say(sentence)
+
+
 def readable(line: bytes) -> bytes:
     """One JSON log line as a person reads it; anything else as it is."""
     try:

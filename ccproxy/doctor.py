@@ -7,7 +7,6 @@ Exit code 1 when something is wrong, 0 when there is at most something to note.
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 
@@ -16,7 +15,7 @@ from rich.text import Text
 
 from ccproxy.checks import HERE, Finding, Machine, look_at_configuration
 from ccproxy.checks_outside import OUTSIDE, look_through_proxy
-from ccproxy.console import say
+from ccproxy.console import say_to_a_person
 from ccproxy.exits import DONE, FAILED
 from ccproxy.output import COLOURS, MARKS, show_json
 from shared.settings import ConfigurationError, load_settings
@@ -24,8 +23,7 @@ from shared.settings import ConfigurationError, load_settings
 
 def examine(*, url: str | None, as_json: bool) -> int:
     """Look at everything and return the exit code. `url` is the public address of a reverse proxy in front."""
-    if sys.stdout.isatty():
-        say("Looking around; this takes a few seconds.")
+    say_to_a_person("Looking around; this takes a few seconds.")
     findings = list(all_findings(url))
     if as_json:
         show_json([asdict(finding) for finding in findings])

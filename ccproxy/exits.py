@@ -9,7 +9,7 @@ EXITS = {
     DONE: "done; for a question: all is well",
     FAILED: "not done, and the sentence on stderr says why; for a question: something is wrong",
     USAGE: "the command line cannot be understood",
-    NOT_RUNNING: "`status`, `workers`: no stack is running in this run directory (systemd's own number for that)",
+    NOT_RUNNING: "no stack is running in this run directory, and the command needs one (systemd's own number for that)",
     UNAVAILABLE: "something the stack needs is taken or missing: the port",
     UNSTABLE: "a program of the stack could not be kept up",
     TRY_LATER: "`serve`: already running in this run directory; `auth`: a provider could not be asked",

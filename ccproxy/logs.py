@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import httpx
 import typer
 
-from ccproxy.console import say
+from ccproxy.console import say, say_to_a_person
 from ccproxy.gateway import Unanswered, checked, connection
 from ccproxy.output import show_json, show_table
 from shared.settings import load_settings
@@ -75,6 +75,7 @@ def export(
     if days is not None:
         wanted["start_time"] = max(0.0, datetime.now().astimezone().timestamp() - days * 86_400)
     unfinished = to.with_name(to.name + ".unfinished")
+    say_to_a_person(f"Writing {to}.")
     try:
         with (
             connection(load_settings()) as client,

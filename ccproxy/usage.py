@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from ccproxy.console import say
+from ccproxy.console import say, say_to_a_person
 from ccproxy.exits import DONE, FAILED
 from ccproxy.gateway import checked, connection
 from ccproxy.output import show_json, show_table
@@ -25,6 +25,7 @@ def show(*, as_json: bool, refresh_prices: bool) -> int:
     """Print it and return the exit code. Raises NotRunning or Unanswered."""
     with connection(load_settings()) as client:
         if refresh_prices:
+            say_to_a_person("Fetching the price list.")
             fetched = checked(client.post("/usage/prices/refresh", json={})).json()
             say(f"{fetched['models']} prices as of {fetched['prices_as_of']}.")
         usage = checked(client.get("/usage")).json()

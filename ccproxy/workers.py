@@ -126,7 +126,10 @@ def scale(
     count: Annotated[int, typer.Argument(min=1, max=32, help="How many there should be.")],
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for removed workers to finish.")] = True,
 ) -> None:
-    """Start or remove workers now; the next start has SDK__WORKERS of them again."""
+    """Start or remove workers, until the next start.
+
+    That has SDK__WORKERS of them again.
+    """
     control = Control(load_settings().server.run_dir)
     dismiss(control, control.scale(count), wait=wait)
     say(f"{count} worker{'s' if count > 1 else ''}, until the next start; SDK__WORKERS={count} keeps it so.")

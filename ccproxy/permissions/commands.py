@@ -89,7 +89,10 @@ def log(
     outcome: Annotated[str | None, typer.Option("--outcome", help="allowed, denied, expired or cancelled.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """What was asked, what became of it, by whom or by which rule, after how long. The latest first."""
+    """What was asked, what became of it, by whom, how fast.
+
+    The latest comes first; a rule that answered is named.
+    """
     wanted = {"limit": limit, "tool_name": tool, "caller": caller, "outcome": outcome}
     given = {name: value for name, value in wanted.items() if value is not None}
     rows = ask("GET", "/permissions/log", params=given).get("results", [])

@@ -34,6 +34,10 @@ def test_help_loads_nothing_heavy():
     assert not HEAVY & set(loaded.split())
 
 
+def test_no_command_s_line_is_cut_short():
+    assert "..." not in run_main("--help").stdout.partition("Commands:")[2]
+
+
 @pytest.mark.parametrize("command", [["--help"], ["serve", "--help"], ["demo", "--help"], ["generate-token", "--help"]])
 def test_every_command_explains_itself(command):
     result = CliRunner().invoke(app, command)
@@ -137,6 +141,7 @@ def test_every_group_explains_itself_under_its_own_name(group):
     shown = run_main(group, "--help")
     assert shown.returncode == 0
     assert f"Usage: ccproxy {group}" in shown.stdout
+    assert "..." not in shown.stdout.partition("Commands:")[2], "a line is cut short on 80 columns"
 
 
 def test_a_configuration_that_cannot_be_used_is_one_sentence_and_its_exit_code(tmp_path):
