@@ -14,8 +14,9 @@ TABLE = Path(__file__).parents[2] / "docs/reference/clients.md"
 INTRODUCTION = """\
 # Clients
 
-Written by `make conformance`, which runs each of these programs, in an environment of its own, against the whole stack
-and the simulator: every snippet of its page, with a token required, and nobody else called.
+Written by `make conformance`, which runs each of these programs, in an environment of its own (or that of the tests,
+where it is the same version), against the whole stack and the simulator: every snippet of its page, with a token
+required, and nobody else called.
 
 | client | version | what was run |
 | --- | --- | --- |

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,23 +17,29 @@ from tests.simulator_fixture import GroundTruth
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
+def run_example(stack: Stack, folder: Path, *command: str | Path, said: str = "") -> str:
+    environment = clean_environment(folder) | {"CCPROXY_URL": stack.url, "CCPROXY_TOKEN": TOKEN}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, input=said, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 @pytest.fixture
 def run(stack: Stack, tmp_path: Path):
-    def run_example(*command: str | Path, said: str = "") -> str:
-        environment = clean_environment(tmp_path) | {"CCPROXY_URL": stack.url, "CCPROXY_TOKEN": TOKEN}
-        done = subprocess.run(
-            command, cwd=tmp_path, env=environment, input=said, capture_output=True, text=True, timeout=60, check=False
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    return run_example
+    return partial(run_example, stack, tmp_path)
 
 
-def test_every_door_answers_in_every_format(run) -> None:
-    answers = run(sys.executable, EXAMPLES / "every_door.py", "[[say:Ahoy!]]").splitlines()
-    assert len(answers) == 9
-    assert all(answer.endswith("Ahoy!") for answer in answers)
+@pytest.fixture(scope="module")
+def every_answer(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("doors")
+    return run_example(stack, folder, sys.executable, EXAMPLES / "every_door.py", "[[say:Ahoy!]]").splitlines()
+
+
+def test_every_door_answers_in_every_format(every_answer: list[str]) -> None:
+    assert len(every_answer) == 9
+    assert all(answer.endswith("Ahoy!") for answer in every_answer)
 
 
 def test_the_agent_reads_files_of_its_folder_only(run, tmp_path: Path) -> None:
@@ -46,8 +53,8 @@ def test_many_ask_at_once_and_one_leaves(run, truth: GroundTruth) -> None:
     until(lambda: len(truth.requests("/v1/messages")) == 51, "the one that left")
 
 
+@pytest.mark.usefixtures("every_answer")
 def test_the_usage_of_each_model_is_told(run) -> None:
-    run(sys.executable, EXAMPLES / "every_door.py")
     until(lambda: "gpt-5.5" in run(sys.executable, EXAMPLES / "usage.py"), "the records")
 
 

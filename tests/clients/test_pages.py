@@ -1,8 +1,7 @@
 """Real programs, told what docs/clients tells their readers, against the running stack.
 
-curl, aider in its two modes (one through /sdk) and llm belong to the ordinary suite: on two cores they are installed
-from nothing in 7 s by uv and in 57 s by pip, and run in 30 s. The rest is marked `conformance`; `make conformance` runs
-everything.
+curl and the two SDKs that the tests need themselves belong to the ordinary suite: nothing is installed for them. The
+rest is marked `conformance`; `make conformance` runs everything.
 """
 
 from __future__ import annotations
@@ -10,6 +9,8 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from tests.e2e.stack import Stack, clean_environment
 from tests.simulator_fixture import GroundTruth
 
 pytestmark = pytest.mark.timeout(400)
-ORDINARY = re.compile("curl: |aider: (OpenAI mode|Claude Code's workers$)|llm: OpenAI")
+ORDINARY = re.compile("curl: |(anthropic|openai)-python: (Stream|Your|Chat Completions$|Responses)")
 NOBODY_ELSE = {
     "ANONYMIZED_TELEMETRY": "false",
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
@@ -107,6 +108,8 @@ def test_what_its_page_says_works(trial: Trial, stack: Stack, truth: GroundTruth
 
 
 def find_programs(trial: Trial, folder: Path) -> Path:
+    if comes_along(trial):
+        return Path(sys.executable).parent
     if is_pinned(trial):
         try:
             return programs_of(read_pins(trial.environment))
@@ -116,6 +119,15 @@ def find_programs(trial: Trial, folder: Path) -> Path:
     if trial.environment == "claude-code":
         (folder / "bin/claude").symlink_to(Path(find_spec("claude_agent_sdk").origin).parent / "_bundled/claude")
     return folder / "bin"
+
+
+def comes_along(trial: Trial) -> bool:
+    """The environment of the tests has the very version that is pinned."""
+    try:
+        package, version = read_pins(trial.environment).client
+        return metadata.version(package) == version
+    except (ValueError, metadata.PackageNotFoundError):  # not pinned, or not here
+        return False
 
 
 def start_repository(folder: Path) -> None:
