@@ -12,16 +12,15 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
-import orjson
-
 from analytics.pricing import Prices
 from analytics.store import RecordRefused, Store
 from analytics.watch import Watchers
 from shared.bus import Delivery
-from shared.channels import AccessRecord, decode, encode
+from shared.channels import AccessRecord, encode
 from shared.errors import BusUnavailable, ClientError, StoreUnavailable
 from shared.log import get_log
 from shared.metrics import AnalyticsMetrics
+from shared.records import split, unpack
 
 BATCH_ROWS = 2000  # a row of such a batch costs half of what it costs in one of 500, and of a larger one hardly less
 BATCH_SECONDS = 0.25
@@ -118,13 +117,11 @@ class Consumer:
         return sum(len(records) for records, _ in self._waiting)
 
     def _read(self, payload: bytes) -> list[AccessRecord]:
-        """One record or a list of them; what cannot be read is told of and left out."""
+        """The records of a delivery; what cannot be read is told of and left out."""
         try:
-            if not payload.startswith(b"["):
-                return [decode(AccessRecord, payload)]
-            return decode(list[AccessRecord], payload)
+            return unpack(payload)
         except ClientError as error:
-            pieces = split_list(payload)
+            pieces = split(payload)
             if len(pieces) == 1:
                 self._refuse(payload, error.message)
                 return []
@@ -215,15 +212,6 @@ class Consumer:
         self._metrics.rows.inc(len(records))
         self._metrics.count_costs(records)
         self._metrics.lag.set(max(0.0, now - newest.timestamp - newest.duration_ms / 1000))
-
-
-def split_list(payload: bytes) -> list[bytes]:
-    """The elements of a JSON list, each as JSON again; anything else is its own only element."""
-    try:
-        elements = orjson.loads(payload)
-    except orjson.JSONDecodeError:
-        return [payload]
-    return [orjson.dumps(element) for element in elements] if isinstance(elements, list) else [payload]
 
 
 async def acknowledge(delivery: Delivery) -> None:

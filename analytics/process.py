@@ -17,7 +17,7 @@ from analytics.watch import Watchers
 from shared.bus import Bus
 from shared.channels import ACCESS_RECORD, LOGS_QUERY, LOGS_WATCH, PERMISSION_AUDIT
 from shared.metrics import AnalyticsMetrics, Metrics, publish_snapshots
-from shared.process import instance_name, run
+from shared.process import instance_name, run, settle_collector
 from shared.serving import serve_each
 from shared.settings import Settings
 
@@ -50,6 +50,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
                 if url := observability.pushgateway_url:
                     tasks.create_task(push_metrics(bus, url, observability.pushgateway_seconds, stop))
                 tasks.create_task(run_schedule(settings.redis.address(), store, prices, observability, stop))
+                settle_collector()
                 await consumer.run(records, stop)
     finally:
         await store.close()

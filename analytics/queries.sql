@@ -92,15 +92,23 @@ GROUP BY GROUPING SETS ((), (service_type), (model), (caller), (provider), (lane
 ORDER BY requests DESC, name;
 
 -- name: timeline
--- Exact quantiles would keep every value in memory: of ten million records more than all there is for queries.
+-- Exact quantiles would keep every value in memory, and even near ones cost five times the rest: they are those of one
+-- record in `every`, chosen by its microsecond.
+WITH steps AS (
+    SELECT
+        epoch(time_bucket(to_seconds($bucket), timestamp)) AS start,
+        {sums},
+        approx_quantile(duration_ms, [0.5, 0.95]) FILTER (epoch_us(timestamp) % $every = 0) AS durations,
+        approx_quantile(first_byte_ms, [0.5, 0.95]) FILTER (epoch_us(timestamp) % $every = 0) AS first_bytes
+    FROM counted
+    WHERE {matching}
+    GROUP BY start
+)
 SELECT
-    epoch(time_bucket(to_seconds($bucket), timestamp)) AS start,
-    {sums},
-    approx_quantile(duration_ms, 0.5) AS duration_p50_ms, approx_quantile(duration_ms, 0.95) AS duration_p95_ms,
-    approx_quantile(first_byte_ms, 0.5) AS first_byte_p50_ms, approx_quantile(first_byte_ms, 0.95) AS first_byte_p95_ms
-FROM counted
-WHERE {matching}
-GROUP BY start
+    * EXCLUDE (durations, first_bytes),
+    durations[1] AS duration_p50_ms, durations[2] AS duration_p95_ms,
+    first_bytes[1] AS first_byte_p50_ms, first_bytes[2] AS first_byte_p95_ms
+FROM steps
 ORDER BY start;
 
 -- name: spent

@@ -36,6 +36,7 @@ from shared.log import get_log
 QUERY_SECONDS = 30.0
 SQL_SECONDS = 10.0
 EXPORT_SECONDS = 600.0
+QUANTILES_OF = 100_000  # records, of all a timeline is about
 CHUNK_BYTES = 512 * 1024
 
 
@@ -90,7 +91,9 @@ class QueryServer:
 
     async def _timeline(self, parameters: Parameters) -> Answer:
         question = read(Timeline, parameters).window()
-        rows = await self._store.query("timeline", question.bound() | {"bucket": question.step()})
+        (counted,) = await self._store.query("count", question.bound())
+        every = counted["total"] // QUANTILES_OF + 1
+        rows = await self._store.query("timeline", question.bound() | {"bucket": question.step(), "every": every})
         return {"results": rows, "bucket": question.step(), "start_time": question.start_time}
 
     async def _usage(self, parameters: Parameters) -> Answer:

@@ -11,10 +11,8 @@ import contextlib
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields
 from datetime import datetime, timedelta
 from importlib.resources import files
-from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +22,7 @@ import orjson
 from analytics.select import check_select
 from shared.channels import AccessRecord
 from shared.errors import ClientError, StoreUnavailable
+from shared.records import COLUMNS, row_of
 
 CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "memory_limit": "256MB",
@@ -35,8 +34,6 @@ CONFIG: dict[str, str | bool | int | float | list[str]] = {
 }
 HOLDER = re.compile(r"Conflicting lock is held in .*?\(PID (\d+)\)")
 
-COLUMNS = [field.name for field in fields(AccessRecord)]
-values_of = attrgetter(*COLUMNS)
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - UTC, and naive as the column is
 TIMESTAMP_AT = COLUMNS.index("timestamp")
 
@@ -184,7 +181,7 @@ def _utc(seconds: float) -> datetime:
 
 
 def _as_row(record: AccessRecord) -> list[Any]:
-    row = list(values_of(record))
+    row = list(row_of(record))
     row[TIMESTAMP_AT] = _utc(record.timestamp)
     return row
 

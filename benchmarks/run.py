@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import sdk
+from benchmarks import analytics, sdk
 from ccproxy.redis_server import find_server, render_config
 from shared.settings import RedisSettings
 
@@ -146,9 +146,9 @@ def gateway(upstream: int, run_dir: Path, name: str = "ccproxy", **settings: str
         **settings,
     }
     try:
-        analytics = [str(BIN / "ccproxy-analytics")]
+        storing = [str(BIN / "ccproxy-analytics")]
         environ = os.environ | environment
-        beside.append(subprocess.Popen(analytics, env=environ, preexec_fn=among_others, **QUIET))  # noqa: PLW1509
+        beside.append(subprocess.Popen(storing, env=environ, preexec_fn=among_others, **QUIET))  # noqa: PLW1509
         with running([str(BIN / "ccproxy-gateway")], port, MEASURED, **environment) as process:
             yield Program(name, port, [process.pid], "/api")
     finally:
@@ -230,13 +230,15 @@ SHOWN = (
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--quick", action="store_true", help="a quarter of the time a row")
-    options.add_argument("--only", default="", help="rows whose name contains this, or `sdk`")
+    options.add_argument("--only", default="", help="rows whose name contains this, `sdk` or `analytics`")
     options.add_argument("--rounds", type=int, default=1, help="measure all in turn so often; the medians are shown")
     chosen = options.parse_args()
-    if chosen.only != "sdk":
+    if chosen.only not in {"sdk", "analytics"}:
         compare_gateways(chosen.only, 0.25 if chosen.quick else 1, chosen.rounds)
     if chosen.only in {"", "sdk"}:
         sdk.run(rounds=3 if chosen.quick else 10)
+    if chosen.only in {"", "analytics"}:
+        analytics.run(quick=chosen.quick)
 
 
 def compare_gateways(only: str, scale: float, rounds: int) -> None:

@@ -25,12 +25,13 @@ from shared.channels import ACCESS_RECORD, AccessRecord
 from shared.errors import BusUnavailable, CCProxyError
 from shared.log import get_log
 from shared.metrics import Metrics
+from shared.records import pack
 from shared.tracing import Tracer
 
 IDS = random.Random(secrets.randbits(128))  # noqa: S311 - unique, not secret: a system call each would be wasted
 GIVEN_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 MAX_WAITING_RECORDS = 10_000  # about 8 MB; beyond it the oldest is dropped and counted
-MAX_BATCH = 128  # as the channel says
+MAX_BATCH = 256  # as the channel says
 ENOUGH_WAITING = ACCESS_RECORD.max_length // 2  # messages that analytics has not stored; more find room on our disk
 LOOK_SECONDS = 1.0
 SPOOL_RECORDS = 1000  # fewer wait in memory: Redis may be back before a file is worth it
@@ -207,7 +208,7 @@ class Records:
         """One message for all that wait; what could not be published goes back to the head of the line."""
         batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_BATCH))]
         try:
-            await self._bus.publish(ACCESS_RECORD, batch)
+            await self._bus.publish(ACCESS_RECORD, pack(batch))
         except BaseException:
             self._waiting.extendleft(reversed(batch))
             raise
@@ -230,7 +231,7 @@ class Records:
             path, records = found
             for start in range(0, len(records), MAX_BATCH):
                 await self._look_for_room()
-                await self._bus.publish(ACCESS_RECORD, records[start : start + MAX_BATCH])
+                await self._bus.publish(ACCESS_RECORD, pack(records[start : start + MAX_BATCH]))
             await asyncio.to_thread(self._spool.drop, path)
 
     def _count_lost(self, records: int) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import os
 import socket
 import stat
@@ -19,23 +18,15 @@ from gateway.app import open_gateway
 from gateway.reload import Reloading, reload_on_demand
 from shared.bus import Bus
 from shared.log import get_log
-from shared.process import instance_name, run
+from shared.process import instance_name, run, settle_collector
 from shared.settings import ConfigurationError, Settings, refuse_open_bind
 
 BACKLOG = 2048
-COLLECT_AFTER = (50_000, 20, 20)  # allocations, then generations; Python's own are (700, 10, 10)
 HARD_STOP_SECONDS = 1  # after the grace: what is still open then is cut
 
 
 def main() -> None:
     run("gateway", serve)
-
-
-def settle_collector() -> None:
-    """What start-up made is never garbage, and a request leaves no cycles: looking for some was a tenth of the work."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*COLLECT_AFTER)
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:

@@ -12,9 +12,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from shared.channels import AccessRecord, decode, encode
+from shared.channels import AccessRecord, encode
 from shared.errors import ClientError
 from shared.log import get_log
+from shared.records import pack, unpack
 
 SUFFIX = ".records"
 
@@ -29,7 +30,7 @@ class Spool:
 
     def keep(self, records: list[AccessRecord]) -> bool:
         """Whether the records are on disk now; they are not when there is no room for them."""
-        data = encode(records)
+        data = encode(pack(records))
         name = f"{time.time_ns()}-{os.getpid()}-{next(self._numbers)}"
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -48,7 +49,7 @@ class Spool:
         """A file and what it holds, until it is `drop`ped; one that cannot be read is put aside."""
         for path in self._files():
             try:
-                return path, decode(list[AccessRecord], path.read_bytes())
+                return path, unpack(path.read_bytes())
             except FileNotFoundError:
                 continue  # another gateway was quicker
             except (OSError, ClientError) as error:

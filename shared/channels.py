@@ -43,7 +43,7 @@ SDK_TURN = Channel("sdk:turn", "on_accept", max_length=64)
 PERMISSION_ASK = Channel("permission:ask", "when_done")
 PERMISSION_DESK = Channel("permission:desk", "on_accept")
 PERMISSION_AUDIT = Channel("permission:audit", "when_done")
-# A payload is a list of at most 128 records (some 110 kB): gateways add none while half of so many are waiting.
+# A payload is a table of at most 256 records, some 90 kB (shared/records.py); at half of the length gateways wait.
 ACCESS_RECORD = Channel("access:record", "when_done", max_length=2_000)
 LOGS_QUERY = Channel("logs:query", "on_accept")
 LOGS_WATCH = Channel("logs:watch", "on_accept", max_length=64)
@@ -98,11 +98,13 @@ class TurnHead:
 
 @dataclass(slots=True)
 class TurnTail:
-    """The last reply to a Turn: what it came to, beyond the usage its frames carry."""
+    """The last reply to a Turn, also to one that failed: what it came to, beyond the usage its frames carry. `limits` is
+    the `rate_limit_info` Claude Code told of the owner's subscription."""
 
     cost_usd: float | None = None
     num_turns: int | None = None
     worker_ms: float | None = None
+    limits: dict[str, Any] | None = None
 
 
 SESSION_PREFIX = "session:"

@@ -20,6 +20,7 @@ import pytest
 from shared.bus import Bus, Timings
 from shared.channels import ACCESS_RECORD, LOGS_QUERY, AccessRecord, LogsQuery
 from shared.errors import CCProxyError
+from shared.records import pack
 
 PROGRAM = Path(sys.executable).with_name("ccproxy-analytics")
 DEADLINE = 30
@@ -89,7 +90,7 @@ class Analytics:
     async def publish(self, records: list[AccessRecord]) -> None:
         """As a gateway does, a few in each message."""
         parts = (records[start : start + 10] for start in range(0, len(records), 10))
-        await asyncio.gather(*(self.bus.publish(ACCESS_RECORD, part) for part in parts))
+        await asyncio.gather(*(self.bus.publish(ACCESS_RECORD, pack(part)) for part in parts))
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from analytics.watch import Watchers
 from shared.channels import AccessRecord, encode
 from shared.errors import BusUnavailable, StoreUnavailable
 from shared.metrics import AnalyticsMetrics, Metrics
+from shared.records import pack
 
 PRICES = Prices(Path("nowhere/prices.json"), "http://127.0.0.1:9/")
 
@@ -39,7 +40,7 @@ class Record:
 
 
 def record(number: int, **facts: Any) -> Record:
-    return Record(encode(AccessRecord(f"r{number}", 1_700_000_000.0 + number, status_code=200, **facts)))
+    return Record(encode(pack([AccessRecord(f"r{number}", 1_700_000_000.0 + number, status_code=200, **facts)])))
 
 
 async def stream(records: list[Record]) -> AsyncIterator[Record]:
@@ -111,7 +112,7 @@ async def test_many_records_share_few_commits(store: Store, consuming: Consuming
     assert consuming.progress.batches <= 7
 
 
-@pytest.mark.parametrize("payload", [b"", b"not json", b"[1]", b'{"request_id": 1}', b'{"request_id":"a"}', b"\xff"])
+@pytest.mark.parametrize("payload", [b"", b"not json", b"[1]", b'{"columns":["request_id"],"rows":[["a"]]}', b"\xff"])
 async def test_what_is_no_record_is_let_go_and_the_rest_arrives(
     store: Store, consuming: Consuming, payload: bytes
 ) -> None:
@@ -134,8 +135,8 @@ async def test_a_delivery_of_many_records_loses_only_those_that_cannot_be_stored
     store: Store, consuming: Consuming
 ) -> None:
     known = [AccessRecord(f"m{number}", 1.0, tokens_input=2**63 if number == 2 else 1) for number in range(5)]
-    odd = b'[{"request_id":"x"},{"request_id":"y","timestamp":1}]'
-    many = [Record(encode(known)), Record(odd), Record(b"[]")]
+    odd = b'{"columns":["request_id","timestamp"],"rows":[["x",null],["y",1]]}'
+    many = [Record(encode(pack(known))), Record(odd), Record(encode(pack([])))]
     consuming.start(many)
     await acknowledged(many)
     assert await rows(store) == 5
@@ -145,7 +146,7 @@ async def test_a_delivery_of_many_records_loses_only_those_that_cannot_be_stored
 async def test_a_record_from_a_newer_gateway_is_kept_without_what_is_unknown(
     store: Store, consuming: Consuming
 ) -> None:
-    newer = Record(b'{"request_id":"a","timestamp":1,"invented_later":true}')
+    newer = Record(b'{"columns":["request_id","timestamp","invented_later"],"rows":[["a",1,true]]}')
     consuming.start([newer])
     await newer.acknowledged.wait()
     assert await rows(store) == 1

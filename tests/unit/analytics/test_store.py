@@ -186,10 +186,14 @@ async def test_old_records_become_sums_by_the_hour_that_count_the_same(store: St
 
 async def test_a_timeline_tells_the_middle_and_the_slow_end(store: Store) -> None:
     await store.insert([spent(request_id=f"r{n}", duration_ms=float(n)) for n in range(101)])
-    (row,) = await store.query("timeline", Filter().bound() | {"bucket": 3600})
+    asked = Filter().bound() | {"bucket": 3600}
+    (row,) = await store.query("timeline", asked | {"every": 1})
     assert row["requests"] == 101
     assert (row["duration_p50_ms"], row["duration_p95_ms"]) == (pytest.approx(50, abs=1), pytest.approx(95, abs=1))
     assert row["start"] == NOON // 3600 * 3600
+    await store.insert([spent(request_id=f"s{n}", timestamp=NOON + 0.000001, duration_ms=900.0) for n in range(101)])
+    (near,) = await store.query("timeline", asked | {"every": 2})  # of those of an even microsecond
+    assert (near["requests"], near["duration_p50_ms"]) == (202, pytest.approx(50, abs=1))
 
 
 async def test_a_select_over_the_records_is_answered_up_to_its_limit(store: Store) -> None:

@@ -15,7 +15,9 @@ import uvicorn
 
 from gateway.app import Gateway, open_gateway
 from gateway.process import Server
+from shared.channels import encode
 from shared.errors import BusUnavailable
+from shared.records import unpack
 from shared.settings import Settings, load_settings
 
 SSE_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nset-cookie: secret=1\r\nrequest-id: req_up\r\n"
@@ -155,7 +157,7 @@ class KeepingBus(AbsentBus):
 
     async def publish(self, _channel: Any, payload: Any) -> None:
         async with self.arrived:
-            self.published += payload
+            self.published += unpack(encode(payload))
             self.arrived.notify_all()
 
     async def waiting(self, _channel: Any) -> int:

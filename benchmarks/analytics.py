@@ -1,0 +1,188 @@
+"""Measure analytics: `make bench BENCH_ARGS="--only analytics"`.
+
+Rows in per CPU-second of the real program, from Redis to a commit; then the dashboard's queries over a million and ten
+million records of ninety days, by the real server with the memory it really has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import orjson
+
+from analytics.consumer import Progress
+from analytics.pricing import Prices
+from analytics.server import QueryServer
+from analytics.store import Store
+from ccproxy.redis_server import find_server, render_config, socket_url
+from shared.bus import Bus
+from shared.channels import ACCESS_RECORD, LOGS_QUERY, AccessRecord, LogsQuery, encode
+from shared.errors import CCProxyError
+from shared.records import pack
+from shared.settings import RedisSettings
+
+BIN = Path(sys.executable).parent
+TICKS = os.sysconf("SC_CLK_TCK")
+QUIET: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+IN_A_MESSAGE, MESSAGES_AHEAD = 256, 200
+ROUNDS = 5
+DAYS = 90
+FILL = """
+INSERT INTO access_records BY NAME
+SELECT 'req_' || md5(i::VARCHAR) AS request_id,
+    make_timestamp(($now::DOUBLE * 1e6 - $days * 86400e6 * (1 - i / $rows))::BIGINT) AS timestamp,
+    'POST' AS method, '/api/v1/messages' AS path, '/api/v1/messages' AS endpoint, '' AS query,
+    '127.0.0.1' AS client_ip, 'claude-cli/2.1' AS user_agent, 'token-' || (i % 5) AS caller,
+    ['claude', 'codex', 'sdk'][i % 3 + 1] AS service_type, ['claude', 'codex', 'sdk'][i % 3 + 1] AS provider,
+    'anthropic' AS client_format, 'model-' || (hash(i) % 12) AS model, i % 2 = 0 AS streaming,
+    if(hash(i) % 50 = 0, 529, 200) AS status_code, random() * 5000 AS duration_ms, random() * 900 AS first_byte_ms,
+    (random() * 3000)::BIGINT AS tokens_input, (random() * 900)::BIGINT AS tokens_output,
+    (random() * 9000)::BIGINT AS cache_read_tokens, (random() * 900)::BIGINT AS cache_write_tokens,
+    0 AS reasoning_tokens, random() / 10 AS cost_usd, 'session-' || (hash(i) % 5000) AS session_id,
+    'end_turn' AS stop_reason, if(hash(i) % 50 = 0, 'overloaded', '') AS error_kind, '' AS error_message,
+    0 AS retries, '' AS worker, 'subscription' AS lane, 1600 AS bytes_in, 26000 AS bytes_out,
+    '' AS client_request_id, 'req_' || i AS upstream_request_id, '' AS ignored
+FROM range($rows) AS numbers (i)
+"""
+
+
+def a_record(number: int) -> AccessRecord:
+    return AccessRecord(
+        request_id=f"req_{number:024x}",
+        timestamp=time.time(),
+        method="POST",
+        path="/api/v1/messages",
+        endpoint="/api/v1/messages",
+        client_ip="127.0.0.1",
+        user_agent="claude-cli/2.1 (external)",
+        caller="laptop",
+        service_type="claude",
+        provider="claude",
+        client_format="anthropic",
+        model="claude-sonnet-4-5",
+        streaming=True,
+        status_code=200,
+        duration_ms=1234.5,
+        first_byte_ms=312.5,
+        tokens_input=412,
+        tokens_output=200,
+        cache_read_tokens=9000,
+        lane="subscription",
+        bytes_in=1600,
+        bytes_out=26_000,
+        upstream_request_id="req_bench",
+    )
+
+
+@contextlib.contextmanager
+def storing(folder: Path) -> Iterator[tuple[str, int]]:
+    """The program on a Redis of its own: the address of that, and its pid."""
+    config, redis_socket = render_config(folder)
+    (folder / "redis.conf").write_text(config)
+    redis = subprocess.Popen([str(find_server(RedisSettings())), str(folder / "redis.conf")], **QUIET)
+    url = socket_url(redis_socket)
+    environment = {"REDIS__URL": url, "OBSERVABILITY__DUCKDB_PATH": str(folder / "in/metrics.duckdb")}
+    program = subprocess.Popen([str(BIN / "ccproxy-analytics")], env=os.environ | environment, **QUIET)
+    try:
+        yield url, program.pid
+    finally:
+        for each in (program, redis):
+            each.terminate()
+            each.wait(20)
+
+
+async def insert(url: str, pid: int, rows: int) -> tuple[float, float]:
+    """Rows per CPU-second of the analytics process, and per second."""
+    async with Bus(url, service="gateway", instance="bench") as bus:
+        await until(bus, 0)
+        before, began = cpu_seconds(pid), time.perf_counter()
+        for start in range(0, rows, IN_A_MESSAGE):
+            await bus.publish(ACCESS_RECORD, pack(map(a_record, range(start, min(rows, start + IN_A_MESSAGE)))))
+            while start % (IN_A_MESSAGE * 50) == 0 and await bus.waiting(ACCESS_RECORD) > MESSAGES_AHEAD:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        await until(bus, rows)
+        return rows / (cpu_seconds(pid) - before), rows / (time.perf_counter() - began)
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+async def until(bus: Bus, rows: int) -> None:
+    """The file is open and holds so many."""
+    while True:
+        try:
+            async with bus.call(LOGS_QUERY, LogsQuery("status")) as replies:
+                if orjson.loads(await anext(replies)).get("rows", -1) >= rows:
+                    return
+        except CCProxyError:
+            pass
+        await asyncio.sleep(0.05)
+
+
+class Asked:
+    """A delivery from nowhere."""
+
+    def __init__(self, payload: bytes) -> None:
+        self.payload = payload
+
+    async def send(self, data: bytes) -> None: ...
+
+
+async def query(folder: Path, rows: int) -> list[tuple[str, float, float]]:
+    """Each question of the dashboard, with its milliseconds and those of CPU (two threads)."""
+    store, now = Store(folder / f"{rows}.duckdb"), time.time()
+    await store.open()
+    await store.close()
+    with duckdb.connect(store.path) as connection:
+        connection.execute(FILL, {"now": now, "days": DAYS, "rows": rows})
+    await store.open()
+    server = QueryServer(store, Progress(), Prices(folder / "prices.json", ""))
+    questions: list[tuple[str, str, dict[str, Any]]] = [
+        ("sums of a day", "analytics", {"hours": 24}),
+        ("sums of everything", "analytics", {"hours": 24 * DAYS}),
+        ("a day in steps", "timeline", {"hours": 24}),
+        ("a week in steps", "timeline", {"hours": 24 * 7}),
+        ("everything in steps", "timeline", {"hours": 24 * DAYS}),
+        ("what was spent in a day, a week, a month", "usage", {}),
+        ("the last fifty", "entries", {"limit": 50}),
+        ("the last fifty failures", "entries", {"limit": 50, "status_min": 400}),
+    ]
+    try:
+        return [(name, *await timed(server, *question)) for name, *question in questions]
+    finally:
+        await store.close()
+
+
+async def timed(server: QueryServer, name: str, parameters: dict[str, Any]) -> tuple[float, float]:
+    seen = []
+    for _ in range(ROUNDS):
+        question = Asked(encode(LogsQuery(name, parameters)))
+        began, cpu = time.perf_counter(), time.process_time()
+        await server.answer(question)  # type: ignore[arg-type]
+        seen.append((1000 * (time.perf_counter() - began), 1000 * (time.process_time() - cpu)))
+    return statistics.median(wall for wall, _ in seen), statistics.median(cpu for _, cpu in seen)
+
+
+def run(*, quick: bool) -> None:
+    """Print the tables."""
+    with tempfile.TemporaryDirectory(prefix="ccbench") as folder:
+        with storing(Path(folder)) as program:
+            per_cpu, per_second = asyncio.run(insert(*program, 50_000 if quick else 200_000))
+        print(f"analytics: {per_cpu:,.0f} rows/cpu-s, {per_second:,.0f} rows/s")
+        for rows in (1_000_000,) if quick else (1_000_000, 10_000_000):
+            print(f"| {rows:,} records | ms, median of {ROUNDS} | cpu-ms |\n|---|---|---|")
+            for name, wall, cpu in asyncio.run(query(Path(folder), rows)):
+                print(f"| {name} | {wall:.0f} | {cpu:.0f} |", flush=True)

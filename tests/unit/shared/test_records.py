@@ -1,0 +1,51 @@
+"""Records arrive as they were, also from a process that knows more or fewer of their columns."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.channels import AccessRecord, encode
+from shared.errors import ClientError
+from shared.records import pack, split, unpack
+
+SOME = [AccessRecord("a", 1.5, model="é", cost_usd=None, streaming=True), AccessRecord("b", 2.0, num_turns=3)]
+
+
+def table(columns: object, *rows: object) -> bytes:
+    return encode({"columns": columns, "rows": rows})
+
+
+def test_records_arrive_as_they_were() -> None:
+    assert unpack(encode(pack(SOME))) == SOME
+    assert unpack(encode(pack([]))) == []
+
+
+def test_columns_are_known_by_their_names() -> None:
+    found = unpack(table(["invented_later", "timestamp", "request_id"], [1, 2.5, "a"]))
+    assert found == [AccessRecord("a", 2.5)]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\xff",
+        b"[]",
+        b"[1]",
+        b"{}",
+        b'{"columns":[],"rows":1}',
+        table(["request_id"], ["a"]),
+        table(["request_id", "timestamp"], ["a"]),
+        table(["request_id", "timestamp"], ["a", "noon"]),
+        encode(pack(SOME)).replace(b"2.0", b'"noon"'),
+    ],
+)
+def test_what_does_not_fit_is_refused(data: bytes) -> None:
+    with pytest.raises(ClientError):
+        unpack(data)
+
+
+def test_a_table_is_taken_apart_into_its_records() -> None:
+    assert [unpack(part) for part in split(encode(pack(SOME)))] == [[record] for record in SOME]
+    assert split(b"[1]") == [b"[1]"]
+    assert split(b"no json") == [b"no json"]
