@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import orjson
-import psutil
 import pytest
 
-from tests.e2e.stack import Stack
+from ccproxy.programs import find_script
+from tests.e2e.stack import Stack, environment_of, simulated, stacks
 
 SECRETS = {
     "SECURITY__AUTH_TOKEN": "tok-5e3c7a-owner-of-this-server",
@@ -22,9 +23,26 @@ SHOWN = ("/health", "/metrics", "/api/status", "/sdk/status", "/openapi.json", "
 BODY = {"model": "claude-sonnet-5-5", "max_tokens": 32, "messages": [{"role": "user", "content": "hi"}]}
 
 
-@pytest.fixture
-def trusted(start_stack: Callable[..., Stack]) -> Stack:
-    return start_stack(SERVER__LOG_LEVEL="DEBUG", **SECRETS).wait_ready()
+@dataclass(frozen=True, slots=True)
+class Traces:
+    """What a used stack leaves to be read: texts by where they stand, and the environments of its programs."""
+
+    texts: dict[str, bytes]
+    environments: list[str]
+
+
+@pytest.fixture(scope="module")
+def traces(_homes: Callable[[], Path], simulator_url: str) -> Iterator[Traces]:
+    settings = simulated(simulator_url) | {"SERVER__LOG_LEVEL": "DEBUG"} | SECRETS
+    for start in stacks(find_script("ccproxy"), _homes, settings):
+        stack = start().wait_ready()
+        answered = use_everything(stack)
+        programs = [process for process in stack.processes() if "claude" in process.name()]
+        environments = [orjson.dumps(found).decode() for program in programs if (found := environment_of(program))]
+        commands = command_lines(stack)
+        stack.stop()
+        said = {"answers": answered.encode(), "commands": commands.encode(), "log": stack.logs.encode()}
+        yield Traces(said | written(stack), environments)
 
 
 def use_everything(stack: Stack) -> str:
@@ -60,31 +78,17 @@ def command_lines(stack: Stack) -> str:
     return "\n".join(" ".join(process.cmdline()) for process in stack.processes() if process.is_running())
 
 
-def test_no_secret_is_left_anywhere(trusted: Stack) -> None:
-    answered = use_everything(trusted)
-    commands = command_lines(trusted)
-    trusted.stop()
-    everything = {
-        "answers": answered.encode(),
-        "commands": commands.encode(),
-        "log": trusted.logs.encode(),
-        **written(trusted),
-    }
-    assert len(everything) > 3
+def test_no_secret_is_left_anywhere(traces: Traces) -> None:
+    assert len(traces.texts) > 3
     for secret in (*SECRETS.values(), PASSED_BY_CALLER):
-        found = [where for where, text in everything.items() if secret.encode() in text]
+        found = [where for where, text in traces.texts.items() if secret.encode() in text]
         assert not found, f"{secret} stands in {found}"
 
 
-def test_no_environment_of_a_program_we_start_for_the_owner_holds_more_than_it_needs(trusted: Stack) -> None:
+def test_no_environment_of_a_program_we_start_for_the_owner_holds_more_than_it_needs(traces: Traces) -> None:
     """`claude` runs the owner's tools: it may have the key for Claude, and nothing that opens this server."""
-    use_everything(trusted)
-    programs = [process for process in trusted.processes() if "claude" in process.name() and process.is_running()]
-    for program in programs:
-        try:
-            environment = orjson.dumps(program.environ()).decode()
-        except psutil.Error:
-            continue
+    assert traces.environments
+    for environment in traces.environments:
         assert SECRETS["SECURITY__AUTH_TOKEN"] not in environment
         assert SECRETS["CODEX__API_KEY"] not in environment
         assert "SUPERVISOR_PASSWORD" not in environment
