@@ -5,7 +5,6 @@ A format declares one table, field name to `Fate`; its reader obeys that table a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -83,63 +82,82 @@ def expect(value: Any, kind: type[T], path: str) -> T:
     raise wrong_type(value, _TYPE_NAMES[kind], path)
 
 
-def required(owner: Json, name: str, kind: type[T], path: str = "") -> T:
-    value = owner.get(name)
-    if value is None:
-        raise missing(join(path, name))
-    return expect(value, kind, join(path, name))
-
-
-def optional(owner: Json, name: str, kind: type[T], path: str = "") -> T | None:
-    """None when the field is absent or null."""
-    value = owner.get(name)
-    return None if value is None else expect(value, kind, join(path, name))
-
-
-def optional_number(owner: Json, name: str, low: float, high: float, path: str = "") -> float | None:
-    value = owner.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise wrong_type(value, "a number", join(path, name))
-    if not low <= value <= high:
-        raise invalid(value, join(path, name), f"Expected a number from {low:g} to {high:g}.")
-    return value
-
-
-def optional_count(owner: Json, name: str, path: str = "") -> int | None:
-    """A positive integer."""
-    value = optional(owner, name, int, path)
-    if value is not None and value < 1:
-        raise invalid(value, join(path, name), "Expected an integer of at least 1.")
-    return value
-
-
 def one_of(value: str, values: Iterable[str], path: str) -> str:
     if value in (values := tuple(values)):
         return value
     raise invalid(value, path, f"Supported values are: {', '.join(map(repr, values))}.")
 
 
-def optional_choice(owner: Json, name: str, values: Iterable[str], path: str = "") -> str | None:
-    value = optional(owner, name, str, path)
-    return None if value is None else one_of(value, values, join(path, name))
-
-
-def objects(value: Any, path: str) -> list[tuple[Json, str]]:
+def objects(value: Any, path: str) -> list[Object]:
     """The objects of a list, each with its path."""
     paths = [(item, f"{path}[{number}]") for number, item in enumerate(expect(value, list, path))]
-    return [(expect(item, dict, where), where) for item, where in paths]
+    return [Object(expect(item, dict, where), where) for item, where in paths]
 
 
-def optional_objects(owner: Json, name: str, path: str = "") -> list[tuple[Json, str]]:
-    return [] if owner.get(name) is None else objects(owner[name], join(path, name))
+class Object:
+    """One JSON object somebody else wrote, and its path: a look that finds something else names the field.
 
+    Optional looks take null for absence.
+    """
 
-def unknown(owner: Json, known: Iterable[str], path: str = "") -> list[str]:
-    """The fields of one object that nobody here knows, by a path without indexes."""
-    where = _INDEX.sub("[]", path)
-    return [join(where, name) for name, value in owner.items() if value is not None and name not in known]
+    __slots__ = ("path", "value")
+
+    def __init__(self, value: Json, path: str = "") -> None:
+        self.value, self.path = value, path
+
+    def at(self, name: str) -> str:
+        return join(self.path, name)
+
+    def get(self, name: str) -> Any:
+        return self.value.get(name)
+
+    def required(self, name: str, kind: type[T]) -> T:
+        value = self.value.get(name)
+        if value is None:
+            raise missing(self.at(name))
+        return expect(value, kind, self.at(name))
+
+    def optional(self, name: str, kind: type[T]) -> T | None:
+        value = self.value.get(name)
+        return None if value is None else expect(value, kind, self.at(name))
+
+    def text(self, name: str) -> str:
+        return self.required(name, str)
+
+    def number(self, name: str, low: float, high: float) -> float | None:
+        value = self.value.get(name)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise wrong_type(value, "a number", self.at(name))
+        if not low <= value <= high:
+            raise invalid(value, self.at(name), f"Expected a number from {low:g} to {high:g}.")
+        return value
+
+    def count(self, name: str) -> int | None:
+        """A positive integer."""
+        value = self.optional(name, int)
+        if value is not None and value < 1:
+            raise invalid(value, self.at(name), "Expected an integer of at least 1.")
+        return value
+
+    def one_of(self, name: str, values: Iterable[str]) -> str:
+        return one_of(self.text(name), values, self.at(name))
+
+    def choice(self, name: str, values: Iterable[str]) -> str | None:
+        value = self.optional(name, str)
+        return None if value is None else one_of(value, values, self.at(name))
+
+    def object(self, name: str) -> Object:
+        return Object(self.required(name, dict), self.at(name))
+
+    def inner(self, name: str) -> Object:
+        """The object of that name, an empty one for none."""
+        return Object(self.optional(name, dict) or {}, self.at(name))
+
+    def objects(self, name: str) -> list[Object]:
+        """The objects of a list, none for none."""
+        return [] if self.value.get(name) is None else objects(self.value[name], self.at(name))
 
 
 def strangers(value: Any, path: str, known: Mapping[str, frozenset[str]]) -> Iterator[str]:
@@ -167,9 +185,6 @@ def words_of(text: str) -> str:
 def filled(**fields: Any) -> Json:
     """The fields that say something; numbers and booleans always do."""
     return {name: value for name, value in fields.items() if value not in (None, "", [], {})}
-
-
-_INDEX = re.compile(r"\[\d+\]")
 
 
 def join(path: str, name: str) -> str:

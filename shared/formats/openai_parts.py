@@ -1,4 +1,4 @@
-"""Images, files and cache marks as both OpenAI formats spell them."""
+"""Images, files, tools, schemas and cache marks as both OpenAI formats spell them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import binascii
 import re
 
 from shared.errors import ClientError
-from shared.formats.fields import invalid, optional, optional_choice
-from shared.formats.ir import Document, Image, Json
+from shared.formats.fields import Object, invalid
+from shared.formats.ir import Document, Image, ResponseFormat, Tool
 
 DETAILS = ("auto", "low", "high", "original")
+LEVELS = ("low", "medium", "high")
 _DATA_URL = re.compile(r"data:(?P<type>[\w.+/-]*)(?:;(?!base64,)[^;,]*)*(?P<base64>;base64)?,", re.IGNORECASE)
 
 # How the base64 of each image type both vendors take begins (its magic number).
@@ -23,7 +24,7 @@ def read_image(url: str, path: str, *, detail: str | None = None, cache: str | N
     detail = None if detail == "auto" else detail
     if url[:8].lower() == "https://":
         return Image(url=url, detail=detail, cache=cache)
-    declared, data = split_data_url(url, path, or_else="an https: or data: URL")
+    declared, data = _split_data_url(url, path, or_else="an https: or data: URL")
     declared = "image/jpeg" if declared == "image/jpg" else declared
     media_type = next((kind for start, kind in _SIGNATURES.items() if data.startswith(start)), declared)
     if media_type not in _IMAGE_TYPES:
@@ -31,9 +32,10 @@ def read_image(url: str, path: str, *, detail: str | None = None, cache: str | N
     return Image(media_type=media_type, data=data, detail=detail, cache=cache)
 
 
-def read_file(data_url: str, name: str, path: str, *, cache: str | None = None) -> Document:
+def read_file(file: Object, *, cache: str | None = None) -> Document:
     """A file from a `data:` URL; plain text is decoded."""
-    media_type, data = split_data_url(data_url, path, or_else="a data: URL with base64 content")
+    data_url, name, path = file.text("file_data"), file.optional("filename", str) or "", file.at("file_data")
+    media_type, data = _split_data_url(data_url, path, or_else="a data: URL with base64 content")
     if not media_type.startswith("text/"):
         return Document(media_type=media_type, data=data, name=name, cache=cache)
     try:
@@ -43,7 +45,7 @@ def read_file(data_url: str, name: str, path: str, *, cache: str | None = None) 
     return Document(media_type=media_type, text=text, name=name, cache=cache)
 
 
-def split_data_url(url: str, path: str, *, or_else: str = "a base64 data: URL") -> tuple[str, str]:
+def _split_data_url(url: str, path: str, *, or_else: str) -> tuple[str, str]:
     """The media type and the base64 of a `data:` URL. `or_else` says in the error what is taken at this place."""
     match = _DATA_URL.match(url)
     if match is None or not match["base64"]:
@@ -51,11 +53,26 @@ def split_data_url(url: str, path: str, *, or_else: str = "a base64 data: URL") 
     return match["type"].lower(), url[match.end() :]
 
 
-def read_cache_mark(part: Json, path: str) -> str | None:
+def read_cache_mark(part: Object) -> str | None:
     """The lifetime a part asks for, by OpenAI's `prompt_cache_breakpoint` or, as many clients write it for Claude
     models, by Anthropic's `cache_control`."""
-    if breakpoint_ := optional(part, "prompt_cache_breakpoint", dict, path):
-        return optional_choice(breakpoint_, "ttl", ("30m", "12h"), f"{path}.prompt_cache_breakpoint") or "30m"
-    if control := optional(part, "cache_control", dict, path):
-        return optional_choice(control, "ttl", ("5m", "1h"), f"{path}.cache_control") or "5m"
+    if (mark := part.inner("prompt_cache_breakpoint")).value:
+        return mark.choice("ttl", ("30m", "12h")) or "30m"
+    if (mark := part.inner("cache_control")).value:
+        return mark.choice("ttl", ("5m", "1h")) or "5m"
     return None
+
+
+def read_function(function: Object, *, namespace: str = "", cache: str | None = None) -> Tool:
+    return Tool(
+        name=function.text("name"),
+        description=function.optional("description", str),
+        schema=function.optional("parameters", dict),
+        strict=function.optional("strict", bool),
+        namespace=namespace,
+        cache=cache,
+    )
+
+
+def read_schema(named: Object, name: str, schema: dict[str, object] | None) -> ResponseFormat:
+    return ResponseFormat(schema, name, named.optional("description", str), named.optional("strict", bool))

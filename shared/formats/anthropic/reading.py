@@ -13,7 +13,7 @@ from typing import Any, cast
 from shared.errors import ClientError, ThreadNotFound
 from shared.formats import ir
 from shared.formats.envelope import unwrap
-from shared.formats.fields import Fate, invalid, judge, objects, one_of, optional, optional_number, required, strangers
+from shared.formats.fields import Fate, Object, invalid, judge, objects, strangers
 from shared.formats.ir import Json
 
 ATTRIBUTION = "x-anthropic-billing-header"
@@ -41,26 +41,26 @@ _KNOWN = {
 def read_prompt(body: Json) -> ir.Prompt:
     """Raises ClientError naming the first field that cannot be read, ThreadNotFound for a part of a conversation."""
     refuse_part(body)
-    output = optional(body, "output_config", dict) or {}
-    choice = optional(body, "tool_choice", dict) or {}
-    metadata = optional(body, "metadata", dict) or {}
+    asked = Object(body)
+    output, choice = asked.inner("output_config"), asked.inner("tool_choice").value
+    metadata = asked.inner("metadata")
     return ir.Prompt(
-        model=required(body, "model", str),
-        messages=tuple(_message(*each) for each in objects(required(body, "messages", list), "messages")),
+        model=asked.text("model"),
+        messages=tuple(_message(message) for message in objects(asked.required("messages", list), "messages")),
         system=_system(body.get("system")),
-        tools=tuple(_tool(*each) for each in objects(body.get("tools") or [], "tools")),
+        tools=tuple(_tool(tool) for tool in objects(body.get("tools") or [], "tools")),
         tool_choice=_tool_choice(choice),
         parallel_tools=False if choice.get("disable_parallel_tool_use") else None,
-        max_tokens=optional(body, "max_tokens", int),
-        temperature=optional_number(body, "temperature", 0, 1),
-        top_p=optional_number(body, "top_p", 0, 1),
-        top_k=optional(body, "top_k", int),
-        stop=tuple(optional(body, "stop_sequences", list) or ()),
-        reasoning=_reasoning(optional(body, "thinking", dict) or {}, optional(output, "effort", str, "output_config")),
+        max_tokens=asked.optional("max_tokens", int),
+        temperature=asked.number("temperature", 0, 1),
+        top_p=asked.number("top_p", 0, 1),
+        top_k=asked.optional("top_k", int),
+        stop=tuple(asked.optional("stop_sequences", list) or ()),
+        reasoning=_reasoning(asked.inner("thinking").value, output.optional("effort", str)),
         response_format=_response_format(output.get("format") or body.get("output_format")),
-        service_tier=optional(body, "service_tier", str),
+        service_tier=asked.optional("service_tier", str),
         cache=_cache(body),
-        user=optional(metadata, "user_id", str, "metadata"),
+        user=metadata.optional("user_id", str),
         stream=bool(body.get("stream")),
         include_usage=True,
         dropped=(
@@ -77,9 +77,9 @@ def refuse_part(body: Json) -> None:
         raise ThreadNotFound
 
 
-def _blocks(content: Any, path: str) -> list[tuple[Json, str]]:
-    """A string or a list of blocks, as blocks with their paths."""
-    return [({"type": "text", "text": content}, path)] if isinstance(content, str) else objects(content, path)
+def _blocks(content: Any, path: str) -> list[Object]:
+    """A string or a list of blocks, as blocks."""
+    return [Object({"type": "text", "text": content}, path)] if isinstance(content, str) else objects(content, path)
 
 
 def _cache(block: Json) -> str | None:
@@ -88,23 +88,25 @@ def _cache(block: Json) -> str | None:
 
 
 def _system(content: Any) -> tuple[ir.Text, ...]:
-    texts = [_text(block) for block, _ in _blocks(content or [], "system")]
+    texts = [_text(block.value) for block in _blocks(content or [], "system")]
     return tuple(text for text in texts if not text.text.startswith(ATTRIBUTION))
 
 
-def _message(message: Json, path: str) -> ir.Message:
-    role = one_of(required(message, "role", str, path), ("user", "assistant", "system"), f"{path}.role")
-    return ir.Message(cast("ir.Role", role), tuple(_parts(message.get("content"), f"{path}.content")))
+def _message(message: Object) -> ir.Message:
+    role = message.one_of("role", ("user", "assistant", "system"))
+    return ir.Message(cast("ir.Role", role), tuple(_parts(message.get("content"), message.at("content"))))
 
 
 def _parts(content: Any, path: str) -> Iterable[ir.Part]:
-    for block, where in _blocks(content, path):
-        kind = required(block, "type", str, where)
+    for block in _blocks(content, path):
+        kind = block.text("type")
         read = _PARTS.get(kind)
         try:
-            yield read(block) if read else ir.Opaque("anthropic", block)
+            yield read(block.value) if read else ir.Opaque("anthropic", block.value)
         except (KeyError, TypeError, AttributeError) as error:
-            raise ClientError(f"'{where}' is not a complete block of type {kind}: {error}", param=where) from error
+            raise ClientError(
+                f"'{block.path}' is not a complete block of type {kind}: {error}", param=block.path
+            ) from error
 
 
 def _text(block: Json) -> ir.Text:
@@ -201,7 +203,7 @@ _PARTS: dict[str, Callable[[Json], ir.Part]] = {
 }
 
 
-def _tool(tool: Json, path: str) -> ir.Tool | ir.WebSearch | ir.Opaque:
+def _tool(tool: Object) -> ir.Tool | ir.WebSearch | ir.Opaque:
     kind = str(tool.get("type") or "custom")
     if kind.startswith("web_search_"):
         return ir.WebSearch(
@@ -211,13 +213,13 @@ def _tool(tool: Json, path: str) -> ir.Tool | ir.WebSearch | ir.Opaque:
             {k: v for k, v in (tool.get("user_location") or {}).items() if k != "type"} or None,
         )
     if kind != "custom":
-        return ir.Opaque("anthropic", tool)
+        return ir.Opaque("anthropic", tool.value)
     return ir.Tool(
-        required(tool, "name", str, path),
-        optional(tool, "description", str, path),
-        optional(tool, "input_schema", dict, path),
-        optional(tool, "strict", bool, path),
-        cache=_cache(tool),
+        tool.text("name"),
+        tool.optional("description", str),
+        tool.optional("input_schema", dict),
+        tool.optional("strict", bool),
+        cache=_cache(tool.value),
     )
 
 

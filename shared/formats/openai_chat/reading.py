@@ -10,27 +10,10 @@ from typing import Any, Literal, cast
 
 from shared.errors import ClientError
 from shared.formats import ir
-from shared.formats.fields import (
-    Fate,
-    expect,
-    invalid,
-    join,
-    judge,
-    missing,
-    objects,
-    one_of,
-    optional,
-    optional_choice,
-    optional_count,
-    optional_number,
-    optional_objects,
-    required,
-    strangers,
-    wrong_type,
-)
+from shared.formats.fields import Fate, Object, expect, invalid, judge, missing, objects, one_of, strangers, wrong_type
 from shared.formats.ir import Json
 from shared.formats.openai_chat.conversation import Conversation
-from shared.formats.openai_parts import read_cache_mark
+from shared.formats.openai_parts import LEVELS, read_cache_mark, read_function, read_schema
 
 _CARRIED = (
     "messages model stream tool_choice parallel_tool_calls function_call max_completion_tokens max_tokens temperature "
@@ -89,19 +72,20 @@ KNOWN = {
 def read_prompt(body: Json) -> ir.Prompt:
     """Raises ClientError naming the field that cannot be taken."""
     dropped = [*judge(body, FIELDS), *strangers({name: body[name] for name in KNOWN[""] & body.keys()}, "", KNOWN)]
-    model = required(body, "model", str)
+    asked = Object(body)
+    model = asked.text("model")
     conversation = Conversation()
-    for message, path in objects(required(body, "messages", list), "messages"):
-        conversation.read(message, path)
+    for message in objects(asked.required("messages", list), "messages"):
+        conversation.read(message)
     conversation.end()
     if not body["messages"]:
         raise invalid([], "messages", "Expected at least one message.")
-    user, identifier = optional(body, "user", str), optional(body, "safety_identifier", str)
+    user, identifier = asked.optional("user", str), asked.optional("safety_identifier", str)
     if user and identifier and user != identifier:
         dropped.append("user")
-    tools, choice, legacy = _read_tools(body)
-    parallel = optional(body, "parallel_tool_calls", bool)
-    stream_options = optional(body, "stream_options", dict) or {}
+    tools, choice, legacy = _read_tools(asked)
+    parallel = asked.optional("parallel_tool_calls", bool)
+    stream_options = asked.inner("stream_options")
     return ir.Prompt(
         model=model,
         messages=tuple(conversation.messages),
@@ -109,21 +93,21 @@ def read_prompt(body: Json) -> ir.Prompt:
         tools=tools,
         tool_choice=choice,
         parallel_tools=False if legacy else parallel if tools else None,
-        max_tokens=_read_max_tokens(body),
-        temperature=_unless(optional_number(body, "temperature", 0, 2), 1),
-        top_p=_unless(optional_number(body, "top_p", 0, 1), 1),
+        max_tokens=_read_max_tokens(asked),
+        temperature=_unless(asked.number("temperature", 0, 2), 1),
+        top_p=_unless(asked.number("top_p", 0, 1), 1),
         stop=_read_stop(body.get("stop")),
-        reasoning=_read_reasoning(optional_choice(body, "reasoning_effort", ir.EFFORTS)),
-        response_format=_read_response_format(optional(body, "response_format", dict)),
-        verbosity=_unless(optional_choice(body, "verbosity", ("low", "medium", "high")), "medium"),
-        service_tier=_unless(optional_choice(body, "service_tier", TIERS), "auto"),
-        cache_key=optional(body, "prompt_cache_key", str),
+        reasoning=_read_reasoning(asked.choice("reasoning_effort", ir.EFFORTS)),
+        response_format=_read_response_format(asked),
+        verbosity=_unless(asked.choice("verbosity", LEVELS), "medium"),
+        service_tier=_unless(asked.choice("service_tier", TIERS), "auto"),
+        cache_key=asked.optional("prompt_cache_key", str),
         user=identifier or user,
-        metadata=optional(body, "metadata", dict) or None,
-        stream=optional(body, "stream", bool) or False,
-        include_usage=optional(stream_options, "include_usage", bool, "stream_options") or False,
+        metadata=asked.optional("metadata", dict) or None,
+        stream=asked.optional("stream", bool) or False,
+        include_usage=stream_options.optional("include_usage", bool) or False,
         legacy_functions=legacy,
-        dropped=tuple(dict.fromkeys([*dropped, *conversation.dropped])),
+        dropped=tuple(dict.fromkeys((*dropped, *conversation.dropped))),
     )
 
 
@@ -137,55 +121,41 @@ def _unless(value: Any, default: Any) -> Any:
     return None if value == default else value
 
 
-def _read_tools(body: Json) -> tuple[tuple[ir.Tool | ir.WebSearch, ...], ir.ToolChoice | None, bool]:
+def _read_tools(body: Object) -> tuple[tuple[ir.Tool | ir.WebSearch, ...], ir.ToolChoice | None, bool]:
     """The tools, the choice among them, and whether both were given in the old `functions` spelling."""
-    functions = [_read_function(*each) for each in optional_objects(body, "functions")]
-    tools = [_read_tool(*each) for each in optional_objects(body, "tools")]
+    functions = [read_function(function) for function in body.objects("functions")]
+    tools = [_read_tool(tool) for tool in body.objects("tools")]
     if tools and functions:
         raise ClientError("'functions' is the old spelling of 'tools': send only one of them.", param="functions")
     field = "tool_choice" if body.get("tool_choice") is not None else "function_call"
     choice = _read_choice(body.get(field), {tool.name for tool in (*tools, *functions)}, field)
-    search = optional(body, "web_search_options", dict)
-    return (*tools, *functions, *([] if search is None else [_read_search(search)])), choice, bool(functions)
+    search = [] if body.get("web_search_options") is None else [_read_search(body.object("web_search_options"))]
+    return (*tools, *functions, *search), choice, bool(functions)
 
 
-def _read_tool(tool: Json, path: str) -> ir.Tool:
-    if one_of(required(tool, "type", str, path), ("function", "custom"), join(path, "type")) == "function":
-        return _read_function(
-            required(tool, "function", dict, path), join(path, "function"), read_cache_mark(tool, path)
-        )
-    custom, where = required(tool, "custom", dict, path), join(path, "custom")
-    text_format = optional(custom, "format", dict, where) or {"type": "text"}
-    where_format = join(where, "format")
+def _read_tool(tool: Object) -> ir.Tool:
+    if tool.one_of("type", ("function", "custom")) == "function":
+        return read_function(tool.object("function"), cache=read_cache_mark(tool))
+    custom = tool.object("custom")
+    form = custom.inner("format")
     grammar = None
-    if one_of(required(text_format, "type", str, where_format), ("text", "grammar"), where_format) == "grammar":
-        grammar = required(text_format, "grammar", dict, where_format)
-        one_of(required(grammar, "syntax", str, where_format), ("lark", "regex"), f"{where_format}.grammar.syntax")
+    if form.value and form.one_of("type", ("text", "grammar")) == "grammar":
+        form.object("grammar").one_of("syntax", ("lark", "regex"))
+        grammar = form.get("grammar")
     return ir.Tool(
-        name=required(custom, "name", str, where),
-        description=optional(custom, "description", str, where),
+        name=custom.text("name"),
+        description=custom.optional("description", str),
         kind="custom",
         grammar=grammar,
-        cache=read_cache_mark(tool, path),
+        cache=read_cache_mark(tool),
     )
 
 
-def _read_function(function: Json, path: str, cache: str | None = None) -> ir.Tool:
-    return ir.Tool(
-        name=required(function, "name", str, path),
-        description=optional(function, "description", str, path),
-        schema=optional(function, "parameters", dict, path),
-        strict=optional(function, "strict", bool, path),
-        cache=cache,
-    )
-
-
-def _read_search(options: Json) -> ir.WebSearch:
-    path = "web_search_options"
-    location = optional(options, "user_location", dict, path) or {}
+def _read_search(options: Object) -> ir.WebSearch:
+    location = options.inner("user_location")
     return ir.WebSearch(
-        location=optional(location, "approximate", dict, join(path, "user_location")),
-        context_size=optional_choice(options, "search_context_size", ("low", "medium", "high"), path),
+        location=location.optional("approximate", dict),
+        context_size=options.choice("search_context_size", LEVELS),
     )
 
 
@@ -198,34 +168,32 @@ def _read_choice(choice: Any, names: set[str], path: str) -> ir.ToolChoice | Non
     if isinstance(choice, str):
         mode = one_of(choice, ("auto", "none", "required"), path)
         return ir.ToolChoice(cast("Literal['auto', 'none', 'required']", mode))
-    if choice := expect(choice, dict, path):
-        if choice.get("type") == "allowed_tools":
-            return _read_allowed(required(choice, "allowed_tools", dict, path), names, join(path, "allowed_tools"))
-        return ir.ToolChoice("named", _tool_name(choice, names, path))
-    raise missing(join(path, "type"))
+    named = Object(expect(choice, dict, path), path)
+    if not named.value:
+        raise missing(named.at("type"))
+    if named.get("type") == "allowed_tools":
+        return _read_allowed(named.object("allowed_tools"), names)
+    return ir.ToolChoice("named", _tool_name(named, names))
 
 
-def _read_allowed(allowed: Json, names: set[str], path: str) -> ir.ToolChoice:
-    mode = one_of(required(allowed, "mode", str, path), ("auto", "required"), join(path, "mode"))
-    tools = objects(required(allowed, "tools", list, path), join(path, "tools"))
-    return ir.ToolChoice(
-        cast("Literal['auto', 'required']", mode),
-        allowed=tuple(_tool_name(tool, names, where) for tool, where in tools),
-    )
+def _read_allowed(allowed: Object, names: set[str]) -> ir.ToolChoice:
+    mode = allowed.one_of("mode", ("auto", "required"))
+    tools = objects(allowed.required("tools", list), allowed.at("tools"))
+    allowed_names = tuple(_tool_name(tool, names) for tool in tools)
+    return ir.ToolChoice(cast("Literal['auto', 'required']", mode), allowed=allowed_names)
 
 
-def _tool_name(reference: Json, names: set[str], path: str) -> str:
-    if kind := optional(reference, "type", str, path):
-        kind = one_of(kind, ("function", "custom"), join(path, "type"))
-        reference, path = required(reference, kind, dict, path), join(path, kind)
-    name = required(reference, "name", str, path)
+def _tool_name(reference: Object, names: set[str]) -> str:
+    if kind := reference.optional("type", str):
+        reference = reference.object(one_of(kind, ("function", "custom"), reference.at("type")))
+    name = reference.text("name")
     if name not in names:
-        raise invalid(name, join(path, "name"), "No tool of that name is among the tools.")
+        raise invalid(name, reference.at("name"), "No tool of that name is among the tools.")
     return name
 
 
-def _read_max_tokens(body: Json) -> int | None:
-    old, new = optional_count(body, "max_tokens"), optional_count(body, "max_completion_tokens")
+def _read_max_tokens(body: Object) -> int | None:
+    old, new = body.count("max_tokens"), body.count("max_completion_tokens")
     if old is not None and new is not None and old != new:
         raise ClientError(
             "'max_tokens' is the old spelling of 'max_completion_tokens': send only one.", param="max_tokens"
@@ -245,19 +213,15 @@ def _read_stop(stop: Any) -> tuple[str, ...]:
     return tuple(expect(text, str, f"stop[{number}]") for number, text in enumerate(stop))
 
 
-def _read_response_format(shape: Json | None) -> ir.ResponseFormat | None:
-    path = "response_format"
-    if shape is None:
+def _read_response_format(body: Object) -> ir.ResponseFormat | None:
+    if body.optional("response_format", dict) is None:
         return None
-    kind = one_of(required(shape, "type", str, path), ("text", "json_object", "json_schema"), join(path, "type"))
-    if kind == "text":
-        return None
-    if kind == "json_object":
-        return ir.ResponseFormat()
-    named, where = required(shape, "json_schema", dict, path), join(path, "json_schema")
-    return ir.ResponseFormat(
-        schema=optional(named, "schema", dict, where),
-        name=required(named, "name", str, where),
-        description=optional(named, "description", str, where),
-        strict=optional(named, "strict", bool, where),
-    )
+    shape = body.object("response_format")
+    match shape.one_of("type", ("text", "json_object", "json_schema")):
+        case "json_object":
+            return ir.ResponseFormat()
+        case "json_schema":
+            named = shape.object("json_schema")
+            schema, name = named.optional("schema", dict), named.text("name")
+            return read_schema(named, name, schema)
+    return None

@@ -54,7 +54,7 @@ def prepare(body: Json, dialect: Dialect = CODEX) -> Written:
 
 
 def _input(body: Json, dropped: dict[str, None]) -> list[Json]:
-    items = (_item(item, path, dropped) for item, path in input_items(body))
+    items = (_item(item.value, item.path, dropped) for item in input_items(body))
     return [item for item in items if item is not None]
 
 
@@ -87,7 +87,7 @@ def _without(shape: Any, name: str) -> Any:
 def _instructions(body: Json, dialect: Dialect) -> Json:
     """The operator's words beside the client's; some must be there, and a developer message counts as such."""
     items = body["input"]
-    client = fields.optional(body, "instructions", str) or ""
+    client = fields.Object(body).optional("instructions", str) or ""
     instructions, moved = dialect.instruct(client)
     if moved:
         items = [{"type": "message", "role": "developer", "content": [{"type": "input_text", "text": moved}]}, *items]

@@ -13,9 +13,17 @@ from typing import Any, cast
 
 from shared.formats import fields, ir
 from shared.formats.envelope import unwrap
-from shared.formats.fields import Fate
+from shared.formats.fields import Fate, Object
 from shared.formats.ir import Json
-from shared.formats.openai_parts import DETAILS, read_cache_mark, read_file, read_image
+from shared.formats.openai_parts import (
+    DETAILS,
+    LEVELS,
+    read_cache_mark,
+    read_file,
+    read_function,
+    read_image,
+    read_schema,
+)
 
 _STATELESS = "nothing is stored here; send the whole conversation as input"
 
@@ -99,50 +107,51 @@ def read_prompt(body: Json) -> ir.Prompt:
 
     A field unknown here is dropped, not refused: Codex gains one with most of its versions.
     """
+    asked = Object(body)
     dropped = fields.judge({name: value for name, value in body.items() if name in FIELDS}, FIELDS)
-    dropped += fields.unknown(body, FIELDS)
+    dropped += [name for name, value in body.items() if value is not None and name not in FIELDS]
     dropped += dict.fromkeys(fields.strangers({name: body.get(name) for name in KNOWN[""]}, "", KNOWN))
     conversation = _Conversation()
-    if instructions := fields.optional(body, "instructions", str):
+    if instructions := asked.optional("instructions", str):
         conversation.system.append(ir.Text(instructions))
     tools = list(_tools(body.get("tools") or [], "tools"))
-    for item, path in input_items(body):
+    for item in input_items(body):
         if item.get("type") == "additional_tools":
-            tools += _tools(item.get("tools") or [], f"{path}.tools")
+            tools += _tools(item.get("tools") or [], item.at("tools"))
         else:
-            _read_item(item, path, conversation)
-    text = fields.optional(body, "text", dict) or {}
+            _read_item(item, conversation)
+    text = asked.inner("text")
     return ir.Prompt(
-        model=fields.required(body, "model", str),
+        model=asked.text("model"),
         messages=conversation.messages(),
         system=tuple(conversation.system),
         tools=tuple(tools),
         tool_choice=_tool_choice(body.get("tool_choice"), dropped),
-        parallel_tools=fields.optional(body, "parallel_tool_calls", bool),
-        max_tokens=fields.optional_count(body, "max_output_tokens"),
-        temperature=fields.optional_number(body, "temperature", 0, 2),
-        top_p=fields.optional_number(body, "top_p", 0, 1),
-        reasoning=_reasoning(fields.optional(body, "reasoning", dict) or {}),
-        response_format=_response_format(fields.optional(text, "format", dict, "text")),
-        verbosity=fields.optional_choice(text, "verbosity", ("low", "medium", "high"), "text"),
-        service_tier=fields.optional(body, "service_tier", str),
-        cache_key=fields.optional(body, "prompt_cache_key", str),
-        user=fields.optional(body, "safety_identifier", str) or fields.optional(body, "user", str),
-        metadata=fields.optional(body, "metadata", dict),
-        stream=fields.optional(body, "stream", bool) or False,
+        parallel_tools=asked.optional("parallel_tool_calls", bool),
+        max_tokens=asked.count("max_output_tokens"),
+        temperature=asked.number("temperature", 0, 2),
+        top_p=asked.number("top_p", 0, 1),
+        reasoning=_reasoning(asked.inner("reasoning")),
+        response_format=_response_format(text.inner("format")),
+        verbosity=text.choice("verbosity", LEVELS),
+        service_tier=asked.optional("service_tier", str),
+        cache_key=asked.optional("prompt_cache_key", str),
+        user=asked.optional("safety_identifier", str) or asked.optional("user", str),
+        metadata=asked.optional("metadata", dict),
+        stream=asked.optional("stream", bool) or False,
         include_usage=True,
-        dropped=(*dict.fromkeys(dropped), *_include(fields.optional(body, "include", list) or [])),
+        dropped=(*dict.fromkeys(dropped), *_include(asked.optional("include", list) or [])),
     )
 
 
-def input_items(body: Json) -> list[tuple[Json, str]]:
-    """The items with their paths. A bare string is one user message; `messages` is a spelling older clients use."""
+def input_items(body: Json) -> list[Object]:
+    """A bare string is one user message; `messages` is a spelling older clients use."""
     name = "messages" if body.get("input") is None and "messages" in body else "input"
     content = body.get(name)
     if content is None:
         raise fields.missing("input")
     if isinstance(content, str):
-        return [({"type": "message", "role": "user", "content": content}, "input")]
+        return [Object({"type": "message", "role": "user", "content": content}, "input")]
     return fields.objects(content, name)
 
 
@@ -172,69 +181,68 @@ class _Conversation:
         return tuple(ir.Message(role, tuple(parts)) for role, parts in self._turns)
 
 
-def _read_item(item: Json, path: str, conversation: _Conversation) -> None:
+def _read_item(item: Object, conversation: _Conversation) -> None:
     match item.get("type") or "message":
         case "message":
-            _read_message(item, path, conversation)
+            _read_message(item, conversation)
         case "function_call" | "custom_tool_call" | "local_shell_call" as kind:
-            conversation.say("assistant", [_call(item, kind, path)])
+            conversation.say("assistant", [_call(item, kind)])
         case "function_call_output" | "custom_tool_call_output" | "local_shell_call_output" as kind:
-            conversation.say("user", [_result(item, kind, path)])
+            conversation.say("user", [_result(item, kind)])
         case "reasoning":
-            conversation.say("assistant", [_thinking(item)])
+            conversation.say("assistant", [_thinking(item.value)])
         case "item_reference" | "compaction_trigger" as kind:
-            raise fields.refused(path, f"an item of type {kind} needs state that only OpenAI keeps")
+            raise fields.refused(item.path, f"an item of type {kind} needs state that only OpenAI keeps")
         case _:
-            conversation.say("assistant", [ir.Opaque("openai", item)])
+            conversation.say("assistant", [ir.Opaque("openai", item.value)])
 
 
-def _read_message(item: Json, path: str, conversation: _Conversation) -> None:
-    role = fields.one_of(
-        fields.required(item, "role", str, path), ("user", "assistant", "system", "developer"), f"{path}.role"
-    )
-    parts = _content(item.get("content"), f"{path}.content", fields.optional(item, "phase", str, path))
+def _read_message(item: Object, conversation: _Conversation) -> None:
+    role = item.one_of("role", ("user", "assistant", "system", "developer"))
+    parts = _content(item.get("content"), item.at("content"), item.optional("phase", str))
     if role in {"user", "assistant"}:
         conversation.say(cast("ir.Role", role), parts)
         return
     if foreign := [part for part in parts if not isinstance(part, ir.Text)]:
-        raise fields.refused(f"{path}.content", f"a {role} message holds text only, no {type(foreign[0]).__name__}")
+        kind = type(foreign[0]).__name__
+        raise fields.refused(item.at("content"), f"a {role} message holds text only, no {kind}")
     conversation.instruct([part for part in parts if isinstance(part, ir.Text)])
 
 
 def _content(content: Any, path: str, phase: str | None = None) -> list[ir.Part]:
     if isinstance(content, str):
         return [ir.Text(content, phase=phase)]
-    return [_part(part, where, phase) for part, where in fields.objects(content, path)]
+    return [_part(part, phase) for part in fields.objects(content, path)]
 
 
-def _part(part: Json, path: str, phase: str | None) -> ir.Text | ir.Image | ir.Document | ir.Refusal:
-    match fields.required(part, "type", str, path):
+def _part(part: Object, phase: str | None) -> ir.Text | ir.Image | ir.Document | ir.Refusal:
+    match part.text("type"):
         case "input_text" | "output_text" | "text":
-            return ir.Text(fields.required(part, "text", str, path), cache=read_cache_mark(part, path), phase=phase)
+            return ir.Text(part.text("text"), cache=read_cache_mark(part), phase=phase)
         case "input_image":
-            return _image(part, path)
+            return _image(part)
         case "input_file":
-            return _file(part, path)
+            return _file(part)
         case "refusal":
-            return ir.Refusal(fields.required(part, "refusal", str, path))
+            return ir.Refusal(part.text("refusal"))
         case kind:
-            raise fields.refused(path, f"no provider reached by translation takes content of type {kind}")
+            raise fields.refused(part.path, f"no provider reached by translation takes content of type {kind}")
 
 
-def _image(part: Json, path: str) -> ir.Image:
-    detail, cache = fields.optional_choice(part, "detail", DETAILS, path), read_cache_mark(part, path)
-    if file_id := fields.optional(part, "file_id", str, path):
+def _image(part: Object) -> ir.Image:
+    detail, cache = part.choice("detail", DETAILS), read_cache_mark(part)
+    if file_id := part.optional("file_id", str):
         return ir.Image(file_id=file_id, detail=detail, cache=cache)
-    return read_image(fields.required(part, "image_url", str, path), f"{path}.image_url", detail=detail, cache=cache)
+    return read_image(part.text("image_url"), part.at("image_url"), detail=detail, cache=cache)
 
 
-def _file(part: Json, path: str) -> ir.Document:
-    name, cache = fields.optional(part, "filename", str, path) or "", read_cache_mark(part, path)
-    if url := fields.optional(part, "file_url", str, path):
+def _file(part: Object) -> ir.Document:
+    name, cache = part.optional("filename", str) or "", read_cache_mark(part)
+    if url := part.optional("file_url", str):
         return ir.Document(url=url, name=name, cache=cache)
-    if file_id := fields.optional(part, "file_id", str, path):
+    if file_id := part.optional("file_id", str):
         return ir.Document(file_id=file_id, name=name, cache=cache)
-    return read_file(fields.required(part, "file_data", str, path), name, f"{path}.file_data", cache=cache)
+    return read_file(part, cache=cache)
 
 
 _CALL_KINDS: dict[str, ir.CallKind] = {
@@ -244,15 +252,14 @@ _CALL_KINDS: dict[str, ir.CallKind] = {
 }
 
 
-def _call(item: Json, kind: str, path: str) -> ir.ToolCall:
-    call_id = fields.required(item, "call_id", str, path)
+def _call(item: Object, kind: str) -> ir.ToolCall:
+    call_id = item.text("call_id")
     if kind == "local_shell_call":
-        action = {name: value for name, value in fields.required(item, "action", dict, path).items() if name != "type"}
+        action = {name: value for name, value in item.required("action", dict).items() if name != "type"}
         return ir.ToolCall(call_id, LOCAL_SHELL.name, json.dumps(action, ensure_ascii=False), "local_shell")
-    name, namespace = fields.required(item, "name", str, path), fields.optional(item, "namespace", str, path) or ""
-    if kind == "custom_tool_call":
-        return ir.ToolCall(call_id, name, fields.required(item, "input", str, path), "custom", namespace)
-    return ir.ToolCall(call_id, name, fields.required(item, "arguments", str, path), namespace=namespace)
+    name, namespace = item.text("name"), item.optional("namespace", str) or ""
+    arguments = item.text("input" if kind == "custom_tool_call" else "arguments")
+    return ir.ToolCall(call_id, name, arguments, _CALL_KINDS[kind], namespace)
 
 
 def shell_action(arguments: str) -> Json:
@@ -269,11 +276,11 @@ def shell_action(arguments: str) -> Json:
     }
 
 
-def _result(item: Json, kind: str, path: str) -> ir.ToolResult:
+def _result(item: Object, kind: str) -> ir.ToolResult:
     """A local shell's output names its call by `id` in the public interface, by `call_id` in Codex."""
-    is_shell = kind == "local_shell_call_output" and "call_id" not in item
-    call_id = fields.required(item, "id" if is_shell else "call_id", str, path)
-    output = _content(item.get("output"), f"{path}.output")
+    is_shell = kind == "local_shell_call_output" and "call_id" not in item.value
+    call_id = item.text("id" if is_shell else "call_id")
+    output = _content(item.get("output"), item.at("output"))
     parts = tuple(part for part in output if isinstance(part, ir.Text | ir.Image | ir.Document))
     return ir.ToolResult(call_id, parts, kind=_CALL_KINDS[kind.removesuffix("_output")])
 
@@ -290,28 +297,22 @@ def _thinking(item: Json) -> ir.Thinking:
 
 
 def _tools(tools: Any, path: str, namespace: str = "") -> Iterator[ir.Tool | ir.WebSearch | ir.Opaque]:
-    for tool, where in fields.objects(tools, path):
-        match fields.required(tool, "type", str, where):
+    for tool in fields.objects(tools, path):
+        match tool.text("type"):
             case "function":
-                yield ir.Tool(
-                    fields.required(tool, "name", str, where),
-                    fields.optional(tool, "description", str, where),
-                    fields.optional(tool, "parameters", dict, where),
-                    fields.optional(tool, "strict", bool, where),
-                    namespace=namespace,
-                )
+                yield read_function(tool, namespace=namespace)
             case "custom":
-                yield _custom_tool(tool, where, namespace)
+                yield _custom_tool(tool, namespace)
             case "namespace":
-                about = fields.optional(tool, "description", str, where)
-                for inner in _tools(tool.get("tools"), f"{where}.tools", fields.required(tool, "name", str, where)):
+                about = tool.optional("description", str)
+                for inner in _tools(tool.get("tools"), tool.at("tools"), tool.text("name")):
                     yield _described(inner, about) if about else inner
             case "local_shell":
                 yield LOCAL_SHELL
             case kind if kind.startswith("web_search"):
-                yield _web_search(tool, where)
+                yield _web_search(tool)
             case _:
-                yield ir.Opaque("openai", tool)
+                yield ir.Opaque("openai", tool.value)
 
 
 def _described(tool: ir.Tool | ir.WebSearch | ir.Opaque, about: str) -> ir.Tool | ir.WebSearch | ir.Opaque:
@@ -321,25 +322,20 @@ def _described(tool: ir.Tool | ir.WebSearch | ir.Opaque, about: str) -> ir.Tool 
     return tool
 
 
-def _custom_tool(tool: Json, path: str, namespace: str) -> ir.Tool:
-    form = fields.optional(tool, "format", dict, path) or {}
+def _custom_tool(tool: Object, namespace: str) -> ir.Tool:
+    form = tool.inner("format").value
     grammar = {name: form[name] for name in ("syntax", "definition")} if form.get("type") == "grammar" else None
     return ir.Tool(
-        fields.required(tool, "name", str, path),
-        fields.optional(tool, "description", str, path),
-        kind="custom",
-        grammar=grammar,
-        namespace=namespace,
+        tool.text("name"), tool.optional("description", str), kind="custom", grammar=grammar, namespace=namespace
     )
 
 
-def _web_search(tool: Json, path: str) -> ir.WebSearch:
-    filters = fields.optional(tool, "filters", dict, path) or {}
-    location = fields.optional(tool, "user_location", dict, path) or {}
+def _web_search(tool: Object) -> ir.WebSearch:
+    filters, location = tool.inner("filters"), tool.inner("user_location").value
     return ir.WebSearch(
         tuple(filters.get("allowed_domains") or ()),
         location={name: value for name, value in location.items() if name != "type" and value} or None,
-        context_size=fields.optional(tool, "search_context_size", str, path),
+        context_size=tool.optional("search_context_size", str),
     )
 
 
@@ -352,10 +348,7 @@ def _tool_choice(choice: Any, dropped: list[str]) -> ir.ToolChoice | None:
         case {"type": "function" | "custom", "name": str(name)}:
             return ir.ToolChoice("named", name)
         case {"type": "allowed_tools", "mode": "auto" | "required" as mode, "tools": [*tools]}:
-            names = (
-                tool.get("name") or fields.required(tool, "type", str, path)
-                for tool, path in fields.objects(tools, "tool_choice.tools")
-            )
+            names = (tool.get("name") or tool.text("type") for tool in fields.objects(tools, "tool_choice.tools"))
             return ir.ToolChoice(mode, allowed=tuple(names))
         case {"type": str()}:
             dropped.append("tool_choice")
@@ -363,27 +356,21 @@ def _tool_choice(choice: Any, dropped: list[str]) -> ir.ToolChoice | None:
     raise fields.invalid(choice, "tool_choice", "Expected auto, none, required, a tool's name or allowed_tools.")
 
 
-def _reasoning(reasoning: Json) -> ir.Reasoning:
+def _reasoning(reasoning: Object) -> ir.Reasoning:
     summary = "summary" if reasoning.get("summary") is not None else "generate_summary"
     return ir.Reasoning(
-        fields.optional_choice(reasoning, "effort", ir.EFFORTS, "reasoning"),
-        summary=fields.optional_choice(reasoning, summary, ("auto", "concise", "detailed", "none"), "reasoning"),
+        reasoning.choice("effort", ir.EFFORTS),
+        summary=reasoning.choice(summary, ("auto", "concise", "detailed", "none")),
     )
 
 
-def _response_format(form: Json | None) -> ir.ResponseFormat | None:
-    form = form or {"type": "text"}
-    kinds = ("text", "json_object", "json_schema")
-    match fields.one_of(fields.required(form, "type", str, "text.format"), kinds, "text.format.type"):
+def _response_format(form: Object) -> ir.ResponseFormat | None:
+    match form.one_of("type", ("text", "json_object", "json_schema")) if form.value else "text":
         case "json_object":
             return ir.ResponseFormat()
         case "json_schema":
-            return ir.ResponseFormat(
-                fields.required(form, "schema", dict, "text.format"),
-                fields.optional(form, "name", str, "text.format") or "",
-                fields.optional(form, "description", str, "text.format"),
-                fields.optional(form, "strict", bool, "text.format"),
-            )
+            schema = form.required("schema", dict)
+            return read_schema(form, form.optional("name", str) or "", schema)
     return None
 
 

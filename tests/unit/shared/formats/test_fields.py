@@ -6,7 +6,7 @@ import pytest
 
 from shared.errors import ClientError
 from shared.formats import fields
-from shared.formats.fields import Fate, judge
+from shared.formats.fields import Fate, Object, judge
 
 FATES = {
     "model": Fate("carried"),
@@ -38,24 +38,24 @@ def test_unknown_fields_are_named_unless_null() -> None:
 @pytest.mark.parametrize(
     ("look", "message"),
     [
-        (lambda: fields.required({}, "a", str, "m[0]"), "Missing required parameter: 'm[0].a'."),
-        (lambda: fields.required({"a": None}, "a", str), "Missing required parameter: 'a'."),
-        (lambda: fields.required({"a": 1}, "a", str), "Invalid type for 'a': expected a string, but got an integer"),
-        (lambda: fields.optional({"a": []}, "a", dict, "t"), "Invalid type for 't.a': expected an object, but got an"),
+        (lambda: Object({}, "m[0]").text("a"), "Missing required parameter: 'm[0].a'."),
+        (lambda: Object({"a": None}).text("a"), "Missing required parameter: 'a'."),
+        (lambda: Object({"a": 1}).text("a"), "Invalid type for 'a': expected a string, but got an integer"),
+        (lambda: Object({"a": []}, "t").inner("a"), "Invalid type for 't.a': expected an object, but got an"),
         (
-            lambda: fields.optional({"a": True}, "a", int),
+            lambda: Object({"a": True}).optional("a", int),
             "Invalid type for 'a': expected an integer, but got a boolean",
         ),
-        (lambda: fields.optional({"a": 1}, "a", bool), "Invalid type for 'a': expected a boolean, but got an integer"),
-        (lambda: fields.optional_number({"a": "1"}, "a", 0, 2), "expected a number, but got a string"),
-        (lambda: fields.optional_number({"a": True}, "a", 0, 2), "expected a number, but got a boolean"),
+        (lambda: Object({"a": 1}).optional("a", bool), "Invalid type for 'a': expected a boolean, but got an integer"),
+        (lambda: Object({"a": "1"}).number("a", 0, 2), "expected a number, but got a string"),
+        (lambda: Object({"a": True}).number("a", 0, 2), "expected a number, but got a boolean"),
         (
-            lambda: fields.optional_number({"a": 2.1}, "a", 0, 2),
+            lambda: Object({"a": 2.1}).number("a", 0, 2),
             "Invalid value for 'a': 2.1. Expected a number from 0 to",
         ),
-        (lambda: fields.optional_number({"a": float("nan")}, "a", 0, 2), "Invalid value for 'a': nan."),
-        (lambda: fields.optional_count({"a": 0}, "a"), "Invalid value for 'a': 0. Expected an integer of at least 1."),
-        (lambda: fields.optional_choice({"a": "z"}, "a", ["x", "y"]), "Supported values are: 'x', 'y'."),
+        (lambda: Object({"a": float("nan")}).number("a", 0, 2), "Invalid value for 'a': nan."),
+        (lambda: Object({"a": 0}).count("a"), "Invalid value for 'a': 0. Expected an integer of at least 1."),
+        (lambda: Object({"a": "z"}).choice("a", ["x", "y"]), "Supported values are: 'x', 'y'."),
         (lambda: fields.objects("no", "m"), "Invalid type for 'm': expected an array, but got a string instead."),
         (lambda: fields.objects([{}, 3], "m"), "Invalid type for 'm[1]': expected an object, but got an integer"),
     ],
@@ -69,15 +69,17 @@ def test_what_does_not_fit_is_refused_by_path(look, message) -> None:
 
 
 def test_what_fits_is_returned_as_it_is() -> None:
-    body = {"text": "", "count": 1, "number": 0, "flag": False, "list": [{"a": 1}]}
-    assert fields.required(body, "text", str) == ""
-    assert fields.optional(body, "none", str) is None
-    assert fields.optional_count(body, "count") == 1
-    assert fields.optional_number(body, "number", 0, 1) == 0
-    assert fields.required(body, "flag", bool) is False
-    assert fields.objects(body["list"], "list") == [({"a": 1}, "list[0]")]
-    assert fields.optional_objects(body, "list", "p") == [({"a": 1}, "p.list[0]")]
-    assert fields.optional_objects(body, "none") == []
+    body = {"text": "", "count": 1, "number": 0, "flag": False, "list": [{"a": 1}], "object": {"b": 2}}
+    asked = Object(body, "p")
+    assert asked.text("text") == ""
+    assert asked.optional("none", str) is None
+    assert asked.count("count") == 1
+    assert asked.number("number", 0, 1) == 0
+    assert asked.required("flag", bool) is False
+    assert [(each.value, each.path) for each in asked.objects("list")] == [({"a": 1}, "p.list[0]")]
+    assert asked.objects("none") == []
+    assert (asked.object("object").value, asked.object("object").at("b")) == ({"b": 2}, "p.object.b")
+    assert asked.inner("none").value == {}
 
 
 def test_a_long_value_is_not_repeated_in_full() -> None:
@@ -97,6 +99,10 @@ def test_strangers_are_named_wherever_the_table_looks() -> None:
     assert set(fields.strangers(body, "", known)) == {"messages[].weight", "messages[].parts[].x"}
 
 
-def test_unknown_fields_of_one_object_are_named_without_the_index() -> None:
-    owner = {"role": "user", "weight": 1, "gone": None}
-    assert fields.unknown(owner, {"role"}, "messages[17]") == ["messages[].weight"]
+def test_a_web_page_is_no_reason() -> None:
+    assert fields.words_of("Slow down.") == "Slow down."
+    assert fields.words_of(" <html>") == fields.words_of("") == "The provider gave no reason."
+
+
+def test_what_is_empty_is_not_written() -> None:
+    assert fields.filled(a=0, b=False, c=None, d="", e=[], f={}, g="x") == {"a": 0, "b": False, "g": "x"}

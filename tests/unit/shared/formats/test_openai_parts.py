@@ -7,6 +7,7 @@ import base64
 import pytest
 
 from shared.errors import ClientError
+from shared.formats.fields import Object
 from shared.formats.ir import Document, Image
 from shared.formats.openai_parts import read_cache_mark, read_file, read_image
 
@@ -49,19 +50,19 @@ def test_what_no_vendor_takes_as_an_image_is_refused(url) -> None:
 
 
 def test_a_pdf_stays_base64_and_text_is_decoded() -> None:
-    assert read_file("data:application/pdf;base64,JVBERi0=", "a.pdf", "p") == Document(
+    assert read_file(Object({"file_data": "data:application/pdf;base64,JVBERi0=", "filename": "a.pdf"})) == Document(
         media_type="application/pdf", data="JVBERi0=", name="a.pdf"
     )
     text = base64.b64encode("größe".encode()).decode()
-    assert read_file(f"data:text/plain;charset=utf-8;base64,{text}", "", "p", cache="5m") == Document(
+    assert read_file(Object({"file_data": f"data:text/plain;charset=utf-8;base64,{text}"}), cache="5m") == Document(
         media_type="text/plain", text="größe", cache="5m"
     )
 
 
 @pytest.mark.parametrize("url", ["JVBERi0=", "data:text/plain;base64,/w==", "data:text/plain;base64,%%%"])
 def test_a_file_that_cannot_be_read_is_refused(url) -> None:
-    with pytest.raises(ClientError, match="'p'"):
-        read_file(url, "", "p")
+    with pytest.raises(ClientError, match=r"'p\.file_data'"):
+        read_file(Object({"file_data": url}, "p"))
 
 
 def test_a_huge_value_is_refused_in_few_words() -> None:
@@ -71,10 +72,10 @@ def test_a_huge_value_is_refused_in_few_words() -> None:
 
 
 def test_cache_marks_of_both_spellings_are_read() -> None:
-    assert read_cache_mark({}, "p") is None
-    assert read_cache_mark({"prompt_cache_breakpoint": {"mode": "explicit"}}, "p") == "30m"
-    assert read_cache_mark({"prompt_cache_breakpoint": {"mode": "explicit", "ttl": "12h"}}, "p") == "12h"
-    assert read_cache_mark({"cache_control": {"type": "ephemeral"}}, "p") == "5m"
-    assert read_cache_mark({"cache_control": {"type": "ephemeral", "ttl": "1h"}}, "p") == "1h"
+    assert read_cache_mark(Object({}, "p")) is None
+    assert read_cache_mark(Object({"prompt_cache_breakpoint": {"mode": "explicit"}}, "p")) == "30m"
+    assert read_cache_mark(Object({"prompt_cache_breakpoint": {"mode": "explicit", "ttl": "12h"}}, "p")) == "12h"
+    assert read_cache_mark(Object({"cache_control": {"type": "ephemeral"}}, "p")) == "5m"
+    assert read_cache_mark(Object({"cache_control": {"type": "ephemeral", "ttl": "1h"}}, "p")) == "1h"
     with pytest.raises(ClientError, match=r"cache_control\.ttl"):
-        read_cache_mark({"cache_control": {"ttl": "1y"}}, "p")
+        read_cache_mark(Object({"cache_control": {"ttl": "1y"}}, "p"))

@@ -220,7 +220,7 @@ REFUSED = [
     ({"tools": [{"type": "function"}]}, "tools[0].function"),
     ({"tools": [WEATHER, {"type": "function", "function": {}}]}, "tools[1].function.name"),
     ({"tools": [{"type": "function", "function": {"name": "f", "parameters": "{}"}}]}, "tools[0].function.parameters"),
-    ({"tools": [{"type": "custom", "custom": {"name": "f", "format": {"type": "x"}}}]}, "tools[0].custom.format"),
+    ({"tools": [{"type": "custom", "custom": {"name": "f", "format": {"type": "x"}}}]}, "tools[0].custom.format.type"),
     ({"tools": [WEATHER], "functions": [OLD]}, "functions"),
     ({"functions": [{}]}, "functions[0].name"),
     ({"functions": [OLD], "function_call": {"name": "new"}}, "function_call.name"),
