@@ -89,6 +89,7 @@ class Splice:
         self.started = self.finished = False
         self._thinking_passes = client_tools or mode == "forward"
         self.result: Line = {}
+        self.limits: Line | None = None  # what is left of the owner's subscription
         self._mode, self._pretty = mode, pretty
         self._next_block = 0
         self._blocks: dict[int, int] = {}  # the inner message's block index → ours
@@ -118,6 +119,8 @@ class Splice:
                 return self._user(line["message"])
             case "result":
                 return self._result(line)
+            case "rate_limit_event":
+                self.limits = line.get("rate_limit_info")
             case "system" if line.get("subtype") == "init":
                 self._init = line
             case "system" if line.get("subtype") == "api_retry" and not self.started:

@@ -19,7 +19,7 @@ from sdk_worker.directories import choose_directory
 from sdk_worker.door import Conversation
 from sdk_worker.frames import PING, Mode, Splice, error_frame
 from sdk_worker.pool import Pool
-from sdk_worker.program import Line, Program
+from sdk_worker.program import Program
 from sdk_worker.sessions import Sessions
 from sdk_worker.tracing import turn_span
 from sdk_worker.turn import Feed, read_turn
@@ -99,7 +99,9 @@ class Worker:
         turn.working_directory = choose_directory(turn.working_directory, self._roots)
         feed = read_turn(turn.body, working_directory=turn.working_directory)
         splice = Splice(self._mode, pretty=self._pretty, client_tools=bool(feed.binding.tools))
-        named = turn.session_id if turn.session_id and feed.launch.own_tools else ""
+        named = turn.session_id or ""
+        if named and not feed.launch.own_tools:  # it would end in a call that nobody answers in its transcript
+            named, feed.ignored = "", [*feed.ignored, "session_id"]
         hold = self._sessions.hold(key, turn, feed, splice) if named else self._once(feed)
         try:
             async with hold as (session, unheard, spent), self._on_behalf(session, turn):
@@ -110,6 +112,8 @@ class Worker:
         except CallerGone:
             raise
         except CCProxyError as error:
+            if splice.limits:
+                await delivery.send(encode(TurnTail(limits=splice.limits)))
             if not splice.started:
                 raise
             get_log().warning("turn_broke_off", request_id=turn.request_id, reason=error.message)
@@ -117,7 +121,7 @@ class Worker:
             await delivery.send(error_frame(error))
         else:
             told["ccproxy.turns"] = splice.result.get("num_turns")
-            await delivery.send(encode(tail(splice.result, spent, began)))
+            await delivery.send(encode(tail(splice, spent, began)))
 
     @contextlib.asynccontextmanager
     async def _once(self, feed: Feed) -> AsyncIterator[tuple[Conversation, Feed, float]]:
@@ -180,7 +184,7 @@ class Worker:
                 await delivery.send(frames)
 
 
-def tail(result: Line, spent: float, began: float) -> TurnTail:
-    """`result` is empty for a turn that ended before the program summed it up; it counts cost over its whole life."""
-    cost = result.get("total_cost_usd")
-    return TurnTail(cost - spent if cost else None, result.get("num_turns"), 1000 * (time.time() - began))
+def tail(splice: Splice, spent: float, began: float) -> TurnTail:
+    """The result is empty for a turn that ended before the program summed it up; it counts cost over its whole life."""
+    cost, turns = splice.result.get("total_cost_usd"), splice.result.get("num_turns")
+    return TurnTail(cost - spent if cost else None, turns, 1000 * (time.time() - began), splice.limits)

@@ -20,6 +20,7 @@ UNIT_SECONDS = {"m": 60, "h": 3600, "d": 86_400}
 
 CLAUDE = re.compile(r"anthropic-ratelimit-unified-((\d+)([mhd])(?:_\w+)?)-(utilization|reset|status)")
 CLAUDE_OVERAGE = "anthropic-ratelimit-unified-overage-in-use"
+TOLD_WINDOWS = {"five_hour": ("5h", 5 * 3600), "seven_day": ("7d", 7 * 86_400)}
 CODEX = re.compile(
     r"x-codex-((?:[a-z0-9_-]+-)?(?:primary|secondary))-(used-percent|window-minutes|reset-at|reset-after-seconds)"
 )
@@ -73,6 +74,24 @@ def _read_claude(headers: dict[str, str]) -> Iterable[Window]:
         used, resets_at = _number(facts.get("utilization")), _number(facts.get("reset"))
         if used is not None and resets_at is not None:
             yield Window(name, used, seconds, resets_at, facts.get("status", ""))
+
+
+def read_told(told: dict[str, Any], now: float) -> Quota | None:
+    """What Claude Code tells of its own subscription in a `rate_limit_event`; None when it tells of no window."""
+    windows = []
+    for name, facts in (told.get("unifiedWindows") or {}).items():
+        length = next((length for length in TOLD_WINDOWS if name.startswith(length)), "")
+        if (
+            length
+            and isinstance(facts.get("utilization"), int | float)
+            and isinstance(facts.get("resetsAt"), int | float)
+        ):
+            ours, seconds = TOLD_WINDOWS[length]
+            status = str(facts.get("status", ""))
+            windows.append(
+                Window(ours + name.removeprefix(length), facts["utilization"], seconds, facts["resetsAt"], status)
+            )
+    return Quota("claude", now, windows, extra_usage=told.get("isUsingOverage") is True) if windows else None
 
 
 def _read_codex(headers: dict[str, str], now: float) -> Iterable[Window]:

@@ -96,11 +96,22 @@ class Sdk:
                 head = await anext(replies, b"")
             if head:
                 self._note_head(decode(TurnHead, head), record)
-            frames = _frames(replies, record)
+            frames = self._frames(replies, record)
             first = await anext(frames, b"")
             if not first:
                 raise UpstreamError("The SDK worker ended the turn without an answer.")
             return first, frames, stack.pop_all().aclose
+
+    async def _frames(self, replies: Call, record: AccessRecord) -> AsyncIterator[bytes]:
+        """The turn's frames; what its tail tells is noted."""
+        async for reply in replies:
+            if not reply.startswith(b"{"):
+                yield reply
+                continue
+            tail = decode(TurnTail, reply)
+            record.cost_sdk_usd, record.num_turns, record.worker_ms = tail.cost_usd, tail.num_turns, tail.worker_ms
+            if tail.limits:
+                self._quota.learn_told(record, tail.limits)
 
     def _note_head(self, head: TurnHead, record: AccessRecord) -> None:
         record.worker, record.queue_ms, record.lane = head.worker, head.queue_ms, head.lane
@@ -115,16 +126,6 @@ def _told(document: dict[str, Any], name: str) -> str:
     metadata = document.get("metadata")
     told = metadata.get(name) if isinstance(metadata, dict) else None
     return told if isinstance(told, str) else ""
-
-
-async def _frames(replies: Call, record: AccessRecord) -> AsyncIterator[bytes]:
-    """The turn's frames; its tail is noted in the record."""
-    async for reply in replies:
-        if not reply.startswith(b"{"):
-            yield reply
-        else:
-            tail = decode(TurnTail, reply)
-            record.cost_sdk_usd, record.num_turns, record.worker_ms = tail.cost_usd, tail.num_turns, tail.worker_ms
 
 
 async def _with_first(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -77,6 +77,24 @@ async def test_a_tool_that_acts_waits_for_the_decision(stack, desk, decision, ha
     assert "of-this-process" in desk.tokens
 
 
+async def test_the_owners_own_servers_are_there_beside_the_one_that_is_asked(desk, simulator_url, tmp_path):
+    settings = worker_settings(simulator_url, tmp_path, pool_size=0)
+    servers = {"mcpServers": {"owners": {"type": "http", "url": desk.url}}}
+    options = settings.claude.code_options.model_copy(update={"mcp_config": orjson.dumps(servers).decode()})
+    claude = settings.claude.model_copy(update={"code_options": options})
+    desk.decision, desk.asked = "allow", []
+    async with running_stack(settings.model_copy(update={"claude": claude}), drivers()[0], desk.tool) as stack:
+        turn = await stack.answer(f'[[tool:Bash {{"command": "touch {tmp_path}/made"}}]]', mode="forward")
+    [about] = [block["data"] for block in turn.message["content"] if block["type"] == "system_message"]
+    assert {server["name"]: server["status"] for server in about["mcp_servers"]} == {
+        "owners": "connected",
+        "desk": "connected",
+    }
+    assert "mcp__owners__decide" in about["tools"]
+    assert [asked["tool_name"] for asked in desk.asked] == ["Bash"]
+    assert (tmp_path / "made").exists()
+
+
 async def test_when_nobody_can_be_asked_no_process_starts(simulator_url, tmp_path):
     unreachable = PermissionTool({"desk": {"type": "http", "url": "http://127.0.0.1:9/mcp"}}, "mcp__desk__decide")
     settings = worker_settings(simulator_url, tmp_path, pool_size=0)

@@ -13,6 +13,7 @@ import orjson
 import psutil
 import pytest
 
+from ccproxy.cli import OVERRIDES
 from shared.bus import Timings
 from shared.channels import SDK_TURN, Turn
 from shared.errors import ClientError, NoWorker, Stopping
@@ -123,6 +124,45 @@ async def test_a_worker_asked_to_finish_takes_nothing_new_and_ends_when_its_turn
     head, *_ = await replies(bus, Turn("r2", body("hi")))
     assert orjson.loads(head)["worker"] == "other"
     assert spare.is_running()
+
+
+async def test_every_option_of_the_command_line_reaches_the_program(start_worker, bus_factory, simulator, tmp_path):
+    (tmp_path / "project").mkdir()
+    said = {
+        "claude_code_options_cwd": tmp_path / "project",
+        "claude_code_options_permission_mode": "acceptEdits",
+        "claude_code_options_max_turns": 7,
+        "claude_code_options_allowed_tools": "Read,Bash(git log, git diff)",
+        "claude_code_options_disallowed_tools": "WebFetch",
+        "claude_code_options_append_system_prompt": "Speak like a pirate.",
+        "claude_code_options_max_thinking_tokens": 2000,
+        "claude_code_options_model": "claude-haiku-4-5",
+        "claude_code_options_mcp_config": '{"mcpServers": {}}',
+        "claude_sdk_message_mode": "formatted",
+    }
+    chosen = [option for option in OVERRIDES if option.name.startswith(("claude_code_options", "claude_sdk_message"))]
+    assert {option.name for option in chosen} == said.keys()
+    worker = start_worker(**{option.setting: option.text(said[option.name]) for option in chosen})
+    bus = await bus_factory(timings=PATIENT)
+    prompt = body('[[tool:Bash {"command": "pwd"}]]', max_tokens=4000)
+    del prompt["model"]
+    frames = b"".join(await replies(bus, Turn("r1", prompt)))
+    assert b"<tool_use_sdk>" in frames
+    assert str(tmp_path / "project").encode() in frames
+    programs = [" ".join(process.cmdline()[1:]) for process in family(worker) if process.name() == "claude"]
+    for flag in (
+        "--permission-mode=acceptEdits",
+        "--max-turns=7",
+        "--allowedTools=Read,Bash(git log, git diff)",
+        "--disallowedTools=ListAgents,SendMessage,WebFetch",
+        "--model=claude-haiku-4-5",
+        '--mcp-config={"mcpServers": {}}',
+    ):
+        assert programs
+        assert all(flag in program for program in programs)
+    asked = simulator.requests("/v1/messages")[0].body
+    assert (asked["model"], asked["thinking"]["budget_tokens"]) == ("claude-haiku-4-5", 2000)
+    assert "Speak like a pirate." in str(asked["system"])
 
 
 async def test_without_a_program_the_worker_serves_and_says_what_to_install(start_worker, bus_factory, tmp_path):

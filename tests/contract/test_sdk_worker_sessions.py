@@ -8,6 +8,7 @@ import pytest_asyncio
 
 from sdk_worker.door import drivers
 from shared.channels import KnownSession, Turn, encode, session_key
+from shared.errors import UpstreamRefused
 from tests.sdk_stack import Delivered, body, running_stack, worker_settings
 from tests.simulator_fixture import OAUTH_TOKEN
 
@@ -49,10 +50,14 @@ def heard(simulator):
 
 
 async def test_a_session_remembers_what_was_said_and_by_whom(stack, simulator):
-    await stack.deliver(named("a", "[[say:first answer]]"))
+    first = await stack.deliver(named("a", "[[say:first answer]]"))
     turn = await stack.deliver(named("a", "[[say:second answer]]"))
     assert heard(simulator) == ["[[say:first answer]]", "first answer", "[[say:second answer]]"]
     assert turn.head["session_id"] == "a"
+    assert first.tail["limits"]["unifiedWindows"].keys() == {
+        "five_hour",
+        "seven_day",
+    }  # what the owner's login has left
     await stack.deliver(named("a", "[[say:other]]", caller="somebody else"))
     assert heard(simulator) == ["[[say:other]]"]
 
@@ -103,3 +108,10 @@ async def test_without_its_transcript_a_session_starts_from_what_the_client_sent
     await stack.store.put(session_key(turn), encode(gone), ttl=60)
     await stack.deliver(named("f", "[[say:fresh]]"))
     assert heard(simulator) == ["[[say:fresh]]"]
+
+
+async def test_a_subscription_that_is_used_up_is_told_with_the_refusal(stack, simulator):
+    refused = named("g", "[[scenario:429-3600]]")
+    with pytest.raises(UpstreamRefused):
+        await stack.deliver(refused)
+    assert refused.tail["limits"]["status"] == "rejected"

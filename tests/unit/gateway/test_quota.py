@@ -61,6 +61,16 @@ def test_extra_usage_is_noted_as_its_own_lane() -> None:
     assert (included.lane, paid.lane) == ("subscription", "extra_usage")
 
 
+def test_what_claude_code_told_of_a_turn_counts_like_a_reply() -> None:
+    watch, paid = QuotaWatch("claude"), record()
+    windows = {"five_hour": {"utilization": 1.0, "resetsAt": time.time() + HOUR}}
+    watch.learn_told(record("api_key"), {"unifiedWindows": windows})
+    assert watch.quota is None
+    watch.learn_told(paid, {"unifiedWindows": windows, "isUsingOverage": True})
+    assert watch.quota is not None
+    assert (watch.quota.windows[0].name, watch.untold, paid.lane) == ("5h", True, "extra_usage")
+
+
 def test_credits_of_the_other_vendor_are_extra_usage_too() -> None:
     watch, paid = QuotaWatch("codex"), record()
     facts = {"primary-used-percent": "100", "primary-window-minutes": "300", "credits-has-credits": "True"}

@@ -162,3 +162,11 @@ async def test_a_directory_outside_of_the_roots_takes_no_process(tmp_path):
     with pytest.raises(NotAllowed):
         await house.handle(Delivered(body=body("hi"), working_directory=str(tmp_path)))
     assert house.retired == []
+
+
+async def test_a_conversation_with_the_clients_own_tools_is_not_continued_by_name_and_says_so():
+    tool = {"name": "look", "input_schema": {"type": "object"}}
+    house = House(START, END, RESULT)
+    delivered = await house.handle(Delivered(body=body("hi", tools=[tool]), session_id="talk"))
+    assert (delivered.head["session_id"], delivered.head["ignored"]) == ("", ["session_id"])
+    assert house.retired == [house.session]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shared.channels import decode, encode
-from shared.quota import Quota, Window, describe, empty_at, merge, pace, read_quota, span, used_now, used_up
+from shared.quota import Quota, Window, describe, empty_at, merge, pace, read_quota, read_told, span, used_now, used_up
 
 NOW = 1_800_000_000.0
 HOUR, DAY = 3600.0, 86_400.0
@@ -177,3 +177,19 @@ def test_a_quota_survives_the_bus_and_is_told_in_percent() -> None:
     assert (window["used_percent"], window["percent_per_hour"]) == (50.0, 25.0)
     assert window["empty_at"] == pytest.approx(NOW + 2 * HOUR)
     assert describe(quota, NOW + 4 * HOUR)["windows"][0]["used_percent"] == 0.0
+
+
+def test_what_claude_code_tells_of_its_limits_is_the_same_windows() -> None:
+    event = {
+        "status": "allowed",
+        "isUsingOverage": True,
+        "unifiedWindows": {
+            "five_hour": {"utilization": 0.83, "resetsAt": NOW + 60, "status": "allowed_warning"},
+            "seven_day_opus": {"utilization": 0.2, "resetsAt": NOW + 90},
+            "seven_day": {"utilization": None, "resetsAt": NOW},
+            "new_moon": {"utilization": 0.5, "resetsAt": NOW},
+        },
+    }
+    windows = [Window("5h", 0.83, 5 * HOUR, NOW + 60, "allowed_warning"), Window("7d_opus", 0.2, 7 * DAY, NOW + 90)]
+    assert read_told(event, NOW) == Quota("claude", NOW, windows, extra_usage=True)
+    assert read_told({"status": "allowed", "isUsingOverage": False}, NOW) is None

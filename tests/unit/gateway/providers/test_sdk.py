@@ -162,6 +162,14 @@ async def test_a_whole_reply_ends_with_the_answer_and_tells_of_the_run_beside_it
     assert (message["content"][-1]["text"], message["claude_code_sdk"]) == ("a", about)
 
 
+async def test_what_a_turn_told_of_the_subscription_is_learned_even_when_it_failed() -> None:
+    windows = {"five_hour": {"utilization": 1.0, "resetsAt": time.time() + 60}}
+    watch, tail = QuotaWatch("claude"), encode(TurnTail(limits={"unifiedWindows": windows}))
+    with pytest.raises(UpstreamRefused):
+        await sdk(OneTurnBus(HEAD, tail, UpstreamRefused(status=429)), watch).open(outgoing(stream=True))
+    assert watch.quota is not None
+
+
 async def test_leaving_early_leaves_the_call() -> None:
     bus = OneTurnBus(HEAD, START, DELTA, END)
     opened = await sdk(bus).open(outgoing(stream=True))
