@@ -14,6 +14,8 @@ from shared.errors import ClientError
 from shared.formats import ir
 from shared.formats.anthropic import blocks
 from shared.formats.anthropic.schema import strict_schema
+from shared.formats.efforts import effort_of_budget, nearest_effort
+from shared.formats.fields import filled
 from shared.formats.ir import Json
 
 DEFAULT_MAX_TOKENS = 32_000
@@ -55,26 +57,26 @@ class _Writing:
         thinking = self.thinking(max_tokens, forced=forced, unsigned=_continues_unsigned_turn(turns))
         if prompt.max_tokens is None:
             max_tokens = min(max_tokens + thinking.budget, self.model.max_output)
-        output = {"effort": thinking.effort, "format": self.output_format()}
-        fields: Json = {
+        body: Json = {
             "model": prompt.model,
             "max_tokens": max_tokens,
             "stream": True,
-            "system": system,
+            **filled(system=system),
             "messages": turns,
-            "tools": tools,
-            "tool_choice": choice,
-            "thinking": thinking.thinking,
-            "output_config": {name: value for name, value in output.items() if value is not None},
-            "stop_sequences": self.stop_sequences(),
-            "metadata": {"user_id": prompt.user} if prompt.user else None,
-            "service_tier": self.service_tier(),
-            "cache_control": blocks.cache_control(prompt.cache) if prompt.cache else None,
+            **filled(
+                tools=tools,
+                tool_choice=choice,
+                thinking=thinking.thinking,
+                output_config=filled(effort=thinking.effort, format=self.output_format()),
+                stop_sequences=self.stop_sequences(),
+                metadata=filled(user_id=prompt.user),
+                service_tier=self.service_tier(),
+                cache_control=blocks.cache_control(prompt.cache) if prompt.cache else None,
+            ),
             **self.sampling(thinking=thinking.thinking),
         }
         self.drop(*(("metadata",) if prompt.metadata else ()))
         self.drop(*(("verbosity",) if prompt.verbosity not in {None, "medium"} else ()))
-        body = {name: value for name, value in fields.items() if name == "messages" or value not in (None, [], {})}
         return ir.Written(body, tuple(self.dropped))
 
     def marked(self, block: Json, lifetime: str | None) -> Json:
@@ -182,11 +184,10 @@ class _Writing:
             yield {"type": "thinking", "thinking": part.text, "signature": part.signature}
 
     def tool_result(self, result: ir.ToolResult) -> Json:
-        block: Json = {"type": "tool_result", "tool_use_id": blocks.clean_id(result.call_id)}
-        if content := [block for part in result.parts for block in self.written(part)]:
-            block["content"] = content
-        if result.is_error:
-            block["is_error"] = True
+        told = filled(
+            content=[block for part in result.parts for block in self.written(part)], is_error=result.is_error or None
+        )
+        block = {"type": "tool_result", "tool_use_id": blocks.clean_id(result.call_id), **told}
         return self.marked(block, result.cache)
 
     # --- tools ---
@@ -243,9 +244,7 @@ class _Writing:
 
     def function_tool(self, tool: ir.Tool) -> Json:
         schema = {"type": "object", **(tool.schema or {"properties": {}})}
-        written: Json = {"name": blocks.wire_name(tool.name, tool.namespace)}
-        if tool.description:
-            written["description"] = tool.description
+        written = {"name": blocks.wire_name(tool.name, tool.namespace), **filled(description=tool.description)}
         if tool.strict and self.model.structured_output:
             return written | {"input_schema": strict_schema(schema), "strict": True}
         if tool.strict:
@@ -257,7 +256,9 @@ class _Writing:
     def thinking(self, max_tokens: int, *, forced: bool, unsigned: bool) -> _Thinking:
         """Forced tools and thinking exclude each other; the tool was asked for by name, so thinking yields."""
         asked, types = self.prompt.reasoning, self.model.thinking
-        wanted = asked.effort or (_effort_of_budget(asked.budget) if asked.mode == "enabled" else None)
+        wanted = asked.effort
+        if wanted is None and asked.mode == "enabled":  # models that have no budgets any more have efforts
+            wanted = "medium" if asked.budget is None else effort_of_budget(asked.budget)
         if wanted is None and asked.mode is None:
             return _Thinking()
         if asked.mode == "disabled" or wanted == "none":
@@ -292,15 +293,10 @@ class _Writing:
         return budget
 
     def effort(self, wanted: str) -> str | None:
-        """The strongest effort the model has that is no stronger than the one wanted, else its weakest."""
-        order = {effort: rank for rank, effort in enumerate(ir.EFFORTS)}
-        has = sorted(self.model.efforts & order.keys(), key=order.__getitem__)
-        if not has:
-            return None
-        fitting = [effort for effort in has if order[effort] <= order.get(wanted, order["medium"])] or has[:1]
-        if fitting[-1] != wanted and wanted != "minimal":
+        found = nearest_effort(wanted, self.model.efforts)
+        if found and wanted not in {found, "minimal"}:
             self.drop("reasoning_effort")
-        return fitting[-1]
+        return found
 
     def sampling(self, *, thinking: Json | None) -> Json:
         """Older models take one of temperature and top_p; newer ones, and any that thinks, take neither."""
@@ -332,13 +328,6 @@ class _Writing:
         if tier not in {"default", "standard_only"}:
             self.drop("service_tier")
         return "standard_only"
-
-
-def _effort_of_budget(budget: int | None) -> str:
-    """The nearest effort, for models that have no budgets any more."""
-    if budget is None:
-        return "medium"
-    return "low" if budget <= 4096 else "medium" if budget <= 16_384 else "high"
 
 
 def _continues_unsigned_turn(turns: list[Json]) -> bool:

@@ -13,6 +13,8 @@ from hashlib import sha256
 from typing import Literal
 
 from shared.formats import ir
+from shared.formats.efforts import effort_of_budget, nearest_effort
+from shared.formats.fields import filled
 from shared.formats.ir import Json
 from shared.formats.openai_responses.reading import ENCRYPTED_REASONING, shell_action
 
@@ -125,8 +127,7 @@ class _Writing:
                 return {"type": _OUTPUTS[kind], "call_id": short_name(part.call_id), "output": output}
             case ir.Thinking(vendor="openai", signature=sealed, text=text, id=id_) if sealed:
                 summary = [{"type": "summary_text", "text": text}] if text else []
-                item = {"type": "reasoning", "summary": summary, "encrypted_content": sealed}
-                return item | {"id": id_} if id_ else item
+                return {"type": "reasoning", "summary": summary, "encrypted_content": sealed, **filled(id=id_)}
             case ir.Thinking():
                 self.drop("reasoning")
             case ir.Opaque(vendor="openai", data=data):
@@ -139,12 +140,8 @@ class _Writing:
         item: Json = {"type": _CALLS[call.kind], "call_id": short_name(call.id)}
         if call.kind == "local_shell":
             return item | {"action": shell_action(call.arguments), "status": "completed"}
-        item["name"] = short_name(call.name)
-        if call.namespace:
-            item["namespace"] = call.namespace
-        if call.kind == "custom":
-            return item | {"input": call.arguments}
-        return item | {"arguments": call.arguments or "{}"}
+        item |= {"name": short_name(call.name), **filled(namespace=call.namespace)}
+        return item | ({"input": call.arguments} if call.kind == "custom" else {"arguments": call.arguments or "{}"})
 
     def output(self, result: ir.ToolResult) -> str | list[Json]:
         parts = [written for part in result.parts if (written := self.content(part, "user"))]
@@ -195,12 +192,11 @@ class _Writing:
             self.drop("max_uses")
         if search.blocked_domains:
             self.drop("blocked_domains")
-        return {
-            "type": "web_search",
-            **({"filters": {"allowed_domains": list(search.allowed_domains)}} if search.allowed_domains else {}),
-            **({"user_location": {"type": "approximate", **search.location}} if search.location else {}),
-            **({"search_context_size": search.context_size} if search.context_size else {}),
-        }
+        return {"type": "web_search"} | filled(
+            filters=filled(allowed_domains=list(search.allowed_domains)),
+            user_location={"type": "approximate", **search.location} if search.location else None,
+            search_context_size=search.context_size,
+        )
 
     def tool_choice(self) -> str | Json:
         choice = self.prompt.tool_choice or ir.ToolChoice()
@@ -235,7 +231,7 @@ class _Writing:
         asked = self.prompt.reasoning
         effort = asked.effort
         if effort is None and asked.mode == "enabled" and asked.budget:
-            effort = "low" if asked.budget <= 4_096 else "medium" if asked.budget <= 16_384 else "high"
+            effort = effort_of_budget(asked.budget)
         elif effort is None and asked.mode == "disabled":
             effort = "none"
         written: Json = {"effort": self.effort(effort)} if effort else {}
@@ -245,21 +241,17 @@ class _Writing:
         return written
 
     def effort(self, wanted: str) -> str:
-        """The strongest effort the model has that is no stronger than the one wanted, else its weakest."""
-        rank = ir.EFFORTS.index(wanted) if wanted in ir.EFFORTS else ir.EFFORTS.index("medium")
-        has = [effort for effort in ir.EFFORTS if effort in self.model.efforts] or list(ir.EFFORTS)
-        if self.dialect.codex and "minimal" in has:  # listed for some models, refused for all
-            has.remove("minimal")
-        fitting = [effort for effort in has if ir.EFFORTS.index(effort) <= rank]
-        found = "low" if wanted == "minimal" and "low" in has else [*has[:1], *fitting][-1]
+        has = self.model.efforts & set(ir.EFFORTS) or set(ir.EFFORTS)
+        if self.dialect.codex:
+            has -= {"minimal"}  # listed for some models, refused for all
+        found = "low" if wanted == "minimal" and "low" in has else nearest_effort(wanted, has) or wanted
         if wanted not in {found, "minimal"}:
             self.drop("reasoning_effort")
         return found
 
     def text(self) -> Json:
-        verbosity = {"verbosity": self.prompt.verbosity} if self.prompt.verbosity else {}
         wanted = self.prompt.response_format
-        return {"format": write_format(wanted), **verbosity} if wanted else verbosity
+        return filled(format=write_format(wanted) if wanted else None, verbosity=self.prompt.verbosity)
 
     def service_tier(self) -> str | None:
         tier = self.prompt.service_tier
@@ -278,8 +270,7 @@ _OUTPUTS = {kind: f"{call}_output" for kind, call in _CALLS.items()}
 
 
 def _message(role: str, content: list[Json], phase: str | None = None) -> Json:
-    item: Json = {"type": "message", "role": role, "content": content}
-    return item | {"phase": phase} if phase else item
+    return {"type": "message", "role": role, "content": content, **filled(phase=phase)}
 
 
 def _input_text(text: str) -> Json:
@@ -287,12 +278,8 @@ def _input_text(text: str) -> Json:
 
 
 def _image(image: ir.Image) -> Json:
-    written: Json = {"type": "input_image"}
-    if image.file_id:
-        written["file_id"] = image.file_id
-    else:
-        written["image_url"] = image.url or f"data:{image.media_type};base64,{image.data}"
-    return written | {"detail": image.detail} if image.detail else written
+    url = None if image.file_id else image.url or f"data:{image.media_type};base64,{image.data}"
+    return {"type": "input_image"} | filled(file_id=image.file_id, image_url=url, detail=image.detail)
 
 
 def _document(document: ir.Document) -> Json:
@@ -312,9 +299,7 @@ def write_tool(tool: ir.Tool) -> Json:
     """`strict` is always said: left out, OpenAI takes it for true, which most schemas do not survive."""
     if tool.kind == "local_shell":
         return {"type": "local_shell"}
-    written: Json = {"type": tool.kind, "name": short_name(tool.name)}
-    if tool.description:
-        written["description"] = tool.description
+    written: Json = {"type": tool.kind, "name": short_name(tool.name), **filled(description=tool.description)}
     if tool.kind == "function":
         schema = tool.schema or {"type": "object", "properties": {}}
         return written | {"parameters": schema, "strict": bool(tool.strict)}
@@ -327,8 +312,8 @@ def write_format(wanted: ir.ResponseFormat | None) -> Json:
     if wanted.schema is None:
         return {"type": "json_object"}
     name = re.sub(r"[^a-zA-Z0-9_-]", "_", short_name(wanted.name or "reply"))
-    written: Json = {"type": "json_schema", "name": name, "schema": wanted.schema, "strict": bool(wanted.strict)}
-    return written | {"description": wanted.description} if wanted.description else written
+    strict = {"strict": bool(wanted.strict), **filled(description=wanted.description)}
+    return {"type": "json_schema", "name": name, "schema": wanted.schema, **strict}
 
 
 def _digest(text: str) -> str:

@@ -1,0 +1,21 @@
+"""Which of a model's reasoning efforts stands for one it does not have, or for a budget of tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from shared.formats.ir import EFFORTS
+
+_RANKS = {effort: rank for rank, effort in enumerate(EFFORTS)}
+
+
+def nearest_effort(wanted: str, has: Iterable[str]) -> str | None:
+    """The strongest of `has` that is no stronger than the one wanted, else the weakest; None if there is none."""
+    known = sorted(_RANKS.keys() & has, key=_RANKS.__getitem__)
+    limit = _RANKS.get(wanted, _RANKS["medium"])
+    fitting = [effort for effort in known if _RANKS[effort] <= limit] or known[:1]
+    return fitting[-1] if fitting else None
+
+
+def effort_of_budget(budget: int) -> str:
+    return "low" if budget <= 4_096 else "medium" if budget <= 16_384 else "high"
