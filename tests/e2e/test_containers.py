@@ -38,7 +38,8 @@ CAN_UNSHARE = (
 
 pytestmark = pytest.mark.skipif(not CAN_UNSHARE, reason="needs root and namespaces")
 
-EXTRA = {"SDK__POOL_SIZE": "1", "CLAUDE__API_KEY": "made-up"}  # as an owner's .env would have it
+# As an owner's .env would have it. Without a network a spare `claude` is 15 s at its start, and a worker waits for it.
+EXTRA = {"SDK__ENABLE_POOL": "false", "CLAUDE__API_KEY": "made-up"}
 PROGRAMS = "/opt/ccproxy/bin/ccproxy-"
 
 WORLD = """

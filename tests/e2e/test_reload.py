@@ -42,8 +42,7 @@ def test_a_changed_token_holds_without_a_restart_and_a_broken_file_changes_nothi
     assert 'endpoint="/health/ready"' in counted, "what was asked before the settings changed is still counted"
 
 
-def test_the_launcher_passes_a_hangup_on_when_it_has_no_terminal(start_stack):
-    stack = start_stack(SDK__WORKERS="0").wait_ready()
+def test_the_launcher_passes_a_hangup_on_when_it_has_no_terminal(stack):
     gateway = stack.pid_of("gateway")
     stack.process.send_signal(signal.SIGHUP)
     until((stack.run_dir / "reload").exists, "the request")
