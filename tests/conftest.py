@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import subprocess
 import time
@@ -21,10 +22,16 @@ from pathlib import Path
 import pytest
 import redis
 import structlog
+from hypothesis import settings
 
 from ccproxy.redis_server import find_server, render_config, socket_url
 from shared.bus import Bus, Timings
 from shared.settings import RedisSettings
+
+# HYPOTHESIS_PROFILE=soak looks much longer. A busy machine's delays are no failure.
+settings.register_profile("quick", max_examples=40, deadline=None)
+settings.register_profile("soak", max_examples=5_000, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 pytest_plugins = ["tests.simulator_fixture", "tests.analytics_process", "tests.browser"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.formats import anthropic, openai_chat, openai_responses
@@ -18,7 +18,6 @@ PROVIDERS: dict[str, Any] = {"anthropic": anthropic, "openai_responses": openai_
 CLIENTS: dict[str, Any] = {"anthropic": anthropic, "openai_chat": openai_chat, "openai_responses": openai_responses}
 SAYS: dict[str, Vendor] = {"anthropic": "anthropic", "openai_responses": "openai"}
 
-SOME = settings(max_examples=40, deadline=None)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=3),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
@@ -31,7 +30,6 @@ def said(provider: str) -> st.SearchStrategy[tuple[Reply, list[Event]]]:
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-@SOME
 @given(data=st.data())
 def test_reading_what_was_written_gives_the_reply_back(provider: str, data: st.DataObject) -> None:
     reply, events = data.draw(said(provider))
@@ -40,7 +38,6 @@ def test_reading_what_was_written_gives_the_reply_back(provider: str, data: st.D
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 @pytest.mark.parametrize("client", CLIENTS)
-@SOME
 @given(data=st.data())
 def test_every_client_sees_what_every_provider_said(provider: str, client: str, data: st.DataObject) -> None:
     reply, events = data.draw(said(provider))
@@ -49,7 +46,6 @@ def test_every_client_sees_what_every_provider_said(provider: str, client: str, 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 @pytest.mark.parametrize("client", CLIENTS)
-@SOME
 @given(data=st.data())
 def test_a_stream_adds_up_to_the_whole_reply(provider: str, client: str, data: st.DataObject) -> None:
     reply, events = data.draw(said(provider))
@@ -58,7 +54,6 @@ def test_a_stream_adds_up_to_the_whole_reply(provider: str, client: str, data: s
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 @pytest.mark.parametrize("client", CLIENTS)
-@SOME
 @given(data=st.data())
 def test_a_failure_anywhere_is_shown_as_one(provider: str, client: str, data: st.DataObject) -> None:
     _, events = data.draw(said(provider))
@@ -68,7 +63,6 @@ def test_a_failure_anywhere_is_shown_as_one(provider: str, client: str, data: st
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 @pytest.mark.parametrize("client", ["anthropic", "openai_responses"])
-@SOME
 @given(data=st.data())
 def test_sealed_reasoning_passes_through_a_clients_history(provider: str, client: str, data: st.DataObject) -> None:
     reply, events = data.draw(said(provider))
@@ -76,7 +70,6 @@ def test_sealed_reasoning_passes_through_a_clients_history(provider: str, client
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-@SOME
 @given(data=st.data())
 def test_whatever_a_provider_sends_keeps_the_grammar(provider: str, data: st.DataObject) -> None:
     """Real payloads dropped, doubled, swapped and broken."""
