@@ -48,7 +48,7 @@ async def client(codex_url: str) -> AsyncIterator[AsyncOpenAI]:
 
 @pytest.fixture
 async def http(codex_url: str) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=codex_url, trust_env=False, timeout=20) as opened:
+    async with httpx.AsyncClient(base_url=codex_url, trust_env=False, timeout=20, verify=False) as opened:
         yield opened
 
 

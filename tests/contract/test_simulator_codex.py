@@ -43,13 +43,13 @@ async def test_statuses_become_the_clients_errors(client: AsyncOpenAI, scenario:
 
 
 async def test_a_cut_stream_is_a_dropped_connection(simulator: GroundTruth) -> None:
-    async with httpx.AsyncClient(base_url=simulator.url, headers=CHATGPT_HEADERS, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=simulator.url, headers=CHATGPT_HEADERS, verify=False) as client:
         with pytest.raises(httpx.RemoteProtocolError):
             await client.post("/backend-api/codex/responses", json=backend_body("[[scenario:cut]]"))
 
 
 async def test_the_ledger_knows_model_usage_and_departure(simulator: GroundTruth) -> None:
-    async with httpx.AsyncClient(base_url=simulator.url, headers=CHATGPT_HEADERS, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=simulator.url, headers=CHATGPT_HEADERS, verify=False) as client:
         await client.post("/backend-api/codex/responses", json=backend_body())
         body = backend_body("[[scenario:stall]]")
         async with client.stream("POST", "/backend-api/codex/responses", json=body) as reply:

@@ -24,7 +24,7 @@ def body(scenario: str, **changes: Any) -> dict[str, Any]:
 async def client(simulator_url: str) -> AsyncIterator[httpx.AsyncClient]:
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     async with httpx.AsyncClient(
-        base_url=simulator_url, headers=KEY_HEADERS, timeout=30, limits=limits, trust_env=False
+        base_url=simulator_url, headers=KEY_HEADERS, timeout=30, limits=limits, trust_env=False, verify=False
     ) as client:
         yield client
 

@@ -220,7 +220,7 @@ async def serve(
             )
         )
         serving = asyncio.create_task(server.serve(sockets=[listening]))
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10, verify=False) as client:
             yield Running(gateway, client, provider, bus, port)
         server.should_exit = True
         await gateway.flights.stop(0)
