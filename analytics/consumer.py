@@ -20,7 +20,7 @@ from shared.channels import AccessRecord, encode
 from shared.errors import BusUnavailable, ClientError, StoreUnavailable
 from shared.log import get_log
 from shared.metrics import AnalyticsMetrics
-from shared.records import split, unpack
+from shared.records import split, unpack, unpack_begun
 
 BATCH_ROWS = 2000  # a row of such a batch costs half of what it costs in one of 500, and of a larger one hardly less
 BATCH_SECONDS = 0.25
@@ -100,6 +100,10 @@ class Consumer:
 
     async def _take(self, deliveries: AsyncIterator[Delivery]) -> None:
         async for delivery in deliveries:
+            if (begun := unpack_begun(delivery.payload)) is not None:
+                self._watchers.show(begun)
+                await acknowledge(delivery)
+                continue
             records = self._read(delivery.payload)
             if not records:
                 await acknowledge(delivery)

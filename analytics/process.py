@@ -35,10 +35,11 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     os.umask(0o077)  # who used what, and when, is nobody else's to read
     instance = instance_name()
     observability = settings.observability
-    metrics, store, watchers = Metrics(), Store(observability.duckdb_path), Watchers()
+    metrics, store = Metrics(), Store(observability.duckdb_path)
     prices = Prices.load(observability.duckdb_path.with_name("prices.json"), observability.prices_url)
     try:
         async with Bus(settings.redis.address(), service=SERVICE, instance=instance) as bus:
+            watchers = Watchers(bus)
             consumer = Consumer(store, AnalyticsMetrics(metrics), bus.describe, prices, watchers)
             queries = QueryServer(store, consumer.progress, prices)
             async with asyncio.TaskGroup() as tasks, aclosing(bus.serve(ACCESS_RECORD, slots=SLOTS)) as records:
@@ -50,7 +51,9 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
                 if url := observability.pushgateway_url:
                     tasks.create_task(push_metrics(bus, url, observability.pushgateway_seconds, stop))
                 tasks.create_task(run_schedule(settings.redis.address(), store, prices, observability, stop))
+                telling = tasks.create_task(watchers.keep_telling())
                 settle_collector()
                 await consumer.run(records, stop)
+                telling.cancel()
     finally:
         await store.close()

@@ -134,6 +134,9 @@ GROUP BY date_trunc('hour', timestamp),
 -- name: drop_rolled_up
 DELETE FROM access_records WHERE timestamp < $before;
 
+-- name: drop_old_permissions
+DELETE FROM permission_audit WHERE asked_at < $before;
+
 -- name: forget_records
 DELETE FROM access_records;
 

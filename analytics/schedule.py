@@ -32,10 +32,13 @@ ROLL_UP_MINUTE, PRICES_MINUTE = 7, 23
 
 
 async def roll_up(store: Store, retention_days: float, now: float) -> int:
-    """Move records older than the retention into the sums by hour; how many. Raises StoreUnavailable."""
+    """Move records older than the retention into the sums by hour, and forget what tools asked for before it; how many
+    records. Raises StoreUnavailable."""
     if not retention_days:
         return 0
-    moved = await store.change("roll_up", "drop_rolled_up", before=before_days(now, retention_days))
+    moved = await store.change(
+        "drop_old_permissions", "roll_up", "drop_rolled_up", before=before_days(now, retention_days)
+    )
     if moved:
         get_log().info("records_rolled_up", records=moved, retention_days=retention_days)
     return moved

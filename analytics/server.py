@@ -123,7 +123,7 @@ class QueryServer:
         read(Reset, parameters)
         forgotten = await self._store.change("forget_hours", "forget_records")
         get_log().warning("records_forgotten", records=forgotten)
-        message = f"{forgotten} records and every sum of older ones are forgotten."
+        message = f"{forgotten} records and every sum of older ones are forgotten; what tools asked for is kept."
         return {"status": "success", "message": message, "timestamp": time.time(), "backend": "duckdb"}
 
     async def _refresh_prices(self, parameters: Parameters) -> Answer:

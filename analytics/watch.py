@@ -1,55 +1,86 @@
-"""Records as they arrive, for whoever looks on. A slow watcher loses the oldest and is told so; it delays nobody."""
+"""What happens as it happens, for whoever looks on. A slow watcher loses the oldest and is told so; it delays nobody.
+
+That a request has begun is told only while somebody looks on: gateways learn of it by a key that this keeps alive.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Protocol
 
 from shared.bus import Delivery
 from shared.channels import AccessRecord, encode
+from shared.errors import BusUnavailable
+from shared.records import WATCHED_KEY
 
-WAITING_RECORDS = 500
+WAITING_EVENTS = 500
+TELL_SECONDS = 1.0
+TOLD_FOR_SECONDS = 5.0
+
+Event = dict[str, Any]
+
+
+class Keys(Protocol):
+    """The one verb of the bus this needs."""
+
+    async def put(self, key: str, value: bytes, *, ttl: float) -> None: ...
 
 
 class Watchers:
-    """`show` is called with each record once; `serve` sends them to one watcher until it leaves."""
+    """`show` is called with each record, or event, once; `serve` sends them to one watcher until it leaves."""
 
-    def __init__(self) -> None:
-        self._queues: set[asyncio.Queue[AccessRecord]] = set()
-        self._missed: dict[asyncio.Queue[AccessRecord], int] = {}
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
+        self._queues: set[asyncio.Queue[AccessRecord | Event]] = set()
+        self._missed: dict[asyncio.Queue[AccessRecord | Event], int] = {}
 
-    def show(self, records: Iterable[AccessRecord]) -> None:
+    def show(self, seen: Iterable[AccessRecord | Event]) -> None:
         if not self._queues:
             return
-        for record in records:
+        for each in seen:
             for queue in self._queues:
                 if queue.full():
                     queue.get_nowait()
                     self._missed[queue] += 1
-                queue.put_nowait(record)
+                queue.put_nowait(each)
+
+    async def keep_telling(self) -> None:
+        """That somebody looks on, until cancelled."""
+        while True:
+            if self._queues:
+                await self._tell()
+            await asyncio.sleep(TELL_SECONDS)
+
+    async def _tell(self) -> None:
+        with contextlib.suppress(BusUnavailable):
+            await self._keys.put(WATCHED_KEY, b"1", ttl=TOLD_FOR_SECONDS)
 
     async def serve(self, delivery: Delivery) -> None:
         """Replies are lists of events: {type, timestamp, …}, with the fields of the record. Ends by cancellation."""
-        queue: asyncio.Queue[AccessRecord] = asyncio.Queue(WAITING_RECORDS)
+        queue: asyncio.Queue[AccessRecord | Event] = asyncio.Queue(WAITING_EVENTS)
         self._queues.add(queue)
         self._missed[queue] = 0
         try:
+            await self._tell()
             while True:
-                records = [await queue.get()]
+                seen = [await queue.get()]
                 while not queue.empty():
-                    records.append(queue.get_nowait())
+                    seen.append(queue.get_nowait())
                 missed, self._missed[queue] = self._missed[queue], 0
-                events = [event_of(record) for record in records]
+                events = [event_of(each) for each in seen]
                 if missed:
-                    events.insert(0, {"type": "overflow", "missed": missed, "timestamp": records[0].timestamp})
+                    events.insert(0, {"type": "overflow", "missed": missed, "timestamp": events[0]["timestamp"]})
                 await delivery.send(encode(events))
         finally:
             self._queues.discard(queue)
             del self._missed[queue]
 
 
-def event_of(record: AccessRecord) -> dict[str, Any]:
-    failed = record.status_code >= 400 or bool(record.error_kind)
-    return {"type": "request_error" if failed else "request_complete", **asdict(record)}
+def event_of(seen: AccessRecord | Event) -> Event:
+    if isinstance(seen, dict):
+        return seen
+    failed = seen.status_code >= 400 or bool(seen.error_kind)
+    return {"type": "request_error" if failed else "request_complete", **asdict(seen)}

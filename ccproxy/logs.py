@@ -100,7 +100,7 @@ def events_of(answer: httpx.Response) -> Iterator[Facts]:
             event: Facts = json.loads(line.removeprefix("data: "))
             if event["type"] == "error":
                 raise Unanswered(event["message"])
-            if event["type"] != "connection":
+            if event["type"] not in {"connection", "request_start"}:
                 yield event
 
 

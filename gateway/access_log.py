@@ -25,7 +25,7 @@ from shared.channels import ACCESS_RECORD, AccessRecord
 from shared.errors import BusUnavailable, CCProxyError
 from shared.log import get_log
 from shared.metrics import Metrics
-from shared.records import pack
+from shared.records import WATCHED_KEY, pack, pack_begun
 from shared.tracing import Tracer
 
 IDS = random.Random(secrets.randbits(128))  # noqa: S311 - unique, not secret: a system call each would be wasted
@@ -40,7 +40,7 @@ GATHER_SECONDS = 0.05  # a message costs as much as two hundred records in it
 
 
 class AccessLog:
-    """Wraps `app`; puts into the scope, as `ccproxy.record`, `.headers` (by name) and `.trace`, what the rest needs."""
+    """Wraps `app`; scope gets `ccproxy.record`, `.headers` (by name), `.trace`, and `.begin` to call with a record."""
 
     def __init__(
         self, app: ASGIApp, guard: Guard, metrics: Metrics, records: Records | None, tracer: Tracer | None = None
@@ -56,6 +56,7 @@ class AccessLog:
         record = open_record(scope, headers)
         trace = UNTRACED if self._tracer is None else Trace(self._tracer, headers.get(b"traceparent"))
         scope["ccproxy.record"], scope["ccproxy.headers"], scope["ccproxy.trace"] = record, headers, trace
+        scope["ccproxy.begin"] = self._records.begin if self._records else _nobody_looks_on
         answer = Answer(record, send)
         self._metrics.active.inc()
         try:
@@ -80,6 +81,9 @@ class AccessLog:
         self._metrics.observe(record)
         if self._records is not None:
             self._records.add(record)
+
+
+def _nobody_looks_on(_: AccessRecord) -> None: ...
 
 
 class Answer:
@@ -151,9 +155,15 @@ class Records:
         self._spool = spool
         self._waiting: deque[AccessRecord] = deque()
         self._wake = asyncio.Event()
-        self._looked = -math.inf
+        self._looked, self._watched = -math.inf, False
+        self._begun: deque[AccessRecord] = deque(maxlen=MAX_BATCH)
         self._task: asyncio.Task[None] | None = None
         self.lost = 0
+
+    def begin(self, record: AccessRecord) -> None:
+        """Let those who look on know of a request that is going to be answered."""
+        self._begun.append(record)
+        self._wake.set()
 
     def add(self, record: AccessRecord) -> None:
         if len(self._waiting) >= MAX_WAITING_RECORDS:
@@ -187,7 +197,8 @@ class Records:
             await asyncio.sleep(GATHER_SECONDS)
             self._wake.clear()
             try:
-                await self._look_for_room()
+                await self._look()
+                await self._tell_of_begun()
                 while self._waiting:
                     await self._publish_batch()
                 await self._take_up()
@@ -197,12 +208,20 @@ class Records:
                     await self._put_aside()
                 await asyncio.sleep(RETRY_SECONDS)
 
-    async def _look_for_room(self) -> None:
-        """Raises BusUnavailable while analytics is so far behind that Redis would run out of memory, or of records."""
+    async def _look(self) -> None:
+        """Whether there is room, and who looks on. Raises BusUnavailable while analytics is so far behind that Redis
+        would run out of memory."""
         if time.monotonic() - self._looked > LOOK_SECONDS:
-            if await self._bus.waiting(ACCESS_RECORD) >= ENOUGH_WAITING:
+            waiting, watched = await asyncio.gather(self._bus.waiting(ACCESS_RECORD), self._bus.get(WATCHED_KEY))
+            if waiting >= ENOUGH_WAITING:
                 raise BusUnavailable
-            self._looked = time.monotonic()
+            self._looked, self._watched = time.monotonic(), watched is not None
+
+    async def _tell_of_begun(self) -> None:
+        begun = list(self._begun)
+        self._begun.clear()
+        if begun and self._watched:
+            await self._bus.publish(ACCESS_RECORD, pack_begun(begun))
 
     async def _publish_batch(self) -> None:
         """One message for all that wait; what could not be published goes back to the head of the line."""
@@ -230,7 +249,7 @@ class Records:
         while self._spool is not None and (found := await asyncio.to_thread(self._spool.oldest)):
             path, records = found
             for start in range(0, len(records), MAX_BATCH):
-                await self._look_for_room()
+                await self._look()
                 await self._bus.publish(ACCESS_RECORD, pack(records[start : start + MAX_BATCH]))
             await asyncio.to_thread(self._spool.drop, path)
 

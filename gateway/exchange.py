@@ -47,6 +47,7 @@ class Exchange(ABC):
             with flight:
                 request = await self._read(scope, receive, record, flight)
                 flight.begin_waiting(self.flights.patience.first_byte, receive)
+            scope["ccproxy.begin"](record)
             failure = await self.answer(request, send, flight)
         except CCProxyError as error:
             failure = error

@@ -17,6 +17,9 @@ from pydantic import TypeAdapter
 from shared.channels import AccessRecord, decode, encode
 from shared.errors import ClientError
 
+WATCHED_KEY = "logs:watched"  # is there while somebody wants to know what has begun
+BEGUN = b'{"begun":'
+TOLD_OF_BEGUN = "request_id timestamp method path model streaming service_type provider client_format caller session_id"
 COLUMNS = [field.name for field in fields(AccessRecord)]
 row_of = attrgetter(*COLUMNS)
 ROWS: TypeAdapter[Any] = TypeAdapter(list[tuple[tuple(get_type_hints(AccessRecord).values())]])  # type: ignore[arg-type, misc]
@@ -24,6 +27,20 @@ ROWS: TypeAdapter[Any] = TypeAdapter(list[tuple[tuple(get_type_hints(AccessRecor
 
 def pack(records: Iterable[AccessRecord]) -> dict[str, Any]:
     return {"columns": COLUMNS, "rows": [row_of(record) for record in records]}
+
+
+def pack_begun(records: Iterable[AccessRecord]) -> dict[str, Any]:
+    """Requests that are still being answered, for whoever looks on; nothing to be kept."""
+    names = TOLD_OF_BEGUN.split()
+    return {"begun": [{"type": "request_start"} | {name: getattr(each, name) for name in names} for each in records]}
+
+
+def unpack_begun(data: bytes) -> list[dict[str, Any]] | None:
+    """The events of `pack_begun`; None: these are records."""
+    if not data.startswith(BEGUN):
+        return None
+    events: list[dict[str, Any]] = orjson.loads(data)["begun"]
+    return events
 
 
 def unpack(data: bytes) -> list[AccessRecord]:

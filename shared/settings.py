@@ -235,7 +235,9 @@ class ObservabilitySettings(Section):
         default_factory=lambda: default_data_dir() / "metrics.duckdb", description="The DuckDB file."
     )
     dashboard_enabled: bool = Field(True, description="Serve `/dashboard`.")
-    retention_days: float = Field(90, ge=0, description="Age at which records become sums by the hour; 0: never.")
+    retention_days: float = Field(
+        90, ge=0, description="Age at which records become sums by the hour, and what tools asked for goes; 0: never."
+    )
     spool_bytes: int = Field(
         64 * MEBIBYTE, ge=0, description="Records kept on disk while Redis is away; 0: in memory only."
     )

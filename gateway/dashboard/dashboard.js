@@ -155,7 +155,8 @@ function listen() {
   source.onopen = () => ($("live-state").textContent = "live");
   source.onmessage = (message) => {
     const event = JSON.parse(message.data);
-    if (event.provider) { showRequest(event); refreshSoon(); }
+    if (event.type === "request_start") showBegun(event);
+    else if (event.provider) { showRequest(event); refreshSoon(); }
     else if (event.type === "overflow") $("live-state").textContent = `live, ${event.missed} not shown`;
   };
   source.onerror = () => {
@@ -164,17 +165,26 @@ function listen() {
   };
 }
 
-function showRequest(event) {
+function showBegun(event) {
+  prepend(row([new Date(event.timestamp * 1000).toLocaleTimeString(), "running", [""], [""], event.path, event.model, [""], [""], [""], event.caller, ""]), event, "running");
+}
+
+function prepend(added, event, state) {
   $("nothing").hidden = true;
+  [...$("rows").children].find((there) => there.dataset.request === event.request_id)?.remove();
+  added.className = state;
+  added.dataset.request = event.request_id;
+  $("rows").prepend(added);
+  while ($("rows").children.length > LIVE_ROWS) $("rows").lastChild.remove();
+}
+
+function showRequest(event) {
   const failed = event.type === "request_error";
   const inward = event.tokens_input + event.cache_read_tokens + event.cache_write_tokens;
   const added = row([new Date(event.timestamp * 1000).toLocaleTimeString(), String(event.status_code) + (event.error_kind ? ` ${event.error_kind}` : ""), [duration(event.duration_ms)], [duration(event.first_byte_ms)],
     event.endpoint, event.model, [event.model ? count(inward) : ""], [event.model ? count(event.tokens_output) : ""], [event.cost_usd == null ? "" : money(event.cost_usd)], event.caller, event.lane.replace("_", " ")]);
-  added.className = "new";
-  added.dataset.request = event.request_id;
   if (failed) { added.children[1].className = "bad"; added.children[1].title = event.error_message; }
-  $("rows").prepend(added);
-  while ($("rows").children.length > LIVE_ROWS) $("rows").lastChild.remove();
+  prepend(added, event, "new");
 }
 
 // ---- what waits for a person ----------------------------------------------------------------------------------------

@@ -72,14 +72,16 @@ class Watched(BaseModel):
     status_code_max: int = 999
 
     def wants(self, event: Mapping[str, Any]) -> bool:
-        if event["type"] not in {"request_complete", "request_error"}:
+        if not event["type"].startswith("request_"):
             return True
-        return (
-            self.model in {None, event["model"]}
-            and self.service_type in {None, event["service_type"]}
-            and self.min_duration_ms <= event["duration_ms"] <= self.max_duration_ms
-            and self.status_code_min <= event["status_code"] <= self.status_code_max
-        )
+        if self.model not in {None, event["model"]} or self.service_type not in {None, event["service_type"]}:
+            return False
+        if event["type"] == "request_start":
+            return True
+        lasted: float = event["duration_ms"]
+        status: int = event["status_code"]
+        in_time = self.min_duration_ms <= lasted <= self.max_duration_ms
+        return in_time and self.status_code_min <= status <= self.status_code_max
 
 
 class Reset(BaseModel):
@@ -149,13 +151,17 @@ def router(settings: ObservabilitySettings, bus: Bus, flights: Flights) -> APIRo
 
     @routes.get("/stream")
     async def stream(asked: Annotated[Watched, Query()]) -> Response:
-        """Requests as they end, as server-sent events."""
+        """What happens, as server-sent events without a name; `type` says what each is.
+
+        `connection`, then `request_start` (of requests to a model: what is known by then), `request_complete` or
+        `request_error` (of all: the whole record), `overflow` (a slow reader `missed` so many), `error` (why it ends).
+        """
         logs.check()
         return Live(flights, watched(bus, asked), ping=lambda: COMMENT_PING, last=failed)
 
     @routes.post("/reset")
     async def reset(asked: Annotated[Reset, Body()]) -> dict[str, Any]:
-        """Forget every record and every sum."""
+        """Forget every record and every sum. What tools asked for stays for its retention: that is an audit."""
         return await logs.ask("reset", asked.model_dump())
 
     return routes

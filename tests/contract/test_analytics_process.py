@@ -12,11 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import orjson
 import pytest
 
+from gateway.access_log import Records
 from shared.bus import Bus, Timings
-from shared.channels import LOGS_QUERY, AccessRecord, LogsQuery
+from shared.channels import LOGS_QUERY, LOGS_WATCH, AccessRecord, LogsQuery
 from shared.errors import CCProxyError, NotFound, StoreUnavailable
+from shared.metrics import Metrics
+from shared.records import WATCHED_KEY
 from tests.analytics_process import DEADLINE, Analytics, eventually
 
 
@@ -139,3 +143,24 @@ async def test_a_query_nobody_waits_for_any_more_does_no_harm(analytics: Analyti
             await replies.accepted()
     (entries,) = await analytics.ask("entries", limit=1)
     assert entries["total_count"] == 2000
+
+
+async def test_whoever_looks_on_sees_a_request_begin_and_end(analytics: Analytics) -> None:
+    await analytics.until(lambda status: status["status"] == "healthy")
+    slow = AccessRecord("slow", time.time(), model="opus", provider="claude")
+    async with (
+        asyncio.timeout(DEADLINE),
+        analytics.bus.call(LOGS_WATCH, {}) as replies,
+        Records(analytics.bus, Metrics()) as records,
+    ):
+        await replies.accepted()
+        await eventually(lambda: told_of_watchers(analytics.bus))
+        records.begin(slow)
+        seen = [(event["type"], event["request_id"]) for event in orjson.loads(await anext(replies))]
+        records.add(slow)
+        seen += [(event["type"], event["request_id"]) for event in orjson.loads(await anext(replies))]
+    assert seen == [("request_start", "slow"), ("request_complete", "slow")]
+
+
+async def told_of_watchers(bus: Bus) -> bool:
+    return await bus.get(WATCHED_KEY) is not None

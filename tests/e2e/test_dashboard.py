@@ -14,8 +14,8 @@ from tests.e2e.stack import Stack
 pytestmark = pytest.mark.timeout(180)
 
 
-def ask(stack: Stack, door: str, text: str) -> httpx.Response:
-    body: dict[str, Any] = {"model": "claude-sonnet-5-5", "max_tokens": 100}
+def ask(stack: Stack, door: str, text: str, model: str = "claude-sonnet-5-5") -> httpx.Response:
+    body: dict[str, Any] = {"model": model, "max_tokens": 100}
     body["messages"] = [{"role": "user", "content": text}]
     return httpx.post(f"{stack.url}{door}/v1/messages", json=body, timeout=90, trust_env=False)
 
@@ -24,7 +24,13 @@ def test_a_request_shows_as_it_ends_and_in_every_sum(stack: Stack, browser: Brow
     browser.go(f"{stack.url}/dashboard")
     browser.until("return document.getElementById('live-state').textContent === 'live'")
     assert ask(stack, "/api", "Hello").status_code == 200
-    browser.until("return document.querySelector('#rows tr')?.textContent.includes('/api/v1/messages')")
+    browser.until("return document.querySelector('#rows tr.new')?.textContent.includes('/api/v1/messages')")
+    asking = threading.Thread(target=ask, args=(stack, "/api", "Hello"), kwargs={"model": "claude-sim-slow-100x25"})
+    asking.start()
+    browser.until("return document.querySelector('#rows tr.running')?.textContent.includes('claude-sim-slow')")
+    asking.join()
+    browser.until("return document.querySelector('#rows tr.new')?.textContent.includes('claude-sim-slow')")
+    assert browser.run("return document.querySelectorAll('#rows tr.running').length") == 0
     browser.run("document.querySelector('input[value=\"1\"]').click()")
     browser.until("return document.querySelector('#by-model')?.textContent.includes('claude-sonnet-5-5')")
     browser.until("return document.querySelectorAll('#requests rect').length > 0")

@@ -21,6 +21,7 @@ from shared.channels import AccessRecord, encode
 from shared.errors import BusUnavailable, StoreUnavailable
 from shared.metrics import AnalyticsMetrics, Metrics
 from shared.records import pack
+from tests.unit.analytics.test_watch import Keys
 
 PRICES = Prices(Path("nowhere/prices.json"), "http://127.0.0.1:9/")
 
@@ -56,7 +57,9 @@ class Consuming:
         self.stop = asyncio.Event()
         self.told: list[str] = []
         self.troubled = asyncio.Event()
-        self.consumer = Consumer(store, AnalyticsMetrics(Metrics()), self.tell, PRICES, Watchers(), reopen_seconds=0.05)
+        self.consumer = Consumer(
+            store, AnalyticsMetrics(Metrics()), self.tell, PRICES, Watchers(Keys()), reopen_seconds=0.05
+        )
         self.progress = self.consumer.progress
         self._task: asyncio.Task[None] | None = None
 

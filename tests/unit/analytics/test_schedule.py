@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from analytics.audit import AuditTrail
 from analytics.pricing import Prices
-from analytics.questions import Filter
+from analytics.questions import Filter, Permissions
 from analytics.schedule import guarded, hours_of, roll_up, run_schedule
 from analytics.store import Store
-from shared.channels import AccessRecord
+from shared.channels import AccessRecord, PermissionAudit, encode
 from shared.errors import StoreUnavailable
 from shared.settings import ObservabilitySettings
+from tests.unit.analytics.test_audit import Published
 
 NOON = 1_760_000_000.0
 DAY = 86_400.0
@@ -28,6 +30,20 @@ async def test_only_records_older_than_the_retention_are_moved(tmp_path: Path) -
     assert await roll_up(store, 90, NOON) == 0
     (all_of_it, *_) = await store.query("totals", Filter().bound())
     assert all_of_it["requests"] == 5
+    await store.close()
+
+
+async def test_what_tools_asked_for_is_kept_for_the_retention_and_survives_a_reset(tmp_path: Path) -> None:
+    store = Store(tmp_path / "metrics.duckdb")
+    await store.open()
+    trail = AuditTrail(store)
+    for day in (0, 89, 91):
+        asked = PermissionAudit(f"p{day}", NOON - day * DAY, "Bash", "{}", "", "", "", "allowed")
+        await trail.keep(Published(encode(asked)))  # type: ignore[arg-type]
+    await store.change("forget_hours", "forget_records")
+    await roll_up(store, 90, NOON)
+    kept = await store.query("permissions", Permissions().model_dump())
+    assert [row["request_id"] for row in kept] == ["p0", "p89"]
     await store.close()
 
 

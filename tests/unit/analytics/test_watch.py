@@ -7,8 +7,10 @@ from typing import Any
 
 import orjson
 
-from analytics.watch import WAITING_RECORDS, Watchers
+from analytics.watch import WAITING_EVENTS, Watchers
 from shared.channels import AccessRecord
+from shared.errors import BusUnavailable
+from shared.records import WATCHED_KEY
 
 
 class Looking:
@@ -31,12 +33,26 @@ class Looking:
             await self.sent.wait_for(lambda: len(self.events) >= count)
 
 
+class Keys:
+    """Where it is told that somebody looks on."""
+
+    def __init__(self, *, away: bool = False) -> None:
+        self.told: list[str] = []
+        self.away = away
+
+    async def put(self, key: str, _value: bytes, *, ttl: float) -> None:
+        if self.away:
+            raise BusUnavailable
+        assert ttl > 0
+        self.told.append(key)
+
+
 def record(number: int, **facts: Any) -> AccessRecord:
     return AccessRecord(f"r{number}", float(number), **({"status_code": 200} | facts))
 
 
 async def test_records_come_as_events_that_say_how_they_ended() -> None:
-    watchers, looking = Watchers(), Looking()
+    watchers, looking = Watchers(Keys()), Looking()
     watchers.show([record(0)])
     task = asyncio.create_task(watchers.serve(looking))  # type: ignore[arg-type]
     await asyncio.sleep(0)
@@ -52,16 +68,43 @@ async def test_records_come_as_events_that_say_how_they_ended() -> None:
     watchers.show([record(4)])
 
 
+async def test_gateways_hear_that_somebody_looks_on_only_while_somebody_does() -> None:
+    keys, looking = Keys(), Looking()
+    watchers = Watchers(keys)
+    telling = asyncio.create_task(watchers.keep_telling())
+    await asyncio.sleep(0)
+    assert not keys.told
+    task = asyncio.create_task(watchers.serve(looking))  # type: ignore[arg-type]
+    await asyncio.sleep(0)
+    assert keys.told == [WATCHED_KEY]
+    watchers.show([{"type": "request_start", "request_id": "r1", "timestamp": 1.0}, record(1)])
+    await looking.until(2)
+    assert [event["type"] for event in looking.events] == ["request_start", "request_complete"]
+    telling.cancel()
+    task.cancel()
+    await asyncio.gather(task, telling, return_exceptions=True)
+
+
+async def test_records_are_shown_also_when_nobody_can_be_told() -> None:
+    watchers, looking = Watchers(Keys(away=True)), Looking()
+    task = asyncio.create_task(watchers.serve(looking))  # type: ignore[arg-type]
+    await asyncio.sleep(0)
+    watchers.show([record(1)])
+    await looking.until(1)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_a_slow_watcher_loses_the_oldest_and_is_told() -> None:
-    watchers, looking = Watchers(), Looking()
+    watchers, looking = Watchers(Keys()), Looking()
     looking.may_read.clear()
     task = asyncio.create_task(watchers.serve(looking))  # type: ignore[arg-type]
     await asyncio.sleep(0)
     watchers.show([record(0)])
     await asyncio.sleep(0)
-    watchers.show(record(number) for number in range(1, WAITING_RECORDS + 11))
+    watchers.show(record(number) for number in range(1, WAITING_EVENTS + 11))
     looking.may_read.set()
-    await looking.until(WAITING_RECORDS + 2)
+    await looking.until(WAITING_EVENTS + 2)
     assert looking.events[0]["request_id"] == "r0"
     assert (looking.events[1]["type"], looking.events[1]["missed"]) == ("overflow", 10)
     assert looking.events[2]["request_id"] == "r11"

@@ -51,9 +51,8 @@ def stream(*data: str) -> httpx.Response:
 
 
 def test_only_what_is_about_requests_is_shown() -> None:
-    assert [found["type"] for found in events_of(stream('{"type":"connection"}', '{"type":"overflow"}'))] == [
-        "overflow"
-    ]
+    sent = stream('{"type":"connection"}', '{"type":"request_start"}', '{"type":"overflow"}')
+    assert [found["type"] for found in events_of(sent)] == ["overflow"]
 
 
 def test_an_error_of_the_gateway_ends_the_tail_with_its_words() -> None:

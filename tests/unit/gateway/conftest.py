@@ -163,6 +163,9 @@ class KeepingBus(AbsentBus):
     async def waiting(self, _channel: Any) -> int:
         return 0
 
+    async def get(self, _key: str) -> bytes | None:
+        return None
+
     async def records(self, count: int) -> list[Any]:
         async with self.arrived:
             await self.arrived.wait_for(lambda: len(self.published) >= count)

@@ -6,6 +6,8 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from gateway.access_log import ENOUGH_WAITING, MAX_WAITING_RECORDS, SPOOL_RECORDS, AccessLog, Records
 from gateway.guard import Guard
 from gateway.spool import Spool
@@ -178,6 +180,32 @@ async def test_while_analytics_is_far_behind_records_wait_here_and_not_in_redis(
         assert not bus.published
         bus.many = 0
         await bus.records(1)
+
+
+@pytest.mark.parametrize("watched", [True, False])
+async def test_what_has_begun_is_told_first_and_only_to_those_who_look_on(watched: bool) -> None:
+    class Bus(KeepingBus):
+        def __init__(self) -> None:
+            super().__init__()
+            self.messages: list[dict[str, Any]] = []
+
+        async def get(self, _key: str) -> bytes | None:
+            return b"1" if watched else None
+
+        async def publish(self, channel: Any, payload: Any) -> None:
+            self.messages.append(payload)
+            if "rows" in payload:
+                await super().publish(channel, payload)
+
+    bus, record = Bus(), AccessRecord("r", 0.0, model="m")
+    async with asyncio.timeout(20), Records(bus, Metrics()) as records:  # type: ignore[arg-type]
+        records.begin(record)
+        records.add(record)
+        await bus.records(1)
+    begun = [event for message in bus.messages[:1] for event in message.get("begun", ())]
+    assert [(event["type"], event["request_id"], event["model"]) for event in begun] == (
+        [("request_start", "r", "m")] if watched else []
+    )
 
 
 async def test_what_a_stopped_gateway_could_not_send_the_next_one_does(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from shared.channels import AccessRecord, encode
 from shared.errors import ClientError
-from shared.records import pack, split, unpack
+from shared.records import pack, pack_begun, split, unpack, unpack_begun
 
 SOME = [AccessRecord("a", 1.5, model="é", cost_usd=None, streaming=True), AccessRecord("b", 2.0, num_turns=3)]
 
@@ -43,6 +43,12 @@ def test_columns_are_known_by_their_names() -> None:
 def test_what_does_not_fit_is_refused(data: bytes) -> None:
     with pytest.raises(ClientError):
         unpack(data)
+
+
+def test_what_has_begun_is_told_apart_from_records() -> None:
+    assert unpack_begun(encode(pack(SOME))) is None
+    (event, _) = unpack_begun(encode(pack_begun(SOME))) or []
+    assert (event["type"], event["request_id"], event["timestamp"], event["model"]) == ("request_start", "a", 1.5, "é")
 
 
 def test_a_table_is_taken_apart_into_its_records() -> None:

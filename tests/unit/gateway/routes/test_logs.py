@@ -90,7 +90,8 @@ def events(text: str) -> list[dict[str, Any]]:
 
 async def test_the_stream_shows_what_it_was_asked_for_and_says_why_it_ends(start_gateway: Start) -> None:
     seen = {"type": "request_complete", "service_type": "claude", "duration_ms": 5.0, "status_code": 200}
-    batch = [seen | {"model": "a"}, seen | {"model": "b"}, seen | {"model": "a", "duration_ms": 900}]
+    begun = {"type": "request_start", "service_type": "claude"}
+    batch = [begun | {"model": "a"}, begun | {"model": "b"}, seen | {"model": "a"}, seen | {"model": "b"}, seen | {"model": "a", "duration_ms": 900}]
 
     class Watched(AnsweringBus):
         async def _read(self) -> AsyncIterator[bytes]:
@@ -101,7 +102,8 @@ async def test_the_stream_shows_what_it_was_asked_for_and_says_why_it_ends(start
     running = await start_gateway(Watched())
     answer = await running.client.get("/logs/stream?model=a&max_duration_ms=100")
     assert answer.headers["content-type"].startswith("text/event-stream")
-    assert [event["type"] for event in events(answer.text)] == ["connection", "request_complete", "overflow", "error"]
+    shown = [event["type"] for event in events(answer.text)]
+    assert shown == ["connection", "request_start", "request_complete", "overflow", "error"]
 
 
 async def test_an_export_is_handed_on_as_it_comes(start_gateway: Start) -> None:
