@@ -91,7 +91,13 @@ def events(text: str) -> list[dict[str, Any]]:
 async def test_the_stream_shows_what_it_was_asked_for_and_says_why_it_ends(start_gateway: Start) -> None:
     seen = {"type": "request_complete", "service_type": "claude", "duration_ms": 5.0, "status_code": 200}
     begun = {"type": "request_start", "service_type": "claude"}
-    batch = [begun | {"model": "a"}, begun | {"model": "b"}, seen | {"model": "a"}, seen | {"model": "b"}, seen | {"model": "a", "duration_ms": 900}]
+    batch = [
+        begun | {"model": "a"},
+        begun | {"model": "b"},
+        seen | {"model": "a"},
+        seen | {"model": "b"},
+        seen | {"model": "a", "duration_ms": 900},
+    ]
 
     class Watched(AnsweringBus):
         async def _read(self) -> AsyncIterator[bytes]:
