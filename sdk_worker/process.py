@@ -33,8 +33,8 @@ from shared.process import DRAINED_EXIT, instance_name, run
 from shared.settings import Settings, load_settings
 from shared.tracing import open_tracer
 
-DESCRIBE_SECONDS = 1.0  # as often as the bus tells it on
-LOOK_EVERY = 10  # of these; to ask a program its version starts it
+DESCRIBE_SECONDS = 0.2  # the bus tells it on once a second, and it should not be old by then
+LOOK_EVERY = 50  # of these; to ask a program its version starts it
 THINKING_MARGIN_SECONDS = 60.0  # a prompt expires and is told to the program before a turn counts as silent
 
 

@@ -112,7 +112,7 @@ async def test_leaving_and_stopping_leave_nothing_behind(start_worker, bus_facto
 
 async def test_a_worker_asked_to_finish_takes_nothing_new_and_ends_when_its_turn_is_done(start_worker, bus_factory):
     worker, bus = start_worker(), await bus_factory(timings=PATIENT)
-    async with bus.call(SDK_TURN, Turn("r1", body("[[scenario:slow-50x40]]"))) as call:
+    async with bus.call(SDK_TURN, Turn("r1", body("[[scenario:slow-50x20]]"))) as call:
         frames = b""
         async for reply in call:
             if not frames:

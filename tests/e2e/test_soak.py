@@ -68,7 +68,7 @@ async def test_a_thousand_requests_leave_nothing_behind(
         truth.clear()
         await live_through(stack, http, truth, list(islice(cycle(FATES), BATCH)), at_once=8)
         held.append([(worker.memory_info().rss, worker.num_fds()) for worker in workers])
-    sys.stdout.write(f"memory and open files of each worker, batch by batch: {held}")
+        sys.stdout.write(f"memory and open files of each worker: {held[-1]}\n")
     for (memory, files), (memory_later, files_later) in zip(held[1], held[-1], strict=True):
         assert memory_later - memory < LEAST_GROWTH
         assert files_later <= files
