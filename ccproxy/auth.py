@@ -1,27 +1,24 @@
 """`ccproxy auth`: log in and out, and see at a glance what requests are paid with.
 
-Exit codes: 0 done, or usable; 1 not; 2 wrong usage; 75 a provider could not be asked, try later; 78 the configuration
-cannot be used. On a terminal answers are tables, anywhere else plain lines; `--json` is for programs.
+Renewals and refusals are the account's own; this only asks for them and shows what came of it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from ccproxy.browser_login import log_in
 from ccproxy.console import say
+from ccproxy.exits import CONFIGURATION, DONE, FAILED, INTERRUPTED, TRY_LATER
+from ccproxy.output import show_json, show_table
 from shared.credentials.account import Account
 from shared.credentials.claude import ClaudeAccount
 from shared.credentials.codex import CodexAccount
@@ -29,11 +26,7 @@ from shared.credentials.login import CredentialState
 from shared.credentials.pending import remove
 from shared.errors import CCProxyError, ClientError, UpstreamError
 from shared.log import configure_log
-from shared.process import CONFIGURATION_EXIT
 from shared.settings import ConfigurationError, Settings, load_settings
-
-TRY_LATER_EXIT = 75  # sysexits.h, EX_TEMPFAIL
-COLOURS = {"pass": "green", "warn": "yellow", "fail": "red"}
 
 app = typer.Typer(name="auth", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
@@ -98,18 +91,18 @@ def logout(provider: Which = Provider.CLAUDE, yes: Yes = False) -> None:
 
 def run(work: Callable[[Settings], Awaitable[int]]) -> None:
     """Do the work of a command, and end with its exit code."""
-    code = 1
+    code = FAILED
     try:
         settings = load_settings()
         configure_log(level="ERROR", style=settings.server.log_format, service="auth", instance="auth")
         code = asyncio.run(as_coroutine(work, settings))
     except KeyboardInterrupt:
         say("")
-        code = 130
+        code = INTERRUPTED
     except CCProxyError as error:
         say(error.message)
-        code = CONFIGURATION_EXIT if isinstance(error, ConfigurationError) else code
-        code = TRY_LATER_EXIT if isinstance(error, UpstreamError) else code
+        code = CONFIGURATION if isinstance(error, ConfigurationError) else code
+        code = TRY_LATER if isinstance(error, UpstreamError) else code
     raise typer.Exit(code)
 
 
@@ -142,15 +135,11 @@ async def show_status(settings: Settings, *, as_json: bool) -> int:
             found[provider] = await account.describe()
     if as_json:
         show_json([{"provider": name, **facts_of(state)} for name, state in found.items()])
-    elif sys.stdout.isatty():
-        table = Table("provider", "status", "credential")
-        for name, state in found.items():
-            table.add_row(name, f"[{COLOURS[state.status]}]{state.status}[/]", escape(state.output))
-        Console().print(table)
     else:
-        for name, state in found.items():
-            sys.stdout.write(f"{name}: {state.status}: {state.output}\n")
-    return 0 if any(state.source and state.status != "fail" for state in found.values()) else 1
+        show_table(
+            ("PROVIDER", "", "CREDENTIAL"), ((name, state.status, state.output) for name, state in found.items())
+        )
+    return DONE if any(state.source and state.status != "fail" for state in found.values()) else FAILED
 
 
 async def check(settings: Settings, provider: Provider) -> int:
@@ -182,7 +171,11 @@ async def show_account(settings: Settings, provider: Provider, *, as_json: bool)
         "rate limits": organization.get("rate_limit_tier"),
         "scopes": " ".join(login.scopes) if login is not None else None,
     }
-    show_facts({name: value for name, value in facts.items() if value}, as_json=as_json)
+    known = {name: value for name, value in facts.items() if value}
+    if as_json:
+        show_json(known)
+    else:
+        show_table(("", ""), known.items())
     return 0
 
 
@@ -213,22 +206,6 @@ async def log_out(settings: Settings, provider: Provider, *, yes: bool) -> int:
 
 def facts_of(state: CredentialState) -> dict[str, Any]:
     return {**asdict(state), "expires_at": iso(state.expires_at)}
-
-
-def show_facts(facts: Mapping[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        show_json(dict(facts))
-    elif sys.stdout.isatty():
-        table = Table(show_header=False)
-        for name, value in facts.items():
-            table.add_row(name, escape(str(value)))
-        Console().print(table)
-    else:
-        sys.stdout.write("".join(f"{name}: {value}\n" for name, value in facts.items()))
-
-
-def show_json(found: Any) -> None:
-    sys.stdout.write(json.dumps(found, indent=2) + "\n")
 
 
 def iso(seconds: float | None) -> str | None:

@@ -11,7 +11,7 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
 from ccproxy.console import say
-from shared.process import CONFIGURATION_EXIT
+from ccproxy.exits import CONFIGURATION
 from shared.settings import ConfigurationError, load_settings, toml_candidates
 
 SETTING = "SECURITY__AUTH_TOKEN"
@@ -25,7 +25,7 @@ def generate(*, save: bool, force: bool) -> int:
             path = save_token(token, force=force)
         except ConfigurationError as error:
             say(error.message)
-            return CONFIGURATION_EXIT
+            return CONFIGURATION
         say(f"Saved in {path}; it holds from the next start of `ccproxy serve`.")
         in_use = load_settings().security.auth_token
         if in_use is None or in_use.get_secret_value() != token:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 DONE, FAILED, USAGE, NOT_RUNNING = 0, 1, 2, 3
-UNAVAILABLE, UNSTABLE, TRY_LATER, CONFIGURATION = 69, 70, 75, 78
+UNAVAILABLE, UNSTABLE, TRY_LATER, CONFIGURATION, INTERRUPTED = 69, 70, 75, 78, 130
 
 EXITS = {
     DONE: "done; for a question: all is well",
@@ -14,4 +14,5 @@ EXITS = {
     UNSTABLE: "a program of the stack could not be kept up",
     TRY_LATER: "`serve`: already running in this run directory; `auth`: a provider could not be asked",
     CONFIGURATION: "the configuration cannot be used; the sentence names setting, file and line",
+    INTERRUPTED: "`auth`: ended by Ctrl-C",
 }

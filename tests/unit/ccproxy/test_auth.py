@@ -45,7 +45,7 @@ def test_status_tells_every_provider_in_a_line_and_no_secret(home: Path) -> None
     put(home / ".codex/auth.json", codex_content(3600))
     result = run("status")
     assert result.exit_code == 0
-    assert [line.split(": ")[:2] for line in result.stdout.splitlines()] == [["claude", "pass"], ["openai", "pass"]]
+    assert [line.split("\t")[:2] for line in result.stdout.splitlines()] == [["claude", "ok"], ["openai", "ok"]]
     assert OLD not in result.stdout
 
 
@@ -83,8 +83,8 @@ def test_info_of_a_chatgpt_login_is_read_from_its_claims(home: Path) -> None:
     put(home / ".codex/auth.json", codex_content(3600))
     result = run("info", "openai")
     assert result.exit_code == 0
-    assert "email: o@example.com" in result.stdout
-    assert "account: acct-1" in result.stdout
+    assert "email\to@example.com" in result.stdout
+    assert "account\tacct-1" in result.stdout
     assert json.loads(run("info", "openai", "--json").stdout)["plan"] == "plus"
 
 
