@@ -49,8 +49,9 @@ def test_a_long_prompt_costs_more_on_every_token_of_it_and_caches_count() -> Non
 def test_what_nobody_told_is_unknown_and_never_zero() -> None:
     prices = shipped()
     assert prices.cost(took("claude-from-next-year", tokens_input=5)) is None
-    assert prices.cost(took("gpt-6-sol", tokens_input=300_000)) is None
-    assert prices.cost(took("gpt-6-sol", tokens_input=100_000)) == pytest.approx(0.2)
+    assert prices.cost(took("gpt-5.4", tokens_input=300_000)) is None
+    assert prices.cost(took("gpt-6.2-sol", tokens_input=272_000)) == pytest.approx(0.544)
+    assert prices.cost(took("gpt-6.2-sol", tokens_input=273_000, tokens_output=1000)) == pytest.approx(1.107)
     assert prices.cost(took("claude-opus-5")) is None
 
 
