@@ -107,7 +107,8 @@ class Sessions:
         if kept := self._still_good(key, known, feed):
             await adjust(kept, feed.binding, self._options)
             return kept, news
-        self._drop(key)
+        if ending := self._drop(key):
+            await asyncio.wait(ending)
         with contextlib.suppress(UpstreamError):  # the transcript is gone: what the client sent is all there is
             return await self._pool.start(replace(feed.launch, resumed=known.transcript), feed.binding), news
         return await self._pool.take(feed.launch, feed.binding), feed
@@ -151,7 +152,9 @@ class Sessions:
         while len(self._kept) > self._limit:
             self._drop(next(iter(self._kept)))
 
-    def _drop(self, key: str) -> None:
-        if kept := self._kept.pop(key, None):
-            kept.expiry.cancel()
-            self._pool.retire(kept.session)
+    def _drop(self, key: str) -> list[asyncio.Task[None]]:
+        """Keep that process no longer; what it takes to end it."""
+        if (kept := self._kept.pop(key, None)) is None:
+            return []
+        kept.expiry.cancel()
+        return [self._pool.retire(kept.session)]
