@@ -23,6 +23,7 @@ from shared.metrics import (
     AnalyticsMetrics,
     BusMetrics,
     DeskMetrics,
+    LineMetrics,
     Metrics,
     PoolMetrics,
     QuotaMetrics,
@@ -64,6 +65,7 @@ class Stack:
         pool, desk, self._analytics = PoolMetrics(self.worker), DeskMetrics(self.desk), AnalyticsMetrics(self.analytics)
         quota, bus = QuotaMetrics(self.gateway), BusMetrics(self.gateway)
         bus.connected.set(1)
+        LineMetrics(self.gateway).waiting.set(1)
         quota.show([("claude", "5h", 0.5, time.time() + 3600, time.time() + 1800)])
         pool.size.set(1)
         desk.decided.labels("allowed").inc()
