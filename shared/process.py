@@ -78,6 +78,7 @@ async def _serve_until_stopped(settings: Settings, serve: Serve) -> int | None:
         watch.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await watch
+        gc.unfreeze()  # what is frozen is never released, of which DuckDB's bindings complain at length
         get_log().info("stopped")
 
 

@@ -31,6 +31,7 @@ def test_everything_arrives_and_nothing_is_left(tmp_path):
         assert door.words in ended.stdout
     assert 'endpoint="/sdk/v1/messages"' in ended.stdout
     assert "\nEverything arrived.\n" in ended.stdout
+    assert "leaked" not in ended.stdout + ended.stderr, "a library complains at the end"
     assert [path.name for path in tmp_path.iterdir() if "ccproxy-demo" in path.name] == []
 
 
