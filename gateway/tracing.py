@@ -15,11 +15,12 @@ VENDORS = {"claude": "anthropic", "sdk": "anthropic", "codex": "openai"}
 class Trace:
     """`Trace(None, …)` is that of a request nobody traces: it does nothing."""
 
-    __slots__ = ("_attempt", "_server", "_tracer")
+    __slots__ = ("_asked", "_attempt", "_server", "_tracer")
 
     def __init__(self, tracer: Tracer | None, parent: bytes | None = None) -> None:
         self._tracer = tracer
         self._attempt: Span | None = None
+        self._asked = ""  # the model: from the answer on, the record has the one that answers
         self._server = tracer.start("server", parent.decode("latin-1") if parent else None) if tracer else None
 
     def attempt(self, record: AccessRecord) -> str | None:
@@ -27,7 +28,8 @@ class Trace:
         if self._tracer is None or self._server is None:
             return None
         if self._attempt is not None:
-            self._attempt.end(*_named(record), error="401")
+            self._attempt.end(*_named(record, self._asked), error="401")
+        self._asked = record.model
         self._attempt = self._tracer.start("client", self._server.traceparent)
         return self._attempt.traceparent
 
@@ -37,7 +39,7 @@ class Trace:
             return
         error = record.error_kind or (str(record.status_code) if record.status_code >= 500 else "")
         if self._attempt is not None:
-            name, attributes = _named(record)
+            name, attributes = _named(record, self._asked)
             refused = str(record.status_code) if record.status_code >= 400 else ""
             self._attempt.end(name, {**attributes, **_usage(record)}, error or refused)
         self._server.end(f"{record.method} {record.endpoint}", _request(record), error)
@@ -58,13 +60,14 @@ def _request(record: AccessRecord) -> Attributes:
     }
 
 
-def _named(record: AccessRecord) -> tuple[str, Attributes]:
+def _named(record: AccessRecord, asked: str) -> tuple[str, Attributes]:
     vendor = VENDORS.get(record.provider, record.provider)
-    return f"chat {record.model}", {
+    return f"chat {asked}", {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": vendor,
         "gen_ai.system": vendor,  # its name before version 1.37 of the conventions
-        "gen_ai.request.model": record.model,
+        "gen_ai.request.model": asked,
+        "gen_ai.response.model": record.model,
         "gen_ai.conversation.id": record.session_id or None,
     }
 

@@ -13,12 +13,17 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from sdk_worker.door import drivers
+from shared.channels import SDK_TURN
+from shared.serving import serve_each
 from tests.analytics_process import Analytics, eventually
 from tests.codex import codex_settings
+from tests.conftest import BusFactory
 from tests.contract.conftest import OpenGateway
+from tests.sdk_stack import MODEL, body, running_stack, worker_settings
 from tests.simulator_fixture import GroundTruth
 
-REQUESTS = int(os.environ.get("GROUND_TRUTH_REQUESTS", "1000"))
+REQUESTS = int(os.environ.get("GROUND_TRUTH_REQUESTS", "320"))
 AT_ONCE = 24
 LONG_SYSTEM = [{"type": "text", "text": "Know this. " * 800, "cache_control": {"type": "ephemeral", "ttl": "1h"}}]
 
@@ -61,6 +66,7 @@ KINDS += [
 ]
 SUMS = """count(*) AS requests, sum(tokens_input) AS input, sum(tokens_output) AS output,
     sum(cache_read_tokens) AS read, sum(cache_write_tokens) AS written, sum(cache_write_1h_tokens) AS hour"""
+KINDS_OF_TOKENS = ("input", "output", "cache_read", "cache_write")
 LEFT = [kind(scenario, stream=True) for kind in (messages, chat, codex) for scenario in ("slow-50", "hang")]
 
 
@@ -114,8 +120,8 @@ async def test_counters_equal_the_providers_own_totals(
             return await ask(client, *KINDS[number % len(KINDS)])
 
     statuses = Counter(await asyncio.gather(*(one(number) for number in range(REQUESTS))))
-    for path, body in LEFT:
-        await leave(client, simulator, path, body)
+    for path, said in LEFT:
+        await leave(client, simulator, path, said)
     sent = REQUESTS + len(LEFT)
     await analytics.until(lambda status: status.get("rows", 0) >= sent)
     truth = simulator.totals()
@@ -127,15 +133,10 @@ async def test_counters_equal_the_providers_own_totals(
         model: counts["requests"] for model, counts in models.items()
     }
     for row in rows:
-        counts, openai = models[row["model"]], row["model"].startswith("gpt")
-        assert row["input"] + (row["read"] if openai else 0) == counts["input_tokens"], row
-        assert row["output"] == counts["output_tokens"], row
-        if not openai:
-            assert (row["read"], row["written"]) == (
-                counts["cache_read_input_tokens"],
-                counts["cache_creation_input_tokens"],
-            )
-            assert row["hour"] == (row["written"] if row["model"] == "claude-sim-text" else 0)
+        assert_tokens(
+            row["model"], models[row["model"]], row | {"cache_read": row["read"], "cache_write": row["written"]}
+        )
+        assert row["hour"] == (row["written"] if row["model"] == "claude-sim-text" else 0)
     ends = await told(client, "SELECT status_code, count(*) AS n FROM requests WHERE provider <> '' GROUP BY 1")
     assert {row["status_code"]: row["n"] for row in ends} == {**statuses, 499: truth["cancelled"]}
     await assert_metrics(client, models, statuses)
@@ -162,5 +163,48 @@ async def assert_metrics(client: httpx.AsyncClient, models: dict[str, Any], stat
     assert sum(requests.values()) == sum(counts["requests"] for counts in models.values())
     assert all(by_status[str(status)] == count for status, count in statuses.items() if status)
     for model, counts in models.items():
-        if counts["output_tokens"]:
-            assert tokens[model, "output"] == counts["output_tokens"]
+        assert_tokens(model, counts, {kind: tokens[model, kind] for kind in KINDS_OF_TOKENS})
+
+
+def assert_tokens(model: str, counts: dict[str, int], told: dict[str, int]) -> None:
+    """OpenAI counts what came from the cache as input too; we, as Anthropic, beside it."""
+    openai = model.startswith("gpt")
+    assert told["input"] + (told["cache_read"] if openai else 0) == counts.get("input_tokens", 0), model
+    assert told["output"] == counts.get("output_tokens", 0), model
+    if not openai:
+        assert told["cache_read"] == counts.get("cache_read_input_tokens", 0), model
+        assert told["cache_write"] == counts.get("cache_creation_input_tokens", 0), model
+
+
+TURNS = ["hello", "[[scenario:long-30]]", "[[scenario:thinking]]"]
+
+
+@pytest.fixture
+async def sdk_client(
+    open_gateway_at: OpenGateway, bus_factory: BusFactory, simulator: GroundTruth, tmp_path: Path
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a gateway whose `/sdk` has a worker with the real program."""
+    bus, stop = await bus_factory("sdk_worker"), asyncio.Event()
+    settings = worker_settings(simulator.url, tmp_path, pool_size=len(TURNS))
+    async with running_stack(settings, drivers()[0]) as stack, asyncio.TaskGroup() as tasks:
+        tasks.create_task(serve_each(bus, SDK_TURN, stack.worker().handle, slots=len(TURNS), stop=stop))
+        async with httpx.AsyncClient(base_url=await open_gateway_at(), trust_env=False, timeout=60) as client:
+            yield client
+        stop.set()
+
+
+@pytest.mark.claude
+async def test_turns_of_sdk_are_counted_as_the_provider_counted_them(
+    sdk_client: httpx.AsyncClient, simulator: GroundTruth, analytics: Analytics
+) -> None:
+    answers = await asyncio.gather(
+        *(sdk_client.post("/sdk/v1/messages", json=body(said, stream=index > 0)) for index, said in enumerate(TURNS))
+    )
+    assert [answer.status_code for answer in answers] == [200] * len(TURNS)
+    await analytics.until(lambda status: status.get("rows", 0) >= len(TURNS))
+    counts = simulator.totals()["by_model"][MODEL]
+    assert counts["cache_creation_input_tokens"] > 0
+    (row,) = await told(sdk_client, f"SELECT model, {SUMS} FROM requests WHERE provider = 'sdk' GROUP BY model")
+    assert row["requests"] == counts["requests"] == len(TURNS)
+    assert_tokens(MODEL, counts, row | {"cache_read": row["read"], "cache_write": row["written"]})
+    await assert_metrics(sdk_client, {row["model"]: counts}, Counter({200: len(TURNS)}))
