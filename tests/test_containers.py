@@ -52,6 +52,7 @@ def test_a_service_is_confined(name):
     assert service["cap_drop"] == ["ALL"]
     assert "no-new-privileges:true" in service["security_opt"]
     assert service["restart"] == "unless-stopped"
+    assert service["logging"]["options"]["max-size"]
 
 
 @pytest.mark.parametrize("name", RUNNING)
@@ -121,6 +122,19 @@ def test_what_is_scraped_is_where_the_gateway_is():
     assert gateway["ports"][0].endswith(f":{port}")
     assert "monitoring" in gateway["networks"]
     assert name in gateway["environment"]["SECURITY__ALLOWED_HOSTS"]
+
+
+def test_grafana_finds_its_source_and_its_boards():
+    provisioning = "monitoring/grafana/provisioning"
+    [source] = load(f"{provisioning}/datasources/victoria-metrics.yml")["datasources"]
+    host, port = source["url"].removeprefix("http://").split(":")
+    assert f"127.0.0.1:{port}:{port}" in MONITORING["services"][host]["ports"]
+    [boards] = load(f"{provisioning}/dashboards/ccproxy.yml")["providers"]
+    mounts = dict(volume.split(":")[1::-1] for volume in MONITORING["services"]["grafana"]["volumes"])
+    assert list((ROOT / mounts[boards["options"]["path"]]).glob("*.json"))
+    groups = load(f"{provisioning}/alerting/ccproxy.yml")["groups"]
+    asked = {data["datasourceUid"] for group in groups for rule in group["rules"] for data in rule["data"]}
+    assert asked == {source["uid"], "__expr__"}
 
 
 def test_the_build_has_every_file_it_copies():
