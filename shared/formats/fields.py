@@ -94,6 +94,11 @@ def objects(value: Any, path: str) -> list[Object]:
     return [Object(expect(item, dict, where), where) for item, where in paths]
 
 
+def texts(value: Any, path: str) -> tuple[str, ...]:
+    """The strings of a list."""
+    return tuple(expect(text, str, f"{path}[{number}]") for number, text in enumerate(expect(value, list, path)))
+
+
 class Object:
     """One JSON object somebody else wrote, and its path: a look that finds something else names the field.
 

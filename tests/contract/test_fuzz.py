@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import random
+from pathlib import Path
 from typing import Any
 
 import httpx
 import orjson
 
+from tests.codex import codex_settings
 from tests.contract.conftest import OpenGateway
-from tests.simulator_fixture import API_KEY
+from tests.simulator_fixture import API_KEY, GroundTruth
 
 REQUESTS = 1000
 TOOL = {"name": "f", "description": "d", "input_schema": {"type": "object", "properties": {}}}
@@ -57,11 +59,18 @@ RESPONSES = {
     "reasoning": {"effort": "low"},
     "text": {"format": {"type": "text"}},
 }
+BACKEND = RESPONSES | {"model": "gpt-5.5", "service_tier": "priority", "include": ["reasoning.encrypted_content"]}
+CODEX = [
+    ("/codex/responses", BACKEND),
+    ("/codex/v1/messages", MESSAGES | {"model": "gpt-5.5"}),
+    ("/codex/chat/completions", CHAT | {"model": "gpt-5.5"}),
+]
 TARGETS = [
     ("/api/v1/messages", MESSAGES),
     ("/api/v1/messages/count_tokens", MESSAGES),
     ("/api/v1/chat/completions", CHAT),
     ("/api/v1/responses", RESPONSES),
+    *CODEX,
 ]
 ODD: list[Any] = [None, True, -1, 0, 2**70, 1.5, "", "\ud83d", "x" * 5000, [], {}, [[]], {"type": "odd"}, [None], "\0"]
 
@@ -101,8 +110,10 @@ def is_writable(document: Any) -> bool:
     return True
 
 
-async def test_malformed_requests_get_a_clear_answer_and_no_secret(open_gateway_at: OpenGateway) -> None:
-    url = await open_gateway_at()
+async def test_malformed_requests_get_a_clear_answer_and_no_secret(
+    open_gateway_at: OpenGateway, simulator: GroundTruth, tmp_path: Path
+) -> None:
+    url = await open_gateway_at(codex=codex_settings(simulator.url, tmp_path))
     chance = random.Random(20261122)
     statuses: dict[int, int] = {}
     async with httpx.AsyncClient(base_url=url, timeout=30) as client:
@@ -115,7 +126,8 @@ async def test_malformed_requests_get_a_clear_answer_and_no_secret(open_gateway_
             assert API_KEY not in response.text
             assert "Traceback" not in response.text
             if response.status_code >= 400:
-                assert response.json()["error"]["message"], (path, body)
+                told = response.json()
+                assert told.get("detail") or told["error"]["message"], (path, body)
     assert statuses[400] > REQUESTS / 4, statuses
 
 

@@ -104,7 +104,7 @@ class Reader:
                 block.signature.append(start.get("signature") or "")
                 return self._open(index, ir.Open(ir.Thinking(vendor="anthropic")), start.get("thinking"))
             case "redacted_thinking":
-                return self._open(index, ir.Open(read_redacted(start)))
+                return self._open(index, ir.Open(read_redacted(start["data"])))
             case "tool_use":
                 return self._open(index, ir.Open(self._tool_call(block)))
         block.held = []

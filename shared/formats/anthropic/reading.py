@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, cast
 
-from shared.errors import ClientError, ThreadNotFound
+from shared.errors import ThreadNotFound
 from shared.formats import ir
 from shared.formats.envelope import unwrap
-from shared.formats.fields import Fate, Object, invalid, judge, objects, strangers
+from shared.formats.fields import Fate, Object, invalid, judge, objects, strangers, texts
 from shared.formats.ir import Json
 
 ATTRIBUTION = "x-anthropic-billing-header"
@@ -55,8 +55,8 @@ def read_prompt(body: Json) -> ir.Prompt:
         temperature=asked.number("temperature", 0, 1),
         top_p=asked.number("top_p", 0, 1),
         top_k=asked.optional("top_k", int),
-        stop=tuple(asked.optional("stop_sequences", list) or ()),
-        reasoning=_reasoning(asked.inner("thinking").value, output.optional("effort", str)),
+        stop=texts(body.get("stop_sequences") or [], "stop_sequences"),
+        reasoning=_reasoning(asked.inner("thinking"), output.optional("effort", str)),
         response_format=_response_format(output.get("format") or body.get("output_format")),
         service_tier=asked.optional("service_tier", str),
         cache=_cache(body),
@@ -88,7 +88,7 @@ def _cache(block: Json) -> str | None:
 
 
 def _system(content: Any) -> tuple[ir.Text, ...]:
-    texts = [_text(block.value) for block in _blocks(content or [], "system")]
+    texts = [_text(block) for block in _blocks(content or [], "system")]
     return tuple(text for text in texts if not text.text.startswith(ATTRIBUTION))
 
 
@@ -99,19 +99,13 @@ def _message(message: Object) -> ir.Message:
 
 def _parts(content: Any, path: str) -> Iterable[ir.Part]:
     for block in _blocks(content, path):
-        kind = block.text("type")
-        read = _PARTS.get(kind)
-        try:
-            yield read(block.value) if read else ir.Opaque("anthropic", block.value)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ClientError(
-                f"'{block.path}' is not a complete block of type {kind}: {error}", param=block.path
-            ) from error
+        read = _PARTS.get(block.text("type"))
+        yield read(block) if read else ir.Opaque("anthropic", block.value)
 
 
-def _text(block: Json) -> ir.Text:
-    citations = tuple(read_citation(citation) for citation in block.get("citations") or ())
-    return ir.Text(str(block.get("text") or ""), citations, _cache(block))
+def _text(block: Object) -> ir.Text:
+    citations = tuple(read_citation(citation.value) for citation in block.objects("citations"))
+    return ir.Text(block.optional("text", str) or "", citations, _cache(block.value))
 
 
 def read_citation(data: Json) -> ir.Citation:
@@ -119,56 +113,64 @@ def read_citation(data: Json) -> ir.Citation:
     return ir.Citation(url, data.get("title") or data.get("document_title") or "", vendor="anthropic", data=data)
 
 
-def _image(block: Json) -> ir.Part:
-    match block["source"]:
-        case {"type": "base64", "media_type": media_type, "data": data}:
-            return ir.Image(media_type, data, cache=_cache(block))
-        case {"type": "url", "url": url}:
-            return ir.Image(url=url, cache=_cache(block))
-        case {"type": "file", "file_id": file_id}:
-            return ir.Image(file_id=file_id, cache=_cache(block))
-    return ir.Opaque("anthropic", block)
+def _image(block: Object) -> ir.Part:
+    cache = _cache(block.value)
+    match block.required("source", dict):
+        case {"type": "base64", "media_type": str(media_type), "data": str(data)}:
+            return ir.Image(media_type, data, cache=cache)
+        case {"type": "url", "url": str(url)}:
+            return ir.Image(url=url, cache=cache)
+        case {"type": "file", "file_id": str(file_id)}:
+            return ir.Image(file_id=file_id, cache=cache)
+    return ir.Opaque("anthropic", block.value)
 
 
-def _document(block: Json) -> ir.Part:
+def _document(block: Object) -> ir.Part:
     document = ir.Document(
-        name=block.get("title") or "",
-        context=block.get("context") or "",
-        citations=bool((block.get("citations") or {}).get("enabled")),
-        cache=_cache(block),
+        name=block.optional("title", str) or "",
+        context=block.optional("context", str) or "",
+        citations=bool(block.inner("citations").get("enabled")),
+        cache=_cache(block.value),
     )
-    match block["source"]:
-        case {"type": "base64", "media_type": str(media_type), "data": data}:
+    match block.required("source", dict):
+        case {"type": "base64", "media_type": str(media_type), "data": str(data)}:
             return replace(document, media_type=media_type, data=data)
-        case {"type": "text", "data": text}:
+        case {"type": "text", "data": str(text)}:
             return replace(document, media_type="text/plain", text=text)
         case {"type": "content", "content": str(text)}:
             return replace(document, media_type="text/plain", text=text)
-        case {"type": "content", "content": [*blocks]} if all(inner.get("type") == "text" for inner in blocks):
+        case {"type": "content", "content": [*blocks]} if all(_is_text(inner) for inner in blocks):
             return replace(document, media_type="text/plain", text="\n".join(inner["text"] for inner in blocks))
-        case {"type": "url", "url": url}:
+        case {"type": "url", "url": str(url)}:
             return replace(document, url=url)
-        case {"type": "file", "file_id": file_id}:
+        case {"type": "file", "file_id": str(file_id)}:
             return replace(document, file_id=file_id)
-    return ir.Opaque("anthropic", block)
+    return ir.Opaque("anthropic", block.value)
 
 
-def _search_result(block: Json) -> ir.Part:
+def _is_text(block: Any) -> bool:
+    return isinstance(block, dict) and block.get("type") == "text" and isinstance(block.get("text"), str)
+
+
+def _search_result(block: Object) -> ir.Part:
     """Text every model can read: the source's name and address, then what was found there."""
-    found = "\n".join(inner["text"] for inner in block["content"])
-    return ir.Text(f"{block['title']}\n{block['source']}\n\n{found}", cache=_cache(block))
+    inners = objects(block.required("content", list), block.at("content"))
+    found = "\n".join(inner.text("text") for inner in inners)
+    return ir.Text(f"{block.text('title')}\n{block.text('source')}\n\n{found}", cache=_cache(block.value))
 
 
-def _tool_result(block: Json) -> ir.Part:
+def _tool_use(block: Object) -> ir.Part:
+    arguments = write_arguments(block.get("input"))
+    return ir.ToolCall(block.text("id"), block.text("name"), arguments, cache=_cache(block.value))
+
+
+def _tool_result(block: Object) -> ir.Part:
+    parts = _parts(block.get("content") or [], block.at("content"))
     return ir.ToolResult(
-        block["tool_use_id"],
-        tuple(
-            part
-            for part in _parts(block.get("content") or [], "content")
-            if isinstance(part, (ir.Text, ir.Image, ir.Document, ir.Opaque))
-        ),
+        block.text("tool_use_id"),
+        tuple(part for part in parts if isinstance(part, (ir.Text, ir.Image, ir.Document, ir.Opaque))),
         is_error=bool(block.get("is_error")),
-        cache=_cache(block),
+        cache=_cache(block.value),
     )
 
 
@@ -180,8 +182,8 @@ def read_thinking(text: str, signature: str) -> ir.Thinking:
     return ir.Thinking(text, signature, "anthropic" if signature else None)
 
 
-def read_redacted(block: Json) -> ir.Thinking:
-    return ir.Thinking(signature=block["data"], vendor="anthropic", redacted=True)
+def read_redacted(data: str) -> ir.Thinking:
+    return ir.Thinking(signature=data, vendor="anthropic", redacted=True)
 
 
 def write_arguments(arguments: Any) -> str:
@@ -189,16 +191,14 @@ def write_arguments(arguments: Any) -> str:
     return json.dumps(arguments, ensure_ascii=False, separators=(",", ":")) if arguments else ""
 
 
-_PARTS: dict[str, Callable[[Json], ir.Part]] = {
+_PARTS: dict[str, Callable[[Object], ir.Part]] = {
     "text": _text,
     "image": _image,
     "document": _document,
     "search_result": _search_result,
-    "thinking": lambda block: read_thinking(block["thinking"], block.get("signature") or ""),
-    "redacted_thinking": read_redacted,
-    "tool_use": lambda block: ir.ToolCall(
-        block["id"], block["name"], write_arguments(block.get("input")), cache=_cache(block)
-    ),
+    "thinking": lambda block: read_thinking(block.text("thinking"), block.optional("signature", str) or ""),
+    "redacted_thinking": lambda block: read_redacted(block.text("data")),
+    "tool_use": _tool_use,
     "tool_result": _tool_result,
 }
 
@@ -207,10 +207,10 @@ def _tool(tool: Object) -> ir.Tool | ir.WebSearch | ir.Opaque:
     kind = str(tool.get("type") or "custom")
     if kind.startswith("web_search_"):
         return ir.WebSearch(
-            tuple(tool.get("allowed_domains") or ()),
-            tuple(tool.get("blocked_domains") or ()),
-            tool.get("max_uses"),
-            {k: v for k, v in (tool.get("user_location") or {}).items() if k != "type"} or None,
+            texts(tool.get("allowed_domains") or [], tool.at("allowed_domains")),
+            texts(tool.get("blocked_domains") or [], tool.at("blocked_domains")),
+            tool.optional("max_uses", int),
+            {k: v for k, v in tool.inner("user_location").value.items() if k != "type"} or None,
         )
     if kind != "custom":
         return ir.Opaque("anthropic", tool.value)
@@ -236,13 +236,14 @@ def _tool_choice(choice: Json) -> ir.ToolChoice | None:
     return None
 
 
-def _reasoning(thinking: Json, effort: Any) -> ir.Reasoning:
+def _reasoning(thinking: Object, effort: str | None) -> ir.Reasoning:
     match thinking.get("type"):
         case None:
             return ir.Reasoning(effort)
         case "adaptive" | "enabled" | "disabled" | "between_tools" as mode:
-            return ir.Reasoning(effort, thinking.get("budget_tokens"), mode, thinking.get("display"))
-    raise invalid(thinking, "thinking.type", "Supported values are: adaptive, enabled, disabled, between_tools.")
+            budget, display = thinking.optional("budget_tokens", int), thinking.optional("display", str)
+            return ir.Reasoning(effort, budget, mode, display)
+    raise invalid(thinking.value, "thinking.type", "Supported values are: adaptive, enabled, disabled, between_tools.")
 
 
 def _response_format(form: Any) -> ir.ResponseFormat | None:

@@ -10,7 +10,19 @@ from typing import Any, Literal, cast
 
 from shared.errors import ClientError
 from shared.formats import ir
-from shared.formats.fields import Fate, Object, expect, invalid, judge, missing, objects, one_of, strangers, wrong_type
+from shared.formats.fields import (
+    Fate,
+    Object,
+    expect,
+    invalid,
+    judge,
+    missing,
+    objects,
+    one_of,
+    strangers,
+    texts,
+    wrong_type,
+)
 from shared.formats.ir import Json
 from shared.formats.openai_chat.conversation import Conversation
 from shared.formats.openai_parts import LEVELS, read_cache_mark, read_function, read_schema
@@ -210,7 +222,7 @@ def _read_stop(stop: Any) -> tuple[str, ...]:
         raise wrong_type(stop, "a string or an array of strings", "stop")
     if len(stop) > 4:
         raise invalid(stop, "stop", "Expected at most 4 sequences.")
-    return tuple(expect(text, str, f"stop[{number}]") for number, text in enumerate(stop))
+    return texts(stop, "stop")
 
 
 def _read_response_format(body: Object) -> ir.ResponseFormat | None:

@@ -25,7 +25,6 @@ REFUSED_THERE = frozenset(
 _STATE = "it needs a stored conversation, and the ChatGPT backend stores none"
 _ID_PREFIXES = {"message": "msg", "function_call": "fc", "custom_tool_call": "ctc", "reasoning": "rs"}
 BREAKPOINT = "prompt_cache_breakpoint"
-_INSTRUCTORS = frozenset({"system", "developer"})
 
 
 def prepare(body: Json, dialect: Dialect = CODEX) -> Written:
@@ -45,7 +44,7 @@ def prepare(body: Json, dialect: Dialect = CODEX) -> Written:
         dropped["store"] = None
     prepared = {name: value for name, value in body.items() if name not in REFUSED_THERE and name != "messages"}
     prepared |= {"input": _input(body, dropped), "stream": True, "store": False}
-    include = body.get("include") or []
+    include = fields.Object(body).optional("include", list) or []
     if ENCRYPTED_REASONING not in include:
         prepared["include"] = [*include, ENCRYPTED_REASONING]
     prepared |= _instructions(prepared, dialect)
@@ -54,17 +53,17 @@ def prepare(body: Json, dialect: Dialect = CODEX) -> Written:
 
 
 def _input(body: Json, dropped: dict[str, None]) -> list[Json]:
-    items = (_item(item.value, item.path, dropped) for item in input_items(body))
+    items = (_item(item, dropped) for item in input_items(body))
     return [item for item in items if item is not None]
 
 
-def _item(item: Json, path: str, dropped: dict[str, None]) -> Json | None:
+def _item(asked: fields.Object, dropped: dict[str, None]) -> Json | None:
     """The item as the backend takes it: the same object if it does, None if nothing of it is left."""
-    kind = item.get("type") or "message"
+    item, kind = asked.value, asked.get("type") or "message"
     if kind == "item_reference":
-        raise fields.refused(path, _STATE)
+        raise fields.refused(asked.path, _STATE)
     if kind == "reasoning":
-        sealed = item.get("encrypted_content") or ""
+        sealed = asked.optional("encrypted_content", str) or ""
         if not sealed or sealed.startswith(PREFIX):  # an id alone points at nothing; another vendor's seal is noise
             dropped["input[].reasoning"] = None
             return None
@@ -75,7 +74,7 @@ def _item(item: Json, path: str, dropped: dict[str, None]) -> Json | None:
     if isinstance(content, list) and any(BREAKPOINT in part for part in content if isinstance(part, dict)):
         dropped[f"input[].content[].{BREAKPOINT}"] = None
         changed["content"] = [_without(part, BREAKPOINT) for part in content]
-    if item.get("id") and not str(item["id"]).startswith(_ID_PREFIXES.get(kind, "")):
+    if item.get("id") and not str(item["id"]).startswith(_ID_PREFIXES.get(str(kind), "")):
         item = _without(item, "id")
     return item | changed if changed else item
 
@@ -91,7 +90,7 @@ def _instructions(body: Json, dialect: Dialect) -> Json:
     instructions, moved = dialect.instruct(client)
     if moved:
         items = [{"type": "message", "role": "developer", "content": [{"type": "input_text", "text": moved}]}, *items]
-    if not instructions and not any(item.get("role") in _INSTRUCTORS for item in items):
+    if not instructions and not any(item.get("role") in ("system", "developer") for item in items):
         instructions = DEFAULT_INSTRUCTIONS
     return {"input": items, "instructions": instructions} if instructions != client else {}
 
@@ -101,7 +100,7 @@ def _fit(body: Json, dropped: dict[str, None]) -> None:
     tier = body.get("service_tier")
     if tier == "fast":
         body["service_tier"] = "priority"
-    elif tier not in {None, "priority", "default"}:
+    elif tier not in (None, "priority", "default"):
         del body["service_tier"]
         if tier != "auto":
             dropped["service_tier"] = None

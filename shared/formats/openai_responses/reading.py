@@ -190,7 +190,7 @@ def _read_item(item: Object, conversation: _Conversation) -> None:
         case "function_call_output" | "custom_tool_call_output" | "local_shell_call_output" as kind:
             conversation.say("user", [_result(item, kind)])
         case "reasoning":
-            conversation.say("assistant", [_thinking(item.value)])
+            conversation.say("assistant", [_thinking(item)])
         case "item_reference" | "compaction_trigger" as kind:
             raise fields.refused(item.path, f"an item of type {kind} needs state that only OpenAI keeps")
         case _:
@@ -285,12 +285,12 @@ def _result(item: Object, kind: str) -> ir.ToolResult:
     return ir.ToolResult(call_id, parts, kind=_CALL_KINDS[kind.removesuffix("_output")])
 
 
-def _thinking(item: Json) -> ir.Thinking:
-    sealed = item.get("encrypted_content") or ""
+def _thinking(item: Object) -> ir.Thinking:
+    sealed = item.optional("encrypted_content", str) or ""
     if foreign := unwrap(sealed):
         return foreign
-    text = "\n\n".join(part.get("text", "") for part in item.get("summary") or [])
-    return ir.Thinking(text, sealed, "openai", item.get("id") or "") if sealed else ir.Thinking(text)
+    text = "\n\n".join(part.optional("text", str) or "" for part in item.objects("summary"))
+    return ir.Thinking(text, sealed, "openai", item.optional("id", str) or "") if sealed else ir.Thinking(text)
 
 
 # --- tools and settings ---------------------------------------------------------------------------------------------
@@ -323,8 +323,8 @@ def _described(tool: ir.Tool | ir.WebSearch | ir.Opaque, about: str) -> ir.Tool 
 
 
 def _custom_tool(tool: Object, namespace: str) -> ir.Tool:
-    form = tool.inner("format").value
-    grammar = {name: form[name] for name in ("syntax", "definition")} if form.get("type") == "grammar" else None
+    form = tool.inner("format")
+    grammar = {name: form.text(name) for name in ("syntax", "definition")} if form.get("type") == "grammar" else None
     return ir.Tool(
         tool.text("name"), tool.optional("description", str), kind="custom", grammar=grammar, namespace=namespace
     )
@@ -332,8 +332,9 @@ def _custom_tool(tool: Object, namespace: str) -> ir.Tool:
 
 def _web_search(tool: Object) -> ir.WebSearch:
     filters, location = tool.inner("filters"), tool.inner("user_location").value
+    domains = filters.get("allowed_domains") or []
     return ir.WebSearch(
-        tuple(filters.get("allowed_domains") or ()),
+        fields.texts(domains, filters.at("allowed_domains")),
         location={name: value for name, value in location.items() if name != "type" and value} or None,
         context_size=tool.optional("search_context_size", str),
     )

@@ -224,7 +224,7 @@ def test_a_system_message_in_mid_conversation_stays_where_it_is() -> None:
         ({"messages": [{"role": "user", "content": [{"text": "x"}]}]}, r"messages\[0\].content\[0\].type"),
         (
             {"messages": [{"role": "user", "content": [{"type": "image"}]}]},
-            r"messages\[0\].content\[0\]' is not a complete block of type image",
+            r"'messages\[0\].content\[0\].source'",
         ),
         ({"tools": [{"input_schema": {}}]}, r"tools\[0\].name"),
         ({"tool_choice": {"type": "some"}}, "tool_choice"),
