@@ -20,11 +20,11 @@ def sample(schema: Any, root: Any = None, depth: int = 0) -> Any:
     if choices := schema.get("anyOf") or schema.get("oneOf"):
         return sample(choices[0], root, depth + 1)
     kind = schema.get("type", "object")
-    kind = kind[0] if isinstance(kind, list) else kind
+    kind = kind[0] if kind and isinstance(kind, list) else kind
     if kind == "array" and schema.get("minItems"):
         return [sample(schema.get("items"), root, depth + 1)] * schema["minItems"]
     if kind != "object":
-        return PLAIN.get(kind, "text")
+        return PLAIN.get(str(kind), "text")
     properties = schema.get("properties") or {}
     return {name: sample(properties.get(name), root, depth + 1) for name in schema.get("required") or properties}
 

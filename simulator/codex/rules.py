@@ -74,7 +74,7 @@ def demands(body: dict[str, Any]) -> None:
         raise detail("Instructions are required")
     if "system" in roles:
         raise detail("System messages are not allowed")
-    if body.get("service_tier") not in {None, "priority", "default"}:
+    if body.get("service_tier") not in (None, "priority", "default"):
         raise detail(f"Unsupported service_tier: {body['service_tier']}")
 
 
@@ -125,8 +125,8 @@ def reasoning(request: Request) -> None:
         sealed = item.get("encrypted_content")
         if not sealed:
             raise not_stored(item.get("id", ""))
-        sealer = REASONING.open(sealed)
-        if sealer is None or item.get("id") not in {None, sealer}:
+        sealed_for = REASONING.open(sealed)
+        if sealed_for is None or item.get("id") not in (None, sealed_for):
             refuse(
                 f"The encrypted content {sealed[:4]}...{sealed[-4:]} could not be verified. Reason: Encrypted content "
                 "could not be decrypted or parsed.",

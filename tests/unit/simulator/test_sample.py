@@ -25,6 +25,8 @@ from simulator.sample import sample
         ({"$ref": "#/$defs/a", "$defs": {"a": {"type": "integer"}}}, 1),
         ({"$ref": "#/$defs/missing"}, "text"),
         (True, "text"),
+        ({"type": {"no": "type"}}, "text"),
+        ({"type": []}, "text"),
     ],
 )
 def test_the_plainest_fitting_value_is_made(schema: Any, value: Any) -> None:
