@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -58,8 +59,8 @@ def router(settings: Settings, bus: Bus, accounts: Mapping[str, Account], metric
         except BusUnavailable:
             snapshots = {}
             seen.connected.set(0)
-        snapshots[snapshot_key("gateway", instance_name())] = metrics.snapshot()
-        return Response(render(snapshots), media_type=CONTENT_TYPE)
+        snapshots[snapshot_key("gateway", instance_name())] = await asyncio.to_thread(metrics.snapshot)
+        return Response(await asyncio.to_thread(render, snapshots), media_type=CONTENT_TYPE)
 
     return routes
 

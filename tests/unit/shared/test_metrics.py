@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from shared.channels import AccessRecord
 from shared.errors import BusUnavailable
 from shared.metrics import (
+    MAX_SERIES,
     MAX_VALUES_PER_LABEL,
     AnalyticsMetrics,
     DeskMetrics,
@@ -120,6 +122,15 @@ def test_an_endless_variety_of_models_ends_in_other() -> None:
     samples = read(metrics.snapshot())
     rest = value(samples, "ccproxy_requests_total", method="POST", status="200", **(WHERE | {"model": "other"}))
     assert rest == MAX_VALUES_PER_LABEL * 2
+
+
+def test_however_many_labels_meet_the_text_stays_short() -> None:
+    metrics, few = Metrics(), range(MAX_VALUES_PER_LABEL // 2)
+    for model, endpoint in product(few, few):
+        metrics.observe(finished(model=f"m{model}", endpoint=f"/{endpoint}"))
+    counted = [count for (name, _), count in read(metrics.snapshot()).items() if name == "ccproxy_requests_total"]
+    assert len(counted) == MAX_SERIES + 1
+    assert sum(counted) == len(few) ** 2
 
 
 def test_paths_and_methods_a_client_made_up_are_counted_as_other() -> None:
