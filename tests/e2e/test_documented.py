@@ -64,6 +64,7 @@ def reader(stack: Stack, tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.mark.claude
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_commands_of_a_page_work(page: Path, stack: Stack, reader: dict[str, str], tmp_path: Path) -> None:
     here = tmp_path / "work"
