@@ -118,8 +118,8 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Clien
         port, target = free.getsockname()[1], f"127.0.0.1:{server.server_port}"
         free.close()
         configuration = folder / "prometheus.yml"
-        scraped = {"job_name": "ccproxy", "scrape_interval": "1s", "static_configs": [{"targets": [target]}]}
-        configuration.write_text(json.dumps({"scrape_configs": [scraped | {"scrape_timeout": "1s"}]}))
+        scraped = {"job_name": "ccproxy", "scrape_interval": "500ms", "static_configs": [{"targets": [target]}]}
+        configuration.write_text(json.dumps({"scrape_configs": [scraped | {"scrape_timeout": "500ms"}]}))
         command = [program, f"--config.file={configuration}", f"--storage.tsdb.path={folder / 'data'}"]
         listening = f"--web.listen-address=127.0.0.1:{port}"
         with (
