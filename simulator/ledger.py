@@ -33,6 +33,7 @@ class Record:
     cancelled: bool = False
     started: float = field(default_factory=time.monotonic)
     finished: float | None = None
+    counted: bool = False
 
     def note(self, data: bytes) -> None:
         self.response_bytes += len(data)
@@ -95,6 +96,7 @@ class Ledger:
     def end(self, record: Record, *, cancelled: bool) -> None:
         record.cancelled = cancelled
         record.finished = record.finished or time.monotonic()
+        record.counted = True
         self._requests += 1
         self._cancelled += cancelled
         self._statuses[str(record.status)] += record.status is not None
@@ -107,6 +109,11 @@ class Ledger:
 
     def _kept(self) -> int:
         return sum(record.size for record in self._records)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether every reply that has ended is counted."""
+        return all(record.counted or record.finished is None for record in self._records)
 
     def requests(self) -> list[dict[str, Any]]:
         return [record.as_dict() for record in self._records]

@@ -47,6 +47,16 @@ def test_a_running_request_is_listed_without_an_end() -> None:
     assert (shown["status"], shown["ended_after_ms"], shown["cancelled"]) == (None, None, False)
 
 
+def test_a_reply_that_has_ended_is_settled_once_it_is_counted() -> None:
+    book, record = Ledger(), Record("GET", "/", [])
+    book.open(record)
+    assert book.is_settled
+    record.finished = 1.0
+    assert not book.is_settled
+    book.end(record, cancelled=False)
+    assert book.is_settled
+
+
 def test_totals_add_up_by_status_and_model() -> None:
     book = Ledger()
     ended(book, status=200, model="m", usage={"input_tokens": 3, "output_tokens": 5})
