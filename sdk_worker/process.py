@@ -70,7 +70,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int | None:
         keeper=bus.address,
     )
     traced = open_tracer(settings.observability, service="sdk_worker", instance=instance)
-    async with bus, traced as tracer:
+    async with traced as tracer, bus:
         worker = Worker(
             pool,
             sessions,
