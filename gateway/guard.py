@@ -12,15 +12,12 @@ import hmac
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from shared.channels import PROCESS_HEADER
 from shared.errors import ClientError, HeadersTooLarge, NotAllowed, NotAuthorized, UnsupportedMedia
 from shared.settings import Scope, SecuritySettings, ServerSettings
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 # A liveness probe has no token; a provider's redirect has none either, but its state, which nobody can guess.
 OPEN_PATHS = frozenset({"/health/live", "/oauth/callback"})
-# A `claude` of a worker shows a token of its own here; the route knows whose it is, or refuses.
-PROCESS_PATH = "/mcp"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 MAX_HEADERS = 128
 MAX_HEADER_BYTES = 64 * 1024
@@ -69,8 +66,7 @@ class Guard:
             self._check_origin(origin, name)
         if path in OPEN_PATHS:
             return ""
-        ours = path == PROCESS_PATH and PROCESS_HEADER.encode() in headers
-        caller = self._check_token(path, headers) if self._tokens and not ours else ""
+        caller = self._check_token(path, headers) if self._tokens else ""
         # what a plain form can send without asking is a POST; a body of any other kind is not ours to read
         if method not in SAFE_METHODS and not is_json(headers) and (method == "POST" or b"content-type" in headers):
             raise UnsupportedMedia

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from shared import mcp
+
 SERVER = "client"
 PREFIX = f"mcp__{SERVER}__"
-METHOD_NOT_FOUND = -32601  # JSON-RPC 2.0
 
 
 class ClientTools:
@@ -22,21 +23,21 @@ class ClientTools:
             for tool in tools
         ]
 
-    def answer(self, message: dict[str, Any]) -> dict[str, Any] | None:
+    async def answer(self, message: dict[str, Any]) -> dict[str, Any] | None:
         """The reply to one JSON-RPC message; None where none may come."""
         method, params = message.get("method"), message.get("params") or {}
         if "id" not in message:
-            return {"jsonrpc": "2.0", "result": {}}  # the program waits for a word even after a notification
-        reply: dict[str, Any] = {"jsonrpc": "2.0", "id": message["id"]}
+            return mcp.NOTED
         if method == "tools/call":
             return None
         if method == "tools/list":
-            return reply | {"result": {"tools": self._listed}}
+            return mcp.result(message, {"tools": self._listed})
         if method == "initialize":
             server = {"name": SERVER, "version": "1"}
             version = params.get("protocolVersion")
-            return reply | {"result": {"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": server}}
-        return reply | {"error": {"code": METHOD_NOT_FOUND, "message": f"{method} is not offered here"}}
+            about: dict[str, Any] = {"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": server}
+            return mcp.result(message, about)
+        return mcp.error(message, mcp.METHOD_NOT_FOUND, f"{method} is not offered here")
 
 
 def program_name(name: str) -> str:

@@ -21,7 +21,9 @@ from typing import Any
 
 import claude_code_sdk
 
+from sdk_worker.asking import Asker
 from sdk_worker.program import Line, Program
+from shared.channels import Turn
 from shared.errors import NoWorker
 
 with contextlib.suppress(ModuleNotFoundError):  # the extra `bundled-cli` is not installed
@@ -125,9 +127,9 @@ async def ask_version(path: Path) -> str:
 class Conversation:
     """The SDK's client on one program. Opened and closed by one task of its own, whoever uses it."""
 
-    def __init__(self, driver: Driver, program: Program) -> None:
+    def __init__(self, driver: Driver, program: Program, asker: Asker | None = None) -> None:
         self.program = program
-        self.token = ""  # what the program shows when it asks for permission
+        self.asker = asker  # None: it has no tools of its own that could act, or asks nobody
         self._driver = driver
         self._prompt: asyncio.Queue[Line] = asyncio.Queue()
         self._owner: asyncio.Task[None] | None = None
@@ -141,6 +143,10 @@ class Conversation:
         self.program.initialize = initialize
         self._owner = asyncio.create_task(self._own())
         await self.program.initialized
+
+    def on_behalf(self, turn: Turn) -> contextlib.AbstractContextManager[None]:
+        """While inside, whatever the program asks permission for is this turn's."""
+        return self.asker.on_behalf(turn) if self.asker else contextlib.nullcontext()
 
     def say(self, line: Line) -> None:
         """Hand the program one line; `client_composed` keeps `@file` and `/command` in it plain text."""

@@ -7,17 +7,17 @@ is closed to its surroundings: no settings files, no other MCP servers, no memor
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import orjson
 
+from sdk_worker import asking
 from sdk_worker.client_tools import SERVER, ClientTools
 from sdk_worker.door import Conversation
-from sdk_worker.program import Program
-from shared.errors import ClientError, CredentialsMissing, NotAllowed, NoWorker
+from shared.errors import ClientError, CredentialsMissing, NotAllowed
 from shared.settings import ClaudeSettings, CodeOptions, Settings
 from shared.version import VERSION
 
@@ -73,26 +73,9 @@ class Binding:
     tools: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class PermissionTool:
-    """Who is asked before a tool acts: MCP servers for the program, and the tool among theirs that decides. `token` is
-    what the program shows there."""
-
-    servers: dict[str, Any] = field(default_factory=dict)
-    tool_name: str | None = None
-    token: str = ""
-
-
-def nobody() -> PermissionTool:
-    """Without anyone to ask the program denies what would need asking."""
-    return PermissionTool()
-
-
-AskThrough = Callable[[], PermissionTool]
-
-
-def command(program: Path, launch: Launch, options: CodeOptions, permission: PermissionTool) -> list[str]:
-    """The command line. A value is joined to its flag, so that none is ever read as a flag itself."""
+def command(program: Path, launch: Launch, options: CodeOptions, *, asks: bool) -> list[str]:
+    """The command line; `asks`: its Asker, for permission. A value is joined to its flag, so that none is ever read as
+    a flag itself."""
     denied = [*PEER_TOOLS, *(options.disallowed_tools or [])]
     flags: dict[str, Any] = {
         "output-format": "stream-json",
@@ -101,7 +84,7 @@ def command(program: Path, launch: Launch, options: CodeOptions, permission: Per
         "disallowedTools": ",".join(denied),
         "allowedTools": ",".join(options.allowed_tools or []) if launch.own_tools else f"mcp__{SERVER}",
         "permission-mode": options.permission_mode or "default",
-        "permission-prompt-tool": permission.tool_name,
+        "permission-prompt-tool": asking.TOOL if asks else None,
         "mcp-config": options.mcp_config if launch.own_tools else None,
         "max-turns": options.max_turns,
         "model": options.model,
@@ -159,15 +142,6 @@ def refuse_what_cannot_start(launch: Launch, options: CodeOptions, env: Mapping[
         )
 
 
-async def connect_servers(program: Program, permission: PermissionTool) -> None:
-    """Over its input, because the headers hold a token and a command line is public. Raises NoWorker when a server
-    cannot be reached: at the first question the program would only end."""
-    if permission.servers:
-        answer = await program.control("mcp_set_servers", servers=permission.servers)
-        if errors := answer.get("errors"):
-            raise NoWorker(f"Nobody can be asked for permission: {'; '.join(errors.values())}")
-
-
 async def bind(conversation: Conversation, binding: Binding, options: CodeOptions) -> None:
     """Shake hands and tell the program what this request asks. Only before its first turn."""
     program = conversation.program
@@ -179,6 +153,9 @@ async def bind(conversation: Conversation, binding: Binding, options: CodeOption
     if binding.tools:
         program.on_mcp = ClientTools(orjson.loads(binding.tools)).answer
         initialize["sdkMcpServers"] = [SERVER]
+    elif conversation.asker:
+        program.on_mcp = conversation.asker.answer
+        initialize["sdkMcpServers"] = [asking.SERVER]
     await conversation.open(initialize)
     await adjust(conversation, binding, options)
 

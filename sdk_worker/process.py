@@ -8,26 +8,18 @@ import json
 import os
 import signal
 import sys
+from functools import partial
 
-from sdk_worker.asking import Asking
+from sdk_worker.asking import Ask, Asker
 from sdk_worker.door import Conversation, Driver, ProgramFile, drivers
-from sdk_worker.launch import (
-    AskThrough,
-    Binding,
-    Launch,
-    bind,
-    command,
-    connect_servers,
-    environment,
-    lane_of,
-    nobody,
-    refuse_what_cannot_start,
-)
+from sdk_worker.launch import Binding, Launch, bind, command, environment, lane_of, refuse_what_cannot_start
 from sdk_worker.pool import Pool
 from sdk_worker.program import Program
+from sdk_worker.reply import LeftReplies
 from sdk_worker.sessions import Sessions
 from sdk_worker.worker import Patience, Worker
 from shared.bus import Bus
+from shared.desk import ask_desk
 from shared.metrics import Metrics, PoolMetrics, publish_snapshots
 from shared.process import DRAINED_EXIT, instance_name, run
 from shared.settings import Settings, load_settings
@@ -56,9 +48,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int | None:
     instance = instance_name()
     program_file = ProgramFile(settings.claude.cli_path)
     bus = Bus(url, service="sdk_worker", instance=instance)
-    asking = Asking(bus, settings)
-    ask_through = asking.tool if settings.claude.builtin_permissions else nobody
-    pool = open_pool(settings, program_file, drivers()[0], ask_through=ask_through)
+    ask = partial(ask_desk, bus) if settings.claude.builtin_permissions else None
+    pool = open_pool(settings, program_file, drivers()[0], ask=ask)
     sdk, options = settings.sdk, settings.claude.code_options
     sessions = Sessions(
         pool,
@@ -74,11 +65,11 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int | None:
         worker = Worker(
             pool,
             sessions,
+            LeftReplies(bus, bus.address, seconds=sdk.left_turn_seconds),
             name=instance,
             mode=settings.claude.sdk_message_mode,
             pretty=settings.claude.pretty_format,
             patience=patience(settings),
-            on_behalf=asking.on_behalf,
             lane=lane_of(settings.claude, os.environ),
             roots=sdk.working_roots,
             tracer=tracer,
@@ -112,27 +103,23 @@ def patience(settings: Settings) -> Patience:
     return Patience(settings.sdk.first_byte_timeout_seconds, idle, settings.server.ping_interval_seconds)
 
 
-def open_pool(
-    settings: Settings, program_file: ProgramFile, driver: Driver, *, ask_through: AskThrough
-) -> Pool[Conversation]:
-    """The pool of this process. `ask_through` is called once for every process: who is asked before its tools act."""
+def open_pool(settings: Settings, program_file: ProgramFile, driver: Driver, *, ask: Ask | None) -> Pool[Conversation]:
+    """The pool of this process. `ask`: who is asked before a tool acts; None: what would need asking is denied."""
     claude, options = settings.claude, settings.claude.code_options
 
     async def start(launch: Launch) -> Conversation:
         env = environment(claude, os.environ)
         refuse_what_cannot_start(launch, options, env, as_root=os.geteuid() == 0)
-        permission = ask_through() if launch.own_tools else nobody()
-        line = command(await program_file.path(), launch, options, permission)
-        program = Program(line, env=env, cwd=launch.cwd or (str(options.cwd) if options.cwd else None))
+        cwd = launch.cwd or str(options.cwd or os.getcwd())
+        asker = Asker(ask, cwd) if ask and launch.own_tools else None
+        line = command(await program_file.path(), launch, options, asks=asker is not None)
+        program = Program(line, env=env, cwd=cwd)
         try:
             await program.spawn()
-            await connect_servers(program, permission)
         except BaseException:
             await program.stop()
             raise
-        conversation = Conversation(driver, program)
-        conversation.token = permission.token
-        return conversation
+        return Conversation(driver, program, asker)
 
     async def tell(conversation: Conversation, binding: Binding) -> None:
         await bind(conversation, binding, options)

@@ -13,7 +13,7 @@ import itertools
 import os
 import signal
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from shared.log import get_log
 from shared.process import end_with_parent
 
 Line = dict[str, Any]
-Answer = Callable[[Line], Line | None]
+Answer = Callable[[Line], Awaitable[Line | None]]
 
 LINE_LIMIT = 64 * 1024 * 1024  # a line holds a whole tool result; images come to several MiB
 CONTROL_SECONDS = 60.0  # the SDKs' own limit for an answer to a control request
@@ -47,6 +47,7 @@ class Program:
         self._hung_up = False
         self._for_sdk: asyncio.Queue[Line | None] = asyncio.Queue()
         self._requests: dict[str, asyncio.Future[Line]] = {}
+        self._answers: dict[str, asyncio.Task[None]] = {}  # by the program's own request
         self._numbers = itertools.count()
         self._first_request = ""
         self._complaints: deque[str] = deque(maxlen=20)
@@ -221,7 +222,11 @@ class Program:
                     self._initialize_answered(response)
                 self._for_sdk.put_nowait(line)
             case "control_request" if self.on_mcp and line["request"]["subtype"] == "mcp_message":
-                await self._answer_mcp(line["request_id"], line["request"]["message"])
+                self._answers[line["request_id"]] = asyncio.create_task(
+                    self._answer_mcp(self.on_mcp, line["request_id"], line["request"]["message"])
+                )
+            case "control_cancel_request" if answer := self._answers.get(line["request_id"]):
+                answer.cancel()
             case "control_request" | "control_cancel_request":
                 self._for_sdk.put_nowait(line)
             case _:
@@ -234,14 +239,15 @@ class Program:
         else:
             self.initialized.set_result(None)
 
-    async def _answer_mcp(self, request_id: str, message: Line) -> None:
-        assert self.on_mcp is not None
-        answer = self.on_mcp(message)
-        if answer is None:
-            return
-        response = {"subtype": "success", "request_id": request_id, "response": {"mcp_response": answer}}
-        with contextlib.suppress(UpstreamError):
-            await self._write(orjson.dumps({"type": "control_response", "response": response}) + b"\n")
+    async def _answer_mcp(self, give: Answer, request_id: str, message: Line) -> None:
+        try:
+            if (answer := await give(message)) is None:
+                return
+            response = {"subtype": "success", "request_id": request_id, "response": {"mcp_response": answer}}
+            with contextlib.suppress(UpstreamError):
+                await self._write(orjson.dumps({"type": "control_response", "response": response}) + b"\n")
+        finally:
+            del self._answers[request_id]
 
     async def _read_complaints(self) -> None:
         assert self._process is not None
@@ -257,6 +263,8 @@ class Program:
         self._hung_up = True
         self._news.set()
         self._for_sdk.put_nowait(None)
+        for answer in self._answers.values():
+            answer.cancel()
         waiting: list[asyncio.Future[Any]] = [self.initialized, *self._requests.values()]
         for future in waiting:
             if not future.done():

@@ -9,28 +9,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sdk_worker.asking import on_nobodys_behalf
 from sdk_worker.directories import choose_directory
 from sdk_worker.door import Conversation
 from sdk_worker.frames import PING, Mode, Splice, error_frame
 from sdk_worker.pool import Pool
 from sdk_worker.program import Program
+from sdk_worker.reply import LeftReplies, Reply, Say
 from sdk_worker.sessions import Sessions
 from sdk_worker.tracing import turn_span
 from sdk_worker.turn import Feed, read_turn
 from shared.bus import Bus, Delivery, Slots
 from shared.channels import SDK_TURN, Turn, TurnHead, TurnTail, decode, encode, session_key
-from shared.errors import Busy, CallerGone, CCProxyError, UpstreamError, UpstreamTimeout
+from shared.errors import Busy, CCProxyError, UpstreamError, UpstreamTimeout
 from shared.log import get_log
 from shared.serving import serve_each
 from shared.tracing import Tracer
-
-OnBehalf = Callable[[Conversation, Turn], contextlib.AbstractAsyncContextManager[None]]
 
 INTERRUPT_SECONDS = 0.3  # an interrupt is answered within 15 ms
 DECLINED_AT_ONCE = 8  # turns sent to this worker alone that it tells to go elsewhere
@@ -53,18 +52,18 @@ class Worker:
         self,
         pool: Pool[Conversation],
         sessions: Sessions,
+        left: LeftReplies,
         *,
         name: str,
         mode: Mode,
         pretty: bool,
         patience: Patience,
-        on_behalf: OnBehalf = on_nobodys_behalf,
         lane: str = "unknown",
         roots: Sequence[Path] = (),
         tracer: Tracer | None = None,
     ) -> None:
         self._roots, self._tracer = roots, tracer
-        self._pool, self._sessions, self._patience, self._on_behalf = pool, sessions, patience, on_behalf
+        self._pool, self._sessions, self._left, self._patience = pool, sessions, left, patience
         self._name, self._mode, self._pretty, self._lane = name, mode, pretty, lane
 
     async def serve(self, bus: Bus, *, slots: int, stop: asyncio.Event, drain: asyncio.Event) -> None:
@@ -86,14 +85,29 @@ class Worker:
             serving.create_task(serve_each(bus, own, handle_own, slots=slots + DECLINED_AT_ONCE, stop=stop, drain=done))
             await serve_each(bus, SDK_TURN, self.handle, slots=shared, stop=stop, drain=drain)
             done.set()
+        await self._left.end()
 
     async def handle(self, delivery: Delivery) -> None:
         """Raises CCProxyError for a turn that failed before its first frame."""
         turn = decode(Turn, delivery.payload)
-        with turn_span(self._tracer, turn) as told:
-            await self._handle(turn, delivery, told)
+        reply = self._left.take(turn.repeat)
+        if reply is None:
+            reply = Reply(partial(self._begin, turn))
+        else:
+            get_log().info("turn_taken_up_again", request_id=turn.request_id)
+        over = False
+        try:
+            await reply.tell(delivery)
+            over = True
+        finally:
+            if not over and not (delivery.caller_lost and self._left.keep(turn.repeat, reply)):
+                await reply.end()
 
-    async def _handle(self, turn: Turn, delivery: Delivery, told: dict[str, Any]) -> None:
+    async def _begin(self, turn: Turn, say: Say) -> None:
+        with turn_span(self._tracer, turn) as told:
+            await self._run(turn, say, told)
+
+    async def _run(self, turn: Turn, say: Say, told: dict[str, Any]) -> None:
         began = time.time()
         key = session_key(turn)  # as the gateway sees it
         turn.working_directory = choose_directory(turn.working_directory, self._roots)
@@ -104,24 +118,23 @@ class Worker:
             named, feed.ignored = "", [*feed.ignored, "session_id"]
         hold = self._sessions.hold(key, turn, feed, splice) if named else self._once(feed)
         try:
-            async with hold as (session, unheard, spent), self._on_behalf(session, turn):
+            async with hold as (session, unheard, spent):
                 waited = max(0.0, 1000 * (time.time() - turn.sent_at))
                 told["ccproxy.queue_ms"] = waited
-                await delivery.send(encode(TurnHead(self._name, waited, feed.ignored, named, self._lane)))
-                await self._run(session, unheard, splice, delivery)
-        except CallerGone:
-            raise
+                say(encode(TurnHead(self._name, waited, feed.ignored, named, self._lane)))
+                with session.on_behalf(turn):
+                    await self._converse(session, unheard, splice, say)
         except CCProxyError as error:
             if splice.limits:
-                await delivery.send(encode(TurnTail(limits=splice.limits)))
+                say(encode(TurnTail(limits=splice.limits)))
             if not splice.started:
                 raise
             get_log().warning("turn_broke_off", request_id=turn.request_id, reason=error.message)
             told["error"] = error.kind
-            await delivery.send(error_frame(error))
+            say(error_frame(error))
         else:
             told["ccproxy.turns"] = splice.result.get("num_turns")
-            await delivery.send(encode(tail(splice, spent, began)))
+            say(encode(tail(splice, spent, began)))
 
     @contextlib.asynccontextmanager
     async def _once(self, feed: Feed) -> AsyncIterator[tuple[Conversation, Feed, float]]:
@@ -132,28 +145,28 @@ class Worker:
         finally:
             self._pool.retire(session)
 
-    async def _run(self, session: Conversation, feed: Feed, splice: Splice, delivery: Delivery) -> None:
+    async def _converse(self, session: Conversation, feed: Feed, splice: Splice, say: Say) -> None:
         """An interrupt lets a program that is left early call back what it asked others."""
         try:
-            await self._converse(session, feed, splice, delivery)
+            await self._exchange(session, feed, splice, say)
         finally:
             if not splice.result and session.alive:
                 with contextlib.suppress(UpstreamError, TimeoutError):
                     async with asyncio.timeout(INTERRUPT_SECONDS):
                         await session.program.control("interrupt")
 
-    async def _converse(self, session: Conversation, feed: Feed, splice: Splice, delivery: Delivery) -> None:
+    async def _exchange(self, session: Conversation, feed: Feed, splice: Splice, say: Say) -> None:
         try:
             async with asyncio.timeout(self._patience.first_byte):
                 await self._recall(session, feed, splice)
                 session.say(feed.prompt)
                 while not splice.started:
-                    await self._publish_next(session.program, splice, delivery)
+                    await self._publish_next(session.program, splice, say)
         except TimeoutError:
             raise UpstreamTimeout("Claude Code did not begin its answer in time.") from None
         while not splice.finished:
-            await self._wait_for_line(session.program, delivery)
-            await self._publish_next(session.program, splice, delivery)
+            await self._wait_for_line(session.program, say)
+            await self._publish_next(session.program, splice, say)
 
     async def _recall(self, session: Conversation, feed: Feed, splice: Splice) -> None:
         """Feed what was said before. A user's line gets its place only when the program has answered it."""
@@ -164,16 +177,16 @@ class Worker:
             while (answer := await session.program.read())["type"] != "result":
                 splice.feed(answer)
 
-    async def _wait_for_line(self, program: Program, delivery: Delivery) -> None:
+    async def _wait_for_line(self, program: Program, say: Say) -> None:
         """Keep the client's connection alive through a silence. Raises UpstreamTimeout when it is too long."""
         silent = 0.0
         while not await program.has_line(within=self._patience.ping):
             silent += self._patience.ping
             if self._patience.idle is not None and silent >= self._patience.idle:
                 raise UpstreamTimeout("Claude Code fell silent in the middle of its answer.")
-            await delivery.send(PING)
+            say(PING)
 
-    async def _publish_next(self, program: Program, splice: Splice, delivery: Delivery) -> None:
+    async def _publish_next(self, program: Program, splice: Splice, say: Say) -> None:
         """Wait for a line; frames of lines that arrived together leave together."""
         frames = splice.feed(await program.read())
         try:
@@ -181,7 +194,7 @@ class Worker:
                 frames += splice.feed(line)
         finally:
             if frames:
-                await delivery.send(frames)
+                say(frames)
 
 
 def tail(splice: Splice, spent: float, began: float) -> TurnTail:

@@ -73,7 +73,7 @@ def decode(shape: type[T], data: bytes) -> T:
 @dataclass(slots=True)
 class Turn:
     """One `/sdk` request. `body` is an Anthropic Messages request; the replies are a TurnHead, Anthropic SSE frames and
-    a TurnTail. `sent_at` is in UTC seconds."""
+    a TurnTail. `sent_at` is in UTC seconds. `repeat` is the same when the same caller asks the same again."""
 
     request_id: str
     body: dict[str, Any]
@@ -82,6 +82,12 @@ class Turn:
     working_directory: str | None = None
     traceparent: str | None = None
     sent_at: float = field(default_factory=time.time)
+    repeat: str = ""
+
+
+def left_key(repeat: str) -> str:
+    """Where the address of the worker is kept that still has a turn whose caller was cut off."""
+    return f"left:{repeat}"
 
 
 @dataclass(slots=True)
@@ -98,8 +104,8 @@ class TurnHead:
 
 @dataclass(slots=True)
 class TurnTail:
-    """The last reply to a Turn, also to one that failed: what it came to, beyond the usage its frames carry. `limits` is
-    the `rate_limit_info` Claude Code told of the owner's subscription."""
+    """The last reply to a Turn, also to one that failed: what it came to, beyond the usage its frames carry. `limits`
+    is the `rate_limit_info` Claude Code told of the owner's subscription."""
 
     cost_usd: float | None = None
     num_turns: int | None = None
@@ -257,20 +263,3 @@ class PermissionAudit:
     message: str = ""
     updated_input: str = ""
     waited_ms: float = 0.0
-
-
-@dataclass(slots=True)
-class AskingProcess:
-    """What a worker tells about a `claude` of its own, under `asking_process_key`: whose turn it works on."""
-
-    caller: str
-    session_id: str
-    working_directory: str
-
-
-# How such a process shows whose it is. Its token says who asks, and lets nobody answer.
-PROCESS_HEADER = "x-ccproxy-process"
-
-
-def asking_process_key(token: str) -> str:
-    return f"asking:{token}"

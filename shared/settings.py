@@ -162,9 +162,6 @@ class SdkSettings(Section):
     working_roots: list[Path] = Field(
         default_factory=list, description="Directories below which a request may choose its own (`x-ccproxy-cwd`)."
     )
-    gateway_url: str | None = Field(
-        None, description="Where `claude` asks for permission; unset: SERVER__HOST and SERVER__PORT."
-    )
     max_sessions: int = Field(8, ge=0, le=256, description="Named sessions a worker keeps a process for between turns.")
     session_idle_seconds: float = Field(900, gt=0, description="How long such a process waits for the next turn.")
     max_turns_at_once: int = Field(8, ge=1, le=256, description="Requests one worker runs beside each other.")
@@ -173,6 +170,11 @@ class SdkSettings(Section):
         120, gt=0, description="Longest wait for a turn's first frame, and for another turn of its conversation."
     )
     idle_timeout_seconds: float = Field(600, gt=0, description="Longest silence in a turn that waits for no person.")
+    left_turn_seconds: float = Field(
+        60,
+        ge=0,
+        description="How long a turn goes on whose gateway died; the same request asked again gets its answer.",
+    )
 
 
 class CodexOAuthSettings(Section):

@@ -11,11 +11,12 @@ from typing import Any
 
 import orjson
 
+from sdk_worker.asking import Ask
 from sdk_worker.door import Driver, ProgramFile
 from sdk_worker.frames import Mode
-from sdk_worker.launch import AskThrough, nobody
 from sdk_worker.process import open_pool
 from sdk_worker.process import patience as patience_of
+from sdk_worker.reply import LeftReplies
 from sdk_worker.sessions import Sessions
 from sdk_worker.worker import Worker
 from shared.channels import Turn, encode
@@ -34,7 +35,7 @@ class Delivered:
     def __init__(self, **turn: Any) -> None:
         self.request_id = "r1"
         self.payload = encode(Turn(self.request_id, **turn))
-        self.caller_gone = asyncio.Event()
+        self.caller_gone, self.caller_lost = asyncio.Event(), False
         self.replies: list[bytes] = []
         self.arrived = asyncio.Event()
 
@@ -101,6 +102,7 @@ class Shelf:
     def __init__(self) -> None:
         self.values: dict[str, bytes] = {}
         self.leases: dict[str, str] = {}
+        self.stored = asyncio.Event()
 
     async def lease(self, key: str, owner: str, *, ttl: float) -> bool:
         if self.leases.setdefault(key, owner) != owner:
@@ -114,20 +116,22 @@ class Shelf:
 
     async def put(self, key: str, value: bytes, *, ttl: float) -> None:
         self.values[key] = value
+        self.stored.set()
 
 
 class Stack:
     """A pool that fills itself, and workers on it."""
 
-    def __init__(self, settings: Settings, driver: Driver, ask_through: AskThrough = nobody) -> None:
+    def __init__(self, settings: Settings, driver: Driver, ask: Ask | None = None) -> None:
         self.settings = settings
         self.store = Shelf()
-        self.pool = open_pool(settings, ProgramFile(settings.claude.cli_path), driver, ask_through=ask_through)
+        self.pool = open_pool(settings, ProgramFile(settings.claude.cli_path), driver, ask=ask)
         self.sessions = self.open_sessions()
+        self.left = LeftReplies(self.store, "w1", seconds=60)
 
     def worker(self, mode: Mode = "ignore", **patience: float) -> Worker:
         times = replace(patience_of(self.settings), **patience)
-        return Worker(self.pool, self.sessions, name="w1", mode=mode, pretty=False, patience=times)
+        return Worker(self.pool, self.sessions, self.left, name="w1", mode=mode, pretty=False, patience=times)
 
     def open_sessions(self, **limits: Any) -> Sessions:
         """Sessions as a worker has them; on the same shelf, another worker."""
@@ -143,8 +147,8 @@ class Stack:
 
 
 @asynccontextmanager
-async def running_stack(settings: Settings, driver: Driver, ask_through: AskThrough = nobody) -> AsyncIterator[Stack]:
-    stack = Stack(settings, driver, ask_through)
+async def running_stack(settings: Settings, driver: Driver, ask: Ask | None = None) -> AsyncIterator[Stack]:
+    stack = Stack(settings, driver, ask)
     filling = asyncio.create_task(stack.pool.keep_filled())
     try:
         yield stack

@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any
 
 import orjson
@@ -30,6 +31,8 @@ from shared.channels import (
     TurnHead,
     TurnTail,
     decode,
+    encode,
+    left_key,
     session_key,
 )
 from shared.errors import Busy, NoWorker, UpstreamError, UpstreamRefused
@@ -69,13 +72,14 @@ class Sdk:
         directory = request.headers.get(DIRECTORY_HEADER, b"").decode("utf-8", "replace") or _told(document, "cwd")
         turn = Turn(record.request_id, document, record.caller, record.session_id or None, directory or None)
         turn.traceparent = request.trace.attempt(record)
+        turn.repeat = sha256(encode([turn.caller, turn.working_directory, turn.session_id]) + request.body).hexdigest()
         first, frames, leave = await self._begin(turn, record)
         headers = with_ignored([(b"content-type", b"text/event-stream; charset=utf-8")], record)
         opened = Opened(200, headers, _with_first(first, frames), leave)
         return opened if document.get("stream") is True else await _whole(opened)
 
     async def _begin(self, turn: Turn, record: AccessRecord) -> Begun:
-        """From the worker that keeps the conversation's process, if it is there and has a slot; else from any."""
+        """From the worker that has what is wanted, if it is there and has a slot; else from any."""
         if keeper := await self._keeper(turn):
             with contextlib.suppress(NoWorker, Busy):
                 return await self._call(SDK_TURN.at(keeper), turn, record)
@@ -86,6 +90,9 @@ class Sdk:
             raise
 
     async def _keeper(self, turn: Turn) -> str:
+        """Who still runs this very turn, whose caller was cut off; or keeps the conversation's process."""
+        if left := await self._bus.get(left_key(turn.repeat)):
+            return left.decode()
         stored = await self._bus.get(session_key(turn)) if turn.session_id else None
         return decode(KnownSession, stored).keeper if stored else ""
 

@@ -1,7 +1,6 @@
-"""`/mcp`: the permission tool for any Claude Code, ours or another machine's, and the same as plain JSON.
+"""`/mcp`: the permission tool for any Claude Code on any machine, and the same as plain JSON.
 
-Who asks is never taken from what is asked: a process of a worker of ours shows the token it was started with, and the
-worker has told whose turn it is; anyone else is whoever their token says. Without an answer it is no.
+Who asks is never taken from what is asked, but is whoever their token says. Without an answer it is no.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import itertools
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -17,15 +15,16 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from gateway import mcp
 from gateway.asgi import read_body
 from gateway.desk import DeskClient
 from gateway.inflight import Flights
 from gateway.live import EVENT_STREAM, Live
 from gateway.relay import COMMENT_PING
+from shared import mcp
 from shared.bus import Bus
-from shared.channels import PROCESS_HEADER, AskingProcess, PermissionAsk, asking_process_key, decode
-from shared.errors import CCProxyError, ClientError, NotAuthorized
+from shared.channels import PermissionAsk, PermissionDecision
+from shared.desk import ask_desk
+from shared.errors import CCProxyError, ClientError
 
 JSON = "application/json"
 WHITE_SPACE = b"\n"  # before a JSON text it means nothing, and keeps a connection alive
@@ -45,47 +44,26 @@ class Check(BaseModel):
     timeout_seconds: float | None = Field(None, ge=0)
 
 
-@dataclass(frozen=True, slots=True)
-class Asker:
-    """Who asks. `name` tells its calls from those of others; "" when it gave nothing to tell it by."""
-
-    process: AskingProcess
-    name: str
-
-    def ask(self, message: mcp.Message, arguments: dict[str, Any]) -> PermissionAsk:
-        return PermissionAsk(
-            str(uuid.uuid4()),
-            arguments["tool_name"],
-            arguments["input"],
-            tool_use_id=str(arguments.get("tool_use_id") or ""),
-            caller=self.process.caller,
-            session_id=self.process.session_id,
-            working_directory=self.process.working_directory,
-            asker=self.call_name(message.get("id")),
-        )
-
-    def call_name(self, message_id: Any) -> str:
-        return f"{self.name}:{orjson.dumps(message_id).decode()}" if self.name else ""
-
-
 class PermissionTool:
     """The tool as it is served: who calls it, what it asks, how the wait is shown."""
 
     def __init__(self, bus: Bus, flights: Flights) -> None:
         self._bus, self._flights, self._desk = bus, flights, DeskClient(bus)
 
-    async def who(self, request: Request) -> Asker:
-        """Raises NotAuthorized for a process no worker knows, BusUnavailable when nobody can be asked."""
-        headers, record = request.scope["ccproxy.headers"], request.scope["ccproxy.record"]
-        if token := headers.get(PROCESS_HEADER.encode(), b"").decode("latin-1"):
-            known = await self._bus.get(asking_process_key(token))
-            if known is None:
-                raise NotAuthorized("No worker of this server knows this process.")
-            process = decode(AskingProcess, known)
-            record.caller, record.session_id = process.caller, process.session_id
-            return Asker(process, f"process:{token}")
-        session = headers.get(SESSION_HEADER, b"").decode("latin-1")
-        return Asker(AskingProcess(record.caller, session, ""), f"{record.caller}/{session}" if session else "")
+    async def ask(self, request: Request, message: mcp.Message, arguments: dict[str, Any]) -> PermissionDecision:
+        caller, session = request.scope["ccproxy.record"].caller, session_of(request)
+        return await ask_desk(
+            self._bus,
+            PermissionAsk(
+                str(uuid.uuid4()),
+                arguments["tool_name"],
+                arguments["input"],
+                tool_use_id=str(arguments.get("tool_use_id") or ""),
+                caller=caller,
+                session_id=session,
+                asker=call_name(caller, session, message.get("id")),
+            ),
+        )
 
     def call(self, request: Request, message: mcp.Message) -> Response:
         """Wait for the decision, in a stream with progress where the client reads one."""
@@ -102,8 +80,7 @@ class PermissionTool:
             return COMMENT_PING if token is None else mcp.event(mcp.progress(token, next(count)))
 
         async def place() -> bytes:
-            asker = await self.who(request)
-            decision = await self._desk.ask(asker.ask(message, arguments))
+            decision = await self.ask(request, message, arguments)
             return write(mcp.behavior(decision, arguments["input"]))
 
         def write(said: dict[str, Any]) -> bytes:
@@ -119,7 +96,7 @@ class PermissionTool:
             return orjson.dumps({"permission_id": ask.request_id, "outcome": outcome, **said})
 
         async def place() -> bytes:
-            decision = await self._desk.ask(ask)
+            decision = await ask_desk(self._bus, ask)
             return write(decision.outcome, mcp.behavior(decision, ask.input))
 
         return self._waiting(place, lambda: WHITE_SPACE, lambda error: write("unasked", mcp.not_placed(error)), JSON)
@@ -139,10 +116,20 @@ class PermissionTool:
     async def note(self, request: Request, message: mcp.Message) -> Response:
         """Something that takes no answer. A cancelled call is withdrawn, whichever gateway has it."""
         if message.get("method") == "notifications/cancelled":
-            asker = await self.who(request)
-            if name := asker.call_name((message.get("params") or {}).get("requestId")):
-                await self._desk.question("withdraw", asker.process.caller, {"asker": name})
+            caller = request.scope["ccproxy.record"].caller
+            if name := call_name(caller, session_of(request), (message.get("params") or {}).get("requestId")):
+                await self._desk.question("withdraw", caller, {"asker": name})
         return Response(status_code=202)
+
+
+def session_of(request: Request) -> str:
+    session: bytes = request.scope["ccproxy.headers"].get(SESSION_HEADER, b"")
+    return session.decode("latin-1")
+
+
+def call_name(caller: str, session: str, message_id: Any) -> str:
+    """What tells a call from those of others; "" when its client gave nothing to tell it by."""
+    return f"{caller}/{session}:{orjson.dumps(message_id).decode()}" if session else ""
 
 
 def router(bus: Bus, flights: Flights, body_limit: int) -> APIRouter:

@@ -309,6 +309,7 @@ class Bus:
         self._calls.lose(address)
         for delivery in self._deliveries():
             if delivery.caller == address:
+                delivery.caller_lost = True
                 delivery.caller_gone.set()
 
     async def _move_in(self) -> None:

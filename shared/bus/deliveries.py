@@ -30,12 +30,14 @@ from shared.errors import CallerGone, CCProxyError
 
 class Delivery:
     """One request or record. Whoever takes it owes it a `finish`, `fail` or `ack`, which frees its slot and does not
-    raise when the caller left. `caller_gone` is set when nobody waits for the answer any more."""
+    raise when the caller left. `caller_gone` is set when nobody waits for the answer any more; `caller_lost` says that
+    it did not leave, but died."""
 
     def __init__(self, served: Served, entry: bytes, fields: dict[bytes, bytes]) -> None:
         self.request_id = fields.get(b"id", b"").decode()
         self.payload = fields[b"data"]
         self.caller_gone = asyncio.Event()
+        self.caller_lost = False
         self.caller = fields.get(b"inbox", b"").decode()  # "": published, nobody waits
         self.call = fields.get(b"call", b"")
         self.entry = entry

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass, field
 
 import orjson
@@ -12,6 +13,7 @@ from gateway.catalogue import Catalogue
 from gateway.providers import Outgoing
 from gateway.providers.sdk import Sdk
 from gateway.quota import QuotaWatch
+from sdk_worker.reply import LeftReplies
 from sdk_worker.sessions import Sessions
 from sdk_worker.worker import Patience, Worker
 from shared.bus import Bus
@@ -42,7 +44,10 @@ class Process:
 
     def __init__(self, script, launch):
         self.script, self.launch, self.alive, self.turns = script, launch, True, 0
-        self.program, self.token, self.lines = self, "", asyncio.Queue()
+        self.program, self.lines = self, asyncio.Queue()
+
+    def on_behalf(self, turn):
+        return contextlib.nullcontext()
 
     def say(self, line):
         self.turns += 1
@@ -102,7 +107,9 @@ class Serving:
         name = self.bus.address.split(":")[1]
         told = {"limit": 4, "idle": 60, "patience": self.patience, "keeper": self.bus.address}
         sessions = Sessions(self.pool, self.bus, CodeOptions(), **told)
-        worker = Worker(self.pool, sessions, name=name, mode="ignore", pretty=False, patience=Patience(10, 10, 10))
+        left = LeftReplies(self.bus, self.bus.address, seconds=20)
+        patience = Patience(10, 10, 10)
+        worker = Worker(self.pool, sessions, left, name=name, mode="ignore", pretty=False, patience=patience)
         serving = worker.serve(self.bus, slots=self.slots, stop=self.stop, drain=self.drain)
         self.task = asyncio.create_task(serving)
 

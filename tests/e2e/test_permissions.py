@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import anthropic
 import httpx
 import pytest
 
@@ -23,10 +24,12 @@ from sdk_worker.door import find_program
 from tests.browser import Browser, running_browser
 from tests.e2e.stack import Stack, clean_environment, simulated, stacks, until
 from tests.pseudo_terminal import in_terminal
+from tests.simulator_fixture import GroundTruth
 
 pytestmark = pytest.mark.claude
 
 TURN_SECONDS = 50.0
+MODEL = "claude-sonnet-5-5"
 
 
 class Turn:
@@ -35,7 +38,7 @@ class Turn:
     def __init__(self, stack: Stack, command: str) -> None:
         self.text = ""
         said = f"[[tool:Bash {json.dumps({'command': command})}]]"
-        body = {"model": "claude-sonnet-4-5", "max_tokens": 200, "stream": True}
+        body = {"model": MODEL, "max_tokens": 200, "stream": True}
         address = urlsplit(stack.url)
         self._connection = http.client.HTTPConnection(address.hostname, address.port, timeout=TURN_SECONDS)
         self._connection.request(
@@ -105,6 +108,15 @@ def person(stack: Stack) -> Iterator[Person]:
     yield person
     for left in person.request("GET", "/permissions").json()["pending"]:
         person.answer(left["request_id"], False)
+
+
+@pytest.fixture
+def truth(stack: Stack) -> Iterator[GroundTruth]:
+    """What the provider sees of this test."""
+    found = GroundTruth(stack.simulator_url)
+    found.clear()
+    yield found
+    found.close()
 
 
 @pytest.fixture
@@ -212,14 +224,27 @@ def test_the_answer_reaches_the_tool_through_a_crash(stack: Stack, person: Perso
     assert target.exists()
 
 
-def test_a_gateway_that_dies_takes_its_callers_prompt_along(stack: Stack, person: Person, target: Path) -> None:
-    turn = Turn(stack, f"touch {target}")
-    (asked,) = person.pending()
-    stack.wait_replaced("gateway", stack.kill("gateway"))
-    until(lambda: person.status(asked["request_id"]) == "cancelled", "the withdrawal")
-    assert person.answer(asked["request_id"], True).status_code == 409
-    assert "message_stop" not in turn.wait()
-    assert not target.exists()
+def test_the_death_of_the_gateway_costs_nothing_but_the_clients_second_try(
+    stack: Stack, person: Person, truth: GroundTruth, target: Path
+) -> None:
+    """The official client asks again by itself, as it does after any broken connection."""
+    said = f"[[tool:Bash {json.dumps({'command': f'echo once >> {target}'})}]]"
+    messages: Any = [{"role": "user", "content": said}]
+    with anthropic.Anthropic(base_url=f"{stack.url}/sdk", api_key="unused", timeout=TURN_SECONDS) as client:
+        answers: list[Any] = []
+        thread = threading.Thread(
+            target=lambda: answers.append(client.messages.create(model=MODEL, max_tokens=200, messages=messages))
+        )
+        thread.start()
+        (asked,) = person.pending()
+        stack.wait_replaced("gateway", stack.kill("gateway"))
+        assert [still["request_id"] for still in person.pending()] == [asked["request_id"]]
+        assert person.answer(asked["request_id"], True).status_code == 200
+        thread.join(TURN_SECONDS)
+    assert answers[0].stop_reason == "end_turn"
+    assert target.read_text() == "once\n"
+    assert len(truth.requests("/v1/messages")) == 2  # what the tool is for, and what it said: of one turn
+    assert person.request("GET", "/permissions").json()["pending"] == []
 
 
 def test_a_caller_that_leaves_withdraws_its_prompt(stack: Stack, person: Person, target: Path) -> None:
@@ -233,7 +258,7 @@ def test_a_caller_that_leaves_withdraws_its_prompt(stack: Stack, person: Person,
 def test_a_session_is_allowed_once_for_all_its_like(stack: Stack, person: Person, tmp_path: Path) -> None:
     made = [tmp_path / "one", tmp_path / "two"]
     calls = "".join(f"[[tool:Bash {json.dumps({'command': f'touch {path}'})}]]" for path in made)
-    body = {"model": "claude-sonnet-4-5", "max_tokens": 200, "messages": [{"role": "user", "content": calls}]}
+    body = {"model": MODEL, "max_tokens": 200, "messages": [{"role": "user", "content": calls}]}
     answers: list[httpx.Response] = []
     thread = threading.Thread(
         target=lambda: answers.append(httpx.post(f"{stack.url}/sdk/v1/messages", json=body, timeout=TURN_SECONDS))

@@ -1,48 +1,16 @@
-"""An ask outlasts the desks that come and go; what cannot be asked raises."""
+"""What people want to know is answered once; what they watch goes on through the desks that come and go."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
 from gateway.desk import DeskClient
-from shared.channels import PermissionAsk, PermissionDecision, encode
-from shared.errors import BusUnavailable, CCProxyError, ClientError, NoWorker, WorkerLost
-
-Step = bytes | CCProxyError
-
-
-class Replies:
-    def __init__(self, steps: list[Step]) -> None:
-        self.steps, self.worker = steps, "desk-1"
-
-    async def __aenter__(self) -> Replies:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        return None
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for step in self.steps:
-            if isinstance(step, bytes):
-                yield step
-            else:
-                raise step
-
-
-class ScriptedBus:
-    """Each call gets the next script; keeps what was asked."""
-
-    def __init__(self, *scripts: list[Step]) -> None:
-        self.scripts, self.asked = list(scripts), []  # type: ignore[var-annotated]
-
-    def call(self, _channel: Any, payload: Any) -> Replies:
-        self.asked.append(payload)
-        return Replies(self.scripts.pop(0))
-
+from shared.channels import encode
+from shared.errors import NoWorker, WorkerLost
+from tests.scripted_bus import ScriptedBus, Step
 
 Make = Callable[..., tuple[DeskClient, ScriptedBus]]
 
@@ -50,24 +18,6 @@ Make = Callable[..., tuple[DeskClient, ScriptedBus]]
 def make(*scripts: list[Step]) -> tuple[DeskClient, ScriptedBus]:
     bus = ScriptedBus(*scripts)
     return DeskClient(bus), bus  # type: ignore[arg-type]
-
-
-ASK = PermissionAsk("a", "Bash", {})
-
-
-async def test_an_ask_is_placed_again_under_its_name_when_the_desk_is_replaced() -> None:
-    decision = PermissionDecision("a", "allowed")
-    desk, bus = make([WorkerLost()], [NoWorker()], [encode(decision)])
-    assert await desk.ask(ASK) == decision
-    assert [ask.request_id for ask in bus.asked] == ["a", "a", "a"]
-
-
-@pytest.mark.parametrize("script", [[BusUnavailable()], [ClientError("bad")], []])
-async def test_what_cannot_be_asked_raises_at_once(script: list[Step]) -> None:
-    desk, bus = make(script)
-    with pytest.raises(CCProxyError):
-        await desk.ask(ASK)
-    assert len(bus.asked) == 1
 
 
 async def test_a_question_without_an_answer_raises() -> None:

@@ -1,119 +1,110 @@
-"""A program's token is its turn's while the turn runs, and nobody's at any other time."""
+"""A program asks for the turn it works on, and for nobody at any other time; whatever goes wrong is a no."""
 
 from __future__ import annotations
 
+import asyncio
+import json
 from typing import Any
 
 import pytest
 
-from sdk_worker.asking import Asking, gateway_address, on_nobodys_behalf
-from shared.channels import PROCESS_HEADER, Turn
-from shared.errors import BusUnavailable, NoWorker, UpstreamError
-from shared.settings import Settings
+from sdk_worker.asking import Asker
+from shared.channels import PermissionAsk, PermissionDecision, Turn
+from shared.errors import BusUnavailable
+
+TURN = Turn("r1", {}, caller="alice")
 
 
-class Keys:
-    def __init__(self) -> None:
-        self.kept: dict[str, bytes] = {}
-        self.down = False
+class Desk:
+    """Decides at once what it is told to, and keeps what it was asked."""
 
-    async def put(self, key: str, value: bytes, *, ttl: float) -> None:
-        if self.down:
-            raise BusUnavailable
-        self.kept[key] = value
+    def __init__(self, outcome: Any = "allowed") -> None:
+        self.asked: list[PermissionAsk] = []
+        self.outcome = outcome
 
-    async def delete(self, key: str) -> None:
-        if self.down:
-            raise BusUnavailable
-        del self.kept[key]
+    async def ask(self, ask: PermissionAsk) -> PermissionDecision:
+        self.asked.append(ask)
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return PermissionDecision(ask.request_id, self.outcome)
 
 
-class Program:
-    """Answers control requests as told."""
-
-    def __init__(self, status: str = "connected", fault: str = "") -> None:
-        self.status, self.fault, self.asked = status, fault, []  # type: ignore[var-annotated]
-
-    async def control(self, subtype: str, **_: Any) -> dict[str, Any]:
-        self.asked.append(subtype)
-        if subtype == "mcp_reconnect" and self.fault:
-            raise UpstreamError(self.fault)
-        return {"mcpServers": [{"name": "confirmation", "status": self.status}]}
+def call(**arguments: Any) -> dict[str, Any]:
+    asked = {"tool_name": "Bash", "input": {"command": "touch x"}, "tool_use_id": "t1", **arguments}
+    params = {"name": "check_permission", "arguments": asked}
+    return {"jsonrpc": "2.0", "id": 3, "method": "tools/call", "params": params}
 
 
-class Session:
-    def __init__(self, token: str, program: Program | None = None) -> None:
-        self.token, self.program = token, program or Program()
+def said(reply: dict[str, Any]) -> dict[str, Any]:
+    assert reply["id"] == 3
+    decided: dict[str, Any] = json.loads(reply["result"]["content"][0]["text"])
+    return decided
 
 
-def settings(**sections: Any) -> Settings:
-    return Settings(_env_file=None, **sections)
+async def test_it_asks_for_its_turn_in_the_directory_it_works_in() -> None:
+    desk = Desk()
+    asker = Asker(desk.ask, "/work")
+    for turn in (TURN, Turn("r2", {}, caller="bob", session_id="s", working_directory="/else")):
+        with asker.on_behalf(turn):
+            assert said(await asker.answer(call()))["behavior"] == "allow"
+    assert [(ask.caller, ask.session_id, ask.working_directory) for ask in desk.asked] == [
+        ("alice", "r1", "/work"),
+        ("bob", "s", "/else"),
+    ]
+    assert (desk.asked[0].tool_name, desk.asked[0].input, desk.asked[0].tool_use_id) == (
+        "Bash",
+        {"command": "touch x"},
+        "t1",
+    )
+    assert desk.asked[0].request_id != desk.asked[1].request_id
 
 
-TURN = Turn("r1", {}, caller="alice", working_directory="/work")
+async def test_between_turns_there_is_nobody_to_ask_for() -> None:
+    desk = Desk()
+    asker = Asker(desk.ask, "/work")
+    with asker.on_behalf(TURN):
+        pass
+    assert said(await asker.answer(call()))["behavior"] == "deny"
+    assert desk.asked == []
 
 
-@pytest.mark.parametrize(
-    ("server", "sdk", "address"),
-    [
-        ({}, {}, "http://127.0.0.1:8000"),
-        ({"host": "0.0.0.0", "port": 9}, {}, "http://127.0.0.1:9"),
-        ({"host": "::"}, {}, "http://[::1]:8000"),
-        ({"host": "10.0.0.1"}, {"gateway_url": "http://gateway:8000/"}, "http://gateway:8000"),
-    ],
-)
-def test_where_the_gateway_is(server: dict[str, Any], sdk: dict[str, Any], address: str) -> None:
-    assert gateway_address(settings(server=server, sdk=sdk)) == address
+@pytest.mark.parametrize("outcome", ["denied", "expired", "cancelled", BusUnavailable()])
+async def test_anything_but_a_yes_is_a_no(outcome: Any) -> None:
+    asker = Asker(Desk(outcome).ask, "/work")
+    with asker.on_behalf(TURN):
+        assert said(await asker.answer(call()))["behavior"] == "deny"
 
 
-def test_every_process_gets_a_token_of_its_own_and_more_patience_than_the_prompt() -> None:
-    asking = Asking(Keys(), settings(security={"confirmation_timeout_seconds": 100}))
-    one, two = asking.tool(), asking.tool()
-    assert one.token != two.token
-    server = one.servers["confirmation"]
-    assert server["headers"] == {PROCESS_HEADER: one.token}
-    assert server["timeout"] == 160_000
-    assert one.tool_name == "mcp__confirmation__check_permission"
+async def test_a_call_that_cannot_be_read_is_an_error_which_allows_nothing() -> None:
+    desk = Desk()
+    asker = Asker(desk.ask, "/work")
+    with asker.on_behalf(TURN):
+        answer = await asker.answer(call(input="touch x"))
+    assert answer["error"]["code"] == -32602
+    assert desk.asked == []
 
 
-def test_a_prompt_without_an_end_has_the_longest_patience_there_is() -> None:
-    asking = Asking(Keys(), settings(security={"confirmation_timeout_seconds": 0}))
-    assert 1_000_000_000 < asking.tool().servers["confirmation"]["timeout"] < 2**31
+async def test_a_program_that_connects_is_shown_the_tool() -> None:
+    asker = Asker(Desk().ask, "/work")
+    assert "error" not in await asker.answer({"method": "notifications/initialized"})
+    listed = await asker.answer({"id": 1, "method": "tools/list"})
+    assert [tool["name"] for tool in listed["result"]["tools"]] == ["check_permission"]
 
 
-async def test_a_token_is_known_for_as_long_as_the_turn_runs() -> None:
-    keys = Keys()
-    async with Asking(keys, settings()).on_behalf(Session("t"), TURN):  # type: ignore[arg-type]
-        assert keys.kept == {"asking:t": b'{"caller":"alice","session_id":"r1","working_directory":"/work"}'}
-    assert keys.kept == {}
+async def test_a_question_withdrawn_by_its_program_is_withdrawn_from_the_desk() -> None:
+    begun, withdrawn = asyncio.Event(), asyncio.Event()
 
+    async def ask(_: PermissionAsk) -> PermissionDecision:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            withdrawn.set()
+        raise AssertionError
 
-async def test_the_end_of_a_turn_does_not_wait_for_redis() -> None:
-    keys = Keys()
-    async with Asking(keys, settings()).on_behalf(Session("t"), TURN):  # type: ignore[arg-type]
-        keys.down = True
-
-
-async def test_a_turn_nobody_could_be_asked_for_does_not_begin() -> None:
-    keys = Keys()
-    keys.down = True
-    with pytest.raises(BusUnavailable):
-        async with Asking(keys, settings()).on_behalf(Session("t"), TURN):  # type: ignore[arg-type]
-            pytest.fail("it began")
-
-
-async def test_a_program_that_lost_the_gateway_connects_again_or_gets_no_turn() -> None:
-    program = Program("failed")
-    async with Asking(Keys(), settings()).on_behalf(Session("t", program), TURN):  # type: ignore[arg-type]
-        assert program.asked == ["mcp_status", "mcp_reconnect"]
-    with pytest.raises(NoWorker, match="refused"):
-        async with Asking(Keys(), settings()).on_behalf(Session("t", Program("failed", "refused")), TURN):  # type: ignore[arg-type]
-            pytest.fail("it began")
-
-
-async def test_a_program_without_tools_of_its_own_asks_nobody() -> None:
-    keys = Keys()
-    async with Asking(keys, settings()).on_behalf(Session(""), TURN):  # type: ignore[arg-type]
-        assert keys.kept == {}
-    async with on_nobodys_behalf(Session("t"), TURN):  # type: ignore[arg-type]
-        assert keys.kept == {}
+    asker = Asker(ask, "/work")
+    with asker.on_behalf(TURN):
+        asking = asyncio.create_task(asker.answer(call()))
+        await begun.wait()
+        asking.cancel()
+        await withdrawn.wait()

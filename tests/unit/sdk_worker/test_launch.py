@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sdk_worker.launch import Launch, PermissionTool, command, environment, lane_of, refuse_what_cannot_start
+from sdk_worker.launch import Launch, command, environment, lane_of, refuse_what_cannot_start
 from shared.errors import ClientError, CredentialsMissing, NotAllowed
 from shared.settings import ClaudeSettings, CodeOptions
 
@@ -12,7 +12,7 @@ PROGRAM = Path("/opt/claude")
 
 
 def test_every_process_is_closed_to_its_surroundings():
-    line = command(PROGRAM, Launch(), CodeOptions(), PermissionTool())
+    line = command(PROGRAM, Launch(), CodeOptions(), asks=False)
     assert {"--setting-sources=", "--strict-mcp-config", "--no-session-persistence"} <= set(line)
     assert '--settings={"crossSessionInbound":"off"}' in line
     assert "--disallowedTools=ListAgents,SendMessage" in line
@@ -21,25 +21,21 @@ def test_every_process_is_closed_to_its_surroundings():
 
 def test_the_owners_options_become_flags_that_cannot_be_read_as_others():
     options = CodeOptions(allowed_tools=["Read", "Bash(ls *)"], disallowed_tools=["Write"], max_turns=3, model="--evil")
-    line = command(PROGRAM, Launch(), options, PermissionTool())
+    line = command(PROGRAM, Launch(), options, asks=False)
     assert {"--allowedTools=Read,Bash(ls *)", "--max-turns=3", "--model=--evil"} <= set(line)
     assert "--disallowedTools=ListAgents,SendMessage,Write" in line
 
 
 def test_a_request_with_tools_of_its_own_gets_no_others():
-    line = command(
-        PROGRAM, Launch(own_tools=False), CodeOptions(allowed_tools=["Bash"], mcp_config="x"), PermissionTool()
-    )
+    line = command(PROGRAM, Launch(own_tools=False), CodeOptions(allowed_tools=["Bash"], mcp_config="x"), asks=False)
     assert {"--tools=", "--allowedTools=mcp__client"} <= set(line)
     assert not any(flag.startswith("--mcp-config") for flag in line)
 
 
 def test_who_is_asked_is_told_to_the_program():
-    asked = PermissionTool({"desk": {"type": "http", "url": "http://127.0.0.1/mcp"}}, "mcp__desk__check")
-    line = command(PROGRAM, Launch(), CodeOptions(mcp_config="/etc/mcp.json"), asked)
-    assert "--permission-prompt-tool=mcp__desk__check" in line
+    line = command(PROGRAM, Launch(), CodeOptions(mcp_config="/etc/mcp.json"), asks=True)
+    assert "--permission-prompt-tool=mcp__confirmation__check_permission" in line
     assert "--mcp-config=/etc/mcp.json" in line
-    assert "127.0.0.1" not in str(line)  # a command line is public, and the headers beside the address hold a token
 
 
 def test_our_own_secrets_stay_out_of_the_programs_reach():

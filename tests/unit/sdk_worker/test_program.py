@@ -128,10 +128,43 @@ print('{"type": "control_request", "request_id": "2", "request": {"subtype": "ca
 sys.stdout.write(sys.stdin.readline().replace("control_response", "seen"))
 """
     program = await start(script)
-    program.on_mcp = lambda message: {"id": message["id"], "result": {}}
+
+    async def answer(message):
+        return {"id": message["id"], "result": {}}
+
+    program.on_mcp = answer
     answer = (await program.read())["response"]
     assert answer == {"subtype": "success", "request_id": "1", "response": {"mcp_response": {"id": 7, "result": {}}}}
     assert [line["request_id"] async for line in program.read_messages()] == ["2"]
+
+
+async def test_a_call_the_program_takes_back_is_broken_off_and_so_is_one_it_dies_with(start):
+    script = """
+import sys
+ask = '{"type": "control_request", "request_id": "%s", "request": {"subtype": "mcp_message", "message": {"id": 7}}}'
+print(ask % 1)
+print(ask % 2, flush=True)
+sys.stdin.readline()
+print('{"type": "control_cancel_request", "request_id": "1"}', flush=True)
+sys.stdin.readline()
+"""
+    program, begun, broken_off = await start(script), asyncio.Semaphore(0), asyncio.Semaphore(0)
+
+    async def answer(message):
+        begun.release()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            broken_off.release()
+
+    program.on_mcp = answer
+    for _ in range(2):
+        await begun.acquire()
+    await program.write("{}\n" if program.initialized.done() else '{"request_id": "0", "request": {}}\n')
+    await broken_off.acquire()
+    assert broken_off.locked()
+    await program.stop()
+    await broken_off.acquire()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of its parent's death")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 
 import pytest
 
+from sdk_worker.reply import LeftReplies
 from sdk_worker.sessions import Sessions
 from sdk_worker.worker import Patience, Worker
 from shared.errors import BusUnavailable, CallerGone, ClientError, NotAllowed, UpstreamError, UpstreamTimeout
@@ -49,6 +51,9 @@ class Conversation:
     def say(self, line):
         self.said.append(line)
 
+    def on_behalf(self, turn):
+        return contextlib.nullcontext()
+
 
 class House:
     """A worker whose every turn meets a session that says `lines`."""
@@ -58,7 +63,8 @@ class House:
         times = {"first_byte": 10.0, "idle": 10.0, "ping": 10.0} | patience
         sessions = Sessions(self, Shelf(), CodeOptions(), limit=1, idle=60, patience=1, keeper="w1")
         told = {"name": "w1", "mode": "ignore", "pretty": False, "tracer": tracer}
-        self.worker = Worker(self, sessions, patience=Patience(**times), **told)
+        self.left = LeftReplies(Shelf(), "w1", seconds=60)
+        self.worker = Worker(self, sessions, self.left, patience=Patience(**times), **told)
 
     async def take(self, launch, binding):
         if self.fault:
@@ -131,13 +137,41 @@ async def test_a_silence_in_the_middle_is_bridged_by_pings_until_it_is_too_long(
     assert kinds(delivered) == ["message_start", "ping", "ping", "error"]
 
 
-async def test_a_caller_who_left_is_not_worked_for():
+async def test_a_caller_who_left_is_not_worked_for_any_longer():
     house, delivered = House(START), Delivered(body=body("hi"))
     delivered.caller_gone.set()
     with pytest.raises(CallerGone):
         await house.handle(delivered)
-    assert house.session.said == []
     assert house.retired == [house.session]
+
+
+async def cut_off(house, delivered):
+    """Its gateway dies when it has heard the first word."""
+    work = asyncio.create_task(house.handle(delivered))
+    await delivered.until(b"message_start")
+    delivered.caller_lost = True
+    work.cancel()
+    await asyncio.gather(work, return_exceptions=True)
+
+
+async def test_a_caller_who_was_cut_off_and_asks_again_gets_the_whole_answer_of_the_one_turn():
+    house = House(START, ping=0.01)
+    await cut_off(house, Delivered(body=body("hi"), repeat="same"))
+    house.session.program.lines.extend([END, RESULT])
+    delivered = await house.handle(Delivered(body=body("hi"), repeat="same"))
+    assert [kind for kind in kinds(delivered) if kind != "ping"] == ["message_start", "message_delta", "message_stop"]
+    assert (delivered.head["worker"], delivered.tail["cost_usd"]) == ("w1", 0.25)
+    assert len(house.session.said) == len(house.retired) == 1
+
+
+async def test_who_asks_something_else_gets_a_turn_of_its_own():
+    house = House(START, ping=0.01)
+    await cut_off(house, Delivered(body=body("hi"), repeat="same"))
+    first, house.session = house.session, Conversation([START, END, RESULT])
+    await house.handle(Delivered(body=body("hi"), repeat="other"))
+    assert (len(first.said), len(house.session.said)) == (1, 1)
+    await house.left.end()
+    assert first.program.asked == ["interrupt"]
 
 
 async def test_a_turn_that_is_cancelled_is_interrupted_and_its_process_retired():

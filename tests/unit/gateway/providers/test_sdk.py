@@ -14,7 +14,7 @@ from gateway.catalogue import Catalogue
 from gateway.providers import Outgoing
 from gateway.providers.sdk import Sdk
 from gateway.quota import QuotaWatch
-from shared.channels import AccessRecord, Channel, KnownSession, Turn, TurnHead, TurnTail, encode
+from shared.channels import AccessRecord, Channel, KnownSession, Turn, TurnHead, TurnTail, encode, left_key
 from shared.errors import Busy, CCProxyError, NoWorker, QuotaReached, UpstreamError, UpstreamRefused, WorkerLost
 from shared.metrics import LineMetrics, Metrics
 from shared.quota import Quota, Window
@@ -41,13 +41,15 @@ class OneTurnBus:
         self.replies = replies
         self.kept: tuple[bytes | CCProxyError, ...] = ()
         self.keeper = ""
+        self.cut_off: dict[str, bytes] = {}
         self.turn: Turn | None = None
         self.asked: list[Channel] = []
         self.left = False
 
     async def get(self, key: str) -> bytes | None:
-        assert self.turn is None
-        return encode(KnownSession("t", 1, keeper=self.keeper)) if key.startswith("session:") else None
+        if key.startswith("session:"):
+            return encode(KnownSession("t", 1, keeper=self.keeper))
+        return self.cut_off.get(key)
 
     @contextlib.asynccontextmanager
     async def call(self, channel: Channel, payload: Turn, *, request_id: str) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -120,6 +122,18 @@ async def test_and_to_anybody_when_that_one_is_gone_or_busy(declined: CCProxyErr
     opened = await sdk(bus).open(named())
     assert [channel.server for channel in bus.asked] == ["w1's address", ""]
     assert b"".join([chunk async for chunk in opened.chunks]) == START + END
+
+
+async def test_a_turn_that_was_cut_off_is_asked_of_who_still_has_it_by_the_same_caller_only() -> None:
+    bus = OneTurnBus(HEAD, START + END, TAIL)
+    await sdk(bus).open(named())
+    assert bus.turn is not None
+    bus.cut_off, bus.kept = {left_key(bus.turn.repeat): b"w2's address"}, (HEAD, START + END, TAIL)
+    other, longer = named(), named()
+    other.record.caller, longer.body = "somebody else", longer.body + b" "
+    for request in (named(), other, longer):
+        await sdk(bus).open(request)
+    assert [channel.server for channel in bus.asked] == ["", "w2's address", "", ""]
 
 
 async def test_what_was_begun_there_is_not_begun_again() -> None:

@@ -8,10 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.channels import PROCESS_HEADER, AskingProcess, asking_process_key, encode
 from tests.permission_stack import ACCEPT, Front, running_desk, running_front, said
-
-TOKEN = "process-token-1"
 
 
 @pytest.fixture
@@ -66,25 +63,6 @@ async def test_a_denial_and_an_edit_reach_the_program(front: Front) -> None:
         _, second = await watching.until("permission_request", 2)
     await front.respond(second.data["request_id"], updated_input={"command": "touch y"})
     assert said((await calling)[-1]) == {"behavior": "allow", "updatedInput": {"command": "touch y"}}
-
-
-@pytest.mark.usefixtures("desk")
-async def test_a_process_of_ours_asks_for_its_turn(front: Front) -> None:
-    process = AskingProcess("alice", "session-1", "/work")
-    await front.bus.put(asking_process_key(TOKEN), encode(process), ttl=60)
-    calling = asyncio.create_task(front.call(**{PROCESS_HEADER: TOKEN}))
-    (asked,) = await front.pending(1)
-    assert (asked["caller"], asked["session_id"], asked["working_directory"]) == ("alice", "session-1", "/work")
-    await front.respond(asked["request_id"])
-    assert said((await calling)[-1])["behavior"] == "allow"
-
-
-@pytest.mark.usefixtures("desk")
-async def test_a_process_nobody_knows_is_denied_and_asks_nobody(front: Front) -> None:
-    (answer,) = await front.call(**{PROCESS_HEADER: "made-up"})
-    assert said(answer)["behavior"] == "deny"
-    assert "No worker" in said(answer)["message"]
-    assert (await front.client.get("/permissions")).json() == {"pending": [], "recent": []}
 
 
 async def test_with_nobody_to_ask_it_is_no(tmp_path: Path) -> None:
@@ -185,22 +163,7 @@ class TestWithTokens:
         async with running_front(redis_url, security={"auth_token": "owners-token"}) as front:
             yield front
 
-    @pytest.mark.usefixtures("desk")
-    async def test_a_process_of_ours_needs_no_token_but_its_own_and_that_opens_nothing_else(self, front: Front) -> None:
-        await front.bus.put(asking_process_key(TOKEN), encode(AskingProcess("alice", "", "")), ttl=60)
-        calling = asyncio.create_task(front.call(**{PROCESS_HEADER: TOKEN}))
-        owner = {"x-api-key": "owners-token"}
-        async with front.watch(**owner) as watching:
-            (asked,) = await watching.until("permission_request")
-        address = f"/permissions/{asked.data['request_id']}/respond"
-        shown = await front.client.post(address, json={"allowed": True}, headers={PROCESS_HEADER: TOKEN})
-        assert shown.status_code == 401
-        assert (await front.client.get("/permissions", headers={PROCESS_HEADER: TOKEN})).status_code == 401
-        answered = await front.client.post(address, json={"allowed": True}, headers=owner)
-        assert answered.status_code == 200
-        assert said((await calling)[-1])["behavior"] == "allow"
-
-    async def test_anyone_else_needs_the_token(self, front: Front) -> None:
+    async def test_whoever_asks_needs_the_token(self, front: Front) -> None:
         message = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
         assert (await front.client.post("/mcp", json=message)).status_code == 401
         assert (await front.client.post("/mcp", json=message, headers={"x-api-key": "owners-token"})).status_code == 200

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway import mcp
+from shared import mcp
 from shared.channels import Outcome, PermissionDecision
 from shared.errors import BusUnavailable, ClientError
 

@@ -14,11 +14,13 @@ from shared.channels import PermissionDecision
 from shared.errors import CCProxyError, ClientError
 from shared.version import VERSION
 
+Message = dict[str, Any]
+
 TOOL = "check_permission"
 NEWEST_PROTOCOL = "2025-11-25"
 PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS = -32700, -32600, -32601, -32602  # JSON-RPC 2.0
-
-Message = dict[str, Any]
+# Claude Code waits for a word even after a notification, where it speaks over its own pipes.
+NOTED: Message = {"jsonrpc": "2.0", "result": {}}
 
 TOOLS = [
     {

@@ -1,0 +1,107 @@
+"""What a turn says, kept while it runs: a caller whose gateway died may ask again, and hears all of it.
+
+A turn runs once, and belongs to whoever asks for it: it ends when its caller leaves, and goes on for a while when the
+caller was only cut off. A reply too long to be kept whole is told once, as it comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from shared.bus import Delivery
+from shared.channels import left_key
+from shared.errors import BusUnavailable
+
+KEPT_BYTES = 16 * 1024 * 1024
+
+Say = Callable[[bytes], None]
+
+
+class Store(Protocol):
+    """The verb of the bus this module needs."""
+
+    async def put(self, key: str, value: bytes, *, ttl: float) -> None: ...
+
+
+class Reply:
+    """`run` is started at once, and says what its caller is told."""
+
+    def __init__(self, run: Callable[[Say], Awaitable[None]]) -> None:
+        self._said: list[bytes] = []
+        self._bytes = 0
+        self._news = asyncio.Event()
+        self._running: asyncio.Future[None] = asyncio.ensure_future(run(self._say))
+        self._running.add_done_callback(self._note_end)
+
+    @property
+    def whole(self) -> bool:
+        return self._bytes <= KEPT_BYTES
+
+    def _say(self, data: bytes) -> None:
+        self._said.append(data)
+        self._bytes += len(data)
+        self._news.set()
+
+    def _note_end(self, running: asyncio.Future[None]) -> None:
+        self._news.set()
+        if not running.cancelled():
+            running.exception()  # its caller may never come back to hear of it
+
+    async def tell(self, delivery: Delivery) -> None:
+        """Everything, from its beginning to its end; then raises what ended the turn."""
+        told = 0
+        while told < len(self._said) or not self._running.done():
+            if told == len(self._said):
+                self._news.clear()
+                await self._news.wait()
+                continue
+            data = self._said[told]
+            if not self.whole:
+                self._said[told] = b""
+            told += 1
+            await delivery.send(data)
+        await self._running
+
+    async def end(self) -> None:
+        """Break the turn off; returns when nothing of it runs."""
+        self._running.cancel()
+        await asyncio.wait([self._running])
+
+
+class LeftReplies:
+    """Replies whose callers were cut off, each for `seconds`. `address` is where this worker can be asked for one."""
+
+    def __init__(self, store: Store, address: str, *, seconds: float) -> None:
+        self._store, self._address, self._seconds = store, address, seconds
+        self._left: dict[str, tuple[Reply, asyncio.Task[None]]] = {}
+
+    def keep(self, repeat: str, reply: Reply) -> bool:
+        """False: it cannot be told again, or nobody could ask for it."""
+        if not (repeat and reply.whole and self._seconds) or repeat in self._left:
+            return False
+        self._left[repeat] = reply, asyncio.create_task(self._give_up(repeat, reply))
+        return True
+
+    def take(self, repeat: str) -> Reply | None:
+        """For the caller that has come back."""
+        if (found := self._left.pop(repeat, None)) is None:
+            return None
+        reply, giving_up = found
+        giving_up.cancel()
+        return reply
+
+    async def end(self) -> None:
+        """Break off all of them."""
+        while self._left:
+            if reply := self.take(next(iter(self._left))):
+                await reply.end()
+
+    async def _give_up(self, repeat: str, reply: Reply) -> None:
+        with contextlib.suppress(BusUnavailable):
+            await self._store.put(left_key(repeat), self._address.encode(), ttl=self._seconds)
+        await asyncio.sleep(self._seconds)
+        del self._left[repeat]
+        await reply.end()
