@@ -16,6 +16,7 @@ _DATA_URL = re.compile(r"data:(?P<type>[\w.+/-]*)(?:;(?!base64,)[^;,]*)*(?P<base
 
 # How the base64 of each image type both vendors take begins (its magic number).
 _SIGNATURES = {"iVBORw0KGgo": "image/png", "/9j/": "image/jpeg", "R0lGOD": "image/gif", "UklGR": "image/webp"}
+_CACHE_MARKS = (("prompt_cache_breakpoint", ("30m", "12h"), "30m"), ("cache_control", ("5m", "1h"), "5m"))
 _IMAGE_TYPES = frozenset(_SIGNATURES.values())
 
 
@@ -56,10 +57,9 @@ def _split_data_url(url: str, path: str, *, or_else: str) -> tuple[str, str]:
 def read_cache_mark(part: Object) -> str | None:
     """The lifetime a part asks for, by OpenAI's `prompt_cache_breakpoint` or, as many clients write it for Claude
     models, by Anthropic's `cache_control`."""
-    if (mark := part.inner("prompt_cache_breakpoint")).value:
-        return mark.choice("ttl", ("30m", "12h")) or "30m"
-    if (mark := part.inner("cache_control")).value:
-        return mark.choice("ttl", ("5m", "1h")) or "5m"
+    for name, lifetimes, default in _CACHE_MARKS:
+        if part.get(name) is not None and (mark := part.object(name)).value:
+            return mark.choice("ttl", lifetimes) or default
     return None
 
 
