@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.access_log import AccessLog, Records
+from gateway.access_log import AccessLog
 from gateway.asgi import ASGIApp, Receive, Scope, Send
 from gateway.estimate import EstimateTokens
 from gateway.exchange import Exchange, PassThrough
@@ -33,6 +33,7 @@ from gateway.providers.http import Upstream
 from gateway.providers.sdk import Sdk
 from gateway.quota import Quotas
 from gateway.reasoning import ReasoningMemory
+from gateway.records import Records
 from gateway.routes import claude, codex, dashboard, logs, mcp, models, oauth, permissions, sdk, status, system, usage
 from gateway.spool import Spool
 from gateway.translated import Translated

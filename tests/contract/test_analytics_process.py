@@ -15,7 +15,7 @@ import duckdb
 import orjson
 import pytest
 
-from gateway.access_log import Records
+from gateway.records import Records
 from shared.bus import Bus, Timings
 from shared.channels import LOGS_QUERY, LOGS_WATCH, AccessRecord, LogsQuery
 from shared.errors import CCProxyError, NotFound, StoreUnavailable

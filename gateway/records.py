@@ -1,0 +1,141 @@
+"""Access records on their way to analytics: added without waiting, published in batches by a task of its own.
+
+While the bus or analytics is away they wait in memory, then on disk; what finds no room anywhere is counted as lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import time
+from collections import deque
+
+from gateway.spool import Spool
+from shared.bus import Bus
+from shared.channels import ACCESS_RECORD, AccessRecord
+from shared.errors import BusUnavailable
+from shared.log import get_log
+from shared.metrics import Metrics
+from shared.records import WATCHED_KEY, pack, pack_begun
+
+MAX_WAITING_RECORDS = 10_000  # about 8 MB; beyond it the oldest is dropped and counted
+MAX_BATCH = 256  # as the channel says
+ENOUGH_WAITING = ACCESS_RECORD.max_length // 2  # messages that analytics has not stored; more find room on our disk
+LOOK_SECONDS = 1.0
+SPOOL_RECORDS = 1000  # fewer wait in memory: Redis may be back before a file is worth it
+RETRY_SECONDS = 0.5
+GATHER_SECONDS = 0.05  # a message costs as much as two hundred records in it
+
+
+class Records:
+    """`add` and `begin` wait for nothing; the task that publishes runs while this is open."""
+
+    def __init__(
+        self, bus: Bus, metrics: Metrics, spool: Spool | None = None, retry_seconds: float = RETRY_SECONDS
+    ) -> None:
+        self._bus, self._metrics, self._spool = bus, metrics, spool
+        self._retry_seconds = retry_seconds
+        self._waiting: deque[AccessRecord] = deque()
+        self._wake = asyncio.Event()
+        self._looked, self._watched = -math.inf, False
+        self._begun: deque[AccessRecord] = deque(maxlen=MAX_BATCH)
+        self._task: asyncio.Task[None] | None = None
+        self.lost = 0
+
+    def begin(self, record: AccessRecord) -> None:
+        """Let those who look on know of a request that is going to be answered."""
+        self._begun.append(record)
+        self._wake.set()
+
+    def add(self, record: AccessRecord) -> None:
+        if len(self._waiting) >= MAX_WAITING_RECORDS:
+            self._waiting.popleft()
+            self._count_lost(1)
+        self._waiting.append(record)
+        self._wake.set()
+
+    async def __aenter__(self) -> Records:
+        self._task = asyncio.create_task(self._publish_as_they_come())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        try:
+            while self._waiting:
+                await self._publish_batch()
+        except BusUnavailable:
+            await self._put_aside()
+        self._count_lost(len(self._waiting))
+        if self.lost:
+            get_log().warning("access_records_lost", count=self.lost)
+
+    async def _publish_as_they_come(self) -> None:
+        self._wake.set()  # an earlier process may have left some on disk
+        while True:
+            await self._wake.wait()
+            await asyncio.sleep(GATHER_SECONDS)
+            self._wake.clear()
+            try:
+                await self._look()
+                await self._tell_of_begun()
+                while self._waiting:
+                    await self._publish_batch()
+                await self._take_up()
+            except BusUnavailable:
+                self._wake.set()
+                if len(self._waiting) >= SPOOL_RECORDS:
+                    await self._put_aside()
+                await asyncio.sleep(self._retry_seconds)
+
+    async def _look(self) -> None:
+        """Whether there is room, and who looks on. Raises BusUnavailable while analytics is so far behind that Redis
+        would run out of memory."""
+        if time.monotonic() - self._looked > LOOK_SECONDS:
+            waiting, watched = await asyncio.gather(self._bus.waiting(ACCESS_RECORD), self._bus.get(WATCHED_KEY))
+            if waiting >= ENOUGH_WAITING:
+                raise BusUnavailable
+            self._looked, self._watched = time.monotonic(), watched is not None
+
+    async def _tell_of_begun(self) -> None:
+        begun = list(self._begun)
+        self._begun.clear()
+        if begun and self._watched:
+            await self._bus.publish(ACCESS_RECORD, pack_begun(begun))
+
+    async def _publish_batch(self) -> None:
+        """One message for all that wait; what could not be published goes back to the head of the line."""
+        batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_BATCH))]
+        try:
+            await self._bus.publish(ACCESS_RECORD, pack(batch))
+        except BaseException:
+            self._waiting.extendleft(reversed(batch))
+            raise
+
+    async def _put_aside(self) -> None:
+        """Move what waits to the disk, if there is room."""
+        batch = list(self._waiting)
+        self._waiting.clear()
+        kept = False
+        try:
+            kept = self._spool is not None and bool(batch) and await asyncio.to_thread(self._spool.keep, batch)
+        finally:
+            if not kept:
+                self._waiting.extendleft(reversed(batch))
+
+    async def _take_up(self) -> None:
+        """Publish what lies on the disk. Raises BusUnavailable; what was published by then comes once more, and adds
+        nothing."""
+        while self._spool is not None and (found := await asyncio.to_thread(self._spool.oldest)):
+            path, records = found
+            for start in range(0, len(records), MAX_BATCH):
+                await self._look()
+                await self._bus.publish(ACCESS_RECORD, pack(records[start : start + MAX_BATCH]))
+            await asyncio.to_thread(self._spool.drop, path)
+
+    def _count_lost(self, records: int) -> None:
+        self.lost += records
+        self._metrics.records_lost.inc(records)
