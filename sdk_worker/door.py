@@ -138,6 +138,10 @@ class Conversation:
     def alive(self) -> bool:
         return self.program.alive
 
+    async def begun(self) -> None:
+        """Returns when the program answers. Raises UpstreamError."""
+        await self.program.control("mcp_status")
+
     async def open(self, initialize: Line) -> None:
         """Shake hands. `initialize` are fields of that request the SDKs have no option for, such as `systemPrompt`."""
         self.program.initialize = initialize

@@ -29,14 +29,18 @@ RETRY_SECONDS = 5.0  # after a start that failed; doubled at each further one
 RETRY_LIMIT_SECONDS = 300.0
 
 
-class Closable(Protocol):
+class Process(Protocol):
+    """`begun` returns when it can be told something, and raises CCProxyError when it ended instead."""
+
     @property
     def alive(self) -> bool: ...
+
+    async def begun(self) -> None: ...
 
     async def close(self) -> None: ...
 
 
-S = TypeVar("S", bound=Closable)
+S = TypeVar("S", bound=Process)
 
 
 class Readiness(NamedTuple):
@@ -137,10 +141,9 @@ class Pool(Generic[S]):
                     await asyncio.sleep(self._lull)
 
     async def drain(self) -> None:
-        """End every spare, and wait until all that is retired has ended."""
-        for spares in self._spares.values():
-            for spare in spares:
-                self.retire(spare.session)
+        """End every process, also one that is just beginning, and wait for their end. Only when none is taken."""
+        for session in self.owned:
+            self.retire(session)
         self._spares.clear()
         while self._background:
             ended = set(self._background)
@@ -230,7 +233,7 @@ class Pool(Generic[S]):
         return session
 
     async def _started(self, launch: Launch) -> S:
-        """A start is never cut short half way: a process nobody waits for any more is ended when it is there."""
+        """One taker's leaving cuts no start short: a process nobody waits for any more is ended when it is there."""
         starting = self._in_background(self._start_one(launch))
         try:
             return await asyncio.shield(starting)
@@ -245,8 +248,13 @@ class Pool(Generic[S]):
     async def _start_one(self, launch: Launch) -> S:
         async with self._starts:
             session = await self._make(launch)
+            self.owned.add(session)
+            try:
+                await session.begun()
+            except BaseException:
+                self.retire(session)
+                raise
         self.starts += 1
-        self.owned.add(session)
         return session
 
     def _in_background(self, work: Any) -> asyncio.Task[Any]:

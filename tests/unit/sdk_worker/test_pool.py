@@ -16,9 +16,20 @@ PIRATE, POET = Binding(system=("pirate",)), Binding(system=("poet",))
 class Session:
     def __init__(self, number, launch):
         self.number, self.launch, self.told, self.alive = number, launch, None, True
+        self.may_begin, self.ended = asyncio.Event(), asyncio.Event()
+        self.may_begin.set()
+
+    async def begun(self):
+        waiting = [asyncio.create_task(event.wait()) for event in (self.may_begin, self.ended)]
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in waiting:
+            task.cancel()
+        if self.ended.is_set():
+            raise UpstreamError("ended")
 
     async def close(self):
         self.alive = False
+        self.ended.set()
 
 
 class House:
@@ -214,3 +225,21 @@ async def test_what_cannot_be_started_any_more_is_not_kept_ready():
     filling.cancel()
     await asyncio.gather(filling, return_exceptions=True)
     await house.pool.drain()
+
+
+async def test_a_process_that_is_just_beginning_holds_up_no_stop():
+    house = House(size=0)
+    begin = house.start
+
+    async def start(launch):
+        session = await begin(launch)
+        session.may_begin.clear()
+        return session
+
+    pool = Pool(start, house.tell, size=0, launch=HERE)
+    taking = asyncio.create_task(pool.take(HERE, PIRATE))
+    await house.settle()
+    taking.cancel()
+    await pool.drain()
+    assert house.living() == []
+    assert pool.owned == set()
