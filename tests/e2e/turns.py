@@ -248,7 +248,7 @@ async def kill_one(stack: Stack, http: httpx.AsyncClient, truth: GroundTruth, *,
         await eventually(mended, "another worker")
         found = Killed(max(one.ended for one in lost) - at, time.monotonic() - at)
         until(lambda: not alive(programs), "the end of what the killed worker ran")
-        assert len([seen for seen in truth.requests("/v1/messages") if seen.cancelled]) == each
+        await truth.until(lambda requests: len([seen for seen in requests if seen.cancelled]) == each)
         so_far = {id(one): len(one.events) for one in heard if one not in lost}
         others = [one for one in heard if id(one) in so_far]
         assert len(others) == (WORKERS - 1) * each
