@@ -24,7 +24,7 @@ from shared.records import split, unpack, unpack_begun
 
 BATCH_ROWS = 2000  # a row of such a batch costs half of what it costs in one of 500, and of a larger one hardly less
 BATCH_SECONDS = 0.25
-SLOTS = 100  # while one batch commits, the next ones gather: some ten megabytes
+SLOTS = 100  # while one batch commits, the next ones gather: at the most some forty megabytes
 REOPEN_SECONDS = 2.0
 
 FLUSH_SECONDS = 3.0  # for what was taken when the process has to stop
