@@ -69,15 +69,17 @@ class Worker:
     async def serve(self, bus: Bus, *, slots: int, stop: asyncio.Event, drain: asyncio.Event) -> None:
         """Take turns until `stop`, or after `drain` until those taken are done: from the line all workers share, and
         those sent here because their conversation's process is here, which are told to go to the others if there is no
-        slot for them."""
+        slot for them. What is being answered already needs none."""
         shared, own, done = Slots(slots), SDK_TURN.at(bus.address), asyncio.Event()
 
         async def handle_own(delivery: Delivery) -> None:
-            if drain.is_set() or shared.free < 1:
+            turn = decode(Turn, delivery.payload)
+            reply = self._left.take(turn.repeat)
+            if reply is None and (drain.is_set() or shared.free < 1):
                 raise Busy
             shared.take()
             try:
-                await self.handle(delivery)
+                await self._answer(turn, reply, delivery)
             finally:
                 shared.give_back()
 
@@ -90,7 +92,10 @@ class Worker:
     async def handle(self, delivery: Delivery) -> None:
         """Raises CCProxyError for a turn that failed before its first frame."""
         turn = decode(Turn, delivery.payload)
-        reply = self._left.take(turn.repeat)
+        await self._answer(turn, self._left.take(turn.repeat), delivery)
+
+    async def _answer(self, turn: Turn, reply: Reply | None, delivery: Delivery) -> None:
+        """With a turn of its own, or with what there is of the one that was cut off."""
         if reply is None:
             reply = Reply(partial(self._begin, turn))
         else:

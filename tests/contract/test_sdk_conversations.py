@@ -125,18 +125,18 @@ async def house(bus_factory):
     class House:
         def __init__(self, bus):
             self.bus, self.script, self.workers = bus, Script(), []
-            metrics = LineMetrics(Metrics())
-            self.sdk = Sdk(bus, Catalogue(no_models, "x", {}), QuotaWatch("claude"), metrics, max_waiting=64)
 
         async def start(self, name, slots=4, patience=10.0):
             bus = await bus_factory("sdk_worker", instance=name)
             self.workers.append(Serving(bus, Pool(self.script), slots, patience))
             return self.workers[-1]
 
-        async def say(self, name=""):
-            body = orjson.dumps({"model": "m", "messages": [{"role": "user", "content": "hi"}]})
+        async def say(self, name="", text="hi", gateway=None):
+            body = orjson.dumps({"model": "m", "messages": [{"role": "user", "content": text}]})
             record = AccessRecord("r", 0.0)
-            opened = await self.sdk.open(Outgoing("POST", "/v1/messages", {}, body, record, session=name))
+            models, quota = Catalogue(no_models, "x", {}), QuotaWatch("claude")
+            sdk = Sdk(gateway or self.bus, models, quota, LineMetrics(Metrics()), max_waiting=64)
+            opened = await sdk.open(Outgoing("POST", "/v1/messages", {}, body, record, session=name))
             await opened.aclose()
             return record.worker
 
@@ -205,3 +205,27 @@ async def test_a_worker_that_cannot_take_the_turn_leaves_it_to_another_at_once(h
         house.script.let_go.set()
         assert await other == "w0"
     assert await house.say("a") == "w1"
+
+
+@pytest.mark.parametrize("name", ["", "a"])
+async def test_a_turn_whose_gateway_died_is_found_again_by_the_same_request_though_its_worker_is_full(
+    house, bus_factory, name
+):
+    one = await house.start("w0", slots=1)
+    await house.start("w1", slots=0)
+    dying = await bus_factory("gateway", instance="dying")
+    house.script.hold("named" if name else "nameless")
+    cut_off = asyncio.create_task(house.say(name, gateway=dying))
+    await running(house, 1)
+    await house.bus.report_exit("gateway", "dying")
+    async with asyncio.timeout(10):
+        while not await house.bus.scan("left:"):  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+    other = asyncio.create_task(house.say(name and "b", "something else"))
+    await running(house, 2)
+    again = asyncio.create_task(house.say(name))
+    house.script.let_go.set()
+    assert await again == await other == "w0"
+    assert [process.turns for process in one.pool.made] == [1, 1]
+    cut_off.cancel()
+    await asyncio.gather(cut_off, return_exceptions=True)
