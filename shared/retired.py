@@ -11,7 +11,6 @@ RETIRED = {
     "SERVER__LOG_SHOW_TIME": "every log line has its time; use SERVER__LOG_FORMAT",
     "SERVER__LOG_CONSOLE_WIDTH": "the terminal's own width is used",
     "SERVER__LOG_FILE": "logs go to standard output: send them where you like (`ccproxy serve >> FILE`, journald)",
-    "SDK__GATEWAY_URL": "a worker needs only Redis: its programs ask for permission through it",
     "SERVER__USE_TERMINAL_PERMISSION_HANDLER": "run `ccproxy permission-handler` in a terminal",
     "CORS": "pages of other origins may not use this server; put its own pages under SECURITY__ALLOWED_HOSTS",
     "CLAUDE__SDK_SESSION_POOL": "named sessions are SDK__MAX_SESSIONS and SDK__SESSION_IDLE_SECONDS",
