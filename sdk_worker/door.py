@@ -21,7 +21,7 @@ from typing import Any
 
 import claude_code_sdk
 
-from sdk_worker.asking import Asker
+from sdk_worker.asking import SERVER, Asker
 from sdk_worker.program import Line, Program
 from shared.channels import Turn
 from shared.errors import NoWorker
@@ -139,8 +139,12 @@ class Conversation:
         return self.program.alive
 
     async def begun(self) -> None:
-        """Returns when the program answers. Raises UpstreamError."""
-        await self.program.control("mcp_status")
+        """Returns when the program answers, and knows whom to ask for permission. Raises UpstreamError."""
+        if self.asker is None:
+            await self.program.control("mcp_status")
+            return
+        self.program.on_mcp = self.asker.answer
+        await self.program.control("mcp_set_servers", servers={SERVER: {"type": "sdk", "name": SERVER}})
 
     async def open(self, initialize: Line) -> None:
         """Shake hands. `initialize` are fields of that request the SDKs have no option for, such as `systemPrompt`."""

@@ -153,9 +153,6 @@ async def bind(conversation: Conversation, binding: Binding, options: CodeOption
     if binding.tools:
         program.on_mcp = ClientTools(orjson.loads(binding.tools)).answer
         initialize["sdkMcpServers"] = [SERVER]
-    elif conversation.asker:
-        program.on_mcp = conversation.asker.answer
-        initialize["sdkMcpServers"] = [asking.SERVER]
     await conversation.open(initialize)
     await adjust(conversation, binding, options)
 
