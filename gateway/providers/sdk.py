@@ -72,7 +72,7 @@ class Sdk:
         directory = request.headers.get(DIRECTORY_HEADER, b"").decode("utf-8", "replace") or _told(document, "cwd")
         turn = Turn(record.request_id, document, record.caller, record.session_id or None, directory or None)
         turn.traceparent = request.trace.attempt(record)
-        turn.repeat = sha256(encode([turn.caller, turn.working_directory, turn.session_id]) + request.body).hexdigest()
+        turn.repeat = repeat_of(turn)
         first, frames, leave = await self._begin(turn, record)
         headers = with_ignored([(b"content-type", b"text/event-stream; charset=utf-8")], record)
         opened = Opened(200, headers, _with_first(first, frames), leave)
@@ -126,6 +126,12 @@ class Sdk:
         note_ignored(record, head.ignored)
         self._metrics.waited.observe(head.queue_ms / 1000)
         self._lane = head.lane
+
+
+def repeat_of(turn: Turn) -> str:
+    """Streamed or whole, it is the same turn: some clients give up streaming for their second try."""
+    asked = {name: value for name, value in turn.body.items() if name != "stream"}
+    return sha256(encode([turn.caller, turn.working_directory, turn.session_id, asked])).hexdigest()
 
 
 def _told(document: dict[str, Any], name: str) -> str:

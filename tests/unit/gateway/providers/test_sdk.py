@@ -72,8 +72,8 @@ def sdk(bus: OneTurnBus, quota: QuotaWatch | None = None) -> Sdk:
     return Sdk(bus, NO_MODELS, quota or QuotaWatch("claude"), LineMetrics(Metrics()), max_waiting=9)  # type: ignore[arg-type]
 
 
-def outgoing(stream: bool) -> Outgoing:
-    body = orjson.dumps({"model": "claude-x", "stream": stream, "messages": []})
+def outgoing(stream: bool, **more: Any) -> Outgoing:
+    body = orjson.dumps({"model": "claude-x", "stream": stream, "messages": [], **more})
     return Outgoing("POST", "/v1/messages", {}, body, AccessRecord("req_1", 0.0))
 
 
@@ -129,11 +129,11 @@ async def test_a_turn_that_was_cut_off_is_asked_of_who_still_has_it_by_the_same_
     await sdk(bus).open(named())
     assert bus.turn is not None
     bus.cut_off, bus.kept = {left_key(bus.turn.repeat): b"w2's address"}, (HEAD, START + END, TAIL)
-    other, longer = named(), named()
-    other.record.caller, longer.body = "somebody else", longer.body + b" "
-    for request in (named(), other, longer):
+    whole, other, more = outgoing(stream=False), named(), outgoing(stream=True, max_tokens=9)
+    whole.session, other.record.caller, more.session = "s", "somebody else", "s"
+    for request in (named(), whole, other, more):
         await sdk(bus).open(request)
-    assert [channel.server for channel in bus.asked] == ["", "w2's address", "", ""]
+    assert [channel.server for channel in bus.asked] == ["", "w2's address", "w2's address", "", ""]
 
 
 async def test_what_was_begun_there_is_not_begun_again() -> None:
