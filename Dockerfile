@@ -8,8 +8,10 @@ FROM python:${PYTHON}-slim-bookworm AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_COMPILE=0
 RUN python -m venv /opt/ccproxy
 WORKDIR /src
-COPY requirements.lock .
-RUN /opt/ccproxy/bin/pip install --require-hashes -r requirements.lock
+COPY requirements.lock requirements-otel.lock ./
+# `--build-arg OTEL=1` adds what OBSERVABILITY__OTLP_ENDPOINT needs.
+ARG OTEL=""
+RUN /opt/ccproxy/bin/pip install --require-hashes -r requirements${OTEL:+-otel}.lock
 COPY . .
 RUN /opt/ccproxy/bin/pip install --no-deps --no-build-isolation . \
     && /opt/ccproxy/bin/pip uninstall --yes hatchling editables

@@ -74,6 +74,7 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hash
 lock:
 	$(LOCK) --group build pyproject.toml -o requirements.lock
 	$(LOCK) --group build --extra bundled-cli -c requirements.lock pyproject.toml -o requirements-demo.lock
+	$(LOCK) --group build --extra otel -c requirements.lock pyproject.toml -o requirements-otel.lock
 	$(LOCK) --group build --group dev --extra bundled-cli --extra otel -c requirements.lock pyproject.toml -o requirements-dev.lock
 
 clean:

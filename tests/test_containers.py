@@ -146,7 +146,9 @@ def test_the_build_has_every_file_it_copies():
         assert (ROOT / name).exists(), name
     for line in (ROOT / "Dockerfile").read_text().splitlines():
         if line.startswith("COPY ") and "--from" not in line:
-            assert all((ROOT / source).exists() for source in line.split()[1:-1]), line
+            sources = line.split()[1:-1]
+            assert all((ROOT / source).exists() for source in sources), line
+            assert {source.split("/")[0] for source in sources} - {"."} <= set(ignored), line
 
 
 def entrypoint(*command, **environment):
