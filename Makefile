@@ -66,6 +66,7 @@ bench: $(VENV)/requirements-dev.stamp
 
 soak: $(VENV)/requirements-dev.stamp
 	$(BIN)/pytest tests/e2e -m soak -rP
+	GROUND_TRUTH_REQUESTS=5000 $(BIN)/pytest tests/contract/test_ground_truth.py --timeout 600
 
 conformance: $(VENV)/requirements-dev.stamp
 	$(BIN)/pytest tests/clients tests/test_release.py -m "" --write-clients-table
