@@ -39,7 +39,7 @@ def wheel(archive, tmp_path_factory) -> Path:
     """Built from the source archive, as an installer without a wheel would."""
     unpacked = tmp_path_factory.mktemp("unpacked")
     with tarfile.open(archive) as tar:
-        tar.extractall(unpacked, filter="data")
+        tar.extractall(unpacked, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))  # from 3.11.4 on
     [source] = unpacked.iterdir()
     return build("wheel", source, tmp_path_factory.mktemp("wheel"))
 

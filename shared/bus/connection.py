@@ -6,6 +6,7 @@ Nothing is left to the library's defaults: they differ between versions, and som
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable
 from typing import Any
 
@@ -21,6 +22,10 @@ UNREACHABLE = (RedisError, OSError)  # OSError covers TimeoutError
 CONNECT_SECONDS = 2.0
 CONNECTIONS = 40  # the inbox and each channel served hold one each; the rest is for short commands
 COMMAND_SECONDS = 5.0  # for one pipeline: tens of megabytes, or a disk that makes the server wait
+
+# Before Python 3.11.3 a time limit that runs out in a cancelled task cancels it again (gh-102780), and redis-py sets one
+# for every command: what a task does at its end would fail. In a task of its own a command knows of no cancellation.
+OLD_TIMEOUTS = sys.version_info < (3, 11, 3)
 
 
 def open_client(url: str) -> Redis:
@@ -42,6 +47,8 @@ def open_client(url: str) -> Redis:
 
 async def soon(answer: Awaitable[Any], *, after: float = 0) -> Any:
     """Redis' answer. Raises TimeoutError when it is not there COMMAND_SECONDS after the `after` it may block."""
+    if OLD_TIMEOUTS:
+        answer = asyncio.ensure_future(answer)
     async with asyncio.timeout(after + COMMAND_SECONDS):
         return await answer
 
