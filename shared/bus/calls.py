@@ -62,6 +62,7 @@ class Call:
         self._place, self._leave = place, leave
         self._taken = asyncio.Event()
         self._attempt, self._expected = b"", 0
+        self._added = 0  # replies, also of a server that lost the call: the next one begins anew
         self._unread: asyncio.Queue[bytes | CCProxyError | None] = asyncio.Queue()
         self._unread_bytes = 0
         self._read_out = False
@@ -115,8 +116,9 @@ class Call:
         if message.number > self._expected:
             raise BusUnavailable("Replies were lost on their way through Redis.")
         self._expected += 1
-        if message.kind == REPLY:
+        if message.kind == REPLY and message.number > self._added:
             self._add(message.data)
+            self._added = message.number
         elif message.kind == END:
             self._finish(None)
         elif message.kind == ERROR:

@@ -23,8 +23,8 @@ CONNECT_SECONDS = 2.0
 CONNECTIONS = 40  # the inbox and each channel served hold one each; the rest is for short commands
 COMMAND_SECONDS = 5.0  # for one pipeline: tens of megabytes, or a disk that makes the server wait
 
-# Before Python 3.11.3 a time limit that runs out in a cancelled task cancels it again (gh-102780), and redis-py sets one
-# for every command: what a task does at its end would fail. In a task of its own a command knows of no cancellation.
+# Before Python 3.11.3 a time limit that runs out in a cancelled task cancels it again (gh-102780), and redis-py sets
+# one for every command: what a task does at its end would fail. In a task of its own a command knows nothing of that.
 OLD_TIMEOUTS = sys.version_info < (3, 11, 3)
 
 

@@ -68,6 +68,18 @@ async def rest(call: Call) -> list[bytes]:
     return [data async for data in call]
 
 
+async def test_who_takes_a_call_over_repeats_nothing_that_was_given(line: Line):
+    call = await line.call(ASKS)
+    line.arrive(ACCEPTED, 0, SERVER.encode())
+    line.arrive(REPLY, 1, b"a")
+    line.calls.lose(SERVER)
+    line.arrive(ACCEPTED, 0, OTHER.encode(), attempt=b"y")
+    for number, data in [(1, b"a"), (2, b"b")]:
+        line.arrive(REPLY, number, data, attempt=b"y")
+    line.arrive(END, 3, attempt=b"y")
+    assert await rest(call) == [b"a", b"b"]
+
+
 async def test_replies_come_in_order_and_repeats_are_dropped(line: Line):
     call = await line.call()
     line.arrive(ACCEPTED, 0, SERVER.encode())
