@@ -29,7 +29,7 @@ from shared.bus import Bus, Timings
 from shared.settings import RedisSettings
 
 # HYPOTHESIS_PROFILE=soak looks much longer. A busy machine's delays are no failure.
-settings.register_profile("quick", max_examples=40, deadline=None)
+settings.register_profile("quick", max_examples=25, deadline=None)
 settings.register_profile("soak", max_examples=5_000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 

@@ -1,7 +1,7 @@
 """Stand-ins for the services: `standin.py <service>`, so that the launcher is tested on its own.
 
 The gateway answers `/health` on the socket it inherits; the others wait for their end. `STANDIN_CRASH` names a service
-that dies at once, `STANDIN_CHILD` one that starts a child which would outlive it, `STANDIN_BUSY` a file while which
+that dies at once, with `STANDIN_CHILD` each starts a child which would outlive it, `STANDIN_BUSY` is a file while which
 exists a worker asked to finish does not.
 """
 
@@ -47,7 +47,7 @@ def main() -> None:
     sys.stderr.flush()
     if os.environ.get("STANDIN_CRASH") == service:
         sys.exit("this service dies at once")
-    if os.environ.get("STANDIN_CHILD") == service:
+    if "STANDIN_CHILD" in os.environ:
         subprocess.Popen(["sleep", "600"])
     if service == "gateway":
         serve_on_inherited_socket()
