@@ -5,6 +5,7 @@
 `start_stack`   `start_stack(SDK__WORKERS="2")` starts one more for this test alone; keywords are settings.
 `start_plain`   the same with stand-ins for the services (tests/e2e/standin.py): the launcher on its own, quickly.
 `start_simulator`  a simulator alone; returns its address.
+`truth`         what the provider sees of this test.
 
 Each is stopped at its end, and the test fails if one of its processes or sockets is left.
 """
@@ -19,6 +20,7 @@ import pytest
 
 from ccproxy.programs import find_script
 from tests.e2e.stack import Stack, simulated, simulators, stacks
+from tests.simulator_fixture import GroundTruth
 
 
 @pytest.fixture(scope="session")
@@ -51,3 +53,12 @@ def start_stack(_homes: Callable[[], Path], simulator_url: str) -> Iterator[Call
 @pytest.fixture
 def start_plain(_homes: Callable[[], Path]) -> Iterator[Callable[..., Stack]]:
     yield from stacks([sys.executable, "-P", str(Path(__file__).with_name("standin_stack.py"))], _homes, {})
+
+
+@pytest.fixture
+def truth(stack: Stack) -> Iterator[GroundTruth]:
+    """What the provider sees of this test."""
+    found = GroundTruth(stack.simulator_url)
+    found.clear()
+    yield found
+    found.close()

@@ -111,15 +111,6 @@ def person(stack: Stack) -> Iterator[Person]:
 
 
 @pytest.fixture
-def truth(stack: Stack) -> Iterator[GroundTruth]:
-    """What the provider sees of this test."""
-    found = GroundTruth(stack.simulator_url)
-    found.clear()
-    yield found
-    found.close()
-
-
-@pytest.fixture
 def target(tmp_path: Path) -> Path:
     return tmp_path / "made-by-the-tool"
 

@@ -51,14 +51,6 @@ async def http(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-@pytest.fixture
-def truth(stack: Stack) -> Iterator[GroundTruth]:
-    found = GroundTruth(stack.simulator_url)
-    found.clear()
-    yield found
-    found.close()
-
-
 async def test_a_thousand_requests_leave_nothing_behind(
     stack: Stack, http: httpx.AsyncClient, truth: GroundTruth
 ) -> None:
