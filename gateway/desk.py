@@ -10,9 +10,8 @@ import orjson
 
 from shared.bus import Bus
 from shared.channels import PERMISSION_DESK, DeskQuestion
+from shared.desk import RETRY_SECONDS
 from shared.errors import BusUnavailable, NoWorker, Stopping, WorkerLost
-
-RETRY_SECONDS = 0.3
 
 
 class DeskClient:

@@ -7,7 +7,6 @@ question stays. A program asks for the turn it works on; at any other time for n
 from __future__ import annotations
 
 import contextlib
-import uuid
 from collections.abc import Awaitable, Callable, Iterator
 
 from sdk_worker.program import Line
@@ -52,11 +51,8 @@ class Asker:
         if self._turn is None:
             return mcp.deny("No request is at work here, so nobody can be asked.")
         turn = self._turn
-        ask = PermissionAsk(
-            str(uuid.uuid4()),
-            asked["tool_name"],
-            asked["input"],
-            tool_use_id=str(asked.get("tool_use_id") or ""),
+        ask = mcp.ask_for(
+            asked,
             caller=turn.caller,
             session_id=turn.session_id or turn.request_id,
             working_directory=turn.working_directory or self._working_directory,

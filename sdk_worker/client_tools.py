@@ -25,19 +25,11 @@ class ClientTools:
 
     async def answer(self, message: dict[str, Any]) -> dict[str, Any] | None:
         """The reply to one JSON-RPC message; None where none may come."""
-        method, params = message.get("method"), message.get("params") or {}
         if "id" not in message:
             return mcp.NOTED
-        if method == "tools/call":
+        if message.get("method") == "tools/call":
             return None
-        if method == "tools/list":
-            return mcp.result(message, {"tools": self._listed})
-        if method == "initialize":
-            server = {"name": SERVER, "version": "1"}
-            version = params.get("protocolVersion")
-            about: dict[str, Any] = {"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": server}
-            return mcp.result(message, about)
-        return mcp.error(message, mcp.METHOD_NOT_FOUND, f"{method} is not offered here")
+        return mcp.answer(message, self._listed, {"name": SERVER, "version": "1"})
 
 
 def program_name(name: str) -> str:

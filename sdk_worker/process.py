@@ -114,11 +114,7 @@ def open_pool(settings: Settings, program_file: ProgramFile, driver: Driver, *, 
         asker = Asker(ask, cwd) if ask and launch.own_tools else None
         line = command(await program_file.path(), launch, options, asks=asker is not None)
         program = Program(line, env=env, cwd=cwd)
-        try:
-            await program.spawn()
-        except BaseException:
-            await program.stop()
-            raise
+        await program.spawn()
         return Conversation(driver, program, asker)
 
     async def tell(conversation: Conversation, binding: Binding) -> None:

@@ -96,8 +96,9 @@ class LeftReplies:
     async def end(self) -> None:
         """Break off all of them."""
         while self._left:
-            if reply := self.take(next(iter(self._left))):
-                await reply.end()
+            _, (reply, giving_up) = self._left.popitem()
+            giving_up.cancel()
+            await reply.end()
 
     async def _give_up(self, repeat: str, reply: Reply) -> None:
         with contextlib.suppress(BusUnavailable):

@@ -100,13 +100,12 @@ class Worker:
             reply = Reply(partial(self._begin, turn))
         else:
             get_log().info("turn_taken_up_again", request_id=turn.request_id)
-        over = False
         try:
             await reply.tell(delivery)
-            over = True
-        finally:
-            if not over and not (delivery.caller_lost and self._left.keep(turn.repeat, reply)):
+        except BaseException:
+            if not (delivery.caller_lost and self._left.keep(turn.repeat, reply)):
                 await reply.end()
+            raise
 
     async def _begin(self, turn: Turn, say: Say) -> None:
         with turn_span(self._tracer, turn) as told:

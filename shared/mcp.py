@@ -1,4 +1,4 @@
-"""The Model Context Protocol as a permission tool needs it: five methods of JSON-RPC, no state. Pure.
+"""The Model Context Protocol as a permission tool needs it: five methods of JSON-RPC, no state, no I/O.
 
 The tool's answer is one text block whose text is JSON; `updatedInput` is always sent, because older programs insist on
 it. Whatever goes wrong is a denial in words: an error would reach the model as a fault to be tried again.
@@ -6,11 +6,12 @@ it. Whatever goes wrong is a denial in words: an error would reach the model as 
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import orjson
 
-from shared.channels import PermissionDecision
+from shared.channels import PermissionAsk, PermissionDecision
 from shared.errors import CCProxyError, ClientError
 from shared.version import VERSION
 
@@ -39,6 +40,9 @@ TOOLS = [
 ]
 
 
+SERVER = {"name": "ccproxy", "title": "CCProxy permissions", "version": VERSION}
+
+
 def result(message: Message, content: Any) -> Message:
     return {"jsonrpc": "2.0", "id": message.get("id"), "result": content}
 
@@ -47,17 +51,16 @@ def error(message: Message, code: int, text: str) -> Message:
     return {"jsonrpc": "2.0", "id": message.get("id"), "error": {"code": code, "message": text}}
 
 
-def answer(message: Message) -> Message:
-    """The answer to anything but a call of the tool."""
+def answer(message: Message, tools: list[Message] = TOOLS, server: Message = SERVER) -> Message:
+    """The answer to anything but a call of a tool."""
     params = message.get("params") or {}
     match message.get("method"):
         case "initialize":
             version = params.get("protocolVersion")
-            server = {"name": "ccproxy", "title": "CCProxy permissions", "version": VERSION}
             known = version if isinstance(version, str) else NEWEST_PROTOCOL
             return result(message, {"protocolVersion": known, "capabilities": {"tools": {}}, "serverInfo": server})
         case "tools/list":
-            return result(message, {"tools": TOOLS})
+            return result(message, {"tools": tools})
         case "ping":
             return result(message, {})
         case method:
@@ -75,6 +78,22 @@ def read_call(message: Message) -> Message:
     if not isinstance(arguments.get("tool_name"), str) or not isinstance(arguments.get("input"), dict):
         raise ClientError("arguments: tool_name (text) and input (an object) are needed.")
     return arguments
+
+
+def ask_for(
+    arguments: Message, *, caller: str, session_id: str, working_directory: str = "", asker: str = ""
+) -> PermissionAsk:
+    """A new question: what the tool was called with, and who asks."""
+    return PermissionAsk(
+        str(uuid.uuid4()),
+        arguments["tool_name"],
+        arguments["input"],
+        tool_use_id=str(arguments.get("tool_use_id") or ""),
+        caller=caller,
+        session_id=session_id,
+        working_directory=working_directory,
+        asker=asker,
+    )
 
 
 def progress_token(message: Message) -> Any:

@@ -54,11 +54,8 @@ class PermissionTool:
         caller, session = request.scope["ccproxy.record"].caller, session_of(request)
         return await ask_desk(
             self._bus,
-            PermissionAsk(
-                str(uuid.uuid4()),
-                arguments["tool_name"],
-                arguments["input"],
-                tool_use_id=str(arguments.get("tool_use_id") or ""),
+            mcp.ask_for(
+                arguments,
                 caller=caller,
                 session_id=session,
                 asker=call_name(caller, session, message.get("id")),
