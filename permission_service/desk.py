@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 from shared.channels import Outcome, PermissionAsk, PermissionDecision
 from shared.errors import ClientError, Conflict, NotFound
-from shared.permission_rules import QUESTION, Rule
+from shared.permissions.rules import QUESTION, Rule
 
 Status = Literal["pending", "allowed", "denied", "expired", "cancelled"]
 

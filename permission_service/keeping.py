@@ -21,7 +21,7 @@ from permission_service.desk import HISTORY_SECONDS, Case
 from shared.bus import Bus
 from shared.channels import decode, encode
 from shared.errors import BusUnavailable, ClientError, Conflict, NotFound
-from shared.permission_rules import Rule, read_rules
+from shared.permissions.rules import Rule, read_rules
 
 CASE_PREFIX = "permission:case:"
 RULE_PREFIX = "permission:rule:"

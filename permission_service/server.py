@@ -22,7 +22,7 @@ from shared.channels import PERMISSION_AUDIT, DeskQuestion, PermissionAsk, decod
 from shared.errors import BusUnavailable, ClientError
 from shared.log import get_log
 from shared.metrics import DeskMetrics
-from shared.permission_rules import Rule, judge, read_rule, suggest
+from shared.permissions.rules import Rule, judge, read_rule, suggest
 
 ORPHAN_SECONDS = 10.0  # a living asker's call is delivered again within three
 RECENT = 50

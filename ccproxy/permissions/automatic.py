@@ -7,7 +7,7 @@ from typing import Any
 
 from shared.channels import PermissionAsk
 from shared.errors import ClientError
-from shared.permission_rules import judge, read_rules
+from shared.permissions.rules import judge, read_rules
 from shared.settings import ConfigurationError
 
 

@@ -9,7 +9,7 @@ import pytest
 from permission_service.desk import Answer, Case, Desk
 from shared.channels import PermissionAsk
 from shared.errors import ClientError, Conflict, NotFound
-from shared.permission_rules import Rule
+from shared.permissions.rules import Rule
 
 NOW = 1_700_000_000.0
 

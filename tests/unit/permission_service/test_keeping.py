@@ -14,7 +14,7 @@ from permission_service.desk import Desk
 from permission_service.keeping import CaseStore, RuleBook, insist
 from shared.channels import PermissionAsk
 from shared.errors import BusUnavailable, Conflict, NotFound
-from shared.permission_rules import Rule
+from shared.permissions.rules import Rule
 from tests.conftest import BusFactory
 from tests.unit.permission_service.conftest import Clock, MemoryBus
 

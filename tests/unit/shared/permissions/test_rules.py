@@ -9,7 +9,7 @@ import pytest
 
 from shared.channels import PermissionAsk
 from shared.errors import ClientError
-from shared.permission_rules import Rule, judge, read_rule, read_rules, simple_command, suggest
+from shared.permissions.rules import Rule, judge, read_rule, read_rules, simple_command, suggest
 
 
 def ask(tool: str = "Bash", /, **given: Any) -> PermissionAsk:
