@@ -13,7 +13,8 @@ from typing import Any, Literal, NamedTuple
 
 from shared.channels import Outcome, PermissionAsk, PermissionDecision
 from shared.errors import ClientError, Conflict, NotFound
-from shared.permissions.rules import QUESTION, Rule
+from shared.permissions.rules import Rule
+from shared.permissions.tools import QUESTION
 
 Status = Literal["pending", "allowed", "denied", "expired", "cancelled"]
 

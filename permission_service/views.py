@@ -9,7 +9,8 @@ import orjson
 
 from permission_service.desk import Case, Event
 from shared.channels import PermissionAudit
-from shared.permissions.rules import QUESTION, suggest
+from shared.permissions.rules import suggest
+from shared.permissions.tools import QUESTION
 
 AUDIT_TEXT = 65_536  # characters kept of an input: a written file can be megabytes
 

@@ -17,6 +17,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from shared.errors import ClientError
+from shared.permissions.reach import Reach
 
 T = TypeVar("T")
 
@@ -208,7 +209,8 @@ class PermissionAsk:
     """A tool that wants to act, with its whole `input`; answered by one PermissionDecision.
 
     `request_id` names the ask for good. `asker` names who waits in words of its own, so that it can withdraw.
-    `asked_at` is in UTC seconds; `timeout_seconds` None means the setting, 0 for ever.
+    `asked_at` is in UTC seconds; `timeout_seconds` None means the setting, 0 for ever. `reach` is what the call touches
+    on the machine that runs the tool; None when that machine has not said.
     """
 
     request_id: str
@@ -221,6 +223,7 @@ class PermissionAsk:
     working_directory: str = ""
     timeout_seconds: float | None = None
     asker: str = ""
+    reach: Reach | None = None
 
 
 @dataclass(slots=True)

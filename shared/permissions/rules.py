@@ -22,20 +22,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from shared.channels import PermissionAsk
 from shared.errors import ClientError
+from shared.permissions.tools import COMMAND_FIELDS, COMMAND_TOOL, PATH_FIELDS, QUESTION, URL_TOOL
 
-QUESTION = "AskUserQuestion"
-# The tools whose whole reach is one path, and the field it stands in. Glob and Grep take patterns that can leave it.
-PATH_FIELDS = {
-    "Read": "file_path",
-    "Write": "file_path",
-    "Edit": "file_path",
-    "MultiEdit": "file_path",
-    "NotebookEdit": "notebook_path",
-}
-COMMAND_TOOL = "Bash"
-# Any other field (a switched-off sandbox, say) makes it another request than the rule's author had in mind.
-COMMAND_FIELDS = frozenset({"command", "description", "timeout", "run_in_background"})
-URL_TOOL = "WebFetch"
 # Programs that are many in one: a prefix of their name alone would cover too much.
 WITH_SUBCOMMANDS = frozenset(("apt", "brew", "cargo", "docker", "gh", "git", "go", "npm", "pip", "pnpm", "uv", "yarn"))
 # Whatever makes a shell do more than run one program with these words: operators, substitutions, more lines.
