@@ -25,9 +25,9 @@ from ccproxy.gateway import Unanswered
 from ccproxy.permissions.automatic import Automatic
 from ccproxy.permissions.feed import Event, Feed
 from ccproxy.permissions.keyboard import Keyboard
-from ccproxy.permissions.text import visible
 from ccproxy.permissions.view import covered, options_of, show_input, show_prompt
 from ccproxy.permissions.waiting import Prompt, Waiting
+from shared.visible_text import visible
 
 ARMED_AFTER_SECONDS = 0.4  # a key meant for the prompt before must not answer this one
 TICK_SECONDS = 0.5

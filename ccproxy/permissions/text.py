@@ -1,32 +1,18 @@
-"""Text that a model wrote, as a terminal may show it: nothing moves the cursor, nothing is invisible."""
+"""Sizes of text in the permission handler's terminal: one line of a given width, and the lines there is room for."""
 
 from __future__ import annotations
 
-import re
 import shutil
-import unicodedata
 
-INVISIBLE = frozenset({"Cc", "Cf", "Zl", "Zp", "Cs", "Co", "Cn"})
-NOT_PLAIN = re.compile(r"[^\x20-\x7e\n]")
-
-
-def visible(text: str) -> str:
-    """Control and direction-changing characters become escapes; line ends stay, tabs become blanks."""
-
-    def show(found: re.Match[str]) -> str:
-        char = found[0]
-        if char == "\t":
-            return "    "
-        return f"\\u{ord(char):04x}" if unicodedata.category(char) in INVISIBLE else char
-
-    return NOT_PLAIN.sub(show, text)
+from shared.visible_text import visible
 
 
 def one_line(text: str, width: int) -> str:
+    """Return `text` on one line of at most `width` characters, with `…` at its end where it was cut."""
     line = " ".join(visible(text).split())
     return line if len(line) <= width else line[: width - 1] + "…"
 
 
 def room_for_input() -> int:
-    """Lines of an input that fit on the screen beside everything else."""
+    """Return how many lines of an input fit on the screen beside everything else."""
     return max(5, shutil.get_terminal_size().lines - 13)

@@ -11,8 +11,9 @@ from rich.panel import Panel
 from rich.syntax import Syntax
 from rich.text import Text
 
-from ccproxy.permissions.text import one_line, room_for_input, visible
+from ccproxy.permissions.text import one_line, room_for_input
 from ccproxy.permissions.waiting import Prompt
+from shared.visible_text import visible
 
 THEME = "ansi_dark"
 SHORT_SECONDS = 30
