@@ -10,6 +10,7 @@ import base64
 import binascii
 import hmac
 from dataclasses import dataclass
+from typing import get_args
 from urllib.parse import urlsplit
 
 from shared.errors import ClientError, HeadersTooLarge, NotAllowed, NotAuthorized, UnsupportedMedia
@@ -22,16 +23,18 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 MAX_HEADERS = 128
 MAX_HEADER_BYTES = 64 * 1024
 
-EVERYTHING: frozenset[Scope] = frozenset({"use", "approve", "admin"})
-# What lies under a path that not every tool with a token may do. Everything else needs `use`.
+EVERYTHING: frozenset[Scope] = frozenset(get_args(Scope))
+# The scope that each path and everything below the path needs; the first match counts, any other path needs `use`.
+# No scope includes another: a token that may ask for permission cannot grant it.
 SCOPES: tuple[tuple[str, Scope], ...] = (
     ("/permissions", "approve"),
-    ("/mcp/permission", "approve"),
+    ("/mcp", "ask"),
     ("/logs", "admin"),
     ("/usage", "admin"),
     ("/metrics", "admin"),
     ("/dashboard", "admin"),
     ("/sdk/sessions", "admin"),
+    ("/sdk", "agent"),
     ("/docs", "admin"),
     ("/openapi.json", "admin"),
 )

@@ -84,7 +84,7 @@ class RedisSettings(Section):
         return self.url.get_secret_value()
 
 
-Scope = Literal["use", "approve", "admin"]
+Scope = Literal["use", "agent", "ask", "approve", "admin"]
 
 
 class TokenSettings(Section):
@@ -92,7 +92,11 @@ class TokenSettings(Section):
 
     name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$", description="Whose it is.")
     token: SecretStr = Field(min_length=8, description="The secret.")
-    scopes: list[Scope] = Field(["use"], description="`use` the models, `approve` what tools may do, `admin` the rest.")
+    scopes: list[Scope] = Field(
+        ["use"],
+        description="`use` the models, run an `agent` on `/sdk`, `ask` for permission, `approve` requests for "
+        "permission, `admin` the rest.",
+    )
 
 
 class SecuritySettings(Section):

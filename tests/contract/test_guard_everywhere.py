@@ -7,10 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.guard import OPEN_PATHS, scope_of
+from gateway.guard import EVERYTHING, OPEN_PATHS, scope_of
 from tests.contract.conftest import OpenGateway
 
-TOKENS = {"use": "token-to-use", "approve": "token-to-approve", "admin": "token-to-admin"}
+TOKENS = {scope: f"token-to-{scope}" for scope in sorted(EVERYTHING)}
 SECURITY: dict[str, Any] = {
     "tokens": [{"name": scope, "token": secret, "scopes": [scope]} for scope, secret in TOKENS.items()]
 }

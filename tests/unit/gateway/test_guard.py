@@ -95,6 +95,8 @@ def test_a_host_header_is_read_without_its_port(host: bytes, name: str) -> None:
 BASIC = {"authorization": "Basic " + base64.b64encode(b"anyone:secret-token").decode()}
 TOOL = {"name": "aider", "token": "tool-token"}
 PHONE = {"name": "phone", "token": "phone-token", "scopes": ["approve"]}
+HOOK = {"name": "hook", "token": "hook-token", "scopes": ["ask"]}
+AGENT = {"name": "agent", "token": "agent-token", "scopes": ["use", "agent"]}
 
 
 def test_a_browser_may_offer_the_token_as_a_password() -> None:
@@ -119,11 +121,19 @@ def test_each_named_token_marks_its_requests() -> None:
         ("/metrics", "phone-token"),
         ("/api/v1/messages", "phone-token"),
         ("/usage", "tool-token"),
+        ("/sdk/v1/messages", "tool-token"),
+        ("/sdk/name/v1/messages", "tool-token"),
+        ("/mcp", "tool-token"),
+        ("/mcp/permission/check", "phone-token"),
+        ("/permissions/x/respond", "hook-token"),
+        ("/permissions/rules", "hook-token"),
+        ("/permissions/rules", "agent-token"),
+        ("/mcp", "agent-token"),
     ],
 )
 def test_a_token_does_only_what_its_scopes_allow(path: str, token: str) -> None:
     with pytest.raises(NotAllowed, match="lacks the scope"):
-        admit(guard(tokens=[TOOL, PHONE]), path=path, x_api_key=token)
+        admit(guard(tokens=[TOOL, PHONE, HOOK, AGENT]), path=path, x_api_key=token)
 
 
 @pytest.mark.parametrize(
@@ -132,9 +142,13 @@ def test_a_token_does_only_what_its_scopes_allow(path: str, token: str) -> None:
         ("/permissions", "approve"),
         ("/permissionsx", "use"),
         ("/logs/query", "admin"),
-        ("/sdk/v1/messages", "use"),
+        ("/sdk/v1/messages", "agent"),
+        ("/sdk/v1/models", "agent"),
+        ("/sdk/status", "agent"),
+        ("/sdkx", "use"),
         ("/sdk/sessions/1", "admin"),
-        ("/mcp", "use"),
+        ("/mcp", "ask"),
+        ("/mcp/permission/check", "ask"),
         ("/health", "use"),
     ],
 )
