@@ -22,25 +22,34 @@ else:
     from backports import zstd
 
 INLINE_BYTES = 64 * 1024  # a larger body is unpacked beside the event loop
+INLINE_UNPACKED_BYTES = 256 * 1024  # and so is a small body that becomes larger than this
 GZIP, ZLIB, BARE = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS  # zlib's numbers for its three wrappings
 
 
 async def decode(body: bytes, encodings: str, limit: int) -> bytes:
-    """`body` without its content encodings. Raises UnsupportedMedia, ClientError or TooLarge."""
+    """Return `body` without its content encoding, of which there may be one.
+
+    Raises UnsupportedMedia, ClientError, or TooLarge past `limit` bytes.
+    """
     names = [name.strip().lower() for name in encodings.split(",") if name.strip()]
-    for name in reversed(names):
-        if name == "identity":
-            continue
-        if name not in DECODERS:
-            raise UnsupportedMedia(f"content-encoding {name!r} is not understood; send gzip, deflate, br or zstd.")
-        if len(body) <= INLINE_BYTES:
-            body = unpack(name, body, limit)
-        else:
-            body = await asyncio.to_thread(unpack, name, body, limit)
-    return body
+    names = [name for name in names if name != "identity"]
+    if not names:
+        return body
+    if len(names) > 1:
+        raise UnsupportedMedia("The request body has several content encodings; send one of gzip, deflate, br or zstd.")
+    [name] = names
+    if name not in DECODERS:
+        raise UnsupportedMedia(f"content-encoding {name!r} is not understood; send gzip, deflate, br or zstd.")
+    if len(body) <= INLINE_BYTES and limit > INLINE_UNPACKED_BYTES:
+        try:
+            return unpack(name, body, INLINE_UNPACKED_BYTES)
+        except TooLarge:
+            pass  # a small body that becomes large: from the start again, where nobody waits
+    return await asyncio.to_thread(unpack, name, body, limit)
 
 
 def unpack(name: str, body: bytes, limit: int) -> bytes:
+    """Return `body` unpacked. Raises TooLarge past `limit` bytes, ClientError for a body that is not `name`."""
     try:
         unpacked = DECODERS[name](body, limit + 1)
     except (zlib.error, zstd.ZstdError, brotli.error, EOFError) as error:

@@ -15,7 +15,7 @@ from gateway.ignored import with_ignored
 from gateway.inflight import InFlight
 from gateway.peek import parse_object
 from gateway.problems import error_frame, refused
-from gateway.providers import Opened, Outgoing
+from gateway.providers import Opened, Outgoing, limited
 from gateway.providers.codex import is_codexs_own
 from gateway.relay import COMMENT_PING, relay_stream, relay_whole, send_whole
 from gateway.rename import rename, renamed
@@ -43,6 +43,7 @@ class NativeResponses(Exchange):
             note_whole_response(record, await relay_whole(opened, send, flight))
             return None
         naming = partial(rename, answered=model, asked=asked) if aliased else bytes
+        opened.chunks = limited(opened.chunks)  # the tap keeps the items of the response
         tap = ResponsesTap(record, untouched=is_codexs_own(request), naming=naming)
         if not streamed:
             await self._send_folded(opened, tap, send, flight)

@@ -75,7 +75,7 @@ async def scan(body: bytes, wanted: set[bytes]) -> dict[str, Any]:
             position = string_end(body, position)
             key = body[start:position] if depth == 1 else b""
             if key in wanted and (value := SCALAR.match(body, position)):
-                found[key.strip(b'"').decode()] = orjson.loads(value[1])
+                found[key.strip(b'"').decode()] = scalar(value[1])
         elif mark in b"{[":
             depth += 1
         else:
@@ -86,6 +86,14 @@ async def scan(body: bytes, wanted: set[bytes]) -> dict[str, Any]:
     if depth:
         raise ClientError("The request body is not valid JSON: it ends in the middle.")
     return found
+
+
+def scalar(text: bytes) -> Any:
+    """Return a string, number or literal of JSON. Raises ClientError for a value that is none, as `1e999999`."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise ClientError(f"The request body is not valid JSON: {error}.") from error
 
 
 def string_end(body: bytes, position: int) -> int:

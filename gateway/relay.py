@@ -88,7 +88,7 @@ async def relay_whole(opened: Opened, send: Send, flight: InFlight) -> bytes:
     """Relay an answer that is not a stream, once all of it is here: until then an error can still have its status."""
     try:
         with flight:
-            body = b"".join([chunk async for chunk in opened.chunks])
+            body = await opened.read()
     finally:
         await opened.aclose()
     await send_whole(opened.status, opened.headers, body, send)

@@ -19,7 +19,7 @@ from gateway.ignored import note_ignored, with_ignored
 from gateway.inflight import InFlight
 from gateway.peek import parse_object
 from gateway.problems import refused
-from gateway.providers import Opened, Outgoing
+from gateway.providers import Opened, Outgoing, limited
 from gateway.reasoning import ReasoningMemory
 from gateway.relay import COMMENT_PING, MESSAGES_PING, relay_stream, send_whole
 from gateway.translation import Translation
@@ -50,6 +50,7 @@ class Translated(Exchange):
         with flight:
             translation = await self._prepare(request)
             opened = await self.open(request, flight)
+            opened.chunks = limited(opened.chunks)  # the events are folded as they pass, also those of a stream
         try:
             with flight:
                 first = await self._begin(translation, opened, flight)
@@ -91,7 +92,7 @@ class Translated(Exchange):
     async def _begin(self, translation: Translation, opened: Opened, flight: InFlight) -> bytes:
         """The first bytes of a stream, or all of a whole reply. Raises UpstreamRefused while nothing was sent."""
         if opened.status >= 400:
-            body = b"".join([chunk async for chunk in opened.chunks])
+            body = await opened.read()
             raise refusal(translation, self.provider.speaks.read_error(as_json(body), opened.status), opened.headers)
         async for chunk in opened.chunks:
             flight.touch()

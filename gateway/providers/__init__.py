@@ -16,7 +16,10 @@ from gateway.tracing import UNTRACED, Trace
 from shared.channels import AccessRecord
 from shared.credentials.account import Account
 from shared.credentials.login import Authorization
+from shared.errors import UpstreamError
 from shared.formats import ProviderFormat
+
+MAX_REPLY_BYTES = 64 * 1024 * 1024  # real replies, images included, stay below a tenth of this
 
 
 @dataclass(slots=True)
@@ -49,6 +52,20 @@ class Opened:
     @property
     def is_stream(self) -> bool:
         return any(name == b"content-type" and value.startswith(b"text/event-stream") for name, value in self.headers)
+
+    async def read(self) -> bytes:
+        """Return all of the answer. Raises UpstreamError past MAX_REPLY_BYTES."""
+        return b"".join([chunk async for chunk in limited(self.chunks)])
+
+
+async def limited(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield the chunks of an answer that is kept in memory. Raises UpstreamError past MAX_REPLY_BYTES."""
+    size = 0
+    async for chunk in chunks:
+        size += len(chunk)
+        if size > MAX_REPLY_BYTES:
+            raise UpstreamError(f"The provider's reply is larger than the {MAX_REPLY_BYTES:,} bytes accepted here.")
+        yield chunk
 
 
 class Provider(Protocol):

@@ -45,7 +45,7 @@ class Claude:
         """Every model of the owner's account, as the provider describes it."""
         asked = Outgoing("GET", "/v1/models?limit=1000", {}, b"", AccessRecord("", 0.0))
         opened = await self.open(asked)
-        body = b"".join([chunk async for chunk in opened.chunks])
+        body = await opened.read()
         models = parse_object(body).get("data") if opened.status == 200 else None
         if not isinstance(models, list):
             raise UpstreamRefused("The provider did not list its models.", status=opened.status, body=body)

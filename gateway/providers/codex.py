@@ -93,7 +93,7 @@ class Codex:
             return await self.built_in_models()
         asked = Outgoing("GET", "/models", {}, b"", AccessRecord("", 0.0))
         opened = await send_authorized(asked, self._account, self._quota, self._send_question)
-        body = b"".join([chunk async for chunk in opened.chunks])
+        body = await opened.read()
         listed = parse_object(body) if opened.status == 200 else {}
         if isinstance(models := listed.get("models"), list):
             return models
@@ -163,7 +163,7 @@ def is_codexs_own(request: Outgoing) -> bool:
 
 async def refused(opened: Opened) -> Opened:
     try:
-        body = b"".join([chunk async for chunk in opened.chunks])
+        body = await opened.read()
     finally:
         await opened.aclose()
     headers, envelope = in_envelope(opened.status, opened.headers, body)

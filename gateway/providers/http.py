@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import AsyncIterator
 from functools import lru_cache
 from types import TracebackType
@@ -27,6 +28,7 @@ READ_BUFFER_BYTES = 256 * 1024
 VISIBLE = frozenset(
     {b"content-type", b"content-encoding", b"request-id", b"retry-after", b"retry-after-ms", b"x-should-retry", b"etag"}
 )
+CONTROL_BYTES = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")  # a value with one of these cannot be sent on
 VISIBLE_PREFIXES = (b"anthropic-", b"x-ratelimit-", b"x-codex-", b"openai-")
 
 
@@ -75,7 +77,12 @@ class Upstream:
         async def aclose() -> None:
             response.close()
 
-        return Opened(response.status, visible_headers(response.raw_headers), _chunks(response), aclose)
+        try:
+            shown = visible_headers(response.raw_headers)
+        except UpstreamError:
+            response.close()
+            raise
+        return Opened(response.status, shown, _chunks(response), aclose)
 
 
 @lru_cache(maxsize=256)
@@ -89,7 +96,12 @@ def _is_visible(name: bytes) -> bool:
 
 
 def visible_headers(raw: tuple[tuple[bytes, bytes], ...]) -> Headers:
-    return [(lower, value) for name, value in raw if _is_visible(lower := name.lower())]
+    """Return the headers of a provider that a client may see. Raises UpstreamError for a value with a control byte."""
+    visible = [(lower, value) for name, value in raw if _is_visible(lower := name.lower())]
+    for name, value in visible:
+        if CONTROL_BYTES.search(value):
+            raise UpstreamError(f"The provider's header {name.decode('latin-1')!r} contains a control character.")
+    return visible
 
 
 async def _chunks(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

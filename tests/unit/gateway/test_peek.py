@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.peek import peek, scan
+from gateway.peek import LARGE_BYTES, peek, scan
 from shared.errors import ClientError
 
 JSON = st.recursive(
@@ -54,3 +54,9 @@ async def test_a_large_body_that_ends_in_the_middle_is_refused(tail: bytes) -> N
 async def test_a_large_body_that_is_no_object_is_refused() -> None:
     with pytest.raises(ClientError, match="must be a JSON object"):
         await peek(b"[" + b"1," * 600_000 + b"1]")
+
+
+@pytest.mark.parametrize("value", [b"1e999999", b'"\\ud800', b'"\\x"', b"01"])
+async def test_a_value_that_is_no_json_is_refused_in_a_large_body(value: bytes) -> None:
+    with pytest.raises(ClientError, match="not valid JSON"):
+        await peek(b'{"model": ' + value + b', "pad": "' + b"x" * LARGE_BYTES + b'"}')

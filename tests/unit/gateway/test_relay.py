@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.inflight import Flights, Patience
-from gateway.providers import Opened
+from gateway.providers import MAX_REPLY_BYTES, Opened
 from gateway.relay import relay_stream, relay_whole
 from gateway.tap import MessagesTap
 from shared.channels import AccessRecord
@@ -90,3 +90,12 @@ async def test_a_whole_reply_is_one_body_with_its_length() -> None:
     assert (b"content-length", b"4") in sink.messages[0]["headers"]
     assert sink.messages[1]["body"] == b"abcd"
     assert source.closed
+
+
+async def test_a_whole_reply_beyond_the_limit_is_an_upstream_error() -> None:
+    piece = bytes(MAX_REPLY_BYTES // 4)
+    source, sink = Source(piece, piece, piece, piece, b"x"), Sink()
+    with pytest.raises(UpstreamError, match="larger than the 67,108,864 bytes"):
+        await relay_whole(source.opened(), sink, Flights(Patience()).open())
+    assert source.closed
+    assert not sink.messages

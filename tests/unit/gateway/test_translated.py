@@ -7,7 +7,8 @@ import asyncio
 import orjson
 import pytest
 
-from tests.unit.gateway.conftest import DELTA, END, START, Connection, Running, Start
+from gateway.providers import MAX_REPLY_BYTES
+from tests.unit.gateway.conftest import DELTA, END, START, Connection, Running, Start, frame
 from tests.unit.gateway.test_translation import BLOCK
 
 CHAT = {"model": "claude-x", "messages": [{"role": "user", "content": "hi"}]}
@@ -132,3 +133,29 @@ async def test_an_unusable_request_names_its_field_and_reaches_nobody(start_gate
     assert response.status_code == 400
     assert "messages" in response.json()["error"]["message"]
     assert not running.provider.received
+
+
+LONG = frame(
+    "content_block_delta",
+    '{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"' + "a" * 12_000_000 + '"}}',
+)
+
+
+async def test_a_text_without_end_is_a_bad_gateway(start_gateway: Start) -> None:
+    running = await start_gateway()
+    running.provider.scripts.append(streaming(START + BLOCK, *[LONG] * 6, END))  # type: ignore[arg-type]
+    response = await running.post("/api/v1/chat/completions", json=CHAT, timeout=60)
+    assert response.status_code == 502
+    assert "larger than" in response.json()["error"]["message"]
+
+
+async def test_a_refusal_without_end_is_a_bad_gateway(start_gateway: Start) -> None:
+    async def refuse(connection: Connection) -> None:
+        await connection.answer(b"x" * (MAX_REPLY_BYTES + 1), "400 Bad Request")
+
+    running = await start_gateway()
+    for path in ("/api/v1/chat/completions", "/api/v1/messages"):
+        running.provider.scripts.append(refuse)
+        response = await running.post(path, json=CHAT, timeout=60)
+        assert response.status_code == 502, path
+        assert "larger than" in response.json()["error"]["message"]

@@ -14,6 +14,20 @@ def test_only_listed_headers_of_a_provider_are_seen() -> None:
     assert visible_headers(raw) == [(b"content-type", b"x"), (b"anthropic-organization-id", b"o")]
 
 
+@pytest.mark.parametrize("value", [b"a\x01b", b"\x1b[2J", b"a\x7f", b"a\rb"])
+def test_a_header_with_a_control_byte_is_the_provider_s_fault(value: bytes) -> None:
+    with pytest.raises(UpstreamError, match="'request-id' contains a control character"):
+        visible_headers(((b"Request-Id", value),))
+
+
+@pytest.mark.parametrize("value", [b"\x01\x02", b"a\x1bb"])
+async def test_a_control_byte_sent_by_a_provider_is_an_upstream_error(provider: ScriptedProvider, value: bytes) -> None:
+    provider.scripts.append(lambda connection: connection.answer(b"ok", headers=b"request-id: " + value + b"\r\n"))
+    async with Upstream(connect_timeout=5) as upstream:
+        with pytest.raises(UpstreamError):
+            await upstream.open("POST", provider.url, {}, b"{}")
+
+
 async def test_connections_are_kept_alive_between_requests(provider: ScriptedProvider) -> None:
     provider.scripts += [lambda connection: connection.answer(b"1"), lambda connection: connection.answer(b"2")]
     async with Upstream(connect_timeout=5) as upstream:
