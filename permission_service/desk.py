@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
+from permission_service.presentation import present
 from shared.channels import Outcome, PermissionAsk, PermissionDecision
 from shared.errors import ClientError, Conflict, NotFound
-from shared.permissions.rules import Rule
+from shared.permissions.presented import Presentation
+from shared.permissions.rules import Rule, suggest
 from shared.permissions.tools import QUESTION
 
 Status = Literal["pending", "allowed", "denied", "expired", "cancelled"]
@@ -42,6 +44,7 @@ class Case:
     rule: str = ""
     message: str = ""
     updated_input: dict[str, Any] | None = None
+    presentation: Presentation | None = None  # made when the case opens for people, forgotten when it ends
 
     @property
     def id(self) -> str:
@@ -114,6 +117,13 @@ class Desk:
         seconds = self.timeout_seconds if ask.timeout_seconds is None else max(0.0, ask.timeout_seconds)
         return Case(ask, self._next_number(now), ask.asked_at + seconds if seconds else None, seconds)
 
+    def present(self, case: Case) -> Case:
+        """Return `case` with what a person sees of it. The text of the file that it would change is then forgotten."""
+        if case.status != "pending" or case.presentation is not None:
+            return case
+        shown = present(case.ask, suggest(case.ask))
+        return replace(case, ask=replace(case.ask, file_before=None), presentation=shown)
+
     def settle(self, request_id: str, answer: Answer, now: float) -> Case:
         """Answer a pending ask. Raises NotFound, Conflict when it is answered already, ClientError for an answer that
         does not fit it."""
@@ -160,7 +170,8 @@ class Desk:
                 del self._cases[case.id]
 
     def _close(self, case: Case, status: Outcome, message: str, now: float) -> Case:
-        return replace(case, status=status, closed=self._next_number(now), decided_at=now, message=message)
+        ended = replace(case, status=status, closed=self._next_number(now), decided_at=now, message=message)
+        return replace(ended, ask=replace(case.ask, file_before=None), presentation=None)
 
     def _next_number(self, now: float) -> int:
         return max(self._last_number + 1, int(now * 1000))

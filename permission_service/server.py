@@ -107,7 +107,7 @@ class DeskServer:
         self._desk.forget_old(now)
         case = self._desk.open(ask, now)
         self._desk.keep(case)
-        return self._ruled(case) or case
+        return self._ruled(case) or self._desk.present(case)
 
     def _ruled(self, case: Case) -> Case | None:
         """The case as the rules settle it, if they do."""

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from permission_service.desk import Case, Event
+from permission_service.presentation import present
 from shared.channels import PermissionAudit
 from shared.permissions.rules import suggest
 from shared.permissions.tools import QUESTION
@@ -37,11 +38,18 @@ def show_request(case: Case) -> dict[str, Any]:
     }
 
 
+def show_presentation(case: Case) -> dict[str, Any]:
+    """Return what a person sees of the case, as every view draws it."""
+    return {"presentation": case.presentation or present(case.ask, suggest(case.ask))}
+
+
 def show_case(case: Case, now: float) -> dict[str, Any]:
     """A case and where it stands. `time_remaining` in seconds, None when there is no end to it."""
     left = None if case.expires_at is None else max(0.0, case.expires_at - now)
     shown = show_request(case) | {"status": case.status, "time_remaining": 0.0 if case.closed else left}
-    if case.closed:
+    if not case.closed:
+        shown |= show_presentation(case)
+    else:
         decision = {"decided_at": iso(case.decided_at), "decided_by": case.decided_by, "rule": case.rule}
         shown |= decision | {"message": case.message, "updated_input": case.updated_input}
     return shown
@@ -51,7 +59,7 @@ def show_event(event: Event) -> dict[str, Any]:
     """`name` and `data` of the event as it goes out over HTTP, and its number."""
     case = event.case
     if not event.closing:
-        name, data = "permission_request", show_request(case)
+        name, data = "permission_request", show_request(case) | show_presentation(case)
     else:
         name, data = _closing(case)
     return {"number": event.number, "name": name, "data": {"type": name, "request_id": case.id} | data}

@@ -6,9 +6,11 @@ question stays. A program asks for the turn it works on; at any other time for n
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator
 
+from sdk_worker.file_before import read_file_before
 from sdk_worker.program import Line
 from shared import mcp
 from shared.channels import PermissionAsk, PermissionDecision, Turn
@@ -57,6 +59,8 @@ class Asker:
             session_id=turn.session_id or turn.request_id,
             working_directory=turn.working_directory or self._working_directory,
         )
+        # The disk may be slow, and other programs of this worker must not wait for it.
+        ask.file_before = await asyncio.to_thread(read_file_before, ask.tool_name, ask.input, ask.working_directory)
         try:
             return mcp.behavior(await self._ask(ask), ask.input)
         except CCProxyError as error:

@@ -205,12 +205,26 @@ Outcome = Literal["allowed", "denied", "expired", "cancelled"]
 
 
 @dataclass(slots=True)
+class FileBefore:
+    """The file that a tool call would change, as the machine that runs the tool had it when the request opened.
+
+    `text` is None for a file that does not exist, and for one that was not read; `unread` then says why.
+    """
+
+    path: str
+    exists: bool
+    text: str | None = None
+    unread: str = ""
+
+
+@dataclass(slots=True)
 class PermissionAsk:
     """A tool that wants to act, with its whole `input`; answered by one PermissionDecision.
 
     `request_id` names the ask for good. `asker` names who waits in words of its own, so that it can withdraw.
     `asked_at` is in UTC seconds; `timeout_seconds` None means the setting, 0 for ever. `reach` is what the call touches
-    on the machine that runs the tool; None when that machine has not said.
+    on the machine that runs the tool; None when that machine has not said. `file_before` is the file that the call
+    would change, for the permission service to compare; the service forgets it once the request is presented.
     """
 
     request_id: str
@@ -224,6 +238,7 @@ class PermissionAsk:
     timeout_seconds: float | None = None
     asker: str = ""
     reach: Reach | None = None
+    file_before: FileBefore | None = None
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from permission_service.desk import Answer, Case, Desk
 from permission_service.views import audit, show_case, show_event
-from shared.channels import PermissionAsk
+from shared.channels import FileBefore, PermissionAsk
 
 NOW = 1_700_000_000.0
 
@@ -80,3 +80,15 @@ def test_a_record_for_the_audit_tells_both_inputs() -> None:
     record = audit(desk.settle("a", Answer(True, "bob", updated_input={"command": "x"}), NOW + 1))
     assert (record.outcome, record.decided_by, record.waited_ms) == ("allowed", "bob", 1000)
     assert (record.input, record.updated_input) == ('{"command":"ls"}', '{"command":"x"}')
+
+
+def test_a_request_is_presented_until_it_ends() -> None:
+    desk = Desk(30)
+    case = desk.present(opened(desk, file_before=FileBefore("/x", True, "secret")))
+    assert case.ask.file_before is None
+    assert show_case(case, NOW)["presentation"].title == "Run a command"
+    desk.keep(case)
+    assert names(desk)[0]["presentation"] == case.presentation
+    ended = desk.settle("a", Answer(True, "bob"), NOW + 1)
+    assert ended.presentation is None
+    assert "presentation" not in show_case(ended, NOW)

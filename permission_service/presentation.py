@@ -1,0 +1,188 @@
+"""What a person sees of a permission request: a title, who asks, and the whole input in labelled blocks. Pure.
+
+Terminal, phone page and dashboard draw the same `Presentation`, so that what is approved is what was seen.
+
+Invariants: `present` never raises, whatever the input holds. Every field of the input is in some block, except those
+that have their tool's default value. No character that a screen hides is left in any text. The work is linear in the
+first SHOWN_CHARACTERS of each text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from permission_service.draft import SHOWN_CHARACTERS, TITLE_CHARACTERS, Draft, OddShape, line
+from permission_service.edits import EDIT_TOOLS, add_path
+from permission_service.lookalikes import host_of, punycode, url_warnings
+from permission_service.questions import present_questions
+from shared.channels import PermissionAsk
+from shared.permissions.presented import LabelledText, Presentation, RememberChoice
+from shared.permissions.tools import COMMAND_TOOL, QUESTION, URL_TOOL
+
+MCP_PREFIX = "mcp__"
+SUMMARY_CHARACTERS = 60
+
+
+def present(request: PermissionAsk, suggestion: dict[str, str] | None) -> Presentation:
+    """Return what a person sees of `request`. `suggestion` is the rule that an answer may be remembered as."""
+    draft = Draft(request)
+    try:
+        TOOLS.get(request.tool_name, _present_any)(draft)
+    except OddShape:
+        draft = Draft(request)
+        _present_any(draft)
+        draft.warn("The input does not have the shape that this tool takes, so it is shown as it is.")
+    draft.add_rest()
+    title = line(draft.title, TITLE_CHARACTERS)
+    return Presentation(
+        title,
+        _summary(draft),
+        _asker(request),
+        draft.warnings,
+        draft.blocks,
+        draft.questions,
+        remember_choices(request, suggestion),
+        draft.complete,
+    )
+
+
+def _present_command(draft: Draft) -> None:
+    command = draft.take_text("command")
+    draft.title = "Run a command"
+    if draft.take_flag("run_in_background"):
+        draft.title += " in the background"
+    if draft.take_flag("dangerouslyDisableSandbox"):
+        draft.title += " outside the sandbox"
+        draft.warn("The command would run outside the sandbox.")
+    draft.warn(*url_warnings(command[:SHOWN_CHARACTERS]))
+    draft.add_text("Command", command, "command")
+
+
+def _present_read(draft: Draft) -> None:
+    path = draft.take_text("file_path")
+    draft.title = f"Read {draft.place(path)}"
+    add_path(draft, path)
+
+
+def _present_fetch(draft: Draft) -> None:
+    url = draft.take_text("url")
+    host = host_of(url)
+    if not host:
+        raise OddShape("url")
+    draft.title = f"Fetch from {punycode(host)}"
+    draft.warn(*url_warnings(url))
+    draft.add_line("Address", url)
+    if punycode(host) != host:
+        draft.add_line("Host", punycode(host))
+    if isinstance(draft.left.get("prompt"), str):
+        draft.add_text("Claude looks there for", draft.take_text("prompt"))
+
+
+def _present_web_search(draft: Draft) -> None:
+    draft.title = "Search the web"
+    draft.add_line("Words", draft.take_text("query"))
+
+
+def _present_glob(draft: Draft) -> None:
+    draft.title = "Search for files by name"
+    draft.add_line("Names", draft.take_text("pattern"))
+    _add_folder(draft)
+
+
+def _present_grep(draft: Draft) -> None:
+    draft.title = "Search in files"
+    draft.add_line("Pattern", draft.take_text("pattern"))
+    _add_folder(draft)
+
+
+def _add_folder(draft: Draft) -> None:
+    if "path" in draft.left:
+        draft.add_line("Folder", draft.take_text("path"))
+
+
+def _present_agent(draft: Draft) -> None:
+    prompt = draft.take_text("prompt")
+    draft.title = "Start another agent"
+    draft.add_text("Its task", prompt)
+
+
+def _present_any(draft: Draft) -> None:
+    """Present a tool that is not known, or an input that is not understood: as JSON."""
+    name = draft.request.tool_name
+    server, _, tool = name.removeprefix(MCP_PREFIX).partition("__")
+    if name.startswith(MCP_PREFIX) and tool:
+        draft.title = f"Use {tool} of the MCP server {server}"
+    else:
+        draft.title = f"Use {name}"
+
+
+TOOLS: dict[str, Callable[[Draft], None]] = {
+    COMMAND_TOOL: _present_command,
+    QUESTION: present_questions,
+    URL_TOOL: _present_fetch,
+    "Read": _present_read,
+    "WebSearch": _present_web_search,
+    "Glob": _present_glob,
+    "Grep": _present_grep,
+    "Task": _present_agent,
+    "Agent": _present_agent,
+    **EDIT_TOOLS,
+}
+
+
+def _asker(request: PermissionAsk) -> list[LabelledText]:
+    given = {"Caller": request.caller or "local", "Session": request.session_id, "Folder": request.working_directory}
+    return [LabelledText(label, line(text)) for label, text in given.items() if text]
+
+
+def _summary(draft: Draft) -> str:
+    """Return one short line for a list of requests, as `Bash git status`."""
+    given: dict[str, Any] = draft.request.input
+    fields = (given.get(name) for name in ("command", "file_path", "notebook_path", "url", "query", "pattern"))
+    text = next((value for value in fields if isinstance(value, str) and value), "")
+    words = " ".join(f"{draft.request.tool_name} {text[: 4 * SUMMARY_CHARACTERS]}".split())
+    if len(words) > SUMMARY_CHARACTERS:
+        words = words[: SUMMARY_CHARACTERS - 1] + "…"
+    return line(words)
+
+
+def remember_choices(request: PermissionAsk, suggestion: dict[str, str] | None) -> list[RememberChoice]:
+    """Return the ways to answer for the future as well, each with the exact scope of the rule it makes."""
+    if not suggestion:
+        return []
+    what = _covered(suggestion)
+    label = _short(suggestion)
+    choices = [RememberChoice("always", f"Always: {label}", f"From now on, for every caller, allow {what}.")]
+    if request.session_id:
+        covers = f"For a day, in this session, allow {what}."
+        choices.insert(0, RememberChoice("session", f"In this session: {label}", covers))
+    return choices
+
+
+def _covered(suggestion: dict[str, str]) -> str:
+    """Return what a suggested rule allows, exactly."""
+    tool = line(suggestion["tool"])
+    if "command" in suggestion:
+        return f"exactly this command of {tool}: {line(suggestion['command'])}"
+    if "command_prefix" in suggestion:
+        prefix = line(suggestion["command_prefix"])
+        return f"every plain {tool} command that begins with the words “{prefix}”, whatever words follow"
+    if "under" in suggestion:
+        return f"{tool} for every file in {line(suggestion['under'])} and in the folders below it"
+    if "host" in suggestion:
+        return f"{tool} of every address at the host {line(punycode(suggestion['host']))}"
+    return f"every call of {tool}, whatever its input"
+
+
+def _short(suggestion: dict[str, str]) -> str:
+    """Return what a suggested rule allows, in a few words for a button."""
+    if "command" in suggestion:
+        return "exactly this command"
+    if "command_prefix" in suggestion:
+        return line(f"{suggestion['command_prefix']} …", TITLE_CHARACTERS)
+    if "under" in suggestion:
+        return line(f"{suggestion['tool']} in {suggestion['under']}", TITLE_CHARACTERS)
+    if "host" in suggestion:
+        return line(punycode(suggestion["host"]), TITLE_CHARACTERS)
+    return line(suggestion["tool"], TITLE_CHARACTERS)
