@@ -23,10 +23,12 @@ MARKS = {"pass": "ok", "warn": "note", "fail": "missing"}
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """One answer of `/health` or `/health/ready`. `checks` is (name, status, output) each."""
+    """One answer of `/health` or `/health/ready`. `checks` is (name, status, output) each, none without the right
+    token; `answered` is False when the gateway could not be asked."""
 
     ready: bool
     checks: list[tuple[str, str, str]] = field(default_factory=list)
+    answered: bool = True
 
     def failing(self) -> str:
         return ", ".join(name for name, status, _ in self.checks if status == "fail")
@@ -42,7 +44,7 @@ async def wait_until_ready(host: str, port: int, settings: Settings, *, patience
     began, said = loop.time(), ""
     while not (health := await ask(host, port, "/health/ready", settings)).ready:
         waiting, elapsed = f"Starting; waiting for {health.failing() or 'the gateway'}.", loop.time() - began
-        if elapsed >= patience and health.checks:  # the gateway answers: the rest may follow, or has said why not
+        if elapsed >= patience and health.answered:  # the gateway answers: the rest may follow, or has said why not
             break
         if elapsed >= QUIET_SECONDS and waiting != said:
             say(waiting)
@@ -57,7 +59,7 @@ async def ask(host: str, port: int, path: str, settings: Settings) -> Health:
             status, body = await get(host, port, path, settings)
             return Health(status == 200, list(checks_of(json.loads(body))))
     except (OSError, ValueError, TimeoutError, EOFError):
-        return Health(ready=False)
+        return Health(ready=False, answered=False)
 
 
 async def get(host: str, port: int, path: str, settings: Settings) -> tuple[int, bytes]:

@@ -33,7 +33,7 @@ def show(*, as_json: bool) -> int:
     else:
         say(f"CCProxy {health.get('version', '')} runs at {running.get('url')} (pid {running['pid']}).")
         rows = [(name.replace("_", " "), status, output) for name, status, output in checks_of(health)]
-        show_table(("PART", "", "SAYS"), rows or [("gateway", "fail", health["output"])])
+        show_table(("PART", "", "SAYS"), rows or [("gateway", str(health["status"]), health["output"])])
     return FAILED if health.get("status") == "fail" else DONE
 
 
@@ -48,5 +48,8 @@ async def ask(url: str, settings: Settings) -> dict[str, Any]:
         return {"status": "fail", "output": f"does not answer: {error or type(error).__name__}"}
     if code >= 400:
         return {"status": "fail", "output": f"refuses to say (HTTP {code}); is SECURITY__AUTH_TOKEN the same here?"}
+    if "checks" not in answer:
+        without = "tells nothing but its status without the right token; is SECURITY__AUTH_TOKEN the same here?"
+        return {"status": answer.get("status", "fail"), "output": without}
     found: dict[str, Any] = answer
     return found

@@ -118,8 +118,9 @@ def endpoints() -> str:
             rows.append((method.upper(), code(path), says.split("\n\n")[0]))
     return page(
         "Addresses",
-        "With a token set, every address but `/health/live` and `/oauth/callback` needs it, as `x-api-key` or as "
-        "`Authorization: Bearer`. The running server tells the same at `/docs` and `/openapi.json`.",
+        "With a token set, every address but `/oauth/callback` and the three of `/health` needs it, as `x-api-key` or "
+        "as `Authorization: Bearer`; [its scope](../security.md) must be the right one. "
+        "The running server tells the same at `/docs` and `/openapi.json`.",
         table("method | address | what it does", rows),
     )
 

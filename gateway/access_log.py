@@ -27,7 +27,8 @@ GIVEN_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 
 class AccessLog:
-    """Wraps `app`; scope gets `ccproxy.record`, `.headers` (by name), `.trace`, and `.begin` to call with a record."""
+    """Wraps `app`; scope gets `ccproxy.record`, `.headers` (by name), `.caller`, `.trace`, and `.begin` to call with a
+    record."""
 
     def __init__(
         self, app: ASGIApp, guard: Guard, metrics: Metrics, records: Records | None, tracer: Tracer | None = None
@@ -47,7 +48,8 @@ class AccessLog:
         answer = Answer(record, send)
         self._metrics.active.inc()
         try:
-            record.caller = self._guard.admit(record.method, record.path, headers, len(scope["headers"]))
+            caller = self._guard.admit(record.method, record.path, headers, len(scope["headers"]))
+            scope["ccproxy.caller"], record.caller = caller, caller.name
             await self._app(scope, receive, answer.send)
         except CCProxyError as error:
             record.error_kind, record.error_message = error.kind, error.message[:500]

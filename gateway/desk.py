@@ -18,9 +18,10 @@ class DeskClient:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
 
-    async def question(self, verb: str, by: str, parameters: dict[str, Any]) -> bytes:
-        """The answer as JSON. Raises NotFound, Conflict, ClientError; NoWorker or BusUnavailable without a desk."""
-        async with self._bus.call(PERMISSION_DESK, DeskQuestion(verb, parameters, by)) as replies:
+    async def question(self, verb: str, by: str, parameters: dict[str, Any], *, may_ask: bool = False) -> bytes:
+        """Return the answer as JSON. `may_ask` as in DeskQuestion. Raises NotFound, Conflict, NotAllowed, ClientError;
+        NoWorker or BusUnavailable without a desk."""
+        async with self._bus.call(PERMISSION_DESK, DeskQuestion(verb, parameters, by, may_ask)) as replies:
             async for reply in replies:
                 return reply
         raise NoWorker("The permission desk gave no answer.")

@@ -2,6 +2,8 @@
 
 So the Host must be one we serve (no rebinding), an Origin must be our own, a body must be JSON (no plain forms), and
 once a token exists every address needs one of the right scope. Decided from the request's head alone.
+
+Health is answered to everybody, because load balancers have no token; its details need the scope `admin`.
 """
 
 from __future__ import annotations
@@ -10,20 +12,23 @@ import base64
 import binascii
 import hmac
 from dataclasses import dataclass
-from typing import get_args
+from typing import NamedTuple, get_args
 from urllib.parse import urlsplit
 
 from shared.errors import ClientError, HeadersTooLarge, NotAllowed, NotAuthorized, UnsupportedMedia
-from shared.settings import Scope, SecuritySettings, ServerSettings
+from shared.settings import OWNER, Scope, SecuritySettings, ServerSettings
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 # A liveness probe has no token; a provider's redirect has none either, but its state, which nobody can guess.
-OPEN_PATHS = frozenset({"/health/live", "/oauth/callback"})
+OPEN_PATHS = frozenset({"/health", "/health/live", "/health/ready", "/oauth/callback"})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 MAX_HEADERS = 128
 MAX_HEADER_BYTES = 64 * 1024
 
+CHALLENGE = 'Bearer, Basic realm="ccproxy"'
+
 EVERYTHING: frozenset[Scope] = frozenset(get_args(Scope))
+ASKING: frozenset[Scope] = frozenset({"agent", "ask"})
 # The scope that each path and everything below the path needs; the first match counts, any other path needs `use`.
 # No scope includes another: a token that may ask for permission cannot grant it.
 SCOPES: tuple[tuple[str, Scope], ...] = (
@@ -49,8 +54,29 @@ class Token:
     scopes: frozenset[Scope]
 
 
+class Caller(NamedTuple):
+    """The sender of an admitted request. `name` is the token's, "" without a token; `scopes` what it may do."""
+
+    name: str
+    scopes: frozenset[Scope]
+
+    @property
+    def is_owner(self) -> bool:
+        """True for the owner's own token, and for every caller while no token is set."""
+        return self.name in {"", OWNER} and self.scopes == EVERYTHING
+
+    @property
+    def may_ask(self) -> bool:
+        """True when this caller, not the owner, can make a permission request, itself or through an agent."""
+        return not self.is_owner and bool(self.scopes & ASKING)
+
+
+UNKNOWN_CALLER = Caller("", frozenset())  # of an open path, without a token
+LOCAL_CALLER = Caller("", EVERYTHING)  # of a server without tokens
+
+
 class Guard:
-    """`admit` returns the caller's name; raises NotAllowed, NotAuthorized or another ClientError."""
+    """Decide which requests are served."""
 
     def __init__(self, server: ServerSettings, security: SecuritySettings) -> None:
         self._tokens = tokens_of(security)
@@ -58,8 +84,11 @@ class Guard:
         # a wildcard bind is reached by names we cannot know; a token is required then, and no page has it
         self._any_host = is_wildcard(server.host) and bool(self._tokens)
 
-    def admit(self, method: str, path: str, headers: dict[bytes, bytes], count: int = 0) -> str:
-        """`count` is how many headers there were before those of one name became one."""
+    def admit(self, method: str, path: str, headers: dict[bytes, bytes], count: int = 0) -> Caller:
+        """Return the caller of a request that may be served. Raises NotAllowed, NotAuthorized or another ClientError.
+
+        `count` is the number of headers before headers of the same name became one.
+        """
         if count > MAX_HEADERS or sum(map(len, headers.values())) > MAX_HEADER_BYTES:
             raise HeadersTooLarge
         name = host_name(headers.get(b"host", b""))
@@ -67,9 +96,15 @@ class Guard:
             raise NotAllowed(f"This server does not answer to the name {name!r}; add it to SECURITY__ALLOWED_HOSTS.")
         if origin := headers.get(b"origin"):
             self._check_origin(origin, name)
+        caller = self._identify(headers) if self._tokens else LOCAL_CALLER
+        if caller is None:
+            if path in OPEN_PATHS:
+                return UNKNOWN_CALLER
+            raise NotAuthorized(headers={"www-authenticate": CHALLENGE})
+        if path not in OPEN_PATHS and (needed := scope_of(path)) not in caller.scopes:
+            raise NotAllowed(f"The token {caller.name!r} may not do this: it lacks the scope {needed!r}.")
         if path in OPEN_PATHS:
-            return ""
-        caller = self._check_token(path, headers) if self._tokens else ""
+            return caller
         # what a plain form can send without asking is a POST; a body of any other kind is not ours to read
         if method not in SAFE_METHODS and not is_json(headers) and (method == "POST" or b"content-type" in headers):
             raise UnsupportedMedia
@@ -80,18 +115,15 @@ class Guard:
         if name != host and name not in self._hosts:
             raise NotAllowed("Web pages of other origins may not use this server.")
 
-    def _check_token(self, path: str, headers: dict[bytes, bytes]) -> str:
+    def _identify(self, headers: dict[bytes, bytes]) -> Caller | None:
+        """Return the caller whose token the request carries, or None when it carries no token of ours."""
         given = given_secrets(headers)
         found = None
         for token in self._tokens:  # every one is compared: the time taken tells nothing
             for secret in given:
                 if hmac.compare_digest(secret, token.secret):
                     found = token
-        if found is None:
-            raise NotAuthorized(headers={"www-authenticate": 'Bearer, Basic realm="ccproxy"'})
-        if (needed := scope_of(path)) not in found.scopes:
-            raise NotAllowed(f"The token {found.name!r} may not do this: it lacks the scope {needed!r}.")
-        return found.name
+        return None if found is None else Caller(found.name, found.scopes)
 
 
 def tokens_of(security: SecuritySettings) -> list[Token]:
@@ -100,7 +132,7 @@ def tokens_of(security: SecuritySettings) -> list[Token]:
     ]
     if security.auth_token is None:
         return named
-    return [Token("owner", security.auth_token.get_secret_value().encode(), EVERYTHING), *named]
+    return [Token(OWNER, security.auth_token.get_secret_value().encode(), EVERYTHING), *named]
 
 
 def given_secrets(headers: dict[bytes, bytes]) -> list[bytes]:

@@ -16,6 +16,7 @@ import orjson
 
 from permission_service.desk import Answer, Case, Desk
 from permission_service.keeping import CaseStore, RuleBook, insist
+from permission_service.own_cause import refuse_own_cause
 from permission_service.views import audit, show_case, show_event
 from shared.bus import Bus, Delivery
 from shared.channels import PERMISSION_AUDIT, DeskQuestion, PermissionAsk, decode, encode
@@ -92,8 +93,10 @@ class DeskServer:
             self._attended.discard(ask.request_id)
 
     async def answer(self, delivery: Delivery) -> None:
-        """Send what a person wants to know. Raises ClientError, NotFound, Conflict."""
+        """Send what a person wants to know. Raises ClientError, NotFound, Conflict, NotAllowed."""
         question = decode(DeskQuestion, delivery.payload)
+        if question.may_ask:
+            refuse_own_cause(question, self._desk.find)
         if question.verb == "watch":
             await self._watch(question.parameters.get("after"), delivery)
         verb = self._verbs.get(question.verb)

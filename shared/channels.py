@@ -256,11 +256,16 @@ class PermissionDecision:
 
 @dataclass(slots=True)
 class DeskQuestion:
-    """A question to the desk: `verb` is one of those in permission_service/server.py; `by` is the caller's name."""
+    """A question to the desk: `verb` is one of those in permission_service/server.py; `by` is the caller's name.
+
+    `may_ask` is true when the caller, not the owner, can make permission requests too; such a caller does not grant
+    its own.
+    """
 
     verb: str
     parameters: dict[str, Any] = field(default_factory=dict)
     by: str = ""
+    may_ask: bool = False
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from shared.complaints import complain, describe_validation, misspelt_names, unknown
@@ -84,6 +84,8 @@ class RedisSettings(Section):
         return self.url.get_secret_value()
 
 
+OWNER = "owner"  # the name of SECURITY__AUTH_TOKEN wherever a caller's name is shown
+RESERVED_NAMES = frozenset({OWNER, "local", "rule"})  # names that decisions bear which no named token made
 Scope = Literal["use", "agent", "ask", "approve", "admin"]
 
 
@@ -97,6 +99,13 @@ class TokenSettings(Section):
         description="`use` the models, run an `agent` on `/sdk`, `ask` for permission, `approve` requests for "
         "permission, `admin` the rest.",
     )
+
+    @field_validator("name")
+    @classmethod
+    def refuse_reserved_name(cls, name: str) -> str:
+        if name.lower() in RESERVED_NAMES:
+            raise ValueError(f"{name!r} is a name of the server's own; choose another")
+        return name
 
 
 class SecuritySettings(Section):

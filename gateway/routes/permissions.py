@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, StrictBool
 from starlette.responses import Response
 
 from gateway.desk import DeskClient
+from gateway.guard import Caller
 from gateway.inflight import Flights
 from gateway.live import Live
 from gateway.pages import page
@@ -41,8 +42,9 @@ def router(bus: Bus, flights: Flights) -> APIRouter:
     routes, desk = APIRouter(prefix="/permissions", tags=["permissions"]), DeskClient(bus)
 
     async def ask(request: Request, verb: str, parameters: dict[str, Any]) -> Response:
-        by = request.scope["ccproxy.record"].caller or "local"
-        return Response(await desk.question(verb, by, parameters), media_type="application/json")
+        caller: Caller = request.scope["ccproxy.caller"]
+        answer = await desk.question(verb, caller.name or "local", parameters, may_ask=caller.may_ask)
+        return Response(answer, media_type="application/json")
 
     add_views(routes, bus, desk, flights)
     add_rules(routes, ask)

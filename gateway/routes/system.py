@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from shared.bus import Bus
@@ -20,6 +20,7 @@ from shared.version import VERSION
 
 SERVICES = ("sdk_worker", "permission_service", "analytics")
 NO_CACHE = {"cache-control": "no-cache, no-store, must-revalidate"}
+HEALTH_TYPE = "application/health+json"
 WORST = {"pass": 0, "warn": 1, "fail": 2}
 
 Check = dict[str, Any]
@@ -30,23 +31,24 @@ def router(settings: Settings, bus: Bus, accounts: Mapping[str, Account], metric
     routes, seen = APIRouter(tags=["system"]), metrics.part(BusMetrics)
 
     @routes.get("/health/live")
-    async def live() -> JSONResponse:
-        """This process answers."""
-        return health("pass", "The gateway is running.", {})
+    async def live(request: Request) -> JSONResponse:
+        """This process answers. Without a token of the scope `admin`: the status alone."""
+        return health(request, "pass", "The gateway is running.", {})
 
     @routes.get("/health/ready")
-    async def ready() -> JSONResponse:
-        """200 once the bus and every service are there; else 503 naming what is missing."""
+    async def ready(request: Request) -> JSONResponse:
+        """200 once the bus and every service are there, else 503; the scope `admin` is told what is missing."""
         checks = await service_checks(bus, settings)
         status = worst(checks)
         missing = [check["output"] for check in checks.values() if check["status"] == "fail"]
-        return health(status, " ".join(missing) or "Everything is ready.", checks, 200 if status != "fail" else 503)
+        output = " ".join(missing) or "Everything is ready."
+        return health(request, status, output, checks, 503 if status == "fail" else 200)
 
     @routes.get("/health")
-    async def whole() -> JSONResponse:
-        """Everything that is known about this stack; never a secret."""
+    async def whole(request: Request) -> JSONResponse:
+        """The health of the stack: `status` for everybody, each part and no secret for the scope `admin`."""
         checks = await credential_checks(accounts) | await service_checks(bus, settings)
-        return health(worst(checks), "CCProxy API Server", checks)
+        return health(request, worst(checks), "CCProxy API Server", checks)
 
     @routes.get("/metrics")
     async def measured() -> Response:
@@ -109,7 +111,10 @@ def worst(checks: dict[str, Check]) -> str:
     return max((found["status"] for found in checks.values()), key=lambda status: WORST[status], default="pass")
 
 
-def health(status: str, output: str, checks: dict[str, Check], code: int = 200) -> JSONResponse:
+def health(request: Request, status: str, output: str, checks: dict[str, Check], code: int = 200) -> JSONResponse:
+    """Return the health as a response; its details only when the caller of `request` has the scope `admin`."""
+    if "admin" not in request.scope["ccproxy.caller"].scopes:
+        return JSONResponse({"status": status}, code, headers=NO_CACHE, media_type=HEALTH_TYPE)
     now = datetime.now(UTC).isoformat()
     body = {
         "status": status,
@@ -120,7 +125,7 @@ def health(status: str, output: str, checks: dict[str, Check], code: int = 200) 
         "output": output,
         "checks": {name: [{"componentId": name, "time": now, **found}] for name, found in checks.items()},
     }
-    return JSONResponse(body, code, headers=NO_CACHE, media_type="application/health+json")
+    return JSONResponse(body, code, headers=NO_CACHE, media_type=HEALTH_TYPE)
 
 
 def iso(seconds: float) -> str:

@@ -69,5 +69,11 @@ async def test_it_does_not_wait_for_ever_for_a_part_of_the_stack(gateway, settin
     assert health.failing() == "sdk_worker"
 
 
+async def test_a_stack_that_tells_its_status_alone_is_not_waited_for_for_ever(gateway, settings):
+    gateway.answers = [(503, {"status": "fail"})]
+    health = await wait_until_ready("127.0.0.1", gateway.port, settings, patience=0.2)
+    assert (health.ready, health.answered, health.checks) == (False, True, [])
+
+
 async def test_nobody_there_is_not_ready(settings):
     assert not (await ask("127.0.0.1", 1, "/health", settings)).ready

@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from gateway.guard import MAX_HEADERS, Guard, host_name, scope_of
+from gateway.guard import EVERYTHING, LOCAL_CALLER, MAX_HEADERS, UNKNOWN_CALLER, Caller, Guard, host_name, scope_of
 from shared.errors import CCProxyError, HeadersTooLarge, NotAllowed, NotAuthorized, UnsupportedMedia
 from shared.settings import SecuritySettings, ServerSettings
 
@@ -67,7 +67,7 @@ def test_reading_needs_no_content_type() -> None:
     "headers", [{"x_api_key": "secret"}, {"authorization": "Bearer secret"}, {"authorization": "bearer secret"}]
 )
 def test_the_token_is_taken_from_either_header(headers: dict[str, str]) -> None:
-    assert admit(guard(token="secret"), **headers) == "owner"
+    assert admit(guard(token="secret"), **headers).name == "owner"
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,8 @@ def test_without_the_right_token_nothing_but_liveness_answers(headers: dict[str,
         admit(door, **headers)
     with pytest.raises(NotAuthorized):
         admit(door, "GET", "/metrics", **headers)
-    assert not admit(door, "GET", "/health/live", **headers)
+    for path in ("/health", "/health/live", "/health/ready"):
+        assert admit(door, "GET", path, **headers) == UNKNOWN_CALLER
 
 
 def test_a_token_of_odd_bytes_is_refused_not_an_error() -> None:
@@ -100,16 +101,16 @@ AGENT = {"name": "agent", "token": "agent-token", "scopes": ["use", "agent"]}
 
 
 def test_a_browser_may_offer_the_token_as_a_password() -> None:
-    assert admit(guard(token="secret-token"), **BASIC) == "owner"
+    assert admit(guard(token="secret-token"), **BASIC).name == "owner"
     with pytest.raises(NotAuthorized):
         admit(guard(token="secret-token"), authorization="Basic no-base64!")
 
 
 def test_each_named_token_marks_its_requests() -> None:
     door = guard(token="owner-token", tokens=[TOOL, PHONE])
-    assert admit(door, x_api_key="tool-token") == "aider"
-    assert admit(door, "GET", "/permissions", x_api_key="phone-token") == "phone"
-    assert admit(door, "GET", "/permissions", x_api_key="owner-token") == "owner"
+    assert admit(door, x_api_key="tool-token").name == "aider"
+    assert admit(door, "GET", "/permissions", x_api_key="phone-token").name == "phone"
+    assert admit(door, "GET", "/permissions", x_api_key="owner-token").name == "owner"
 
 
 @pytest.mark.parametrize(
@@ -149,7 +150,6 @@ def test_a_token_does_only_what_its_scopes_allow(path: str, token: str) -> None:
         ("/sdk/sessions/1", "admin"),
         ("/mcp", "ask"),
         ("/mcp/permission/check", "ask"),
-        ("/health", "use"),
     ],
 )
 def test_paths_need_the_scope_of_what_lies_under_them(path: str, scope: str) -> None:
@@ -166,3 +166,22 @@ def test_too_many_or_too_long_headers_are_refused() -> None:
 def test_an_origin_that_is_no_address_is_refused() -> None:
     with pytest.raises(CCProxyError):
         admit(guard(), origin="http://[broken")
+
+
+def test_only_the_owner_has_every_scope_and_grants_its_own_requests() -> None:
+    everything = {"name": "laptop", "token": "laptop-token", "scopes": sorted(EVERYTHING)}
+    door = guard(token="owner-token", tokens=[TOOL, PHONE, HOOK, AGENT, everything])
+    may_ask = {
+        name: admit(door, "GET", "/health", x_api_key=f"{name}-token").may_ask
+        for name in ("owner", "laptop", "tool", "phone", "hook", "agent")
+    }
+    assert may_ask == {"owner": False, "laptop": True, "tool": False, "phone": False, "hook": True, "agent": True}
+    assert admit(guard()) == LOCAL_CALLER
+    assert not LOCAL_CALLER.may_ask
+    assert not Caller("", frozenset()).is_owner
+
+
+@pytest.mark.parametrize("name", ["owner", "Owner", "local", "rule"])
+def test_no_token_takes_a_name_of_the_server_s_own(name: str) -> None:
+    with pytest.raises(ValueError, match="choose another"):
+        guard(tokens=[TOOL | {"name": name}])

@@ -38,6 +38,33 @@ async def test_live_answers_without_anything_else(start_gateway: Start) -> None:
     assert (response.status_code, response.json()["status"]) == (200, "pass")
 
 
+NAMED = [
+    {"name": "monitor", "token": "monitor-token", "scopes": ["admin"]},
+    {"name": "tool", "token": "tool-token", "scopes": ["use", "agent", "ask", "approve"]},
+]
+
+
+@pytest.mark.parametrize("path", ["/health", "/health/live", "/health/ready"])
+@pytest.mark.parametrize("token", ["", "wrong-token", "tool-token"])
+async def test_without_the_scope_admin_health_is_a_status_and_nothing_else(
+    start_gateway: Start, path: str, token: str
+) -> None:
+    running = await start_gateway(LivelyBus(*EVERYTHING), security={"tokens": NAMED})
+    response = await running.client.get(path, headers={"x-api-key": token})
+    assert response.status_code == 200
+    assert response.json() in ({"status": "pass"}, {"status": "warn"})
+    assert response.headers["content-type"] == "application/health+json"
+
+
+async def test_not_ready_is_a_503_for_everybody_and_named_for_the_scope_admin(start_gateway: Start) -> None:
+    running = await start_gateway(LivelyBus("analytics"), security={"tokens": NAMED})
+    response = await running.client.get("/health/ready")
+    assert (response.status_code, response.json()) == (503, {"status": "fail"})
+    told = await running.client.get("/health/ready", headers={"x-api-key": "monitor-token"})
+    assert told.status_code == 503
+    assert "No permission_service is running." in told.json()["output"]
+
+
 async def test_ready_once_every_service_is_there(start_gateway: Start) -> None:
     running = await start_gateway(LivelyBus(*EVERYTHING))
     assert (await running.client.get("/health/ready")).status_code == 200

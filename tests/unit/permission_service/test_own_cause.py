@@ -1,0 +1,57 @@
+"""A caller that can make permission requests does not grant them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from permission_service.desk import Case
+from permission_service.own_cause import refuse_own_cause
+from shared.channels import DeskQuestion, PermissionAsk
+from shared.errors import NotAllowed, NotFound
+
+
+def find(request_id: str) -> Case:
+    if request_id != "a":
+        raise NotFound
+    return Case(PermissionAsk("a", "Bash", {"command": "ls"}, caller="alice"), 1, None, 0.0)
+
+
+def question(verb: str, by: str, **parameters: Any) -> DeskQuestion:
+    return DeskQuestion(verb, parameters, by, may_ask=True)
+
+
+REFUSED = [
+    question("decide", "alice", request_id="a", allowed=True),
+    question("decide", "alice", request_id="a"),
+    question("decide", "alice", request_id="a", allowed="false"),
+    question("decide", "bob", request_id="a", allowed=True, remember={"scope": "always"}),
+    question("decide", "bob", request_id="a", allowed=False, remember={"scope": "session"}),
+    question("add_rule", "bob", tool="Bash"),
+    question("remove_rule", "bob", id="r1"),
+]
+PASSED = [
+    question("decide", "alice", request_id="a", allowed=False),
+    question("decide", "bob", request_id="a", allowed=True),
+    question("list", "alice"),
+    question("rules", "alice"),
+    question("explain", "alice", request_id="a"),
+    question("withdraw", "alice", asker="alice/1"),
+]
+
+
+@pytest.mark.parametrize("refused", REFUSED, ids=str)
+def test_a_caller_that_can_ask_allows_neither_its_own_request_nor_a_rule(refused: DeskQuestion) -> None:
+    with pytest.raises(NotAllowed, match=refused.by):
+        refuse_own_cause(refused, find)
+
+
+@pytest.mark.parametrize("passed", PASSED, ids=str)
+def test_such_a_caller_may_look_deny_and_answer_others(passed: DeskQuestion) -> None:
+    refuse_own_cause(passed, find)
+
+
+def test_an_unknown_request_is_not_found() -> None:
+    with pytest.raises(NotFound):
+        refuse_own_cause(question("decide", "alice", request_id="b", allowed=True), find)
