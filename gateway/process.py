@@ -11,17 +11,23 @@ import os
 import socket
 import stat
 from collections.abc import Iterator
+from functools import partial
+from typing import cast
 
 import uvicorn
 
 from gateway.app import open_gateway
+from gateway.asgi import ASGIApp
+from gateway.connections import Connections, LimitedProtocol, check_times
+from gateway.forwarded import TrustedProxies
 from gateway.reload import Reloading, reload_on_demand
 from shared.bus import Bus
 from shared.log import get_log
 from shared.process import instance_name, run, settle_collector
-from shared.settings import ConfigurationError, Settings, refuse_open_bind
+from shared.settings import ConfigurationError, ServerSettings, Settings, refuse_open_bind
 
 BACKLOG = 2048
+TICKS_PER_SECOND = 10  # of uvicorn's main loop
 HARD_STOP_SECONDS = 1  # after the grace: what is still open then is cut
 
 
@@ -37,22 +43,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     listening = inherited_socket() or bind(settings.server.host, settings.server.port)
     bus = Bus(url, service="gateway", instance=instance)
     async with bus, Reloading(settings, bus, instance=instance, open_gateway=open_gateway) as gateway:
-        server = Server(
-            uvicorn.Config(
-                gateway,
-                loop="uvloop",
-                http="httptools",
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                proxy_headers=False,
-                server_header=False,
-                backlog=BACKLOG,
-                timeout_graceful_shutdown=HARD_STOP_SECONDS,
-                timeout_keep_alive=75,
-            )
-        )
+        server = Server(gateway, settings.server)
         settle_collector()
         serving = asyncio.create_task(server.serve(sockets=[listening]))
         reloads = asyncio.create_task(reload_on_demand(gateway))
@@ -68,7 +59,34 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
 
 
 class Server(uvicorn.Server):
-    """Uvicorn without its signal handlers: signals belong to `shared/process.py`."""
+    """Uvicorn with the limits of `gateway/connections.py`. Signals belong to `shared/process.py`."""
+
+    def __init__(self, app: ASGIApp, settings: ServerSettings, limits: Connections | None = None) -> None:
+        """`limits` are by default those of the settings."""
+        if limits is None:
+            limits = Connections(settings.connections_per_address, TrustedProxies(settings.trusted_proxies))
+        super().__init__(
+            uvicorn.Config(
+                app,
+                loop="uvloop",
+                http=cast("type[asyncio.Protocol]", partial(LimitedProtocol, limits=limits)),
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                backlog=BACKLOG,
+                timeout_graceful_shutdown=HARD_STOP_SECONDS,
+                timeout_keep_alive=75,
+            )
+        )
+
+    async def on_tick(self, counter: int) -> bool:
+        """Look at the connections once a second; uvicorn calls this ten times as often."""
+        if counter % TICKS_PER_SECOND == 0:
+            check_times(self.server_state.connections, asyncio.get_running_loop().time())
+        return await super().on_tick(counter)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

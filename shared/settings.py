@@ -68,7 +68,25 @@ class ServerSettings(Section):
     first_byte_timeout_seconds: float = Field(600, gt=0, description="Longest wait for a provider's first byte.")
     idle_timeout_seconds: float = Field(300, gt=0, description="Longest silence within a provider's stream.")
     ping_interval_seconds: float = Field(15, gt=0, description="Silence after which a stream gets a native ping.")
+    connections_per_address: int = Field(
+        256, ge=1, description="Connections one client address may have open; loopback and trusted proxies more."
+    )
+    trusted_proxies: list[str] = Field(
+        ["127.0.0.1", "::1"],
+        description="Addresses and networks of reverse proxies whose `X-Forwarded-*` headers are believed.",
+    )
     shutdown_grace_seconds: float = Field(0.5, ge=0, description="How long open requests may finish at shutdown.")
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def check_networks(cls, given: list[str]) -> list[str]:
+        """Raise ValueError naming an entry that is neither an address nor a network."""
+        for entry in given:
+            try:
+                ipaddress.ip_network(entry, strict=False)
+            except ValueError as error:
+                raise ValueError(f"{entry!r} is no IP address or network, as 10.0.0.1 or 10.0.0.0/8") from error
+        return given
 
 
 class RedisSettings(Section):

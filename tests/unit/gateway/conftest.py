@@ -11,7 +11,6 @@ from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 
 from gateway.app import Gateway, open_gateway
 from gateway.process import Server
@@ -181,6 +180,7 @@ class Running:
     provider: ScriptedProvider
     bus: KeepingBus
     port: int
+    server: Server
 
     async def post(self, path: str = "/api/v1/messages", **options: Any) -> httpx.Response:
         options.setdefault("json", {"model": "claude-x", "messages": []})
@@ -217,14 +217,10 @@ async def serve(
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio, unlike uvloop, would leave it unset
     port = listening.getsockname()[1]
     async with open_gateway(settings, bus) as gateway:  # type: ignore[arg-type]
-        server = Server(
-            uvicorn.Config(
-                gateway.app, http="httptools", lifespan="off", log_config=None, ws="none", timeout_graceful_shutdown=1
-            )
-        )
+        server = Server(gateway.app, settings.server)
         serving = asyncio.create_task(server.serve(sockets=[listening]))
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10, verify=False) as client:
-            yield Running(gateway, client, provider, bus, port)
+            yield Running(gateway, client, provider, bus, port, server)
         server.should_exit = True
         await gateway.flights.stop(0)
         await serving
