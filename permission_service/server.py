@@ -23,7 +23,8 @@ from shared.channels import PERMISSION_AUDIT, DeskQuestion, PermissionAsk, decod
 from shared.errors import BusUnavailable, ClientError
 from shared.log import get_log
 from shared.metrics import DeskMetrics
-from shared.permissions.rules import Rule, judge, read_rule, suggest
+from shared.permissions.rules import Rule, judge, read_rule
+from shared.permissions.suggestions import suggest
 
 ORPHAN_SECONDS = 10.0  # a living asker's call is delivered again within three
 RECENT = 50

@@ -10,7 +10,7 @@ import orjson
 from permission_service.desk import Case, Event
 from permission_service.presentation import present
 from shared.channels import PermissionAudit
-from shared.permissions.rules import suggest
+from shared.permissions.suggestions import suggest
 from shared.permissions.tools import QUESTION
 
 AUDIT_TEXT = 65_536  # characters kept of an input: a written file can be megabytes

@@ -106,10 +106,12 @@ def options_of(question: dict[str, Any]) -> list[dict[str, Any]]:
 
 def covered(suggestion: dict[str, str]) -> str:
     """What `and the like` means, in a few words."""
-    what = suggestion.get("command_prefix")
-    if what:
-        return f"{what} …"
-    if where := suggestion.get("under"):
+    if exactly := suggestion.get("command"):
+        return f"exactly {exactly}"
+    where = suggestion.get("under")
+    if prefix := suggestion.get("command_prefix"):
+        return f"{prefix} …" + (f" under {where}" if where else "")
+    if where:
         return f"{suggestion['tool']} under {where}"
     return suggestion.get("host") or suggestion["tool"]
 

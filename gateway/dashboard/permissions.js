@@ -65,6 +65,8 @@ function addRest(input, shown, block, field) {
 }
 
 function describe(suggestion) {
+  if (suggestion.command) return `exactly ${suggestion.command}`;
+  if (suggestion.command_prefix && suggestion.under) return `${suggestion.command_prefix} … under ${suggestion.under}`;
   if (suggestion.command_prefix) return `${suggestion.command_prefix} …`;
   if (suggestion.under) return `${suggestion.tool} under ${suggestion.under}`;
   if (suggestion.host) return suggestion.host;

@@ -1,34 +1,38 @@
-"""Rules that answer for a person: allow or deny a tool by its name, a command, a folder, a host. Pure but for symlinks.
+"""Rules that answer for a person: allow or deny a tool by its name, a command, a folder, a host.
 
-An allow rule applies only to what it certainly covers; a deny rule also to what it may cover, which then is asked
-about. So anything not understood (a compound command, a path that cannot be resolved) ends with a person.
+An allow rule applies only to what it certainly covers. A deny rule also applies to what it may cover, and a person
+decides then. So anything not understood (a compound command, an odd spelling of a path or host) ends with a person.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import re
-import shlex
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from functools import lru_cache
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shared.channels import PermissionAsk
 from shared.errors import ClientError
-from shared.permissions.tools import COMMAND_FIELDS, COMMAND_TOOL, PATH_FIELDS, QUESTION, URL_TOOL
-
-# Programs that are many in one: a prefix of their name alone would cover too much.
-WITH_SUBCOMMANDS = frozenset(("apt", "brew", "cargo", "docker", "gh", "git", "go", "npm", "pip", "pnpm", "uv", "yarn"))
-# Whatever makes a shell do more than run one program with these words: operators, substitutions, more lines.
-SHELL_SYNTAX = re.compile(r"[;&|<>()`$\n\r\x00-\x08\x0b-\x1f\x7f]")
-WORD_SYNTAX = frozenset("*?[]{}~!#=")  # expanded into other words, or an assignment when they open a command
+from shared.permissions.commands import is_other_git_command, may_run, simple_command
+from shared.permissions.hosts import host_fits, may_be_same_host, plain_host
+from shared.permissions.paths import folded, lies_in, normalised
+from shared.permissions.reach import Reach, ReachedPath, spelled_reach
+from shared.permissions.tools import (
+    COMMAND_FIELDS,
+    COMMAND_TOOL,
+    FOLDER_READERS,
+    PATH_FIELDS,
+    QUESTION,
+    TOUCH_NOTHING,
+    URL_TOOL,
+    command_of,
+)
 
 Effect = Literal["allow", "deny"]
 Scope = Literal["session", "caller", "always"]
@@ -36,8 +40,8 @@ Match = Literal["yes", "maybe", "no"]
 
 
 class Rule(BaseModel):
-    """What is given must all fit. `command` is one exact command line, `command_prefix` its first words; `under` a
-    folder, `host` a name or `*.name`. `tool` may end in `*`. A session's rule is also its caller's."""
+    """A rule; everything it gives must fit. `command` is one exact command line, `command_prefix` its first words,
+    `under` a folder, `host` a name or `*.name`. `tool` may end in `*`. A session's rule is also its caller's."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -52,13 +56,17 @@ class Rule(BaseModel):
     session_id: str | None = None
 
     @model_validator(mode="after")
-    def _says_something_real(self) -> Rule:
+    def _is_meaningful(self) -> Rule:
         for name in ("command", "command_prefix"):
             text = getattr(self, name)
             if text is not None and not simple_command(text):
                 raise ValueError(f"{name} must be one plain command, without operators, substitutions or variables")
-        if self.under is not None and not Path(self.under).expanduser().is_absolute():
+        if self.under is not None and not os.path.isabs(os.path.expanduser(self.under)):
             raise ValueError("under must be an absolute folder (or begin with ~)")
+        if self.under is not None and ".." in self.under.split("/"):
+            raise ValueError("under must be a folder without `..`")
+        if self.host is not None and plain_host(self.host.removeprefix("*.")) is None:
+            raise ValueError("host must be a plain name or address, or *.name; write other alphabets as xn--…")
         if self.scope == "session" and not self.session_id:
             raise ValueError("a rule for a session must name it")
         if self.scope == "caller" and self.caller is None:
@@ -67,12 +75,12 @@ class Rule(BaseModel):
 
     @property
     def id(self) -> str:
-        """The same for the same rule, wherever it is kept."""
+        """The same text for the same rule, wherever the rule is kept."""
         said = orjson.dumps(self.model_dump(exclude_none=True), option=orjson.OPT_SORT_KEYS)
         return "rule_" + hashlib.sha256(said).hexdigest()[:12]
 
     def describe(self) -> str:
-        """`allow Bash: git status …, in this session`."""
+        """Return the rule in words: `allow Bash: git status …, in this session`."""
         what = [
             self.command and f"exactly {self.command}",
             self.command_prefix and f"{self.command_prefix} …",
@@ -86,153 +94,176 @@ class Rule(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the rules say of an ask. `ask`: a person decides; `rule` is then the deny rule that may apply, if any."""
+    """The answer of the rules to a permission request. `ask`: a person decides; `rule` is then the deny rule that may
+    apply, if any."""
 
     outcome: Literal["allow", "deny", "ask"]
     rule: Rule | None = None
 
 
-def judge(ask: PermissionAsk, rules: Iterable[Rule]) -> Verdict:
-    """Deny beats allow; a question to a person is never allowed by a rule."""
+def judge(request: PermissionAsk, rules: Iterable[Rule]) -> Verdict:
+    """Return what the rules say of a permission request. Deny beats allow; a rule never answers a question."""
+    reach = reach_as_sent(request)
     allowed: Rule | None = None
     doubtful: Rule | None = None
     for rule in rules:
-        match = covers(rule, ask)
+        match = covers(rule, request, reach)
         if rule.effect == "deny" and match == "yes":
             return Verdict("deny", rule)
         if rule.effect == "deny" and match == "maybe":
             doubtful = doubtful or rule
         if rule.effect == "allow" and match == "yes":
             allowed = allowed or rule
-    if doubtful or allowed is None or ask.tool_name == QUESTION:
+    if doubtful or allowed is None or request.tool_name == QUESTION:
         return Verdict("ask", doubtful)
     return Verdict("allow", allowed)
 
 
-def covers(rule: Rule, ask: PermissionAsk) -> Match:
-    """Whether the rule is about this ask; `maybe` when its input cannot be understood."""
-    if rule.scope != "always" and rule.caller != ask.caller:
+def reach_as_sent(request: PermissionAsk) -> Reach:
+    """Return the reach that came with the request, else the reach by its spelling."""
+    if request.reach is not None:
+        return request.reach
+    return spelled_reach(request.tool_name, request.input, request.working_directory)
+
+
+def covers(rule: Rule, request: PermissionAsk, reach: Reach) -> Match:
+    """Return how certainly the rule is about this request; `maybe` when the request cannot be understood."""
+    if rule.scope != "always" and rule.caller != request.caller:
         return "no"
-    if rule.scope == "session" and rule.session_id != ask.session_id:
+    if rule.scope == "session" and rule.session_id != request.session_id:
         return "no"
-    if not _is_tool(rule.tool, ask.tool_name):
+    if not _names_tool(rule.tool, request.tool_name):
         return "no"
     found = [
-        _in_order(rule, ask) if rule.command or rule.command_prefix else "yes",
-        _under(rule.under, ask) if rule.under is not None else "yes",
-        _at_host(rule.host, ask) if rule.host is not None else "yes",
+        _fits_command(rule, request) if rule.command or rule.command_prefix else "yes",
+        _fits_folder(rule, reach) if rule.under is not None else "yes",
+        _fits_host(rule, reach) if rule.host is not None else "yes",
     ]
     return "no" if "no" in found else "maybe" if "maybe" in found else "yes"
 
 
-def _is_tool(pattern: str, name: str) -> bool:
+def _names_tool(pattern: str, name: str) -> bool:
     return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
 
 
-def simple_command(text: str) -> list[str] | None:
-    """The words of a command line that runs one program and nothing else; None for anything a shell would do more with.
-
-    Quotes are understood, but an operator inside them counts as one all the same: when in doubt it is not simple.
-    """
-    if SHELL_SYNTAX.search(text):
-        return None
-    try:
-        words = shlex.split(text)
-    except ValueError:
-        return None
-    if not words or WORD_SYNTAX & set(words[0]):
-        return None
-    return words
-
-
-def _in_order(rule: Rule, ask: PermissionAsk) -> Match:
-    given = ask.input.get("command")
-    if ask.tool_name != COMMAND_TOOL or not isinstance(given, str):
-        return "no"
-    words = simple_command(given)
-    if words is None or set(ask.input) - COMMAND_FIELDS:
+def _fits_command(rule: Rule, request: PermissionAsk) -> Match:
+    command = command_of(request.tool_name, request.input)
+    if command is None:
+        # A Bash call without a readable command is not understood; other tools have no command.
+        return "maybe" if request.tool_name == COMMAND_TOOL else "no"
+    words = simple_command(command)
+    if words is None or set(request.input) - COMMAND_FIELDS:
         return "maybe"
     wanted = simple_command(rule.command or rule.command_prefix or "") or []
-    same = words == wanted if rule.command else words[: len(wanted)] == wanted
-    if same and (rule.command is None or given.strip() == rule.command.strip()):
+    if rule.command is None and words[: len(wanted)] == wanted:
         return "yes"
-    return "maybe" if rule.effect == "deny" and _mentions(words, wanted[0]) else "no"
-
-
-def _mentions(words: list[str], program: str) -> bool:
-    """Whether a program may be run by way of another: `/bin/rm`, `sudo rm`, `sh -c 'rm …'`."""
-    return re.search(rf"(?<![\w-]){re.escape(program)}(?![\w-])", " ".join(words)) is not None
-
-
-def asked_path(ask: PermissionAsk) -> str | None:
-    """The absolute path the tool would touch, as asked; None when it has none, or one that cannot be known."""
-    given = ask.input.get(PATH_FIELDS.get(ask.tool_name, ""))
-    if not isinstance(given, str) or not given or "\0" in given:
-        return None
-    if not os.path.isabs(given):
-        if not os.path.isabs(ask.working_directory):
-            return None
-        given = os.path.join(ask.working_directory, given)
-    return None if ".." in Path(given).parts else given
-
-
-def _under(folder: str, ask: PermissionAsk) -> Match:
-    """Both with every symlink followed, as this machine sees them: a folder that is not here covers nothing."""
-    if ask.tool_name not in PATH_FIELDS:
+    if rule.command is not None and command.strip() == rule.command.strip():
+        return "yes"
+    if rule.effect == "allow" or is_other_git_command(words, wanted):
         return "no"
-    path, real_folder = asked_path(ask), os.path.realpath(os.path.expanduser(folder))
-    if path is None or not os.path.isdir(real_folder):
-        return "maybe"
-    return "yes" if Path(os.path.realpath(path)).is_relative_to(real_folder) else "no"
+    return "maybe" if may_run(words, wanted[0]) else "no"
 
 
-def asked_host(ask: PermissionAsk) -> str | None:
-    """The host the tool would fetch from; None when the address could be read in two ways."""
-    url = ask.input.get("url")
-    if not isinstance(url, str) or re.search(r"[\s\\\x00-\x1f]", url):
+@lru_cache(maxsize=1024)
+def _folder_and_its_target(under: str) -> tuple[str, str]:
+    """Return the folder of a rule as it is written, and with the links of this machine resolved.
+
+    The links are read once: a folder that is replaced by a link later does not widen the rule.
+    """
+    written = normalised(os.path.expanduser(under))
+    return written, os.path.realpath(written)
+
+
+def _fits_folder(rule: Rule, reach: Reach) -> Match:
+    assert rule.under is not None
+    folders = _folder_and_its_target(rule.under)
+    if rule.effect == "deny":
+        return _denied_folder(folders, reach)
+    if reach.paths and all(_is_inside(path, folders) for path in reach.paths):
+        return "yes" if reach.complete else "maybe"
+    return "no" if reach.complete else "maybe"
+
+
+def _is_inside(path: ReachedPath, folders: tuple[str, str]) -> bool:
+    """Return True when the path certainly lies in the folder.
+
+    Without the real path of the machine that runs the tool, the path must be spelled below the folder as written, and
+    the links of this machine must not contradict (the two machines are often the same).
+    """
+    if path.real:
+        return any(lies_in(path.real, folder) for folder in folders)
+    if not lies_in(path.asked, folders[0]):
+        return False
+    return any(lies_in(os.path.realpath(path.asked), folder) for folder in folders)
+
+
+def _denied_folder(folders: tuple[str, str], reach: Reach) -> Match:
+    doubtful = not reach.complete
+    for path in reach.paths:
+        spellings = [path.asked, path.real or os.path.realpath(path.asked)]
+        for spelling in spellings:
+            for folder in folders:
+                if lies_in(spelling, folder):
+                    return "yes"
+                if lies_in(folded(spelling), folded(folder)):
+                    doubtful = True  # the same on a file system that ignores case
+                if path.below and lies_in(folded(folder), folded(spelling)):
+                    doubtful = True
+    return "maybe" if doubtful else "no"
+
+
+def _fits_host(rule: Rule, reach: Reach) -> Match:
+    assert rule.host is not None
+    star = "*." if rule.host.startswith("*.") else ""
+    wanted = star + (plain_host(rule.host.removeprefix("*.")) or "")
+    fitting = [host_fits(host, wanted) for host in reach.hosts]
+    if rule.effect == "allow":
+        if reach.complete and not reach.paths and fitting and all(fitting):
+            return "yes"
+        return "no" if reach.complete else "maybe"
+    if any(fitting):
+        return "yes"
+    doubtful = not reach.complete or any(may_be_same_host(host, wanted) for host in reach.hosts)
+    return "maybe" if doubtful else "no"
+
+
+def never_matches(rule: Rule) -> str | None:
+    """Return why the rule can never apply to a request; None when it can."""
+    tool = rule.tool
+    if tool.endswith("*"):
         return None
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname
-    except ValueError:
-        return None
-    if parts.scheme not in {"http", "https"} or "@" in parts.netloc or not host:
-        return None
-    return host.rstrip(".")
+    has_no_files = tool in TOUCH_NOTHING or tool == URL_TOOL
+    has_no_host = tool in TOUCH_NOTHING or tool in PATH_FIELDS or tool in FOLDER_READERS
+    if (rule.command or rule.command_prefix) and tool != COMMAND_TOOL:
+        return f"{tool} runs no command"
+    if rule.under is not None and has_no_files:
+        return f"{tool} touches no folder"
+    if rule.host is not None and has_no_host:
+        return f"{tool} fetches from no host"
+    if rule.effect == "allow" and rule.host is not None and tool != URL_TOOL:
+        return f"the host that {tool} reaches cannot be known"
+    if rule.effect == "allow" and rule.under is not None and tool not in {*PATH_FIELDS, *FOLDER_READERS, COMMAND_TOOL}:
+        return f"the files that {tool} touches cannot be known"
+    return None
 
 
-def _at_host(wanted: str, ask: PermissionAsk) -> Match:
-    if ask.tool_name != URL_TOOL:
-        return "no"
-    host, wanted = asked_host(ask), wanted.lower()
-    if host is None:
-        return "maybe"
-    fits = host.endswith(wanted[1:]) if wanted.startswith("*.") else host == wanted
-    return "yes" if fits else "no"
-
-
-def suggest(ask: PermissionAsk) -> dict[str, str] | None:
-    """What "and the like" most likely means for this ask: fields of a rule. None when there is no safe answer."""
-    tool = ask.tool_name
-    if tool == QUESTION:
-        return None
-    if tool == COMMAND_TOOL:
-        words = simple_command(str(ask.input.get("command", "")))
-        if words is None or set(ask.input) - COMMAND_FIELDS:
-            return None
-        length = 2 if words[0] in WITH_SUBCOMMANDS and len(words) > 1 and words[1].isidentifier() else 1
-        return {"tool": tool, "command_prefix": shlex.join(words[:length])}
-    if tool in PATH_FIELDS:
-        path = asked_path(ask)
-        return {"tool": tool, "under": os.path.dirname(os.path.realpath(path))} if path else None
-    if tool == URL_TOOL:
-        host = asked_host(ask)
-        return {"tool": tool, "host": host} if host else None
-    return {"tool": tool}
+def rule_problems(rules: Iterable[Rule]) -> list[str]:
+    """Return a sentence for each rule that never applies, or that depends on links which this machine cannot see."""
+    found = []
+    for rule in rules:
+        reason = never_matches(rule)
+        if reason is not None:
+            found.append(f"The rule `{rule.describe()}` never applies: {reason}.")
+        elif rule.under is not None and not os.path.isdir(_folder_and_its_target(rule.under)[0]):
+            found.append(
+                f"The folder of the rule `{rule.describe()}` is not on this machine: the rule applies to real paths "
+                "only, so write the folder without links."
+            )
+    return found
 
 
 def read_rule(shape: Any) -> Rule:
-    """A rule as somebody wrote it. Raises ClientError naming what is wrong."""
+    """Return the rule that somebody wrote. Raises ClientError naming what is wrong."""
     try:
         return Rule.model_validate(shape)
     except ValidationError as error:
@@ -242,7 +273,7 @@ def read_rule(shape: Any) -> Rule:
 
 
 def read_rules(text: str) -> list[Rule]:
-    """The `[[rules]]` of a TOML file. Raises ClientError: a file with one bad rule has none that may be trusted."""
+    """Return the `[[rules]]` of a TOML file. Raises ClientError: a file with one bad rule has none to be trusted."""
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

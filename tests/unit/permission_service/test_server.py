@@ -173,14 +173,14 @@ class TestRedisAway:
 
 class TestRemembering:
     async def test_for_this_session_answers_what_waits_and_what_comes(self, room: Room) -> None:
-        first, waiting = room.ask("a", command="touch 1"), room.ask("b", command="touch 2")
-        other_session = room.ask("c", command="touch 3", session_id="s2")
+        first, waiting = room.ask("a", command="echo 1"), room.ask("b", command="echo 2")
+        other_session = room.ask("c", command="echo 3", session_id="s2")
         await room.pending("a", "b", "c")
         told = await room.decide("a", remember={"scope": "session"})
-        assert told["remembered"] == "allow Bash: touch …, in this session"
+        assert told["remembered"] == "allow Bash: echo …, in this session"
         (decision,) = await waiting.until(1)
         assert (decision["decided_by"], decision["rule"]) == ("rule", told["rule"])
-        assert (await room.ask("d", command="touch 4").until(1))[0]["outcome"] == "allowed"
+        assert (await room.ask("d", command="echo 4").until(1))[0]["outcome"] == "allowed"
         await room.pending("c")
         assert (await first.until(1))[0]["decided_by"] == "bob"
         assert other_session.replies == []
@@ -189,9 +189,9 @@ class TestRemembering:
         room.ask("a", command="rm x")
         await room.pending("a")
         await room.decide("a", False, remember={"scope": "caller"})
-        (decision,) = await room.ask("b", command="rm y", session_id="s9").until(1)
+        (decision,) = await room.ask("b", command="rm x", session_id="s9").until(1)
         assert decision["outcome"] == "denied"
-        assert "deny Bash: rm …" in decision["message"]
+        assert "deny Bash: exactly rm x" in decision["message"]
 
     async def test_always_goes_into_the_users_file(self, room: Room, rules_file: Path) -> None:
         room.ask("a", command="git status")

@@ -36,7 +36,7 @@ def test_a_request_shows_what_the_predecessor_showed_and_who_asks() -> None:
             "timeout_seconds": 30,
             "kind": "approval",
             "caller": "alice",
-            "suggestion": {"tool": "Bash", "command_prefix": "ls"},
+            "suggestion": {"tool": "Bash", "command": "ls"},
         }.items()
     )
 

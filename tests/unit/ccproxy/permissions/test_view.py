@@ -79,6 +79,8 @@ def test_the_like_of_it_is_offered_where_a_rule_could_cover_it() -> None:
     assert "allow git status … in this session" in drawn(prompt(suggestion=like))
     assert "session" not in drawn(prompt(who=["alice"]))
     assert covered({"tool": "Edit", "under": "/work"}) == "Edit under /work"
+    assert covered({"tool": "Bash", "command": "make test"}) == "exactly make test"
+    assert covered({"tool": "Bash", "command_prefix": "cat", "under": "/work"}) == "cat … under /work"
     assert covered({"tool": "WebFetch", "host": "example.com"}) == "example.com"
     assert covered({"tool": "mcp__db__read"}) == "mcp__db__read"
 

@@ -1,0 +1,49 @@
+"""Paths of files by their spelling alone: nothing here looks at a disk.
+
+A path is plain when every program reads it the same way. Any other spelling is left to a person.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from pathlib import PurePosixPath
+
+# Spellings that some programs expand, decode or trim: home folders, escapes, white space at the ends, the way up.
+NOT_PLAIN = re.compile(r"^[\s~]|\s$|[%$\\\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef]|^[A-Za-z][A-Za-z0-9+.-]+:/")
+INVISIBLE = frozenset(("Cf", "Zl", "Zp", "Cn", "Co"))  # Unicode categories
+
+
+def plain_path(given: object, working_directory: str) -> str | None:
+    """Return the absolute, normalised path; None when `given` is not plain, or relative to an unknown folder."""
+    if not isinstance(given, str) or not given or NOT_PLAIN.search(given):
+        return None
+    if any(unicodedata.category(letter) in INVISIBLE for letter in given):
+        return None
+    path = PurePosixPath(given)
+    if not path.is_absolute():
+        if not working_directory.startswith("/"):
+            return None
+        path = PurePosixPath(working_directory) / path
+    return None if ".." in path.parts else normalised(str(path))
+
+
+def normalised(path: str) -> str:
+    """Return an absolute path without `.`, `..`, doubled and trailing slashes, as if it held no links."""
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part not in {"", "."}:
+            parts.append(part)
+    return "/" + "/".join(parts)
+
+
+def lies_in(path: str, folder: str) -> bool:
+    """Return True when the normalised `path` is `folder` or below it."""
+    return folder in {path, "/"} or path.startswith(folder + "/")
+
+
+def folded(path: str) -> str:
+    """Return the path as a file system that ignores case and Unicode forms compares it."""
+    return unicodedata.normalize("NFC", path).casefold()
