@@ -15,7 +15,8 @@ from permission_service.presentation import present
 from shared.channels import Outcome, PermissionAsk, PermissionDecision
 from shared.errors import ClientError, Conflict, NotFound
 from shared.permissions.presented import Presentation
-from shared.permissions.rules import Rule, suggest
+from shared.permissions.rules import Rule
+from shared.permissions.suggestions import suggest
 from shared.permissions.tools import QUESTION
 
 Status = Literal["pending", "allowed", "denied", "expired", "cancelled"]

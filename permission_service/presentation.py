@@ -167,6 +167,8 @@ def _covered(suggestion: dict[str, str]) -> str:
         return f"exactly this command of {tool}: {line(suggestion['command'])}"
     if "command_prefix" in suggestion:
         prefix = line(suggestion["command_prefix"])
+        if "under" in suggestion:
+            return f"the {tool} command “{prefix}” for files in {line(suggestion['under'])} and below, and no others"
         return f"every plain {tool} command that begins with the words “{prefix}”, whatever words follow"
     if "under" in suggestion:
         return f"{tool} for every file in {line(suggestion['under'])} and in the folders below it"
@@ -180,7 +182,8 @@ def _short(suggestion: dict[str, str]) -> str:
     if "command" in suggestion:
         return "exactly this command"
     if "command_prefix" in suggestion:
-        return line(f"{suggestion['command_prefix']} …", TITLE_CHARACTERS)
+        where = f" in {suggestion['under']}" if "under" in suggestion else ""
+        return line(f"{suggestion['command_prefix']} …{where}", TITLE_CHARACTERS)
     if "under" in suggestion:
         return line(f"{suggestion['tool']} in {suggestion['under']}", TITLE_CHARACTERS)
     if "host" in suggestion:
