@@ -14,6 +14,8 @@ from typing import Any, Literal, NamedTuple
 from permission_service.presentation import present
 from shared.channels import Outcome, PermissionAsk, PermissionDecision
 from shared.errors import ClientError, Conflict, NotFound
+from shared.permissions.excerpts import excerpt
+from shared.permissions.fair_use import SERVICE_FULL, TOO_MANY_OPEN, input_size
 from shared.permissions.presented import Presentation
 from shared.permissions.rules import Rule
 from shared.permissions.suggestions import suggest
@@ -23,6 +25,8 @@ Status = Literal["pending", "allowed", "denied", "expired", "cancelled"]
 
 HISTORY_SECONDS = 3600.0
 HISTORY_CASES = 1000
+HISTORY_BYTES = 8 * 1024 * 1024  # of the inputs of ended requests; each is an excerpt of a few kilobytes
+OPEN_BYTES = 32 * 1024 * 1024  # of the inputs of all open requests; Redis holds each twice, within its 256 MB
 DENIED = "A person denied this. Do not try it again in another way; ask what to do instead."
 EXPIRED = "Nobody answered within {seconds:g} seconds, so this was not allowed. The user may be away; go on without it."
 WITHDRAWN = "The request was withdrawn before anybody answered."
@@ -32,7 +36,10 @@ NEEDS_ANSWERS = "updated_input: a question is answered with the input and its `a
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """An ask and where it stands. `opened` and `closed` are the numbers of its events; times are UTC seconds."""
+    """An ask and where it stands. `opened` and `closed` are the numbers of its events; times are UTC seconds.
+
+    `size` is the bytes of the ask's input, `suggestion` the rule that people are offered for requests like this one.
+    """
 
     ask: PermissionAsk
     opened: int
@@ -46,6 +53,8 @@ class Case:
     message: str = ""
     updated_input: dict[str, Any] | None = None
     presentation: Presentation | None = None  # made when the case opens for people, forgotten when it ends
+    size: int = 0
+    suggestion: dict[str, str] | None = None
 
     @property
     def id(self) -> str:
@@ -82,6 +91,7 @@ class Desk:
     """All cases: pending ones, and finished ones for an hour."""
 
     timeout_seconds: float
+    max_open_requests: int = 16
     _cases: dict[str, Case] = field(default_factory=dict)
     _last_number: int = 0
 
@@ -116,13 +126,36 @@ class Desk:
         if known := self._cases.get(ask.request_id):
             return known
         seconds = self.timeout_seconds if ask.timeout_seconds is None else max(0.0, ask.timeout_seconds)
-        return Case(ask, self._next_number(now), ask.asked_at + seconds if seconds else None, seconds)
+        return Case(
+            ask,
+            self._next_number(now),
+            ask.asked_at + seconds if seconds else None,
+            seconds,
+            size=input_size(ask.input),
+            suggestion=suggest(ask),
+        )
+
+    def refusal(self, case: Case) -> str:
+        """Return why `case` must not be opened beside those that are pending; "" when there is room for it."""
+        pending = [known for known in self.pending() if known.id != case.id]
+        of_caller = sum(known.ask.caller == case.ask.caller for known in pending)
+        if of_caller >= self.max_open_requests:
+            return TOO_MANY_OPEN.format(open=of_caller)
+        if sum(known.size for known in pending) + case.size > OPEN_BYTES:
+            return SERVICE_FULL
+        return ""
+
+    def refuse(self, ask: PermissionAsk, message: str, now: float) -> Case:
+        """Return the ended case of an ask that nobody is asked about. It is never kept: a flood of refusals must not
+        push out what people decided."""
+        number = self._next_number(now)
+        return Case(ask, number, None, 0.0, "denied", number, now, decided_by="limit", message=message)
 
     def present(self, case: Case) -> Case:
         """Return `case` with what a person sees of it. The text of the file that it would change is then forgotten."""
         if case.status != "pending" or case.presentation is not None:
             return case
-        shown = present(case.ask, suggest(case.ask))
+        shown = present(case.ask, case.suggestion)
         return replace(case, ask=replace(case.ask, file_before=None), presentation=shown)
 
     def settle(self, request_id: str, answer: Answer, now: float) -> Case:
@@ -164,11 +197,26 @@ class Desk:
     def last_number(self) -> int:
         return self._last_number
 
-    def forget_old(self, now: float) -> None:
-        finished = self.finished()
-        for place, case in enumerate(finished):
-            if place >= HISTORY_CASES or now - case.decided_at > HISTORY_SECONDS:
+    def drop(self, case: Case) -> None:
+        """Forget a case that was never told to anybody."""
+        del self._cases[case.id]
+
+    def shorten(self, case: Case) -> Case:
+        """Return an ended `case` with an excerpt of its input. What a person changed stays whole: an answer that got
+        lost is sent again."""
+        kept = excerpt(case.ask.input)
+        suggestion = case.suggestion if kept is case.ask.input else None
+        return replace(case, ask=replace(case.ask, input=kept), size=input_size(kept), suggestion=suggestion)
+
+    def forget_old(self, now: float) -> list[Case]:
+        """Forget ended cases beyond the time, the number and the bytes that are kept. Return the forgotten ones."""
+        kept_bytes, forgotten = 0, []
+        for place, case in enumerate(self.finished()):
+            kept_bytes += case.size
+            if place >= HISTORY_CASES or kept_bytes > HISTORY_BYTES or now - case.decided_at > HISTORY_SECONDS:
                 del self._cases[case.id]
+                forgotten.append(case)
+        return forgotten
 
     def _close(self, case: Case, status: Outcome, message: str, now: float) -> Case:
         ended = replace(case, status=status, closed=self._next_number(now), decided_at=now, message=message)

@@ -56,6 +56,10 @@ class CaseStore:
         found = await self._bus.scan(CASE_PREFIX)
         return [decode(Case, data) for data in found.values()]
 
+    async def delete(self, case: Case) -> None:
+        """Raises BusUnavailable; the key then ends by itself."""
+        await self._bus.delete(CASE_PREFIX + case.id)
+
     async def save(self, case: Case, *, now: float) -> None:
         """Raises BusUnavailable."""
         left = 0.0 if case.closed else FOR_EVER_SECONDS if case.expires_at is None else max(0, case.expires_at - now)

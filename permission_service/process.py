@@ -35,7 +35,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         asyncio.TaskGroup() as tasks,
     ):
         rules = RuleBook(bus, security.permission_rules_file, time.time)
-        desk = Desk(security.confirmation_timeout_seconds)
+        desk = Desk(security.confirmation_timeout_seconds, security.max_open_requests)
         server = DeskServer(desk, CaseStore(bus), rules, bus, DeskMetrics(metrics))
         if not await loaded(server, stop):
             return

@@ -7,6 +7,7 @@ and of two answers one is first. An ask stays in its channel until its answer ha
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -23,13 +24,18 @@ from shared.channels import PERMISSION_AUDIT, DeskQuestion, PermissionAsk, decod
 from shared.errors import BusUnavailable, ClientError
 from shared.log import get_log
 from shared.metrics import DeskMetrics
+from shared.permissions.excerpts import refused_excerpt
+from shared.permissions.fair_use import request_problem, taking_turns
 from shared.permissions.rules import Rule, judge, read_rule
-from shared.permissions.suggestions import suggest
 
 ORPHAN_SECONDS = 10.0  # a living asker's call is delivered again within three
 RECENT = 50
 
 Parameters = dict[str, Any]
+
+
+class NoRoom(ClientError):
+    """A permission request is denied because too many are open."""
 
 
 class DeskServer:
@@ -72,23 +78,32 @@ class DeskServer:
         left = {case.id for case in self._desk.pending()}
         await asyncio.sleep(after)
         for request_id in left - self._attended:
-            await self._record(await self._withdraw(request_id))
+            await self._conclude(await self._withdraw(request_id))
 
     async def ask(self, delivery: Delivery) -> None:
         """Send the one decision. Raises ClientError."""
         ask = decode(PermissionAsk, delivery.payload)
+        if problem := ask.refused or request_problem(ask):
+            await self._refuse(delivery, refused_excerpt(ask, problem))
+            return
+        await self._forget_old()
         self._attended.add(ask.request_id)
         try:
-            await self._change(lambda: self._open(ask))
+            try:
+                await self._change(lambda: self._open(ask))
+            except NoRoom as full:
+                await self._refuse(delivery, refused_excerpt(ask, full.message))
+                return
             case = await self._until_settled(ask.request_id)
             await self._record(case)
             await delivery.send(encode(case.decision()))
+            await self._shorten(case)
         except asyncio.CancelledError:
             if delivery.caller_gone.is_set():  # else this desk stops, and the next one goes on
-                await self._record(await self._withdraw(ask.request_id))
+                await self._conclude(await self._withdraw(ask.request_id))
             raise
         except BusUnavailable:  # Redis was away for too long: the asker has been told no
-            self._announce(self._end(ask.request_id, self._desk.withdraw))
+            self._announce(self._desk.shorten(self._end(ask.request_id, self._desk.withdraw)))
             raise
         finally:
             self._attended.discard(ask.request_id)
@@ -105,13 +120,43 @@ class DeskServer:
             raise ClientError(f"verb: the desk does not know {question.verb!r}.")
         await delivery.send(encode(await verb(question.parameters, question.by)))
 
+    async def _refuse(self, delivery: Delivery, ask: PermissionAsk) -> None:
+        """Deny an ask that nobody is asked about, and log the denial."""
+        case = self._desk.refuse(ask, ask.refused, self._clock())
+        self._metrics.decided.labels(case.status).inc()
+        await self._record(case)
+        await delivery.send(encode(case.decision()))
+
+    async def _forget_old(self) -> None:
+        for case in self._desk.forget_old(self._clock()):
+            with contextlib.suppress(BusUnavailable):
+                await self._cases.delete(case)
+
+    async def _conclude(self, case: Case) -> None:
+        """Log how `case` ended, and keep an excerpt of it."""
+        await self._record(case)
+        await self._shorten(case)
+
+    async def _shorten(self, case: Case) -> None:
+        """Keep an excerpt of what has ended. It is written only if it is shorter than the input was."""
+        short = self._desk.shorten(case)
+        if short.size < case.size:
+            with contextlib.suppress(BusUnavailable):
+                await self._cases.save(short, now=self._clock())
+            self._desk.keep(short)
+
     def _open(self, ask: PermissionAsk) -> Case:
-        """The case of an ask, settled already when a rule does."""
-        now = self._clock()
-        self._desk.forget_old(now)
-        case = self._desk.open(ask, now)
+        """The case of an ask, settled already when a rule does. Raises NoRoom when its caller has its share open."""
+        case = self._desk.open(ask, self._clock())
         self._desk.keep(case)
-        return self._ruled(case) or self._desk.present(case)
+        ruled = self._ruled(case)
+        if ruled is not None:
+            return ruled
+        full = self._desk.refusal(case) if case.status == "pending" else ""
+        if full:
+            self._desk.drop(case)
+            raise NoRoom(full)
+        return self._desk.present(case)
 
     def _ruled(self, case: Case) -> Case | None:
         """The case as the rules settle it, if they do."""
@@ -221,7 +266,7 @@ class DeskServer:
         now = self._clock()
         pending, recent = self._desk.pending(), self._desk.finished()[:RECENT]
         return {
-            "pending": [show_case(case, now) for case in pending],
+            "pending": [show_case(case, now) for case in taking_turns(pending, lambda case: case.ask.caller)],
             "recent": [show_case(case, now) for case in recent],
         }
 
@@ -234,7 +279,7 @@ class DeskServer:
         if not isinstance(allowed, bool):
             raise ClientError("allowed: expected true or false.")
         case = self._desk.find(request_id)
-        rule = remembered_rule(case.ask, parameters.get("remember"), allowed=allowed)
+        rule = remembered_rule(case, parameters.get("remember"), allowed=allowed)
         answer = Answer(allowed, by, str(parameters.get("message") or ""), parameters.get("updated_input"))
 
         async def remember() -> None:
@@ -289,14 +334,15 @@ class DeskServer:
         return {"outcome": verdict.outcome, "why": text, "rule": verdict.rule.id if verdict.rule else ""}
 
 
-def remembered_rule(ask: PermissionAsk, remember: Any, *, allowed: bool) -> Rule | None:
+def remembered_rule(case: Case, remember: Any, *, allowed: bool) -> Rule | None:
     """What an answer should mean from now on: `{"scope": …}`, with a `rule` of one's own or what the desk suggests.
     Raises ClientError."""
     if remember is None:
         return None
     if not isinstance(remember, dict) or remember.get("scope") not in {"session", "caller", "always"}:
         raise ClientError("remember.scope: expected session, caller or always.")
-    covered = remember.get("rule") or suggest(ask)
+    ask = case.ask
+    covered = remember.get("rule") or case.suggestion
     if not isinstance(covered, dict):
         raise ClientError("remember: no rule follows from this; give one as `remember.rule`.")
     scope, effect = remember["scope"], "allow" if allowed else "deny"

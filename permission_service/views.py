@@ -10,7 +10,6 @@ import orjson
 from permission_service.desk import Case, Event
 from permission_service.presentation import present
 from shared.channels import PermissionAudit
-from shared.permissions.suggestions import suggest
 from shared.permissions.tools import QUESTION
 
 AUDIT_TEXT = 65_536  # characters kept of an input: a written file can be megabytes
@@ -34,13 +33,13 @@ def show_request(case: Case) -> dict[str, Any]:
         "caller": ask.caller,
         "session_id": ask.session_id,
         "working_directory": ask.working_directory,
-        "suggestion": suggest(ask),
+        "suggestion": case.suggestion,
     }
 
 
 def show_presentation(case: Case) -> dict[str, Any]:
     """Return what a person sees of the case, as every view draws it."""
-    return {"presentation": case.presentation or present(case.ask, suggest(case.ask))}
+    return {"presentation": case.presentation or present(case.ask, case.suggestion)}
 
 
 def show_case(case: Case, now: float) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from sdk_worker.worker import Patience, Worker
 from shared.bus import Bus
 from shared.desk import ask_desk
 from shared.metrics import Metrics, PoolMetrics, publish_snapshots
+from shared.permissions.fair_use import InputsInFlight
 from shared.process import DRAINED_EXIT, instance_name, run
 from shared.settings import Settings, load_settings
 from shared.tracing import open_tracer
@@ -48,7 +49,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int | None:
     instance = instance_name()
     program_file = ProgramFile(settings.claude.cli_path)
     bus = Bus(url, service="sdk_worker", instance=instance)
-    ask = partial(ask_desk, bus) if settings.claude.builtin_permissions else None
+    ask = partial(ask_desk, bus, InputsInFlight()) if settings.claude.builtin_permissions else None
     pool = open_pool(settings, program_file, drivers()[0], ask=ask)
     sdk, options = settings.sdk, settings.claude.code_options
     sessions = Sessions(

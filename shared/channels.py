@@ -225,6 +225,7 @@ class PermissionAsk:
     `asked_at` is in UTC seconds; `timeout_seconds` None means the setting, 0 for ever. `reach` is what the call touches
     on the machine that runs the tool; None when that machine has not said. `file_before` is the file that the call
     would change, for the permission service to compare; the service forgets it once the request is presented.
+    `refused` says why nobody is to be asked: then the rest is an excerpt.
     """
 
     request_id: str
@@ -239,6 +240,7 @@ class PermissionAsk:
     asker: str = ""
     reach: Reach | None = None
     file_before: FileBefore | None = None
+    refused: str = ""
 
 
 @dataclass(slots=True)

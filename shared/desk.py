@@ -10,13 +10,28 @@ import asyncio
 from shared.bus import Bus
 from shared.channels import PERMISSION_ASK, PermissionAsk, PermissionDecision, decode
 from shared.errors import NoWorker, WorkerLost
+from shared.permissions.excerpts import refused_excerpt
+from shared.permissions.fair_use import TOO_MUCH_IN_FLIGHT, InputsInFlight, request_problem, size_in_flight
 
 WITHOUT_DESK_SECONDS = 60.0  # a desk that does not come back within it does not come back by itself
 RETRY_SECONDS = 0.3
 
 
-async def ask_desk(bus: Bus, ask: PermissionAsk) -> PermissionDecision:
-    """Wait for the decision; leaving early withdraws the ask. Raises CCProxyError: then it is no."""
+async def ask_desk(bus: Bus, in_flight: InputsInFlight, ask: PermissionAsk) -> PermissionDecision:
+    """Wait for the decision; leaving early withdraws the ask. Raises CCProxyError: then it is no.
+
+    Of a request that is too large, or beyond its caller's share of `in_flight`, only an excerpt is
+    sent, which the permission service denies and logs.
+    """
+    if problem := request_problem(ask):
+        return await _until_decided(bus, refused_excerpt(ask, problem))
+    with in_flight.carried(ask.caller, size_in_flight(ask)) as fits:
+        placed = ask if fits else refused_excerpt(ask, TOO_MUCH_IN_FLIGHT)
+        return await _until_decided(bus, placed)
+
+
+async def _until_decided(bus: Bus, ask: PermissionAsk) -> PermissionDecision:
+    """Place `ask` until a permission service has decided it. Raises CCProxyError."""
     loop = asyncio.get_running_loop()
     last_seen = loop.time()
     while True:

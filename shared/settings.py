@@ -138,6 +138,9 @@ class SecuritySettings(Section):
     confirmation_timeout_seconds: float = Field(
         300, ge=0, description="How long a permission prompt waits; 0: for ever."
     )
+    max_open_requests: int = Field(
+        16, ge=1, description="Most permission requests that one caller may have open; more are denied at once."
+    )
     permission_rules_file: Path = Field(
         default_factory=lambda: config_dir() / "permissions.toml",
         description="Your lasting answers to permission prompts; `always` in an answer adds to it.",

@@ -8,6 +8,7 @@ from typing import Any
 
 from ccproxy.permissions.feed import Event
 from ccproxy.permissions.text import one_line
+from shared.permissions.fair_use import taking_turns
 
 
 @dataclass(slots=True)
@@ -57,7 +58,7 @@ def read_prompt(data: dict[str, Any]) -> Prompt:
 
 
 class Waiting:
-    """In the order they were asked. `current` is the one looked at; it stays until it is settled or left."""
+    """The open prompts; callers take turns. `current` is the prompt on the screen, until it is settled or left."""
 
     def __init__(self) -> None:
         self._prompts: dict[str, Prompt] = {}
@@ -70,17 +71,20 @@ class Waiting:
     @property
     def current(self) -> Prompt | None:
         if self._current not in self._prompts:
-            self._current = next(iter(self._prompts), "")
+            self._current = next(iter(self._ids()), "")
         return self._prompts.get(self._current)
 
     def place(self) -> int:
         """Of the current one, from 1."""
-        return list(self._prompts).index(self._current) + 1 if self.current else 0
+        return self._ids().index(self._current) + 1 if self.current else 0
+
+    def _ids(self) -> list[str]:
+        return [prompt.id for prompt in taking_turns(self._prompts.values(), lambda prompt: prompt.who[0])]
 
     def step(self, by: int) -> None:
         """Look at the next one, or the one before."""
         if self.current:
-            ids = list(self._prompts)
+            ids = self._ids()
             self._current = ids[(ids.index(self._current) + by) % len(ids)]
 
     def find(self, request_id: str) -> Prompt | None:

@@ -25,10 +25,12 @@ from shared.bus import Bus
 from shared.channels import PermissionAsk, PermissionDecision
 from shared.desk import ask_desk
 from shared.errors import CCProxyError, ClientError
+from shared.permissions.fair_use import InputsInFlight
 
 JSON = "application/json"
 WHITE_SPACE = b"\n"  # before a JSON text it means nothing, and keeps a connection alive
 SESSION_HEADER = b"mcp-session-id"
+MAX_MESSAGE_BYTES = 1024 * 1024  # four times the largest input that a person is asked about
 
 
 class Check(BaseModel):
@@ -49,11 +51,13 @@ class PermissionTool:
 
     def __init__(self, bus: Bus, flights: Flights) -> None:
         self._bus, self._flights, self._desk = bus, flights, DeskClient(bus)
+        self._in_flight = InputsInFlight()
 
     async def ask(self, request: Request, message: mcp.Message, arguments: dict[str, Any]) -> PermissionDecision:
         caller, session = request.scope["ccproxy.record"].caller, session_of(request)
         return await ask_desk(
             self._bus,
+            self._in_flight,
             mcp.ask_for(
                 arguments,
                 caller=caller,
@@ -93,7 +97,7 @@ class PermissionTool:
             return orjson.dumps({"permission_id": ask.request_id, "outcome": outcome, **said})
 
         async def place() -> bytes:
-            decision = await ask_desk(self._bus, ask)
+            decision = await ask_desk(self._bus, self._in_flight, ask)
             return write(decision.outcome, mcp.behavior(decision, ask.input))
 
         return self._waiting(place, lambda: WHITE_SPACE, lambda error: write("unasked", mcp.not_placed(error)), JSON)
@@ -131,11 +135,12 @@ def call_name(caller: str, session: str, message_id: Any) -> str:
 
 def router(bus: Bus, flights: Flights, body_limit: int) -> APIRouter:
     routes, tool = APIRouter(prefix="/mcp", tags=["permissions"]), PermissionTool(bus, flights)
+    message_limit = min(body_limit, MAX_MESSAGE_BYTES)
 
     @routes.post("", response_model=None)
     async def speak(request: Request) -> Response:
         """The Model Context Protocol over streamable HTTP; its one tool is `check_permission`."""
-        body = await read_body(request.receive, request.scope["ccproxy.headers"], body_limit)
+        body = await read_body(request.receive, request.scope["ccproxy.headers"], message_limit)
         try:
             message = orjson.loads(body)
         except orjson.JSONDecodeError:

@@ -276,12 +276,13 @@ class TestWatching:
             assert rest == events[place + 1 :]
 
 
-async def test_many_prompts_keep_their_order(room: Room) -> None:
+async def test_callers_take_turns_in_the_list_and_each_keeps_its_order(room: Room) -> None:
     ids = [f"p{number}" for number in range(20)]
     for place, request_id in enumerate(ids):
-        room.ask(request_id, session_id=f"s{place % 5}")
+        room.ask(request_id, session_id=f"s{place % 5}", caller=f"c{place // 10}")
     await room.pending(*ids)
-    assert [case["request_id"] for case in (await room.question("list"))["pending"]] == ids
+    listed = [case["request_id"] for case in (await room.question("list"))["pending"]]
+    assert listed == [request_id for pair in zip(ids[:10], ids[10:], strict=True) for request_id in pair]
 
 
 async def test_every_end_is_recorded_with_who_and_how_long(room: Room, bus: MemoryBus) -> None:
@@ -299,3 +300,66 @@ async def test_the_watch_of_somebody_who_sends_nonsense_begins_at_the_present(ro
     delivery = Asked(encode(DeskQuestion("watch", {"after": "x"})))
     room.start(room.server.answer(delivery))  # type: ignore[arg-type]
     assert await delivery.until(1) == [{"synced": 0}]
+
+
+async def test_a_caller_with_its_share_open_is_denied_at_once_and_others_are_asked(room: Room, bus: MemoryBus) -> None:
+    ids = [f"p{number}" for number in range(16)]
+    for request_id in ids:
+        room.ask(request_id)
+    await room.pending(*ids)
+    (decision,) = await room.ask("one-more").until(1)
+    assert (decision["outcome"], decision["decided_by"]) == ("denied", "limit")
+    assert "16 permission requests open already" in decision["message"]
+    assert [record.request_id for record in bus.published] == ["one-more"]
+    room.ask("other", caller="bob")
+    await room.pending(*ids, "other")
+    with pytest.raises(NotFound):
+        await room.question("get", request_id="one-more")
+    await room.decide("p0")
+    room.ask("again")
+    await room.pending(*ids[1:], "other", "again")
+
+
+async def test_a_rule_still_answers_a_caller_with_its_share_open(room: Room) -> None:
+    await room.question("add_rule", tool="Bash", command_prefix="touch", effect="deny")
+    for number in range(16):
+        room.ask(f"p{number}", command="ls")
+    await room.pending(*(f"p{number}" for number in range(16)))
+    (decision,) = await room.ask("ruled", command="touch x").until(1)
+    assert decision["decided_by"] == "rule"
+
+
+@pytest.mark.parametrize("fields", [{"command": "x" * 300_000}, {"tool": "T" * 5000}, {"refused": "too large"}])
+async def test_a_request_beyond_its_size_is_denied_and_logged_as_an_excerpt(
+    room: Room, bus: MemoryBus, fields: dict[str, str]
+) -> None:
+    (decision,) = await room.ask("a", **fields).until(1)
+    assert (decision["outcome"], decision["decided_by"]) == ("denied", "limit")
+    (record,) = bus.published
+    assert len(record.input) + len(record.tool_name) < 1000
+    assert bus.keys == {}
+    assert room.desk.pending() == []
+
+
+async def test_an_ended_request_keeps_an_excerpt_and_its_log_entry_keeps_more(room: Room, bus: MemoryBus) -> None:
+    asked = room.ask("a", command="x" * 50_000)
+    await room.pending("a")
+    await room.decide("a")
+    await asked.until(1)
+    await asked.task  # type: ignore[attr-defined]
+    (record,) = bus.published
+    assert len(record.input) > 50_000
+    assert len((await room.question("get", request_id="a"))["input"]["command"]) < 300
+    assert sum(map(len, bus.keys.values())) < 2000
+
+
+async def test_a_request_forgotten_for_its_number_leaves_redis_too(
+    make_room: Callable[[], Room], bus: MemoryBus
+) -> None:
+    room = make_room()
+    await (room.ask("a", timeout_seconds=0.01, asked_at=room.clock() - 1)).until(1)
+    assert list(bus.keys) == ["permission:case:a"]
+    room.clock.now += 4000
+    room.ask("b")
+    await room.pending("b")
+    assert list(bus.keys) == ["permission:case:b"]

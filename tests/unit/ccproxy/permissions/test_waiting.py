@@ -91,3 +91,16 @@ def test_questions_are_asked_one_after_the_other() -> None:
     assert prompt.open_question() == {"question": "two?"}
     prompt.answers["two?"] = "no"
     assert prompt.open_question() is None
+
+
+def test_callers_take_turns_on_the_screen() -> None:
+    waiting = Waiting()
+    for request_id, caller in (("a1", "alice"), ("a2", "alice"), ("b1", "bob")):
+        data = {"request_id": request_id, "tool_name": "Bash", "input": {}, "caller": caller}
+        waiting.apply(Event("permission_request", data))
+    seen = []
+    for _ in range(3):
+        assert waiting.current is not None
+        seen.append(waiting.current.id)
+        waiting.step(1)
+    assert seen == ["a1", "b1", "a2"]
