@@ -9,7 +9,8 @@ Contract of this module: fields are added, with a default; none is renamed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -202,6 +203,8 @@ class ResponseFormat:
 class Prompt:
     """One request. `dropped` names the fields, as the client spelled them, that the reader could not carry.
 
+    `spelling` gives the client's name of a field that writers name differently, so that they can name it as well.
+
     `include_usage` and `legacy_functions` (calls answered as Chat's old `function_call`) are for the client's writer.
     """
 
@@ -228,6 +231,12 @@ class Prompt:
     include_usage: bool = False
     legacy_functions: bool = False
     dropped: tuple[str, ...] = ()
+    spelling: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    def spell(self, name: str, inside: str = "") -> str:
+        """Return the client's name of the field `name`, or of the path `inside` the field."""
+        spelled = self.spelling.get(name, name)
+        return f"{spelled}.{inside}" if inside else spelled
 
 
 class Written(NamedTuple):

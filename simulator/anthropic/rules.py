@@ -17,6 +17,7 @@ from simulator.anthropic.access import VERSION_2026
 from simulator.anthropic.fields import SERVER_RESULTS
 from simulator.anthropic.models import Model
 from simulator.anthropic.problem import refuse
+from simulator.schemas import strict_cost, strict_flaw, structure_flaw
 from simulator.seal import THOUGHTS
 
 Block = dict[str, Any]
@@ -32,6 +33,7 @@ ONLY_IN = {
 PAUSED_AT = ("server_tool_use", *SERVER_RESULTS)
 THINKING_BLOCKS = ("thinking", "redacted_thinking")
 MAX_CACHE_MARKS = 4
+MOST_STRICT_TOOLS, MOST_OPTIONAL, MOST_UNIONS = 20, 24, 16  # documented for structured output
 INTERLEAVED = "interleaved-thinking-2025-05-14"
 MAGIC = {
     b"\x89PNG\r\n\x1a\n": "image/png",
@@ -333,28 +335,40 @@ def dated(request: Request) -> None:
             refuse(f"{where}.text.citations: Extra inputs are not permitted")
 
 
-def output_schema(request: Request) -> None:
-    for config in (request.body.get("output_config", {}).get("format"), request.body.get("output_format")):
-        if config:
-            _closed(config["schema"])
+def schemas(request: Request) -> None:
+    """Tool schemas are JSON Schema of draft 2020-12; the root is one object, not a choice of several."""
+    for place, tool in enumerate(request.body.get("tools", [])):
+        if "input_schema" not in tool:
+            continue
+        where, schema = f"tools.{place}.custom.input_schema", tool["input_schema"]
+        if flaw := structure_flaw(schema):
+            refuse(f"{where}: JSON schema is invalid. It must match JSON Schema draft 2020-12. {flaw.problem}")
+        if any(keyword in schema for keyword in ("oneOf", "allOf", "anyOf")):
+            refuse(f"{where}: input_schema does not support oneOf, allOf, or anyOf at the top level")
 
 
-def _closed(schema: Any) -> None:
-    if isinstance(schema, list):
-        for item in schema:
-            _closed(item)
-    if isinstance(schema, dict):
-        if schema.get("type") == "object" and schema.get("additionalProperties") is not False:
-            refuse(
-                "output_config.format.schema: For 'object' type, 'additionalProperties' must be explicitly set to false"
-            )
-        for item in schema.values():
-            _closed(item)
+def strict_budget(request: Request) -> None:
+    """Everything that is promised to the letter costs, and a request has one budget for all of it."""
+    formats = (request.body.get("output_config", {}).get("format"), request.body.get("output_format"))
+    promised = [("output_config.format.schema", config["schema"]) for config in formats if config]
+    strict = [(place, tool) for place, tool in enumerate(request.body.get("tools", [])) if tool.get("strict")]
+    promised += [(f"tools.{place}.custom", tool["input_schema"]) for place, tool in strict]
+    for where, schema in promised:
+        if flaw := strict_flaw(schema):
+            refuse(f"{where}: {flaw.problem}")
+    costs = [strict_cost(schema) for _, schema in promised]
+    optional, unions = sum(cost.optional for cost in costs), sum(cost.unions for cost in costs)
+    if len(strict) > MOST_STRICT_TOOLS:  # unmeasured words, the numbers are documented
+        refuse(f"tools: {len(strict)} strict tools exceed the maximum of {MOST_STRICT_TOOLS}")
+    if optional > MOST_OPTIONAL:
+        refuse(f"Schemas contain too many optional parameters ({optional}). Maximum: {MOST_OPTIONAL}.")
+    if unions > MOST_UNIONS:
+        refuse(f"Schemas contain too many parameters with union types ({unions}). Maximum: {MOST_UNIONS}.")
 
 
 RULES: tuple[Callable[[Request], None], ...] = (
     roles, placement, text, tool_pairs, ending, tools, thinking, effort, signatures, sampling, limits, cache_marks,
-    media, dated, output_schema,
+    media, dated, schemas, strict_budget,
 )  # fmt: skip
 
 

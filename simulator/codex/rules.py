@@ -10,11 +10,12 @@ import binascii
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from simulator.codex.fields import BACKEND, PUBLIC, check_field, check_items
 from simulator.codex.models import Model, find_model
 from simulator.codex.problem import detail, error, refuse
+from simulator.schemas import ROOT_COMBINATORS, Flaw, python_flaw, structure_flaw
 from simulator.seal import REASONING
 
 Item = dict[str, Any]
@@ -183,8 +184,8 @@ def is_base64(text: str) -> bool:
 
 def tools(request: Request) -> None:
     for tool in request.tools.values():
-        if tool["type"] == "function" and tool.get("strict", True):
-            strict_schema(tool.get("parameters") or {}, f"Invalid schema for function '{tool['name']}'")
+        if tool["type"] == "function":
+            function_schema(tool)
         if len(tool.get("name", "")) > LONGEST_ID:
             refuse(f"Invalid 'tools.name': string too long: {tool['name'][:80]}", "tools", "string_above_max_length")
     choice = request.body.get("tool_choice")
@@ -192,6 +193,36 @@ def tools(request: Request) -> None:
         refuse(f"Invalid value: '{choice}'. Supported values are: 'none', 'auto', and 'required'.", "tool_choice")
     if isinstance(choice, dict) and choice.get("name", choice["type"]) not in {*request.tools, "allowed_tools"}:
         refuse(f"Tool choice '{choice.get('name')}' not found in 'tools' parameter.", "tool_choice")
+
+
+def function_schema(tool: Item) -> None:
+    """The root is an object with properties, every pattern is Python's, and `strict` (true when left out) says more."""
+    whose = f"Invalid schema for function '{tool['name']}'"
+    schema = tool.get("parameters")
+    if schema is None:
+        return
+    if schema.get("type") != "object":
+        refuse_schema(
+            whose, f"schema must be a JSON Schema of 'type: \"object\"', got 'type: \"{schema.get('type')}\"'"
+        )
+    if any(keyword in schema for keyword in ROOT_COMBINATORS):
+        named = "/".join(f"'{keyword}'" for keyword in ROOT_COMBINATORS)
+        refuse_schema(whose, f"schema must have type 'object' and not have {named} at the top level")
+    usable_schema(schema, whose)
+    if tool.get("strict", True):
+        strict_schema(schema, whose)
+
+
+def usable_schema(schema: Item, whose: str) -> None:
+    flaw = structure_flaw(schema) or python_flaw(schema)
+    if flaw is None and schema.get("type") == "object" and not isinstance(schema.get("properties"), dict):
+        flaw = Flaw((), "object schema missing properties")
+    if flaw is not None:
+        refuse_schema(whose, f"In context={flaw.context}, {flaw.problem}")
+
+
+def refuse_schema(whose: str, problem: str) -> NoReturn:
+    refuse(f"{whose}: {problem}.", code="invalid_function_parameters")
 
 
 def strict_schema(schema: Any, whose: str) -> None:
@@ -229,8 +260,11 @@ def effort(request: Request) -> None:
 
 def structure(request: Request) -> None:
     form = (request.body.get("text") or {}).get("format") or {}
-    if form.get("type") == "json_schema" and form.get("strict"):
-        strict_schema(form["schema"], f"Invalid schema for response_format '{form['name']}'")
+    if form.get("type") == "json_schema":
+        whose = f"Invalid schema for response_format '{form['name']}'"
+        usable_schema(form["schema"], whose)
+        if form.get("strict"):
+            strict_schema(form["schema"], whose)
 
 
 def stored(request: Request) -> None:

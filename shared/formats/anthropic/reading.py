@@ -30,6 +30,19 @@ FATES: dict[str, Fate] = {
     "compaction": Fate("refused", "what Anthropic compacts, only Anthropic can read"),
     "thread": Fate("dropped", "begun but not kept: continuing it is answered 404 `thread_not_found`"),
 }
+SPELLING = {
+    "stop": "stop_sequences",
+    "user": "metadata.user_id",
+    "reasoning": "messages[].content[].thinking",
+    "response_format": "output_config.format",
+    "response_format.schema": "output_config.format.schema",
+    "tools.schema": "tools[].input_schema",
+    "tools.strict": "tools[].strict",
+    "max_uses": "tools[].max_uses",
+    "blocked_domains": "tools[].blocked_domains",
+    "messages.citations": "messages[].content[].citations",
+}
+"""How this format spells what the writers name otherwise."""
 _KNOWN = {
     "": frozenset(FATES),
     "metadata": frozenset({"user_id"}),
@@ -63,6 +76,7 @@ def read_prompt(body: Json) -> ir.Prompt:
         user=metadata.optional("user_id", str),
         stream=bool(body.get("stream")),
         include_usage=True,
+        spelling=SPELLING | {"reasoning_effort": "output_config.effort" if output.get("effort") else "thinking"},
         dropped=(
             *judge({name: value for name, value in body.items() if name in FATES}, FATES),
             *strangers(body, "", _KNOWN),

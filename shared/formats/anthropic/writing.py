@@ -13,10 +13,11 @@ from typing import NamedTuple
 from shared.errors import ClientError
 from shared.formats import ir
 from shared.formats.anthropic import blocks
-from shared.formats.anthropic.schema import strict_schema
 from shared.formats.efforts import effort_of_budget, nearest_effort
 from shared.formats.fields import filled
 from shared.formats.ir import Json
+from shared.formats.schemas import for_anthropic
+from shared.formats.strict_schemas import StrictBudget, strict_for_anthropic
 
 DEFAULT_MAX_TOKENS = 32_000
 """For clients that name none: enough for long answers, and below what the 200k-window models must keep free."""
@@ -42,9 +43,15 @@ class _Writing:
         self.prompt, self.model = prompt, capabilities
         self.dropped = dict.fromkeys(prompt.dropped)
         self.marks_too_many = _count_marks(prompt) - MOST_CACHE_MARKS
+        self.strict_budget = StrictBudget()
+        self.output_schema = self.strict_output()
 
     def drop(self, *names: str) -> None:
-        self.dropped.update(dict.fromkeys(names))
+        self.dropped.update(dict.fromkeys(map(self.prompt.spell, names)))
+
+    def drop_inside(self, name: str, paths: Iterable[str]) -> None:
+        """Name the `paths` inside the field `name` that this service does not get."""
+        self.dropped.update({self.prompt.spell(name, path): None for path in paths})
 
     def write(self) -> ir.Written:
         prompt = self.prompt
@@ -94,7 +101,7 @@ class _Writing:
     def system(self) -> list[Json]:
         texts = [block for text in self.prompt.system for block in self.written(text)]
         wanted = self.prompt.response_format
-        if wanted is None or (wanted.schema is not None and self.model.structured_output):
+        if wanted is None or self.output_schema is not None:
             return texts
         self.drop("response_format")
         sentence = ONE_JSON_OBJECT
@@ -102,11 +109,19 @@ class _Writing:
             sentence += f" It must match this JSON Schema: {json.dumps(wanted.schema, ensure_ascii=False)}"
         return [*texts, {"type": "text", "text": sentence}]
 
-    def output_format(self) -> Json | None:
+    def strict_output(self) -> Json | None:
+        """The reply's schema in the service's dialect; None when only an instruction can say it."""
         wanted = self.prompt.response_format
         if wanted is None or wanted.schema is None or not self.model.structured_output:
             return None
-        return {"type": "json_schema", "schema": strict_schema(wanted.schema)}
+        strict = strict_for_anthropic(wanted.schema)
+        if strict is None or not self.strict_budget.admit(strict.schema, is_tool=False):
+            return None
+        self.drop_inside("response_format.schema", strict.lost)
+        return strict.schema
+
+    def output_format(self) -> Json | None:
+        return {"type": "json_schema", "schema": self.output_schema} if self.output_schema is not None else None
 
     def turns(self) -> list[Json]:
         """The messages, neighbours of one role merged, each call's result in the turn right after it."""
@@ -243,13 +258,18 @@ class _Writing:
                 self.drop(f"tools.{data.get('type')}")
 
     def function_tool(self, tool: ir.Tool) -> Json:
-        schema = {"type": "object", **(tool.schema or {"properties": {}})}
+        """A strict tool the service cannot promise to keep to the letter is offered as an ordinary one."""
         written = {"name": blocks.wire_name(tool.name, tool.namespace), **filled(description=tool.description)}
         if tool.strict and self.model.structured_output:
-            return written | {"input_schema": strict_schema(schema), "strict": True}
+            strict = strict_for_anthropic(tool.schema or {"properties": {}}, is_tool=True)
+            if strict is not None and self.strict_budget.admit(strict.schema, is_tool=True):
+                self.drop_inside("tools.schema", strict.lost)
+                return written | {"input_schema": strict.schema, "strict": True}
         if tool.strict:
             self.drop("tools.strict")
-        return written | {"input_schema": schema}
+        repaired = for_anthropic(tool.schema)
+        self.drop_inside("tools.schema", repaired.lost)
+        return written | {"input_schema": repaired.schema}
 
     # --- settings ---
 

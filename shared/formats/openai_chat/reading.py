@@ -54,6 +54,16 @@ FIELDS = {
     "moderation": Fate("refused", "nothing here moderates"),
 }
 
+SPELLING = {
+    "reasoning": "messages[].reasoning_content",
+    "cache_control": "prompt_cache_breakpoint",
+    "response_format.schema": "response_format.json_schema.schema",
+    "tools.schema": "tools[].function.parameters",
+    "tools.strict": "tools[].function.strict",
+    "tools.format": "tools[].custom.format",
+    "search_context_size": "web_search_options.search_context_size",
+}
+"""How this format spells what the writers name otherwise."""
 TIERS = ("auto", "default", "flex", "scale", "priority", "fast")
 
 KNOWN = {
@@ -119,8 +129,18 @@ def read_prompt(body: Json) -> ir.Prompt:
         stream=asked.optional("stream", bool) or False,
         include_usage=stream_options.optional("include_usage", bool) or False,
         legacy_functions=legacy,
+        spelling=_spelling(body, legacy=legacy),
         dropped=tuple(dict.fromkeys((*dropped, *conversation.dropped))),
     )
+
+
+def _spelling(body: Json, *, legacy: bool) -> dict[str, str]:
+    """The names this request used where the format has an old and a new one."""
+    return SPELLING | {
+        "max_tokens": "max_tokens" if body.get("max_completion_tokens") is None else "max_completion_tokens",
+        "user": "user" if body.get("safety_identifier") is None else "safety_identifier",
+        "tools.schema": "functions[].parameters" if legacy else SPELLING["tools.schema"],
+    }
 
 
 def _read_reasoning(effort: str | None) -> ir.Reasoning:

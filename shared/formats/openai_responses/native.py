@@ -10,17 +10,24 @@ from typing import Any
 from shared.formats import fields
 from shared.formats.envelope import PREFIX
 from shared.formats.ir import Json, Written
-from shared.formats.openai_responses.reading import ENCRYPTED_REASONING, input_items
+from shared.formats.openai_responses.reading import ENCRYPTED_REASONING, FIELDS, input_items
 from shared.formats.openai_responses.writing import CODEX, DEFAULT_INSTRUCTIONS, Dialect
+from shared.formats.schemas import for_openai
+from shared.formats.strict_schemas import qualifies_for_openai
 
 REFUSED_THERE = frozenset(
     {
-        "context_management", "frequency_penalty", "max_completion_tokens", "max_output_tokens", "metadata",
-        "presence_penalty", "prompt_cache_options", "prompt_cache_retention", "safety_identifier", "seed",
-        "stream_options", "temperature", "top_logprobs", "top_p", "truncation", "user",
+        "context_management", "frequency_penalty", "max_completion_tokens", "max_output_tokens", "max_tool_calls",
+        "metadata", "moderation", "presence_penalty", "prompt_cache_options", "prompt_cache_retention",
+        "safety_identifier", "seed", "stream_options", "temperature", "top_logprobs", "top_p", "truncation", "user",
     }
 )  # fmt: skip
 """What the ChatGPT backend answers with 400 "Unsupported parameter"."""
+
+NULLABLE_THERE = frozenset(
+    {"client_metadata", "include", "instructions", "prompt_cache_key", "reasoning", "service_tier", "text", "tools"}
+)
+"""Fields the ChatGPT backend takes as null, as Codex sends some of them; null anywhere else is left out."""
 
 _STATE = "it needs a stored conversation, and the ChatGPT backend stores none"
 _ID_PREFIXES = {"message": "msg", "function_call": "fc", "custom_tool_call": "ctc", "reasoning": "rs"}
@@ -39,10 +46,12 @@ def prepare(body: Json, dialect: Dialect = CODEX) -> Written:
     for name in ("previous_response_id", "conversation"):
         if body.get(name) is not None:
             raise fields.refused(name, _STATE)
-    dropped: dict[str, None] = {name: None for name in body if name in REFUSED_THERE and body[name] is not None}
+    if body.get("prompt") is not None:
+        raise fields.refused("prompt", "prompt templates are kept by OpenAI's public interface")
+    dropped: dict[str, None] = {name: None for name in body if name in REFUSED_THERE and not _is_default(body, name)}
     if body.get("store"):
         dropped["store"] = None
-    prepared = {name: value for name, value in body.items() if name not in REFUSED_THERE and name != "messages"}
+    prepared = {name: value for name, value in body.items() if _is_for_backend(name, value)}
     prepared |= {"input": _input(body, dropped), "stream": True, "store": False}
     include = fields.Object(body).optional("include", list) or []
     if ENCRYPTED_REASONING not in include:
@@ -50,6 +59,18 @@ def prepare(body: Json, dialect: Dialect = CODEX) -> Written:
     prepared |= _instructions(prepared, dialect)
     _fit(prepared, dropped)
     return Written(body if prepared == body else prepared, tuple(dropped))
+
+
+def _is_default(body: Json, name: str) -> bool:
+    """Return True if the field says no more than its absence would."""
+    value = body[name]
+    return value is None or (name in FIELDS and value in FIELDS[name].harmless)
+
+
+def _is_for_backend(name: str, value: Any) -> bool:
+    if name in REFUSED_THERE or name in ("messages", "background"):
+        return False
+    return value is not None or name in NULLABLE_THERE
 
 
 def _input(body: Json, dropped: dict[str, None]) -> list[Json]:
@@ -107,10 +128,35 @@ def _fit(body: Json, dropped: dict[str, None]) -> None:
     reasoning = body.get("reasoning")
     if isinstance(reasoning, dict) and reasoning.get("effort") == "minimal":
         body["reasoning"] = reasoning | {"effort": "low"}
-    tools = body.get("tools")
-    if isinstance(tools, list) and any(_is_preview(tool) for tool in tools):
-        body["tools"] = [tool | {"type": "web_search"} if _is_preview(tool) else tool for tool in tools]
+    if isinstance(body.get("tools"), list):
+        body["tools"] = [_tool(tool, "tools[]", dropped) for tool in body["tools"]]
+    form = (body.get("text") or {}).get("format") if isinstance(body.get("text"), dict) else None
+    if isinstance(form, dict) and isinstance(form.get("schema"), dict):
+        repaired = for_openai(form["schema"], is_tool=False)
+        dropped.update({f"text.format.schema.{path}": None for path in repaired.lost})
+        if repaired.schema is not form["schema"]:
+            body["text"] = body["text"] | {"format": form | {"schema": repaired.schema}}
 
 
-def _is_preview(tool: Any) -> bool:
-    return isinstance(tool, dict) and str(tool.get("type")).startswith("web_search_preview")
+def _tool(tool: Any, path: str, dropped: dict[str, None]) -> Any:
+    """The tool as the backend takes it; the same object if it does.
+
+    OpenAI's public interface treats a function that says nothing of `strict` as strict only where its schema can be.
+    The backend takes it for strict always, so it has to be told.
+    """
+    if not isinstance(tool, dict):
+        return tool
+    if str(tool.get("type")).startswith("web_search_preview"):
+        return tool | {"type": "web_search"}
+    if isinstance(tool.get("tools"), list):
+        inner = [_tool(each, f"{path}.tools[]", dropped) for each in tool["tools"]]
+        return tool if inner == tool["tools"] else tool | {"tools": inner}
+    if tool.get("type") != "function" or not isinstance(tool.get("parameters"), dict):
+        return tool
+    repaired = for_openai(tool["parameters"])
+    dropped.update({f"{path}.parameters.{lost}": None for lost in repaired.lost})
+    if repaired.schema is not tool["parameters"]:
+        tool = tool | {"parameters": repaired.schema}
+    if "strict" not in tool and not qualifies_for_openai(repaired.schema):
+        tool = tool | {"strict": False}
+    return tool

@@ -66,6 +66,20 @@ FIELDS: dict[str, Fate] = {
     "top_logprobs": Fate("refused", "the providers do not return log probabilities", harmless=(0,)),
 }
 
+SPELLING = {
+    "max_tokens": "max_output_tokens",
+    "reasoning_effort": "reasoning.effort",
+    "reasoning": "input[].reasoning",
+    "verbosity": "text.verbosity",
+    "response_format": "text.format",
+    "response_format.schema": "text.format.schema",
+    "cache_control": "prompt_cache_breakpoint",
+    "tools.schema": "tools[].parameters",
+    "tools.strict": "tools[].strict",
+    "tools.format": "tools[].format",
+    "search_context_size": "tools[].search_context_size",
+}
+"""How this format spells what the writers name otherwise."""
 _TOOL = "type name description parameters strict format tools filters user_location search_context_size"
 KNOWN = {
     path: frozenset(names.split())
@@ -140,6 +154,7 @@ def read_prompt(body: Json) -> ir.Prompt:
         metadata=asked.optional("metadata", dict),
         stream=asked.optional("stream", bool) or False,
         include_usage=True,
+        spelling=SPELLING | {"user": "safety_identifier" if body.get("safety_identifier") else "user"},
         dropped=(*dict.fromkeys(dropped), *_include(asked.optional("include", list) or [])),
     )
 

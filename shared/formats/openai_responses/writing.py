@@ -7,8 +7,8 @@ a longer conversation begins with those of the shorter one: prompt caches hang o
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Literal
 
@@ -17,6 +17,8 @@ from shared.formats.efforts import effort_of_budget, nearest_effort
 from shared.formats.fields import filled
 from shared.formats.ir import Json
 from shared.formats.openai_responses.reading import ENCRYPTED_REASONING, shell_action
+from shared.formats.schemas import for_openai
+from shared.formats.strict_schemas import qualifies_for_openai
 
 DEFAULT_INSTRUCTIONS = "You are a helpful assistant."
 """The ChatGPT backend refuses a request without any instructions."""
@@ -95,7 +97,11 @@ class _Writing:
         return ir.Written(body, tuple(self.dropped))
 
     def drop(self, name: str) -> None:
-        self.dropped[name] = None
+        self.dropped[self.prompt.spell(name)] = None
+
+    def drop_inside(self, name: str, paths: Iterable[str]) -> None:
+        """Name the `paths` inside the field `name` that this service does not get."""
+        self.dropped.update({self.prompt.spell(name, path): None for path in paths})
 
     # --- conversation ---
 
@@ -180,12 +186,26 @@ class _Writing:
             elif choice.allowed is not None and tool.name not in choice.allowed:
                 continue
             elif tool.namespace in namespaces:
-                namespaces[tool.namespace].append(write_tool(tool))
+                namespaces[tool.namespace].append(self.tool(tool))
             elif tool.namespace:
-                namespaces[tool.namespace] = [write_tool(tool)]
+                namespaces[tool.namespace] = [self.tool(tool)]
                 yield {"type": "namespace", "name": tool.namespace, "tools": namespaces[tool.namespace]}
             else:
-                yield write_tool(tool)
+                yield self.tool(tool)
+
+    def tool(self, tool: ir.Tool) -> Json:
+        """`strict` is always said: left out, OpenAI takes it for true, which most schemas do not survive."""
+        if tool.kind == "local_shell":
+            return {"type": "local_shell"}
+        written: Json = {"type": tool.kind, "name": short_name(tool.name), **filled(description=tool.description)}
+        if tool.kind == "custom":
+            return written | {"format": {"type": "grammar", **tool.grammar}} if tool.grammar else written
+        repaired = for_openai(tool.schema)
+        self.drop_inside("tools.schema", repaired.lost)
+        is_strict = bool(tool.strict) and qualifies_for_openai(repaired.schema)
+        if tool.strict and not is_strict:
+            self.drop("tools.strict")
+        return written | {"parameters": repaired.schema, "strict": is_strict}
 
     def web_search(self, search: ir.WebSearch) -> Json:
         if search.max_uses:
@@ -251,6 +271,10 @@ class _Writing:
 
     def text(self) -> Json:
         wanted = self.prompt.response_format
+        if wanted is not None and wanted.schema is not None:
+            repaired = for_openai(wanted.schema, is_tool=False)
+            self.drop_inside("response_format.schema", repaired.lost)
+            wanted = replace(wanted, schema=repaired.schema)
         return filled(format=write_format(wanted) if wanted else None, verbosity=self.prompt.verbosity)
 
     def service_tier(self) -> str | None:
@@ -293,17 +317,6 @@ def _document(document: ir.Document) -> Json:
         return {"type": "input_file", "file_id": document.file_id}
     data = f"data:{document.media_type};base64,{document.data}"
     return {"type": "input_file", "filename": document.name or "document.pdf", "file_data": data}
-
-
-def write_tool(tool: ir.Tool) -> Json:
-    """`strict` is always said: left out, OpenAI takes it for true, which most schemas do not survive."""
-    if tool.kind == "local_shell":
-        return {"type": "local_shell"}
-    written: Json = {"type": tool.kind, "name": short_name(tool.name), **filled(description=tool.description)}
-    if tool.kind == "function":
-        schema = tool.schema or {"type": "object", "properties": {}}
-        return written | {"parameters": schema, "strict": bool(tool.strict)}
-    return written | {"format": {"type": "grammar", **tool.grammar}} if tool.grammar else written
 
 
 def write_format(wanted: ir.ResponseFormat | None) -> Json:

@@ -7,8 +7,8 @@ import pytest
 
 from tests.unit.simulator.codex.conftest import Door, Json, backend_body, events, items, user
 
-TOOL = {"type": "function", "name": "weather", "parameters": {"type": "object"}, "strict": False}
-TIME = {"type": "function", "name": "time", "parameters": {"type": "object"}, "strict": False}
+TOOL = {"type": "function", "name": "weather", "parameters": {"type": "object", "properties": {}}, "strict": False}
+TIME = {"type": "function", "name": "time", "parameters": {"type": "object", "properties": {}}, "strict": False}
 PATCH = {"type": "custom", "name": "apply_patch"}
 
 

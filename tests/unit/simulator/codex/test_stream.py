@@ -4,7 +4,7 @@ from itertools import pairwise
 
 from tests.unit.simulator.codex.conftest import Door, events, items
 
-TOOL = {"type": "function", "name": "weather", "parameters": {"type": "object"}, "strict": False}
+TOOL = {"type": "function", "name": "weather", "parameters": {"type": "object", "properties": {}}, "strict": False}
 
 
 async def test_events_are_numbered_and_the_limits_come_first(backend: Door) -> None:

@@ -170,3 +170,60 @@ def test_old_names_become_those_the_backend_knows():
     body = fit(tools=[{"type": "web_search_preview"}], reasoning={"effort": "minimal", "summary": "auto"}).body
     assert body["tools"] == [{"type": "web_search"}]
     assert body["reasoning"] == {"effort": "low", "summary": "auto"}
+
+
+@pytest.mark.parametrize("name", ["previous_response_id", "prompt", "max_tool_calls", "conversation", "moderation"])
+def test_a_null_says_nothing_and_is_left_out(name):
+    prepared = fit(**{name: None})
+    assert name not in prepared.body
+    assert prepared.dropped == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("background", False), ("truncation", "disabled"), ("top_logprobs", 0), ("prompt_cache_options", {})],
+)
+def test_a_default_says_nothing_and_is_left_out(name, value):
+    prepared = fit(**{name: value})
+    assert name not in prepared.body
+    assert prepared.dropped == ()
+
+
+def test_a_limit_on_tool_calls_is_named():
+    assert fit(max_tool_calls=3).dropped == ("max_tool_calls",)
+
+
+def test_a_prompt_template_is_refused():
+    with pytest.raises(ClientError, match="prompt"):
+        fit(prompt={"id": "pmpt_1"})
+
+
+OPEN = {"type": "object", "properties": {"location": {"type": "string"}}, "required": ["location"]}
+
+
+def test_a_function_that_cannot_be_strict_is_said_to_be_loose():
+    tool = {"type": "function", "name": "get_weather", "parameters": OPEN}
+    prepared = fit(tools=[tool])
+    assert prepared.body["tools"] == [tool | {"strict": False}]
+    assert prepared.dropped == ()
+
+
+def test_a_function_that_can_be_strict_stays_as_it_is():
+    tool = {"type": "function", "name": "f", "parameters": OPEN | {"additionalProperties": False}}
+    assert fit(tools=[tool]).body["tools"] == [tool]
+
+
+def test_a_schema_is_repaired_and_its_loss_named():
+    schema = {"type": "object", "properties": {"a": {"type": "array", "pattern": "\\p{L}"}}}
+    tool = {"type": "function", "name": "f", "parameters": schema, "strict": False}
+    space = {"type": "namespace", "name": "n", "tools": [tool]}
+    prepared = fit(tools=[tool, space], text={"format": {"type": "json_schema", "name": "n", "schema": schema}})
+    mended = {"type": "object", "properties": {"a": {"type": "array", "items": {}}}}
+    assert prepared.body["tools"][0]["parameters"] == mended
+    assert prepared.body["tools"][1]["tools"][0]["parameters"] == mended
+    assert prepared.body["text"]["format"]["schema"] == mended
+    assert prepared.dropped == (
+        "tools[].parameters.properties.a.pattern",
+        "tools[].tools[].parameters.properties.a.pattern",
+        "text.format.schema.properties.a.pattern",
+    )

@@ -204,9 +204,13 @@ def test_short_names_stay_and_long_ones_stay_apart():
 # --- tools ---
 
 
+CLOSED = SCHEMA | {"additionalProperties": False, "required": ["a"]}
+
+
 def test_tools_of_every_kind_are_written_with_strict_said_aloud():
     tools = (
-        Tool("f", "d", SCHEMA, True),
+        Tool("f", "d", CLOSED, True),
+        Tool("open", "d", SCHEMA, True),
         Tool("bare"),
         Tool("p", kind="custom", grammar={"syntax": "lark", "definition": "start: x"}),
         Tool("g", namespace="ns"),
@@ -219,7 +223,8 @@ def test_tools_of_every_kind_are_written_with_strict_said_aloud():
     written = write(tools=tools)
     empty = {"type": "object", "properties": {}}
     assert written.body["tools"] == [
-        {"type": "function", "name": "f", "description": "d", "parameters": SCHEMA, "strict": True},
+        {"type": "function", "name": "f", "description": "d", "parameters": CLOSED, "strict": True},
+        {"type": "function", "name": "open", "description": "d", "parameters": SCHEMA, "strict": False},
         {"type": "function", "name": "bare", "parameters": empty, "strict": False},
         {
             "type": "custom",
@@ -243,7 +248,7 @@ def test_tools_of_every_kind_are_written_with_strict_said_aloud():
         },
         {"type": "mcp"},
     ]
-    assert written.dropped == ("max_uses", "blocked_domains", "tools.bash_20250124")
+    assert written.dropped == ("tools.strict", "max_uses", "blocked_domains", "tools.bash_20250124")
 
 
 @pytest.mark.parametrize(
