@@ -18,6 +18,8 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 from shared.complaints import complain, describe_validation, misspelt_names, unknown
 from shared.errors import CCProxyError
 from shared.origins import origins_here
+from shared.permissions.paths import ProtectablePath
+from shared.places import config_dir, default_data_dir, default_run_dir
 from shared.version import USER_AGENT
 
 MEBIBYTE = 1024 * 1024
@@ -33,22 +35,6 @@ class Section(BaseModel):
     """One group of settings; an unknown key is an error, so that a typing mistake is never silent."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-def default_run_dir() -> Path:
-    """Where sockets and pid files live: the session's runtime directory, else the user's state directory."""
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    if runtime and os.access(runtime, os.W_OK):
-        return Path(runtime) / "ccproxy"
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "ccproxy/run"
-
-
-def config_dir() -> Path:
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "ccproxy"
-
-
-def default_data_dir() -> Path:
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "ccproxy"
 
 
 class ServerSettings(Section):
@@ -145,6 +131,7 @@ class SecuritySettings(Section):
         default_factory=lambda: config_dir() / "permissions.toml",
         description="Your lasting answers to permission prompts; `always` in an answer adds to it.",
     )
+    protected_paths: list[ProtectablePath] = Field(default_factory=list, description="More paths no tool may touch.")
 
 
 class ClaudeOAuthSettings(Section):

@@ -103,7 +103,7 @@ class _Reader:
         elif letter == "\\":
             self._escaped()
         elif letter == "'":
-            self._single_quoted()
+            self._single_quoted(known=True)
         elif letter == '"':
             self._begin_word()
             self._inside.append('"')
@@ -146,13 +146,16 @@ class _Reader:
         else:
             self._found.plain = False
 
-    def _single_quoted(self) -> None:
+    def _single_quoted(self, *, known: bool) -> None:
+        """Read up to the closing quote. In `$'…'` the text has escapes of its own, and is not `known`."""
         end = self._line.find("'", self._at)
         if end < 0:
             self._found.plain = False
             end = len(self._line)
-        self._begin_word()
-        self._add(self._line[self._at : end])
+        if known:
+            self._add(self._line[self._at : end])
+        else:
+            self._add_unknown()
         self._at = end + 1
 
     def _dollar(self) -> None:
@@ -166,8 +169,7 @@ class _Reader:
             self._end_command()
         elif following == "'" and self._inside[-1:] != ['"']:
             self._at += 1
-            self._single_quoted()
-            self._add_unknown()
+            self._single_quoted(known=False)
         elif following == "{":
             end = self._line.find("}", self._at)
             end = len(self._line) if end < 0 else end

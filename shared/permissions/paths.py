@@ -8,6 +8,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from pathlib import PurePosixPath
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 # Spellings that some programs expand, decode or trim: home folders, escapes, white space at the ends, the way up.
 NOT_PLAIN = re.compile(r"^[\s~]|\s$|[%$\\\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef]|^[A-Za-z][A-Za-z0-9+.-]+:/")
@@ -47,3 +50,15 @@ def lies_in(path: str, folder: str) -> bool:
 def folded(path: str) -> str:
     """Return the path as a file system that ignores case and Unicode forms compares it."""
     return unicodedata.normalize("NFC", path).casefold()
+
+
+def protectable_path(path: str) -> str:
+    """Return a path of `SECURITY__PROTECTED_PATHS` as it is. Raises ValueError when it can protect nothing."""
+    if not path.strip("/~") or ".." in path.split("/") or set(path) & set("*?[\0"):
+        raise ValueError(f"{path!r} is not a path to protect: no wildcards, no `..`, not the root")
+    if path.startswith("~") and not path.startswith("~/"):
+        raise ValueError(f"{path!r} is not a path to protect: write the home folder as ~/")
+    return path
+
+
+ProtectablePath = Annotated[str, AfterValidator(protectable_path)]

@@ -21,6 +21,9 @@ INTERPRETERS = SHELLS | _names(
     eval source ."""
 )
 
+# Commands of a shell that change how it reads what follows.
+SHELL_SWITCHES = _names("eval source . shopt setopt set alias exec trap enable hash export declare typeset unalias")
+
 # Programs whose words are another command or a script: what they run stands elsewhere.
 RUNNERS = INTERPRETERS | _names(
     """sudo doas su env xargs parallel find fd ssh nohup nice ionice timeout watch script strace ltrace gdb exec

@@ -65,9 +65,21 @@ def reach_of(tool_name: str, given: dict[str, Any], working_directory: str) -> R
     `working_directory` is the folder in which relative paths start; an empty text when unknown.
     """
     reach = spelled_reach(tool_name, given, working_directory)
+    if tool_name == COMMAND_TOOL and not reach.complete:
+        reach.paths += _linked_words(given, working_directory)
     for path in reach.paths:
         path.real = os.path.realpath(path.asked)
     return reach
+
+
+def _linked_words(given: dict[str, Any], working_directory: str) -> list[ReachedPath]:
+    """Return the words of a command without a slash that are links in the working folder."""
+    command = given.get("command")
+    if not isinstance(command, str) or len(command) > LONGEST_SIMPLE_COMMAND:
+        return []
+    words = [word for word in dict.fromkeys(read_command(command).words) if "/" not in word][:MOST_PATHS]
+    paths = [plain_path(word, working_directory) for word in words]
+    return [ReachedPath(path, writes=True) for path in paths if path is not None and os.path.islink(path)]
 
 
 def spelled_reach(tool_name: str, given: dict[str, Any], working_directory: str) -> Reach:
