@@ -6,18 +6,22 @@ published is counted, never an error of the request.
 
 from __future__ import annotations
 
+import html
 import random
 import re
 import secrets
 import time
+from urllib.parse import quote, urlencode
 
-from gateway.asgi import ASGIApp, Message, Receive, Scope, Send
+from gateway.asgi import ASGIApp, Headers, Message, Receive, Scope, Send
+from gateway.browser import RESPONSE_HEADERS, wants_page
 from gateway.guard import Guard
-from gateway.problems import dialect_of, render, respond
+from gateway.problems import Problem, dialect_of, render, respond
 from gateway.records import Records
+from gateway.signed_in import accepts_cookie
 from gateway.tracing import UNTRACED, Trace
 from shared.channels import AccessRecord
-from shared.errors import CCProxyError
+from shared.errors import CCProxyError, NotAuthorized
 from shared.log import get_log
 from shared.metrics import Metrics
 from shared.tracing import Tracer
@@ -48,12 +52,18 @@ class AccessLog:
         answer = Answer(record, send)
         self._metrics.active.inc()
         try:
-            caller = self._guard.admit(record.method, record.path, headers, len(scope["headers"]))
+            count, scheme = len(scope["headers"]), scope.get("scheme", "http")
+            caller = self._guard.admit(record.method, record.path, headers, count, record.client_ip, scheme)
+            if b"x-forwarded-for" in headers:
+                record.client_ip = self._guard.proxies.client_address(record.client_ip, headers)
             scope["ccproxy.caller"], record.caller = caller, caller.name
             await self._app(scope, receive, answer.send)
         except CCProxyError as error:
             record.error_kind, record.error_message = error.kind, error.message[:500]
-            await answer.fail(error)
+            if isinstance(error, NotAuthorized) and accepts_cookie(record.path) and wants_page(record.method, headers):
+                await respond(ask_to_sign_in(record, headers), answer.send)
+            else:
+                await answer.fail(error)
         except Exception as error:  # noqa: BLE001 - the ASGI edge: nothing behind it may turn into a traceback
             get_log().exception("request_failed", request_id=record.request_id, path=record.path)
             record.error_kind, record.error_message = CCProxyError.kind, repr(error)[:500]
@@ -90,7 +100,7 @@ class Answer:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             shown = self._record.client_request_id or self._record.request_id
-            message["headers"] = [*message.get("headers", ()), (b"x-request-id", shown.encode())]
+            message["headers"] = with_security(message.get("headers", []), (b"x-request-id", shown.encode()))
         elif body := message.get("body"):
             self._record.bytes_out += len(body)
             if self._record.first_byte_ms is None:
@@ -117,6 +127,28 @@ def open_record(scope: Scope, headers: dict[bytes, bytes]) -> AccessRecord:
         user_agent=headers.get(b"user-agent", b"").decode("latin-1"),
         client_request_id=given.decode() if GIVEN_ID.fullmatch(given) else "",
     )
+
+
+def with_security(headers: Headers, identity: tuple[bytes, bytes]) -> Headers:
+    """Return `headers` with the response's id, and the security headers unless they bring a policy of their own."""
+    for name, _ in headers:
+        if name == b"content-security-policy":
+            return [*headers, identity]
+    return [*headers, identity, *RESPONSE_HEADERS]
+
+
+def ask_to_sign_in(record: AccessRecord, headers: dict[bytes, bytes]) -> Problem:
+    """Lead a browser to the sign-in page, and from there back to the page it wanted.
+
+    A link on another site brings no cookie (SameSite=Strict), though the browser may have signed in: then the page is
+    asked for once more, this time by ourselves.
+    """
+    target = quote(record.path) + (f"?{record.query}" if record.query else "")
+    if headers.get(b"sec-fetch-site") in {b"cross-site", b"same-site"}:
+        again = f'<!doctype html><meta http-equiv="refresh" content="0; url={html.escape(target)}">'.encode()
+        return Problem(200, [(b"content-type", b"text/html"), (b"content-length", str(len(again)).encode())], again)
+    location = "/signin?" + urlencode({"next": target})
+    return Problem(303, [(b"location", location.encode()), (b"content-length", b"0")], b"")
 
 
 async def refuse_upgrade(scope: Scope, receive: Receive, send: Send) -> None:

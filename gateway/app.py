@@ -34,7 +34,22 @@ from gateway.providers.sdk import Sdk
 from gateway.quota import Quotas
 from gateway.reasoning import ReasoningMemory
 from gateway.records import Records
-from gateway.routes import claude, codex, dashboard, logs, mcp, models, oauth, permissions, sdk, status, system, usage
+from gateway.routes import (
+    claude,
+    codex,
+    dashboard,
+    docs,
+    logs,
+    mcp,
+    models,
+    oauth,
+    permissions,
+    sdk,
+    signin,
+    status,
+    system,
+    usage,
+)
 from gateway.spool import Spool
 from gateway.translated import Translated
 from shared.bus import Bus
@@ -144,6 +159,7 @@ async def open_gateway(settings: Settings, bus: Bus, before: Gateway | None = No
         line = metrics.part(LineMetrics)
         through_sdk = Sdk(bus, direct.catalogue, quotas.of("claude"), line, max_waiting=settings.sdk.max_waiting)
         endpoints = claude.endpoints(exchange, direct) | sdk.endpoints(exchange, through_sdk)
+        guard = Guard(settings.server, settings.security)
         routers = [
             system.router(settings, bus, {"oauth2_credentials": account, "codex_credentials": openai}, metrics),
             logs.router(settings.observability, bus, flights),
@@ -151,7 +167,7 @@ async def open_gateway(settings: Settings, bus: Bus, before: Gateway | None = No
             mcp.router(bus, flights, settings.server.max_body_bytes),
             oauth.router(settings),
             usage.router(bus, quotas),
-            dashboard.router(settings.observability),
+            *(dashboard.router(settings.observability), docs.router(), signin.router(guard)),
             sdk.router(bus),
             status.router(settings, bus, direct.catalogue),
             *(models.router(prefix, direct.catalogue, settings.models.aliases) for prefix in ("/api", "/sdk")),
@@ -162,7 +178,6 @@ async def open_gateway(settings: Settings, bus: Bus, before: Gateway | None = No
             routers.append(codex.router(chatgpt, openai, settings.models.aliases))
         management = build_management(*routers)
         describe_endpoints(management, endpoints)
-        guard = Guard(settings.server, settings.security)
         app = AccessLog(Switch(endpoints, management), guard, metrics, records, tracer)
         yield Gateway(app, flights, metrics, quotas)
 
@@ -172,7 +187,7 @@ def spool_of(settings: ObservabilitySettings) -> Spool | None:
 
 
 def build_management(*routers: APIRouter) -> FastAPI:
-    app = FastAPI(title="CCProxy", version=VERSION, docs_url="/docs", redoc_url=None)
+    app = FastAPI(title="CCProxy", version=VERSION, docs_url=None, redoc_url=None)
     for router in routers:
         app.include_router(router)
     app.add_exception_handler(CCProxyError, show_problem)

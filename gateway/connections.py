@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from gateway.browser import RESPONSE_HEADERS
 from gateway.forwarded import TrustedProxies, counted_address, is_loopback_address
 from gateway.guard import MAX_HEADER_BYTES
 from gateway.problems import dialect_of, render
@@ -96,6 +97,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._waiting_since: float | None = None  # when the client began to owe us the rest of a head
         self._in_head = False
         self._in_body = False
+        self._too_large = False
         self._refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -133,6 +135,9 @@ class LimitedProtocol(HttpToolsProtocol):
         self._waiting_since = None
         self._in_head = False
         self._in_body = True
+        if len(self.url) > MAX_HEADER_BYTES:  # it came in one piece, with the rest of the head
+            self._too_large = True
+            raise HeadersTooLarge  # ends the parsing; `send_400_response` says why
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -163,8 +168,8 @@ class LimitedProtocol(HttpToolsProtocol):
             self.refuse(ClientTimeout(f"The request's head did not arrive within {HEAD_SECONDS:g} seconds."))
 
     def send_400_response(self, msg: str) -> None:
-        """Answer bytes that are not HTTP; called by uvicorn."""
-        self.refuse(ClientError("The request is not valid HTTP."))
+        """Answer bytes that are not HTTP; called by uvicorn, also after an exception in a callback."""
+        self.refuse(HeadersTooLarge() if self._too_large else ClientError("The request is not valid HTTP."))
 
     def refuse(self, error: CCProxyError) -> None:
         """Send `error` and end the connection. While a reply is being sent, only the connection can say it."""
@@ -180,7 +185,7 @@ class LimitedProtocol(HttpToolsProtocol):
         path = getattr(self, "url", b"").partition(b"?")[0].decode("latin-1")
         problem = render(error, dialect_of(path), "")
         head = [STATUS_LINE[problem.status]]
-        for name, value in [*problem.headers, (b"connection", b"close")]:
+        for name, value in [*problem.headers, *RESPONSE_HEADERS, (b"connection", b"close")]:
             head += [name, b": ", value, b"\r\n"]
         self.transport.write(b"".join([*head, b"\r\n", problem.body]))
         # a connection closed with unread bytes is reset, and the answer lost: let the client read first

@@ -1,7 +1,8 @@
 """Who may come in, and for what. Loopback is hostile too: any web page in the owner's browser can reach it.
 
-So the Host must be one we serve (no rebinding), an Origin must be our own, a body must be JSON (no plain forms), and
-once a token exists every address needs one of the right scope. Decided from the request's head alone.
+So the Host must be one we serve (no rebinding), the page behind a request must be our own (`gateway/browser.py`), and
+a body must be JSON (no plain forms). Once a token exists every address needs one of the right scope, or, for our pages,
+the cookie of a browser that has signed in with one. Decided from the request's head alone.
 
 Health is answered to everybody, because load balancers have no token; its details need the scope `admin`.
 """
@@ -11,21 +12,27 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import NamedTuple, get_args
-from urllib.parse import urlsplit
 
-from shared.errors import ClientError, HeadersTooLarge, NotAllowed, NotAuthorized, UnsupportedMedia
+from gateway.attempts import Attempts
+from gateway.browser import check_page, host_name, is_ours
+from gateway.forwarded import TrustedProxies, is_loopback_address
+from gateway.signed_in import Token, accepts_cookie, cookie_given, read_cookie
+from shared.errors import HeadersTooLarge, NotAllowed, NotAuthorized, UnsupportedMedia
 from shared.settings import OWNER, Scope, SecuritySettings, ServerSettings
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+FORM_PATHS = frozenset({"/signin", "/signout"})  # the only addresses that take a plain form, from our own pages
 # A liveness probe has no token; a provider's redirect has none either, but its state, which nobody can guess.
-OPEN_PATHS = frozenset({"/health", "/health/live", "/health/ready", "/oauth/callback"})
+OPEN_PATHS = FORM_PATHS | {"/", "/health", "/health/live", "/health/ready", "/oauth/callback", "/signin/signin.css"}
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 MAX_HEADERS = 128
 MAX_HEADER_BYTES = 64 * 1024
 
-CHALLENGE = 'Bearer, Basic realm="ccproxy"'
+CHALLENGE = "Bearer"
+WRONG_TOKENS = 30  # from one address at once; a program with an old token must not be locked out for long
+WRONG_TOKEN_SECONDS = 2.0  # until one more is compared
 
 EVERYTHING: frozenset[Scope] = frozenset(get_args(Scope))
 ASKING: frozenset[Scope] = frozenset({"agent", "ask"})
@@ -43,15 +50,6 @@ SCOPES: tuple[tuple[str, Scope], ...] = (
     ("/docs", "admin"),
     ("/openapi.json", "admin"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """One token the owner gave out: whose requests it marks, and what they may do."""
-
-    name: str
-    secret: bytes
-    scopes: frozenset[Scope]
 
 
 class Caller(NamedTuple):
@@ -79,24 +77,33 @@ class Guard:
     """Decide which requests are served."""
 
     def __init__(self, server: ServerSettings, security: SecuritySettings) -> None:
-        self._tokens = tokens_of(security)
+        self.tokens = tokens_of(security)
+        self.proxies = TrustedProxies(server.trusted_proxies)
+        self._attempts = Attempts(WRONG_TOKENS, WRONG_TOKEN_SECONDS)
         self._hosts = LOOPBACK_NAMES | {host.lower() for host in security.allowed_hosts} | {server.host.lower()}
         # a wildcard bind is reached by names we cannot know; a token is required then, and no page has it
-        self._any_host = is_wildcard(server.host) and bool(self._tokens)
+        self._any_host = is_wildcard(server.host) and bool(self.tokens)
 
-    def admit(self, method: str, path: str, headers: dict[bytes, bytes], count: int = 0) -> Caller:
+    def admit(
+        self, method: str, path: str, headers: dict[bytes, bytes], count: int = 0, peer: str = "", scheme: str = "http"
+    ) -> Caller:
         """Return the caller of a request that may be served. Raises NotAllowed, NotAuthorized or another ClientError.
 
-        `count` is the number of headers before headers of the same name became one.
+        `count` is the number of headers before headers of the same name became one; `peer` and `scheme` are those of
+        the connection. Raises Busy while wrong tokens are slowed.
         """
-        if count > MAX_HEADERS or sum(map(len, headers.values())) > MAX_HEADER_BYTES:
+        if count > MAX_HEADERS or sum(map(len, headers)) + sum(map(len, headers.values())) > MAX_HEADER_BYTES:
             raise HeadersTooLarge
         name = host_name(headers.get(b"host", b""))
-        if not self._any_host and name not in self._hosts:
+        if not name or (not self._any_host and name not in self._hosts):
             raise NotAllowed(f"This server does not answer to the name {name!r}; add it to SECURITY__ALLOWED_HOSTS.")
-        if origin := headers.get(b"origin"):
-            self._check_origin(origin, name)
-        caller = self._identify(headers) if self._tokens else LOCAL_CALLER
+        if b"sec-fetch-site" in headers or b"origin" in headers:
+            check_page(method, path, headers, self.proxies.scheme(peer, headers, scheme))
+        if path in FORM_PATHS:
+            if method not in SAFE_METHODS and not is_ours(headers):
+                raise NotAllowed("Only the sign-in page itself may send this.")
+            return UNKNOWN_CALLER
+        caller = self._identify(method, path, headers, peer) if self.tokens else LOCAL_CALLER
         if caller is None:
             if path in OPEN_PATHS:
                 return UNKNOWN_CALLER
@@ -110,20 +117,41 @@ class Guard:
             raise UnsupportedMedia
         return caller
 
-    def _check_origin(self, origin: bytes, host: str) -> None:
-        name = origin_name(origin)
-        if name != host and name not in self._hosts:
-            raise NotAllowed("Web pages of other origins may not use this server.")
-
-    def _identify(self, headers: dict[bytes, bytes]) -> Caller | None:
-        """Return the caller whose token the request carries, or None when it carries no token of ours."""
+    def _identify(self, method: str, path: str, headers: dict[bytes, bytes], peer: str) -> Caller | None:
+        """Return the caller whose token or cookie the request carries, or None when it carries none of ours."""
         given = given_secrets(headers)
-        found = None
-        for token in self._tokens:  # every one is compared: the time taken tells nothing
-            for secret in given:
-                if hmac.compare_digest(secret, token.secret):
-                    found = token
+        if not given:
+            return self._signed_in(method, path, headers) if b"cookie" in headers else None
+        client = self.proxies.client_address(peer, headers)
+        # programs of this machine share one address: a wrong token of one must not lock the others out
+        slowed = bool(client) and not is_loopback_address(client)
+        if slowed:
+            self._attempts.check(client)
+        found = find_token(self.tokens, given)
+        if found is None and slowed:
+            self._attempts.fail(client)
         return None if found is None else Caller(found.name, found.scopes)
+
+    def _signed_in(self, method: str, path: str, headers: dict[bytes, bytes]) -> Caller | None:
+        """Return the caller whose browser has signed in. Raises NotAllowed for a change no page of ours asked for."""
+        if not accepts_cookie(path):
+            return None
+        token = read_cookie(cookie_given(headers), self.tokens)
+        if token is None:
+            return None
+        if method not in SAFE_METHODS and not is_ours(headers):
+            raise NotAllowed("A signed-in browser may change something only from our own pages.")
+        return Caller(token.name, token.scopes)
+
+
+def find_token(tokens: Iterable[Token], given: Iterable[bytes]) -> Token | None:
+    """Return the token whose secret is among `given`. Every one is compared: the time taken tells nothing."""
+    found = None
+    for token in tokens:
+        for secret in given:
+            if hmac.compare_digest(secret, token.secret):
+                found = token
+    return found
 
 
 def tokens_of(security: SecuritySettings) -> list[Token]:
@@ -154,21 +182,6 @@ def scope_of(path: str) -> Scope:
         if path == prefix or path.startswith(prefix + "/"):
             return scope
     return "use"
-
-
-def origin_name(origin: bytes) -> str:
-    try:
-        return urlsplit(origin.decode("latin-1")).hostname or ""
-    except ValueError as error:
-        raise ClientError("The Origin header is no address.") from error
-
-
-def host_name(host: bytes) -> str:
-    """The name in a Host header, without its port."""
-    text = host.decode("latin-1").strip().lower()
-    if text.startswith("["):
-        return text[1:].partition("]")[0]
-    return text.rpartition(":")[0] or text if text.count(":") == 1 else text
 
 
 def is_json(headers: dict[bytes, bytes]) -> bool:

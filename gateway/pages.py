@@ -12,21 +12,36 @@ from shared.errors import NotFound
 KINDS = {"html": "text/html", "js": "text/javascript", "css": "text/css"}
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-    "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-cache",
 }
+# Where a page has this comment, a browser that has signed in finds the way out.
+SIGN_OUT_PLACE = b"<!--sign-out-->"
+SIGN_OUT = b'<form class="sign-out" method="post" action="/signout"><button>Sign out</button></form>'
 
 
-def page(name: str, among: frozenset[str]) -> Response:
-    """The file `name`. Raises NotFound unless it is one `among` those of the page."""
+def page(name: str, among: frozenset[str], *, signed_in: bool = False) -> Response:
+    """Return the file `name`, with a control to sign out if the browser has signed in.
+
+    Raises NotFound unless `name` is one `among` those of the page.
+    """
     if name not in among:
         raise NotFound
-    kind = KINDS[name.rpartition(".")[2]]
-    return Response(_content(name), media_type=f"{kind}; charset=utf-8", headers=HEADERS)
+    content = page_content(name)
+    if signed_in:
+        content = content.replace(SIGN_OUT_PLACE, SIGN_OUT, 1)
+    return page_response(content, name.rpartition(".")[2])
+
+
+def page_response(content: bytes, kind: str, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Return a part of a page, `html`, `js` or `css`, under the policy of all pages."""
+    return Response(content, status, HEADERS | (headers or {}), f"{KINDS[kind]}; charset=utf-8")
 
 
 @cache
-def _content(name: str) -> bytes:
+def page_content(name: str) -> bytes:
+    """Return the content of one of the package's files for pages."""
     return files("gateway").joinpath("dashboard", name).read_bytes()

@@ -6,7 +6,6 @@ section. Built once per process in its entry point and handed down in pieces; th
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import tomllib
 from pathlib import Path
@@ -17,6 +16,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 from shared.complaints import complain, describe_validation, misspelt_names, unknown
 from shared.errors import CCProxyError
+from shared.networks import Network, is_loopback
 from shared.origins import origins_here
 from shared.permissions.paths import ProtectablePath
 from shared.places import config_dir, default_data_dir, default_run_dir
@@ -57,22 +57,11 @@ class ServerSettings(Section):
     connections_per_address: int = Field(
         256, ge=1, description="Connections one client address may have open; loopback and trusted proxies more."
     )
-    trusted_proxies: list[str] = Field(
+    trusted_proxies: list[Network] = Field(
         ["127.0.0.1", "::1"],
         description="Addresses and networks of reverse proxies whose `X-Forwarded-*` headers are believed.",
     )
     shutdown_grace_seconds: float = Field(0.5, ge=0, description="How long open requests may finish at shutdown.")
-
-    @field_validator("trusted_proxies")
-    @classmethod
-    def check_networks(cls, given: list[str]) -> list[str]:
-        """Raise ValueError naming an entry that is neither an address nor a network."""
-        for entry in given:
-            try:
-                ipaddress.ip_network(entry, strict=False)
-            except ValueError as error:
-                raise ValueError(f"{entry!r} is no IP address or network, as 10.0.0.1 or 10.0.0.0/8") from error
-        return given
 
 
 class RedisSettings(Section):
@@ -375,16 +364,6 @@ def load_settings(**overrides: Any) -> Settings:
         return Settings(**overrides)
     except ValueError as error:
         raise ConfigurationError(describe_validation(error, origins, Settings)) from error
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address to bind can only be reached from this machine."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def refuse_open_bind(settings: Settings) -> None:

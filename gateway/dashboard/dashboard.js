@@ -25,6 +25,7 @@ function make(name, properties = {}, ...children) {
 
 async function ask(path, options) {
   const answer = await fetch(path, { headers: { "content-type": "application/json" }, ...options });
+  if (answer.status === 401) location.assign(`/signin?next=${encodeURIComponent(location.pathname)}`); // signed out
   const body = await answer.json().catch(() => ({}));
   if (!answer.ok) throw Object.assign(new Error(body.error?.message ?? `${path}: HTTP ${answer.status}`), { status: answer.status });
   return body;

@@ -237,6 +237,7 @@ async function watch() {
   for (;;) {
     try {
       const reply = await fetch("/permissions/stream", { headers: headers(lastEvent ? { "last-event-id": lastEvent } : {}) });
+      if (reply.status === 401 && !sessionStorage.getItem("ccproxy-token")) return location.assign("/signin?next=/permissions/ui");
       if (reply.status === 401 || reply.status === 403) {
         byId("login-problem").textContent = sessionStorage.getItem("ccproxy-token") ? (await reply.json()).error.message : "";
         byId("login").hidden = false;

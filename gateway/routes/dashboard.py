@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from gateway.pages import page
+from gateway.signed_in import cookie_given
 from shared.errors import NotFound
 from shared.settings import ObservabilitySettings
 
@@ -15,15 +16,15 @@ PARTS = frozenset({"dashboard.html", "dashboard.css", "dashboard.js", "charts.js
 def router(settings: ObservabilitySettings) -> APIRouter:
     routes = APIRouter(prefix="/dashboard", tags=["dashboard"], include_in_schema=False)
 
-    def shown(name: str) -> Response:
+    def shown(name: str, *, signed_in: bool = False) -> Response:
         if not (settings.enabled and settings.dashboard_enabled):
             raise NotFound("The dashboard is switched off (OBSERVABILITY__DASHBOARD_ENABLED).")
-        return page(name, PARTS)
+        return page(name, PARTS, signed_in=signed_in)
 
     @routes.get("", response_model=None)
-    async def dashboard() -> Response:
+    async def dashboard(request: Request) -> Response:
         """What is going on, what was used, and what is left."""
-        return shown("dashboard.html")
+        return shown("dashboard.html", signed_in=bool(cookie_given(request.scope["ccproxy.headers"])))
 
     @routes.get("/{name}", response_model=None)
     async def part(name: str) -> Response:

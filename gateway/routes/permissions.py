@@ -16,6 +16,7 @@ from gateway.inflight import Flights
 from gateway.live import Live
 from gateway.pages import page
 from gateway.routes.logs import query
+from gateway.signed_in import cookie_given
 from shared.bus import Bus
 from shared.channels import LogsQuery
 
@@ -96,9 +97,9 @@ def add_rules(routes: APIRouter, ask: Ask) -> None:
 
 def add_page(routes: APIRouter) -> None:
     @routes.get("/ui", response_model=None)
-    async def prompts_page() -> Response:
+    async def prompts_page(request: Request) -> Response:
         """The same prompts as a page, made for a phone."""
-        return page("permissions.html", PAGE)
+        return page("permissions.html", PAGE, signed_in=bool(cookie_given(request.scope["ccproxy.headers"])))
 
     @routes.get("/ui/{name}", response_model=None)
     async def page_part(name: str) -> Response:

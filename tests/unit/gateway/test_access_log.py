@@ -60,8 +60,7 @@ async def test_an_unsound_id_of_the_caller_is_replaced() -> None:
 
     headers = [*SCOPE["headers"], (b"x-request-id", b"a b\xff")]
     sink = await request(ok, headers=headers)
-    [(name, shown)] = sink.messages[0]["headers"]
-    assert name == b"x-request-id"
+    shown = dict(sink.messages[0]["headers"])[b"x-request-id"]
     assert shown.startswith(b"req_")
 
 

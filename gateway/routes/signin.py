@@ -1,0 +1,97 @@
+"""`/signin` and `/signout`: a browser shows a token once and gets a cookie for our pages, or gives the cookie back.
+
+The form is plain HTML, so that it works without a script and password managers know it. The guard accepts it from our
+own page only, and an address that was wrong too often has to wait.
+"""
+
+from __future__ import annotations
+
+import html
+from importlib.resources import files
+from string import Template
+from urllib.parse import parse_qs
+
+from fastapi import APIRouter, Request
+from starlette.responses import RedirectResponse, Response
+
+from gateway.asgi import read_body
+from gateway.attempts import Attempts
+from gateway.guard import Guard, find_token, scope_of
+from gateway.pages import page, page_response
+from gateway.signed_in import accepts_cookie, cookie_given, make_cookie, read_cookie, set_cookie
+from shared.errors import Busy
+
+MAX_FORM_BYTES = 16 * 1024
+WRONG_FORMS = 10  # at once from one address; a person mistypes less often
+WRONG_FORM_SECONDS = 10.0
+STYLES = frozenset({"signin.css"})
+FIRST_PAGE = "/dashboard"
+
+
+def router(guard: Guard) -> APIRouter:
+    routes = APIRouter(tags=["system"], include_in_schema=False)
+    attempts = Attempts(WRONG_FORMS, WRONG_FORM_SECONDS)
+
+    @routes.get("/signin", response_model=None)
+    async def form(request: Request) -> Response:
+        """The page that asks for a token; whoever needs none, or has signed in, goes on at once."""
+        target = safe_target(request.query_params.get("next", ""))
+        headers = request.scope["ccproxy.headers"]
+        if not guard.tokens or read_cookie(cookie_given(headers), guard.tokens) is not None:
+            return RedirectResponse(target, 303)
+        return sign_in_page(target)
+
+    @routes.post("/signin", response_model=None)
+    async def sign_in(request: Request) -> Response:
+        """Take the form; a right token becomes a cookie."""
+        headers = request.scope["ccproxy.headers"]
+        body = await read_body(request.receive, headers, MAX_FORM_BYTES)
+        fields = parse_qs(body.decode("utf-8", "replace"))
+        target = safe_target(fields.get("next", [""])[0])
+        peer = request.client.host if request.client else ""
+        client = guard.proxies.client_address(peer, headers)
+        try:
+            attempts.check(client)
+        except Busy as error:
+            return sign_in_page(target, error.message, 429, error.headers)
+        token = find_token(guard.tokens, [fields.get("token", [""])[0].strip().encode()])
+        if token is None:
+            attempts.fail(client)
+            return sign_in_page(target, "This token is not known here.", 401)
+        if (needed := scope_of(target)) not in token.scopes:
+            problem = f"The token “{token.name}” may not open {target}: it lacks the scope “{needed}”."
+            return sign_in_page(target, problem, 403)
+        request.scope["ccproxy.record"].caller = token.name
+        scheme = guard.proxies.scheme(peer, headers, request.scope["scheme"])
+        cookie = set_cookie(headers.get(b"host", b""), make_cookie(token), scheme)
+        return RedirectResponse(target, 303, {"set-cookie": cookie})
+
+    @routes.post("/signout", response_model=None)
+    async def sign_out(request: Request) -> Response:
+        """Remove the cookie from this browser."""
+        headers = request.scope["ccproxy.headers"]
+        peer = request.client.host if request.client else ""
+        scheme = guard.proxies.scheme(peer, headers, request.scope["scheme"])
+        cookie = set_cookie(headers.get(b"host", b""), "", scheme)
+        return RedirectResponse("/signin", 303, {"set-cookie": cookie})
+
+    @routes.get("/signin/{name}", response_model=None)
+    async def style(name: str) -> Response:
+        return page(name, STYLES)
+
+    return routes
+
+
+def safe_target(asked: str) -> str:
+    """Return the page to go to: `asked` if it is one of ours, else the first page. Never another site."""
+    path = asked.partition("?")[0]
+    is_plain = asked.isascii() and asked.isprintable() and "\\" not in asked and not asked.startswith("//")
+    return asked if is_plain and accepts_cookie(path) else FIRST_PAGE
+
+
+def sign_in_page(target: str, problem: str = "", status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Return the form, which leads to `target`, with what was wrong the last time."""
+    template = Template(files("gateway").joinpath("dashboard", "signin.html").read_text())
+    alert = f'<p class="problem" role="alert">{html.escape(problem)}</p>' if problem else ""
+    text = template.substitute(next=html.escape(target), problem=alert)
+    return page_response(text.encode(), "html", status, headers)

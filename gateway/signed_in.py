@@ -1,0 +1,90 @@
+"""The cookie of a browser that has signed in with a token.
+
+The cookie is not the token. It names the token and an end, signed with a key derived from the token: every gateway can
+check it, restarts do not matter, and it is worth nothing once the token is changed or taken away. It is accepted for
+our pages and the addresses they use (COOKIE_PATHS), never for a model. Browsers send it to every port of the machine,
+so its name carries ours, and other servers there learn nothing they could use as a token.
+"""
+
+from __future__ import annotations
+
+import hmac
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from shared.settings import Scope
+
+SIGNED_IN_SECONDS = 14 * 24 * 3600
+PURPOSE = b"ccproxy sign-in 1"  # other uses of the token must derive other keys
+COOKIE_PATHS = (
+    "/dashboard",
+    "/permissions",
+    "/docs",
+    "/openapi.json",
+    "/logs",
+    "/usage",
+    "/metrics",
+    "/health",
+    "/sdk/sessions",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One token the owner gave out: whose requests it marks, and what they may do."""
+
+    name: str
+    secret: bytes
+    scopes: frozenset[Scope]
+
+
+def accepts_cookie(path: str) -> bool:
+    """Return True if `path` is one of our pages or an address they use."""
+    return any(path == prefix or path.startswith(prefix + "/") for prefix in COOKIE_PATHS)
+
+
+def cookie_name(host: bytes) -> str:
+    """Return the cookie's name for a Host header: stacks on several ports of one machine must not share it."""
+    port = host.rpartition(b":")[2]
+    return f"ccproxy-{port.decode()}" if port.isdigit() else "ccproxy"
+
+
+def make_cookie(token: Token, now: float | None = None) -> str:
+    """Return the cookie's value for whoever has shown `token`."""
+    ends = int((time.time() if now is None else now) + SIGNED_IN_SECONDS)
+    return f"{token.name}:{ends}:{signature(token, ends)}"
+
+
+def read_cookie(value: str, tokens: Iterable[Token], now: float | None = None) -> Token | None:
+    """Return the token a cookie stands for, or None if the cookie is old, altered or of a token that is gone."""
+    name, _, rest = value.partition(":")
+    ends, _, given = rest.partition(":")
+    if not (ends.isascii() and ends.isdigit() and len(ends) < 16 and given.isascii()):
+        return None
+    for token in tokens:
+        if token.name == name and hmac.compare_digest(signature(token, int(ends)), given):
+            return token if int(ends) > (time.time() if now is None else now) else None
+    return None
+
+
+def signature(token: Token, ends: int) -> str:
+    key = hmac.digest(token.secret, PURPOSE, "sha256")
+    return hmac.digest(key, f"{token.name}:{ends}".encode(), "sha256").hex()
+
+
+def cookie_given(headers: dict[bytes, bytes]) -> str:
+    """Return the value of our cookie among those the browser sent, or ""."""
+    wanted = cookie_name(headers.get(b"host", b""))
+    for pair in headers.get(b"cookie", b"").decode("latin-1").split(";"):
+        name, _, value = pair.strip().partition("=")
+        if name == wanted:
+            return value
+    return ""
+
+
+def set_cookie(host: bytes, value: str, scheme: str) -> str:
+    """Return the `set-cookie` header that keeps `value` in the browser; an empty value removes it."""
+    age = SIGNED_IN_SECONDS if value else 0
+    secure = "; Secure" if scheme == "https" else ""
+    return f"{cookie_name(host)}={value}; Path=/; Max-Age={age}; HttpOnly; SameSite=Strict{secure}"
