@@ -1,62 +1,76 @@
-# syntax=docker/dockerfile:1
-# Four images from one file. `gateway` (the default) also runs permission-service and analytics; `worker` adds the
-# `claude` program; `all-in-one` is the worker's image running the whole stack under its own supervisor.
+# Three images from one file. `gateway` (the default) also runs the permission service and analytics; `worker` adds the
+# `claude` program and the tools that its agents expect; `all-in-one` runs the whole stack under its own supervisor.
+# Packages come before the source, so that a changed source file installs none of them again.
 
 ARG PYTHON=3.12
 
-FROM python:${PYTHON}-slim-bookworm AS build
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_COMPILE=0
-RUN python -m venv /opt/ccproxy
+FROM python:${PYTHON}-slim-bookworm AS packages
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_PYTHON=/opt/ccproxy/bin/python
+RUN apt-get update && apt-get install --yes --no-install-recommends binutils
+RUN python -m venv --without-pip /opt/ccproxy
 WORKDIR /src
 COPY requirements.lock requirements-otel.lock ./
-# `--build-arg OTEL=1` adds what OBSERVABILITY__OTLP_ENDPOINT needs.
+# `--build-arg OTEL=1` adds the packages that OBSERVABILITY__OTLP_ENDPOINT needs.
 ARG OTEL=""
-RUN /opt/ccproxy/bin/pip install --require-hashes -r requirements${OTEL:+-otel}.lock
-COPY . .
-RUN /opt/ccproxy/bin/pip install --no-deps --no-build-isolation . \
-    && /opt/ccproxy/bin/pip uninstall --yes hatchling editables
+RUN pip install --no-compile --require-hashes -r requirements${OTEL:+-otel}.lock
 
-# The `claude` program comes from the wheel that bundles it, pinned by hash like everything else: no Node, no npm.
-FROM build AS build-worker
-RUN /opt/ccproxy/bin/pip install --require-hashes -r requirements-demo.lock \
-    && /opt/ccproxy/bin/pip uninstall --yes hatchling editables
+# Our own package, as files below /product at their final paths.
+FROM packages AS product
+COPY . .
+RUN pip install --no-deps --no-build-isolation --root /product .
+
+FROM packages AS gateway-packages
+COPY deploy/trim-packages.sh ./
+RUN pip uninstall --yes hatchling editables && ./trim-packages.sh /opt/ccproxy
+
+# The `claude` program comes from the wheel that bundles it, pinned by hash like every package: no Node, no npm.
+FROM packages AS worker-packages
+COPY requirements-demo.lock deploy/trim-packages.sh ./
+RUN pip install --no-compile --require-hashes -r requirements-demo.lock \
+    && pip uninstall --yes hatchling editables \
+    && ./trim-packages.sh /opt/ccproxy
 
 FROM python:${PYTHON}-slim-bookworm AS runtime
-RUN groupadd --gid 1000 claude && useradd --uid 1000 --gid 1000 --no-create-home --home-dir /data/home claude
-COPY deploy/entrypoint.sh deploy/make-password.sh /usr/local/lib/ccproxy/
-COPY deploy/ccproxy.sh /usr/local/bin/ccproxy
-ENV PATH=/opt/ccproxy/bin:$PATH \
+RUN groupadd --gid 1000 claude \
+    && useradd --uid 1000 --gid 1000 --no-create-home --home-dir /data/home claude \
+    && install --directory --owner claude --group claude /data /data/home /data/ccproxy /data/workspace
+COPY deploy/entrypoint.sh deploy/prepare.sh /usr/local/lib/ccproxy/
+COPY deploy/ccproxy.sh /usr/local/lib/ccproxy/bin/ccproxy
+ENV PATH=/usr/local/lib/ccproxy/bin:/opt/ccproxy/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONSAFEPATH=1 \
-    PUID=1000 \
-    PGID=1000 \
     CLAUDE_HOME=/data/home \
     XDG_DATA_HOME=/data \
     SERVER__HOST=0.0.0.0 \
     SERVER__PORT=8000 \
-    SERVER__RUN_DIR=/tmp/ccproxy
+    SERVER__RUN_DIR=/tmp/ccproxy \
+    CCPROXY_ALIVE_FILE=/tmp/ccproxy-alive
 WORKDIR /data
-VOLUME /data
+USER claude
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/usr/local/lib/ccproxy/entrypoint.sh"]
 
 FROM runtime AS worker
-# git and ripgrep are what Claude's tools expect to find.
+USER root
+# Claude's tools expect git and ripgrep.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends git ripgrep ca-certificates \
-    && rm -rf /var/lib/apt/lists/*
-COPY --from=build-worker /opt/ccproxy /opt/ccproxy
-HEALTHCHECK --interval=30s --timeout=10s --start-period=20s CMD ["ccproxy", "alive", "sdk_worker"]
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt
+USER claude
+COPY --from=worker-packages /opt/ccproxy /opt/ccproxy
+COPY --from=product /product/ /
+HEALTHCHECK --interval=15s --timeout=10s --start-period=30s CMD ["ccproxy-alive", "sdk_worker"]
 CMD ["ccproxy-sdk-worker"]
 
 FROM worker AS all-in-one
 EXPOSE 8000
-HEALTHCHECK --interval=30s --timeout=10s --start-period=30s CMD ["ccproxy", "alive", "gateway"]
+HEALTHCHECK --interval=15s --timeout=10s --start-period=30s CMD ["ccproxy-alive", "gateway"]
 CMD ["ccproxy", "serve"]
 
 FROM runtime AS gateway
-COPY --from=build /opt/ccproxy /opt/ccproxy
+COPY --from=gateway-packages /opt/ccproxy /opt/ccproxy
+COPY --from=product /product/ /
 EXPOSE 8000
-HEALTHCHECK --interval=30s --timeout=10s --start-period=10s CMD ["ccproxy", "alive", "gateway"]
+HEALTHCHECK --interval=15s --timeout=10s --start-period=30s CMD ["ccproxy-alive", "gateway"]
 CMD ["ccproxy-gateway"]

@@ -43,15 +43,27 @@ class Finding:
 
 
 class Machine:
-    """What the checks look at. `proc` and `cgroup` are where Linux tells about itself."""
+    """What the checks look at. `proc` and `cgroup` are where Linux tells about itself. `running` is the stack
+    that `ccproxy.status.find_running` found; without it only the run directory is looked at."""
 
     def __init__(
-        self, settings: Settings, *, proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")
+        self,
+        settings: Settings,
+        *,
+        proc: Path = Path("/proc"),
+        cgroup: Path = Path("/sys/fs/cgroup"),
+        running: dict[str, Any] | None = None,
     ) -> None:
         self.settings = settings
         self.proc, self.cgroup = proc, cgroup
-        said = holder(settings.server.run_dir)
-        self.running: dict[str, Any] = said if is_alive(said.get("pid")) else {}
+        held = holder(settings.server.run_dir)
+        in_run_directory = held if is_alive(held.get("pid")) else {}
+        self.running: dict[str, Any] = in_run_directory if running is None else running
+
+    @property
+    def runs_in_parts(self) -> bool:
+        """True when the running stack is not of this run directory: its parts are in containers of their own."""
+        return bool(self.running) and "pid" not in self.running
 
 
 def look_at_configuration() -> Iterator[Finding]:
@@ -122,6 +134,14 @@ def look_at_login_files(machine: Machine) -> Iterator[Finding]:
                     f"{path} is mounted as a single file: a renewal elsewhere replaces it, and the mount keeps the old",
                     f"Mount the directory {path.parent}, writable, instead of the file.",
                 )
+        folder = unwritable_folder(issuer.files[0].parent)
+        if not files and folder is not None:
+            yield Finding(
+                f"{issuer.name} login",
+                "warn",
+                f"{folder} cannot be written by user {os.geteuid()}: a login made here cannot be kept",
+                f"On the host: `sudo chown -R {os.geteuid()}:{os.getegid()}` the folder, and mount it writable.",
+            )
         for path, other in copies(files):
             yield Finding(
                 f"{issuer.name} login",
@@ -129,6 +149,13 @@ def look_at_login_files(machine: Machine) -> Iterator[Finding]:
                 f"{path} and {other} hold the same login: whoever renews one first makes the other worthless",
                 f"Keep one of them: remove {other}, or name the right one in the settings.",
             )
+
+
+def unwritable_folder(folder: Path) -> Path | None:
+    """Return the nearest existing folder at or above `folder` if this process may not write there, else None."""
+    while not folder.is_dir() and folder != folder.parent:
+        folder = folder.parent
+    return None if os.access(folder, os.W_OK | os.X_OK) else folder
 
 
 def copies(files: list[Path]) -> Iterator[tuple[Path, Path]]:

@@ -45,7 +45,7 @@ async def look_at_redis_server(machine: Machine) -> list[Finding]:
 
 async def look_at_claude_program(machine: Machine) -> list[Finding]:
     """The worker that would use it says which one it is."""
-    if machine.settings.sdk.workers == 0:
+    if machine.settings.sdk.workers == 0 or machine.runs_in_parts:
         return []
     process = await asyncio.create_subprocess_exec(
         *find_script("ccproxy-sdk-worker"), "--describe", stdout=asyncio.subprocess.PIPE

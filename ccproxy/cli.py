@@ -300,16 +300,6 @@ def doctor(
     raise typer.Exit(examine(url=url, as_json=as_json))
 
 
-@app.command(hidden=True)
-def alive(
-    service: Annotated[str, typer.Argument(help="gateway, sdk_worker, permission_service or analytics.")],
-) -> None:
-    """Whether the service of this container does its work: a health check."""
-    from ccproxy.alive import is_alive  # noqa: PLC0415
-
-    raise typer.Exit(is_alive(service))
-
-
 @app.command()
 def demo(
     once: Annotated[bool, typer.Option("--once", help="Check that everything arrives, then end: 0 if so.")] = False,

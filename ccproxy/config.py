@@ -150,6 +150,9 @@ PGID=1000
 # Where Claude's tools work: a folder of this machine; a volume when unset.
 # CCPROXY_WORKSPACE=./workspace
 
+# How many containers run Claude's tools.
+# SDK_WORKERS=1
+
 # The folders of your logins on this machine; they are mounted writable, so that a login can be renewed.
 # CLAUDE_DIR=~/.claude
 # CODEX_DIR=~/.codex

@@ -18,6 +18,7 @@ from ccproxy.checks_outside import OUTSIDE, look_through_proxy
 from ccproxy.console import say_to_a_person
 from ccproxy.exits import DONE, FAILED
 from ccproxy.output import COLOURS, MARKS, show_json
+from ccproxy.status import find_running
 from shared.settings import ConfigurationError, load_settings
 
 
@@ -40,7 +41,7 @@ def all_findings(url: str | None) -> Iterator[Finding]:
             "configuration", "fail", error.message, "Mend it; `ccproxy config check` says whether it is right."
         )
         return
-    machine = Machine(settings)
+    machine = Machine(settings, running=find_running(settings))
     yield from look_at_configuration()
     for look in HERE:
         yield from look(machine)

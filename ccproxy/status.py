@@ -1,4 +1,8 @@
-"""`ccproxy status`: whether the stack of this run directory runs, and what it says of its own health."""
+"""`ccproxy status`: the running stack and its health.
+
+A stack is found by its run directory, where `ccproxy serve` leaves its address; else, as in a container, by a gateway
+that answers at the address of the settings.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from urllib.parse import urlsplit
 
 from ccproxy.console import say
 from ccproxy.exits import DONE, FAILED, NOT_RUNNING
+from ccproxy.launcher import local_host
 from ccproxy.output import show_json, show_table
 from ccproxy.readiness import checks_of, get
 from ccproxy.rundir import holder, is_alive
@@ -20,8 +25,8 @@ ANSWER_SECONDS = 5.0
 def show(*, as_json: bool) -> int:
     """Print it and return the exit code: 0 all well (or worth a note), 1 something is missing, 3 not running."""
     settings = load_settings()
-    running = holder(settings.server.run_dir)
-    if not is_alive(running.get("pid")):
+    running = find_running(settings)
+    if not running:
         if as_json:
             show_json({"running": False})
         else:
@@ -31,10 +36,23 @@ def show(*, as_json: bool) -> int:
     if as_json:
         show_json({"running": True, **running, "health": health})
     else:
-        say(f"CCProxy {health.get('version', '')} runs at {running.get('url')} (pid {running['pid']}).")
+        started = f"pid {running['pid']}" if "pid" in running else "not started from this run directory"
+        say(f"CCProxy {health.get('version', '')} runs at {running.get('url')} ({started}).")
         rows = [(name.replace("_", " "), status, output) for name, status, output in checks_of(health)]
         show_table(("PART", "", "SAYS"), rows or [("gateway", str(health["status"]), health["output"])])
     return FAILED if health.get("status") == "fail" else DONE
+
+
+def find_running(settings: Settings) -> dict[str, Any]:
+    """Return `url` and, for the stack of this run directory, `pid`; an empty dict when no gateway answers."""
+    held = holder(settings.server.run_dir)
+    if is_alive(held.get("pid")):
+        return held
+    host = local_host(settings.server.host)
+    url = f"http://[{host}]:{settings.server.port}" if ":" in host else f"http://{host}:{settings.server.port}"
+    health = asyncio.run(ask(url, settings))
+    is_ours = {"checks", "version"} <= health.keys()  # another program may have the port
+    return {"url": url} if is_ours else {}
 
 
 async def ask(url: str, settings: Settings) -> dict[str, Any]:

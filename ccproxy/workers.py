@@ -34,7 +34,7 @@ app = typer.Typer(name="workers", add_completion=False, rich_markup_mode=None)
 
 
 class NotRunning(CCProxyError):
-    """CCProxy is not running in this run directory; start it with `ccproxy serve`."""
+    """CCProxy is not running in this run directory; start it with `ccproxy serve`. In containers: SDK_WORKERS."""
 
     exit_code = NOT_RUNNING
 

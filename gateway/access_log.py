@@ -1,4 +1,5 @@
-"""The one layer every request passes: it gets an id, is admitted, is answered, and leaves one record behind.
+"""The one layer every request passes: it gets an id, is admitted, is answered, and leaves one record behind. A health
+check or a scrape leaves a record only if it fails: a stack at rest would keep some ten thousand of them a day.
 
 The record is measured and handed on after the last byte; nothing here waits for the bus, and a record that cannot be
 published is counted, never an error of the request.
@@ -27,6 +28,7 @@ from shared.metrics import Metrics
 from shared.tracing import Tracer
 
 IDS = random.Random(secrets.randbits(128))  # noqa: S311 - unique, not secret: a system call each would be wasted
+PROBES = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})  # asked by machines, all day long
 GIVEN_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -78,7 +80,8 @@ class AccessLog:
         record.status_code = record.status_code or answer.status or 499
         record.endpoint = scope.get("ccproxy.endpoint") or str(getattr(scope.get("route"), "path", "unmatched"))
         self._metrics.observe(record)
-        if self._records is not None:
+        is_quiet_probe = record.path in PROBES and record.status_code < 400
+        if self._records is not None and not is_quiet_probe:
             self._records.add(record)
 
 

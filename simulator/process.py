@@ -1,4 +1,8 @@
-"""`ccproxy-simulator`: listen on loopback and say where, as one JSON line on standard output."""
+"""`ccproxy-simulator`: listen on loopback and say where, as one JSON line on standard output.
+
+A pretended provider has no business on a network: anybody who reached it could pose as a provider's customer. The one
+exception is asked for by name, `--internal-network`, for containers whose network has no way out.
+"""
 
 from __future__ import annotations
 
@@ -17,22 +21,30 @@ from simulator.app import Simulator
 BACKLOG = 2048
 
 
-def loopback(host: str) -> str:
-    """A pretended provider has no business on a network."""
+def ip_address(host: str) -> str:
+    """Return `host` as an IP address. Raises ArgumentTypeError for any other name than localhost."""
     address = "127.0.0.1" if host == "localhost" else host
     try:
-        if ipaddress.ip_address(address).is_loopback:
-            return address
+        ipaddress.ip_address(address)
     except ValueError:
-        pass
-    raise argparse.ArgumentTypeError(f"{host} is not a loopback address")
+        raise argparse.ArgumentTypeError(f"{host} is not an IP address") from None
+    return address
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Return the options of the command line; end the program for an address beyond loopback that was not asked for."""
     parser = argparse.ArgumentParser("ccproxy-simulator", description="Strict stand-ins for the providers.")
-    parser.add_argument("--host", type=loopback, default="127.0.0.1", help="loopback address to listen on")
+    parser.add_argument("--host", type=ip_address, default="127.0.0.1", help="loopback address to listen on")
     parser.add_argument("--port", type=int, default=8400, help="0 picks a free one")
-    return parser.parse_args(arguments)
+    parser.add_argument(
+        "--internal-network",
+        action="store_true",
+        help="let --host be any address; only for a container on a network without a way out",
+    )
+    options = parser.parse_args(arguments)
+    if not (options.internal_network or ipaddress.ip_address(options.host).is_loopback):
+        parser.error(f"{options.host} is not a loopback address; see --internal-network")
+    return options
 
 
 def main() -> None:

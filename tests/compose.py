@@ -40,6 +40,11 @@ def fill_in(text: str, variables: dict[str, str]) -> str:
     return VARIABLE.sub(fill, text)
 
 
+def stage_of(service: dict[str, Any]) -> dict[str, Any]:
+    """Return the Dockerfile's stage of the service's image; a stage and its image's tag have the same name."""
+    return dockerfile_stages()[service["image"].partition(":")[2]]
+
+
 def dockerfile_stages() -> dict[str, dict[str, Any]]:
     """Each stage of the Dockerfile with the environment, entry point, command and health check it ends up with."""
     stages: dict[str, dict[str, Any]] = {}
@@ -52,6 +57,8 @@ def dockerfile_stages() -> dict[str, dict[str, Any]]:
             current = stages[name.strip()] = {**inherited, "ENV": dict(inherited["ENV"]), "FROM": base}
         elif word == "ENV":
             current["ENV"] |= dict(pair.split("=", 1) for pair in rest.split())
+        elif word == "USER":
+            current[word] = rest.strip()
         elif word == "HEALTHCHECK":
             current[word] = yaml.safe_load(rest.partition("CMD ")[2])
         elif word in {"CMD", "ENTRYPOINT"}:

@@ -1,4 +1,5 @@
-"""What can be proved about containers where no engine runs; the services as processes: tests/e2e/test_containers.py."""
+"""The container files where no engine runs. The services as processes: tests/e2e/test_containers.py; on a real engine:
+tests/containers/."""
 
 from __future__ import annotations
 
@@ -11,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.compose import ROOT, dockerfile_stages, load
+from tests.compose import ROOT, dockerfile_stages, load, stage_of
 
 COMPOSE = load("docker-compose.yml")
 MONITORING = load("docker-compose.monitoring.yml", GRAFANA_PASSWORD="x")
+DEMO = load("docker-compose.demo.yml")
 OURS = {name: service for name, service in COMPOSE["services"].items() if "ccproxy-api" in service["image"]}
-RUNNING = {name: service for name, service in OURS.items() if name != "bus-password"}
+RUNNING = {name: service for name, service in OURS.items() if name != "prepare"}
 SCRIPTS = sorted((ROOT / "deploy").glob("*.sh"))
 
 
@@ -47,33 +49,95 @@ def test_every_name_a_service_uses_is_declared(compose):
 @pytest.mark.parametrize("name", RUNNING)
 def test_a_service_is_confined(name):
     service = RUNNING[name]
+    assert service["user"] == "1000:1000"
     assert service["read_only"] is True
     assert service["init"] is True
     assert service["cap_drop"] == ["ALL"]
+    assert "cap_add" not in service
     assert "no-new-privileges:true" in service["security_opt"]
     assert service["restart"] == "unless-stopped"
     assert service["logging"]["options"]["max-size"]
 
 
+def test_the_one_service_that_is_root_has_no_network_and_ends():
+    roots = [name for name, service in OURS.items() if service["user"].startswith("0")]
+    assert roots == ["prepare"]
+    prepare = OURS["prepare"]
+    assert prepare["network_mode"] == "none"
+    assert prepare["restart"] == "no"
+    assert set(prepare["cap_add"]) == {"CHOWN", "DAC_READ_SEARCH"}
+    assert {service["depends_on"]["prepare"]["condition"] for service in RUNNING.values()} == {
+        "service_completed_successfully"
+    }
+
+
 @pytest.mark.parametrize("name", RUNNING)
 def test_every_service_has_a_health_check_of_its_own(name):
     service = RUNNING[name]
-    stage = dockerfile_stages()[service["build"]["target"]]
-    test = service["healthcheck"]["test"][1:] if "healthcheck" in service else stage["HEALTHCHECK"]
-    program = (service.get("command") or stage["CMD"])[0]
+    program = (service.get("command") or stage_of(service)["CMD"])[0]
     expected = {"ccproxy": "gateway"}.get(program, program.removeprefix("ccproxy-").replace("-", "_"))
-    assert test == ["ccproxy", "alive", expected]
+    assert service["healthcheck"]["test"] == ["CMD", "ccproxy-alive", expected]
+
+
+@pytest.mark.parametrize("name", ["gateway", "worker", "all-in-one"])
+def test_an_image_ends_as_a_user_with_the_wrapper_first_on_its_path(name):
+    stage = dockerfile_stages()[name]
+    assert stage["USER"] == "claude"
+    assert stage["ENV"]["PATH"].split(":")[0] == "/usr/local/lib/ccproxy/bin"
+    assert stage["HEALTHCHECK"][0] == "ccproxy-alive"
+
+
+def test_an_image_makes_no_volume_that_nobody_named():
+    assert not [line for line in (ROOT / "Dockerfile").read_text().splitlines() if line.startswith("VOLUME")]
+
+
+def test_one_service_builds_each_image():
+    images = [service["image"] for service in COMPOSE["services"].values() if "build" in service]
+    assert sorted(images) == ["ccproxy-api:all-in-one", "ccproxy-api:gateway", "ccproxy-api:worker"]
+    for name, service in OURS.items():
+        assert ("build" in service) != (service.get("pull_policy") == "never"), name
+
+
+def test_everything_that_a_service_keeps_lies_in_a_named_volume():
+    for name, service in RUNNING.items():
+        mounted = [volume.split(":")[1] for volume in service["volumes"] if not volume.endswith(":ro")]
+        for folder in service["environment"]["CCPROXY_WRITES"].split():
+            assert folder in mounted, name
+
+
+def test_the_permission_service_sees_the_folders_of_the_worker_and_cannot_write_them():
+    targets = {volume.split(":")[1] for volume in RUNNING["sdk-worker"]["volumes"]}
+    seen = [volume.split(":") for volume in RUNNING["permission-service"]["volumes"] if "/data/ccproxy" not in volume]
+    assert {target for _, target, *_ in seen} >= {"/data/home", "/data/workspace"} <= targets
+    assert {mode for _, _, *modes in seen for mode in modes} == {"ro"}
+
+
+def test_the_number_of_workers_is_a_variable_so_that_it_lasts():
+    assert COMPOSE["services"]["sdk-worker"]["scale"] == "1"
+    assert load("docker-compose.yml", SDK_WORKERS="3")["services"]["sdk-worker"]["scale"] == "3"
+
+
+def test_the_simulator_of_the_demo_has_no_way_out_and_no_port():
+    simulator = DEMO["services"]["simulator"]
+    assert simulator["networks"] == ["demo"]
+    assert DEMO["networks"]["demo"]["internal"] is True
+    assert "ports" not in simulator
+    assert "--internal-network" in simulator["command"]
+    for name in ("claude-code-proxy", "sdk-worker"):
+        environment = DEMO["services"][name]["environment"]
+        assert all("simulator" in value for key, value in environment.items() if key.endswith("URL"))
 
 
 def test_every_command_is_a_program_of_the_package():
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
-    for name, service in RUNNING.items():
-        command = service.get("command") or dockerfile_stages()[service["build"]["target"]]["CMD"]
+    for name, service in {**RUNNING, "simulator": DEMO["services"]["simulator"]}.items():
+        command = service.get("command") or stage_of(service)["CMD"]
         assert command[0] in scripts, name
+    assert "ccproxy-alive" in scripts
 
 
 def test_nothing_is_published_beyond_loopback_unless_asked():
-    for compose in (COMPOSE, MONITORING):
+    for compose in (COMPOSE, MONITORING, DEMO):
         for service in compose["services"].values():
             assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
     opened = load("docker-compose.yml", CCPROXY_PUBLISH="0.0.0.0", SERVER__PORT="8001")
@@ -170,20 +234,11 @@ def places(tmp_path):
     return {"CLAUDE_HOME": str(tmp_path / "data/home"), "XDG_DATA_HOME": str(tmp_path / "data")}
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_the_entry_point_becomes_the_user_it_was_told_and_owns_its_home(places):
-    ended = entrypoint("sh", "-c", "id -u; id -g; touch $HOME/mine && echo $HOME", PUID="12345", PGID="12346", **places)
-    assert ended.stdout.split() == ["12345", "12346", places["CLAUDE_HOME"]]
-    again = entrypoint("sh", "-c", "touch $HOME/again && echo yes", PUID="12345", PGID="12346", **places)
-    assert again.stdout == "yes\n"
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-@pytest.mark.parametrize(("puid", "said"), [("0", "root"), ("me", "numbers")])
-def test_the_entry_point_refuses_to_go_on_as_root_or_as_a_name(places, puid, said):
-    ended = entrypoint("true", PUID=puid, **places)
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root is root")
+def test_the_entry_point_refuses_to_go_on_as_root(places):
+    ended = entrypoint("true", **places)
     assert ended.returncode == 78
-    assert said in ended.stderr
+    assert "docker run --user" in ended.stderr
 
 
 @pytest.fixture
@@ -200,15 +255,84 @@ def test_the_entry_point_replaces_itself_so_that_signals_arrive(unprivileged, pl
     assert int(ended.stdout) == os.getpid()
 
 
-def test_the_password_of_the_bus_comes_from_its_file(unprivileged, places, tmp_path):
-    file = tmp_path / "password"
-    made = {"REDIS_PASSWORD_FILE": str(file), "PATH": os.environ["PATH"]}
+def test_the_entry_point_says_where_the_home_is(unprivileged, places):
+    assert entrypoint("sh", "-c", "echo $HOME", **(places | unprivileged)).stdout.strip() == places["CLAUDE_HOME"]
+
+
+def test_the_entry_point_refuses_another_user_than_puid(unprivileged, places):
+    ended = entrypoint("true", PUID="1234", PGID="1235", **(places | unprivileged))
+    assert ended.returncode == 78
+    assert "docker run --user 1234:1235" in ended.stderr
+    assert entrypoint("true", PUID="1000", **(places | unprivileged)).returncode == 0
+
+
+def test_the_entry_point_refuses_a_folder_that_cannot_be_written(unprivileged, places, tmp_path):
+    assert entrypoint("true", CCPROXY_WRITES=str(tmp_path), **(places | unprivileged)).returncode == 0
+    ended = entrypoint("true", CCPROXY_WRITES=f"{tmp_path} /proc/self", **(places | unprivileged))
+    assert ended.returncode == 78
+    assert "/proc/self cannot be written by user 1000" in ended.stderr
+    assert "chown -R 1000:1000" in ended.stderr
+
+
+def prepare(place: Path, **changed: str) -> subprocess.CompletedProcess[str]:
+    """Run the script of `prepare` on folders below `place`, as the user of the tests."""
+    for name in ("bus", "data", "home", "claude", "workspace"):
+        (place / name).mkdir(exist_ok=True)
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PUID": str(os.geteuid() or 1000),
+        "PGID": str(os.getegid() or 1000),
+        "REDIS_PASSWORD_FILE": str(place / "bus/password"),
+        "PREPARE_VOLUMES": f"{place}/data {place}/home",
+        "PREPARE_FOLDERS": str(place / "claude"),
+        "PREPARE_WORKSPACE": str(place / "workspace"),
+    }
+    script = ["sh", ROOT / "deploy/prepare.sh"]
+    return subprocess.run(script, env=environment | changed, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(("puid", "said"), [("0", "root"), ("me", "numbers"), ("", "numbers"), ("1 2", "numbers")])
+def test_prepare_refuses_root_and_a_name(tmp_path, puid, said):
+    ended = prepare(tmp_path, PUID=puid)
+    assert ended.returncode == 78
+    assert said in ended.stderr
+
+
+def test_the_password_is_made_once_and_the_entry_point_reads_it(unprivileged, places, tmp_path):
     for _ in range(2):
-        subprocess.run(["sh", ROOT / "deploy/make-password.sh"], env=made, check=True)
-    password = file.read_text()
+        assert prepare(tmp_path).returncode == 0
+    password = (tmp_path / "bus/password").read_text()
     assert len(password) == 48
-    given = places | unprivileged | {"REDIS_PASSWORD_FILE": str(file)}
+    given = places | unprivileged | {"REDIS_PASSWORD_FILE": str(tmp_path / "bus/password")}
     assert entrypoint("sh", "-c", "echo $REDIS__URL", **given).stdout == f"redis://:{password}@redis:6379/0\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_prepare_hands_a_volume_over_with_everything_in_it(tmp_path):
+    assert prepare(tmp_path, PUID="1000", PGID="1000").returncode == 0
+    kept = tmp_path / "data/kept"
+    kept.write_text("kept")
+    os.chown(kept, 1000, 1000)
+    (tmp_path / "home/link").symlink_to("/etc/passwd")
+    ended = prepare(tmp_path, PUID="1234", PGID="1235")
+    assert "handing the volume over" in ended.stdout
+    assert (kept.stat().st_uid, kept.stat().st_gid, kept.read_text()) == (1234, 1235, "kept")
+    assert (tmp_path / "home/link").lstat().st_uid == 1234
+    assert Path("/etc/passwd").stat().st_uid == 0
+    assert (tmp_path / "workspace").stat().st_uid == 1234
+    assert prepare(tmp_path, PUID="1234", PGID="1235").stdout == ""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_prepare_takes_a_folder_of_the_host_only_if_the_engine_has_just_made_it(tmp_path):
+    ended = prepare(tmp_path, PUID="1000", PGID="1000", CCPROXY_WORKSPACE="./project")
+    assert (tmp_path / "claude").stat().st_uid == 1000
+    assert (tmp_path / "workspace").stat().st_uid == 1000
+    (tmp_path / "workspace/file").touch()
+    ended = prepare(tmp_path, PUID="1234", PGID="1234", CCPROXY_WORKSPACE="./project")
+    assert (tmp_path / "workspace").stat().st_uid == 1000
+    assert "workspace belongs to user 1000, and the stack runs as user 1234" in ended.stderr
+    assert "set PUID to 1000" in ended.stderr
 
 
 @pytest.mark.parametrize(("publish", "allowed"), [("127.0.0.1", "true"), ("0.0.0.0", ""), ("", ""), ("10.0.0.1", "")])

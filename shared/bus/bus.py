@@ -23,6 +23,7 @@ from typing import Any, Self
 import orjson
 from redis.exceptions import ResponseError
 
+from shared.alive_file import touch_alive_file
 from shared.bus import wire
 from shared.bus.calls import Call, Calls
 from shared.bus.connection import COMMAND_SECONDS, UNREACHABLE, open_client, soon, unavailable
@@ -284,6 +285,7 @@ class Bus:
         if watched:
             pipe.mget(watched)
         answers = await soon(pipe.execute(raise_on_error=False))
+        touch_alive_file()
         if answers[0] == 0:
             await self._move_in()
         if watched and isinstance(answers[-1], list):

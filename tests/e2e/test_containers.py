@@ -1,7 +1,8 @@
 """The services of docker-compose.yml with their exact commands, environments and entry point, as the user they run as.
 
 The kernel's namespaces stand in for an engine: own mounts (the paths of the images), own network (the names of the
-services), own processes. Needs root; skipped without.
+services), own processes. Health checks and `exec` run as an engine runs them: without the entry point, with the image's
+PATH. Needs root; skipped without. tests/containers/ proves the same and more where an engine is.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import pytest
 
 from ccproxy.redis_server import find_server
 from shared.settings import RedisSettings
-from tests.compose import ROOT, dockerfile_stages, load
+from tests.compose import ROOT, load, stage_of
 
 KINDS = (
     ("claude-code-proxy", "gateway"),
@@ -41,21 +42,27 @@ pytestmark = pytest.mark.skipif(not CAN_UNSHARE, reason="needs root and namespac
 # As an owner's .env would have it. Without a network a spare `claude` is 15 s at its start, and a worker waits for it.
 EXTRA = {"SDK__ENABLE_POOL": "false", "CLAUDE__API_KEY": "made-up"}
 PROGRAMS = "/opt/ccproxy/bin/ccproxy-"
+IMAGE_PATH = "/usr/local/lib/ccproxy/bin:/opt/ccproxy/bin"
+USER = "1000"  # what `user:` says without PUID
 
 WORLD = """
 set -e
 ip link set lo up
 {open_up}
-mkdir -p {root}/data {root}/bus {root}/redis
+mkdir -p {root}/data/ccproxy/spool {root}/data/home {root}/data/workspace {root}/bus {root}/redis {root}/programs/bin
+cp {deploy}/*.sh {root}/programs
+cp {deploy}/ccproxy.sh {root}/programs/bin/ccproxy
 for place in /data /run/bus /usr/local/lib/ccproxy /opt/ccproxy/bin; do mkdir -p $place; done
 mount --bind {root}/data /data
 mount --bind {root}/bus /run/bus
-mount --bind {deploy} /usr/local/lib/ccproxy
+mount --bind {root}/programs /usr/local/lib/ccproxy
 mount --bind {scripts} /opt/ccproxy/bin
 echo "127.0.0.1 localhost redis claude-code-proxy" > {root}/hosts
 mount --bind {root}/hosts /etc/hosts
 export REDIS_PASSWORD_FILE=/run/bus/password
-/usr/local/lib/ccproxy/make-password.sh
+export PUID={user} PGID={user}
+export PREPARE_VOLUMES="/data/ccproxy /data/home" PREPARE_FOLDERS="" PREPARE_WORKSPACE=/data/workspace
+/usr/local/lib/ccproxy/prepare.sh
 sed 's|^dir /data|dir {root}/redis|' {deploy}/redis-entrypoint.sh > {root}/redis.sh
 PATH={redis}:$PATH sh {root}/redis.sh &
 cd /data
@@ -84,14 +91,21 @@ except OSError as failed:
 """
 
 
-def in_service(name: str, command: list[str] | None = None) -> str:
-    """The shell line that runs the service's own command, or another, where and as the service runs."""
+def as_engine(name: str, command: list[str]) -> str:
+    """Return the shell line that runs `command` in the service as an engine does: its user, environment and PATH."""
     service = load("docker-compose.yml")["services"][name]
-    stage = dockerfile_stages()[service["build"]["target"]]
-    environment = EXTRA | stage["ENV"] | {key: str(value) for key, value in service["environment"].items()}
-    environment["PATH"] = f"/opt/ccproxy/bin:{os.environ['PATH']}"
-    line = [*stage["ENTRYPOINT"], *(command or service.get("command") or stage["CMD"])]
-    return shlex.join(["env", "-i", *(f"{key}={value}" for key, value in environment.items()), *line])
+    environment = EXTRA | stage_of(service)["ENV"] | {key: str(value) for key, value in service["environment"].items()}
+    environment["PATH"] = f"{IMAGE_PATH}:{os.environ['PATH']}"
+    environment["CCPROXY_ALIVE_FILE"] += f"-{name}"  # here the services share one /tmp
+    user = ["setpriv", "--reuid", USER, "--regid", USER, "--clear-groups", "--no-new-privs", "--"]
+    return shlex.join([*user, "env", "-i", *(f"{key}={value}" for key, value in environment.items()), *command])
+
+
+def own_command(name: str) -> str:
+    """Return the shell line that runs the service's own command behind its entry point."""
+    service = load("docker-compose.yml")["services"][name]
+    stage = stage_of(service)
+    return as_engine(name, [*stage["ENTRYPOINT"], *(service.get("command") or stage["CMD"])])
 
 
 def open_up(root: Path) -> str:
@@ -122,15 +136,17 @@ def root():
 @pytest.mark.timeout(120)
 def test_the_stack_of_the_compose_file_runs_answers_and_ends(root):
     checks = [
-        f'echo "ALIVE {name} $({in_service(name, ["ccproxy", "alive", kind])} 2>&1; echo $?)"' for name, kind in KINDS
+        f'echo "ALIVE {name} $({as_engine(name, ["ccproxy-alive", kind])} 2>&1; echo $?)"' for name, kind in KINDS
     ]
+    checks.append(f'echo "EXEC $({as_engine("claude-code-proxy", ["ccproxy", "auth", "status"])} 2>&1 | tr "\\n" " ")"')
     world = WORLD.format(
         root=root,
         open_up=open_up(root),
         deploy=ROOT / "deploy",
         scripts=Path(sys.executable).parent,
         redis=find_server(RedisSettings()).parent,
-        services="\n".join(f"{in_service(name)} &" for name, _ in KINDS),
+        services="\n".join(f"{own_command(name)} &" for name, _ in KINDS),
+        user=USER,
         get=shlex.join([sys.executable, "-c", GET]),
         checks="\n".join(checks),
         programs=PROGRAMS,
@@ -148,5 +164,7 @@ def test_the_stack_of_the_compose_file_runs_answers_and_ends(root):
     assert "GONE" in said, ended.stdout + ended.stderr
     [health] = [json.loads(line.removeprefix("HEALTH ")) for line in said if line.startswith("HEALTH ")]
     assert {name for name, [check] in health["checks"].items() if check["status"] != "fail"} == health["checks"].keys()
-    assert {line for line in said if line.startswith("USER")} == {"USER 1000"}
+    assert {line for line in said if line.startswith("USER")} == {f"USER {USER}"}
+    [status] = [line for line in said if line.startswith("EXEC")]
+    assert "CLAUDE__API_KEY" in status
     assert [line for line in said if line.startswith("ALIVE")] == [f"ALIVE {name} 0" for name, _ in KINDS]

@@ -158,3 +158,20 @@ def test_every_check_that_is_not_well_says_what_to_do(machine, home):
     for look in checks.HERE:
         for finding in look(machine()):
             assert finding.status == "pass" or finding.fix, finding
+
+
+def test_a_folder_where_no_login_can_be_kept_is_told_with_its_chown(machine, home, monkeypatch):
+    monkeypatch.setenv("HOME", str(home / "made-by-the-engine"))
+    (home / "made-by-the-engine").mkdir()
+    assert not list(checks.look_at_login_files(machine()))
+    (home / "made-by-the-engine").rmdir()
+    monkeypatch.setenv("HOME", "/proc/self")  # a folder nobody can write, root neither
+    found = list(checks.look_at_login_files(machine()))
+    assert [finding.about for finding in found] == ["claude login", "codex login"]
+    assert all("/proc/self cannot be written" in finding.says and "chown" in finding.fix for finding in found)
+
+
+def test_a_stack_in_containers_runs_in_parts_and_one_of_this_run_directory_does_not(machine, home):
+    assert not machine().runs_in_parts
+    assert Machine(load_settings(), running={"url": "http://127.0.0.1:8000"}).runs_in_parts
+    assert not Machine(load_settings(), running={"url": "http://127.0.0.1:8000", "pid": 1}).runs_in_parts

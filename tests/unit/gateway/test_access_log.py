@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from gateway.access_log import AccessLog
 from gateway.guard import Guard
+from shared.channels import AccessRecord
 from shared.errors import NotFound
 from shared.metrics import Metrics
 from shared.settings import SecuritySettings, ServerSettings
@@ -82,3 +85,39 @@ async def test_refused_and_unknown_requests_leave_records_too(start_gateway: Sta
     assert (refused.status_code, refused.error_kind, refused.method) == (415, "unsupported_media", "POST")
     assert (unknown.status_code, unknown.error_kind, unknown.endpoint) == (404, "not_found", "unmatched")
     assert refused.request_id != unknown.request_id
+
+
+class KeptRecords:
+    """Stands in for `Records`: keeps the path and status of each record."""
+
+    def __init__(self) -> None:
+        self.kept: list[tuple[str, int]] = []
+
+    def begin(self, record: AccessRecord) -> None: ...
+
+    def add(self, record: AccessRecord) -> None:
+        self.kept.append((record.path, record.status_code))
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "kept"),
+    [
+        ("/health", 200, False),
+        ("/health/live", 200, False),
+        ("/health/ready", 200, False),
+        ("/metrics", 200, False),
+        ("/health/ready", 503, True),
+        ("/metrics", 404, True),
+        ("/logs/query", 200, True),
+        ("/api/v1/messages", 200, True),
+    ],
+)
+async def test_a_probe_leaves_a_record_only_if_it_fails(path: str, status: int, kept: bool) -> None:
+    async def answer(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    records = KeptRecords()
+    log = AccessLog(answer, Guard(ServerSettings(), SecuritySettings()), Metrics(), records)
+    await log({**SCOPE, "path": path}, nobody, Sink())
+    assert records.kept == ([(path, status)] if kept else [])

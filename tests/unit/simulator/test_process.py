@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import socket
 import subprocess
@@ -11,20 +10,33 @@ from pathlib import Path
 
 import pytest
 
-from simulator.process import loopback, parse
+from simulator.process import parse
 
 PROGRAM = Path(sys.executable).with_name("ccproxy-simulator")
 
 
 @pytest.mark.parametrize(("host", "address"), [("localhost", "127.0.0.1"), ("127.0.0.2", "127.0.0.2"), ("::1", "::1")])
 def test_loopback_addresses_are_taken(host: str, address: str) -> None:
-    assert loopback(host) == address
+    assert parse(["--host", host]).host == address
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.1", "example.com", ""])
-def test_any_other_address_is_refused(host: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match="not a loopback address"):
-        loopback(host)
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.1", "::"])
+def test_an_address_beyond_loopback_is_refused(host: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        parse(["--host", host])
+    assert "not a loopback address; see --internal-network" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "172.18.0.2"])
+def test_an_address_beyond_loopback_is_taken_for_an_internal_network(host: str) -> None:
+    assert parse(["--internal-network", "--host", host]).host == host
+
+
+@pytest.mark.parametrize("host", ["example.com", ""])
+def test_a_name_is_no_address(host: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        parse(["--internal-network", "--host", host])
+    assert "is not an IP address" in capsys.readouterr().err
 
 
 def test_options_have_defaults() -> None:
