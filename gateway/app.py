@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 
 from fastapi import APIRouter, FastAPI
@@ -19,6 +19,7 @@ from starlette.responses import Response
 
 from gateway.access_log import AccessLog
 from gateway.asgi import ASGIApp, Receive, Scope, Send
+from gateway.bodies import WholeBody
 from gateway.estimate import EstimateTokens
 from gateway.exchange import Exchange, PassThrough
 from gateway.guard import Guard
@@ -110,13 +111,15 @@ class Switch:
         return ""
 
 
-def patience_of(server: ServerSettings) -> Patience:
-    return Patience(
+def flights_of(server: ServerSettings) -> Flights:
+    """Return the register of requests in flight, with the timeouts and the memory the settings give them."""
+    patience = Patience(
         body=server.body_timeout_seconds,
         first_byte=server.first_byte_timeout_seconds,
         idle=server.idle_timeout_seconds,
         ping=server.ping_interval_seconds,
     )
+    return Flights(patience, server.max_bodies_bytes)
 
 
 @asynccontextmanager
@@ -128,19 +131,16 @@ async def open_gateway(settings: Settings, bus: Bus, before: Gateway | None = No
         account = await stack.enter_async_context(ClaudeAccount(settings.claude))
         openai = await stack.enter_async_context(CodexAccount(settings.codex))
         upstream = await stack.enter_async_context(Upstream(connect_timeout=settings.server.connect_timeout_seconds))
-        flights = await stack.enter_async_context(Flights(patience_of(settings.server)))
+        flights = await stack.enter_async_context(flights_of(settings.server))
         quotas = await stack.enter_async_context(Quotas(bus, settings.quota, metrics, known))
         traced = open_tracer(settings.observability, service="gateway", instance=instance_name())
         tracer = await stack.enter_async_context(traced)
-        records = None
-        if settings.observability.enabled and settings.observability.logs_collection_enabled:
-            records = await stack.enter_async_context(Records(bus, metrics, spool_of(settings.observability)))
-
+        records = await stack.enter_async_context(records_of(settings.observability, bus, metrics))
         memory = ReasoningMemory(bus)
 
         def exchange(dialect: Dialect, provider: Provider, path: str) -> Exchange:
             """The endpoint for a client's format on a provider: bytes through when both are the same."""
-            fixed = (dialect, provider, path, flights, settings.server.max_body_bytes)
+            fixed = (dialect, provider, path, flights, largest_body(settings, provider))
             if FORMATS[dialect] is provider.speaks:
                 return PassThrough(*fixed)
             if dialect == "openai_responses" and provider is chatgpt:
@@ -178,12 +178,25 @@ async def open_gateway(settings: Settings, bus: Bus, before: Gateway | None = No
             routers.append(codex.router(chatgpt, openai, settings.models.aliases))
         management = build_management(*routers)
         describe_endpoints(management, endpoints)
-        app = AccessLog(Switch(endpoints, management), guard, metrics, records, tracer)
+        whole = WholeBody(management, flights, settings.server.max_body_bytes)
+        app = AccessLog(Switch(endpoints, whole), guard, metrics, records, tracer)
         yield Gateway(app, flights, metrics, quotas)
 
 
-def spool_of(settings: ObservabilitySettings) -> Spool | None:
-    return Spool(settings.duckdb_path.with_name("spool"), settings.spool_bytes) if settings.spool_bytes else None
+def largest_body(settings: Settings, provider: Provider) -> int:
+    """Return how many bytes a request to `provider` may have; those to `/sdk` travel over the bus."""
+    largest = settings.server.max_body_bytes
+    return min(largest, settings.sdk.max_body_bytes) if isinstance(provider, Sdk) else largest
+
+
+def records_of(
+    settings: ObservabilitySettings, bus: Bus, metrics: Metrics
+) -> AbstractAsyncContextManager[Records | None]:
+    """Return the records of this process, to be opened; None inside where none are kept."""
+    if not (settings.enabled and settings.logs_collection_enabled):
+        return nullcontext()
+    spool = Spool(settings.duckdb_path.with_name("spool"), settings.spool_bytes) if settings.spool_bytes else None
+    return Records(bus, metrics, spool)
 
 
 def build_management(*routers: APIRouter) -> FastAPI:
@@ -212,10 +225,19 @@ async def show_http_error(request: Request, error: Exception) -> Response:
     where = f"{request.method} {request.url.path}"
     if status == 405:
         known: CCProxyError = ClientError(f"{where}: this address does not take {request.method}.")
+    elif status == 404:
+        known = NotFound(f"{where}: there is nothing at this address; {advice_for(request.url.path)}")
     else:
-        known = NotFound(f"{where}: there is nothing at this address; GET /docs lists what is served.")
+        known = ClientError(f"{where}: {error.detail if isinstance(error, HTTPException) else 'cannot be served'}.")
     known.status = status
     return await show_problem(request, known)
+
+
+def advice_for(path: str) -> str:
+    """Return what may be meant by an address that does not exist: most often a base address is wrong."""
+    if path.startswith(("/v1/", "/api/chat/", "/api/responses")):
+        return "the base address is `/api` for Anthropic clients and `/api/v1` for OpenAI clients."
+    return "GET /docs lists what is served."
 
 
 async def show_invalid(request: Request, error: Exception) -> Response:

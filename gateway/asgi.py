@@ -16,9 +16,9 @@ Headers = list[tuple[bytes, bytes]]
 
 
 async def read_body(
-    receive: Receive, headers: dict[bytes, bytes], limit: int, touch: Callable[[], None] = lambda: None
+    receive: Receive, headers: dict[bytes, bytes], limit: int, arrive: Callable[[int], None] = lambda _: None
 ) -> bytes:
-    """The whole request body; `touch` is called as its pieces come.
+    """Return the whole request body; `arrive` is called with the size of each piece as it comes.
 
     Raises TooLarge as soon as it is known to pass `limit` bytes, CallerGone when it is cut.
     """
@@ -28,12 +28,14 @@ async def read_body(
     message = await receive()
     if not message.get("more_body") and message["type"] == "http.request":
         body: bytes = message.get("body", b"")
+        arrive(len(body))
         return within(body, limit)
     pieces, size = [], 0
     while True:
         if message["type"] == "http.disconnect":
             raise CallerGone
         piece = message.get("body", b"")
+        arrive(len(piece))
         pieces.append(piece)
         size += len(piece)
         if size > limit:
@@ -41,7 +43,6 @@ async def read_body(
         if not message.get("more_body"):
             return b"".join(pieces)
         message = await receive()
-        touch()
 
 
 def within(body: bytes, limit: int) -> bytes:

@@ -64,9 +64,10 @@ class Exchange(ABC):
 
     async def _read(self, scope: Scope, receive: Receive, record: AccessRecord, flight: InFlight) -> Outgoing:
         headers: dict[bytes, bytes] = scope["ccproxy.headers"]
-        body = await read_body(receive, headers, self.max_body_bytes, flight.touch)
+        body = await read_body(receive, headers, self.max_body_bytes, flight.receive_bytes)
         if encodings := headers.get(b"content-encoding"):
             body = await decode(body, encodings.decode("latin-1"), self.max_body_bytes)
+            flight.receive_bytes(len(body))
             headers = {name: value for name, value in headers.items() if name != b"content-encoding"}
         record.bytes_in = len(body)
         seen = await peek(body)

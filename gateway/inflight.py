@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from gateway.asgi import Receive
-from shared.errors import CallerGone, CCProxyError, ClientTimeout, Stopping, UpstreamTimeout
+from shared.errors import Busy, CallerGone, CCProxyError, ClientTimeout, Stopping, UpstreamTimeout
 
 # A client that leaves is noticed within two of these and one turn of the loop; the promise is a second.
 LOOK_SECONDS = 0.25
@@ -33,10 +33,12 @@ class InFlight:
     """One request. `interrupt` makes the code inside `with flight:` raise the error instead of waiting on."""
 
     __slots__ = (
+        "_flights",
         "_inside",
         "_ping_task",
         "_task",
         "_watch",
+        "held",
         "last",
         "limit",
         "ping",
@@ -47,8 +49,10 @@ class InFlight:
         "sending",
     )
 
-    def __init__(self, limit: float) -> None:
+    def __init__(self, limit: float, flights: Flights) -> None:
+        self._flights = flights
         self._task = asyncio.current_task()
+        self.held = 0  # bytes of its body
         self.reason: CCProxyError | None = None
         self.limit = limit
         self.last = self.pinged = asyncio.get_running_loop().time()
@@ -62,6 +66,12 @@ class InFlight:
 
     def touch(self) -> None:
         self.last = asyncio.get_running_loop().time()
+
+    def receive_bytes(self, count: int) -> None:
+        """Note that `count` more bytes of the body are here, and held until the end. Raises Busy past the limit."""
+        self.touch()
+        self.held += count
+        self._flights.hold(count)
 
     def begin_waiting(self, limit: float, receive: Receive) -> None:
         """The body is here: from now on it is the provider that is waited for, and the client may leave."""
@@ -115,10 +125,13 @@ class InFlight:
 
 
 class Flights:
-    """All requests in flight in this process, and the clock that watches them."""
+    """All requests in flight in this process, the bytes of their bodies, and the clock that watches them."""
 
-    def __init__(self, patience: Patience) -> None:
+    def __init__(self, patience: Patience, max_held: int = 256 * 1024 * 1024) -> None:
+        """`max_held` is the limit of all their bodies together, in bytes."""
         self.patience = patience
+        self.held = 0
+        self._max_held = max_held
         self._flights: set[InFlight] = set()
         self._clock: asyncio.Task[None] | None = None
         self._stopping = False
@@ -129,7 +142,7 @@ class Flights:
 
     def open(self) -> InFlight:
         """A new request in flight; `close` it at its end."""
-        flight = InFlight(self.patience.body)
+        flight = InFlight(self.patience.body, self)
         if self._stopping:
             flight.reason = Stopping()
         self._flights.add(flight)
@@ -137,9 +150,21 @@ class Flights:
 
     def close(self, flight: InFlight) -> None:
         self._flights.discard(flight)
+        self.held -= flight.held
+        flight.held = 0
         flight.release()
         if self._stopping and not self._flights:
             self._idle.set()
+
+    def hold(self, count: int) -> None:
+        """Count bytes of a body. Raises Busy once all bodies together are larger than this process may hold."""
+        self.held += count
+        if self.held > self._max_held:
+            raise Busy(
+                "The bodies of all requests being answered are larger than this server may hold "
+                "(SERVER__MAX_BODIES_BYTES); try again shortly.",
+                headers={"retry-after": "1"},
+            )
 
     async def stop(self, grace: float) -> None:
         """Shutdown: no request begins any more; those open get `grace` seconds, then a typed error."""

@@ -37,6 +37,7 @@ RELOADABLE = frozenset(
         "codex",
         "models",
         "quota",
+        "sdk.max_body_bytes",
         "security.auth_token",
         "security.tokens",
         "security.allowed_hosts",
@@ -44,6 +45,7 @@ RELOADABLE = frozenset(
         "server.connect_timeout_seconds",
         "server.first_byte_timeout_seconds",
         "server.idle_timeout_seconds",
+        "server.max_bodies_bytes",
         "server.max_body_bytes",
     }
 )

@@ -49,6 +49,9 @@ class ServerSettings(Section):
         "auto", description="Colours on a terminal, else JSON."
     )
     max_body_bytes: int = Field(32 * MEBIBYTE, ge=1024, description="Largest request body (Anthropic's own limit).")
+    max_bodies_bytes: int = Field(
+        256 * MEBIBYTE, ge=MEBIBYTE, description="All request bodies one gateway holds at once; then 429."
+    )
     connect_timeout_seconds: float = Field(10, gt=0, description="Longest wait for a connection to a provider.")
     body_timeout_seconds: float = Field(30, gt=0, description="Longest silence within a request's body.")
     first_byte_timeout_seconds: float = Field(600, gt=0, description="Longest wait for a provider's first byte.")
@@ -175,6 +178,7 @@ class SdkSettings(Section):
     max_sessions: int = Field(8, ge=0, le=256, description="Named sessions a worker keeps a process for between turns.")
     session_idle_seconds: float = Field(900, gt=0, description="How long such a process waits for the next turn.")
     max_turns_at_once: int = Field(8, ge=1, le=256, description="Requests one worker runs beside each other.")
+    max_body_bytes: int = Field(16 * MEBIBYTE, ge=1024, description="Largest request body on `/sdk`.")
     max_waiting: int = Field(64, ge=1, description="Requests that wait for a worker; one more is refused with a 429.")
     first_byte_timeout_seconds: float = Field(
         120, gt=0, description="Longest wait for a turn's first frame, and for another turn of its conversation."

@@ -15,7 +15,8 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from gateway.asgi import read_body
+from gateway.asgi import within
+from gateway.bodies import read_json
 from gateway.desk import DeskClient
 from gateway.inflight import Flights
 from gateway.live import EVENT_STREAM, Live
@@ -140,11 +141,11 @@ def router(bus: Bus, flights: Flights, body_limit: int) -> APIRouter:
     @routes.post("", response_model=None)
     async def speak(request: Request) -> Response:
         """The Model Context Protocol over streamable HTTP; its one tool is `check_permission`."""
-        body = await read_body(request.receive, request.scope["ccproxy.headers"], message_limit)
+        body = within(await request.body(), message_limit)
         try:
-            message = orjson.loads(body)
-        except orjson.JSONDecodeError:
-            return reply(mcp.error({}, mcp.PARSE_ERROR, "not JSON"), 400)
+            message = read_json(body)
+        except ClientError as error:
+            return reply(mcp.error({}, mcp.PARSE_ERROR, error.message), 400)
         if not isinstance(message, dict) or message.get("jsonrpc") != "2.0":
             return reply(mcp.error({}, mcp.INVALID_REQUEST, "one JSON-RPC 2.0 message is expected"), 400)
         if message.get("id") is None or "method" not in message:

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
-from gateway.asgi import read_body
+from gateway.asgi import within
 from gateway.attempts import Attempts
 from gateway.guard import Guard, find_token, scope_of
 from gateway.pages import page, page_response
@@ -45,7 +45,7 @@ def router(guard: Guard) -> APIRouter:
     async def sign_in(request: Request) -> Response:
         """Take the form; a right token becomes a cookie."""
         headers = request.scope["ccproxy.headers"]
-        body = await read_body(request.receive, headers, MAX_FORM_BYTES)
+        body = within(await request.body(), MAX_FORM_BYTES)
         fields = parse_qs(body.decode("utf-8", "replace"))
         target = safe_target(fields.get("next", [""])[0])
         peer = request.client.host if request.client else ""

@@ -1,0 +1,83 @@
+"""Bodies of management requests, read whole and as JSON before FastAPI sees them.
+
+So one limit of size, one of silence and one reading of JSON hold on every route, and a body that cannot be read is the
+caller's fault in a sentence, never an exception of a library. The proxy routes read theirs in `gateway/exchange.py`,
+under the same limits.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import orjson
+
+from gateway.asgi import ASGIApp, Message, Receive, Scope, Send, read_body
+from gateway.decoding import decode
+from gateway.inflight import Flights
+from shared.errors import ClientError
+
+MAX_DEPTH = 128  # levels of a document; libraries behind us give up at about 250, and no tool nests a tenth of it
+OWN_READING = frozenset({"/mcp", "/signin", "/signout"})  # JSON-RPC has errors of its own, and forms are no JSON
+
+
+class WholeBody:
+    """Wraps `app`: reads each request's body within `limit` bytes and hands it on in one piece."""
+
+    def __init__(self, app: ASGIApp, flights: Flights, limit: int) -> None:
+        self._app, self._flights, self._limit = app, flights, limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers: dict[bytes, bytes] = scope["ccproxy.headers"]
+        if b"content-length" not in headers and b"transfer-encoding" not in headers:
+            await self._app(scope, receive, send)
+            return
+        flight = self._flights.open()
+        try:
+            with flight:
+                body = await read_body(receive, headers, self._limit, flight.receive_bytes)
+                if encodings := headers.get(b"content-encoding"):
+                    body = await decode(body, encodings.decode("latin-1"), self._limit)
+                    flight.receive_bytes(len(body))
+            flight.limit = math.inf  # the body is here; what the route waits for has limits of its own
+            if body and scope["path"] not in OWN_READING:
+                read_json(body)
+            await self._app(scope, replay(body, receive), send)
+        finally:
+            self._flights.close(flight)
+
+
+def replay(body: bytes, receive: Receive) -> Receive:
+    """Return a `receive` that brings `body` first and then whatever comes behind it."""
+    first: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive_again() -> Message:
+        return first.pop() if first else await receive()
+
+    return receive_again
+
+
+def read_json(body: bytes) -> Any:
+    """Return the document in `body`. Raises ClientError for anything but JSON, and for more than MAX_DEPTH levels."""
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise ClientError(f"The request body is not valid JSON: {error}.") from error
+    check_depth(document)
+    return document
+
+
+def check_depth(document: Any) -> None:
+    """Raise ClientError if `document` is nested more than MAX_DEPTH levels deep."""
+    level = [document]
+    for _ in range(MAX_DEPTH + 1):
+        inner: list[Any] = []
+        for value in level:
+            if isinstance(value, dict):
+                inner += value.values()
+            elif isinstance(value, list):
+                inner += value
+        if not inner:
+            return
+        level = inner
+    raise ClientError(f"The request body is nested more than {MAX_DEPTH} levels deep.")
