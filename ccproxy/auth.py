@@ -18,7 +18,7 @@ import typer
 from ccproxy.browser_login import log_in
 from ccproxy.console import say
 from ccproxy.exits import CONFIGURATION, DONE, FAILED, INTERRUPTED, TRY_LATER
-from ccproxy.output import show_json, show_table
+from ccproxy.output import show_json, show_line, show_table
 from shared.credentials.account import Account
 from shared.credentials.claude import ClaudeAccount
 from shared.credentials.codex import CodexAccount
@@ -149,7 +149,7 @@ async def check(settings: Settings, provider: Provider) -> int:
         asked = login is not None and login.lane == "subscription" and provider is Provider.CLAUDE
         if login is not None and asked:
             await account.issuer.about(account.tokens, login)
-    sys.stdout.write(f"{state.output}; {'the provider accepts it' if asked else 'the provider was not asked'}\n")
+    show_line(f"{state.output}; {'the provider accepts it' if asked else 'the provider was not asked'}")
     return 0
 
 
@@ -182,7 +182,7 @@ async def show_account(settings: Settings, provider: Provider, *, as_json: bool)
 async def renew(settings: Settings, provider: Provider) -> int:
     async with account_of(settings, provider) as account:
         state = await account.renew()
-    sys.stdout.write(f"{state.output}\n")
+    show_line(state.output)
     return 0
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import sys
 from pathlib import Path
 
 import tomlkit
@@ -12,6 +11,7 @@ from tomlkit.exceptions import TOMLKitError
 
 from ccproxy.console import say
 from ccproxy.exits import CONFIGURATION
+from ccproxy.output import show_line
 from shared.settings import ConfigurationError, load_settings, toml_candidates
 
 SETTING = "SECURITY__AUTH_TOKEN"
@@ -30,7 +30,7 @@ def generate(*, save: bool, force: bool) -> int:
         in_use = load_settings().security.auth_token
         if in_use is None or in_use.get_secret_value() != token:
             say(f"{SETTING} in the environment or in .env is stronger and still holds another token.")
-    sys.stdout.write(f"{SETTING}={token}\n")
+    show_line(f"{SETTING}={token}")
     return 0
 
 

@@ -22,6 +22,7 @@ from typer.completion import get_completion_script  # type: ignore[attr-defined]
 from typer.core import TyperGroup
 
 from ccproxy import __version__
+from ccproxy.console import say
 from ccproxy.exits import FAILED
 from shared.errors import CCProxyError
 from shared.origins import OPTIONS
@@ -342,5 +343,5 @@ def main() -> None:
     try:
         app()
     except CCProxyError as error:
-        sys.stderr.write(error.message + "\n")
+        say(error.message)
         raise SystemExit(getattr(error, "exit_code", FAILED)) from None

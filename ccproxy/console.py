@@ -1,7 +1,10 @@
 """What a person sees: our own sentences on stderr, the services' log on stdout.
 
-On a terminal a JSON line becomes a readable one; anywhere else, and for any other line, the bytes pass through. Nobody
-waits for the reader of stdout: a paused terminal costs log lines (counted and said), never a service's time.
+On a terminal a JSON line becomes a readable one, and text from outside (paths, models, tool names, error messages) is
+escaped: no log line moves the cursor or forges another line. Into a pipe the bytes pass through. Nobody waits for the
+reader of stdout: a paused terminal costs log lines (counted and said), never a service's time.
+
+Together with ccproxy/output.py this is the only way to a terminal; tests/test_architecture.py holds it.
 """
 
 from __future__ import annotations
@@ -16,8 +19,11 @@ import threading
 import zlib
 from typing import Any
 
+from shared.visible_text import visible, visible_line
+
 SUPERVISORD_LINE = re.compile(rb"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d{3} ([A-Z]{4}) (.*)")
 SUPERVISORD_LEVELS = {"CRIT": "critical", "ERRO": "error", "WARN": "warning"}
+COLOUR = re.compile(r"(\x1b\[[0-9;]*m)")  # ECMA-48 SGR, of the log format `rich`
 WAITING_LINES = 10_000
 CLOSING_SECONDS = 1.0
 DIM, RESET = "\033[2m", "\033[0m"
@@ -26,7 +32,8 @@ SERVICE_COLOURS = ("\033[36m", "\033[32m", "\033[35m", "\033[34m", "\033[96m", "
 
 
 def say(sentence: str) -> None:
-    sys.stderr.write(sentence + "\n")
+    """Write `sentence` to stderr, with hidden characters escaped."""
+    sys.stderr.write(visible(sentence) + "\n")
     sys.stderr.flush()
 
 
@@ -37,19 +44,28 @@ def say_to_a_person(sentence: str) -> None:
 
 
 def readable(line: bytes) -> bytes:
-    """One JSON log line as a person reads it; anything else as it is."""
+    """Return a JSON log line as a person reads it. Any other line keeps its colours, and nothing else that a terminal
+    obeys."""
     try:
         facts = _facts(line)
         when, level, event = str(facts.pop("timestamp")), str(facts.pop("level")), str(facts.pop("event"))
     except (ValueError, KeyError, AttributeError, TypeError):
-        return line
+        return _without_commands(line)
     facts.pop("service", None)
-    source = str(facts.pop("instance", ""))
+    source = visible_line(str(facts.pop("instance", "")))
     trace = facts.pop("exception", None)
     colour = SERVICE_COLOURS[zlib.crc32(source.encode()) % len(SERVICE_COLOURS)]
-    rest = " ".join(f"{DIM}{key}={RESET}{value}" for key, value in facts.items())
-    text = f"{DIM}{when[11:19]}{RESET} {colour}{source:<18}{RESET} {LEVEL_COLOURS.get(level, '')}{event}{RESET} {rest}"
-    return (text.rstrip() + "\n" + (f"{trace}\n" if trace else "")).encode()
+    rest = " ".join(f"{DIM}{visible_line(key)}={RESET}{visible_line(str(value))}" for key, value in facts.items())
+    shown_event = f"{LEVEL_COLOURS.get(level, '')}{visible_line(event)}{RESET}"
+    text = f"{DIM}{visible_line(when[11:19])}{RESET} {colour}{source:<18}{RESET} {shown_event} {rest}"
+    return (text.rstrip() + "\n" + (f"{visible(str(trace))}\n" if trace else "")).encode()
+
+
+def _without_commands(line: bytes) -> bytes:
+    """Return `line` with escapes in place of hidden characters, but for the sequences that set a colour."""
+    pieces = COLOUR.split(line.decode("utf-8", "replace"))  # plain text and colours in turn
+    shown = [piece if place % 2 else visible(piece) for place, piece in enumerate(pieces)]
+    return "".join(shown).encode()
 
 
 def _facts(line: bytes) -> dict[str, Any]:

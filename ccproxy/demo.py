@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ccproxy.launcher import serve
+from ccproxy.output import plain
 from ccproxy.programs import find_script
 from shared.credentials.codex import AUTH_CLAIM
 from shared.settings import Settings
@@ -140,7 +141,7 @@ async def show(url: str, settings: Settings, *, once: bool, patience: float = FO
         for door in DOORS:
             answer = await knock(client, door)
             right = answer == door.words
-            console.print(f"  {'[green]ok[/green]  ' if right else '[red]FAIL[/red]'} {door.name:<14} {escape(answer)}")
+            console.print(f"  {'[green]ok[/green]  ' if right else '[red]FAIL[/red]'} {door.name:<14} {plain(answer)}")
             if not right:
                 missing.append(f"the answer of {door.name}")
         missing += await show_rows(client, console, patience)
@@ -189,7 +190,7 @@ async def show_rows(client: httpx.AsyncClient, console: Console, patience: float
         if row := rows.get(door.request_id):
             prompt = row["tokens_input"] + row["cache_read_tokens"] + row["cache_write_tokens"]
             facts = f"{row['status_code']}  {row['model']}  {prompt} in, {row['tokens_output']} out"
-            console.print(f"  {door.name:<14} {escape(facts)}  {row['duration_ms']:.0f} ms")
+            console.print(f"  {door.name:<14} {plain(facts)}  {row['duration_ms']:.0f} ms")
     return [f"the log row of {door.name}" for door in DOORS if door.request_id not in rows]
 
 
@@ -202,7 +203,7 @@ async def show_metrics(client: httpx.AsyncClient, console: Console, patience: fl
         if all(any(door.path in line for line in found) for door in DOORS):
             break
     for line in found:
-        console.print(f"  {escape(line)}")
+        console.print(f"  {plain(line)}")
     paths = dict.fromkeys(door.path for door in DOORS)
     return [f"the metrics line of {path}" for path in paths if not any(path in line for line in found)]
 

@@ -20,6 +20,7 @@ from ccproxy.exits import DONE, FAILED
 from ccproxy.output import COLOURS, MARKS, show_json
 from ccproxy.status import find_running
 from shared.settings import ConfigurationError, load_settings
+from shared.visible_text import visible
 
 
 def examine(*, url: str | None, as_json: bool) -> int:
@@ -59,6 +60,6 @@ def show(findings: Iterable[Finding]) -> None:
     console = Console(highlight=False, soft_wrap=True)
     for finding in findings:
         mark = Text(f"{MARKS[finding.status]:<6}", COLOURS[finding.status])
-        console.print(mark, Text(f"{finding.about}: {finding.says}"))
+        console.print(mark, Text(visible(f"{finding.about}: {finding.says}")))
         if finding.fix:
-            console.print(Text(f"       {finding.fix}", "dim"))
+            console.print(Text(visible(f"       {finding.fix}"), "dim"))

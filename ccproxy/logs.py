@@ -14,8 +14,9 @@ import typer
 
 from ccproxy.console import say, say_to_a_person
 from ccproxy.gateway import Unanswered, checked, connection
-from ccproxy.output import show_json, show_table
+from ccproxy.output import show_json, show_line, show_table
 from shared.settings import load_settings
+from shared.visible_text import visible_line
 
 app = typer.Typer(name="logs", add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
@@ -43,7 +44,10 @@ def tail(
             for event in events_of(checked(answer)):
                 if errors and event["type"] == "request_complete":
                     continue
-                typer.echo(json.dumps(event) if as_json else line_of(event))
+                if as_json:
+                    show_json(event, indent=None)
+                else:
+                    show_line(visible_line(line_of(event)))
 
 
 @app.command()

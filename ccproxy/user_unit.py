@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +16,7 @@ import typer
 
 from ccproxy.console import say
 from ccproxy.exits import CONFIGURATION, DONE, NOT_RUNNING, TRY_LATER
+from ccproxy.output import show_line
 from ccproxy.programs import find_script
 from shared.errors import CCProxyError
 from shared.settings import load_settings, refuse_open_bind
@@ -95,7 +95,7 @@ def status() -> None:
         say("It is not installed; `ccproxy service install` does that.")
         raise typer.Exit(NOT_RUNNING)
     said = ask_systemctl("is-active", UNIT)
-    sys.stdout.write(f"{said.stdout.strip() or said.stderr.strip()}\n")
+    show_line(said.stdout.strip() or said.stderr.strip())
     raise typer.Exit(DONE if said.returncode == 0 else NOT_RUNNING)
 
 

@@ -20,6 +20,7 @@ import uvloop
 
 from shared.log import configure_log, get_log
 from shared.settings import ConfigurationError, Settings, load_settings
+from shared.visible_text import visible
 
 PARENT_POLL_SECONDS = 1.0
 COLLECT_AFTER = (50_000, 20, 20)  # allocations, then generations; Python's own are (700, 10, 10)
@@ -60,7 +61,7 @@ def run(service: str, serve: Serve) -> None:
         )
         code = uvloop.run(_serve_until_stopped(settings, serve))
     except ConfigurationError as error:
-        sys.stderr.write(f"{service}: {error.message}\n")
+        sys.stderr.write(visible(f"{service}: {error.message}\n"))
         raise SystemExit(CONFIGURATION_EXIT) from None
     if code:
         raise SystemExit(code)

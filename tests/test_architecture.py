@@ -56,6 +56,23 @@ BROAD_EXCEPT = {
     "analytics/consumer.py": "the guard around one batch",
     "simulator/app.py": "the ASGI edge",
 }
+# Where text may be written to a terminal, and why that is safe: everywhere else it goes through these.
+TERMINAL_WRITERS = {
+    "ccproxy/console.py": "the way to stderr and to the log on stdout; escapes",
+    "ccproxy/output.py": "the way to stdout; escapes",
+    "ccproxy/alive.py": "sentences of our own; the answer of the gateway stands in them as its repr",
+    "ccproxy/cli.py": "the version and the completion script, our own text",
+    "ccproxy/demo.py": "markup of our own; text from outside goes through `plain`",
+    "ccproxy/doctor.py": "rich Text of `visible`",
+    "ccproxy/permissions/terminal.py": "rich Text of `visible`",
+    "shared/process.py": "one escaped sentence before there is a log",
+    "sdk_worker/process.py": "JSON in ASCII",
+    "simulator/process.py": "JSON in ASCII",
+}
+WRITING_CALLS = re.compile(
+    r"print|(typer|click)\.(echo|secho)|(sys\.)?std(out|err)\.(buffer\.)?write(lines)?|os\.write"
+    r"|.*[cC]onsole(\(.*\))?\.(print|log|out)"
+)
 PROVED_ELSEWHERE = {
     "shared/bus/bus.py": "tests/contract/test_bus.py",
     "shared/process.py": "tests/e2e/test_launcher.py",
@@ -198,6 +215,20 @@ def test_everything_is_caught_only_where_a_process_must_survive() -> None:
         if node.type is None or (isinstance(node.type, ast.Name) and node.type.id == "Exception")
     ]
     assert not broad
+
+
+def writing_modules() -> set[str]:
+    """Return the modules that write text to a terminal themselves."""
+    return {
+        path
+        for path, tree in sources().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and WRITING_CALLS.fullmatch(ast.unparse(node.func).removeprefix("self._"))
+    }
+
+
+def test_text_reaches_a_terminal_through_the_escaping_functions_only() -> None:
+    assert writing_modules() == set(TERMINAL_WRITERS)
 
 
 def test_every_module_states_its_idea() -> None:

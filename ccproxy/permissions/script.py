@@ -12,6 +12,7 @@ import sys
 from typing import Any
 
 from ccproxy.gateway import Unanswered
+from ccproxy.output import show_json, show_line
 from ccproxy.permissions.automatic import Automatic
 from ccproxy.permissions.feed import Event, Feed
 
@@ -75,11 +76,7 @@ class Script:
 
     def _write(self, facts: dict[str, Any]) -> None:
         if self._json_lines:
-            line = json.dumps(facts, ensure_ascii=False)
+            show_json(facts, indent=None)
         elif facts["type"] == "answer":
             outcome = "allowed" if facts["allowed"] else "denied"
-            line = f"{facts['request_id']}: {outcome if facts['counts'] else facts['message']}"
-        else:
-            return
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()
+            show_line(f"{facts['request_id']}: {outcome if facts['counts'] else facts['message']}")

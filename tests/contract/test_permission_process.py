@@ -13,11 +13,13 @@ from typing import Any
 
 import orjson
 import pytest
+import redis
 
 from shared.bus import Bus, Timings
 from shared.channels import PERMISSION_ASK, PERMISSION_DESK, DeskQuestion, PermissionAsk
 from shared.errors import BusUnavailable, Conflict
 from tests.conftest import RedisServer
+from tests.permission_stack import running_front
 
 PROGRAM = Path(sys.executable).with_name("ccproxy-permission-service")
 
@@ -168,3 +170,74 @@ async def test_without_an_address_for_redis_it_ends_with_a_sentence(start: Start
     assert process.returncode == 78
     assert b"permission_service: REDIS__URL is not set" in stderr
     assert b"Traceback" not in stderr
+
+
+def resident_bytes(process: asyncio.subprocess.Process) -> int:
+    """Return the resident memory of `process`, from Linux's own count."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    (line,) = [line for line in status.splitlines() if line.startswith("VmRSS:")]
+    return int(line.split()[1]) * 1024
+
+
+def redis_bytes(url: str) -> int:
+    with redis.Redis.from_url(url) as client:
+        return int(client.info("memory")["used_memory"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+async def test_one_caller_neither_fills_the_service_nor_hides_another_caller(
+    bus: Bus, redis_url: str, start: Start
+) -> None:
+    process = await start(redis_url)
+    first = asyncio.create_task(ask(bus, "first", caller="greedy"))
+    await until_pending(bus, "first")
+    memory, in_redis = resident_bytes(process), redis_bytes(redis_url)
+    greedy = [asyncio.create_task(ask(bus, f"g{number}", caller="greedy")) for number in range(1200)]
+    await until_pending(bus, "g0")
+    owner = asyncio.create_task(ask(bus, "owner", caller="owner"))
+    await until_pending(bus, "owner")
+    async with asyncio.timeout(30):
+        while sum(task.done() for task in greedy) < 1185:  # noqa: ASYNC110 - of 1,200 tasks
+            await asyncio.sleep(0.05)
+    denied = [task.result() for task in greedy if task.done()]
+    assert len(denied) == 1185
+    assert {decision["outcome"] for decision in denied} == {"denied"}
+    assert "16 permission requests open already" in denied[0]["message"]
+    pending = [each["request_id"] for each in (await question(bus, "list"))["pending"]]
+    assert (len(pending), pending[:2]) == (17, ["first", "owner"])
+    assert resident_bytes(process) - memory < 40_000_000
+    assert redis_bytes(redis_url) - in_redis < 8_000_000
+    for task in (first, owner, *greedy):
+        task.cancel()
+    await asyncio.gather(first, owner, *greedy, return_exceptions=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+async def test_large_inputs_reach_neither_redis_nor_the_service(redis_url: str, start: Start) -> None:
+    process = await start(redis_url)
+    large = {"command": "x" * (28 * 1024 * 1024)}
+    async with running_front(redis_url) as front:
+        await front.check(timeout_seconds=0.01)
+        memory, in_redis = resident_bytes(process), redis_bytes(redis_url)
+        answers = [await front.check(input=large) for _ in range(10)]
+        assert {answer["outcome"] for answer in answers} == {"denied"}
+        assert "a person is shown at most 262,144" in answers[0]["message"]
+        response = await front.client.post("/mcp", json={"jsonrpc": "2.0", "id": 1, "method": "x", "params": large})
+        assert response.status_code == 413
+        fitting = {"command": "x" * 250_000}
+        asking = [asyncio.create_task(front.check(input=fitting, timeout_seconds=20)) for _ in range(40)]
+        await front.pending(16)
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+        assert resident_bytes(process) - memory < 60_000_000
+        assert redis_bytes(redis_url) - in_redis < 24_000_000
+
+
+async def test_more_open_requests_can_be_allowed(bus: Bus, redis_url: str, start: Start) -> None:
+    await start(redis_url, SECURITY__MAX_OPEN_REQUESTS="1")
+    first = asyncio.create_task(ask(bus, "a", caller="alice"))
+    await until_pending(bus, "a")
+    assert "1 permission requests open already" in (await ask(bus, "b", caller="alice"))["message"]
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)

@@ -5,7 +5,7 @@ import os
 import re
 import threading
 
-from ccproxy.console import LogOutput, readable
+from ccproxy.console import LogOutput, readable, say
 
 
 def plain(line: bytes) -> str:
@@ -34,10 +34,37 @@ def test_any_other_line_is_left_alone():
         b"{not json\n",
         b"[1, 2]\n",
         b'{"event": "without a time"}\n',
-        b"\xff\xfe\n",
         b"17\n",
     ):
         assert readable(line) == line
+
+
+HOSTILE = "\x1b]52;c;ZXZpbA==\x07\x1b[2J\u202e\n12:00:00 forged"
+ESCAPED = r"\u001b]52;c;ZXZpbA==\u0007\u001b[2J\u202e\n12:00:00 forged"
+
+
+def test_no_fact_of_a_log_line_commands_the_terminal_or_forges_a_line():
+    facts = {"timestamp": "2026-01-01T12:34:56Z", "level": "info", "event": HOSTILE, "instance": HOSTILE}
+    shown = plain(json.dumps(facts | {"tool": HOSTILE, HOSTILE: 1, "nested": {"a": HOSTILE}}).encode())
+    assert shown.count("\n") == 1
+    assert shown.count(ESCAPED) == 4
+    assert "\x1b" not in shown
+    assert "\x07" not in shown
+
+
+def test_an_exception_keeps_its_lines_and_nothing_else_that_a_terminal_obeys():
+    facts = {"timestamp": "2026-01-01T12:34:56Z", "level": "error", "event": "broke", "exception": HOSTILE}
+    assert plain(json.dumps(facts).encode()).endswith(ESCAPED.replace(r"\n", "\n") + "\n")
+
+
+def test_any_other_line_keeps_its_colours_only():
+    assert readable(b"\x1b[31mred\x1b[0m \x1b]0;title\x07\n") == b"\x1b[31mred\x1b[0m \\u001b]0;title\\u0007\n"
+    assert readable(b"\xff\xfe\n").decode() == "\ufffd\ufffd\n"
+
+
+def test_a_sentence_is_escaped(capsys):
+    say("The gateway says \x1b[2J.")
+    assert capsys.readouterr().err == "The gateway says \\u001b[2J.\n"
 
 
 def test_a_program_gets_the_bytes_as_they_are():

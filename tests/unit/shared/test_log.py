@@ -11,7 +11,7 @@ import logging
 from shared.log import configure_log, get_log
 configure_log(level={level!r}, style={style!r}, service="gateway", instance="g-1")
 get_log().debug("too_quiet")
-get_log().info("request_done", status=200)
+get_log().info("request_done", status=200, path="/\\x1b]0;x\\x07")
 logging.getLogger("library").warning("said by a library")
 try:
     1 / 0
@@ -44,3 +44,10 @@ def test_plain_lines_have_no_colours() -> None:
 def test_the_level_is_the_least_that_is_said() -> None:
     assert any("too_quiet" in line for line in lines("json", "DEBUG"))
     assert not any("request_done" in line for line in lines("json", "WARNING"))
+
+
+def test_no_style_passes_a_command_to_a_terminal() -> None:
+    for style in ("plain", "rich", "json"):
+        said = "\n".join(lines(style))
+        assert r"\u001b]0;x\u0007" in said.replace("\\\\", "\\")
+        assert "\x1b]" not in said
