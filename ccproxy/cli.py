@@ -246,12 +246,13 @@ def permission_handler(
     auto: Annotated[Path | None, typer.Option("--auto", help="Rules file that answers what it covers.")] = None,
     once: Annotated[bool, typer.Option("--once", help="End when one prompt is settled.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Events and answers as lines of JSON.")] = False,
+    bell: Annotated[bool, typer.Option("--bell", help="Ring the terminal's bell for each new request.")] = False,
 ) -> None:
     """Answer tools that ask for permission, in a terminal."""
     from ccproxy.permissions.commands import handle  # noqa: PLC0415
 
     del token  # `main` has moved it into the environment
-    raise typer.Exit(handle(host=host, port=port, auto=auto, once=once, as_json=as_json))
+    raise typer.Exit(handle(host=host, port=port, auto=auto, once=once, as_json=as_json, bell=bell))
 
 
 @app.command()

@@ -141,6 +141,8 @@ def _summary(draft: Draft) -> str:
     given: dict[str, Any] = draft.request.input
     fields = (given.get(name) for name in ("command", "file_path", "notebook_path", "url", "query", "pattern"))
     text = next((value for value in fields if isinstance(value, str) and value), "")
+    host = host_of(text) if text == given.get("url") else ""
+    text = text.replace(host, punycode(host), 1) if host else text
     words = " ".join(f"{draft.request.tool_name} {text[: 4 * SUMMARY_CHARACTERS]}".split())
     if len(words) > SUMMARY_CHARACTERS:
         words = words[: SUMMARY_CHARACTERS - 1] + "…"

@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import json
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import httpx
 import typer
@@ -32,16 +33,17 @@ AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
 JSON = {"content-type": "application/json"}
 
 
-def handle(*, host: str | None, port: int | None, auto: Path | None, once: bool, as_json: bool) -> int:
+def handle(*, host: str | None, port: int | None, auto: Path | None, once: bool, as_json: bool, bell: bool) -> int:
     """Answer prompts until Ctrl-C; returns the exit code."""
     try:
         settings = load_settings()
         automatic = Automatic(auto) if auto else None
-        if not (as_json or automatic) and not (sys.stdin.isatty() and sys.stdout.isatty()):
+        if not (as_json or automatic) and not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
             say("This is no terminal: use --json to answer from a program, or --auto with a rules file.")
             return USAGE
         with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(_handle(address(settings, host, port), token_of(settings), automatic, once, as_json))
+            work = partial(_handle, address(settings, host, port), token_of(settings), automatic)
+            asyncio.run(work(once=once, as_json=as_json, bell=bell))
     except ConfigurationError as error:
         say(error.message)
         return CONFIGURATION
@@ -51,14 +53,19 @@ def handle(*, host: str | None, port: int | None, auto: Path | None, once: bool,
     return DONE
 
 
-async def _handle(url: str, token: str, automatic: Automatic | None, once: bool, as_json: bool) -> None:
+async def _handle(url: str, token: str, automatic: Automatic | None, *, once: bool, as_json: bool, bell: bool) -> None:
     headers = {"authorization": f"Bearer {token}"} if token else {}
     async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30, trust_env=False) as client:
         feed = Feed(client)
-        if as_json or not sys.stdin.isatty():
+        if as_json or not is_terminal(sys.stdin):
             await Script(feed, automatic, json_lines=as_json).run(once=once)
         else:
-            await Terminal(feed, Console(), Keyboard(), automatic).run(once=once)
+            await Terminal(feed, Console(), Keyboard(), automatic, bell=bell).run(once=once)
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Return True for a terminal; False also for a stream that was closed before the program began."""
+    return stream is not None and stream.isatty()
 
 
 def address(settings: Settings, host: str | None, port: int | None) -> str:

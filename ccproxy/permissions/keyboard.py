@@ -17,6 +17,8 @@ NAMES = {
     "\x1b[B": "down",
     "\x1bOA": "up",
     "\x1bOB": "down",
+    "\x1b[5~": "page up",
+    "\x1b[6~": "page down",
     "\x1b": "escape",
     "\r": "enter",
     "\n": "enter",

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import stat
 import sys
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from ccproxy.gateway import Unanswered
@@ -28,7 +31,8 @@ class Script:
 
     async def run(self, *, once: bool) -> None:
         """Until cancelled; with `once`, until a prompt is settled. Raises Unanswered when the gateway refuses us."""
-        reading = asyncio.create_task(self._read_answers()) if self._json_lines and not sys.stdin.isatty() else None
+        asks = self._json_lines and sys.stdin is not None and not sys.stdin.isatty()
+        reading = asyncio.create_task(self._read_answers()) if asks else None
         try:
             async for event in self._feed.events():
                 self._tell(event)
@@ -46,9 +50,7 @@ class Script:
             self._start_answer({"request_id": request["request_id"], **body})
 
     async def _read_answers(self) -> None:
-        reader = asyncio.StreamReader()
-        await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-        while line := await reader.readline():
+        async for line in read_lines():
             try:
                 answer = json.loads(line)
                 answer["request_id"], answer["allowed"]
@@ -80,3 +82,19 @@ class Script:
         elif facts["type"] == "answer":
             outcome = "allowed" if facts["allowed"] else "denied"
             show_line(f"{facts['request_id']}: {outcome if facts['counts'] else facts['message']}")
+
+
+async def read_lines() -> AsyncGenerator[bytes, None]:
+    """Yield the lines of standard input until it ends.
+
+    A pipe is read as data arrives. Any other kind (a file, /dev/null) cannot be waited for, and never blocks.
+    """
+    kind = os.fstat(sys.stdin.fileno()).st_mode
+    if not stat.S_ISFIFO(kind) and not stat.S_ISSOCK(kind):
+        for line in sys.stdin.buffer:
+            yield line
+        return
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while line := await reader.readline():
+        yield line

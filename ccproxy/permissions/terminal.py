@@ -1,7 +1,10 @@
-"""The queue of prompts in a terminal: one at a time, keys that cannot be pressed by accident, others' answers told.
+"""The permission requests in a terminal: one at a time, with keys that cannot be pressed by accident.
 
-Drawn in place below what was said before, so that it works over SSH, in 80 columns and without colour. Everything that
-happens (an event, a key, a second gone by) passes through one inbox, so nothing happens beside anything else.
+A request is drawn in place below the notices before it, so that it works over SSH, in 80 columns and without colour.
+Everything that happens (an event, a key, a second gone by) passes through one inbox, so nothing happens beside anything
+else.
+
+Invariant: a request is allowed only after its end has been on the screen for ARMED_AFTER_SECONDS.
 """
 
 from __future__ import annotations
@@ -10,14 +13,16 @@ import asyncio
 import json
 import os
 import shlex
+import signal
 import tempfile
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, RenderableType
+from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
@@ -25,13 +30,18 @@ from ccproxy.gateway import Unanswered
 from ccproxy.permissions.automatic import Automatic
 from ccproxy.permissions.feed import Event, Feed
 from ccproxy.permissions.keyboard import Keyboard
-from ccproxy.permissions.view import covered, options_of, show_input, show_prompt
+from ccproxy.permissions.rows import body_rows
+from ccproxy.permissions.view import CHOICES, FRAME, Surroundings, confirmation, draw_card, question_rows
 from ccproxy.permissions.waiting import Prompt, Waiting
+from shared.permissions.presented import PresentedQuestion, RememberChoice
 from shared.visible_text import visible
 
 ARMED_AFTER_SECONDS = 0.4  # a key meant for the prompt before must not answer this one
 TICK_SECONDS = 0.5
-SPECIAL = frozenset({"up", "down", "escape", "enter", "backspace", "end"})
+NOTICES_KEPT = 5  # said again after the terminal was resized, which clears it
+SCROLLS = {"up": -1, "down": 1, "b": None, "page up": None, " ": None, "page down": None}
+NOT_SEEN = "The end has not been on the screen: press v and go on with the space bar until there, then allow it."
+SPECIAL = frozenset({"up", "down", "page up", "page down", "escape", "enter", "backspace", "end"})
 
 Happening = Callable[[], Awaitable[None]]
 
@@ -46,22 +56,32 @@ class Typing:
 
 
 class Terminal:
-    """`run` ends when its user quits; with `once`, when the first prompt is settled."""
+    """`run` ends when its user quits; with `once`, when the first request is settled. `bell` rings for new requests."""
 
-    def __init__(self, feed: Feed, console: Console, keyboard: Keyboard, automatic: Automatic | None) -> None:
+    def __init__(
+        self, feed: Feed, console: Console, keyboard: Keyboard, automatic: Automatic | None, *, bell: bool = False
+    ) -> None:
         self._feed, self._console, self._keyboard, self._automatic = feed, console, keyboard, automatic
+        self._bell = bell
         self._waiting, self._inbox = Waiting(), asyncio.Queue[Happening]()
         self._live = Live(console=console, auto_refresh=False, transient=True, vertical_overflow="crop")
+        self._size = console.size
+        self._notices: deque[str] = deque(maxlen=NOTICES_KEPT)
         self._status, self._problem = "Connecting…", ""
         self._typing: Typing | None = None
-        self._confirming = self._quit = False
+        self._confirming: RememberChoice | None = None
+        self._quit = False
         self._armed, self._armed_at = "", 0.0
+        self._body: tuple[object, list[Text]] = (None, [])  # the rows drawn last, and for which they were made
+        self._room = 1
         self._settled = 0
         self._answers: set[asyncio.Task[None]] = set()
 
     async def run(self, *, once: bool = False) -> None:
         """Raises Unanswered when the gateway refuses us."""
+        loop = asyncio.get_running_loop()
         with self._keyboard.held(), self._live:
+            loop.add_signal_handler(signal.SIGWINCH, self._inbox.put_nowait, self._nothing)
             tasks = [asyncio.create_task(work) for work in (self._follow(), self._listen(), self._tick())]
             try:
                 while not self._quit and not (once and self._settled):
@@ -69,6 +89,7 @@ class Terminal:
                     happening = await self._inbox.get()
                     await happening()
             finally:
+                loop.remove_signal_handler(signal.SIGWINCH)
                 for task in (*tasks, *self._answers):
                     task.cancel()
                 await asyncio.gather(*tasks, *self._answers, return_exceptions=True)
@@ -97,30 +118,57 @@ class Terminal:
         """Time has gone by; the countdown is drawn anew."""
 
     def _draw(self) -> None:
+        if self._console.size != self._size:
+            self._clear()
         prompt = self._waiting.current
         if prompt is None or prompt.id != self._armed:
-            self._typing, self._confirming, self._problem = None, False, ""
+            self._typing, self._confirming, self._problem = None, None, ""
             self._armed, self._armed_at = prompt.id if prompt else "", self._now() + ARMED_AFTER_SECONDS
-        shown: RenderableType = Text(f"{self._status}  (q quits)", "dim")
-        if prompt is not None:
-            problem = self._problem or ("" if self._status.startswith("Waiting") else self._status)
-            shown = show_prompt(
-                prompt,
-                place=self._waiting.place(),
-                count=len(self._waiting),
-                now=self._feed.now(),
-                ask=self._asked(prompt),
-                problem=problem,
-                width=self._console.width,
-            )
-        self._live.update(shown, refresh=True)
+        if prompt is None:
+            self._live.update(Text(f"{self._status}  (q quits)", "dim"), refresh=True)
+            return
+        around = Surroundings(
+            place=self._waiting.place(),
+            count=len(self._waiting),
+            now=self._feed.now(),
+            ask=self._asked(),
+            problem=self._problem or ("" if self._status.startswith("Waiting") else self._status),
+            width=self._size.width,
+            height=self._size.height,
+        )
+        card = draw_card(prompt, self._rows(prompt), around)
+        self._room = card.room
+        if card.end_shown and not prompt.seen:
+            prompt.seen = True
+            self._armed_at = max(self._armed_at, self._now() + ARMED_AFTER_SECONDS)
+        self._live.update(card.drawn, refresh=True)
 
-    def _asked(self, prompt: Prompt) -> str:
+    def _rows(self, prompt: Prompt) -> list[Text]:
+        """Return the rows of a request. They are made once for a request and a width, not at each tick."""
+        width = self._size.width - FRAME
+        question = prompt.open_question() if prompt.is_question else None
+        made_for = (prompt.id, width, id(prompt.edited), question and question.place, tuple(prompt.chosen))
+        if self._body[0] != made_for:
+            rows = body_rows(prompt.shown, width)
+            if question is not None:
+                rows += [Text()] if rows else []
+                rows += question_rows(question, prompt.chosen, width)
+            self._body = (made_for, rows)
+        return self._body[1]
+
+    def _clear(self) -> None:
+        """Begin on an empty screen: a resized terminal has wrapped the old card anew, so that it cannot be erased."""
+        self._size = self._console.size
+        self._live.stop()
+        self._console.clear()
+        for notice in self._notices:
+            self._console.print(Text(notice))
+        self._live.start()
+
+    def _asked(self) -> str:
         if self._typing is not None:
             return f"{self._typing.label}: {visible(self._typing.text)}▏\nEnter sends, Esc goes back"
-        if self._confirming and prompt.suggestion:
-            return f"From now on, in every session, allow {visible(covered(prompt.suggestion))}\na: yes   Esc: no"
-        return ""
+        return confirmation(self._confirming) if self._confirming else ""
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
@@ -139,6 +187,8 @@ class Terminal:
                     self._say(notice)
                 self._settled += len(self._waiting) < before
                 self._answer_by_rule(event)
+                if self._bell and len(self._waiting) > before:
+                    self._console.bell()
 
     def _answer_by_rule(self, event: Event) -> None:
         if event.name != "permission_request" or self._automatic is None:
@@ -173,50 +223,79 @@ class Terminal:
                 typing.text = typed(typing.text, key)
 
     async def _choose(self, prompt: Prompt, key: str) -> None:
-        if key in {"j", "down", "k", "up"}:
+        """Do what `key` means for the request on the screen. Looking works at once, answering once it is armed."""
+        if self._confirming is not None:
+            self._confirm(prompt, self._confirming, key)
+        elif prompt.whole and key in SCROLLS:
+            page = self._room if key in {" ", "page down"} else -self._room
+            prompt.top = max(0, prompt.top + (SCROLLS[key] or page))
+        elif key in {"j", "down", "k", "up"}:
             self._waiting.step(1 if key in {"j", "down"} else -1)
-        elif key == "v":
-            for line in show_input(prompt):
-                self._say(line)
+        elif key == "v" or (prompt.whole and key == "escape"):
+            prompt.whole, prompt.top, self._problem = not prompt.whole, 0, ""
         elif self._now() < self._armed_at:
             return
-        elif key == "m":
-            then = partial(self._answer_question, prompt) if prompt.is_question else partial(self._deny, prompt)
-            self._typing = Typing("Your answer" if prompt.is_question else "Why not (Claude reads this)", then)
         elif key == "n":
             self._deny(prompt, "")
         elif prompt.is_question:
-            question = prompt.open_question()
-            options = options_of(question) if question else []
-            if key.isdecimal() and 0 < int(key) <= len(options):
-                self._answer_question(prompt, str(options[int(key) - 1].get("label")))
-        else:
-            await self._allow(prompt, key)
-
-    async def _allow(self, prompt: Prompt, key: str) -> None:
-        body: dict[str, Any] = {"allowed": True}
-        if prompt.edited is not None:
-            body["updated_input"] = prompt.edited
-        if key == "y":
-            self._answer(prompt, body, "once")
+            self._choose_option(prompt, key)
+        elif key == "m":
+            self._typing = Typing("Why not (Claude reads this)", partial(self._deny, prompt))
         elif key == "e":
             await self._edit(prompt)
-        elif key == "s" and prompt.suggestion:
-            self._answer(prompt, body | {"remember": {"scope": "session"}}, "in this session")
-        elif key == "a" and prompt.suggestion:
-            if self._confirming:
-                self._answer(prompt, body | {"remember": {"scope": "always"}}, "always")
-            self._confirming = not self._confirming
-        elif key == "escape":
-            self._confirming = False
+        else:
+            self._allow(prompt, key)
+
+    def _choose_option(self, prompt: Prompt, key: str) -> None:
+        question = prompt.open_question()
+        if question is None:
+            return
+        number = int(key) if key.isascii() and key.isdecimal() else 0
+        if key == "m":
+            self._typing = Typing("Your answer", partial(self._answer_question, prompt, question))
+        elif key == "d" and question.multiple and prompt.chosen:
+            labels = [prompt.option_label(question, place) for place in sorted(prompt.chosen)]
+            self._answer_question(prompt, question, ", ".join(labels))
+        elif 0 < number <= min(CHOICES, len(question.options)):
+            place = question.options[number - 1].place
+            if question.multiple:
+                prompt.chosen = [*(set(prompt.chosen) ^ {place})]
+            else:
+                self._answer_question(prompt, question, prompt.option_label(question, place))
+
+    def _allow(self, prompt: Prompt, key: str) -> None:
+        """Allow the request once, or begin to allow it for the future; only after its end was on the screen."""
+        choices = {choice.scope[0]: choice for choice in prompt.shown.remember}
+        if key != "y" and key not in choices:
+            return
+        if not prompt.shown.complete:
+            self._problem = "A part of this input cannot be shown, so it can only be denied or edited here."
+        elif not prompt.seen:
+            self._problem = NOT_SEEN
+        elif key == "y":
+            self._answer(prompt, self._allowed(prompt), "once")
+        else:
+            self._confirming = choices[key]
+
+    def _confirm(self, prompt: Prompt, choice: RememberChoice, key: str) -> None:
+        """Answer for the future on `y` or the same key again; any other key that means no goes back."""
+        if key in {"y", choice.scope[0]}:
+            how = "in this session" if choice.scope == "session" else "always"
+            self._answer(prompt, self._allowed(prompt) | {"remember": {"scope": choice.scope}}, how)
+        elif key in {"escape", "n"}:
+            self._confirming = None
+
+    def _allowed(self, prompt: Prompt) -> dict[str, Any]:
+        edited = {} if prompt.edited is None else {"updated_input": prompt.edited}
+        return {"allowed": True, **edited}
 
     def _deny(self, prompt: Prompt, message: str) -> None:
         self._answer(prompt, {"allowed": False, "message": message}, message)
 
-    def _answer_question(self, prompt: Prompt, answer: str) -> None:
-        """Answers are kept until every question has one."""
-        if question := prompt.open_question():
-            prompt.answers[str(question.get("question"))] = answer
+    def _answer_question(self, prompt: Prompt, question: PresentedQuestion, answer: str) -> None:
+        """Keep one answer, and send all of them once every question has one."""
+        prompt.answers[prompt.question_text(question)] = answer
+        prompt.chosen, prompt.whole, prompt.top = [], False, 0
         if prompt.open_question() is None:
             self._answer(prompt, {"allowed": True, "updated_input": prompt.input | {"answers": prompt.answers}}, "")
 
@@ -235,30 +314,33 @@ class Terminal:
             self._waiting.put_back(prompt)
             self._problem, self._armed = error.message, prompt.id
         else:
-            self._say(f"{prompt.summary()}: " + (told.words or f"{said} {how}".strip()))
+            self._say(f"{prompt.shown.summary}: " + (told.words or f"{said} {how}".strip()))
             self._settled += 1
         self._inbox.put_nowait(self._nothing)
 
     async def _edit(self, prompt: Prompt) -> None:
-        """In the user's own editor; what comes back is shown, and still has to be allowed."""
-        command = prompt.shown.get("command")
-        text = command if isinstance(command, str) else json.dumps(prompt.shown, indent=2, ensure_ascii=False)
+        """Let the user change the input in an editor. The result is shown, and still has to be allowed."""
+        given = prompt.input if prompt.edited is None else prompt.edited
+        command = given.get("command")
+        text = command if isinstance(command, str) else json.dumps(given, indent=2, ensure_ascii=False)
         self._live.stop()
         with self._keyboard.lent():
             changed = await edit_text(text, ".sh" if isinstance(command, str) else ".json")
         self._live.start()
         try:
-            edited = prompt.shown | {"command": changed} if isinstance(command, str) else json.loads(changed)
+            edited = given | {"command": changed} if isinstance(command, str) else json.loads(changed)
             if not isinstance(edited, dict):
                 raise ValueError("an object is needed")
         except ValueError as error:
             self._problem = f"Not used: {error}"
             return
         prompt.edited = edited if edited != prompt.input else None
+        prompt.seen = prompt.whole = False
         self._armed_at = self._now() + ARMED_AFTER_SECONDS
 
-    def _say(self, line: str | Text) -> None:
-        self._console.print(Text(visible(line)) if isinstance(line, str) else line)
+    def _say(self, line: str) -> None:
+        self._notices.append(visible(line))
+        self._console.print(Text(self._notices[-1]))
 
 
 def typed(text: str, keys: str) -> str:

@@ -1,131 +1,148 @@
-"""What the terminal shows of a prompt: who asks, what would run, how long there is, which keys there are."""
+"""One permission request on a terminal: who asks, what would happen, how much of it is hidden, which keys there are.
+
+The card always fits the screen. What does not fit is cut out of the middle, with the number of hidden rows in its
+place; in the whole view a window scrolls over all rows. The keys are always on the screen.
+"""
 
 from __future__ import annotations
 
-import difflib
-import json
-from typing import Any
+from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
 from rich.panel import Panel
-from rich.syntax import Syntax
 from rich.text import Text
 
-from ccproxy.permissions.text import one_line, room_for_input
+from ccproxy.permissions.rows import wrapped
 from ccproxy.permissions.waiting import Prompt
+from shared.permissions.presented import PresentedQuestion, RememberChoice
 from shared.visible_text import visible
 
-THEME = "ansi_dark"
 SHORT_SECONDS = 30
-DIFF_STYLES = {"+": "green", "-": "red", "@": "cyan"}
-CONTEXT_LINES = 3
+FRAME = 4  # columns of a border and a blank on each side
+SMALLEST_BODY = 3  # rows
+CHOICES = 9  # options that have a key
 
 
-def show_prompt(
-    prompt: Prompt, *, place: int, count: int, now: float, ask: str, problem: str, width: int
-) -> RenderableType:
-    """`ask` takes the place of the keys while something is typed or confirmed."""
-    left = time_left(prompt, now)
-    title = "Claude asks you" if prompt.is_question else visible(prompt.tool)
-    parts: list[RenderableType] = [Text(one_line(" · ".join(prompt.who), 300), "dim", overflow="fold"), Text()]
-    parts += show_question(prompt) if prompt.is_question else shortened(show_input(prompt))
-    parts.append(Text())
-    if problem:
-        parts.append(Text(visible(problem), "bold red"))
-    parts.append(Text(ask) if ask else keys(prompt, several=count > 1, width=width - 4))
-    late = prompt.expires_at is not None and prompt.expires_at - now <= SHORT_SECONDS
-    return Panel(
-        Group(*parts),
-        title=Text(f" {title} ", "bold"),
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A request as it is drawn. `end_shown`: the last row was on the screen; `room`: rows of the scrolling window."""
+
+    drawn: RenderableType
+    end_shown: bool
+    room: int
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What stands around the request. `ask` takes the place of the keys while something is typed or confirmed."""
+
+    place: int
+    count: int
+    now: float
+    ask: str
+    problem: str
+    width: int
+    height: int
+
+
+def draw_card(prompt: Prompt, body: list[Text], around: Surroundings) -> Card:
+    """Return the card of a request whose rows are `body`, in a terminal of the given size."""
+    width = around.width - FRAME
+    asker = "  ".join(f"{fact.label.lower()} {fact.text}" for fact in prompt.shown.asker)
+    above = wrapped(Text(asker, "dim"), width, at_blanks=True)[:3]
+    below: list[Text] = []
+    if around.problem:
+        below += wrapped(Text(visible(around.problem), "bold red"), width, at_blanks=True)
+    if around.ask:
+        below += [row for line in around.ask.split("\n") for row in wrapped(Text(line, "bold"), width, at_blanks=True)]
+    else:
+        below += keys(prompt, several=around.count > 1, width=width)
+    # Two rows of border, two blank rows, and one that the terminal keeps for its cursor.
+    room = max(SMALLEST_BODY, around.height - len(above) - len(below) - 5)
+    rows, end_shown = visible_rows(prompt, body, room)
+    late = prompt.expires_at is not None and prompt.expires_at - around.now <= SHORT_SECONDS
+    place = f" {around.place} of {around.count} · {time_left(prompt, around.now)} "
+    panel = Panel(
+        Group(*above, Text(), *rows, Text(), *below),
+        title=Text(f" {shortened(prompt.shown.title, width - 4)} ", "bold"),
         title_align="left",
-        subtitle=Text(f" {place} of {count} · {left} ", "bold yellow" if late else ""),
+        subtitle=Text(place, "bold yellow" if late else ""),
         subtitle_align="right",
         border_style="yellow" if late else "cyan",
     )
+    return Card(panel, end_shown, room - 1)
+
+
+def shortened(text: str, width: int) -> str:
+    """Return `text`, with its middle left out when it is longer than `width`."""
+    if len(text) <= width:
+        return text
+    half = max(1, (width - 1) // 2)
+    return f"{text[:half]}…{text[-half:]}"
+
+
+def visible_rows(prompt: Prompt, body: list[Text], room: int) -> tuple[list[Text], bool]:
+    """Return the rows of `body` for which there is room, and whether nothing of its end is left unseen."""
+    if len(body) <= room:
+        return body, True
+    if prompt.whole:
+        window = room - 1
+        prompt.top = max(0, min(prompt.top, len(body) - window))
+        end = prompt.top + window
+        where = f"rows {prompt.top + 1} to {end} of {len(body)}   space: on   b: back   v: fold"
+        return [*body[prompt.top : end], Text(where, "reverse")], end >= len(body)
+    head = max(1, (room - 1) * 2 // 3)
+    tail = room - 1 - head
+    hidden = len(body) - head - tail
+    note = Text(f"… {hidden} rows hidden (v: show all)", "bold yellow")
+    return [*body[:head], note, *body[len(body) - tail :]], False
 
 
 def time_left(prompt: Prompt, now: float) -> str:
+    """Return how long the request still waits, as `4:59 left`."""
     if prompt.expires_at is None:
         return "no limit"
     minutes, seconds = divmod(max(0, round(prompt.expires_at - now)), 60)
     return f"{minutes}:{seconds:02d} left"
 
 
-def show_input(prompt: Prompt) -> list[Text]:
-    """The whole input, line by line."""
-    given = dict(prompt.shown)
-    lines: list[Text] = [Text("edited here:", "bold yellow")] if prompt.edited is not None else []
-    if isinstance(given.get("command"), str):
-        lines += highlighted(given.pop("command"), "bash")
-        if description := given.pop("description", None):
-            lines.append(Text(visible(str(description)), "dim italic"))
-    elif "old_string" in given or isinstance(given.get("edits"), list):
-        lines.append(Text(visible(str(given.pop("file_path", ""))), "bold"))
-        for edit in given.pop("edits", None) or [{key: given.pop(key, "") for key in ("old_string", "new_string")}]:
-            lines += diff(str(edit.get("old_string", "")), str(edit.get("new_string", "")))
-    elif isinstance(given.get("content"), str):
-        path = str(given.pop("file_path", ""))
-        lines.append(Text(visible(path), "bold"))
-        lines += highlighted(given.pop("content"), Syntax.guess_lexer(path))
-    return lines + (highlighted(json.dumps(given, indent=2, ensure_ascii=False), "json") if given else [])
+def question_rows(question: PresentedQuestion, chosen: list[int], width: int) -> list[Text]:
+    """Return the rows of a question and its options. `chosen` are the positions that were chosen so far."""
+    rows = [row for line in question.text.split("\n") for row in wrapped(Text(line, "bold"), width, at_blanks=True)]
+    rows.append(Text())
+    for number, option in enumerate(question.options, 1):
+        key = f" {number} " if number <= CHOICES else "   "
+        mark = "" if not question.multiple else "[x] " if option.place in chosen else "[ ] "
+        label = " ".join(option.label.split("\n"))
+        text = Text.assemble((key, "reverse"), " ", mark, label)
+        if option.description:
+            text.append("  ")
+            text.append(" ".join(option.description.split("\n")), "dim")
+        rows += wrapped(text, width, at_blanks=True)
+    return rows
 
 
-def highlighted(code: str, lexer: str) -> list[Text]:
-    syntax = Syntax("", lexer, theme=THEME, background_color="default")
-    return list(syntax.highlight(visible(code).rstrip("\n")).split("\n"))
+def confirmation(choice: RememberChoice) -> str:
+    """Return what a person confirms before an answer is remembered."""
+    return f"{choice.covers}\ny: yes, and remember it   Esc: no, go back"
 
 
-def diff(old: str, new: str) -> list[Text]:
-    compared = difflib.unified_diff(visible(old).splitlines(), visible(new).splitlines(), lineterm="", n=CONTEXT_LINES)
-    return [Text(line, DIFF_STYLES.get(line[:1], "")) for line in list(compared)[2:]]
-
-
-def shortened(lines: list[Text]) -> list[RenderableType]:
-    room = room_for_input()
-    if len(lines) <= room:
-        return [*lines]
-    return [*lines[: room - 1], Text(f"… {len(lines) - room + 1} more lines, v shows all", "bold yellow")]
-
-
-def show_question(prompt: Prompt) -> list[RenderableType]:
-    question = prompt.open_question()
-    if question is None:
-        return [Text("Every question is answered.")]
-    shown: list[RenderableType] = [Text(visible(str(question.get("question"))), "bold"), Text()]
-    for number, option in enumerate(options_of(question), 1):
-        described = visible(str(option.get("description") or ""))
-        shown.append(
-            Text.assemble((f" {number} ", "reverse"), " ", visible(str(option.get("label"))), "  ", (described, "dim"))
-        )
-    return shown
-
-
-def options_of(question: dict[str, Any]) -> list[dict[str, Any]]:
-    return [option for option in question.get("options") or [] if isinstance(option, dict)][:9]
-
-
-def covered(suggestion: dict[str, str]) -> str:
-    """What `and the like` means, in a few words."""
-    if exactly := suggestion.get("command"):
-        return f"exactly {exactly}"
-    where = suggestion.get("under")
-    if prefix := suggestion.get("command_prefix"):
-        return f"{prefix} …" + (f" under {where}" if where else "")
-    if where:
-        return f"{suggestion['tool']} under {where}"
-    return suggestion.get("host") or suggestion["tool"]
-
-
-def keys(prompt: Prompt, *, several: bool, width: int) -> Text:
-    """No key is a default: Enter does nothing."""
+def keys(prompt: Prompt, *, several: bool, width: int) -> list[Text]:
+    """Return the rows that name the keys. No key is a default: Enter does nothing."""
+    offered: list[tuple[str, str]] = []
     if prompt.is_question:
-        offered = [("1-9", "choose"), ("m", "answer in own words"), ("n", "decline")]
+        question = prompt.open_question()
+        if question is not None:
+            offered = [("1-9", "choose"), ("m", "answer in own words")]
+            offered += [("d", "done")] if question.multiple else []
+        offered += [("n", "decline")]
     else:
-        offered = [("y", "allow once")]
-        if prompt.suggestion:
-            like = one_line(covered(prompt.suggestion), 40)
-            offered += [("s", f"allow {like} in this session"), ("a", "always")]
-        offered += [("n", "deny"), ("m", "deny and say why"), ("e", "edit")]
+        offered = [("n", "deny"), ("m", "deny and say why")]
+        if prompt.shown.complete:
+            offered += [("y", "allow once")]
+            names = {"session": ("s", "allow in this session…"), "always": ("a", "always allow…")}
+            offered += [names[choice.scope] for choice in prompt.shown.remember]
+        offered += [("e", "edit")]
     offered += [("j k", "next, previous")] if several else []
     offered += [("q", "quit")]
     rows, row = [], Text()
@@ -135,4 +152,4 @@ def keys(prompt: Prompt, *, several: bool, width: int) -> Text:
             rows.append(row)
             row = Text()
         row.append_text(cell)
-    return Text("\n").join([*rows, row])
+    return [*rows, row]

@@ -1,64 +1,88 @@
-"""The prompts that wait, over all sessions, and which of them is looked at. Pure: events in, notices out."""
+"""The permission requests that wait, over all sessions, and which one is looked at. Pure: events in, notices out."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import json
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from ccproxy.gateway import Unanswered
 from ccproxy.permissions.feed import Event
-from ccproxy.permissions.text import one_line
+from shared.channels import decode
 from shared.permissions.fair_use import taking_turns
+from shared.permissions.presented import Block, Presentation, PresentedQuestion
+from shared.visible_text import visible
 
 
 @dataclass(slots=True)
 class Prompt:
-    """One request as a person sees it. `edited` is the input as it was changed here; `answers` those to a question, by
-    its text."""
+    """One request as a person sees it.
+
+    `edited` is the input as it was changed here; `answers` those to the questions, by their text. `whole` and `top`
+    place the scrolling window; `seen` is True once the end of the request has been on the screen.
+    """
 
     id: str
-    tool: str
     input: dict[str, Any]
     is_question: bool
-    who: list[str]
+    presentation: Presentation
     expires_at: float | None
-    suggestion: dict[str, str] | None
+    caller: str = ""
     edited: dict[str, Any] | None = None
     answers: dict[str, str] = field(default_factory=dict)
+    chosen: list[int] = field(default_factory=list)
+    whole: bool = False
+    top: int = 0
+    seen: bool = False
 
     @property
-    def shown(self) -> dict[str, Any]:
-        return self.input if self.edited is None else self.edited
+    def shown(self) -> Presentation:
+        """What a person sees; after an edit with the changed part, which that person wrote."""
+        if self.edited is None:
+            return self.presentation
+        command = self.edited.get("command")
+        if isinstance(command, str):
+            # Only the command went through the editor, so every other block is still true.
+            others = [block for block in self.presentation.blocks if block.kind != "command"]
+            blocks = [Block("Edited here", "command", visible(command)), *others]
+        else:
+            blocks = [Block("Edited here", "json", visible(json.dumps(self.edited, indent=2, ensure_ascii=False)))]
+        return replace(self.presentation, warnings=[], blocks=blocks, remember=[], complete=True)
 
-    def summary(self) -> str:
-        given = self.shown
-        what = given.get("command") or given.get("file_path") or given.get("url") or ""
-        return one_line(f"{self.tool} {what}".strip(), 60)
-
-    def open_question(self) -> dict[str, Any] | None:
-        """The next question without an answer."""
-        for question in self.input.get("questions") or []:
-            if isinstance(question, dict) and not self.answers.get(str(question.get("question"))):
+    def open_question(self) -> PresentedQuestion | None:
+        """Return the next question without an answer."""
+        for question in self.presentation.questions:
+            if self.question_text(question) not in self.answers:
                 return question
         return None
 
+    def question_text(self, question: PresentedQuestion) -> str:
+        """Return the text of a question as the tool knows it."""
+        return str(self.input["questions"][question.place]["question"])
+
+    def option_label(self, question: PresentedQuestion, place: int) -> str:
+        """Return the label of the option at `place` as the tool knows it."""
+        return str(self.input["questions"][question.place]["options"][place]["label"])
+
 
 def read_prompt(data: dict[str, Any]) -> Prompt:
+    """Return the request that a `permission_request` event tells. Raises Unanswered for one without a presentation."""
+    if "presentation" not in data:
+        raise Unanswered("The gateway is older than this program and cannot show its requests here: update it.")
     expires = data.get("expires_at")
-    who = [data.get("caller") or "local", data.get("session_id"), data.get("working_directory")]
     return Prompt(
         data["request_id"],
-        data["tool_name"],
         data["input"],
         data.get("kind") == "question",
-        [str(part) for part in who if part],
+        decode(Presentation, json.dumps(data["presentation"]).encode()),
         datetime.fromisoformat(expires).timestamp() if expires else None,
-        data.get("suggestion"),
+        str(data.get("caller") or ""),
     )
 
 
 class Waiting:
-    """The open prompts; callers take turns. `current` is the prompt on the screen, until it is settled or left."""
+    """The open requests; callers take turns. `current` is the one on the screen, until it is settled or left."""
 
     def __init__(self) -> None:
         self._prompts: dict[str, Prompt] = {}
@@ -75,34 +99,35 @@ class Waiting:
         return self._prompts.get(self._current)
 
     def place(self) -> int:
-        """Of the current one, from 1."""
+        """Return the place of the current request, from 1."""
         return self._ids().index(self._current) + 1 if self.current else 0
 
     def _ids(self) -> list[str]:
-        return [prompt.id for prompt in taking_turns(self._prompts.values(), lambda prompt: prompt.who[0])]
+        return [prompt.id for prompt in taking_turns(self._prompts.values(), lambda prompt: prompt.caller)]
 
     def step(self, by: int) -> None:
-        """Look at the next one, or the one before."""
+        """Look at the next request, or the one before."""
         if self.current:
             ids = self._ids()
             self._current = ids[(ids.index(self._current) + by) % len(ids)]
 
     def find(self, request_id: str) -> Prompt | None:
+        """Return the request with this id; None when it does not wait."""
         return self._prompts.get(request_id)
 
     def answered(self, prompt: Prompt) -> None:
-        """We answered it: it makes room for the next, and the event that follows is no news."""
+        """Take out a request that was answered here; the event that follows is then no news."""
         self._prompts.pop(prompt.id, None)
         self._mine.add(prompt.id)
 
     def put_back(self, prompt: Prompt) -> None:
-        """The answer did not arrive."""
+        """Put a request back whose answer did not arrive."""
         self._mine.discard(prompt.id)
         self._prompts = {prompt.id: prompt, **self._prompts}
         self._current = prompt.id
 
     def apply(self, event: Event) -> str:
-        """A sentence about what others did, or nothing."""
+        """Apply one event. Return a sentence about what others did, or nothing. Raises Unanswered."""
         if event.name == "permission_request":
             self._prompts.setdefault(event.data["request_id"], read_prompt(event.data))
             return ""
@@ -111,10 +136,11 @@ class Waiting:
         if prompt is None or request_id in self._mine:
             self._mine.discard(request_id)
             return ""
-        return f"{prompt.summary()}: {how_it_ended(event)}"
+        return f"{prompt.shown.summary}: {how_it_ended(event)}"
 
 
 def how_it_ended(event: Event) -> str:
+    """Return how a request ended that was not answered here."""
     match event.name:
         case "permission_expired":
             return "nobody answered in time; it was not allowed."

@@ -1,6 +1,7 @@
 // The owner's dashboard: asks the gateway every few seconds, listens to requests as they end, and draws what it hears.
 
 import { draw, gauge, spark } from "./charts.js";
+import { make, RequestQueue } from "./requests.js";
 
 const $ = (id) => document.getElementById(id);
 const LIVE_ROWS = 60, REFRESH_MS = 15000, SOON_MS = 3000, RETRY_MS = 2000;
@@ -15,12 +16,6 @@ const percent = (part, whole) => (whole ? `${((part / whole) * 100).toFixed(part
 function clock(seconds) {
   const when = new Date(seconds * 1000), today = when.toDateString() === new Date().toDateString();
   return when.toLocaleString([], { hour: "2-digit", minute: "2-digit", ...(today ? {} : { weekday: "short", day: "numeric", month: "short" }) });
-}
-
-function make(name, properties = {}, ...children) {
-  const element = Object.assign(document.createElement(name), properties);
-  element.append(...children);
-  return element;
 }
 
 async function ask(path, options) {
@@ -190,48 +185,30 @@ function showRequest(event) {
 
 // ---- what waits for a person ----------------------------------------------------------------------------------------
 
+const queue = new RequestQueue($("prompts"), {
+  respond,
+  changed(count) {
+    $("permissions").hidden = !count;
+    document.title = count ? `(${count}) CCProxy` : "CCProxy";
+  },
+});
+
 function attend() {
   const source = new EventSource("/permissions/stream");
-  for (const name of ["permission_request", "permission_resolved", "permission_expired", "permission_cancelled"]) source.addEventListener(name, showPrompts);
-  source.onopen = showPrompts;
-  source.onerror = () => source.readyState === EventSource.CLOSED && ($("permissions").hidden = true);
+  source.addEventListener("permission_request", (message) => queue.add(JSON.parse(message.data)));
+  for (const name of ["permission_resolved", "permission_expired", "permission_cancelled"])
+    source.addEventListener(name, (message) => queue.remove(JSON.parse(message.data).request_id));
+  source.onerror = () => source.readyState === EventSource.CLOSED && ($("permissions").hidden = true); // this token may not answer
 }
 
-async function showPrompts() {
+async function respond(request, body) {
   try {
-    const { pending } = await ask("/permissions");
-    $("permissions").hidden = !pending.length;
-    document.title = pending.length ? `(${pending.length}) CCProxy` : "CCProxy";
-    const there = new Map([...$("prompts").children].map((card) => [card.dataset.id, card]));
-    $("prompts").replaceChildren(...pending.map((prompt) => there.get(prompt.request_id) ?? promptCard(prompt)));
-  } catch {
-    $("permissions").hidden = true; // this token may not answer, or nobody can be asked
-  }
-}
-
-function promptCard(prompt) {
-  const input = Object.entries(prompt.input).map(([name, value]) => `${name}: ${typeof value === "string" ? value : JSON.stringify(value, null, 1)}`).join("\n");
-  const trouble = make("p", { className: "bad", role: "alert" });
-  const card = make("article", { className: "card asks" }, make("h3", { textContent: prompt.tool_name }), make("pre", { textContent: input }),
-    make("p", { textContent: [prompt.caller, prompt.working_directory, prompt.expires_at && `until ${clock(Date.parse(prompt.expires_at) / 1000)}`].filter(Boolean).join(" · ") }));
-  card.dataset.id = prompt.request_id;
-  if (prompt.kind === "question") card.append(make("p", {}, make("a", { href: "/permissions/ui", textContent: "Answer it" })));
-  else for (const [name, allowed] of [["Allow", true], ["Deny", false]])
-    card.append(make("button", { className: allowed ? "allow" : "deny", textContent: name, onclick: () => answer(card, prompt.request_id, allowed, trouble) }));
-  card.append(trouble);
-  return card;
-}
-
-async function answer(card, id, allowed, trouble) {
-  const buttons = card.querySelectorAll("button");
-  buttons.forEach((button) => (button.disabled = true));
-  try {
-    await ask(`/permissions/${encodeURIComponent(id)}/respond`, { method: "POST", body: JSON.stringify({ allowed }) });
+    await ask(`/permissions/${encodeURIComponent(request.request_id)}/respond`, { method: "POST", body: JSON.stringify(body) });
+    return "";
   } catch (error) {
-    trouble.textContent = error.message;
-    buttons.forEach((button) => (button.disabled = error.status === 409));
+    if (error.status === 409 || error.status === 404) queue.remove(request.request_id);
+    return error.message;
   }
-  await showPrompts();
 }
 
 // ---- the beginning --------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from gateway.signed_in import cookie_given
 from shared.errors import NotFound
 from shared.settings import ObservabilitySettings
 
-PARTS = frozenset({"dashboard.html", "dashboard.css", "dashboard.js", "charts.js"})
+PARTS = frozenset({"dashboard.html", "dashboard.css", "dashboard.js", "charts.js", "requests.js", "requests.css"})
 
 
 def router(settings: ObservabilitySettings) -> APIRouter:

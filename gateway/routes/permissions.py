@@ -20,7 +20,7 @@ from gateway.signed_in import cookie_given
 from shared.bus import Bus
 from shared.channels import LogsQuery
 
-PAGE = frozenset({"permissions.html", "permissions.js", "permissions.css"})
+PAGE = frozenset({"permissions.html", "permissions.js", "permissions.css", "requests.js", "requests.css"})
 
 
 class Answer(BaseModel):

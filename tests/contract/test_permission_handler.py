@@ -1,6 +1,6 @@
 """`ccproxy permission-handler` as a person uses it: in a real pseudo-terminal, against a gateway and a desk."""
 
-# ruff: noqa: ASYNC240 - small files of the test itself
+# ruff: noqa: ASYNC230, ASYNC240 - small files of the test itself
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def test_a_person_sees_who_asks_for_what_and_allows_or_denies_it(front: Fr
     async with handler() as terminal:
         await terminal.until("Waiting for prompts.")
         first = asking(front, "touch one")
-        for words in ("Bash", "session-1", "/srv/dir", "touch one", "1 of 1", "left"):
+        for words in ("Run a command", "session-1", "/srv/dir", "touch one", "1 of 1", "left"):
             await terminal.until(words)
         await press_when_armed(terminal, "y")
         assert (await first)["behavior"] == "allow"
@@ -112,7 +112,7 @@ async def test_an_edit_in_the_users_editor_is_shown_and_still_has_to_be_allowed(
         checking = asking(front)
         await terminal.until("touch x")
         await press_when_armed(terminal, "e")
-        await terminal.until("touch edited", since=await terminal.until("edited here:"))
+        await terminal.until("touch edited", since=await terminal.until("Edited here:"))
         assert not checking.done()
         await press_when_armed(terminal, "y")
         assert (await checking)["updatedInput"] == {"command": "touch edited"}
@@ -121,19 +121,102 @@ async def test_an_edit_in_the_users_editor_is_shown_and_still_has_to_be_allowed(
 async def test_a_session_and_a_prefix_are_allowed_for_more_than_once(front: Front, handler: Handler) -> None:
     async with handler() as terminal:
         await terminal.until("Waiting")
-        checking = asking(front, "touch 1")
-        await terminal.until("touch … in this session")
+        checking = asking(front, "git status")
+        await terminal.until("allow in this session")
         await press_when_armed(terminal, "s")
-        await terminal.until("allow Bash: touch …, in this session")
-        assert (await checking)["behavior"] == (await asking(front, "touch 2"))["behavior"] == "allow"
-        checking = asking(front, "git status", session_id="other")
-        await terminal.until("git status")
+        await terminal.until("For a day, in this session, allow every plain Bash command")
+        assert not checking.done()
+        terminal.press("y")
+        await terminal.until("allow Bash: git status …, in this session")
+        assert (await checking)["behavior"] == (await asking(front, "git status -s"))["behavior"] == "allow"
+        checking = asking(front, "git log", session_id="other")
+        await terminal.until("git log")
         await press_when_armed(terminal, "a")
-        await terminal.until("From now on, in every session, allow git status …")
+        await terminal.until("From now on, for every caller, allow exactly this command of Bash: git")
+        terminal.press("\x1b")
+        await terminal.until("always allow")
+        await press_when_armed(terminal, "a")
+        await asyncio.sleep(0.1)
         assert not checking.done()
         terminal.press("a")
         assert (await checking)["behavior"] == "allow"
-        assert (await asking(front, "git status -s", session_id="third"))["behavior"] == "allow"
+        assert (await asking(front, "git log", session_id="third"))["behavior"] == "allow"
+
+
+async def test_a_long_command_is_allowed_only_when_its_end_was_on_the_screen(front: Front, handler: Handler) -> None:
+    async with handler() as terminal:
+        await terminal.until("Waiting")
+        checking = asking(front, "echo " + "a" * 5_000 + "; rm -rf ~/Documents")
+        await terminal.until("rows hidden (v: show all)")
+        await terminal.until("allow once")
+        await press_when_armed(terminal, "y")
+        await terminal.until("The end has not been on the screen")
+        assert not checking.done()
+        terminal.press("v")
+        await terminal.until("rows 1 to")
+        for _ in range(12):
+            terminal.press(" ")
+            await asyncio.sleep(0.02)
+        await press_when_armed(terminal, "y")
+        assert (await checking)["behavior"] == "allow"
+
+
+async def test_a_resized_terminal_is_drawn_anew(front: Front, handler: Handler) -> None:
+    async with handler() as terminal:
+        await terminal.until("Waiting")
+        checking = asking(front, "touch " + "x" * 200)
+        await terminal.until("allow once")
+        before = len(terminal.text)
+        terminal.resize(24, 60)
+        await terminal.until("╭─  Run a command  " + "─" * 40 + "╮", since=before)
+        assert b"\x1b[2J" in terminal.raw
+        await press_when_armed(terminal, "n")
+        await checking
+
+
+@pytest.mark.parametrize(
+    ("tool_name", "given"),
+    [
+        ("MultiEdit", {"file_path": "/x", "edits": ["x"]}),
+        ("AskUserQuestion", {"questions": 5}),
+        ("AskUserQuestion", {"questions": [{"question": "a", "options": 5}]}),
+        ("Bash", {"command": ["rm"]}),
+    ],
+)
+async def test_an_odd_input_is_shown_and_can_be_denied(
+    front: Front, handler: Handler, tool_name: str, given: dict[str, Any]
+) -> None:
+    async with handler() as terminal:
+        await terminal.until("Waiting")
+        checking = asking(front, tool_name=tool_name, input=given)
+        await terminal.until(f'"{next(reversed(given))}"')
+        await press_when_armed(terminal, "n")
+        assert (await checking)["behavior"] == "deny"
+
+
+async def test_the_bell_rings_for_a_new_request(front: Front, handler: Handler) -> None:
+    async with handler("--bell") as terminal:
+        await terminal.until("Waiting")
+        assert b"\x07" not in terminal.raw
+        checking = asking(front)
+        await terminal.until("touch x")
+        await press_when_armed(terminal, "n")
+        await checking
+        assert b"\x07" in terminal.raw
+
+
+async def test_several_answers_to_one_question_are_chosen_and_sent(front: Front, handler: Handler) -> None:
+    question = {"question": "Which ones?", "multiSelect": True, "options": [{"label": "this"}, {"label": "that"}]}
+    async with handler() as terminal:
+        await terminal.until("Waiting")
+        checking = asking(front, tool_name="AskUserQuestion", input={"questions": [question]})
+        await terminal.until("[ ] that")
+        await press_when_armed(terminal, "1")
+        await terminal.until("[x] this")
+        terminal.press("2")
+        await terminal.until("[x] that")
+        terminal.press("d")
+        assert (await checking)["updatedInput"]["answers"] == {"Which ones?": "this, that"}
 
 
 async def test_a_question_is_answered_by_its_number(front: Front, handler: Handler) -> None:
@@ -296,3 +379,25 @@ async def test_without_a_terminal_it_says_what_to_do(front: Front, environment: 
     _, said = await process.communicate()
     assert process.returncode == 2
     assert b"--json" in said
+
+
+@pytest.mark.parametrize("stdin", ["/dev/null", "file"])
+async def test_a_script_without_a_pipe_reads_what_there_is(
+    front: Front, environment: dict[str, str], tmp_path: Path, stdin: str
+) -> None:
+    answers = tmp_path / "answers"
+    answers.write_text("nonsense\n")
+    command = (PROGRAM, "permission-handler", "--host", str(front.client.base_url), "--json", "--once")
+    with open(answers if stdin == "file" else stdin, "rb") as given:
+        process = await asyncio.create_subprocess_exec(
+            *command, env=environment, stdin=given, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        )
+    assert process.stdout is not None
+    while b"connected" not in await process.stdout.readline():
+        pass
+    checking = asking(front)
+    (asked,) = await front.pending(1)
+    await front.respond(asked["request_id"], False)
+    await checking
+    _, complaints = await process.communicate()
+    assert (process.returncode, complaints) == (0, b"")

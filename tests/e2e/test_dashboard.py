@@ -62,7 +62,7 @@ def test_a_tool_that_waits_is_allowed_by_a_click(stack: Stack, browser: Browser)
     asking.start()
     browser.until("return document.querySelector('#prompts pre')?.textContent.includes('touch made-here')")
     assert browser.run("return document.title").startswith("(1)")
-    browser.run("document.querySelector('#prompts .allow').click()")
+    browser.click("#prompts .allow")
     asking.join(90)
     assert answers[0].status_code == 200
     browser.until("return document.getElementById('permissions').hidden")

@@ -138,6 +138,7 @@ def test_a_host_that_looks_like_another_is_shown_as_it_is_looked_up() -> None:
         "WebFetch", {"url": "https://\u0435xample.com/"}, suggestion={"tool": "WebFetch", "host": "\u0435xample.com"}
     )
     assert shown.title == "Fetch from xn--xample-2of.com"
+    assert shown.summary == "WebFetch https://xn--xample-2of.com/"
     assert ("Host", "xn--xample-2of.com") in blocks(shown)
     assert "xn--xample-2of.com" in shown.warnings[0]
     assert "xn--xample-2of.com" in shown.remember[0].label
@@ -186,4 +187,4 @@ def test_the_work_is_bounded(tool: str, given_input: dict[str, Any], text: str |
     before = None if text is None else FileBefore("/x", True, text)
     began = time.process_time()
     presented(tool, given_input, file_before=before)
-    assert time.process_time() - began < 0.5  # a tenth of a second on a machine of its own
+    assert time.process_time() - began < 5  # some 0.05 s on a quiet machine; unbounded work takes minutes

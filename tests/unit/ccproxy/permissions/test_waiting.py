@@ -6,13 +6,16 @@ from typing import Any
 
 import pytest
 
+from ccproxy.gateway import Unanswered
 from ccproxy.permissions.feed import Event
 from ccproxy.permissions.waiting import Waiting, read_prompt
+from shared.permissions.presented import Block
 
 
-def request(request_id: str, **fields: Any) -> Event:
-    data = {"request_id": request_id, "tool_name": "Bash", "input": {"command": f"touch {request_id}"}, **fields}
-    return Event("permission_request", data)
+def request(request_id: str, questions: list[dict[str, Any]] | None = None, **fields: Any) -> Event:
+    shown = {"title": "Run a command", "summary": f"Bash touch {request_id}", "questions": questions or []}
+    data = {"request_id": request_id, "tool_name": "Bash", "input": {"command": f"touch {request_id}"}}
+    return Event("permission_request", data | {"presentation": shown} | fields)
 
 
 @pytest.fixture
@@ -83,24 +86,46 @@ def test_a_settled_case_nobody_saw_is_nothing(waiting: Waiting) -> None:
     assert waiting.apply(Event("permission_expired", {"request_id": "unknown"})) == ""
 
 
-def test_questions_are_asked_one_after_the_other() -> None:
-    questions = [{"question": "one?"}, "nonsense", {"question": "two?"}]
-    prompt = read_prompt(request("q", kind="question", input={"questions": questions}).data)
-    assert prompt.open_question() == {"question": "one?"}
-    prompt.answers["one?"] = "yes"
-    assert prompt.open_question() == {"question": "two?"}
+def test_questions_are_asked_one_after_the_other_and_answered_by_their_own_words() -> None:
+    given = {"questions": [{"question": "one\u202e?", "options": [{"label": "a\u200b"}]}, {"question": "two?"}]}
+    options = [{"place": 0, "label": "a\\u200b"}]
+    shown = [{"place": 0, "text": "one\\u202e?", "options": options}, {"place": 1, "text": "two?"}]
+    prompt = read_prompt(request("q", shown, kind="question", input=given).data)
+    first = prompt.open_question()
+    assert first is not None
+    assert (prompt.question_text(first), prompt.option_label(first, 0)) == ("one\u202e?", "a\u200b")
+    prompt.answers["one\u202e?"] = "yes"
+    second = prompt.open_question()
+    assert second is not None
+    assert second.text == "two?"
     prompt.answers["two?"] = "no"
     assert prompt.open_question() is None
+
+
+def test_an_edited_command_stands_beside_the_other_fields() -> None:
+    prompt = read_prompt(request("a").data)
+    prompt.presentation.blocks.append(Block("Command", "command", "old"))
+    prompt.presentation.blocks.append(Block("Also given", "json", "{}"))
+    prompt.edited = {"command": "new\u202e", "timeout": 5}
+    assert [(block.label, block.text) for block in prompt.shown.blocks] == [
+        ("Edited here", "new\\u202e"),
+        ("Also given", "{}"),
+    ]
+    prompt.edited = {"x": 1}
+    assert [block.text for block in prompt.shown.blocks] == ['{\n  "x": 1\n}']
+
+
+def test_a_gateway_without_presentations_is_refused_in_words() -> None:
+    with pytest.raises(Unanswered, match="update it"):
+        read_prompt({"request_id": "a", "tool_name": "Bash", "input": {}})
 
 
 def test_callers_take_turns_on_the_screen() -> None:
     waiting = Waiting()
     for request_id, caller in (("a1", "alice"), ("a2", "alice"), ("b1", "bob")):
-        data = {"request_id": request_id, "tool_name": "Bash", "input": {}, "caller": caller}
-        waiting.apply(Event("permission_request", data))
+        waiting.apply(request(request_id, caller=caller))
     seen = []
     for _ in range(3):
-        assert waiting.current is not None
-        seen.append(waiting.current.id)
+        seen.append(current(waiting))
         waiting.step(1)
     assert seen == ["a1", "b1", "a2"]

@@ -14,8 +14,8 @@ async def test_the_page_and_all_it_names_are_there(start_gateway: Start) -> None
     answer = await client.get("/dashboard")
     assert answer.headers["content-type"].startswith("text/html")
     named = re.findall(r'(?:href|src)="(/dashboard/[^"]+)"', answer.text)
-    assert len(named) == 2
-    for path in [*named, "/dashboard/charts.js"]:
+    assert len(named) == 3
+    for path in [*named, "/dashboard/charts.js", "/dashboard/requests.js"]:
         assert (await client.get(path)).status_code == 200
     assert (await client.get("/dashboard/permissions.js")).status_code == 404
 

@@ -167,7 +167,8 @@ async def test_the_page_brings_everything_and_lets_nothing_else_in(front: Front)
     page = await front.client.get("/permissions/ui")
     assert page.headers["content-type"].startswith("text/html")
     assert "default-src 'none'" in page.headers["content-security-policy"]
-    for part in ("permissions.js", "permissions.css"):
+    assert (await front.client.get("/permissions/ui/requests.js")).status_code == 200
+    for part in ("permissions.js", "permissions.css", "requests.css"):
         assert f"/permissions/ui/{part}" in page.text
         assert (await front.client.get(f"/permissions/ui/{part}")).status_code == 200
     for outside in ("../process.py", "other.js"):
