@@ -17,7 +17,7 @@ RUN pip install --no-compile --require-hashes -r requirements${OTEL:+-otel}.lock
 # Our own package, as files below /product at their final paths.
 FROM packages AS product
 COPY . .
-RUN pip install --no-deps --no-build-isolation --root /product .
+RUN pip install --no-compile --no-deps --no-build-isolation --root /product .
 
 FROM packages AS gateway-packages
 COPY deploy/trim-packages.sh ./
@@ -35,6 +35,7 @@ RUN groupadd --gid 1000 claude \
     && useradd --uid 1000 --gid 1000 --no-create-home --home-dir /data/home claude \
     && install --directory --owner claude --group claude /data /data/home /data/ccproxy /data/workspace
 COPY deploy/entrypoint.sh deploy/prepare.sh /usr/local/lib/ccproxy/
+COPY deploy/compile.py /usr/local/lib/ccproxy/
 COPY deploy/ccproxy.sh /usr/local/lib/ccproxy/bin/ccproxy
 ENV PATH=/usr/local/lib/ccproxy/bin:/opt/ccproxy/bin:$PATH \
     PYTHONUNBUFFERED=1 \
@@ -57,20 +58,24 @@ USER root
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends git ripgrep ca-certificates \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt
-USER claude
 COPY --from=worker-packages /opt/ccproxy /opt/ccproxy
 COPY --from=product /product/ /
-HEALTHCHECK --interval=15s --timeout=10s --start-period=30s CMD ["ccproxy-alive", "sdk_worker"]
+RUN python /usr/local/lib/ccproxy/compile.py
+USER claude
+HEALTHCHECK --interval=15s --timeout=10s --start-period=60s CMD ["ccproxy-alive", "sdk_worker"]
 CMD ["ccproxy-sdk-worker"]
 
 FROM worker AS all-in-one
 EXPOSE 8000
-HEALTHCHECK --interval=15s --timeout=10s --start-period=30s CMD ["ccproxy-alive", "gateway"]
+HEALTHCHECK --interval=15s --timeout=10s --start-period=60s CMD ["ccproxy-alive", "gateway"]
 CMD ["ccproxy", "serve"]
 
 FROM runtime AS gateway
+USER root
 COPY --from=gateway-packages /opt/ccproxy /opt/ccproxy
 COPY --from=product /product/ /
+RUN python /usr/local/lib/ccproxy/compile.py
+USER claude
 EXPOSE 8000
-HEALTHCHECK --interval=15s --timeout=10s --start-period=30s CMD ["ccproxy-alive", "gateway"]
+HEALTHCHECK --interval=15s --timeout=10s --start-period=60s CMD ["ccproxy-alive", "gateway"]
 CMD ["ccproxy-gateway"]

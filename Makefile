@@ -10,7 +10,7 @@ ONCE   ?=
 # A file's tests share their processes, so files are what the cores divide, the heavy ones (first in order) first.
 PYTEST_ARGS ?= -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo run test check format docs site bench soak conformance lock clean
+.PHONY: demo run containers test check format docs site bench soak conformance lock clean
 .DEFAULT_GOAL := help
 .PHONY: help
 help:
@@ -21,6 +21,7 @@ help:
 	@echo "make site   the documentation as a site, in site/"
 	@echo "make bench  side-by-side measurements"
 	@echo "make soak   what takes many minutes: a thousand requests, a kill among thirty streams"
+	@echo "make containers  the images and compose files on the engine that docker finds"
 	@echo "make conformance  real clients from their registries, and the table of them; the release on every Python"
 	@echo "make lock   pin the requirement locks anew (needs uv)"
 
@@ -67,6 +68,10 @@ bench: $(VENV)/requirements-dev.stamp
 soak: $(VENV)/requirements-dev.stamp
 	$(BIN)/pytest tests/e2e -m soak -rP
 	GROUND_TRUTH_REQUESTS=5000 $(BIN)/pytest tests/contract/test_ground_truth.py --timeout 600
+
+# DOCKER_BUILDKIT and BUILD_NETWORK (docs/how-to/containers.md) reach the builds from the environment.
+containers: $(VENV)/requirements-dev.stamp
+	$(BIN)/pytest tests/containers -m containers -rPs --timeout 900
 
 conformance: $(VENV)/requirements-dev.stamp
 	$(BIN)/pytest tests/clients tests/test_release.py -m "" --write-clients-table

@@ -119,7 +119,7 @@ async def look_at_provider(client: httpx.AsyncClient, name: str, url: str) -> li
     try:
         answer = await client.head(url)
     except httpx.HTTPError as error:
-        says = f"{url} cannot be reached: {error or type(error).__name__}"
+        says = f"{url} cannot be reached: {str(error) or type(error).__name__}"
         return [Finding(about, "fail", says, "Check the network, DNS, and HTTPS_PROXY if one is needed.")]
     findings = [Finding(about, "pass", f"{url} answers")]
     skew = clock_skew(answer.headers.get("date", ""))
@@ -176,7 +176,9 @@ async def look_through_proxy(machine: Machine, url: str) -> list[Finding]:
         return [Finding(about, "fail", f"{url} holds streams back", fix)]
     except httpx.HTTPError as error:
         return [
-            Finding(about, "fail", f"{url} cannot be reached: {error or type(error).__name__}", "Check its address.")
+            Finding(
+                about, "fail", f"{url} cannot be reached: {str(error) or type(error).__name__}", "Check its address."
+            )
         ]
     return [Finding(about, "pass", f"streams come through {url} at once")]
 

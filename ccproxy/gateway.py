@@ -40,7 +40,7 @@ def connection(settings: Settings) -> Iterator[httpx.Client]:
     except httpx.ConnectError as error:
         raise NotRunning from error
     except httpx.HTTPError as error:
-        raise Unanswered(f"{url} does not answer: {error or type(error).__name__}.") from error
+        raise Unanswered(f"{url} does not answer: {str(error) or type(error).__name__}.") from error
 
 
 def checked(answer: httpx.Response) -> httpx.Response:

@@ -63,7 +63,7 @@ async def ask(url: str, settings: Settings) -> dict[str, Any]:
             code, body = await get(address.hostname or "", address.port or 0, "/health", settings)
             answer = json.loads(body)
     except (OSError, ValueError, TimeoutError, EOFError) as error:
-        return {"status": "fail", "output": f"does not answer: {error or type(error).__name__}"}
+        return {"status": "fail", "output": f"does not answer: {str(error) or type(error).__name__}"}
     if code >= 400:
         return {"status": "fail", "output": f"refuses to say (HTTP {code}); is SECURITY__AUTH_TOKEN the same here?"}
     if "checks" not in answer:

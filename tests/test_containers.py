@@ -4,6 +4,7 @@ tests/containers/."""
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -213,6 +214,14 @@ def test_the_build_has_every_file_it_copies():
             sources = line.split()[1:-1]
             assert all((ROOT / source).exists() for source in sources), line
             assert {source.split("/")[0] for source in sources} - {"."} <= set(ignored), line
+
+
+def test_the_modules_of_every_program_are_compiled_into_the_image():
+    listed = re.findall(r'^    "([\w.]+)",$', (ROOT / "deploy/compile.py").read_text(), re.MULTILINE)
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert {script.partition(":")[0] for script in scripts.values()} <= set(listed)
+    for name in listed:
+        assert (ROOT / f"{name.replace('.', '/')}.py").is_file(), name
 
 
 def entrypoint(*command, **environment):

@@ -18,5 +18,5 @@ async def server_version(url: str) -> tuple[int, ...]:
         async with asyncio.timeout(ANSWER_SECONDS), Redis.from_url(url) as server:
             said = await server.info("server")
     except (RedisError, OSError, ValueError) as error:
-        raise BusUnavailable(f"Redis does not answer: {error or type(error).__name__}") from error
+        raise BusUnavailable(f"Redis does not answer: {str(error) or type(error).__name__}") from error
     return tuple(int(part) for part in str(said["redis_version"]).split(".")[:3])

@@ -1,0 +1,32 @@
+"""Compile what our programs load; a step of the Dockerfile, run as root.
+
+A container's root file system is read-only, so it cannot keep what it compiles, and without this step every start and
+every health check would compile all its modules again, those of the standard library among them. Compiling whole
+packages would cost twice the space.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+MODULES = (
+    "analytics.process",
+    "ccproxy.alive",
+    "ccproxy.auth",
+    "ccproxy.cli",
+    "ccproxy.doctor",
+    "ccproxy.launcher",
+    "ccproxy.listener",
+    "ccproxy.logs",
+    "ccproxy.status",
+    "ccproxy.supervision",
+    "gateway.process",
+    "permission_service.process",
+    "sdk_worker.process",
+    "simulator.process",
+)
+
+sys.dont_write_bytecode = False  # the image's environment says otherwise, for the programs
+for module in MODULES:
+    importlib.import_module(module)
