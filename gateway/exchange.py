@@ -12,10 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-import orjson
-
 from gateway.asgi import Headers, Receive, Scope, Send, read_body
 from gateway.decoding import decode
+from gateway.ignored import note_ignored, with_ignored
 from gateway.inflight import Flights, InFlight
 from gateway.peek import parse_object, peek
 from gateway.problems import Dialect, error_frame, render, respond
@@ -25,6 +24,8 @@ from gateway.rename import renamed
 from gateway.tap import MessagesTap, note_whole_message
 from shared.channels import AccessRecord
 from shared.errors import CallerGone, CCProxyError
+from shared.exact_json import BOM, dump_json
+from shared.formats.anthropic.native import MARK_BYTES, without_own_marks
 from shared.formats.ir import Json
 
 
@@ -70,6 +71,7 @@ class Exchange(ABC):
             flight.receive_bytes(len(body))
             headers = {name: value for name, value in headers.items() if name != b"content-encoding"}
         record.bytes_in = len(body)
+        body = body.removeprefix(BOM)
         seen = await peek(body)
         record.model, record.streaming = seen.model, seen.stream
         query = scope["query_string"]
@@ -84,7 +86,7 @@ class Exchange(ABC):
         model = await self.provider.catalogue.resolve(asked)
         if model != asked:
             request.document = (request.document or parse_object(request.body)) | {"model": model}
-            request.body = orjson.dumps(request.document)
+            request.body = dump_json(request.document)
         return model
 
     async def open(self, request: Outgoing, flight: InFlight) -> Opened:
@@ -104,8 +106,10 @@ class PassThrough(Exchange):
     async def answer(self, request: Outgoing, send: Send, flight: InFlight) -> CCProxyError | None:
         record, asked = request.record, request.record.model
         with flight:
+            remove_own_marks(request)
             model = await self.rename(request)
             opened = await self.open(request, flight)
+        opened.headers = with_ignored(opened.headers, record)
         if model != asked and opened.status < 400:
             opened.chunks = renamed(opened.chunks, model, asked)
         if not opened.is_stream:
@@ -113,6 +117,18 @@ class PassThrough(Exchange):
             return None
         write_error = partial(error_frame, dialect=self.dialect, request_id=record.request_id)
         return await relay_stream(opened, send, flight, MessagesTap(record), write_error, MESSAGES_PING)
+
+
+def remove_own_marks(request: Outgoing) -> None:
+    """Take what another vendor's model left in this conversation out of a request to Anthropic."""
+    if MARK_BYTES not in request.body:
+        return
+    document = request.document or parse_object(request.body)
+    written = without_own_marks(document)
+    if written.body is not document:
+        note_ignored(request.record, written.dropped)
+        request.document = written.body
+        request.body = dump_json(written.body)
 
 
 # What a route is made of: a client's format, a provider, and the provider's address for it.

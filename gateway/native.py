@@ -21,6 +21,7 @@ from gateway.relay import COMMENT_PING, relay_stream, relay_whole, send_whole
 from gateway.rename import rename, renamed
 from gateway.responses_tap import ResponsesTap, note_whole_response
 from shared.errors import CCProxyError, UpstreamError
+from shared.exact_json import dump_json
 from shared.formats.openai_responses import write_error
 
 
@@ -66,5 +67,5 @@ class NativeResponses(Exchange):
             raise refused(tap.failed, orjson.dumps(write_error(tap.failed)), headers)
         if not tap.finished:
             raise UpstreamError("The provider's stream ended before its last event.")
-        whole = tap.naming(orjson.dumps(tap.response))
+        whole = tap.naming(dump_json(tap.response))
         await send_whole(200, [*headers, (b"content-type", b"application/json")], whole, send)

@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import dataclass
+from json import JSONDecodeError
 from typing import Any
 
 import orjson
 
 from shared.errors import ClientError
+from shared.exact_json import load_json
 
 LARGE_BYTES = 1024 * 1024
 TOKENS_PER_SLICE = 4000  # about 2 ms of scanning between two turns of the event loop
@@ -43,8 +45,8 @@ async def peek(body: bytes) -> Peek:
 def parse_object(body: bytes) -> dict[str, Any]:
     """The body as a JSON object. Raises ClientError saying where it stops being one."""
     try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
+        document = load_json(body)
+    except JSONDecodeError as error:
         what = "is empty" if not body else f"is not valid JSON: {error}"
         raise ClientError(f"The request body {what}.") from error
     if not isinstance(document, dict):

@@ -24,6 +24,7 @@ from gateway.reasoning import ReasoningMemory
 from gateway.relay import COMMENT_PING, MESSAGES_PING, relay_stream, send_whole
 from gateway.translation import Translation
 from shared.errors import CCProxyError, UpstreamRefused
+from shared.exact_json import dump_json
 from shared.formats import FORMATS
 from shared.formats.ir import Fail, Prompt
 
@@ -83,7 +84,7 @@ class Translated(Exchange):
             asked = await self.memory.restore(record.caller, asked)
         written = provider.write_prompt(asked, await self.provider.catalogue.capabilities(model))
         note_ignored(record, written.dropped)
-        request.document, request.body = written.body, orjson.dumps(written.body)
+        request.document, request.body = written.body, dump_json(written.body)
         request.headers = {name: value for name, value in request.headers.items() if name in KEPT_HEADERS}
         request.headers[b"content-type"] = b"application/json"
         token, created = record.request_id.removeprefix("req_"), int(time.time())
@@ -104,7 +105,7 @@ class Translated(Exchange):
         rest = translation.end()
         if translation.failed is not None:
             raise refusal(translation, translation.failed, opened.headers)
-        return rest if translation.prompt.stream else orjson.dumps(translation.write_whole())
+        return rest if translation.prompt.stream else dump_json(translation.write_whole())
 
 
 def refusal(translation: Translation, fail: Fail, headers: Headers) -> UpstreamRefused:

@@ -9,11 +9,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-import orjson
-
 from gateway.problems import as_fail
 from shared.channels import AccessRecord
 from shared.errors import CCProxyError
+from shared.exact_json import dump_json, load_json
 from shared.formats import Format, ProviderFormat
 from shared.formats.fold import Fold, WellFormed
 from shared.formats.ir import Delta, Event, Fail, Frame, Json, Prompt, Reply, Start, Stop, Usage
@@ -70,7 +69,7 @@ class Translation:
         return self.client.write_reply(self.prompt, reply, **self._named)
 
     def _read(self, data: bytes) -> Iterable[Event]:
-        return self._reader.feed(orjson.loads(data)) if data.startswith(b"{") else ()
+        return self._reader.feed(load_json(data)) if data.startswith(b"{") else ()
 
     def _write(self, events: Iterable[Event]) -> bytes:
         """Deltas that arrived together leave as one: under load a stream batches instead of falling behind."""
@@ -122,5 +121,5 @@ def note_usage(record: AccessRecord, usage: Usage) -> None:
 
 def encode_all(frames: Iterable[Frame]) -> bytes:
     return b"".join(
-        [encode(name, data.encode() if isinstance(data, str) else orjson.dumps(data)) for name, data in frames]
+        [encode(name, data.encode() if isinstance(data, str) else dump_json(data)) for name, data in frames]
     )

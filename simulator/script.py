@@ -6,6 +6,7 @@ Names come from the model (`claude-sim-NAME`, `gpt-sim-NAME`) or from a directiv
 
 from __future__ import annotations
 
+import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -114,6 +115,11 @@ def perform(ask: Ask, name: str, scenarios: Mapping[str, Scenario], refusals: Ma
 def tokens_of(size: int) -> int:
     """Tokens without a tokenizer: one for every four bytes, rounded up."""
     return -(-size // BYTES_PER_TOKEN)
+
+
+def compact(value: Any) -> str:
+    """JSON as short as possible; integers may have any size, as a model's may."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def words(count: int) -> str:

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
-import orjson
-
 from gateway.catalogue import Catalogue
 from gateway.ignored import note_ignored
 from gateway.peek import parse_object
@@ -25,6 +23,7 @@ from shared.codex_profile import CLIENT_VERSION, NEUTRAL_INSTRUCTIONS, CodexProf
 from shared.credentials.account import Account
 from shared.credentials.login import Authorization
 from shared.errors import UpstreamRefused
+from shared.exact_json import dump_json
 from shared.formats import openai_responses
 from shared.formats.ir import Capabilities, Fail, Json, Prompt, Reply, Written
 from shared.formats.openai_responses import Dialect, Reader, Writer, prepare
@@ -119,7 +118,7 @@ class Codex:
             headers["session-id"] = session
             body = body if body.get("prompt_cache_key") == session else body | {"prompt_cache_key": session}
         note_ignored(request.record, written.dropped)
-        data = request.body if body is asked else orjson.dumps(body)
+        data = request.body if body is asked else dump_json(body)
         return await self._upstream.open("POST", f"{self._door(codex)}/responses", headers, data)
 
     async def _send_question(self, request: Outgoing, authorization: Authorization) -> Opened:

@@ -12,7 +12,10 @@ import json
 
 from shared.formats.ir import Thinking
 
-PREFIX = "ccpx1:"
+MARK = "ccpx1"
+PREFIX = f"{MARK}:"
+OWN_SEARCH = f"srvtoolu_{MARK}_"
+"""How the id of a search begins that another vendor ran and we show to Anthropic's clients."""
 
 
 def wrap(thinking: Thinking) -> str:

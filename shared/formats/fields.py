@@ -71,7 +71,10 @@ def invalid(value: Any, path: str, rule: str) -> ClientError:
 
 
 def _shorten(value: Any, limit: int = 60) -> str:
-    text = repr(value[:limit] if isinstance(value, str) else value)
+    try:
+        text = repr(value[:limit] if isinstance(value, str) else value)
+    except RecursionError:
+        text = "a deeply nested value"
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
@@ -180,6 +183,11 @@ def strangers(value: Any, path: str, known: Mapping[str, frozenset[str]]) -> Ite
                     yield join(path, name)
             elif isinstance(inner, (dict, list)):
                 yield from strangers(inner, join(path, name), known)
+
+
+def unbroken(data: str) -> str:
+    """Return base64 without the line breaks that encoders of mail put into it, and no provider accepts."""
+    return "".join(data.split()) if "\n" in data or "\r" in data or " " in data else data
 
 
 def words_of(text: str) -> str:

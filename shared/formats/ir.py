@@ -159,6 +159,10 @@ class Tool:
     cache: str | None = None
 
 
+WEB_SEARCH = "web_search"
+"""The name by which a tool choice forces `WebSearch`; both vendors call the tool so."""
+
+
 @dataclass(frozen=True, slots=True)
 class WebSearch:
     """The one tool run by the provider that every vendor has. `location` is {country, region, city, timezone}."""

@@ -7,7 +7,7 @@ import binascii
 import re
 
 from shared.errors import ClientError
-from shared.formats.fields import Object, invalid
+from shared.formats.fields import Object, invalid, unbroken
 from shared.formats.ir import Document, Image, ResponseFormat, Tool
 
 DETAILS = ("auto", "low", "high", "original")
@@ -51,7 +51,7 @@ def _split_data_url(url: str, path: str, *, or_else: str) -> tuple[str, str]:
     match = _DATA_URL.match(url)
     if match is None or not match["base64"]:
         raise invalid(url, path, f"Expected {or_else}.")
-    return match["type"].lower(), url[match.end() :]
+    return match["type"].lower(), unbroken(url[match.end() :])
 
 
 def read_cache_mark(part: Object) -> str | None:

@@ -23,7 +23,7 @@ from simulator.anthropic.threads import Threads
 from simulator.anthropic.usage import InputUsage, PromptCache
 from simulator.exchange import Exchange
 from simulator.playback import play_stream, play_whole, stall
-from simulator.script import Reply, tokens_of
+from simulator.script import Reply, compact, tokens_of
 from simulator.shape import Check, Misfit
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
@@ -213,7 +213,7 @@ async def play(
         failure = partial(event, "error", error=error, request_id=exchange.request_id)
         done = await play_stream(exchange, reply, frames(message, reply), failure)
     else:
-        data, headers = orjson.dumps(message), JSON | headers
+        data, headers = compact(message).encode(), JSON | headers
         if len(data) >= GZIP_FROM_BYTES and "gzip" in exchange.headers.get("accept-encoding", ""):
             data = gzip.compress(data, compresslevel=1, mtime=0)
             headers = headers | {"content-encoding": "gzip"}

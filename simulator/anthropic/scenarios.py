@@ -6,13 +6,23 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import orjson
-
 from simulator.anthropic.models import SIMULATED
 from simulator.anthropic.problem import Problem
 from simulator.anthropic.rules import THINKING_BLOCKS, Block, Request, blocks_of
 from simulator.directives import read_directives
-from simulator.script import BYTES_PER_TOKEN, Ask, Refusal, Reply, Scenario, perform, plain, thoughtful, tools, words
+from simulator.script import (
+    BYTES_PER_TOKEN,
+    Ask,
+    Refusal,
+    Reply,
+    Scenario,
+    compact,
+    perform,
+    plain,
+    thoughtful,
+    tools,
+    words,
+)
 from simulator.seal import THOUGHTS
 
 SEARCH: Block = {
@@ -147,7 +157,7 @@ def _within_limits(reply: Reply, body: dict[str, Any]) -> Reply:
 def output_size(block: Block) -> int:
     """Bytes that count as output tokens."""
     if block["type"] in ("tool_use", "server_tool_use"):
-        return len(orjson.dumps(block["input"]))
+        return len(compact(block["input"]).encode())
     return len(str(block.get("text") or block.get("thinking") or "").encode())
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from simulator.anthropic.rules import Block
-from simulator.script import Reply, pieces
+from simulator.script import Reply, compact, pieces
 
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'
 JSON_PIECE = 12
@@ -59,7 +59,7 @@ def _open(block: Block, piece: int) -> tuple[Block, Iterator[dict[str, Any]]]:
             signed = {"type": "signature_delta", "signature": block["signature"]}
             return {**block, "thinking": "", "signature": ""}, chain(thought, [signed])
         case "tool_use" | "server_tool_use":
-            parts = pieces(orjson.dumps(block["input"]).decode(), JSON_PIECE) if block["input"] else []
+            parts = pieces(compact(block["input"]), JSON_PIECE) if block["input"] else []
             deltas = ({"type": "input_json_delta", "partial_json": part} for part in ("", *parts))
             return {**block, "input": {}}, deltas
         case _:

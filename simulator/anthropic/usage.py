@@ -13,10 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from simulator.anthropic.rules import Block, blocks_of
-from simulator.script import tokens_of
+from simulator.script import compact, tokens_of
 
 LEAST_CACHED_TOKENS = 1024
 MOST_PREFIXES = 10_000
@@ -65,7 +63,7 @@ def _piece(role: str, block: Block) -> tuple[bytes, str]:
         marks += [part.get("cache_control") for part in block["content"]]
         bare["content"] = [{k: v for k, v in part.items() if k != "cache_control"} for part in block["content"]]
     mark = next(filter(None, marks), None)
-    return role.encode() + orjson.dumps(bare), mark.get("ttl", "5m") if mark else ""
+    return role.encode() + compact(bare).encode(), mark.get("ttl", "5m") if mark else ""
 
 
 class PromptCache:

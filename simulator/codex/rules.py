@@ -71,7 +71,8 @@ def demands(body: dict[str, Any]) -> None:
     if not isinstance(items, list):
         raise detail("Input must be a list")
     roles = [item.get("role") for item in items if isinstance(item, dict)]
-    if not body.get("instructions") and "developer" not in roles:
+    first = next((role for role in roles if role), "")
+    if not body.get("instructions") and first not in ("developer", "system"):
         raise detail("Instructions are required")
     if "system" in roles:
         raise detail("System messages are not allowed")
@@ -84,6 +85,8 @@ def read_items(given: Any, *, public: bool) -> list[Item]:
         return [{"type": "message", "role": "user", "content": given}]
     if not isinstance(given, list):
         refuse("Missing required parameter: 'input'.", "input", "missing_required_parameter")
+    if not given:
+        refuse("Invalid 'input': empty array. Expected an array with minimum length 1.", "input", "empty_array")
     check_items(given)
     return [{"type": "message", **item} for item in given]
 

@@ -6,13 +6,11 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import orjson
-
 from simulator.codex.models import SIMULATED
 from simulator.codex.problem import Problem, challenge, detail, error
 from simulator.codex.rules import CALLS, PREFIXES, Item, Request
 from simulator.directives import read_directives
-from simulator.script import Ask, Refusal, Reply, Scenario, faulty, perform, thoughtful, words
+from simulator.script import Ask, Refusal, Reply, Scenario, compact, faulty, perform, thoughtful, words
 from simulator.seal import REASONING
 
 # Texts the real programs put between a person's words; the prompt is none of them.
@@ -74,7 +72,7 @@ class ResponsesAsk(Ask):
         named = {"name": tool["name"]} | ({"namespace": tool["namespace"]} if "namespace" in tool else {})
         if tool["type"] == "custom":
             return {"type": "custom_tool_call", "call_id": "", **named, "input": arguments.get("input", "text")}
-        return {"type": "function_call", "call_id": "", **named, "arguments": orjson.dumps(arguments).decode()}
+        return {"type": "function_call", "call_id": "", **named, "arguments": compact(arguments)}
 
 
 def message(part: Item, phase: str = "final_answer") -> Item:
@@ -127,7 +125,10 @@ def web_search(ask: Ask) -> Reply:
     url = {"type": "url_citation", "url": "https://example.com/simulators", "title": "Simulators"}
     answered = ask.say("A simulator imitates.")
     answered["content"][0]["annotations"] = [{**url, "start_index": 0, "end_index": 11}]
-    return Reply([{"type": "web_search_call", "action": {"type": "search", "query": "simulators"}}, answered])
+    action: dict[str, Any] = {"type": "search", "query": "simulators"}
+    if "web_search_call.action.sources" in (ask.body.get("include") or []):
+        action["sources"] = [{"type": "url", "url": url["url"]}]
+    return Reply([{"type": "web_search_call", "action": action}, answered])
 
 
 SCENARIOS: dict[str, Scenario] = {

@@ -9,10 +9,8 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
 
-import orjson
-
 from simulator.codex.rules import Item, Request
-from simulator.script import Reply, tokens_of
+from simulator.script import Reply, compact, tokens_of
 
 LEAST_CACHED_TOKENS = 1024
 STEP = 128
@@ -21,10 +19,10 @@ MOST_PREFIXES = 20_000
 
 def pieces(request: Request) -> Iterator[bytes]:
     """The prompt in the order it is read."""
-    yield orjson.dumps(request.body.get("tools") or [])
+    yield compact(request.body.get("tools") or []).encode()
     yield (request.body.get("instructions") or "").encode()
     for item in request.items:
-        yield orjson.dumps({name: value for name, value in item.items() if name != "id"})
+        yield compact({name: value for name, value in item.items() if name != "id"}).encode()
 
 
 class PromptCache:

@@ -11,6 +11,7 @@ from hashlib import sha256
 from typing import Any
 
 from shared.errors import ClientError
+from shared.exact_json import load_text
 from shared.formats.fields import filled
 from shared.formats.ir import Document, Image, Json, Prompt, Refusal, Text, Tool, ToolCall, ToolResult, WebSearch
 
@@ -28,6 +29,26 @@ def clean_id(call_id: str) -> str:
     if _ID.fullmatch(call_id) and not call_id.startswith(ESCAPED):
         return call_id
     return ESCAPED + base64.urlsafe_b64encode(call_id.encode("utf-8", "surrogatepass")).decode("ascii").rstrip("=")
+
+
+class WireIds:
+    """The ids of a conversation's calls, unique as the service wants them.
+
+    Some programs begin counting anew in every turn. The first call keeps its id, a later one of the same id gets a
+    number, always the same one: a longer conversation begins as the shorter one did.
+    """
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def take(self, call_id: str) -> str:
+        wanted = clean_id(call_id)
+        found, number = wanted, 1
+        while found in self._taken:
+            number += 1
+            found = f"{wanted}_{number}"
+        self._taken.add(found)
+        return found
 
 
 def wire_name(name: str, namespace: str = "") -> str:
@@ -104,17 +125,17 @@ def _decoded(part: Document) -> str:
         ) from error
 
 
-def tool_use_block(part: ToolCall) -> Json:
+def tool_use_block(part: ToolCall, wire_id: str) -> Json:
     name = wire_name(part.name, part.namespace)
-    return {"type": "tool_use", "id": clean_id(part.id), "name": name, "input": call_input(part)}
+    return {"type": "tool_use", "id": wire_id, "name": name, "input": call_input(part)}
 
 
 def call_input(part: ToolCall) -> Any:
-    """Arguments that are not one JSON object reach the model as they are, under `_raw`."""
+    """Return the arguments as the object they spell; any other text is kept as it is, under `_raw`."""
     if part.kind == "custom":
         return {CUSTOM_INPUT: part.arguments}
     try:
-        arguments = json.loads(part.arguments or "{}")
+        arguments = load_text(part.arguments or "{}")
     except ValueError:
         arguments = None
     return arguments if isinstance(arguments, dict) else {"_raw": part.arguments}

@@ -5,10 +5,10 @@ A block only Anthropic understands becomes an `Opaque` when it is whole.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from shared.exact_json import load_text
 from shared.formats import ir
 from shared.formats.anthropic.blocks import CUSTOM_INPUT, tools_by_wire_name
 from shared.formats.anthropic.errors import read_error
@@ -143,7 +143,7 @@ class Reader:
         if block.held is None:
             return "" if block.spoke else write_arguments(block.data.get("input"))
         written = "".join(block.held)
-        arguments = json.loads(written) if written else block.data.get("input") or {}
+        arguments = load_text(written) if written else block.data.get("input") or {}
         if isinstance(arguments, dict) and isinstance(arguments.get(CUSTOM_INPUT), str):
             return str(arguments[CUSTOM_INPUT])
         return written
@@ -184,4 +184,4 @@ class Reader:
 
 def _whole(block: _Block) -> ir.Opaque:
     written = "".join(block.held or ())
-    return ir.Opaque("anthropic", block.data | {"input": json.loads(written)} if written else block.data)
+    return ir.Opaque("anthropic", block.data | {"input": load_text(written)} if written else block.data)

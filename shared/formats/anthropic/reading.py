@@ -5,15 +5,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, cast
 
 from shared.errors import ThreadNotFound
+from shared.exact_json import dump_text
 from shared.formats import ir
 from shared.formats.envelope import unwrap
-from shared.formats.fields import Fate, Object, invalid, judge, objects, strangers, texts
+from shared.formats.fields import Fate, Object, invalid, join, judge, objects, strangers, texts, unbroken
 from shared.formats.ir import Json
 
 ATTRIBUTION = "x-anthropic-billing-header"
@@ -43,6 +43,9 @@ SPELLING = {
     "messages.citations": "messages[].content[].citations",
 }
 """How this format spells what the writers name otherwise."""
+_CUSTOM_TOOL = frozenset(
+    {"type", "name", "description", "input_schema", "strict", "cache_control", "eager_input_streaming"}
+)
 _KNOWN = {
     "": frozenset(FATES),
     "metadata": frozenset({"user_id"}),
@@ -80,6 +83,7 @@ def read_prompt(body: Json) -> ir.Prompt:
         dropped=(
             *judge({name: value for name, value in body.items() if name in FATES}, FATES),
             *strangers(body, "", _KNOWN),
+            *_unread_of_tools(body.get("tools") or []),
         ),
     )
 
@@ -131,7 +135,7 @@ def _image(block: Object) -> ir.Part:
     cache = _cache(block.value)
     match block.required("source", dict):
         case {"type": "base64", "media_type": str(media_type), "data": str(data)}:
-            return ir.Image(media_type, data, cache=cache)
+            return ir.Image(media_type, unbroken(data), cache=cache)
         case {"type": "url", "url": str(url)}:
             return ir.Image(url=url, cache=cache)
         case {"type": "file", "file_id": str(file_id)}:
@@ -148,7 +152,7 @@ def _document(block: Object) -> ir.Part:
     )
     match block.required("source", dict):
         case {"type": "base64", "media_type": str(media_type), "data": str(data)}:
-            return replace(document, media_type=media_type, data=data)
+            return replace(document, media_type=media_type, data=unbroken(data))
         case {"type": "text", "data": str(text)}:
             return replace(document, media_type="text/plain", text=text)
         case {"type": "content", "content": str(text)}:
@@ -202,7 +206,7 @@ def read_redacted(data: str) -> ir.Thinking:
 
 def write_arguments(arguments: Any) -> str:
     """A tool call's input as the JSON text other formats carry; nothing for an empty one."""
-    return json.dumps(arguments, ensure_ascii=False, separators=(",", ":")) if arguments else ""
+    return dump_text(arguments) if arguments else ""
 
 
 _PARTS: dict[str, Callable[[Object], ir.Part]] = {
@@ -235,6 +239,17 @@ def _tool(tool: Object) -> ir.Tool | ir.WebSearch | ir.Opaque:
         tool.optional("strict", bool),
         cache=_cache(tool.value),
     )
+
+
+def _unread_of_tools(tools: Iterable[Json]) -> dict[str, None]:
+    """What the client's own tools say beyond what every vendor knows; the path has no number."""
+    custom = (tool for tool in tools if tool.get("type") in (None, "custom"))
+    return {
+        join("tools[]", name): None
+        for tool in custom
+        for name, value in tool.items()
+        if name not in _CUSTOM_TOOL and value is not None
+    }
 
 
 def _tool_choice(choice: Json) -> ir.ToolChoice | None:

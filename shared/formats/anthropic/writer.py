@@ -7,14 +7,15 @@ next request, and only then means something. We never make up a signature of Ant
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from shared.formats import ir
 from shared.formats.anthropic.blocks import call_input
 from shared.formats.anthropic.errors import write_error
 from shared.formats.anthropic.reader import STOP_REASONS
-from shared.formats.envelope import wrap
+from shared.formats.envelope import OWN_SEARCH, wrap
 from shared.formats.ir import Json
 
 _REASONS = {reason: name for name, reason in STOP_REASONS.items()}
@@ -30,7 +31,7 @@ _DELTAS = {
 class Writer:
     """Feed well-formed events. A block that means nothing here leaves no trace, not even a number."""
 
-    __slots__ = ("_delta", "_handlers", "_held", "_id", "_index", "_model")
+    __slots__ = ("_delta", "_handlers", "_held", "_id", "_index", "_model", "_searches")
 
     def __init__(self, prompt: ir.Prompt, *, id: str, created: int, model: str) -> None:  # noqa: A002
         del prompt, created
@@ -38,6 +39,7 @@ class Writer:
         self._index = 0
         self._delta: tuple[str, str] | None = None
         self._held: list[str] | None = None
+        self._searches = 0
         self._handlers: dict[type, Callable[[Any], Sequence[ir.Frame]]] = {
             ir.Delta: self._on_delta,
             ir.Start: self._on_start,
@@ -58,6 +60,8 @@ class Writer:
         return (ir.Frame("message_start", {"type": "message_start", "message": message}),)
 
     def _on_open(self, opened: ir.Open) -> Sequence[ir.Frame]:
+        if is_foreign_search(opened.part):
+            return self._search(opened.part.data)
         block = _header(opened.part)
         if block is None:
             return _NO_FRAMES
@@ -65,6 +69,24 @@ class Writer:
         self._held = [] if isinstance(opened.part, ir.ToolCall) and opened.part.kind == "custom" else None
         start = {"type": "content_block_start", "index": self._index, "content_block": block}
         return (ir.Frame("content_block_start", start),)
+
+    def _search(self, call: Json) -> Sequence[ir.Frame]:
+        """A search another vendor ran, as the call and the result Anthropic would have shown."""
+        used, found = search_blocks(call)
+        self._delta = None
+        self._searches += 1
+        frames: list[ir.Frame] = []
+        for block in (used, found):
+            start = {"type": "content_block_start", "index": self._index, "content_block": block}
+            if block is used:
+                start["content_block"] = used | {"input": {}}
+            frames.append(ir.Frame("content_block_start", start))
+            if block is used:
+                text = json.dumps(used["input"], ensure_ascii=False, separators=(",", ":"))
+                frames.append(self._block_delta({"type": "input_json_delta", "partial_json": text}))
+            frames.append(ir.Frame("content_block_stop", {"type": "content_block_stop", "index": self._index}))
+            self._index += 1
+        return frames
 
     def _on_delta(self, delta: ir.Delta) -> Sequence[ir.Frame]:
         if self._delta is None:
@@ -98,20 +120,23 @@ class Writer:
         return frames
 
     def _on_stop(self, stop: ir.Stop) -> Sequence[ir.Frame]:
-        end = {"type": "message_delta", "delta": _ending(stop), "usage": _usage(stop.usage, stop)}
+        end = {"type": "message_delta", "delta": _ending(stop), "usage": _usage(stop.usage, stop, self._searches)}
         return (ir.Frame("message_delta", end), ir.Frame("message_stop", {"type": "message_stop"}))
 
 
 def write_reply(prompt: ir.Prompt, reply: ir.Reply, *, id: str, created: int, model: str) -> Json:  # noqa: A002
     del prompt, created
-    content = [block for part in reply.parts if (block := _whole(part)) is not None]
-    return _message(id, reply.model or model, content, reply.stop.usage, reply.stop)
+    content = [block for part in reply.parts for block in _whole(part)]
+    searches = sum(is_foreign_search(part) for part in reply.parts)
+    return _message(id, reply.model or model, content, reply.stop.usage, reply.stop, searches)
 
 
-def _message(token: str, model: str, content: list[Json], usage: ir.Usage, stop: ir.Stop | None) -> Json:
+def _message(
+    token: str, model: str, content: list[Json], usage: ir.Usage, stop: ir.Stop | None, searches: int = 0
+) -> Json:
     ending = _ending(stop) if stop else {"stop_reason": None, "stop_sequence": None}
     message = {"id": f"msg_{token}", "type": "message", "role": "assistant", "model": model, "content": content}
-    return message | ending | {"usage": _usage(usage, stop)}
+    return message | ending | {"usage": _usage(usage, stop, searches)}
 
 
 def _ending(stop: ir.Stop) -> Json:
@@ -121,7 +146,7 @@ def _ending(stop: ir.Stop) -> Json:
     return ending
 
 
-def _usage(usage: ir.Usage, stop: ir.Stop | None) -> Json:
+def _usage(usage: ir.Usage, stop: ir.Stop | None, searches: int) -> Json:
     written: Json = {
         "input_tokens": usage.input,
         "cache_creation_input_tokens": usage.cache_write,
@@ -130,6 +155,8 @@ def _usage(usage: ir.Usage, stop: ir.Stop | None) -> Json:
     }
     if usage.reasoning:
         written["output_tokens_details"] = {"thinking_tokens": usage.reasoning}
+    if searches:
+        written["server_tool_use"] = {"web_search_requests": searches, "web_fetch_requests": 0}
     if stop and stop.service_tier:
         written["service_tier"] = stop.service_tier if stop.service_tier in {"priority", "batch"} else "standard"
     return written
@@ -151,7 +178,39 @@ def _header(part: ir.ReplyPart) -> Json | None:
     return None
 
 
-def _whole(part: ir.ReplyPart) -> Json | None:
+def is_foreign_search(part: ir.ReplyPart) -> TypeGuard[ir.Opaque]:
+    return isinstance(part, ir.Opaque) and part.vendor == "openai" and part.data.get("type") == "web_search_call"
+
+
+def search_blocks(call: Json) -> tuple[Json, Json]:
+    """A `web_search_call` item as Anthropic's call and result. The mark in their id says that both are ours."""
+    told = call.get("action")
+    action: Json = told if isinstance(told, dict) else {}
+    used_id = OWN_SEARCH + re.sub(r"[^a-zA-Z0-9_]", "_", str(call.get("id") or ""))
+    query = str(action.get("query") or action.get("url") or "")
+    sources = [source for source in action.get("sources") or () if isinstance(source, dict) and source.get("url")]
+    results = [
+        {
+            "type": "web_search_result",
+            "url": str(source["url"]),
+            "title": str(source.get("title") or source["url"]),
+            "encrypted_content": "",
+            "page_age": None,
+        }
+        for source in sources
+    ]
+    used = {"type": "server_tool_use", "id": used_id, "name": ir.WEB_SEARCH, "input": {"query": query}}
+    return used, {"type": "web_search_tool_result", "tool_use_id": used_id, "content": results}
+
+
+def _whole(part: ir.ReplyPart) -> Sequence[Json]:
+    if is_foreign_search(part):
+        return search_blocks(part.data)
+    block = _whole_block(part)
+    return [] if block is None else [block]
+
+
+def _whole_block(part: ir.ReplyPart) -> Json | None:
     block = _header(part)
     match part:
         case ir.Text(citations=[_, *_]):

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 from shared.errors import ClientError
+from shared.exact_json import may_hold_halves, whole
 from shared.formats import ir
 from shared.formats.anthropic import blocks
 from shared.formats.efforts import effort_of_budget, nearest_effort
@@ -24,12 +26,24 @@ DEFAULT_MAX_TOKENS = 32_000
 MOST_CACHE_MARKS = 4
 LEAST_BUDGET = 1024
 BUDGETS = {"minimal": 2048, "low": 2048, "medium": 8192, "high": 16_384, "xhigh": 32_768, "max": 32_768}
+BEFORE_A_GREETING = "(The assistant speaks first.)"
+"""The service wants a conversation to begin with the user's turn."""
 ONE_JSON_OBJECT = "Answer with exactly one JSON object and nothing else."
 
 
 def write_prompt(prompt: ir.Prompt, capabilities: ir.Capabilities) -> ir.Written:
     """Always asks for a stream. Raises ClientError for what cannot be said in this format at all."""
     return _Writing(prompt, capabilities).write()
+
+
+def with_a_turn(prompt: ir.Prompt) -> ir.Prompt:
+    """Return `prompt`, its instructions as the user's turn when nobody said anything else.
+
+    OpenAI answers instructions alone; Anthropic wants a conversation that begins with the user.
+    """
+    if prompt.messages or not prompt.system:
+        return prompt
+    return replace(prompt, system=(), messages=(ir.Message("user", prompt.system),))
 
 
 class _Thinking(NamedTuple):
@@ -40,9 +54,10 @@ class _Thinking(NamedTuple):
 
 class _Writing:
     def __init__(self, prompt: ir.Prompt, capabilities: ir.Capabilities) -> None:
-        self.prompt, self.model = prompt, capabilities
+        self.prompt, self.model = with_a_turn(prompt), capabilities
         self.dropped = dict.fromkeys(prompt.dropped)
         self.marks_too_many = _count_marks(prompt) - MOST_CACHE_MARKS
+        self.wire_ids = blocks.WireIds()
         self.strict_budget = StrictBudget()
         self.output_schema = self.strict_output()
 
@@ -127,7 +142,7 @@ class _Writing:
         """The messages, neighbours of one role merged, each call's result in the turn right after it."""
         results = blocks.Results(self.prompt)
         turns: list[Json] = []
-        calls: list[ir.ToolCall] = []
+        waiting: list[tuple[ir.ToolCall, str]] = []
 
         def add(role: str, said: Iterable[Json]) -> None:
             for block in said:
@@ -136,13 +151,15 @@ class _Writing:
                 turns[-1]["content"].append(block)
 
         def answer_calls() -> None:
-            add("user", [self.tool_result(results.take(call)) for call in calls])
-            calls.clear()
+            add("user", [self.tool_result(results.take(call), wire_id) for call, wire_id in waiting])
+            waiting.clear()
 
         for message in self.prompt.messages:
             said = [block for part in message.parts for block in self.written(part)]
             if message.role == "assistant":
-                calls += [part for part in message.parts if isinstance(part, ir.ToolCall)]
+                calls = [part for part in message.parts if isinstance(part, ir.ToolCall)]
+                uses = [block for block in said if block["type"] == "tool_use"]
+                waiting += [(call, use["id"]) for call, use in zip(calls, uses, strict=True)]
                 add("assistant", said)
             elif said:
                 answer_calls()
@@ -151,6 +168,8 @@ class _Writing:
                 answer_calls()
         answer_calls()
         results.refuse_leftovers()
+        if turns and turns[0]["role"] == "assistant":
+            turns.insert(0, {"role": "user", "content": [{"type": "text", "text": BEFORE_A_GREETING}]})
         if turns and turns[-1]["role"] == "assistant":
             self.prefill(turns[-1])
         return turns
@@ -183,7 +202,7 @@ class _Writing:
             case ir.Thinking():
                 yield from self.thinking_block(part)
             case ir.ToolCall(cache=cache):
-                yield self.marked(blocks.tool_use_block(part), cache)
+                yield self.marked(self.tool_use(part), cache)
             case ir.Opaque(vendor="anthropic", data=data):
                 yield data
             case ir.Opaque(data=data):
@@ -198,11 +217,21 @@ class _Writing:
         else:
             yield {"type": "thinking", "thinking": part.text, "signature": part.signature}
 
-    def tool_result(self, result: ir.ToolResult) -> Json:
+    def tool_use(self, call: ir.ToolCall) -> Json:
+        """The call; where a model wrote half a character, the service, which takes whole ones only, gets another."""
+        block = blocks.tool_use_block(call, self.wire_ids.take(call.id))
+        if not may_hold_halves(call.arguments):
+            return block
+        mended = whole(block["input"])
+        if mended is not block["input"]:
+            self.drop("tool_calls.arguments")
+        return block | {"input": mended}
+
+    def tool_result(self, result: ir.ToolResult, wire_id: str) -> Json:
         told = filled(
             content=[block for part in result.parts for block in self.written(part)], is_error=result.is_error or None
         )
-        block = {"type": "tool_result", "tool_use_id": blocks.clean_id(result.call_id), **told}
+        block = {"type": "tool_result", "tool_use_id": wire_id, **told}
         return self.marked(block, result.cache)
 
     # --- tools ---

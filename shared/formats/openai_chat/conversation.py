@@ -87,7 +87,7 @@ class Conversation:
         if call is None or id_ in self._results:
             rule = "Expected a call of the preceding 'tool_calls' that has no result yet."
             raise invalid(id_, message.at("tool_call_id"), rule)
-        self._answer(call, self._content(message, ("text",)))
+        self._answer(call, self._content(message, PART_KINDS))
 
     def _read_function(self, message: Object) -> None:
         name = message.text("name")
@@ -98,8 +98,9 @@ class Conversation:
         self._answer(call, [ir.Text(content)] if isinstance(content, str) else [])
 
     def _answer(self, call: ir.ToolCall, parts: list[ir.Part]) -> None:
-        texts = tuple(part for part in parts if isinstance(part, ir.Text) and part.text)
-        self._results[call.id] = ir.ToolResult(call.id, texts, kind=call.kind)
+        told = [part for part in parts if isinstance(part, (ir.Text, ir.Image, ir.Document))]
+        said = tuple(part for part in told if not isinstance(part, ir.Text) or part.text)
+        self._results[call.id] = ir.ToolResult(call.id, said, kind=call.kind)
 
     def _content(self, message: Object, kinds: tuple[str, ...]) -> list[ir.Part]:
         content, where = message.get("content"), message.at("content")

@@ -40,7 +40,7 @@ def prepare(body: Json, dialect: Dialect = CODEX) -> Written:
     Raises ClientError for what the service behind cannot do at all.
     """
     if not dialect.codex:
-        return Written(body, ())
+        return _for_public(body)
     if body.get("background"):
         raise fields.refused("background", "the ChatGPT backend replies only while its caller waits")
     for name in ("previous_response_id", "conversation"):
@@ -59,6 +59,19 @@ def prepare(body: Json, dialect: Dialect = CODEX) -> Written:
     prepared |= _instructions(prepared, dialect)
     _fit(prepared, dropped)
     return Written(body if prepared == body else prepared, tuple(dropped))
+
+
+def _for_public(body: Json) -> Written:
+    """The public interface takes every request as it is, but for reasoning that another vendor sealed."""
+    items = body.get("input")
+    if not isinstance(items, list):
+        return Written(body, ())
+    kept = [item for item in items if not (isinstance(item, dict) and _is_foreign_reasoning(item))]
+    return Written(body, ()) if len(kept) == len(items) else Written(body | {"input": kept}, ("input[].reasoning",))
+
+
+def _is_foreign_reasoning(item: Json) -> bool:
+    return item.get("type") == "reasoning" and str(item.get("encrypted_content")).startswith(PREFIX)
 
 
 def _is_default(body: Json, name: str) -> bool:
@@ -105,13 +118,14 @@ def _without(shape: Any, name: str) -> Any:
 
 
 def _instructions(body: Json, dialect: Dialect) -> Json:
-    """The operator's words beside the client's; some must be there, and a developer message counts as such."""
+    """The operator's words beside the client's; some must be there, and a developer message up front counts as such."""
     items = body["input"]
     client = fields.Object(body).optional("instructions", str) or ""
     instructions, moved = dialect.instruct(client)
     if moved:
         items = [{"type": "message", "role": "developer", "content": [{"type": "input_text", "text": moved}]}, *items]
-    if not instructions and not any(item.get("role") in ("system", "developer") for item in items):
+    spoken = next((item["role"] for item in items if item.get("role")), "")
+    if not instructions and spoken not in ("system", "developer"):
         instructions = DEFAULT_INSTRUCTIONS
     return {"input": items, "instructions": instructions} if instructions != client else {}
 

@@ -97,6 +97,7 @@ KNOWN = {
 """What is read of the objects inside a request. Anything else in them is dropped by name."""
 
 ENCRYPTED_REASONING = "reasoning.encrypted_content"
+SEARCH_SOURCES = "web_search_call.action.sources"
 
 LOCAL_SHELL = ir.Tool(
     "local_shell",
@@ -366,6 +367,8 @@ def _tool_choice(choice: Any, dropped: list[str]) -> ir.ToolChoice | None:
         case {"type": "allowed_tools", "mode": "auto" | "required" as mode, "tools": [*tools]}:
             names = (tool.get("name") or tool.text("type") for tool in fields.objects(tools, "tool_choice.tools"))
             return ir.ToolChoice(mode, allowed=tuple(names))
+        case {"type": str(kind)} if kind.startswith(ir.WEB_SEARCH):
+            return ir.ToolChoice("named", ir.WEB_SEARCH)
         case {"type": str()}:
             dropped.append("tool_choice")
             return None

@@ -16,7 +16,7 @@ from shared.formats import ir
 from shared.formats.efforts import effort_of_budget, nearest_effort
 from shared.formats.fields import filled
 from shared.formats.ir import Json
-from shared.formats.openai_responses.reading import ENCRYPTED_REASONING, shell_action
+from shared.formats.openai_responses.reading import ENCRYPTED_REASONING, SEARCH_SOURCES, shell_action
 from shared.formats.schemas import for_openai
 from shared.formats.strict_schemas import qualifies_for_openai
 
@@ -74,12 +74,14 @@ class _Writing:
         client = "\n\n".join(text.text for text in prompt.system)
         instructions, moved = self.dialect.instruct(client)
         tools = list(self.tools())
+        searches = any(isinstance(tool, ir.WebSearch) for tool in prompt.tools)
         written: Json = {
             "model": prompt.model,
             "instructions": instructions or (DEFAULT_INSTRUCTIONS if self.dialect.codex else None),
             "input": [
                 *([_message("developer", [_input_text(moved)])] if moved else []),
                 *(item for message in prompt.messages for item in self.items(message)),
+                *self.turn_without_messages(client if not moved else ""),
             ],
             "tools": tools,
             "tool_choice": self.tool_choice() if tools else None,
@@ -88,7 +90,7 @@ class _Writing:
             "text": self.text(),
             "service_tier": self.service_tier(),
             "prompt_cache_key": prompt.cache_key or (_digest(prompt.user) if prompt.user else None),
-            "include": [ENCRYPTED_REASONING],
+            "include": [ENCRYPTED_REASONING, *([SEARCH_SOURCES] if searches and not self.dialect.codex else [])],
             "store": False,
             "stream": True,
             **self.settings(),
@@ -104,6 +106,11 @@ class _Writing:
         self.dropped.update({self.prompt.spell(name, path): None for path in paths})
 
     # --- conversation ---
+
+    def turn_without_messages(self, client: str) -> Iterator[Json]:
+        """The instructions as the user's turn as well, when nobody said anything else: an input cannot be empty."""
+        if client and not self.prompt.messages:
+            yield _message("user", [_input_text(client)])
 
     def items(self, message: ir.Message) -> Iterator[Json]:
         """Content parts in a row share a message item; everything else is an item of its own."""
@@ -223,7 +230,10 @@ class _Writing:
         if choice.mode != "named":
             return choice.mode
         tools = (tool for tool in self.prompt.tools if isinstance(tool, ir.Tool) and tool.name == choice.name)
-        kind = next((tool.kind for tool in tools), "function")
+        kind = next((tool.kind for tool in tools), None)
+        if kind is None and any(isinstance(tool, ir.WebSearch) for tool in self.prompt.tools):
+            return {"type": ir.WEB_SEARCH}
+        kind = kind or "function"
         return {"type": kind} if kind == "local_shell" else {"type": kind, "name": short_name(choice.name)}
 
     # --- settings ---

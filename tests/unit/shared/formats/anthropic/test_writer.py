@@ -9,6 +9,7 @@ import httpx2
 import pytest
 from anthropic import Anthropic
 
+from shared.formats import anthropic
 from shared.formats.anthropic.reader import Reader
 from shared.formats.anthropic.writer import Writer, write_reply
 from shared.formats.envelope import PREFIX, unwrap
@@ -36,6 +37,7 @@ from shared.formats.ir import (
     Usage,
 )
 from shared.formats.sse import encode
+from tests import format_laws
 
 PROMPT = Prompt("m")
 
@@ -81,7 +83,7 @@ def test_a_whole_stream_event_by_event() -> None:
 
 def test_blocks_are_numbered_without_gaps_and_foreign_ones_leave_no_trace() -> None:
     frames = write(
-        Open(Opaque("openai", {"type": "web_search_call"})),
+        Open(Opaque("openai", {"type": "file_search_call"})),
         Close(),
         Open(Text("")),
         Close(),
@@ -211,3 +213,16 @@ def test_the_official_client_puts_the_stream_together_as_the_whole_reply() -> No
         message = stream.get_final_message().to_dict()
     whole = write_reply(PROMPT, reply, id="1", created=0, model="m")
     assert {name: message[name] for name in whole} == whole
+
+
+def test_a_search_another_vendor_ran_is_shown_as_anthropics_own_streamed_and_whole() -> None:
+    call = {"type": "web_search_call", "id": "ws-1", "action": {"query": "q", "sources": [{"url": "https://a.test"}]}}
+    reply = Reply("r", "m", (Opaque("openai", call), Text("found")), Stop(StopReason.END_TURN))
+    streamed = format_laws.assemble("anthropic", format_laws.written_for(anthropic, unfold(reply)))
+    assert streamed == anthropic.write_reply(PROMPT, reply, **format_laws.NAMES)
+    used, found, text = streamed["content"]
+    assert used["input"] == {"query": "q"}
+    assert found["tool_use_id"] == used["id"] == "srvtoolu_ccpx1_ws_1"
+    assert found["content"][0]["url"] == "https://a.test"
+    assert text["text"] == "found"
+    assert streamed["usage"]["server_tool_use"]["web_search_requests"] == 1

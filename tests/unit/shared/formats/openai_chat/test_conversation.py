@@ -202,7 +202,7 @@ REFUSED = [
     ([CALLING, result("c", "x")], "messages[1].tool_call_id"),
     ([CALLING, result("a", "x"), result("a", "y")], "messages[2].tool_call_id"),
     ([CALLING, result("a", None)], "messages[1].content"),
-    ([CALLING, result("a", [{"type": "image_url", "image_url": {}}])], "messages[1].content[0].type"),
+    ([CALLING, result("a", [{"type": "refusal", "refusal": "x"}])], "messages[1].content[0].type"),
     ([CALLING, {"role": "function", "name": "g", "content": "x"}], "messages[1].name"),
     ([{"role": "assistant", "function_call": {"arguments": "{}"}}], "messages[0].function_call.name"),
 ]

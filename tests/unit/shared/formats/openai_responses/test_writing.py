@@ -78,7 +78,8 @@ def test_the_clients_instructions_always_reach_the_model(mode, client, instructi
     body = write(Dialect(mode=mode, instructions=OPERATOR), system=system).body
     assert body["instructions"] == instructions
     moved = [{"type": "message", "role": "developer", "content": [{"type": "input_text", "text": developer}]}]
-    assert body["input"] == (moved if developer else [])
+    alone = [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": client}]}]
+    assert body["input"] == (moved if developer else alone if client else [])
 
 
 def test_several_instructions_are_joined_by_a_blank_line():
