@@ -11,9 +11,9 @@ from hashlib import sha256
 from typing import Any
 
 from shared.errors import ClientError
-from shared.exact_json import load_text
 from shared.formats.fields import filled
 from shared.formats.ir import Document, Image, Json, Prompt, Refusal, Text, Tool, ToolCall, ToolResult, WebSearch
+from shared.formats.json_text import load_text
 
 ESCAPED = "ccpx_"
 _ID = re.compile(r"[a-zA-Z0-9_-]+")

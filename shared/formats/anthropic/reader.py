@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from shared.exact_json import load_text
 from shared.formats import ir
 from shared.formats.anthropic.blocks import CUSTOM_INPUT, tools_by_wire_name
 from shared.formats.anthropic.errors import read_error
 from shared.formats.anthropic.reading import read_citation, read_redacted, read_thinking, write_arguments
 from shared.formats.fold import NOTHING, Sequencer
 from shared.formats.ir import Json
+from shared.formats.json_text import load_text
 
 STOP_REASONS = {
     "end_turn": ir.StopReason.END_TURN,

@@ -10,11 +10,11 @@ from dataclasses import replace
 from typing import Any, cast
 
 from shared.errors import ThreadNotFound
-from shared.exact_json import dump_text
 from shared.formats import ir
 from shared.formats.envelope import unwrap
 from shared.formats.fields import Fate, Object, invalid, join, judge, objects, strangers, texts, unbroken
 from shared.formats.ir import Json
+from shared.formats.json_text import dump_text
 
 ATTRIBUTION = "x-anthropic-billing-header"
 """How Claude Code's first system block begins; it is addressed to Anthropic's servers, not to a model."""

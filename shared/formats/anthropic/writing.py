@@ -12,12 +12,12 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from shared.errors import ClientError
-from shared.exact_json import may_hold_halves, whole
 from shared.formats import ir
 from shared.formats.anthropic import blocks
 from shared.formats.efforts import effort_of_budget, nearest_effort
 from shared.formats.fields import filled
 from shared.formats.ir import Json
+from shared.formats.json_text import may_hold_halves, whole
 from shared.formats.schemas import for_anthropic
 from shared.formats.strict_schemas import StrictBudget, strict_for_anthropic
 
