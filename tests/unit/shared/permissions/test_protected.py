@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,11 @@ ME = "/users/me"
 START = "/users/me/project"
 
 
+@cache
+def built_in() -> ProtectedPaths:
+    return protected()
+
+
 def protected(*added: str, **sections: Any) -> ProtectedPaths:
     sections.setdefault("security", {"protected_paths": list(added)})
     return ProtectedPaths.of(Settings(**sections), Path(START), Path(ME))
@@ -28,7 +34,7 @@ def call(tool: str, folder: str = START, /, **given: Any) -> PermissionAsk:
 
 
 def outcome(request: PermissionAsk, paths: ProtectedPaths | None = None) -> str:
-    paths = paths or protected()
+    paths = paths or built_in()
     if paths.touched_by(request) is not None:
         assert paths.may_be_touched_by(request) is not None
         return "deny"
