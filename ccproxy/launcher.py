@@ -23,6 +23,7 @@ from typing import Any
 
 from ccproxy.console import LogOutput, say
 from ccproxy.exits import CONFIGURATION, DONE, TRY_LATER, UNAVAILABLE, UNSTABLE
+from ccproxy.leftovers import kill_session
 from ccproxy.programs import (
     Commands,
     Places,
@@ -42,7 +43,8 @@ from shared.version import VERSION
 
 BACKLOG = 2048
 OPEN_FILES = 8192  # two for each of the streams one gateway carries, with room to spare
-KILL_AFTER_SECONDS = 8.0
+STOPPED_IN_TURN = 3  # priorities of supervisord.conf; each may take as long as a program may take to stop
+MARGIN_SECONDS = 2.0
 LINE_LIMIT = 1024 * 1024
 
 WhenReady = Callable[[str, Settings], Awaitable[int | None]]
@@ -133,7 +135,8 @@ def _swept(places: Places) -> Iterator[None]:
 
 def _sweep(sockets: Path) -> None:
     end_orphaned_redis(sockets / "redis.sock")
-    (sockets / "control.sock").unlink(missing_ok=True)
+    for name in ("control.sock", "heartbeats.sock"):
+        (sockets / name).unlink(missing_ok=True)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -196,8 +199,9 @@ async def _supervise(stack: Stack, when_ready: WhenReady) -> int:
     finally:
         for task in (stopping, ready):
             task.cancel()
-        await _stop(supervisord, ended)
-        await output
+        stop_seconds = float(stack.environment["CCPROXY_STOP_SECONDS"])
+        await _stop(supervisord, ended, STOPPED_IN_TURN * stop_seconds + MARGIN_SECONDS)
+        await _kill_leftovers(supervisord.pid, output, stop_seconds + MARGIN_SECONDS)
     return code
 
 
@@ -225,13 +229,26 @@ async def _start_supervisord(stack: Stack) -> Process:
     )
 
 
-async def _stop(supervisord: Process, ended: Task[int]) -> None:
+async def _stop(supervisord: Process, ended: Task[int], patience: float) -> None:
+    """Ask supervisord to stop everything in order; kill it after `patience` seconds."""
     if not ended.done():
         supervisord.terminate()
-        await asyncio.wait({ended}, timeout=KILL_AFTER_SECONDS)
+        await asyncio.wait({ended}, timeout=patience)
     if not ended.done():
         supervisord.kill()  # its programs notice, and end by themselves
         await ended
+
+
+async def _kill_leftovers(session: int, output: Task[None], patience: float) -> None:
+    """Wait until every program has closed its output; kill those that have not after `patience` seconds."""
+    await asyncio.wait({output}, timeout=patience)
+    if not output.done():
+        killed = await asyncio.to_thread(kill_session, session)
+        say(f"Killed what did not stop by itself: {', '.join(map(str, killed)) or 'nothing was found'}.")
+    await asyncio.wait({output}, timeout=patience)  # a reader that is gone must not keep the launcher
+    output.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await output
 
 
 async def _copy_output(supervisord: Process) -> None:

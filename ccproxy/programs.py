@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from shared.loop_watch import HEARTBEAT_SOCKET
 from shared.process import DRAINED_EXIT
 from shared.settings import ConfigurationError, Settings
 
@@ -117,6 +118,7 @@ def child_environment(settings: Settings, places: Places, commands: Commands) ->
         "CCPROXY_OWN_REDIS": "true" if places.redis_binary else "false",
         "CCPROXY_CONTROL_SOCKET": str(places.sockets / "control.sock"),
         "CCPROXY_STOP_SECONDS": str(stop_seconds),
+        HEARTBEAT_SOCKET: str(places.sockets / "heartbeats.sock"),
         "PYTHONSAFEPATH": "1",
         "REDIS__URL": places.redis_url,
         "SERVER__PORT": str(places.port),

@@ -1,8 +1,9 @@
 """supervisord, as the launcher runs it: quicker, orphan-proof, and on a listening socket it is handed.
 
-Four changes to the stock program, each an override of one of its own methods:
-it looks around every 50 ms instead of every second; it stops when the launcher is gone; it kills what a dead program
-leaves in its process group; it stops programs of one priority at once.
+Five changes to the stock program, each an override of one of its own methods:
+it looks around every 50 ms instead of every second; it stops when the launcher is gone; it kills a program whose
+heartbeats have stopped; it kills what a dead program leaves in its process group; it stops programs of one priority at
+once.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from typing import Any
 
 from supervisor.datatypes import SocketConfig
@@ -20,6 +22,9 @@ from supervisor.medusa.asyncore_25 import ExitNow
 from supervisor.options import ServerOptions
 from supervisor.states import SupervisorStates
 from supervisor.supervisord import Supervisor
+
+from ccproxy.heartbeats import SILENT_SECONDS, Heartbeats
+from shared.loop_watch import HEARTBEAT_SOCKET
 
 TURN_SECONDS = 0.05  # stock supervisord sleeps up to 1 s a turn, and each state change costs a turn
 STOPPING_TURN_SECONDS = 0.01
@@ -38,7 +43,7 @@ class InheritedSocket(SocketConfig):  # type: ignore[misc]
 
 
 class ShortPoll:
-    """A poller that never sleeps longer than a turn, and looks whether the launcher lives."""
+    """A poller that never sleeps longer than a turn, and looks after the launcher and the programs in each turn."""
 
     def __init__(self, options: Options, poller: Any) -> None:
         self._options = options
@@ -46,6 +51,7 @@ class ShortPoll:
 
     def poll(self, timeout: float) -> Any:
         self._options.notice_orphaned()
+        self._options.kill_silent()
         stopping = self._options.mood < SupervisorStates.RUNNING
         return self._poller.poll(min(timeout, STOPPING_TURN_SECONDS if stopping else TURN_SECONDS))
 
@@ -59,10 +65,11 @@ class Options(ServerOptions):  # type: ignore[misc]
     poller: Any
     mood: int
 
-    def __init__(self, launcher: int, listening_fd: int) -> None:
+    def __init__(self, launcher: int, listening_fd: int, heartbeats: Heartbeats) -> None:
         super().__init__()
         self._launcher = launcher
         self._listening_fd = listening_fd
+        self._heartbeats = heartbeats
         self.poller = ShortPoll(self, self.poller)
 
     def realize(self, *args: Any, **kwargs: Any) -> None:
@@ -78,6 +85,14 @@ class Options(ServerOptions):  # type: ignore[misc]
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for stream in (1, 2):  # the pipe to the launcher is broken; a line about that must not end the stopping
             os.dup2(nowhere, stream)
+
+    def kill_silent(self) -> None:
+        """Kill each program whose heartbeats have stopped; supervisord then starts it again, or goes on stopping."""
+        for pid in self._heartbeats.silent(self.pidhistory, time.monotonic()):
+            name = self.pidhistory[pid].config.name
+            self.logger.warn(f"{name} (pid {pid}) has been silent for {SILENT_SECONDS:g} s: it hangs and is killed")
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)
 
     def setpgrp(self) -> None:
         """In each new child: its own group, and its end when this process is killed outright (Linux)."""
@@ -107,11 +122,13 @@ class Supervision(Supervisor):  # type: ignore[misc]
 
 def main() -> None:
     """Run until stopped, with supervisord's own arguments. Always exits 0: why it ended is in RUN/fatal."""
-    options = Options(int(os.environ["CCPROXY_LAUNCHER"]), int(os.environ["CCPROXY_LISTENING_FD"]))
+    heartbeats = Heartbeats(os.environ[HEARTBEAT_SOCKET])
+    options = Options(int(os.environ["CCPROXY_LAUNCHER"]), int(os.environ["CCPROXY_LISTENING_FD"]), heartbeats)
     options.realize(sys.argv[1:], doc="supervisord for CCProxy")
     options.first, options.test = True, False
     with contextlib.suppress(ExitNow):
         Supervision(options).main()
+    heartbeats.close()
     options.close_httpservers()
     options.close_logger()
 

@@ -1,7 +1,7 @@
 """The life of one service process: settings, log, signals, an end. Every service's entry point is one call to `run`.
 
 A service ends in order on SIGTERM or SIGINT, and also when the process that started it dies: a supervisor killed
-outright leaves nothing behind.
+outright leaves nothing behind. A service whose event loop hangs ends too (shared/loop_watch.py).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable
 import uvloop
 
 from shared.log import configure_log, get_log
+from shared.loop_watch import watched_loop
 from shared.settings import ConfigurationError, Settings, load_settings
 from shared.visible_text import visible
 
@@ -74,7 +75,8 @@ async def _serve_until_stopped(settings: Settings, serve: Serve) -> int | None:
         loop.add_signal_handler(signum, stop.set)
     watch = asyncio.create_task(_watch_parent(stop))
     try:
-        return await serve(settings, stop)
+        async with watched_loop():
+            return await serve(settings, stop)
     finally:
         watch.cancel()
         with contextlib.suppress(asyncio.CancelledError):

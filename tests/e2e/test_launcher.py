@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import urllib.request
@@ -186,3 +187,19 @@ def test_a_real_service_killed_outright_comes_back(stack, service):
     old = stack.kill(service)
     stack.wait_replaced(service, old)
     until(lambda: ready(stack.url), "readiness")
+
+
+@pytest.mark.timeout(150)  # a real stack starts and stops, and a silence of 15 s passes
+def test_a_real_service_that_hangs_is_killed_and_comes_back(stack):
+    """A stopped process runs no code at all: only the supervisor can notice."""
+    old = stack.pid_of("permission_service")
+    os.kill(old, signal.SIGSTOP)
+    stack.wait_replaced("permission_service", old)
+    until(lambda: ready(stack.url), "readiness")
+
+
+@pytest.mark.timeout(150)  # as above
+def test_a_real_service_that_hangs_does_not_outlive_the_stack(start_stack):
+    stack = start_stack().wait_ready()
+    os.kill(stack.pid_of("permission_service"), signal.SIGSTOP)
+    assert stack.stop() == 0

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 from supervisor.states import SupervisorStates
 
+from ccproxy.heartbeats import Heartbeats
 from ccproxy.supervision import TURN_SECONDS, InheritedSocket, Options, ShortPoll, Supervision
 
 
@@ -30,10 +31,13 @@ class Poller:
 
 
 @pytest.fixture
-def options():
-    options = Options(os.getppid(), -1)
+def options(tmp_path):
+    heartbeats = Heartbeats(str(tmp_path / "beats"), silent_seconds=0.2)
+    options = Options(os.getppid(), -1, heartbeats)
     options.mood = SupervisorStates.RUNNING
-    return options
+    options.logger = SimpleNamespace(warn=lambda _sentence: None)
+    yield options
+    heartbeats.close()
 
 
 def test_a_turn_is_short_and_shorter_while_stopping(options):
@@ -65,12 +69,25 @@ def test_it_goes_on_while_the_launcher_lives(options):
 
 def test_it_stops_when_the_launcher_is_gone():
     script = (
-        "from ccproxy.supervision import Options; options = Options(1 << 22, -1); options.mood = 1; "
+        "from ccproxy.supervision import Options; options = Options(1 << 22, -1, None); options.mood = 1; "
         "options.notice_orphaned(); print('nobody reads this'); raise SystemExit(options.mood + 40)"
     )
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
     assert ended.returncode == SupervisorStates.SHUTDOWN + 40
     assert ended.stdout == b""
+
+
+def test_a_program_whose_heartbeats_stop_is_killed_with_its_group(options, tmp_path):
+    silent = subprocess.Popen(["sh", "-c", "sleep 600 & exec sleep 600"], process_group=0)
+    options.pidhistory[silent.pid] = SimpleNamespace(config=SimpleNamespace(name="permission_service"))
+    os.kill(silent.pid, signal.SIGSTOP)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.sendto(str(silent.pid).encode(), str(tmp_path / "beats"))
+    deadline = time.monotonic() + 20
+    while silent.poll() is None and time.monotonic() < deadline:
+        options.kill_silent()
+        time.sleep(0.01)
+    assert silent.wait(1) == -signal.SIGKILL
 
 
 def test_a_dead_programs_group_is_killed_with_it(options):
