@@ -6,6 +6,7 @@
         NotAuthorized            401 authentication
         NotAllowed               403 permission
         NotFound                 404 not_found
+          StoredThingMissing     404 not_found            a response, item or conversation; or 400, as OpenAI says
           ThreadNotFound         404 thread_not_found     kept by the provider only; clients then send everything
         Conflict                 409 conflict
         UnsupportedMedia         415 unsupported_media
@@ -98,6 +99,24 @@ class ThreadNotFound(NotFound):
     """Threads are not kept here: send the whole conversation, with `thread` of type `create` or without."""
 
     kind = "thread_not_found"  # Anthropic's own `details.error_code`, upon which its clients do just that
+
+
+class StoredThingMissing(NotFound):
+    """Nothing is stored under this id."""
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        code: str = "",
+        param: str | None = None,
+        status: int = 404,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        """`code` and `status` are those by which OpenAI's clients know this refusal."""
+        super().__init__(message, param=param, headers=headers)
+        self.code = code
+        self.status = status
 
 
 class Conflict(ClientError):

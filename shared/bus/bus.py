@@ -155,6 +155,11 @@ class Bus:
         await self._ready()
         return bool(await self._writer.post("EVAL", wire.LEASE, 1, key, owner, _ms(ttl)))
 
+    async def run_script(self, script: str, keys: Sequence[str], *arguments: Any) -> Any:
+        """Run a Lua `script` on Redis in one step and return its answer. Raises BusUnavailable."""
+        await self._ready()
+        return await self._writer.post("EVAL", script, len(keys), *keys, *arguments)
+
     async def waiting(self, channel: Channel) -> int:
         """Deliveries of a channel that no server has accepted."""
         await self._ready()
