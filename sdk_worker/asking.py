@@ -1,33 +1,57 @@
-"""How a `claude` of this worker asks for permission: over its own pipes, at an MCP server in this process.
+"""The permission requests of one `claude` process: a hook before every tool call, and the permission prompt tool.
 
-Between the program and the desk stands the worker alone, with which the program ends too: whatever else dies, the
-question stays. A program asks for the turn it works on; at any other time for nobody, and what it asks is denied.
+The hook (`PreToolUse`, over the program's own pipes) sees every call in every permission mode, also those of subagents
+and of the owner's MCP servers, and its denial binds. The prompt tool is what Claude Code asks besides: a question of
+the model's, a plan, a path that Claude Code guards by itself. A call is decided once: the prompt for a call that the
+hook has had decided gets the same decision.
+
+Invariants: a program asks for the turn it works on, and at any other time its calls are denied. Whatever goes wrong is
+a denial in words. Only the worker stands between the program and the permission service, and the program ends with the
+worker: whatever else dies, the request stays.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
 
 from sdk_worker.file_before import read_file_before
 from sdk_worker.program import Line
 from shared import mcp
 from shared.channels import PermissionAsk, PermissionDecision, Turn
 from shared.errors import CCProxyError, ClientError
+from shared.permissions.reach import Reach, reach_of
+from shared.permissions.tools import QUESTION
 
 SERVER = "confirmation"
 TOOL = f"mcp__{SERVER}__{mcp.TOOL}"
+HOOK_EVENT = "PreToolUse"
+HOOK_ID = "permission"
+# Longer than anybody waits: the program ends a hook after 60 s by default, and takes less than 2^31 milliseconds.
+HOOK_SECONDS = 20 * 86_400
+# `block`: a hook that fails, or does not answer in time, stops the call.
+HOOKS = {HOOK_EVENT: [{"matcher": None, "hookCallbackIds": [HOOK_ID], "timeout": HOOK_SECONDS, "onFailure": "block"}]}
+NO_TURN = "No request is at work here, so nobody can be asked."
 
 Ask = Callable[[PermissionAsk], Awaitable[PermissionDecision]]
 
 
 class Asker:
-    """One program, as the desk knows it. `working_directory` is the program's own."""
+    """The permission requests of one program, which works in the folder `working_directory`.
 
-    def __init__(self, ask: Ask, working_directory: str) -> None:
-        self._ask, self._working_directory = ask, working_directory
+    `bypass`: the owner wants nobody asked, so the hook only denies what is protected or ruled out, and leaves every
+    other call to Claude Code.
+    """
+
+    def __init__(self, ask: Ask, working_directory: str, *, bypass: bool = False) -> None:
+        self._ask = ask
+        self._working_directory = working_directory
+        self._bypass = bypass
         self._turn: Turn | None = None
+        self._decided: dict[str, Line] = {}  # the hook's decisions of this turn, by the id of the tool call
 
     @contextlib.contextmanager
     def on_behalf(self, turn: Turn) -> Iterator[None]:
@@ -37,21 +61,48 @@ class Asker:
             yield
         finally:
             self._turn = None
+            self._decided.clear()
 
     async def answer(self, message: Line) -> Line:
-        """The reply to one JSON-RPC message of the program; a call is answered when somebody has decided."""
+        """Return the reply to one JSON-RPC message of the program; a call is answered once it is decided."""
         if "id" not in message:
             return mcp.NOTED
         if message.get("method") != "tools/call":
             return mcp.answer(message)
         try:
-            return mcp.tool_result(message, await self._decide(mcp.read_call(message)))
+            asked = mcp.read_call(message)
         except ClientError as error:
             return mcp.error(message, mcp.INVALID_PARAMS, error.message)
+        decided = self._decided.get(str(asked.get("tool_use_id") or ""))
+        return mcp.tool_result(message, decided or await self._decide(asked, self._working_directory))
 
-    async def _decide(self, asked: Line) -> Line:
+    async def before_tool(self, call: Line) -> Line:
+        """Return what the hook says to one tool call. `call` is the input of a `PreToolUse` hook."""
+        tool_name, given = call.get("tool_name"), call.get("tool_input")
+        if not isinstance(tool_name, str) or not isinstance(given, dict):
+            return hook_denial("The tool call could not be read, so it was not allowed.")
+        if self._bypass and tool_name == QUESTION:
+            return {}  # the model asks a person; whether one can be asked is known to the prompt tool alone
+        tool_use_id = str(call.get("tool_use_id") or "")
+        asked = {"tool_name": tool_name, "input": given, "tool_use_id": tool_use_id}
+        folder = str(call.get("cwd") or self._working_directory)
+        said = await self._decide(asked, folder, agent=str(call.get("agent_type") or ""), bypass=self._bypass)
+        if said["behavior"] != "allow":
+            return hook_denial(said["message"])
+        if self._bypass:
+            return {}
+        if tool_use_id and self._turn is not None:
+            self._decided[tool_use_id] = said
+        decision: Line = {"hookEventName": HOOK_EVENT, "permissionDecision": "allow"}
+        if said["updatedInput"] != given:
+            decision["updatedInput"] = said["updatedInput"]
+        return {"hookSpecificOutput": decision}
+
+    async def _decide(self, asked: Line, folder: str, *, agent: str = "", bypass: bool = False) -> Line:
+        """Return the decision on a call, in the words of the prompt tool. Relative paths of the call begin in `folder`,
+        which differs from the working folder once a command has changed it."""
         if self._turn is None:
-            return mcp.deny("No request is at work here, so nobody can be asked.")
+            return mcp.deny(NO_TURN)
         turn = self._turn
         ask = mcp.ask_for(
             asked,
@@ -59,9 +110,26 @@ class Asker:
             session_id=turn.session_id or turn.request_id,
             working_directory=turn.working_directory or self._working_directory,
         )
+        ask.agent = agent
+        ask.bypass = bypass
         # The disk may be slow, and other programs of this worker must not wait for it.
-        ask.file_before = await asyncio.to_thread(read_file_before, ask.tool_name, ask.input, ask.working_directory)
+        ask.reach = await asyncio.to_thread(known_reach, ask.tool_name, ask.input, folder)
+        if not bypass:
+            ask.file_before = await asyncio.to_thread(read_file_before, ask.tool_name, ask.input, folder)
         try:
             return mcp.behavior(await self._ask(ask), ask.input)
         except CCProxyError as error:
             return mcp.not_placed(error)
+
+
+def known_reach(tool_name: str, given: dict[str, Any], folder: str) -> Reach:
+    """Return what a tool call touches on this machine; an unknown reach for paths that no file system takes."""
+    try:
+        return reach_of(tool_name, given, os.path.realpath(folder))
+    except (OSError, ValueError):
+        return Reach()
+
+
+def hook_denial(message: str) -> Line:
+    decision = {"hookEventName": HOOK_EVENT, "permissionDecision": "deny", "permissionDecisionReason": message}
+    return {"hookSpecificOutput": decision}

@@ -1,4 +1,8 @@
-"""Where a request's tools may work: below the roots the owner listed, as this worker's machine sees them."""
+"""The working folder of a request's tools: our own empty one, or one below the roots that the owner listed.
+
+Both are folders of this worker's machine. `ccproxy` may be started in any folder, the home folder included, so the
+folder of the start is never the default.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shared.errors import ClientError, NotAllowed
+from shared.settings import agent_directory
+
+
+def own_directory() -> Path:
+    """Return the folder for tools whose request and owner name no other, with every link resolved; create it if it is
+    not there. Raises NotAllowed when it cannot be created."""
+    directory = agent_directory()
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return directory.resolve()
+    except OSError as error:
+        raise NotAllowed(
+            f"The folder for tools, {directory}, cannot be created: {error.strerror}. "
+            "Name another one in CLAUDE__CODE_OPTIONS__CWD."
+        ) from error
 
 
 def choose_directory(asked: str | None, roots: Sequence[Path]) -> str | None:

@@ -21,10 +21,10 @@ from typing import Any
 
 import claude_code_sdk
 
-from sdk_worker.asking import SERVER, Asker
+from sdk_worker.asking import HOOKS, SERVER, Asker
 from sdk_worker.program import Line, Program
 from shared.channels import Turn
-from shared.errors import NoWorker
+from shared.errors import NoWorker, UpstreamError
 
 with contextlib.suppress(ModuleNotFoundError):  # the extra `bundled-cli` is not installed
     import claude_agent_sdk  # noqa: F401
@@ -144,13 +144,23 @@ class Conversation:
             await self.program.control("mcp_status")
             return
         self.program.on_mcp = self.asker.answer
+        self.program.on_hook = self.asker.before_tool
         await self.program.control("mcp_set_servers", servers={SERVER: {"type": "sdk", "name": SERVER}})
 
     async def open(self, initialize: Line) -> None:
-        """Shake hands. `initialize` are fields of that request the SDKs have no option for, such as `systemPrompt`."""
+        """Shake hands. `initialize` are fields of that request the SDKs have no option for, such as `systemPrompt`.
+
+        Raises UpstreamError for a program that would go on when the hook before its tools fails.
+        """
+        if self.asker is not None:
+            initialize = initialize | {"hooks": HOOKS}
         self.program.initialize = initialize
         self._owner = asyncio.create_task(self._own())
-        await self.program.initialized
+        about = await self.program.initialized
+        if self.asker is not None and not (about.get("hooks_applied") and about.get("hook_on_failure_supported")):
+            raise UpstreamError(
+                "This version of Claude Code cannot hold its tools until they are allowed. Update it: `claude update`."
+            )
 
     def on_behalf(self, turn: Turn) -> contextlib.AbstractContextManager[None]:
         """While inside, whatever the program asks permission for is this turn's."""

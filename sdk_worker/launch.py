@@ -73,16 +73,25 @@ class Binding:
     tools: bytes = b""
 
 
+def asks_nobody(claude: ClaudeSettings) -> bool:
+    """Return True when the owner wants nobody asked before a tool acts."""
+    return not claude.builtin_permissions or claude.code_options.permission_mode == "bypassPermissions"
+
+
 def command(program: Path, launch: Launch, options: CodeOptions, *, asks: bool) -> list[str]:
-    """The command line; `asks`: its Asker, for permission. A value is joined to its flag, so that none is ever read as
-    a flag itself."""
+    """Return the command line of a process. `asks`: its Asker is asked for permission.
+
+    The tools that the owner allows are rules of the permission service then, which a deny rule beats. A value is joined
+    to its flag, so that no value is ever read as a flag itself.
+    """
     denied = [*PEER_TOOLS, *(options.disallowed_tools or [])]
+    allowed = [] if asks else options.allowed_tools or []
     flags: dict[str, Any] = {
         "output-format": "stream-json",
         "input-format": "stream-json",
         "settings": orjson.dumps(FLAG_SETTINGS).decode(),
         "disallowedTools": ",".join(denied),
-        "allowedTools": ",".join(options.allowed_tools or []) if launch.own_tools else f"mcp__{SERVER}",
+        "allowedTools": ",".join(allowed) if launch.own_tools else f"mcp__{SERVER}",
         "permission-mode": options.permission_mode or "default",
         "permission-prompt-tool": asking.TOOL if asks else None,
         "mcp-config": options.mcp_config if launch.own_tools else None,

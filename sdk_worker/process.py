@@ -12,7 +12,17 @@ from functools import partial
 
 from sdk_worker.asking import Ask, Asker
 from sdk_worker.door import Conversation, Driver, ProgramFile, drivers
-from sdk_worker.launch import Binding, Launch, bind, command, environment, lane_of, refuse_what_cannot_start
+from sdk_worker.directories import own_directory
+from sdk_worker.launch import (
+    Binding,
+    Launch,
+    asks_nobody,
+    bind,
+    command,
+    environment,
+    lane_of,
+    refuse_what_cannot_start,
+)
 from sdk_worker.pool import Pool
 from sdk_worker.program import Program
 from sdk_worker.reply import LeftReplies
@@ -49,8 +59,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int | None:
     instance = instance_name()
     program_file = ProgramFile(settings.claude.cli_path)
     bus = Bus(url, service="sdk_worker", instance=instance)
-    ask = partial(ask_desk, bus, InputsInFlight()) if settings.claude.builtin_permissions else None
-    pool = open_pool(settings, program_file, drivers()[0], ask=ask)
+    pool = open_pool(settings, program_file, drivers()[0], ask=partial(ask_desk, bus, InputsInFlight()))
     sdk, options = settings.sdk, settings.claude.code_options
     sessions = Sessions(
         pool,
@@ -105,15 +114,16 @@ def patience(settings: Settings) -> Patience:
 
 
 def open_pool(settings: Settings, program_file: ProgramFile, driver: Driver, *, ask: Ask | None) -> Pool[Conversation]:
-    """The pool of this process. `ask`: who is asked before a tool acts; None: what would need asking is denied."""
+    """Return the pool of this process. `ask` decides on every tool call; None: Claude Code alone decides."""
     claude, options = settings.claude, settings.claude.code_options
 
     async def start(launch: Launch) -> Conversation:
         env = environment(claude, os.environ)
         refuse_what_cannot_start(launch, options, env, as_root=os.geteuid() == 0)
-        cwd = launch.cwd or str(options.cwd or os.getcwd())
-        asker = Asker(ask, cwd) if ask and launch.own_tools else None
-        line = command(await program_file.path(), launch, options, asks=asker is not None)
+        cwd = launch.cwd or str(options.cwd.resolve() if options.cwd else own_directory())
+        asker = Asker(ask, cwd, bypass=asks_nobody(claude)) if ask and launch.own_tools else None
+        asks = asker is not None and claude.builtin_permissions
+        line = command(await program_file.path(), launch, options, asks=asks)
         program = Program(line, env=env, cwd=cwd)
         await program.spawn()
         return Conversation(driver, program, asker)

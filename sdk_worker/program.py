@@ -33,13 +33,15 @@ OUR_REQUESTS = "ccproxy-"
 
 
 class Program:
-    """Start with `spawn`, end with `stop`. `on_mcp` answers the program's calls to tools it was told we host."""
+    """Start with `spawn`, end with `stop`. `on_mcp` answers the program's calls to tools it was told we host, `on_hook`
+    the hooks that it was told to call."""
 
     def __init__(self, command: list[str], *, env: Mapping[str, str], cwd: str | None) -> None:
         self.command = command
         self.on_mcp: Answer | None = None
+        self.on_hook: Answer | None = None
         self.initialize: Line = {}  # added to the SDK's first request, which has no field for it
-        self.initialized: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.initialized: asyncio.Future[Line] = asyncio.get_running_loop().create_future()
         self._env, self._cwd = dict(env), cwd
         self._process: asyncio.subprocess.Process | None = None
         self._lines: deque[Line] = deque()
@@ -222,9 +224,13 @@ class Program:
                     self._initialize_answered(response)
                 self._for_sdk.put_nowait(line)
             case "control_request" if self.on_mcp and line["request"]["subtype"] == "mcp_message":
-                self._answers[line["request_id"]] = asyncio.create_task(
-                    self._answer_mcp(self.on_mcp, line["request_id"], line["request"]["message"])
-                )
+                request_id, message = line["request_id"], line["request"]["message"]
+                answering = self._answer(self.on_mcp, request_id, message, "mcp_response")
+                self._answers[request_id] = asyncio.create_task(answering)
+            case "control_request" if self.on_hook and line["request"]["subtype"] == "hook_callback":
+                request_id = line["request_id"]
+                answering = self._answer(self.on_hook, request_id, line["request"].get("input") or {})
+                self._answers[request_id] = asyncio.create_task(answering)
             case "control_cancel_request" if answer := self._answers.get(line["request_id"]):
                 answer.cancel()
             case "control_request" | "control_cancel_request":
@@ -237,13 +243,16 @@ class Program:
         if response.get("subtype") == "error":
             self.initialized.set_exception(UpstreamError(f"The claude program refused: {response.get('error')}."))
         else:
-            self.initialized.set_result(None)
+            self.initialized.set_result(response.get("response") or {})
 
-    async def _answer_mcp(self, give: Answer, request_id: str, message: Line) -> None:
+    async def _answer(self, give: Answer, request_id: str, message: Line, wrapped_in: str = "") -> None:
+        """Send the program the answer to its own request; nothing when there is none to give."""
         try:
-            if (answer := await give(message)) is None:
+            answer = await give(message)
+            if answer is None:
                 return
-            response = {"subtype": "success", "request_id": request_id, "response": {"mcp_response": answer}}
+            content = {wrapped_in: answer} if wrapped_in else answer
+            response = {"subtype": "success", "request_id": request_id, "response": content}
             with contextlib.suppress(UpstreamError):
                 await self._write(orjson.dumps({"type": "control_response", "response": response}) + b"\n")
         finally:

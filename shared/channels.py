@@ -224,7 +224,9 @@ class PermissionAsk:
     `request_id` names the ask for good. `asker` names who waits in words of its own, so that it can withdraw.
     `asked_at` is in UTC seconds; `timeout_seconds` None means the setting, 0 for ever. `reach` is what the call touches
     on the machine that runs the tool; None when that machine has not said. `file_before` is the file that the call
-    would change, for the permission service to compare; the service forgets it once the request is presented.
+    would change, for the permission service to compare; the service forgets it once the request is presented. `agent`
+    is the kind of subagent that calls; an empty text for the main one. `bypass`: the owner wants nobody asked, so
+    whatever is neither protected nor denied by a rule is allowed.
     `refused` says why nobody is to be asked: then the rest is an excerpt.
     """
 
@@ -241,6 +243,8 @@ class PermissionAsk:
     reach: Reach | None = None
     file_before: FileBefore | None = None
     refused: str = ""
+    agent: str = ""
+    bypass: bool = False
 
 
 @dataclass(slots=True)

@@ -137,7 +137,9 @@ class ClaudeOAuthSettings(Section):
 class CodeOptions(Section):
     """What each `claude` process is started with."""
 
-    cwd: Path | None = Field(None, description="Working directory of the owner's tools.")
+    cwd: Path | None = Field(
+        None, description="Working folder of the owner's tools; unset: an empty one of ours in the data directory."
+    )
     permission_mode: Literal["default", "acceptEdits", "plan", "bypassPermissions"] | None = Field(
         None, description="Claude Code's permission mode."
     )
