@@ -17,7 +17,6 @@ from shared.errors import ClientError, Conflict, NotFound
 from shared.permissions.excerpts import excerpt
 from shared.permissions.fair_use import SERVICE_FULL, TOO_MANY_OPEN, input_size
 from shared.permissions.presented import Presentation
-from shared.permissions.rules import Rule
 from shared.permissions.suggestions import suggest
 from shared.permissions.tools import QUESTION
 
@@ -30,7 +29,6 @@ OPEN_BYTES = 32 * 1024 * 1024  # of the inputs of all open requests; Redis holds
 DENIED = "A person denied this. Do not try it again in another way; ask what to do instead."
 EXPIRED = "Nobody answered within {seconds:g} seconds, so this was not allowed. The user may be away; go on without it."
 WITHDRAWN = "The request was withdrawn before anybody answered."
-RULED_OUT = "A rule of this server's owner denies this ({rule})."
 NEEDS_ANSWERS = "updated_input: a question is answered with the input and its `answers`, or denied."
 
 
@@ -148,8 +146,18 @@ class Desk:
     def refuse(self, ask: PermissionAsk, message: str, now: float) -> Case:
         """Return the ended case of an ask that nobody is asked about. It is never kept: a flood of refusals must not
         push out what people decided."""
+        return self.decided_at_once(ask, Answer(allowed=False, by="limit", message=message), now)
+
+    def decided_at_once(self, ask: PermissionAsk, answer: Answer, now: float) -> Case:
+        """Return the ended case of an ask that nobody hears of. It is not kept."""
         number = self._next_number(now)
-        return Case(ask, number, None, 0.0, "denied", number, now, decided_by="limit", message=message)
+        status: Outcome = "allowed" if answer.allowed else "denied"
+        case = Case(ask, number, None, 0.0, status, number, now)
+        return replace(case, decided_by=answer.by, rule=answer.rule, message=answer.message)
+
+    def knows(self, request_id: str) -> bool:
+        """Return True when the ask was opened before."""
+        return request_id in self._cases
 
     def present(self, case: Case) -> Case:
         """Return `case` with what a person sees of it. The text of the file that it would change is then forgotten."""
@@ -174,11 +182,6 @@ class Desk:
         if not answer.allowed and not answer.message:
             settled = replace(settled, message=DENIED)
         return replace(settled, decided_by=answer.by, rule=answer.rule, updated_input=answer.updated_input)
-
-    def rule_on(self, case: Case, rule: Rule, now: float) -> Case:
-        """Settle a case as a rule says."""
-        message = "" if rule.effect == "allow" else RULED_OUT.format(rule=rule.describe())
-        return self.settle(case.id, Answer(rule.effect == "allow", by="rule", message=message, rule=rule.id), now)
 
     def expire(self, case: Case, now: float) -> Case:
         return self._close(case, "expired", EXPIRED.format(seconds=case.timeout_seconds), now)
@@ -233,7 +236,7 @@ def what_happened(case: Case) -> str:
             return "Too late: nobody answered in time, and the tool was told no."
         case "cancelled":
             return "Too late: whoever asked is gone, and the request was withdrawn."
-        case _ if case.decided_by == "rule":
+        case _ if case.decided_by in {"rule", "built_in", "protection"}:
             return f"A rule {case.status} this already."
         case _:
             return f"{case.decided_by or 'Somebody'} {case.status} this already; the first answer counts."

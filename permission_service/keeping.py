@@ -17,17 +17,19 @@ from typing import Any
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
+from permission_service.built_in import CONVERSATION, READING, BuiltInRule
 from permission_service.desk import HISTORY_SECONDS, Case
 from shared.bus import Bus
 from shared.channels import decode, encode
 from shared.errors import BusUnavailable, ClientError, Conflict, NotFound
-from shared.permissions.rules import Rule, read_rules
+from shared.permissions.rules import REMOVED, Rule, read_rules, removed_rules
 
 CASE_PREFIX = "permission:case:"
 RULE_PREFIX = "permission:rule:"
 FOR_EVER_SECONDS = 30 * 86400.0  # Redis keeps nothing without an end; the ask itself stays in its channel
 RULE_SECONDS = {"session": 86400.0, "caller": 30 * 86400.0}
 RETRY_SECONDS = 0.2
+BUILT_IN_RULES = (READING, CONVERSATION)
 PATIENCE_SECONDS = 15.0  # longer than the bus keeps a call through an outage of Redis
 
 
@@ -75,16 +77,36 @@ class Remembered:
     until: float
 
 
+@dataclass(frozen=True, slots=True)
+class FromSettings:
+    """The rules that follow from the owner's settings. `origin` names the setting of `rules`; `problem` says which of
+    its entries cannot be expressed as a rule."""
+
+    rules: tuple[Rule, ...] = ()
+    origin: str = ""
+    built_in: tuple[BuiltInRule, ...] = ()
+    problem: str = ""
+
+
 class RuleBook:
     """Every rule there is. `problem` says why the file cannot be used; no rule allows anything while it cannot."""
 
-    def __init__(self, bus: Bus, path: Path, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, bus: Bus, path: Path, clock: Callable[[], float], from_settings: FromSettings | None = None
+    ) -> None:
         self.problem = ""
+        self._settings = from_settings or FromSettings()
+        self._removed: frozenset[str] = frozenset()
         self._bus, self._clock = bus, clock
         self._path = path.expanduser()
         self._remembered: dict[str, Remembered] = {}
         self._lasting: list[Rule] = []
         self._seen: tuple[int, ...] | None = None
+
+    @property
+    def notice(self) -> str:
+        """What is wrong with the file or with a setting; an empty text when nothing is."""
+        return self.problem or self._settings.problem
 
     async def load(self) -> None:
         """Raises BusUnavailable."""
@@ -98,19 +120,41 @@ class RuleBook:
         now = self._clock()
         self._remembered = {key: kept for key, kept in self._remembered.items() if kept.until > now}
         self._read_file()
-        rules = self._lasting + [kept.rule for kept in self._remembered.values()]
+        rules = [*self._lasting, *self._settings.rules, *(kept.rule for kept in self._remembered.values())]
         return [rule for rule in rules if rule.effect == "deny"] if self.problem else rules
 
     def find(self, rule_id: str) -> Rule | None:
         return next((rule for rule in self.all() if rule.id == rule_id), None)
 
+    def built_in(self) -> list[BuiltInRule]:
+        """Return the built-in rules in force, and those that follow from a permission mode."""
+        self._read_file()
+        if self.problem:
+            return []
+        known = (*BUILT_IN_RULES, *self._settings.built_in)
+        return [rule for rule in known if rule.id not in self._removed]
+
+    def text_of(self, rule_id: str) -> str:
+        """Return a rule in words; an empty text for one that is not in force."""
+        rule = self.find(rule_id)
+        if rule is not None:
+            return rule.describe()
+        return next((known.text for known in self.built_in() if known.id == rule_id), "")
+
     def describe(self) -> list[dict[str, Any]]:
-        """Every rule as it is shown: its id, where it comes from, and until when it holds."""
+        """Return every rule as it is shown: its id, where it comes from, and until when it holds. A built-in rule that
+        the owner removed is there too, so that it can be restored."""
         shown = []
+        lasting = {rule.id for rule in self._lasting}
         for rule in self.all():
             kept = self._remembered.get(rule.id)
-            origin = {"by": kept.by, "until": kept.until} if kept else {"by": str(self._path), "until": None}
+            by = kept.by if kept else str(self._path) if rule.id in lasting else self._settings.origin
+            origin = {"by": by, "until": kept.until if kept else None}
             shown.append({"id": rule.id, "text": rule.describe(), **rule.model_dump(exclude_none=True), **origin})
+        in_force = {rule.id for rule in self.built_in()}
+        for built_in in (*BUILT_IN_RULES, *self._settings.built_in):
+            facts = {"id": built_in.id, "text": built_in.text, "effect": "allow", "scope": "always"}
+            shown.append(facts | {"by": built_in.origin, "until": None, "in_force": built_in.id in in_force})
         return shown
 
     async def add(self, rule: Rule, by: str) -> None:
@@ -124,17 +168,32 @@ class RuleBook:
         await self._bus.put(RULE_PREFIX + rule.id, data, ttl=ttl)
         self._remembered[rule.id] = kept
 
-    async def remove(self, rule_id: str) -> Rule:
-        """Raises NotFound; else as `add`."""
-        rule = self.find(rule_id)
-        if rule is None:
+    async def remove(self, rule_id: str) -> str:
+        """Remove a rule and return it in words. Raises NotFound, Conflict for a rule that follows from a setting; else
+        as `add`."""
+        text = self.text_of(rule_id)
+        if not text:
             raise NotFound(f"There is no rule {rule_id!r}.")
-        if rule_id in self._remembered:
+        built_in = next((rule for rule in self.built_in() if rule.id == rule_id), None)
+        if built_in is not None and built_in.removable:
+            self._set_removed(self._removed | {rule_id})
+        elif rule_id in self._remembered:
             await self._bus.delete(RULE_PREFIX + rule_id)
             del self._remembered[rule_id]
-        else:
+        elif any(rule.id == rule_id for rule in self._lasting):
             self._remove_from_file(rule_id)
-        return rule
+        else:
+            origin = built_in.origin if built_in is not None else self._settings.origin
+            raise Conflict(f"This rule follows from {origin}; change it there.")
+        return text
+
+    async def restore(self, rule_id: str) -> str:
+        """Put a removed built-in rule in force again and return it in words. Raises NotFound; else as `add`."""
+        rule = next((known for known in BUILT_IN_RULES if known.id == rule_id), None)
+        if rule is None:
+            raise NotFound(f"There is no built-in rule {rule_id!r}.")
+        self._set_removed(self._removed - {rule_id})
+        return rule.text
 
     def _read_file(self) -> None:
         """Only when it has changed. What cannot be read leaves the deny rules of before in force."""
@@ -142,7 +201,7 @@ class RuleBook:
             stat = self._path.stat()
             seen = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
         except FileNotFoundError:
-            self._lasting, self._seen, self.problem = [], None, ""
+            self._lasting, self._removed, self._seen, self.problem = [], frozenset(), None, ""
             return
         except OSError as error:
             self.problem = f"The rules file {self._path} cannot be read: {error.strerror}."
@@ -151,11 +210,22 @@ class RuleBook:
             return
         self._seen = seen
         try:
-            self._lasting, self.problem = read_rules(self._path.read_text()), ""
+            text = self._path.read_text()
+            self._lasting = read_rules(text)
+            self._removed = removed_rules(text)
+            self.problem = ""
         except (OSError, UnicodeDecodeError) as error:
             self.problem = f"The rules file {self._path} cannot be read: {error}."
         except ClientError as error:
             self.problem = f"The rules file {self._path} cannot be used: {error.message}"
+
+    def _set_removed(self, removed: frozenset[str]) -> None:
+        document = self._document()
+        document.pop(REMOVED, None)
+        text = tomlkit.dumps(document)
+        if removed:  # before the tables: a key behind one would belong to it
+            text = f"{REMOVED} = {tomlkit.item(sorted(removed)).as_string()}\n{text}"
+        self._write(text)
 
     def _add_to_file(self, rule: Rule) -> None:
         document = self._document()

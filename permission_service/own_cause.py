@@ -13,7 +13,7 @@ from permission_service.desk import Case
 from shared.channels import DeskQuestion
 from shared.errors import NotAllowed
 
-CHANGES_RULES = frozenset({"add_rule", "remove_rule"})
+CHANGES_RULES = frozenset({"add_rule", "remove_rule", "restore_rule"})
 OWN_REQUEST = "{by!r} made this request and cannot allow it itself; another person's token has to."
 OWN_RULES = (
     "{by!r} can make permission requests itself, so it cannot change the rules that answer them; use the owner's "

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from pathlib import Path
 
+from permission_service.built_in import EDITING
 from permission_service.desk import Desk
-from permission_service.keeping import CaseStore, RuleBook
+from permission_service.keeping import CaseStore, FromSettings, RuleBook
 from permission_service.server import DeskServer
 from shared.bus import Bus
 from shared.channels import PERMISSION_ASK, PERMISSION_DESK
-from shared.errors import BusUnavailable
+from shared.errors import BusUnavailable, ClientError
 from shared.metrics import DeskMetrics, Metrics, publish_snapshots
+from shared.permissions.claude_rules import read_allowed_tools
+from shared.permissions.protected import ProtectedPaths
 from shared.process import instance_name, run
 from shared.serving import serve_each
 from shared.settings import Settings
@@ -34,9 +38,17 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         Bus(settings.redis.address(), service=SERVICE, instance=instance) as bus,
         asyncio.TaskGroup() as tasks,
     ):
-        rules = RuleBook(bus, security.permission_rules_file, time.time)
+        rules = RuleBook(bus, security.permission_rules_file, time.time, rules_from_settings(settings))
         desk = Desk(security.confirmation_timeout_seconds, security.max_open_requests)
-        server = DeskServer(desk, CaseStore(bus), rules, bus, DeskMetrics(metrics))
+        server = DeskServer(
+            desk,
+            CaseStore(bus),
+            rules,
+            bus,
+            DeskMetrics(metrics),
+            protected=ProtectedPaths.of(settings, Path.cwd(), Path.home()),
+            deny_without_watcher=security.deny_without_watcher,
+        )
         if not await loaded(server, stop):
             return
         tasks.create_task(publish_snapshots(bus, metrics, service=SERVICE, instance=instance, stop=stop))
@@ -45,6 +57,18 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         tasks.create_task(serve_each(bus, PERMISSION_DESK, server.answer, slots=QUESTIONS_AT_ONCE, stop=stop))
         await stop.wait()
         orphans.cancel()
+
+
+def rules_from_settings(settings: Settings) -> FromSettings:
+    """Return the allow rules that follow from the settings of Claude Code's own permissions."""
+    options = settings.claude.code_options
+    built_in = (EDITING,) if options.permission_mode == "acceptEdits" else ()
+    origin = "CLAUDE__CODE_OPTIONS__ALLOWED_TOOLS"
+    try:
+        rules = read_allowed_tools(options.allowed_tools or [])
+    except ClientError as error:
+        return FromSettings(built_in=built_in, problem=f"{origin}: {error.message}")
+    return FromSettings(tuple(rules), origin, built_in)
 
 
 async def loaded(server: DeskServer, stop: asyncio.Event) -> bool:

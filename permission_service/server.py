@@ -15,21 +15,28 @@ from typing import Any
 
 import orjson
 
+from permission_service.decision import BY_NO_WATCHER, Policy, Ruling
 from permission_service.desk import Answer, Case, Desk
 from permission_service.keeping import CaseStore, RuleBook, insist
 from permission_service.own_cause import refuse_own_cause
-from permission_service.views import audit, show_case, show_event
+from permission_service.remembering import remembered_rule
+from permission_service.views import audit, show_case, show_event, why
 from shared.bus import Bus, Delivery
 from shared.channels import PERMISSION_AUDIT, DeskQuestion, PermissionAsk, decode, encode
 from shared.errors import BusUnavailable, ClientError
 from shared.log import get_log
 from shared.metrics import DeskMetrics
+from shared.permissions.claude_rules import as_claude_deny
 from shared.permissions.excerpts import refused_excerpt
 from shared.permissions.fair_use import request_problem, taking_turns
-from shared.permissions.rules import Rule, judge, read_rule
+from shared.permissions.protected import ProtectedPaths
+from shared.permissions.rules import read_rule
 
 ORPHAN_SECONDS = 10.0  # a living asker's call is delivered again within three
 RECENT = 50
+NO_WATCHER = (
+    "Nobody watches for permission requests now, and the owner wants a denial then (SECURITY__DENY_WITHOUT_WATCHER)."
+)
 
 Parameters = dict[str, Any]
 
@@ -49,9 +56,16 @@ class DeskServer:
         bus: Bus,
         metrics: DeskMetrics,
         clock: Callable[[], float] = time.time,
+        protected: ProtectedPaths | None = None,
+        *,
+        deny_without_watcher: bool = False,
     ) -> None:
         self._desk, self._cases, self._rules, self._bus = desk, cases, rules, bus
         self._metrics, self._clock = metrics, clock
+        self._protected = protected or ProtectedPaths()
+        self._policy = Policy(rules, self._protected)
+        self._deny_without_watcher = deny_without_watcher
+        self._watchers = 0
         self._one_at_a_time = asyncio.Lock()
         self._news = asyncio.Event()
         self._attended: set[str] = set()  # cases whose asker waits in this process
@@ -64,6 +78,8 @@ class DeskServer:
             "rules": self._list_rules,
             "add_rule": self._add_rule,
             "remove_rule": self._remove_rule,
+            "restore_rule": self._restore_rule,
+            "claude_rules": self._claude_rules,
             "explain": self._explain,
         }
 
@@ -85,6 +101,13 @@ class DeskServer:
         ask = decode(PermissionAsk, delivery.payload)
         if problem := ask.refused or request_problem(ask):
             await self._refuse(delivery, refused_excerpt(ask, problem))
+            return
+        ruling = self._policy.decide(ask)
+        if ruling is not None and ruling.quiet and not self._desk.knows(ask.request_id):
+            case = self._desk.decided_at_once(ask, answer_of(ruling), self._clock())
+            self._metrics.decided.labels(case.status).inc()
+            await self._record(case, quiet=True)
+            await delivery.send(encode(case.decision()))
             return
         await self._forget_old()
         self._attended.add(ask.request_id)
@@ -152,6 +175,10 @@ class DeskServer:
         ruled = self._ruled(case)
         if ruled is not None:
             return ruled
+        if case.status == "pending" and self._deny_without_watcher and not self._watchers:
+            return self._desk.settle(
+                case.id, Answer(allowed=False, by=BY_NO_WATCHER, message=NO_WATCHER), self._clock()
+            )
         full = self._desk.refusal(case) if case.status == "pending" else ""
         if full:
             self._desk.drop(case)
@@ -163,9 +190,9 @@ class DeskServer:
         now = self._clock()
         if case.status != "pending" or (case.expires_at is not None and now >= case.expires_at):
             return None
-        verdict = judge(case.ask, self._rules.all())
-        self._bus.describe(problem=self._rules.problem)
-        return self._desk.rule_on(case, verdict.rule, now) if verdict.outcome != "ask" and verdict.rule else None
+        ruling = self._policy.decide(case.ask)
+        self._bus.describe(problem=self._rules.notice)
+        return self._desk.settle(case.id, answer_of(ruling), now) if ruling is not None else None
 
     async def _until_settled(self, request_id: str) -> Case:
         """Wait for an answer, or the end of the time for it."""
@@ -228,10 +255,11 @@ class DeskServer:
         self._news.set()
         self._news = asyncio.Event()
 
-    async def _record(self, case: Case) -> None:
-        """For the audit: at least once for every case, before its answer leaves."""
+    async def _record(self, case: Case, *, quiet: bool = False) -> None:
+        """Write the audit record of `case`: at least once for every case, before its answer leaves."""
         record = audit(case)
-        get_log().info(
+        say = get_log().debug if quiet else get_log().info
+        say(
             "permission_settled",
             request_id=case.id,
             tool=record.tool_name,
@@ -244,6 +272,13 @@ class DeskServer:
         await insist(lambda: self._bus.publish(PERMISSION_AUDIT, record))
 
     async def _watch(self, after: Any, delivery: Delivery) -> None:
+        self._watchers += 1
+        try:
+            await self._send_events(after, delivery)
+        finally:
+            self._watchers -= 1
+
+    async def _send_events(self, after: Any, delivery: Delivery) -> None:
         """Every event after number `after`; without one, what is pending and from there on. `synced` tells where the
         present begins."""
         seen = after if isinstance(after, int) else None
@@ -309,7 +344,7 @@ class DeskServer:
         return {"withdrawn": [case.id for case in asked]}
 
     async def _list_rules(self, parameters: Parameters, by: str) -> dict[str, Any]:
-        return {"rules": self._rules.describe(), "problem": self._rules.problem}
+        return {"rules": self._rules.describe(), "problem": self._rules.notice}
 
     async def _add_rule(self, parameters: Parameters, by: str) -> dict[str, Any]:
         rule = read_rule(parameters)
@@ -318,46 +353,31 @@ class DeskServer:
         return {"id": rule.id, "text": rule.describe()}
 
     async def _remove_rule(self, parameters: Parameters, by: str) -> dict[str, Any]:
-        rule = await self._rules.remove(str(parameters.get("id")))
-        return {"id": rule.id, "text": rule.describe(), "status": "removed"}
+        rule_id = str(parameters.get("id"))
+        text = await self._rules.remove(rule_id)
+        return {"id": rule_id, "text": text, "status": "removed"}
+
+    async def _restore_rule(self, parameters: Parameters, by: str) -> dict[str, Any]:
+        rule_id = str(parameters.get("id"))
+        text = await self._rules.restore(rule_id)
+        await self._apply_rules()
+        return {"id": rule_id, "text": text, "status": "restored"}
+
+    async def _claude_rules(self, parameters: Parameters, by: str) -> dict[str, Any]:
+        """What Claude Code can deny by itself: the protected paths, and the deny rules that it can express."""
+        return {"deny": [*self._protected.as_claude_rules(), *as_claude_deny(self._rules.all())]}
 
     async def _explain(self, parameters: Parameters, by: str) -> dict[str, Any]:
         """Why a case ended as it did, or what the rules would say to an ask."""
         if request_id := parameters.get("request_id"):
             case = self._desk.find(str(request_id))
-            rule = self._rules.find(case.rule) if case.rule else None
             shown = show_case(case, self._clock())
-            return {"outcome": case.status, "why": why(case, rule), "rule": case.rule, "permission": shown}
+            reason = why(case, self._rules.text_of(case.rule))
+            return {"outcome": case.status, "why": reason, "rule": case.rule, "permission": shown}
         ask = decode(PermissionAsk, orjson.dumps({"request_id": "", **parameters}))
-        verdict = judge(ask, self._rules.all())
-        text = verdict.rule.describe() if verdict.rule else "no rule covers it"
-        return {"outcome": verdict.outcome, "why": text, "rule": verdict.rule.id if verdict.rule else ""}
+        outcome, text, rule = self._policy.explain(ask)
+        return {"outcome": outcome, "why": text, "rule": rule}
 
 
-def remembered_rule(case: Case, remember: Any, *, allowed: bool) -> Rule | None:
-    """What an answer should mean from now on: `{"scope": …}`, with a `rule` of one's own or what the desk suggests.
-    Raises ClientError."""
-    if remember is None:
-        return None
-    if not isinstance(remember, dict) or remember.get("scope") not in {"session", "caller", "always"}:
-        raise ClientError("remember.scope: expected session, caller or always.")
-    ask = case.ask
-    covered = remember.get("rule") or case.suggestion
-    if not isinstance(covered, dict):
-        raise ClientError("remember: no rule follows from this; give one as `remember.rule`.")
-    scope, effect = remember["scope"], "allow" if allowed else "deny"
-    bound = {} if scope == "always" else {"caller": ask.caller}
-    if scope == "session":
-        bound["session_id"] = ask.session_id
-    rule = read_rule({**covered, "effect": effect, "scope": scope, **bound})
-    if judge(ask, [rule]).outcome == "ask":
-        raise ClientError("remember.rule: it would not have covered what is asked here.")
-    return rule
-
-
-def why(case: Case, rule: Rule | None) -> str:
-    if case.decided_by == "rule":
-        return rule.describe() if rule else f"a rule that has since been removed ({case.rule})"
-    if case.status == "pending":
-        return "nobody has answered yet"
-    return f"{case.status} by {case.decided_by}" if case.decided_by else case.message
+def answer_of(ruling: Ruling) -> Answer:
+    return Answer(ruling.allowed, ruling.by, ruling.message, rule=ruling.rule)

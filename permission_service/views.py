@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from permission_service.decision import BY_NO_WATCHER, BY_PROTECTION, BY_RULE
 from permission_service.desk import Case, Event
 from permission_service.presentation import present
 from shared.channels import PermissionAudit
@@ -98,3 +99,14 @@ def audit(case: Case) -> PermissionAudit:
 def as_text(given: dict[str, Any]) -> str:
     text = orjson.dumps(given).decode()
     return text if len(text) <= AUDIT_TEXT else text[:AUDIT_TEXT] + "…"
+
+
+def why(case: Case, rule: str) -> str:
+    """Return why `case` ended as it did. `rule` is the text of the rule that decided it."""
+    if case.decided_by == BY_RULE:
+        return rule or f"a rule that has since been removed ({case.rule})"
+    if case.decided_by in {BY_PROTECTION, BY_NO_WATCHER}:
+        return case.message
+    if case.status == "pending":
+        return "nobody has answered yet"
+    return f"{case.status} by {case.decided_by}" if case.decided_by else case.message

@@ -34,6 +34,7 @@ HOOK_ID = "permission"
 HOOK_SECONDS = 20 * 86_400
 # `block`: a hook that fails, or does not answer in time, stops the call.
 HOOKS = {HOOK_EVENT: [{"matcher": None, "hookCallbackIds": [HOOK_ID], "timeout": HOOK_SECONDS, "onFailure": "block"}]}
+BUILT_IN_RULE = "built_in"  # who decided, in the words of permission_service/decision.py
 NO_TURN = "No request is at work here, so nobody can be asked."
 
 Ask = Callable[[PermissionAsk], Awaitable[PermissionDecision]]
@@ -73,8 +74,10 @@ class Asker:
             asked = mcp.read_call(message)
         except ClientError as error:
             return mcp.error(message, mcp.INVALID_PARAMS, error.message)
-        decided = self._decided.get(str(asked.get("tool_use_id") or ""))
-        return mcp.tool_result(message, decided or await self._decide(asked, self._working_directory))
+        said = self._decided.get(str(asked.get("tool_use_id") or ""))
+        if said is None:
+            said, _ = await self._decide(asked, self._working_directory, insists=True)
+        return mcp.tool_result(message, said)
 
     async def before_tool(self, call: Line) -> Line:
         """Return what the hook says to one tool call. `call` is the input of a `PreToolUse` hook."""
@@ -86,23 +89,28 @@ class Asker:
         tool_use_id = str(call.get("tool_use_id") or "")
         asked = {"tool_name": tool_name, "input": given, "tool_use_id": tool_use_id}
         folder = str(call.get("cwd") or self._working_directory)
-        said = await self._decide(asked, folder, agent=str(call.get("agent_type") or ""), bypass=self._bypass)
+        agent = str(call.get("agent_type") or "")
+        said, by = await self._decide(asked, folder, agent=agent, bypass=self._bypass)
         if said["behavior"] != "allow":
             return hook_denial(said["message"])
         if self._bypass:
             return {}
-        if tool_use_id and self._turn is not None:
+        if tool_use_id and self._turn is not None and by != BUILT_IN_RULE:
             self._decided[tool_use_id] = said
         decision: Line = {"hookEventName": HOOK_EVENT, "permissionDecision": "allow"}
         if said["updatedInput"] != given:
             decision["updatedInput"] = said["updatedInput"]
         return {"hookSpecificOutput": decision}
 
-    async def _decide(self, asked: Line, folder: str, *, agent: str = "", bypass: bool = False) -> Line:
-        """Return the decision on a call, in the words of the prompt tool. Relative paths of the call begin in `folder`,
-        which differs from the working folder once a command has changed it."""
+    async def _decide(
+        self, asked: Line, folder: str, *, agent: str = "", bypass: bool = False, insists: bool = False
+    ) -> tuple[Line, str]:
+        """Return the decision on a call in the words of the prompt tool, and who took it.
+
+        Relative paths of the call begin in `folder`, which differs from the working folder once a command changes it.
+        """
         if self._turn is None:
-            return mcp.deny(NO_TURN)
+            return mcp.deny(NO_TURN), ""
         turn = self._turn
         ask = mcp.ask_for(
             asked,
@@ -112,14 +120,16 @@ class Asker:
         )
         ask.agent = agent
         ask.bypass = bypass
+        ask.insists = insists
         # The disk may be slow, and other programs of this worker must not wait for it.
         ask.reach = await asyncio.to_thread(known_reach, ask.tool_name, ask.input, folder)
         if not bypass:
             ask.file_before = await asyncio.to_thread(read_file_before, ask.tool_name, ask.input, folder)
         try:
-            return mcp.behavior(await self._ask(ask), ask.input)
+            decision = await self._ask(ask)
         except CCProxyError as error:
-            return mcp.not_placed(error)
+            return mcp.not_placed(error), ""
+        return mcp.behavior(decision, ask.input), decision.decided_by
 
 
 def known_reach(tool_name: str, given: dict[str, Any], folder: str) -> Reach:

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shared.errors import ClientError, NotAllowed
-from shared.settings import agent_directory
 
 
-def own_directory() -> Path:
-    """Return the folder for tools whose request and owner name no other, with every link resolved; create it if it is
-    not there. Raises NotAllowed when it cannot be created."""
-    directory = agent_directory()
+def own_directory(directory: Path) -> Path:
+    """Return our own folder for tools, `directory`, with every link resolved; create it if it is not there.
+
+    Raises NotAllowed when it cannot be created.
+    """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         return directory.resolve()

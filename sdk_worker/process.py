@@ -11,8 +11,8 @@ import sys
 from functools import partial
 
 from sdk_worker.asking import Ask, Asker
-from sdk_worker.door import Conversation, Driver, ProgramFile, drivers
 from sdk_worker.directories import own_directory
+from sdk_worker.door import Conversation, Driver, ProgramFile, drivers
 from sdk_worker.launch import (
     Binding,
     Launch,
@@ -33,7 +33,7 @@ from shared.desk import ask_desk
 from shared.metrics import Metrics, PoolMetrics, publish_snapshots
 from shared.permissions.fair_use import InputsInFlight
 from shared.process import DRAINED_EXIT, instance_name, run
-from shared.settings import Settings, load_settings
+from shared.settings import Settings, agent_directory, load_settings
 from shared.tracing import open_tracer
 
 DESCRIBE_SECONDS = 0.2  # the bus tells it on once a second, and it should not be old by then
@@ -120,7 +120,7 @@ def open_pool(settings: Settings, program_file: ProgramFile, driver: Driver, *, 
     async def start(launch: Launch) -> Conversation:
         env = environment(claude, os.environ)
         refuse_what_cannot_start(launch, options, env, as_root=os.geteuid() == 0)
-        cwd = launch.cwd or str(options.cwd.resolve() if options.cwd else own_directory())
+        cwd = launch.cwd or str(options.cwd.resolve() if options.cwd else own_directory(agent_directory()))
         asker = Asker(ask, cwd, bypass=asks_nobody(claude)) if ask and launch.own_tools else None
         asks = asker is not None and claude.builtin_permissions
         line = command(await program_file.path(), launch, options, asks=asks)

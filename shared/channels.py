@@ -226,7 +226,8 @@ class PermissionAsk:
     on the machine that runs the tool; None when that machine has not said. `file_before` is the file that the call
     would change, for the permission service to compare; the service forgets it once the request is presented. `agent`
     is the kind of subagent that calls; an empty text for the main one. `bypass`: the owner wants nobody asked, so
-    whatever is neither protected nor denied by a rule is allowed.
+    whatever is neither protected nor denied by a rule is allowed. `insists`: Claude Code asks although its hook was
+    answered, so a built-in rule is not enough.
     `refused` says why nobody is to be asked: then the rest is an excerpt.
     """
 
@@ -245,6 +246,7 @@ class PermissionAsk:
     refused: str = ""
     agent: str = ""
     bypass: bool = False
+    insists: bool = False
 
 
 @dataclass(slots=True)

@@ -119,6 +119,9 @@ class SecuritySettings(Section):
     max_open_requests: int = Field(
         16, ge=1, description="Most permission requests that one caller may have open; more are denied at once."
     )
+    deny_without_watcher: bool = Field(
+        False, description="Deny at once what a person would have to allow, while no terminal and no page is open."
+    )
     permission_rules_file: Path = Field(
         default_factory=lambda: config_dir() / "permissions.toml",
         description="Your lasting answers to permission prompts; `always` in an answer adds to it.",

@@ -112,7 +112,7 @@ def log(
 def log_row(row: dict[str, Any]) -> list[str]:
     shown = json.loads(row["input"]) if row["input"].endswith("}") else {}
     what = shown.get("command") or shown.get("file_path") or shown.get("url") or row["input"]
-    by = row["rule"] if row["decided_by"] == "rule" else row["decided_by"]
+    by = row["rule"] or row["decided_by"]
     edited = ", edited" if row["updated_input"] else ""
     after = f"{row['waited_ms'] / 1000:.1f} s"
     asked = row["asked_at"][:19].replace("T", " ")
@@ -126,9 +126,21 @@ def rules(as_json: AsJson = False) -> None:
     if as_json:
         show_json(answer)
         return
-    show_table(["id", "rule", "from"], ([rule["id"], rule["text"], rule["by"]] for rule in answer["rules"]))
+    show_table(["id", "rule", "from"], map(rule_row, answer["rules"]))
     if answer["problem"]:
         say(answer["problem"])
+
+
+def rule_row(rule: dict[str, Any]) -> list[str]:
+    """Return a rule as a row. A built-in rule that was removed is there too, so that it can be restored."""
+    text = rule["text"] if rule.get("in_force", True) else f"(removed) {rule['text']}"
+    return [rule["id"], text, rule["by"]]
+
+
+@app.command()
+def restore(rule_id: Annotated[str, typer.Argument(help="A built-in rule that was removed.")]) -> None:
+    """Put a removed built-in rule in force again."""
+    say(f"Restored: {ask('POST', f'/permissions/rules/{rule_id}/restore', headers=JSON)['text']}")
 
 
 @app.command()

@@ -94,6 +94,11 @@ def add_rules(routes: APIRouter, ask: Ask) -> None:
         """Revoke a rule. What it allowed before has happened."""
         return await ask(request, "remove_rule", {"id": rule_id})
 
+    @routes.post("/rules/{rule_id}/restore", response_model=None)
+    async def restore_rule(request: Request, rule_id: str) -> Response:
+        """Put a built-in rule in force again that was removed."""
+        return await ask(request, "restore_rule", {"id": rule_id})
+
 
 def add_page(routes: APIRouter) -> None:
     @routes.get("/ui", response_model=None)

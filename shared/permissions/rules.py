@@ -38,6 +38,8 @@ Effect = Literal["allow", "deny"]
 Scope = Literal["session", "caller", "always"]
 Match = Literal["yes", "maybe", "no"]
 
+REMOVED = "removed"  # the entry of a rules file that names the built-in rules its owner does not want
+
 
 class Rule(BaseModel):
     """A rule; everything it gives must fit. `command` is one exact command line, `command_prefix` its first words,
@@ -278,9 +280,17 @@ def read_rules(text: str) -> list[Rule]:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ClientError(f"not valid TOML: {error}") from error
-    if unknown := set(document) - {"rules"}:
+    if unknown := set(document) - {"rules", REMOVED}:
         raise ClientError(f"unknown entry {min(unknown)!r}; rules are written as [[rules]]")
     shapes = document.get("rules", [])
     if not isinstance(shapes, list):
         raise ClientError("rules are written as [[rules]]")
     return [read_rule(shape) for shape in shapes]
+
+
+def removed_rules(text: str) -> frozenset[str]:
+    """Return the ids of the built-in rules that the TOML file removes. Raises ClientError."""
+    ids = tomllib.loads(text).get(REMOVED, [])
+    if not isinstance(ids, list) or not all(isinstance(known, str) for known in ids):
+        raise ClientError(f"{REMOVED} is a list of the ids of built-in rules")
+    return frozenset(ids)

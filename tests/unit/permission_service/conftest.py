@@ -84,12 +84,13 @@ class Clock:
 class Room:
     """A desk with its server, and short ways to use both."""
 
-    def __init__(self, bus: MemoryBus, rules_file: Path, clock: Clock) -> None:
+    def __init__(self, bus: MemoryBus, rules_file: Path, clock: Clock, **server: Any) -> None:
         self.bus, self.clock, self.metrics = bus, clock, Metrics()
         self.desk = Desk(timeout_seconds=300)
         rules = RuleBook(bus, rules_file, clock)  # type: ignore[arg-type]
         cases = CaseStore(bus)  # type: ignore[arg-type]
-        self.server = DeskServer(self.desk, cases, rules, bus, DeskMetrics(self.metrics), clock)  # type: ignore[arg-type]
+        metrics = DeskMetrics(self.metrics)
+        self.server = DeskServer(self.desk, cases, rules, bus, metrics, clock, **server)  # type: ignore[arg-type]
         self.tasks: list[asyncio.Task[Any]] = []
 
     def ask(self, request_id: str, tool: str = "Bash", command: str = "touch x", **fields: Any) -> Asked:
@@ -143,8 +144,8 @@ def rules_file(tmp_path: Path) -> Path:
 async def make_room(bus: MemoryBus, rules_file: Path) -> Any:
     rooms: list[Room] = []
 
-    def make(clock: Clock | None = None) -> Room:
-        rooms.append(Room(bus, rules_file, clock or Clock()))
+    def make(clock: Clock | None = None, **server: Any) -> Room:
+        rooms.append(Room(bus, rules_file, clock or Clock(), **server))
         return rooms[-1]
 
     yield make

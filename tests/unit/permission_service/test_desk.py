@@ -9,7 +9,6 @@ import pytest
 from permission_service.desk import Answer, Case, Desk
 from shared.channels import PermissionAsk
 from shared.errors import ClientError, Conflict, NotFound
-from shared.permissions.rules import Rule
 
 NOW = 1_700_000_000.0
 
@@ -118,14 +117,17 @@ def test_the_input_of_what_is_denied_cannot_be_changed(desk: Desk) -> None:
         settled(desk, allowed=False, updated_input={})
 
 
-def test_a_rule_decides_in_its_own_name(desk: Desk) -> None:
-    allow, deny = Rule(tool="Bash"), Rule(tool="Bash", effect="deny")
-    case = desk.rule_on(opened(desk, "a"), allow, NOW)
-    assert (case.status, case.decided_by, case.rule) == ("allowed", "rule", allow.id)
-    desk.keep(case)
+def test_an_answer_after_the_decision_of_a_rule_is_told_so(desk: Desk) -> None:
+    opened(desk, "a")
+    desk.keep(desk.settle("a", Answer(True, by="rule", rule="rule_1"), NOW))
     with pytest.raises(Conflict, match="A rule allowed this already"):
         settled(desk, "a")
-    assert "deny Bash" in desk.rule_on(opened(desk, "b"), deny, NOW).message
+
+
+def test_an_ask_decided_at_once_is_not_kept(desk: Desk) -> None:
+    case = desk.decided_at_once(PermissionAsk("a", "Read", {}), Answer(True, by="built_in", rule="rule_reading"), NOW)
+    assert (case.status, case.decided_by, case.rule) == ("allowed", "built_in", "rule_reading")
+    assert not desk.knows("a")
 
 
 def test_a_check_changes_nothing_until_it_is_kept(desk: Desk) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from permission_service.built_in import EDITING
 from permission_service.desk import Desk
-from permission_service.keeping import CaseStore, RuleBook, insist
+from permission_service.keeping import CaseStore, FromSettings, RuleBook, insist
 from shared.channels import PermissionAsk
 from shared.errors import BusUnavailable, Conflict, NotFound
 from shared.permissions.rules import Rule
@@ -131,3 +132,62 @@ async def test_a_rule_nobody_made_cannot_be_removed(bus: MemoryBus, rules_file: 
     with pytest.raises(NotFound):
         await book(bus, rules_file).remove("rule_x")
     await asyncio.sleep(0)
+
+
+async def test_a_built_in_rule_is_removed_for_good_and_restored(bus: MemoryBus, rules_file: Path) -> None:
+    rules = book(bus, rules_file)
+    await rules.add(Rule(tool="Bash", command_prefix="git status"), "bob")
+    assert await rules.remove("rule_reading") == "allow reading inside the working folder"
+    successor = book(bus, rules_file)
+    assert [rule.id for rule in successor.built_in()] == ["rule_conversation"]
+    assert [shown["in_force"] for shown in successor.describe() if shown["by"] == "built in"] == [False, True]
+    assert [rule.command_prefix for rule in successor.all()] == ["git status"]
+    with pytest.raises(NotFound):
+        await successor.remove("rule_reading")
+    await successor.restore("rule_reading")
+    assert "rule_reading" in [rule.id for rule in book(bus, rules_file).built_in()]
+    assert "removed" not in rules_file.read_text()
+    with pytest.raises(NotFound):
+        await successor.restore("rule_nobody_made")
+
+
+async def test_both_built_in_rules_can_be_removed_and_rules_added_after(bus: MemoryBus, rules_file: Path) -> None:
+    rules = book(bus, rules_file)
+    await rules.remove("rule_reading")
+    await rules.remove("rule_conversation")
+    await rules.add(Rule(tool="Read"), "bob")
+    successor = book(bus, rules_file)
+    assert (successor.built_in(), [rule.tool for rule in successor.all()]) == ([], ["Read"])
+
+
+async def test_a_rule_from_the_settings_is_shown_with_its_setting_and_changed_only_there(
+    bus: MemoryBus, rules_file: Path
+) -> None:
+    allowed = Rule(tool="WebSearch")
+    from_settings = FromSettings((allowed,), "CLAUDE__CODE_OPTIONS__ALLOWED_TOOLS", (EDITING,))
+    rules = RuleBook(bus, rules_file, Clock(), from_settings)  # type: ignore[arg-type]
+    assert rules.all() == [allowed]
+    assert {shown["id"]: shown["by"] for shown in rules.describe()} == {
+        allowed.id: "CLAUDE__CODE_OPTIONS__ALLOWED_TOOLS",
+        "rule_reading": "built in",
+        "rule_conversation": "built in",
+        "rule_editing": "CLAUDE__CODE_OPTIONS__PERMISSION_MODE=acceptEdits",
+    }
+    for rule_id, setting in ((allowed.id, "ALLOWED_TOOLS"), ("rule_editing", "PERMISSION_MODE")):
+        with pytest.raises(Conflict, match=setting):
+            await rules.remove(rule_id)
+
+
+async def test_a_broken_file_also_ends_the_built_in_rules(bus: MemoryBus, rules_file: Path) -> None:
+    rules_file.parent.mkdir()
+    rules_file.write_text("removed = 5")
+    rules = book(bus, rules_file)
+    assert rules.built_in() == []
+    assert "removed is a list" in rules.problem
+
+
+async def test_a_setting_that_is_no_rule_is_named_and_leaves_the_others_in_force(
+    bus: MemoryBus, rules_file: Path
+) -> None:
+    rules = RuleBook(bus, rules_file, Clock(), FromSettings(problem="ALLOWED_TOOLS: no"))  # type: ignore[arg-type]
+    assert (rules.notice, len(rules.built_in())) == ("ALLOWED_TOOLS: no", 2)

@@ -7,11 +7,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from shared.channels import DeskQuestion, encode
 from shared.errors import BusUnavailable, ClientError, Conflict, NotFound
+from shared.permissions.reach import reach_of
 from tests.unit.permission_service.conftest import Asked, MemoryBus, Room
 
 
@@ -222,7 +224,7 @@ class TestRemembering:
         await room.decide("a", False)
         with pytest.raises(Conflict):
             await room.decide("a", True, remember={"scope": "always"})
-        assert (await room.question("rules"))["rules"] == []
+        assert [rule["by"] for rule in (await room.question("rules"))["rules"]] == ["built in", "built in"]
 
     async def test_rules_are_listed_explained_and_revoked(self, room: Room) -> None:
         added = await room.question("add_rule", tool="Bash", command_prefix="touch")
@@ -232,7 +234,7 @@ class TestRemembering:
         assert (explained["outcome"], explained["why"]) == ("allowed", "allow Bash: touch …")
         asked = {"tool_name": "Bash", "input": {"command": "touch y"}}
         assert (await room.question("explain", **asked))["outcome"] == "allow"
-        assert [rule["id"] for rule in (await room.question("rules"))["rules"]] == [added["id"]]
+        assert (await room.question("rules"))["rules"][0]["id"] == added["id"]
         await room.question("remove_rule", id=added["id"])
         assert (await room.question("explain", **asked))["outcome"] == "ask"
         assert "since been removed" in (await room.question("explain", request_id="a"))["why"]
@@ -363,3 +365,44 @@ async def test_a_request_forgotten_for_its_number_leaves_redis_too(
     room.ask("b")
     await room.pending("b")
     assert list(bus.keys) == ["permission:case:b"]
+
+
+class TestDecidingWithoutAPerson:
+    def inside(self, tmp_path: Path) -> dict[str, Any]:
+        return {"working_directory": str(tmp_path), "reach": reach_of("Bash", {"command": "cat a"}, str(tmp_path))}
+
+    async def test_reading_is_recorded_but_nobody_is_told(self, room: Room, tmp_path: Path) -> None:
+        watching = room.watch()
+        await watching.until(1)
+        (decision,) = await room.ask("a", command="cat a", **self.inside(tmp_path)).until(1)
+        assert (decision["outcome"], decision["decided_by"], decision["rule"]) == (
+            "allowed",
+            "built_in",
+            "rule_reading",
+        )
+        [record] = room.bus.published
+        assert (record.request_id, record.outcome, record.rule) == ("a", "allowed", "rule_reading")
+        assert len(watching.replies) == 1
+        assert (await room.question("list"))["recent"] == []
+
+    async def test_without_the_built_in_rule_a_person_is_asked(self, room: Room, tmp_path: Path) -> None:
+        await room.question("remove_rule", id="rule_reading")
+        asked = room.ask("a", command="cat a", **self.inside(tmp_path))
+        await room.pending("a")
+        await room.question("restore_rule", id="rule_reading")
+        (decision,) = await asked.until(1)
+        assert decision["outcome"] == "allowed"
+
+    async def test_nobody_watches_and_the_owner_wants_a_denial_then(self, make_room: Any) -> None:
+        room = make_room(deny_without_watcher=True)
+        (decision,) = await room.ask("a").until(1)
+        assert (decision["outcome"], decision["decided_by"]) == ("denied", "no_watcher")
+        assert "DENY_WITHOUT_WATCHER" in decision["message"]
+        watching = room.watch()
+        await watching.until(1)
+        room.ask("b")
+        await room.pending("b")
+
+    async def test_the_deny_rules_of_claude_code_are_handed_out(self, room: Room) -> None:
+        answer = await room.question("claude_rules")
+        assert isinstance(answer["deny"], list)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from sdk_worker.asking import Asker
 from shared.channels import PermissionAsk, PermissionDecision, Turn
 from shared.errors import BusUnavailable
 
+OUTSIDE = os.path.realpath("/etc/hostname")
 TURN = Turn("r1", {}, caller="alice")
 
 
@@ -108,3 +111,106 @@ async def test_a_question_withdrawn_by_its_program_is_withdrawn_from_the_desk() 
         await begun.wait()
         asking.cancel()
         await withdrawn.wait()
+
+
+def hook_call(tool_name: str = "Bash", **given: Any) -> dict[str, Any]:
+    tool_input = given or {"command": "touch x"}
+    return {"tool_name": tool_name, "tool_input": tool_input, "tool_use_id": "t1", "cwd": "/work/deeper"}
+
+
+def hook_said(reply: dict[str, Any]) -> str:
+    return str(reply["hookSpecificOutput"]["permissionDecision"])
+
+
+async def test_a_hook_asks_with_what_the_call_touches_where_it_runs(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(OUTSIDE)
+    desk = Desk()
+    asker = Asker(desk.ask, str(tmp_path))
+    with asker.on_behalf(TURN):
+        asked = {**hook_call("Read", file_path="link"), "cwd": str(tmp_path), "agent_type": "Explore"}
+        assert hook_said(await asker.before_tool(asked)) == "allow"
+    [ask] = desk.asked
+    assert ask.reach is not None
+    assert [path.real for path in ask.reach.paths] == [OUTSIDE]
+    assert (ask.agent, ask.working_directory, ask.bypass, ask.insists) == ("Explore", str(tmp_path), False, False)
+
+
+async def test_a_prompt_for_a_call_that_the_hook_had_decided_asks_nobody_again() -> None:
+    desk = Desk()
+    asker = Asker(desk.ask, "/work")
+    with asker.on_behalf(TURN):
+        assert hook_said(await asker.before_tool(hook_call())) == "allow"
+        assert said(await asker.answer(call()))["behavior"] == "allow"
+        assert len(desk.asked) == 1
+        assert said(await asker.answer(call(tool_use_id="t2")))["behavior"] == "allow"
+    assert len(desk.asked) == 2
+    with asker.on_behalf(TURN):  # ids of another turn mean nothing
+        await asker.answer(call())
+    assert len(desk.asked) == 3
+
+
+async def test_a_prompt_for_a_call_that_a_built_in_rule_allowed_is_asked_about() -> None:
+    asked: list[PermissionAsk] = []
+
+    async def ask(request: PermissionAsk) -> PermissionDecision:
+        asked.append(request)
+        return PermissionDecision(request.request_id, "allowed", decided_by="" if request.insists else "built_in")
+
+    asker = Asker(ask, "/work")
+    with asker.on_behalf(TURN):
+        await asker.before_tool(hook_call())
+        await asker.answer(call())
+    assert [request.insists for request in asked] == [False, True]
+
+
+async def test_the_input_that_a_person_wrote_is_what_runs() -> None:
+    async def ask(request: PermissionAsk) -> PermissionDecision:
+        return PermissionDecision(request.request_id, "allowed", updated_input={"command": "true"})
+
+    asker = Asker(ask, "/work")
+    with asker.on_behalf(TURN):
+        reply = await asker.before_tool(hook_call())
+    assert reply["hookSpecificOutput"]["updatedInput"] == {"command": "true"}
+
+
+@pytest.mark.parametrize("bypass", [False, True])
+@pytest.mark.parametrize("outcome", ["denied", "expired", "cancelled", BusUnavailable()])
+async def test_a_hook_denies_whatever_is_not_allowed(outcome: Any, bypass: bool) -> None:
+    asker = Asker(Desk(outcome).ask, "/work", bypass=bypass)
+    with asker.on_behalf(TURN):
+        reply = await asker.before_tool(hook_call())
+    assert hook_said(reply) == "deny"
+    assert reply["hookSpecificOutput"]["permissionDecisionReason"]
+
+
+@pytest.mark.parametrize("broken", [{}, {"tool_name": 5, "tool_input": {}}, {"tool_name": "Bash", "tool_input": "ls"}])
+async def test_a_hook_denies_a_call_that_cannot_be_read(broken: dict[str, Any]) -> None:
+    desk = Desk()
+    asker = Asker(desk.ask, "/work")
+    with asker.on_behalf(TURN):
+        assert hook_said(await asker.before_tool(broken)) == "deny"
+    assert desk.asked == []
+
+
+async def test_a_hook_denies_between_turns() -> None:
+    desk = Desk()
+    assert hook_said(await Asker(desk.ask, "/work").before_tool(hook_call())) == "deny"
+    assert desk.asked == []
+
+
+async def test_a_path_that_no_file_system_takes_is_of_unknown_reach() -> None:
+    desk = Desk()
+    asker = Asker(desk.ask, "/work")
+    with asker.on_behalf(TURN):
+        await asker.before_tool(hook_call("Read", file_path="a\0b"))
+        await asker.before_tool(hook_call("Read", file_path="/x" * 3000))
+    assert [ask.reach is not None for ask in desk.asked] == [True, True]
+
+
+async def test_in_bypass_mode_the_service_is_asked_and_claude_code_decides_the_rest() -> None:
+    desk = Desk()
+    asker = Asker(desk.ask, "/work", bypass=True)
+    with asker.on_behalf(TURN):
+        assert await asker.before_tool(hook_call()) == {}
+        assert await asker.before_tool(hook_call("AskUserQuestion", questions=[])) == {}
+    assert [(ask.tool_name, ask.bypass) for ask in desk.asked] == [("Bash", True)]

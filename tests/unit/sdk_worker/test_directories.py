@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from sdk_worker.directories import choose_directory
+from sdk_worker.directories import choose_directory, own_directory
 from shared.errors import ClientError, NotAllowed
 
 
@@ -47,3 +47,15 @@ def test_a_relative_path_would_depend_on_where_the_worker_runs(root, monkeypatch
     monkeypatch.chdir(root)
     with pytest.raises(ClientError, match="absolute"):
         choose_directory("project", [root])
+
+
+def test_the_own_directory_is_made_for_its_owner_alone(tmp_path):
+    made = own_directory(tmp_path / "data/workspace")
+    assert made.stat().st_mode & 0o777 == 0o700
+    assert own_directory(made) == made
+
+
+def test_an_own_directory_that_cannot_be_made_names_the_setting(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(NotAllowed, match="CLAUDE__CODE_OPTIONS__CWD"):
+        own_directory(tmp_path / "file/workspace")

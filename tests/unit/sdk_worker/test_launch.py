@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sdk_worker.launch import Launch, command, environment, lane_of, refuse_what_cannot_start
+from sdk_worker.launch import Launch, asks_nobody, command, environment, lane_of, refuse_what_cannot_start
 from shared.errors import ClientError, CredentialsMissing, NotAllowed
 from shared.settings import ClaudeSettings, CodeOptions
 
@@ -36,6 +36,26 @@ def test_who_is_asked_is_told_to_the_program():
     line = command(PROGRAM, Launch(), CodeOptions(mcp_config="/etc/mcp.json"), asks=True)
     assert "--permission-prompt-tool=mcp__confirmation__check_permission" in line
     assert "--mcp-config=/etc/mcp.json" in line
+
+
+def test_allowed_tools_are_rules_of_the_service_when_somebody_is_asked():
+    options = CodeOptions(allowed_tools=["Read"])
+    assert "--allowedTools=Read" in command(PROGRAM, Launch(), options, asks=False)
+    assert not any(flag.startswith("--allowedTools") for flag in command(PROGRAM, Launch(), options, asks=True))
+
+
+@pytest.mark.parametrize(
+    ("settings", "nobody"),
+    [
+        ({}, False),
+        ({"code_options": {"permission_mode": "acceptEdits"}}, False),
+        ({"code_options": {"permission_mode": "plan"}}, False),
+        ({"code_options": {"permission_mode": "bypassPermissions"}}, True),
+        ({"builtin_permissions": False}, True),
+    ],
+)
+def test_only_an_explicit_bypass_of_the_owner_asks_nobody(settings, nobody):
+    assert asks_nobody(ClaudeSettings(**settings)) is nobody
 
 
 def test_our_own_secrets_stay_out_of_the_programs_reach():

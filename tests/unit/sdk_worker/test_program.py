@@ -186,3 +186,48 @@ asyncio.run(main())
     killed.kill()
     await killed.communicate()
     await until_gone(pid)
+
+
+CALLS_HOOK = """
+import json, sys
+request = {"subtype": "hook_callback", "callback_id": "x", "input": {"tool_name": "Read"}}
+print(json.dumps({"type": "control_request", "request_id": "h1", "request": request}), flush=True)
+if sys.argv[1:] == ["cancel"]:
+    sys.stdin.readline()
+    print(json.dumps({"type": "control_cancel_request", "request_id": "h1"}), flush=True)
+    sys.exit()
+print(json.dumps({"type": "heard", "line": json.loads(sys.stdin.readline() or "null")}), flush=True)
+"""
+
+
+async def test_a_hook_is_answered_over_the_pipes(start):
+    program = await start(CALLS_HOOK)
+    asked = []
+
+    async def answer(call):
+        asked.append(call)
+        return {"decision": "no"}
+
+    program.on_hook = answer
+    heard = await program.read()
+    response = {"subtype": "success", "request_id": "h1", "response": {"decision": "no"}}
+    assert heard["line"] == {"type": "control_response", "response": response}
+    assert asked == [{"tool_name": "Read"}]
+
+
+async def test_a_hook_that_the_program_withdraws_is_cancelled(start):
+    program = await start(CALLS_HOOK, "cancel")
+    begun, withdrawn = asyncio.Event(), asyncio.Event()
+
+    async def wait(_):
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            withdrawn.set()
+
+    program.on_hook = wait
+    await asyncio.wait_for(begun.wait(), 10)
+    with pytest.raises(UpstreamError, match="ended"):  # the program reads this line, and answers with its end
+        await program.control("go")
+    assert withdrawn.is_set()

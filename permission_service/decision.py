@@ -1,0 +1,90 @@
+"""The decision on a permission request without a person, in one order for every agent and every permission mode.
+
+1. A protected path denies, whatever the rules, the mode and the people say.
+2. A deny rule denies.
+3. In bypass mode, which only the owner can set, everything else is allowed.
+4. An allow rule allows: the owner's own, one that follows from a setting, or a built-in one. It does not when a deny
+   rule or a protected path may be concerned, or when the tool asks a person a question.
+5. Nobody has decided: a person does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from permission_service.built_in import BuiltInRule
+from permission_service.keeping import RuleBook
+from shared.channels import PermissionAsk
+from shared.permissions.protected import ProtectedPaths
+from shared.permissions.rules import Rule, judge
+from shared.permissions.tools import QUESTION
+
+RULED_OUT = "A rule of this server's owner denies this ({rule})."
+
+BY_PROTECTION = "protection"
+BY_RULE = "rule"
+BY_BUILT_IN = "built_in"
+BY_BYPASS = "bypass"
+BY_NO_WATCHER = "no_watcher"
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """A decision that no person took. `by` names the kind of what decided, `rule` the rule's id; `message` says why a
+    denied call is denied."""
+
+    allowed: bool
+    by: str
+    rule: str = ""
+    message: str = ""
+
+    @property
+    def quiet(self) -> bool:
+        """True for what happens all the time and interests nobody until they look into the permission log."""
+        return self.allowed and self.by in {BY_BUILT_IN, BY_BYPASS}
+
+
+class Policy:
+    """The protected paths and the rules of one installation."""
+
+    def __init__(self, rules: RuleBook, protected: ProtectedPaths) -> None:
+        self._rules = rules
+        self._protected = protected
+
+    def decide(self, request: PermissionAsk) -> Ruling | None:
+        """Return the decision on `request`; None when a person has to decide."""
+        protected = self._protected.touched_by(request)
+        if protected is not None:
+            return Ruling(allowed=False, by=BY_PROTECTION, message=protected)
+        verdict = judge(request, self._rules.all())
+        if verdict.outcome == "deny" and verdict.rule is not None:
+            return denied_by(verdict.rule)
+        if request.bypass:
+            return Ruling(allowed=True, by=BY_BYPASS)
+        if request.tool_name == QUESTION or self._protected.may_be_touched_by(request) is not None:
+            return None
+        if verdict.outcome == "allow" and verdict.rule is not None:
+            return Ruling(allowed=True, by=BY_RULE, rule=verdict.rule.id)
+        may_be_denied = verdict.rule is not None
+        if may_be_denied or request.insists:
+            return None
+        built_in = self._covering(request)
+        return Ruling(allowed=True, by=BY_BUILT_IN, rule=built_in.id) if built_in else None
+
+    def explain(self, request: PermissionAsk) -> tuple[str, str, str]:
+        """Return what would become of `request` (`allow`, `deny` or `ask`), why, and the id of the rule."""
+        ruling = self.decide(request)
+        if ruling is None:
+            doubt = self._protected.may_be_touched_by(request)
+            rule = judge(request, self._rules.all()).rule
+            text = doubt or (rule.describe() if rule is not None else "no rule covers it")
+            return "ask", text, rule.id if rule is not None else ""
+        outcome = "allow" if ruling.allowed else "deny"
+        return outcome, self._rules.text_of(ruling.rule) or ruling.message or ruling.by, ruling.rule
+
+    def _covering(self, request: PermissionAsk) -> BuiltInRule | None:
+        return next((rule for rule in self._rules.built_in() if rule.covers(request)), None)
+
+
+def denied_by(rule: Rule) -> Ruling:
+    return Ruling(allowed=False, by=BY_RULE, rule=rule.id, message=RULED_OUT.format(rule=rule.describe()))
