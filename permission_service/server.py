@@ -62,7 +62,7 @@ class DeskServer:
     ) -> None:
         self._desk, self._cases, self._rules, self._bus = desk, cases, rules, bus
         self._metrics, self._clock = metrics, clock
-        self._protected = protected or ProtectedPaths()
+        self._protected = protected or ProtectedPaths((), home="/")
         self._policy = Policy(rules, self._protected)
         self._deny_without_watcher = deny_without_watcher
         self._watchers = 0

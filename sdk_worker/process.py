@@ -32,8 +32,9 @@ from shared.bus import Bus
 from shared.desk import ask_desk
 from shared.metrics import Metrics, PoolMetrics, publish_snapshots
 from shared.permissions.fair_use import InputsInFlight
+from shared.places import default_workspace
 from shared.process import DRAINED_EXIT, instance_name, run
-from shared.settings import Settings, agent_directory, load_settings
+from shared.settings import Settings, load_settings
 from shared.tracing import open_tracer
 
 DESCRIBE_SECONDS = 0.2  # the bus tells it on once a second, and it should not be old by then
@@ -120,7 +121,7 @@ def open_pool(settings: Settings, program_file: ProgramFile, driver: Driver, *, 
     async def start(launch: Launch) -> Conversation:
         env = environment(claude, os.environ)
         refuse_what_cannot_start(launch, options, env, as_root=os.geteuid() == 0)
-        cwd = launch.cwd or str(options.cwd.resolve() if options.cwd else own_directory(agent_directory()))
+        cwd = launch.cwd or str(options.cwd.resolve() if options.cwd else own_directory(default_workspace()))
         asker = Asker(ask, cwd, bypass=asks_nobody(claude)) if ask and launch.own_tools else None
         asks = asker is not None and claude.builtin_permissions
         line = command(await program_file.path(), launch, options, asks=asks)
