@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.live import Live
 from rich.text import Text
 
@@ -40,7 +40,7 @@ ARMED_AFTER_SECONDS = 0.4  # a key meant for the prompt before must not answer t
 TICK_SECONDS = 0.5
 NOTICES_KEPT = 5  # said again after the terminal was resized, which clears it
 SCROLLS = {"up": -1, "down": 1, "b": None, "page up": None, " ": None, "page down": None}
-NOT_SEEN = "The end has not been on the screen: press v and go on with the space bar until there, then allow it."
+NOT_SEEN = "A part has not been on the screen: press v, go on with the space bar to the end, then allow it."
 SPECIAL = frozenset({"up", "down", "page up", "page down", "escape", "enter", "backspace", "end"})
 
 Happening = Callable[[], Awaitable[None]]
@@ -65,7 +65,7 @@ class Terminal:
         self._bell = bell
         self._waiting, self._inbox = Waiting(), asyncio.Queue[Happening]()
         self._live = Live(console=console, auto_refresh=False, transient=True, vertical_overflow="crop")
-        self._size = console.size
+        self._size = console.size = screen_size(console)
         self._notices: deque[str] = deque(maxlen=NOTICES_KEPT)
         self._status, self._problem = "Connecting…", ""
         self._typing: Typing | None = None
@@ -118,8 +118,9 @@ class Terminal:
         """Time has gone by; the countdown is drawn anew."""
 
     def _draw(self) -> None:
-        if self._console.size != self._size:
-            self._clear()
+        size = screen_size(self._console)
+        if size != self._size:
+            self._clear(size)
         prompt = self._waiting.current
         if prompt is None or prompt.id != self._armed:
             self._typing, self._confirming, self._problem = None, None, ""
@@ -156,9 +157,9 @@ class Terminal:
             self._body = (made_for, rows)
         return self._body[1]
 
-    def _clear(self) -> None:
+    def _clear(self, size: ConsoleDimensions) -> None:
         """Begin on an empty screen: a resized terminal has wrapped the old card anew, so that it cannot be erased."""
-        self._size = self._console.size
+        self._size = self._console.size = size
         self._live.stop()
         self._console.clear()
         for notice in self._notices:
@@ -341,6 +342,14 @@ class Terminal:
     def _say(self, line: str) -> None:
         self._notices.append(visible(line))
         self._console.print(Text(self._notices[-1]))
+
+
+def screen_size(console: Console) -> ConsoleDimensions:
+    """Return the size of the terminal behind `console`. `COLUMNS` and `LINES` say the size it had at the start."""
+    try:
+        return ConsoleDimensions(*os.get_terminal_size(console.file.fileno()))
+    except (OSError, ValueError):
+        return console.size
 
 
 def typed(text: str, keys: str) -> str:

@@ -166,10 +166,16 @@ class RequestCard {
     this.deny.disabled = this.explain.disabled = this.others.disabled = !answerable;
     this.allow.disabled = !allowable || (this.request.kind === "question" && !this.allAnswered());
     for (const name of ["session", "always", "edit"]) this[name].disabled = !allowable || !this[name].dataset.offered;
-    if (!this.shown.complete) this.hint.textContent = "A part of this input cannot be shown, so it can only be denied here.";
-    else if (this.folds) this.hint.textContent = "Show all of it to allow it.";
-    else if (!this.seen) this.hint.textContent = "Scroll to the end to allow it.";
-    else this.hint.textContent = "";
+    this.hint.textContent = this.advice();
+  }
+
+  // What is still to be done before the request can be allowed.
+  advice() {
+    const question = this.request.kind === "question";
+    if (!this.shown.complete) return "A part of this input cannot be shown, so it can only be denied here.";
+    if (this.folds) return "Show all of it to allow it.";
+    if (!this.seen) return `Scroll to the end to ${question ? "answer" : "allow"} it.`;
+    return question && !this.allAnswered() ? "Answer every question to send." : "";
   }
 
   tick(now) {

@@ -154,13 +154,14 @@ async def test_an_input_is_edited_and_a_denial_explained(front: Front, page: Pag
     assert (await checking)["message"] == "Not today."
 
 
-async def test_questions_are_answered_by_choice_and_in_own_words(front: Front, page: Page) -> None:
+@pytest.mark.parametrize("path", PAGES)
+async def test_questions_are_answered_by_choice_and_in_own_words(front: Front, page: Page, path: str) -> None:
     questions = [
         {"question": "Which?", "options": [{"label": "this", "description": "the first"}, {"label": "that"}]},
         {"question": "How?", "multiSelect": True, "options": [{"label": "fast"}, {"label": "well"}]},
         {"question": "Why?"},
     ]
-    await page.open("/permissions/ui")
+    await page.open(path, width=1280)
     checking = asking(front, tool_name="AskUserQuestion", input={"questions": questions})
     await page.shows("Which?")
     await page.click("[name=question-0][value='1']")
@@ -168,6 +169,7 @@ async def test_questions_are_answered_by_choice_and_in_own_words(front: Front, p
         await page.click(f"[name=question-1][value='{value}']")
     assert await page.disabled(".request .allow")
     await page.type(".question:nth-of-type(3) .own", "Because.")
+    await page.run("document.querySelector('.request .body').scrollTo(0, 1e6)")
     await page.click(".request .allow")
     assert (await checking)["updatedInput"]["answers"] == {"Which?": "that", "How?": "fast, well", "Why?": "Because."}
 
