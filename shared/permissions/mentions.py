@@ -44,7 +44,7 @@ from shared.permissions.tools import (
 )
 
 MOST_TEXTS = 256  # texts looked at in the input of a tool nobody knows
-MOST_PATHS_NAMED = 512  # paths compared of one command
+MOST_PATHS_NAMED = 128  # paths compared of one command
 MOST_FOLDERS = 16  # folders that relative paths of one command may start in
 DEEPEST_QUOTES = 3  # commands quoted inside commands
 NAME_SEPARATORS = re.compile(r"[=:@,]")
