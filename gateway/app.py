@@ -45,6 +45,7 @@ from gateway.routes import (
     models,
     oauth,
     permissions,
+    responses,
     sdk,
     signin,
     status,
@@ -52,8 +53,12 @@ from gateway.routes import (
     usage,
 )
 from gateway.spool import Spool
+from gateway.stored.continuation import Continuations
+from gateway.stored.conversations import Conversations
+from gateway.stored.memory import ResponseMemory
 from gateway.translated import Translated
 from shared.bus import Bus
+from shared.bus.bounded import BoundedStore
 from shared.codex_profile import CodexProfile
 from shared.credentials.claude import ClaudeAccount
 from shared.credentials.codex import CodexAccount
@@ -61,7 +66,7 @@ from shared.errors import CCProxyError, ClientError, NotFound, UpgradeRefused
 from shared.formats import FORMATS
 from shared.metrics import LineMetrics, Metrics
 from shared.process import instance_name
-from shared.settings import ObservabilitySettings, ServerSettings, Settings
+from shared.settings import ObservabilitySettings, ResponsesSettings, ServerSettings, Settings
 from shared.tracing import open_tracer
 from shared.version import VERSION
 
@@ -137,6 +142,7 @@ async def open_gateway(settings: Settings, bus: Bus, before: Gateway | None = No
         tracer = await stack.enter_async_context(traced)
         records = await stack.enter_async_context(records_of(settings.observability, bus, metrics))
         memory = ReasoningMemory(bus)
+        continuations, conversations = open_stored(bus, settings.responses)
 
         def exchange(dialect: Dialect, provider: Provider, path: str) -> Exchange:
             """The endpoint for a client's format on a provider: bytes through when both are the same."""
@@ -144,11 +150,11 @@ async def open_gateway(settings: Settings, bus: Bus, before: Gateway | None = No
             if FORMATS[dialect] is provider.speaks:
                 return PassThrough(*fixed)
             if dialect == "openai_responses" and provider is chatgpt:
-                return NativeResponses(*fixed)
+                return NativeResponses(*fixed, continuations)
             cache = "5m" if settings.models.cache_prompts and provider is direct else None
             if dialect == "openai_chat":
-                return Translated(*fixed, cache, memory, {"reasoning": settings.models.chat_reasoning})
-            return Translated(*fixed, cache)
+                return Translated(*fixed, cache, memory, options={"reasoning": settings.models.chat_reasoning})
+            return Translated(*fixed, cache, continuations=continuations)
 
         direct = Claude(settings, account, upstream, quotas.of("claude"))
         stack.callback(direct.catalogue.close)
@@ -169,6 +175,7 @@ async def open_gateway(settings: Settings, bus: Bus, before: Gateway | None = No
             usage.router(bus, quotas),
             *(dashboard.router(settings.observability), docs.router(), signin.router(guard)),
             sdk.router(bus),
+            responses.router(continuations, conversations),
             status.router(settings, bus, direct.catalogue),
             *(models.router(prefix, direct.catalogue, settings.models.aliases) for prefix in ("/api", "/sdk")),
         ]
@@ -181,6 +188,15 @@ async def open_gateway(settings: Settings, bus: Bus, before: Gateway | None = No
         whole = WholeBody(management, flights, settings.server.max_body_bytes)
         app = AccessLog(Switch(endpoints, whole), guard, metrics, records, tracer)
         yield Gateway(app, flights, metrics, quotas)
+
+
+def open_stored(bus: Bus, settings: ResponsesSettings) -> tuple[Continuations, Conversations]:
+    """Return what remembers responses and conversations over `bus`."""
+    store = BoundedStore(bus, "stored", lifetime=settings.lifetime_hours * 3600, limit=settings.bytes_per_token)
+    memory = ResponseMemory(store)
+    conversations = Conversations(store, memory)
+    continuations = Continuations(memory, conversations, lambda: bus.connected, settings.enabled)
+    return continuations, conversations
 
 
 def largest_body(settings: Settings, provider: Provider) -> int:

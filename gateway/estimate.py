@@ -23,7 +23,17 @@ from shared.formats.ir import Json
 BYTES_PER_TOKEN = 4  # English text and code under OpenAI's tokenizers; other scripts come out too high
 IMAGE_TOKENS = 1_000  # a screenshot in high detail
 DOCUMENT_BYTES_PER_TOKEN = 25  # a page of a PDF: some 50 kB, some 2,000 tokens
-COUNTED = ("system", "messages", "tools", "tool_choice", "output_config")
+# The fields of a Messages and of a Responses request that a model reads.
+COUNTED = (
+    "system",
+    "messages",
+    "tools",
+    "tool_choice",
+    "output_config",
+    "instructions",
+    "input",
+    "text",
+)
 
 
 class EstimateTokens(Exchange):

@@ -77,8 +77,9 @@ class Exchange(ABC):
         query = scope["query_string"]
         path = f"{self.path}?{query.decode('latin-1')}" if query else self.path
         session = record.session_id = session_named(scope, headers, seen.document or {})
+        named = str(scope.get("path_params", {}).get("session_id", ""))
         trace = scope["ccproxy.trace"]
-        return Outgoing(scope["method"], path, headers, body, record, seen.document, session, trace)
+        return Outgoing(scope["method"], path, headers, body, record, seen.document, session, named, trace)
 
     async def rename(self, request: Outgoing) -> str:
         """The model that will answer; the body is written anew only where the owner's aliases chose another."""

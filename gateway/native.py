@@ -5,6 +5,9 @@ The ChatGPT backend only streams, so a whole reply is put together here from the
 
 from __future__ import annotations
 
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 
 import orjson
@@ -20,20 +23,25 @@ from gateway.providers.codex import is_codexs_own
 from gateway.relay import COMMENT_PING, relay_stream, relay_whole, send_whole
 from gateway.rename import rename, renamed
 from gateway.responses_tap import ResponsesTap, note_whole_response
+from gateway.stored.continuation import Continuation, Continuations
 from shared.errors import CCProxyError, UpstreamError
-from shared.exact_json import dump_json
+from shared.exact_json import dump_json, load_json
+from shared.formats.ir import Json
 from shared.formats.openai_responses import write_error
+from shared.formats.openai_responses.reading import ENCRYPTED_REASONING
 
 
+@dataclass(slots=True)
 class NativeResponses(Exchange):
     """Bytes pass unchanged where nothing has to change, in both directions."""
 
-    __slots__ = ()
+    continuations: Continuations | None = None
 
     async def answer(self, request: Outgoing, send: Send, flight: InFlight) -> CCProxyError | None:
         record, asked, streamed = request.record, request.record.model, request.record.streaming
         with flight:
             request.document = request.document or parse_object(request.body)
+            continuation = await self._continue(request)
             model = await self.rename(request)
             opened = await self.open(request, flight)
         aliased = model != asked and opened.status < 400
@@ -41,18 +49,59 @@ class NativeResponses(Exchange):
         if not opened.is_stream:
             record.status_code = opened.status
             opened.chunks = renamed(opened.chunks, model, asked) if aliased else opened.chunks
+            if continuation is not None and opened.status < 400:
+                await self._send_stored(opened, continuation, send, request, flight)
+                return None
             note_whole_response(record, await relay_whole(opened, send, flight))
             return None
         naming = partial(rename, answered=model, asked=asked) if aliased else bytes
         opened.chunks = limited(opened.chunks)  # the tap keeps the items of the response
-        tap = ResponsesTap(record, untouched=is_codexs_own(request), naming=naming)
+        echo = continuation.echo if continuation is not None else None
+        tap = ResponsesTap(record, untouched=is_codexs_own(request) and not echo, naming=naming, echo=echo)
+
+        async def keep() -> None:
+            if continuation is not None and tap.response:
+                await continuation.keep(load_json(tap.naming(dump_json(tap.response))))
+
         if not streamed:
-            await self._send_folded(opened, tap, send, flight)
+            await self._send_folded(opened, tap, send, flight, keep)
             return None
         write_late_error = partial(error_frame, dialect=self.dialect, request_id=record.request_id)
-        return await relay_stream(opened, send, flight, tap, write_late_error, COMMENT_PING)
+        return await relay_stream(opened, send, flight, tap, write_late_error, COMMENT_PING, settle=keep)
 
-    async def _send_folded(self, opened: Opened, tap: ResponsesTap, send: Send, flight: InFlight) -> None:
+    async def _continue(self, request: Outgoing) -> Continuation | None:
+        """Complete a request that names something stored; the provider stores nothing of it."""
+        document = request.document or {}
+        if self.continuations is None or document.get("background"):
+            return None  # what runs in the background, with an API key, only OpenAI can remember
+        continuation = await self.continuations.begin(
+            document, owner=request.record.caller, session=request.path_session
+        )
+        if continuation is not None:
+            request.document = unstored(continuation.document)
+            request.body = dump_json(request.document)
+        return continuation
+
+    async def _send_stored(
+        self, opened: Opened, continuation: Continuation, send: Send, request: Outgoing, flight: InFlight
+    ) -> None:
+        """Store a reply that came whole, and send it with the fields that say so."""
+        try:
+            with flight:
+                body = await opened.read()
+        finally:
+            await opened.aclose()
+        note_whole_response(request.record, body)
+        response = parse_reply(body)
+        if response:
+            response |= continuation.echo
+            await continuation.keep(response)
+            body = dump_json(response)
+        await send_whole(opened.status, opened.headers, body, send)
+
+    async def _send_folded(
+        self, opened: Opened, tap: ResponsesTap, send: Send, flight: InFlight, keep: Callable[[], Awaitable[None]]
+    ) -> None:
         """Raises UpstreamRefused for a response that failed, UpstreamError for one that broke off."""
         try:
             with flight:
@@ -67,5 +116,23 @@ class NativeResponses(Exchange):
             raise refused(tap.failed, orjson.dumps(write_error(tap.failed)), headers)
         if not tap.finished:
             raise UpstreamError("The provider's stream ended before its last event.")
+        await keep()
         whole = tap.naming(dump_json(tap.response))
         await send_whole(200, [*headers, (b"content-type", b"application/json")], whole, send)
+
+
+def unstored(document: Json) -> Json:
+    """Return `document` as it asks a provider to store nothing, and to send the reasoning that the next turn needs."""
+    include = document.get("include") or []
+    if isinstance(include, list) and ENCRYPTED_REASONING not in include:
+        include = [*include, ENCRYPTED_REASONING]
+    return document | {"store": False, "include": include}
+
+
+def parse_reply(body: bytes) -> Json:
+    """Return a provider's whole reply as an object; an empty one when the reply is none."""
+    try:
+        response = load_json(body)
+    except json.JSONDecodeError:
+        return {}
+    return response if isinstance(response, dict) else {}

@@ -13,7 +13,13 @@ from typing import Any, Literal
 import orjson
 
 from gateway.asgi import Headers, Send
-from shared.errors import CCProxyError, ClientError, ThreadNotFound, UpstreamRefused
+from shared.errors import (
+    CCProxyError,
+    ClientError,
+    StoredThingMissing,
+    ThreadNotFound,
+    UpstreamRefused,
+)
 from shared.formats import openai_errors
 from shared.formats.ir import Fail
 
@@ -33,7 +39,7 @@ ANTHROPIC_TYPES = {
     "quota": "rate_limit_error",
     "timeout": "timeout_error",
 }
-OPENAI_PATH = re.compile(r"/(chat/completions|responses)$")
+OPENAI_PATH = re.compile(r"/(chat/completions|responses|conversations)(/|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +74,10 @@ def envelope(error: CCProxyError, dialect: Dialect, request_id: str) -> dict[str
 def as_fail(error: CCProxyError) -> Fail:
     """An error of ours in the words of shared/formats."""
     param = error.param if isinstance(error, ClientError) else None
-    return Fail(error.message, error.status, error.kind if error.status >= 500 else "", param or "")
+    code = error.code if isinstance(error, StoredThingMissing) else ""
+    if error.status >= 500:
+        code = error.kind
+    return Fail(error.message, error.status, code, param or "")
 
 
 def render(error: CCProxyError, dialect: Dialect, request_id: str) -> Problem:

@@ -38,6 +38,7 @@ RELOADABLE = frozenset(
         "models",
         "quota",
         "sdk.max_body_bytes",
+        "responses",
         "security.auth_token",
         "security.tokens",
         "security.allowed_hosts",

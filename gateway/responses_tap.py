@@ -39,11 +39,22 @@ CALLS = frozenset({"function_call", "custom_tool_call", "local_shell_call"})
 class ResponsesTap:
     """`response` is the whole response once `finished`, unless it `failed`. `untouched`: hand on every byte.
 
-    `naming` puts the model's name as the client asked for it into what tells of the whole response.
+    `naming` puts the model's name as the client asked for it into what tells of the whole response. `echo` are fields
+    of the response that say how it is stored; with them the last event waits for `end`, so that the response can be
+    stored before its client knows that it is over.
     """
 
-    def __init__(self, record: AccessRecord, *, untouched: bool, naming: Callable[[bytes], bytes] = bytes) -> None:
+    def __init__(
+        self,
+        record: AccessRecord,
+        *,
+        untouched: bool,
+        naming: Callable[[bytes], bytes] = bytes,
+        echo: Json | None = None,
+    ) -> None:
         self.record = record
+        self._echo = echo or {}
+        self._held = b""
         self._untouched = untouched
         self.naming = naming
         self._pending = b""
@@ -66,29 +77,44 @@ class ResponsesTap:
     def end(self) -> bytes:
         """The stream is over; a last event without its blank line still counts."""
         rest, self._pending = self._pending, b""
-        return self._look(rest + b"\n\n") if rest else b""
+        last = self._look(rest + b"\n\n") if rest else b""
+        return self._held + last
+
+    def _ready(self, piece: bytes) -> bytes:
+        """Return `piece`, or hold it back for `end` when the last event has passed and the response is to be stored."""
+        if not (self._echo and self.finished):
+            return piece
+        self._held += piece
+        return b""
 
     def _look(self, data: bytes) -> bytes:
         """`data` with the marked frames as they go on."""
         mark = MARKS.search(data)
         if mark is None:
-            return data
+            return self._ready(data)
         if b"\r" in data:
-            return b"".join([self._pass(frame) if MARKS.search(frame) else frame for frame in frames(data)])
+            return b"".join(
+                [self._ready(self._pass(frame) if MARKS.search(frame) else frame) for frame in frames(data)]
+            )
         pieces, done = [], 0
         while mark is not None:
             before = data.rfind(b"\n\n", done, mark.start())
             start = before + 2 if before >= 0 else done
             end = data.find(b"\n\n", mark.end()) + 2
-            pieces += [data[done:start], self._pass(data[start:end])]
+            pieces.append(self._ready(data[done:start]))
+            pieces.append(self._ready(self._pass(data[start:end])))
             done = end
             mark = MARKS.search(data, done)
-        return b"".join([*pieces, data[done:]])
+        pieces.append(self._ready(data[done:]))
+        return b"".join(pieces)
 
     def _pass(self, frame: bytes) -> bytes:
         """The frame as it goes on, once noted."""
         payload = payload_of(frame)
         kind = payload.get("type")
+        if self._echo and isinstance(payload.get("response"), dict):
+            payload["response"].update(self._echo)
+            frame = encode(str(kind), orjson.dumps(payload))
         if kind == "response.created":
             self._begun = payload.get("response") or {}
             self.record.model = self._begun.get("model") or self.record.model

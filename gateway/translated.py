@@ -22,6 +22,7 @@ from gateway.problems import refused
 from gateway.providers import Opened, Outgoing, limited
 from gateway.reasoning import ReasoningMemory
 from gateway.relay import COMMENT_PING, MESSAGES_PING, relay_stream, send_whole
+from gateway.stored.continuation import Continuations
 from gateway.translation import Translation
 from shared.errors import CCProxyError, UpstreamRefused
 from shared.exact_json import dump_json
@@ -45,6 +46,7 @@ class Translated(Exchange):
 
     cache: str | None = None
     memory: ReasoningMemory | None = None
+    continuations: Continuations | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
     async def answer(self, request: Outgoing, send: Send, flight: InFlight) -> CCProxyError | None:
@@ -71,13 +73,25 @@ class Translated(Exchange):
 
     async def _settle(self, translation: Translation) -> None:
         """Keep what the next turn needs, before the client can begin it."""
+        if translation.continuation is not None:
+            await translation.continuation.keep(translation.write_whole())
         if self.memory is not None:
             await self.memory.keep(translation.record.caller, translation.result())
 
     async def _prepare(self, request: Outgoing) -> Translation:
         """Put the request into the provider's format; what is lost on the way is named in the record."""
         client, provider, record = FORMATS[self.dialect], self.provider.speaks, request.record
-        prompt = client.read_prompt(request.document or parse_object(request.body))
+        document = request.document or parse_object(request.body)
+        continuation = None
+        options = self.options
+        if self.continuations is not None:
+            continuation = await self.continuations.begin(
+                document, owner=record.caller, session=self._continued_session(request)
+            )
+        if continuation is not None:
+            document = continuation.document
+            options = options | {"echo": continuation.echo}
+        prompt = client.read_prompt(document)
         model = await self.provider.catalogue.resolve(prompt.model)
         asked: Prompt = replace(prompt, model=model, cache=prompt.cache or self.cache)
         if self.memory is not None:
@@ -88,7 +102,11 @@ class Translated(Exchange):
         request.headers = {name: value for name, value in request.headers.items() if name in KEPT_HEADERS}
         request.headers[b"content-type"] = b"application/json"
         token, created = record.request_id.removeprefix("req_"), int(time.time())
-        return Translation(client, provider, prompt, record, token, created, self.options)
+        return Translation(client, provider, prompt, record, token, created, options, continuation)
+
+    def _continued_session(self, request: Outgoing) -> str:
+        """Return the session whose last response the request continues; the workers of `/sdk` do that themselves."""
+        return "" if self.provider.name == "sdk" else request.path_session
 
     async def _begin(self, translation: Translation, opened: Opened, flight: InFlight) -> bytes:
         """The first bytes of a stream, or all of a whole reply. Raises UpstreamRefused while nothing was sent."""

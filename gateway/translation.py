@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from gateway.problems import as_fail
+from gateway.stored.continuation import Continuation
 from shared.channels import AccessRecord
 from shared.errors import CCProxyError
 from shared.exact_json import dump_json, load_json
@@ -35,7 +36,9 @@ class Translation:
         token: str,
         created: int,
         options: dict[str, Any],
+        continuation: Continuation | None = None,
     ) -> None:
+        self.continuation = continuation
         self.client, self.prompt, self.record = client, prompt, record
         self._named = {"id": token, "created": created, "model": prompt.model, **options}
         self._parser = Parser()

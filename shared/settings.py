@@ -237,6 +237,16 @@ class ModelsSettings(Section):
     )
 
 
+class ResponsesSettings(Section):
+    """Responses that clients ask to be remembered (`store`, `previous_response_id`, conversations)."""
+
+    enabled: bool = Field(True, description="Store responses, unless a request says `store: false`.")
+    lifetime_hours: float = Field(24, gt=0, le=720, description="Hours a stored response stays after its last use.")
+    bytes_per_token: int = Field(
+        16 * MEBIBYTE, ge=MEBIBYTE, description="Most bytes stored for one client token; the oldest make room."
+    )
+
+
 class QuotaSettings(Section):
     """What a subscription includes."""
 
@@ -345,6 +355,7 @@ class Settings(BaseSettings):
     sdk: SdkSettings = SdkSettings()
     codex: CodexSettings = CodexSettings()
     models: ModelsSettings = ModelsSettings()
+    responses: ResponsesSettings = ResponsesSettings()
     quota: QuotaSettings = QuotaSettings()
     observability: ObservabilitySettings = ObservabilitySettings()
 

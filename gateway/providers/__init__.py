@@ -27,7 +27,7 @@ class Outgoing:
     """A request on its way to a provider: the caller's own headers, and a body ready to be sent.
 
     `document` is the parsed body when it is known. `path` begins behind the provider's base address and keeps the
-    caller's query. `session` is the conversation the caller's address named.
+    caller's query. `session` is the conversation the caller named, `path_session` the one its address named.
     """
 
     method: str
@@ -37,6 +37,7 @@ class Outgoing:
     record: AccessRecord
     document: dict[str, Any] | None = None
     session: str = ""
+    path_session: str = ""
     trace: Trace = UNTRACED
 
 

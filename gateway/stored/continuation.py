@@ -63,9 +63,17 @@ class Continuation:
 
 
 class Continuations:
-    """Makes the Continuation of each request. `available` answers True while Redis can be asked."""
+    """Makes the Continuation of each request. `available` answers True while Redis can be asked; without `enabled`
+    nothing is stored, and a request that names something stored is refused."""
 
-    def __init__(self, memory: ResponseMemory, conversations: Conversations, available: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        memory: ResponseMemory,
+        conversations: Conversations,
+        available: Callable[[], bool],
+        enabled: bool = True,
+    ) -> None:
+        self._enabled = enabled
         self._memory = memory
         self._conversations = conversations
         self._available = available
@@ -73,10 +81,11 @@ class Continuations:
     async def begin(self, document: Json, *, owner: str, session: str = "") -> Continuation | None:
         """Return the Continuation of a request, or None when it neither stores nor names anything stored.
 
+        While Redis is away nothing is stored, which the response says (`"store": false`, as every provider is asked).
         `session` is a session named in the address. Raises ClientError, StoredThingMissing, and BusUnavailable for a
         request that names something stored while Redis is away.
         """
-        stores = read_store(document)
+        stores = read_store(document) and self._enabled and self._available()
         previous = read_text(document, "previous_response_id")
         conversation = read_conversation(document)
         if previous and conversation:
@@ -86,16 +95,18 @@ class Continuations:
             )
         items = read_items(document, required=not (previous or conversation))
         names_items = any(referenced(item) for item in items)
-        if not stores and not (previous or conversation or names_items):
+        names_stored = bool(previous or conversation or names_items)
+        if names_stored and not self._enabled:
+            raise ClientError("Nothing is stored here (RESPONSES__ENABLED is off); send the conversation as input.")
+        if not stores and not names_stored:
             return None
-        available = self._available()
         earlier: list[str] = []
         before: list[Json] = []
         if conversation:
             before = await self._conversations.items(owner, conversation)
         elif previous:
             earlier, before = await self.context(owner, previous)
-        elif session and stores and available and not tells_history(items):
+        elif session and stores and not tells_history(items):
             earlier, before = await self._session(owner, session)
         # An item that comes before anyway is not said again where the client refers to it.
         known = {item.get("id") for item in before}
@@ -104,7 +115,6 @@ class Continuations:
         completed.pop("messages", None)
         resolved = await self._memory.resolve(owner, items)
         completed["input"] = [without_made_id(item) for item in (*before, *resolved)]
-        stores = stores and available
         return Continuation(
             self._memory,
             self._conversations,
@@ -117,6 +127,27 @@ class Continuations:
             session=session,
             stores=stores,
         )
+
+    async def stored(self, owner: str, response_id: str) -> StoredResponse:
+        """Return one stored response. Raises StoredThingMissing."""
+        [found] = await self._memory.load(owner, [response_id])
+        if found is None or not found.response:
+            raise response_missing(response_id)
+        return found
+
+    async def delete(self, owner: str, response_id: str) -> None:
+        """Delete one stored response. Raises StoredThingMissing."""
+        await self.stored(owner, response_id)
+        await self._memory.forget(owner, response_id)
+
+    async def input_of(self, owner: str, response_id: str) -> list[Json]:
+        """Return every item that a stored response answered, oldest first, each with its id."""
+        stored = await self.stored(owner, response_id)
+        before: list[Json] = []
+        if stored.earlier:
+            _, before = await self.context(owner, stored.earlier[-1])
+        resolved = StoredResponse({}, await self._memory.resolve(owner, stored.input))
+        return [*before, *items_of(response_id, resolved)]
 
     async def context(self, owner: str, previous: str) -> tuple[list[str], list[Json]]:
         """Return the ids of the stored responses up to `previous`, oldest first, and all their items in order.
@@ -147,6 +178,10 @@ class Continuations:
             return await self.context(owner, last)
         except StoredThingMissing:
             return [], []
+
+
+def response_missing(response_id: str) -> StoredThingMissing:
+    return StoredThingMissing(f"Response with id '{response_id}' not found.")
 
 
 def previous_missing(message: str) -> StoredThingMissing:

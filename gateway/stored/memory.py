@@ -12,10 +12,9 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-import orjson
-
 from shared.bus.bounded import BoundedStore, Use
 from shared.errors import ClientError, StoredThingMissing
+from shared.exact_json import dump_json, load_json
 from shared.formats.ir import Json
 
 # zlib's quickest level: a conversation shrinks to a fifth, at some 100 MB a second.
@@ -56,7 +55,7 @@ class ResponseMemory:
 
     async def save(self, owner: str, entry: str, stored: StoredResponse) -> bool:
         """Store a response under its id, found by the ids of its items too. Return False when it is too large."""
-        data = orjson.dumps([stored.response, stored.input, stored.earlier])
+        data = dump_json([stored.response, stored.input, stored.earlier])
         if len(data) > THREAD_BYTES:
             data = await asyncio.to_thread(zlib.compress, data, COMPRESSION_LEVEL)
         else:
@@ -66,7 +65,7 @@ class ResponseMemory:
     async def load(self, owner: str, entries: Sequence[str]) -> list[StoredResponse | None]:
         """Return the stored responses in the order of `entries`, None for each that is not there."""
         found = await self._store.get(owner, entries)
-        return [None if data is None else StoredResponse(*orjson.loads(zlib.decompress(data))) for data in found]
+        return [None if data is None else StoredResponse(*load_json(zlib.decompress(data))) for data in found]
 
     async def forget(self, owner: str, entry: str) -> bool:
         """Delete one stored response. Return False when there is none of that id."""

@@ -25,8 +25,6 @@ from shared.formats.openai_parts import (
     read_schema,
 )
 
-_STATELESS = "nothing is stored here; send the whole conversation as input"
-
 FIELDS: dict[str, Fate] = {
     "model": Fate("carried"),
     "input": Fate("carried", "also spelled `messages`"),
@@ -56,12 +54,12 @@ FIELDS: dict[str, Fate] = {
     "moderation": Fate("dropped"),
     "prompt_cache_options": Fate("dropped", harmless=({}, {"mode": "implicit"})),
     "prompt_cache_retention": Fate("dropped", harmless=("in_memory",)),
-    "store": Fate("dropped", "nothing is stored here", harmless=(False,)),
+    "store": Fate("ignored", "the gateway stores the response, unless this is false"),
     "truncation": Fate("dropped", harmless=("disabled",)),
     "background": Fate("refused", "a reply is sent while its caller waits", harmless=(False,)),
     "background_options": Fate("refused", "a reply is sent while its caller waits"),
-    "conversation": Fate("refused", _STATELESS),
-    "previous_response_id": Fate("refused", _STATELESS),
+    "conversation": Fate("ignored", "the gateway puts the stored items before the input"),
+    "previous_response_id": Fate("ignored", "the gateway puts the stored items before the input"),
     "prompt": Fate("refused", "prompt templates are kept by OpenAI"),
     "top_logprobs": Fate("refused", "the providers do not return log probabilities", harmless=(0,)),
 }

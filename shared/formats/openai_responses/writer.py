@@ -34,9 +34,18 @@ class Writer:
         "_sequence", "_texts", "_token",
     )  # fmt: skip
 
-    def __init__(self, prompt: ir.Prompt, *, id: str, created: int, model: str) -> None:  # noqa: A002
+    def __init__(
+        self,
+        prompt: ir.Prompt,
+        *,
+        id: str,  # noqa: A002
+        created: int,
+        model: str,
+        echo: Json | None = None,
+    ) -> None:
+        """`echo` are the fields of the response that say how it is stored; nothing is stored without."""
         self._token = id
-        self._response = _response(prompt, f"resp_{id}", created, model)
+        self._response = _response(prompt, f"resp_{id}", created, model) | (echo or {})
         self._output: list[Json] = []
         self._sequence = 0
         self._item: Json | None = None
@@ -260,8 +269,16 @@ class Writer:
         return (self._snapshot("failed", status="failed", error=error),)
 
 
-def write_reply(prompt: ir.Prompt, reply: ir.Reply, *, id: str, created: int, model: str) -> Json:  # noqa: A002
-    writer = Writer(prompt, id=id, created=created, model=model)
+def write_reply(
+    prompt: ir.Prompt,
+    reply: ir.Reply,
+    *,
+    id: str,  # noqa: A002
+    created: int,
+    model: str,
+    echo: Json | None = None,
+) -> Json:
+    writer = Writer(prompt, id=id, created=created, model=model, echo=echo)
     frames = [frame for event in unfold(reply) for frame in writer.feed(event)]
     data = frames[-1].data
     assert isinstance(data, dict)

@@ -125,6 +125,11 @@ class ScriptedProvider:
 class AbsentBus:
     """The bus while Redis is down: every verb says so."""
 
+    connected = False
+
+    async def run_script(self, *_: Any) -> Any:
+        raise BusUnavailable
+
     def call(self, *_: Any, **__: Any) -> Any:
         raise BusUnavailable
 

@@ -192,8 +192,8 @@ def test_a_failure_in_mid_stream_is_told_in_its_own_words(ask):
 def test_a_refused_request_is_a_bad_request_that_names_the_field(ask):
     client, _ = ask(REPLY)
     with pytest.raises(openai.BadRequestError) as caught:
-        client.responses.create(model="m", input="hi", previous_response_id="resp_1")
-    assert caught.value.param == "previous_response_id"
+        client.responses.create(model="m", input="hi", background=True)
+    assert caught.value.param == "background"
 
 
 def test_a_reply_sent_back_with_a_tools_output_keeps_every_part(ask):
