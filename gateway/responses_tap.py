@@ -8,23 +8,26 @@ made whole, and events of that backend's own are left out. Frames are only decod
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 import orjson
 
-from gateway.tap import MAX_PENDING_BYTES, last_boundary
+from gateway.tap import MAX_PENDING_BYTES, note_usage, text_in
 from shared.channels import AccessRecord
+from shared.errors import UpstreamError
+from shared.formats.fields import inner_object
 from shared.formats.ir import Fail, Json, StopReason
 from shared.formats.openai_responses import read_error
-from shared.formats.sse import encode
+from shared.formats.openai_responses.usage import read_usage
+from shared.formats.sse import encode, events_in, last_boundary, split_events
 
 # Inside a JSON string these quotes would be escaped, so text never carries a mark.
 MARKS = re.compile(
-    rb'"type"\s*:\s*"(?:response\.(?:created|in_progress|output_item\.done|completed|done|incomplete|failed|cancelled)"'
-    rb'|codex\.|error")'
+    rb'"(?:response\.(?:created|in_progress|output_item\.done|completed|done|incomplete|failed|cancelled)|error'
+    rb'|codex\.[a-z_.]+)"'
 )
-FRAME_END = re.compile(rb"(?:\r\n|\n|\r){2}")
 STATUSES = {
     "response.completed": "completed",
     "response.done": "completed",
@@ -59,7 +62,7 @@ class ResponsesTap:
         self.naming = naming
         self._pending = b""
         self._begun: Json = {}
-        self._items: dict[int, Json] = {}
+        self._items: list[tuple[int, Json]] = []
         self.finished = False
         self.failed: Fail | None = None
         self.response: Json = {}
@@ -77,7 +80,7 @@ class ResponsesTap:
     def end(self) -> bytes:
         """The stream is over; a last event without its blank line still counts."""
         rest, self._pending = self._pending, b""
-        last = self._look(rest + b"\n\n") if rest else b""
+        last = self._look(rest + b"\n\n") if rest.strip() else rest
         return self._held + last
 
     def _ready(self, piece: bytes) -> bytes:
@@ -94,7 +97,7 @@ class ResponsesTap:
             return self._ready(data)
         if b"\r" in data:
             return b"".join(
-                [self._ready(self._pass(frame) if MARKS.search(frame) else frame) for frame in frames(data)]
+                [self._ready(self._pass(frame) if MARKS.search(frame) else frame) for frame in split_events(data)]
             )
         pieces, done = [], 0
         while mark is not None:
@@ -116,30 +119,41 @@ class ResponsesTap:
             payload["response"].update(self._echo)
             frame = encode(str(kind), orjson.dumps(payload))
         if kind == "response.created":
-            self._begun = payload.get("response") or {}
-            self.record.model = self._begun.get("model") or self.record.model
+            self._begun = inner_object(payload, "response")
+            self.record.model = text_in(self._begun, "model") or self.record.model
         elif kind == "response.output_item.done":
-            self._items[payload.get("output_index", len(self._items))] = payload.get("item") or {}
+            self._keep(payload)
         elif kind == "error":
             self._fail(read_error(payload, 0))
         elif kind in STATUSES:
-            whole = self._finish(STATUSES[kind], payload.get("response") or {})
-            if whole is not payload.get("response") and not self._untouched:
+            told = inner_object(payload, "response")
+            whole = self._finish(STATUSES[kind], told)
+            if whole is not told and not self._untouched:
                 frame = encode(kind, orjson.dumps(payload | {"response": whole}))
         elif isinstance(kind, str) and kind.startswith("codex.") and not self._untouched:
             return b""
         return self.naming(frame) if "response" in payload else frame
 
+    def _keep(self, payload: Json) -> None:
+        """An item that is done, once; services have given two items the same index."""
+        item, index = inner_object(payload, "item"), payload.get("output_index")
+        place = index if isinstance(index, int) else len(self._items)
+        again = [kept for kept in self._items if kept[0] == place and kept[1].get("id") == item.get("id")]
+        self._items = [kept for kept in self._items if kept not in again]
+        self._items.append((place, item))
+
     def _finish(self, status: str, told: Json) -> Json:
         """The response as it should have been told: the very same object if it was."""
         self.finished = True
-        items = [self._items[index] for index in sorted(self._items)]
+        items = [item for _, item in sorted(self._items, key=itemgetter(0))]
         whole = told
         if "object" not in told or (items and not told.get("output")):
             said = {name: value for name, value in told.items() if value is not None}
             whole = self._begun | {"status": status} | said | {"output": told.get("output") or items}
         if status in {"failed", "cancelled"}:
-            self._fail(read_error({"error": told.get("error") or {"message": f"The response was {status}."}}, 0))
+            self._fail(
+                read_error({"error": inner_object(told, "error") or {"message": f"The response was {status}."}}, 0)
+            )
         else:
             self.response = whole
             note_response(self.record, whole)
@@ -150,37 +164,24 @@ class ResponsesTap:
         self.record.error_kind, self.record.error_message = fail.code or "upstream", fail.message[:500]
 
 
-def frames(data: bytes) -> Iterator[bytes]:
-    """`data` cut behind every blank line, whatever its lines end in."""
-    start = 0
-    for end in FRAME_END.finditer(data):
-        yield data[start : end.end()]
-        start = end.end()
-    if start < len(data):
-        yield data[start:]
-
-
 def payload_of(frame: bytes) -> dict[str, Any]:
-    lines = [line[5:].strip() for line in frame.splitlines() if line.startswith(b"data:")]
+    """The JSON object an event carries, in whichever lines; an empty one for anything else."""
     try:
-        payload = orjson.loads(b"\n".join(lines))
-    except orjson.JSONDecodeError:
+        events = events_in(frame)
+        payload = orjson.loads(events[0].data) if events else {}
+    except (orjson.JSONDecodeError, UpstreamError):
         return {}
     return payload if isinstance(payload, dict) else {}
 
 
 def note_response(record: AccessRecord, response: Json) -> None:
     """What a whole response says of its model, its end and its cost."""
-    usage = response.get("usage") or {}
-    details = usage.get("input_tokens_details") or {}
-    read, written = details.get("cached_tokens") or 0, details.get("cache_write_tokens") or 0
-    record.model = response.get("model") or record.model
-    record.cache_read_tokens, record.cache_write_tokens = read, written
-    record.tokens_input = max(0, (usage.get("input_tokens") or 0) - read - written)
-    record.tokens_output = usage.get("output_tokens") or 0
-    record.reasoning_tokens = (usage.get("output_tokens_details") or {}).get("reasoning_tokens") or 0
-    cause = (response.get("incomplete_details") or {}).get("reason")
-    called = any(item.get("type") in CALLS for item in response.get("output") or [])
+    record.model = text_in(response, "model") or record.model
+    note_usage(record, read_usage(response.get("usage")))
+    cause = inner_object(response, "incomplete_details").get("reason")
+    output = response.get("output")
+    items = output if isinstance(output, list) else []
+    called = any(isinstance(item, dict) and item.get("type") in CALLS for item in items)
     ended = StopReason.TOOL_USE if called else StopReason.END_TURN
     record.stop_reason = CUT_SHORT.get(str(cause), ended).value
 

@@ -1,7 +1,8 @@
-"""Reads usage and the end of a stream from bytes that pass by, decoding only the few frames that carry them.
+"""Reads usage and the end of a Messages stream from bytes that pass by, decoding only the few events that carry them.
 
-Frames are found by their event line, which cannot occur inside JSON (a newline there is escaped). A tap never changes
-a byte, and a frame it does not understand is none of its business.
+A tap only watches: it never changes a byte, and an event it does not understand costs a field of the record and one
+line of the log, never the client's stream. Every spelling of an event stream that the standard allows is understood:
+a chunk that may hold a marked event goes through the parser of `shared/formats/sse.py`.
 """
 
 from __future__ import annotations
@@ -9,20 +10,33 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
+import structlog
 
 from shared.channels import AccessRecord
+from shared.errors import UpstreamError
+from shared.formats.anthropic.usage import merge_usage, read_usage
+from shared.formats.fields import inner_object
+from shared.formats.ir import Json, Usage
+from shared.formats.sse import ServerSentEvent, events_in, last_boundary
 
 MAX_PENDING_BYTES = 16 * 1024 * 1024  # the largest event we are prepared to hold, as in the parser of shared/formats
 
+NAMES = frozenset({"message_start", "message_delta", "message_stop", "error"})
+
+log = structlog.get_logger()
+
 
 class MessagesTap:
-    """Watches a Messages stream and lets only whole events through, so that whatever follows stays well-formed."""
+    """Watches a Messages stream and lets only whole events through, so that what follows stays well-formed."""
 
-    MARKS = (b"event: message_start", b"event: message_delta", b"event: message_stop", b"event: error")
+    # Every event that is read names one of these outside of any text, where quotes would be escaped.
+    MARKS = (b"message_", b'"error"', b"event: error", b"event:error")
 
     def __init__(self, record: AccessRecord) -> None:
         self._record = record
         self._pending = b""
+        self._usage: Json = {}
+        self._complained = False
         self.finished = False
 
     def feed(self, chunk: bytes) -> bytes:
@@ -43,45 +57,59 @@ class MessagesTap:
         """The stream is over; a last event without its blank line still counts."""
         rest, self._pending = self._pending, b""
         if rest:
-            self._look_for_marks(rest + b"\n\n")
+            self._look_for_marks(rest)
         return rest
 
     def _look_for_marks(self, data: bytes) -> None:
-        if b"\r" in data:
-            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        for mark in self.MARKS:
-            position = data.find(mark)
-            while position >= 0:
-                if position == 0 or data[position - 1] == 0x0A:
-                    self._read_frame(mark, data, position)
-                position = data.find(mark, position + len(mark))
-
-    def _read_frame(self, mark: bytes, data: bytes, position: int) -> None:
-        start, end = data.find(b"data:", position), data.find(b"\n\n", position)
-        try:
-            payload = orjson.loads(data[start + 5 : end])
-        except orjson.JSONDecodeError:
+        if not any(mark in data for mark in self.MARKS):
             return
-        if mark is self.MARKS[2]:
-            self.finished = True
-        elif mark is self.MARKS[3]:
-            self.finished = True
-            note_error(self._record, payload)
-        elif mark is self.MARKS[0]:
-            note_message(self._record, payload.get("message") or {})
-        else:
-            note_usage(self._record, payload.get("usage") or {})
-            self._record.stop_reason = (payload.get("delta") or {}).get("stop_reason") or ""
+        try:
+            events = events_in(data)
+        except UpstreamError as error:
+            self._complain(error.message)
+            return
+        for event in events:
+            self._note(event)
+
+    def _note(self, event: ServerSentEvent) -> None:
+        if event.name not in NAMES and not any(mark in event.data for mark in self.MARKS):
+            return
+        try:
+            payload = orjson.loads(event.data)
+        except orjson.JSONDecodeError:
+            payload = None
+        if not isinstance(payload, dict):
+            self._complain(f"the data of {event.name or 'an event'} is no JSON object")
+            payload = {}
+        match payload.get("type") or event.name:
+            case "message_stop":
+                self.finished = True
+            case "error":
+                self.finished = True
+                note_error(self._record, payload)
+            case "message_start":
+                message = inner_object(payload, "message")
+                self._record.model = text_in(message, "model") or self._record.model
+                self._count(message.get("usage"))
+            case "message_delta":
+                self._count(payload.get("usage"))
+                self._record.stop_reason = text_in(inner_object(payload, "delta"), "stop_reason")
+
+    def _count(self, told: Any) -> None:
+        self._usage = merge_usage(self._usage, told)
+        note_usage(self._record, read_usage(self._usage))
+
+    def _complain(self, why: str) -> None:
+        """One line of the log for a whole stream."""
+        if not self._complained:
+            self._complained = True
+            log.warning("stream_not_understood", request_id=self._record.request_id, reason=why)
 
 
-def last_boundary(data: bytes) -> int:
-    """The index behind the last blank line, in any of the three line endings; 0 when there is none."""
-    if data.endswith(b"\n\n"):
-        return len(data)
-    ends = [(data.rfind(b"\n\n"), 2)]
-    if b"\r" in data:
-        ends += [(data.rfind(b"\r\n\r\n"), 4), (data.rfind(b"\r\r"), 2)]
-    return max((at + width for at, width in ends if at >= 0), default=0)
+def text_in(shape: Json, name: str) -> str:
+    """Return the text of that name in what a provider sent; "" for anything else."""
+    value = shape.get(name)
+    return value if isinstance(value, str) else ""
 
 
 def note_whole_message(record: AccessRecord, body: bytes) -> None:
@@ -95,28 +123,19 @@ def note_whole_message(record: AccessRecord, body: bytes) -> None:
     if document.get("type") == "error":
         note_error(record, document)
     elif document.get("type") == "message":
-        note_message(record, document)
-        record.stop_reason = document.get("stop_reason") or ""
+        record.model = text_in(document, "model") or record.model
+        record.stop_reason = text_in(document, "stop_reason")
+        note_usage(record, read_usage(inner_object(document, "usage")))
 
 
-def note_message(record: AccessRecord, message: dict[str, Any]) -> None:
-    record.model = message.get("model") or record.model
-    note_usage(record, message.get("usage") or {})
+def note_usage(record: AccessRecord, usage: Usage) -> None:
+    """Put the provider's counts into the record, whatever its format."""
+    record.tokens_input, record.tokens_output, record.reasoning_tokens = usage.input, usage.output, usage.reasoning
+    record.cache_read_tokens, record.cache_write_tokens = usage.cache_read, usage.cache_write
+    record.cache_write_1h_tokens = usage.cache_write_1h
 
 
-def note_usage(record: AccessRecord, usage: dict[str, Any]) -> None:
-    """Usage in a stream is cumulative: each frame replaces what it names."""
-    record.tokens_input = usage.get("input_tokens") or record.tokens_input
-    record.tokens_output = usage.get("output_tokens") or record.tokens_output
-    record.cache_read_tokens = usage.get("cache_read_input_tokens") or record.cache_read_tokens
-    record.cache_write_tokens = usage.get("cache_creation_input_tokens") or record.cache_write_tokens
-    written = usage.get("cache_creation") or {}
-    record.cache_write_1h_tokens = written.get("ephemeral_1h_input_tokens") or record.cache_write_1h_tokens
-    details = usage.get("output_tokens_details") or {}
-    record.reasoning_tokens = details.get("thinking_tokens") or record.reasoning_tokens
-
-
-def note_error(record: AccessRecord, envelope: dict[str, Any]) -> None:
-    error = envelope.get("error") or {}
-    record.error_kind = error.get("type") or "refused"
+def note_error(record: AccessRecord, envelope: Json) -> None:
+    error = inner_object(envelope, "error")
+    record.error_kind = text_in(error, "type") or "refused"
     record.error_message = str(error.get("message") or "")[:500]

@@ -11,12 +11,13 @@ from typing import Any
 
 from gateway.problems import as_fail
 from gateway.stored.continuation import Continuation
+from gateway.tap import note_usage
 from shared.channels import AccessRecord
 from shared.errors import CCProxyError
 from shared.exact_json import dump_json, load_json
 from shared.formats import Format, ProviderFormat
 from shared.formats.fold import Fold, WellFormed
-from shared.formats.ir import Delta, Event, Fail, Frame, Json, Prompt, Reply, Start, Stop, Usage
+from shared.formats.ir import Delta, Event, Fail, Frame, Json, Prompt, Reply, Start, Stop
 from shared.formats.sse import Parser, encode
 
 
@@ -114,12 +115,6 @@ class Translation:
             note_usage(record, event.usage)
             record.stop_reason = event.reason.value
         return event
-
-
-def note_usage(record: AccessRecord, usage: Usage) -> None:
-    record.tokens_input, record.tokens_output, record.reasoning_tokens = usage.input, usage.output, usage.reasoning
-    record.cache_read_tokens, record.cache_write_tokens = usage.cache_read, usage.cache_write
-    record.cache_write_1h_tokens = usage.cache_write_1h
 
 
 def encode_all(frames: Iterable[Frame]) -> bytes:

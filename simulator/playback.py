@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from simulator.exchange import Exchange
 from simulator.script import Reply
+from simulator.spelling import respell
 
 WRITE_BYTES = 32 * 1024
 DELTA = re.compile(rb"event: (content_block_delta|[\w.]+\.delta)\n")
@@ -35,7 +36,7 @@ async def play_stream(exchange: Exchange, reply: Reply, frames: Iterable[bytes],
                 pending.clear()
                 due += reply.pace
                 await asyncio.sleep(max(0.0, due - clock()))
-        pending += frame
+        pending += frame if reply.spelling is None else respell(frame, reply.spelling)
         if len(pending) > WRITE_BYTES:
             await exchange.write(bytes(pending))
             pending.clear()

@@ -33,7 +33,8 @@ WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine",
 @dataclass(frozen=True, slots=True)
 class Reply:
     """`stop` is why it ends, "" when the model has said it all. `pace`: seconds between deltas. `piece`: characters in
-    a delta, 0 for word by word. `fault_after`: deltas sent before the `fault`; `hang` comes before the headers."""
+    a delta, 0 for word by word. `spelling`: number of the way its events are written, None for the service's own.
+    `fault_after`: deltas sent before the `fault`; `hang` comes before the headers."""
 
     parts: list[Part]
     stop: str = ""
@@ -46,6 +47,7 @@ class Reply:
     fault: Fault | None = None
     fault_after: int = 3
     failure: str = ""
+    spelling: int | None = None
 
     @property
     def fails(self) -> bool:
@@ -203,6 +205,7 @@ SCENARIOS: dict[str, Scenario] = {
     "big": lambda ask: Reply([ask.say(characters(ask.first or BIG_CHARACTERS))], piece=4_096),  # characters
     "slow": slow,  # milliseconds between words (20) x words (50)
     "tools": tools,  # calls (one per tool, at least two)
+    "spelled": lambda ask: replace(plain(ask), spelling=ask.first or 0),  # number in SPELLINGS
     "pings": lambda ask: replace(plain(ask), pings=True),
     "max-tokens": lambda ask: Reply([ask.say(words(ask.first or 20))], "max_tokens"),  # words
     "empty": lambda _: Reply([]),

@@ -185,6 +185,18 @@ def strangers(value: Any, path: str, known: Mapping[str, frozenset[str]]) -> Ite
                 yield from strangers(inner, join(path, name), known)
 
 
+def inner_object(shape: Any, name: str) -> Json:
+    """Return the object of that name in what a provider sent; an empty one for anything else."""
+    inner = shape.get(name) if isinstance(shape, dict) else None
+    return inner if isinstance(inner, dict) else {}
+
+
+def count_in(shape: Json, name: str) -> int:
+    """Return the count of that name in what a provider sent; 0 for anything else."""
+    value = shape.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+
+
 def unbroken(data: str) -> str:
     """Return base64 without the line breaks that encoders of mail put into it, and no provider accepts."""
     return "".join(data.split()) if "\n" in data or "\r" in data or " " in data else data

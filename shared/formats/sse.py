@@ -7,6 +7,7 @@ is linear in the bytes fed; an event beyond the limit is an error instead of mem
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from shared.errors import UpstreamError
@@ -98,6 +99,39 @@ class Parser:
             elif field == b"event":
                 name = value.removeprefix(b" ").decode("utf-8", "replace")
         return ServerSentEvent(name, data[0] if len(data) == 1 else b"\n".join(data)) if data else None
+
+
+# A blank line, in any of the three line ends; CRLF is one of them, never two.
+BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
+
+
+def last_boundary(data: bytes) -> int:
+    """Return the index behind the last blank line of `data`; 0 when there is none."""
+    if data.endswith(b"\n\n"):
+        return len(data)
+    if b"\r" not in data:
+        at = data.rfind(b"\n\n")
+        return at + 2 if at >= 0 else 0
+    end = 0
+    for found in BLANK_LINE.finditer(data):
+        end = found.end()
+    return end
+
+
+def split_events(data: bytes) -> Iterator[bytes]:
+    """Yield the bytes of `data` event by event, each with its blank line, nothing changed."""
+    start = 0
+    for end in BLANK_LINE.finditer(data):
+        yield data[start : end.end()]
+        start = end.end()
+    if start < len(data):
+        yield data[start:]
+
+
+def events_in(data: bytes) -> list[ServerSentEvent]:
+    """Return the events of `data`, which ends where an event does. Raises UpstreamError for one beyond the limit."""
+    parser = Parser()
+    return [*parser.feed(data), *parser.end()]
 
 
 def encode(name: str | None, data: bytes) -> bytes:

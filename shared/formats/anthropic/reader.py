@@ -12,6 +12,7 @@ from shared.formats import ir
 from shared.formats.anthropic.blocks import CUSTOM_INPUT, tools_by_wire_name
 from shared.formats.anthropic.errors import read_error
 from shared.formats.anthropic.reading import read_citation, read_redacted, read_thinking, write_arguments
+from shared.formats.anthropic.usage import merge_usage, read_usage
 from shared.formats.fold import NOTHING, Sequencer
 from shared.formats.ir import Json
 from shared.formats.json_text import load_text
@@ -92,7 +93,7 @@ class Reader:
     def _on_start(self, data: Json) -> Sequence[ir.Event]:
         message = data["message"]
         self._count(message.get("usage"))
-        return (ir.Start(str(message.get("id") or ""), str(message.get("model") or ""), self._read_usage()),)
+        return (ir.Start(str(message.get("id") or ""), str(message.get("model") or ""), read_usage(self._usage)),)
 
     def _on_open(self, data: Json) -> Sequence[ir.Event]:
         index, start = data["index"], data["content_block"]
@@ -158,7 +159,7 @@ class Reader:
         details = self._stop.get("stop_details") or {}
         stop = ir.Stop(
             STOP_REASONS.get(self._stop.get("stop_reason", ""), ir.StopReason.END_TURN),
-            self._read_usage(),
+            read_usage(self._usage),
             self._stop.get("stop_sequence"),
             details.get("explanation"),
             details.get("category"),
@@ -168,18 +169,7 @@ class Reader:
 
     def _count(self, usage: Json | None) -> None:
         """Later counts are cumulative and correct earlier ones; null corrects nothing."""
-        self._usage |= {name: value for name, value in (usage or {}).items() if value is not None}
-
-    def _read_usage(self) -> ir.Usage:
-        usage = self._usage
-        return ir.Usage(
-            input=usage.get("input_tokens", 0),
-            cache_read=usage.get("cache_read_input_tokens", 0),
-            cache_write=usage.get("cache_creation_input_tokens", 0),
-            output=usage.get("output_tokens", 0),
-            reasoning=(usage.get("output_tokens_details") or {}).get("thinking_tokens") or 0,
-            cache_write_1h=(usage.get("cache_creation") or {}).get("ephemeral_1h_input_tokens") or 0,
-        )
+        self._usage = merge_usage(self._usage, usage)
 
 
 def _whole(block: _Block) -> ir.Opaque:

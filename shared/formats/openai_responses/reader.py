@@ -1,4 +1,4 @@
-"""A Responses stream as events. Items are told apart by `output_index`, the sections of their text by kind and number.
+"""A Responses stream as events. Items are told apart by id or `output_index`, sections of text by kind and number.
 
 Services differ in what they say twice: a text may come in deltas, whole at its end, whole with its item, or only in
 the last event. Whatever was not told yet is told then. Unknown events are nothing, unknown items `Opaque`.
@@ -14,6 +14,7 @@ from shared.formats import ir
 from shared.formats.fold import NOTHING, Sequencer
 from shared.formats.ir import Json
 from shared.formats.openai_errors import read_error
+from shared.formats.openai_responses.usage import read_usage
 from shared.formats.openai_responses.writing import short_name
 
 Section: TypeAlias = tuple[str, int]
@@ -25,9 +26,12 @@ _CANCELLED = ir.Fail("The provider cancelled the response.", code="cancelled")
 
 @dataclass(slots=True)
 class _Item:
-    """`told` counts what was told of each section's text; `block` is the open one, of which a thinking has many."""
+    """`told` counts what was told of each section's text; `block` is the open one, of which a thinking has many.
 
-    index: int
+    `number` is this reader's own: services have given two items the same `output_index`.
+    """
+
+    number: int
     data: Json
     block: Hashable = None
     told: dict[Section, int] = field(default_factory=dict)
@@ -38,11 +42,15 @@ class _Item:
 class Reader:
     """Feed every payload of the stream."""
 
-    __slots__ = ("_called", "_handlers", "_items", "_names", "_refused", "_sequencer")
+    __slots__ = (
+        "_called", "_handlers", "_items", "_named", "_names", "_numbered", "_refused", "_sequencer",
+    )  # fmt: skip
 
     def __init__(self, prompt: ir.Prompt) -> None:
         self._names = {short_name(tool.name): tool.name for tool in prompt.tools if isinstance(tool, ir.Tool)}
         self._items: dict[int, _Item] = {}
+        self._named: dict[str, _Item] = {}
+        self._numbered = 0
         self._sequencer = Sequencer()
         self._called = self._refused = False
         self._handlers: dict[object, Callable[[Json], Sequence[ir.Event]]] = {
@@ -106,11 +114,30 @@ class Reader:
         return [*begun, *self._cite(item, section, [data["annotation"]])]
 
     def _item(self, data: Json) -> _Item:
-        index = data.get("output_index", 0)
-        item = self._items.get(index)
-        if item is None:
-            item = self._items[index] = _Item(index, {})
+        """The item an event speaks of; one that was not announced yet is begun."""
+        index, name = data.get("output_index", 0), self._name_of(data)
+        return self._known(index, name) or self._begin_item(index, {})
+
+    def _begin_item(self, index: int, data: Json) -> _Item:
+        self._numbered += 1
+        item = self._items[index] = _Item(self._numbered, data)
         return item
+
+    def _known(self, index: int, name: str) -> _Item | None:
+        """The item announced by that id, or else the latest of that index, unless it is done and has another id.
+
+        Ids are no more to be trusted than indexes: some services name an item differently in every event.
+        """
+        if name in self._named:
+            return self._named[name]
+        item = self._items.get(index)
+        is_over = item is not None and item.done and name and item.data.get("id") not in (None, name)
+        return None if is_over else item
+
+    def _name_of(self, data: Json) -> str:
+        item = data.get("item")
+        name = data.get("item_id") or (item.get("id") if isinstance(item, dict) else None)
+        return name if isinstance(name, str) else ""
 
     def _tell(self, item: _Item, section: Section, text: str) -> Sequence[ir.Event]:
         if not text:
@@ -139,7 +166,7 @@ class Reader:
         if section[0] in _REASONING and item.block:
             return self._sequencer.add(item.block, ir.Delta("\n\n")) if spoke else NOTHING
         closed = self._close(item)
-        item.block = (item.index, section)
+        item.block = (item.number, section)
         return [*closed, *self._sequencer.open(item.block, ir.Open(self._header(item.data, section[0])))]
 
     def _header(self, data: Json, kind: str) -> ir.Text | ir.Refusal | ir.Thinking | ir.ToolCall:
@@ -168,8 +195,16 @@ class Reader:
     # --- items, whole ---
 
     def _on_item(self, data: Json) -> Sequence[ir.Event]:
-        item = _Item(data.get("output_index", 0), data["item"])
-        self._items[item.index] = item
+        """An item is announced; of a text that came before its item some is told already."""
+        index, announced = data.get("output_index", 0), data["item"]
+        waiting = self._items.get(index)
+        if waiting is not None and not waiting.data:
+            item = waiting
+            item.data = announced
+        else:
+            item = self._begin_item(index, announced)
+        if name := self._name_of(data):
+            self._named[name] = item
         match item.data["type"]:
             case "function_call" | "custom_tool_call":
                 return self._begin(item, _CALL)
@@ -191,7 +226,7 @@ class Reader:
                 text = item.data.get("arguments") or item.data.get("input") or ""
                 events = [*begun, *self._tell_rest(item, _CALL, text)]
             case _:
-                item.block = (item.index, "opaque")
+                item.block = (item.number, "opaque")
                 events = self._sequencer.open(item.block, ir.Open(ir.Opaque("openai", whole)))
         return [*events, *self._close(item)]
 
@@ -232,11 +267,11 @@ class Reader:
             return (_CANCELLED,)
         events: list[ir.Event] = []
         for index, item in enumerate(response.get("output") or ()):
-            known = self._items.get(index)
+            known = self._known(index, self._name_of({"item": item}))
             if known is None or not known.done:
                 events += self._on_item_done({"output_index": index, "item": item})
         reason = self._stop_reason(status, (response.get("incomplete_details") or {}).get("reason"))
-        usage = _read_usage(response.get("usage") or {})
+        usage = read_usage(response.get("usage"))
         return [*events, *self._sequencer.drain(), ir.Stop(reason, usage, service_tier=response.get("service_tier"))]
 
     def _stop_reason(self, status: str, why: str | None) -> ir.StopReason:
@@ -260,17 +295,4 @@ def _read_citation(data: Json) -> ir.Citation:
         data.get("end_index"),
         "openai",
         data,
-    )
-
-
-def _read_usage(usage: Json) -> ir.Usage:
-    """OpenAI counts cached tokens as input; here they stand beside it."""
-    details = usage.get("input_tokens_details") or {}
-    read, written = details.get("cached_tokens") or 0, details.get("cache_write_tokens") or 0
-    return ir.Usage(
-        input=max(0, (usage.get("input_tokens") or 0) - read - written),
-        cache_read=read,
-        cache_write=written,
-        output=usage.get("output_tokens") or 0,
-        reasoning=(usage.get("output_tokens_details") or {}).get("reasoning_tokens") or 0,
     )

@@ -9,6 +9,7 @@ import pytest
 from gateway.rename import rename
 from gateway.responses_tap import ResponsesTap, note_whole_response
 from shared.channels import AccessRecord
+from simulator.spelling import SPELLINGS, respell
 
 CREATED = {
     "type": "response.created",
@@ -87,6 +88,39 @@ def test_it_does_not_matter_where_the_network_cuts() -> None:
     _, whole = run(stream)
     for at in range(1, len(stream)):
         assert run(stream[:at], stream[at:])[1] == whole
+
+
+@pytest.mark.parametrize("number", range(len(SPELLINGS)))
+def test_every_spelling_of_a_stream_is_understood(number: int) -> None:
+    stream = b"".join(respell(frame(event), number) for event in STREAM)
+    _, wanted = run(b"".join(map(frame, STREAM)))
+    for at in (1, len(stream) // 3, len(stream) // 2, len(stream) - 1):
+        tap, _ = run(stream[:at], stream[at:])
+        assert tap.finished
+        assert tap.response == payloads(wanted)[-1]["response"]
+        assert run(stream[:at], stream[at:], untouched=True)[1] == stream
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"type": "response.created", "response": [1]},
+        {"type": "response.output_item.done", "output_index": "x", "item": 7},
+        {"type": "response.completed", "response": {"usage": 7, "output": 3, "incomplete_details": "x"}},
+        {"type": "response.failed", "response": {"error": "x"}},
+        {"type": "response.completed", "response": {"output": [1], "usage": {"input_tokens": "9"}}},
+    ],
+)
+def test_an_event_of_an_odd_shape_costs_the_client_nothing(payload: dict[str, Any]) -> None:
+    odd = frame(payload)
+    _, sent = run(odd, frame(CREATED), frame(completed(output=[])), untouched=True)
+    assert sent == odd + frame(CREATED) + frame(completed(output=[]))
+
+
+def test_two_items_of_one_index_are_both_kept() -> None:
+    second = MESSAGE | {"id": "msg_2"}
+    tap, _ = run(*map(frame, [CREATED, done(0, MESSAGE), done(0, second), done(0, MESSAGE), completed(output=[])]))
+    assert sorted(item["id"] for item in tap.response["output"]) == sorted([MESSAGE["id"], "msg_2"])
 
 
 def test_only_whole_events_go_on() -> None:

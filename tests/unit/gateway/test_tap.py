@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.tap import MessagesTap, last_boundary, note_whole_message
+from gateway.tap import MessagesTap, note_whole_message
 from shared.channels import AccessRecord
+from shared.formats.sse import last_boundary, split_events
+from simulator.spelling import SPELLINGS, respell
 from tests.unit.gateway.conftest import DELTA, END, START, frame
 
 STREAM = START + frame("ping", '{"type": "ping"}') + DELTA + END
@@ -26,6 +28,37 @@ def test_wherever_a_stream_is_cut_the_same_is_read_and_the_same_leaves(ending: b
         assert b"".join(out) == stream
         assert tap.finished, f"cut at {cut}"
         assert (record.tokens_input, record.tokens_output, record.stop_reason) == (3, 7, "end_turn"), f"cut at {cut}"
+
+
+@pytest.mark.parametrize("number", range(len(SPELLINGS)))
+def test_every_spelling_of_a_stream_is_understood_and_unchanged(number: int) -> None:
+    stream = b"".join(respell(event, number) for event in split_events(STREAM))
+    for cut in range(1, len(stream)):
+        record, tap, out = read([stream[:cut], stream[cut:]])
+        assert b"".join(out) == stream
+        assert tap.finished, f"cut at {cut}"
+        assert (record.tokens_input, record.tokens_output, record.stop_reason) == (3, 7, "end_turn"), f"cut at {cut}"
+
+
+ODD = [
+    "[1]",
+    "null",
+    '"x"',
+    "1",
+    "{",
+    '{"type":"message_delta","usage":"many","delta":[1]}',
+    '{"message":[],"usage":7}',
+]
+
+
+@pytest.mark.parametrize("data", [*ODD, '{"usage":{"input_tokens":"3","output_tokens":-1,"cache_creation":[]}}'])
+@pytest.mark.parametrize("name", ["message_start", "message_delta", "error"])
+def test_an_event_of_an_odd_shape_costs_the_client_nothing(name: str, data: str) -> None:
+    odd = frame(name, data)
+    record, tap, out = read([odd + START + DELTA + END])
+    assert b"".join(out) == odd + START + DELTA + END
+    assert tap.finished
+    assert record.tokens_output == 7
 
 
 def test_an_unfinished_event_is_held_back() -> None:

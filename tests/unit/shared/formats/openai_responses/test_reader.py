@@ -354,3 +354,22 @@ def test_a_stream_that_just_stops_is_a_failure():
 )
 def test_unknown_events_are_nothing(noise):
     assert read(noise) == read()
+
+
+def test_a_text_that_comes_before_its_item_is_told_once():
+    early = delta("output_text", 0, "Hel")
+    told = parts(
+        early,
+        added(0, type="message", id="msg_1", content=[]),
+        delta("output_text", 0, "lo"),
+        done(0, **message("Hello")),
+    )
+    assert told == (Text("Hello"),)
+
+
+def test_two_items_of_one_index_are_two_texts():
+    first, second = message("one"), message("two") | {"id": "msg_2"}
+    begun = [added(0, **first | {"content": []}), added(0, **second | {"content": []})]
+    deltas = [delta("output_text", 0, "one", item_id="msg_1"), delta("output_text", 0, "two", item_id="msg_2")]
+    assert parts(*begun, *deltas, done(0, **first), done(0, **second)) == (Text("one"), Text("two"))
+    assert parts(done(0, **first), done(0, **second)) == (Text("one"), Text("two"))
