@@ -19,6 +19,7 @@ from ccproxy.browser_login import log_in
 from ccproxy.console import say
 from ccproxy.exits import CONFIGURATION, DONE, FAILED, INTERRUPTED, TRY_LATER
 from ccproxy.output import show_json, show_line, show_table
+from shared.complaints import ConfigurationError
 from shared.credentials.account import Account
 from shared.credentials.claude import ClaudeAccount
 from shared.credentials.codex import CodexAccount
@@ -26,7 +27,7 @@ from shared.credentials.login import CredentialState
 from shared.credentials.pending import remove
 from shared.errors import CCProxyError, ClientError, UpstreamError
 from shared.log import configure_log
-from shared.settings import ConfigurationError, Settings, load_settings
+from shared.settings import Settings, load_settings
 
 app = typer.Typer(name="auth", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 

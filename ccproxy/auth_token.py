@@ -9,10 +9,14 @@ from pathlib import Path
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
+from ccproxy.configuration_file import write_configuration
 from ccproxy.console import say
 from ccproxy.exits import CONFIGURATION
 from ccproxy.output import show_line
-from shared.settings import ConfigurationError, load_settings, toml_candidates
+from shared.complaints import ConfigurationError
+from shared.configuration_files import read_files, toml_candidates
+from shared.settings import Settings, load_settings
+from shared.trust import refuse_untrusted
 
 SETTING = "SECURITY__AUTH_TOKEN"
 
@@ -37,13 +41,15 @@ def generate(*, save: bool, force: bool) -> int:
 def save_token(token: str, *, force: bool) -> Path:
     """Put the token into the active configuration file, everything else in it as it was; returns the file."""
     path = active_file()
+    if path.exists() or not os.environ.get("CONFIG_FILE"):  # a file that is still to be made says nothing
+        refuse_untrusted(Settings, read_files(Settings))  # to write into a file would be to trust the rest of it
     try:
         document = tomlkit.parse(path.read_text()) if path.exists() else tomlkit.document()
         section = document.setdefault("security", tomlkit.table())
         if section.get("auth_token") and not force:
             raise ConfigurationError(f"{path} holds a token already; --force replaces it.")
         section["auth_token"] = token
-        replace(path, tomlkit.dumps(document))
+        write_configuration(path, tomlkit.dumps(document))
     except (TOMLKitError, AttributeError, TypeError) as error:
         raise ConfigurationError(f"The configuration file {path} cannot be edited: {error}.") from error
     except OSError as error:
@@ -55,13 +61,3 @@ def active_file() -> Path:
     """The file that is read at start; where there is none, the one to make."""
     candidates = toml_candidates()
     return next((path for path in candidates if path.exists()), candidates[-1])
-
-
-def replace(path: Path, text: str) -> None:
-    """Write by rename, for the owner alone: the file now holds a secret."""
-    target = Path(os.path.realpath(path))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".{target.name}.{os.getpid()}")
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-    draft.replace(target)

@@ -18,11 +18,11 @@ from ccproxy.config import retired_variables
 from ccproxy.launcher import OPEN_FILES, Unavailable, listen
 from ccproxy.redis_server import find_server, server_version
 from ccproxy.rundir import holder, is_alive
+from shared.configuration_files import ENV_FILE, origins_here, toml_file, toml_files
 from shared.credentials.claude import ClaudeIssuer
 from shared.credentials.codex import CodexIssuer
 from shared.errors import CCProxyError
-from shared.origins import origins_here
-from shared.settings import Settings, toml_file
+from shared.settings import Settings, foreign_addresses
 
 MEBIBYTE = 1024 * 1024
 CLAUDE_BYTES = 210 * MEBIBYTE  # resident memory of one idle `claude` process, measured
@@ -69,19 +69,26 @@ class Machine:
 def look_at_configuration() -> Iterator[Finding]:
     file = toml_file()
     yield Finding("configuration", "pass", f"can be used ({file or 'no file: environment and defaults'})")
-    for sentence in retired_variables(origins_here(file)):
+    for sentence in retired_variables(origins_here()):
         yield Finding("configuration", "warn", sentence, "Remove it; docs/upgrade.md lists what took its place.")
 
 
 def look_at_secret_files(_: Machine) -> Iterator[Finding]:
     """A file with a token in it is nobody else's to read."""
-    for file in filter(None, (toml_file(), Path(".env"))):
+    for file in (*toml_files(), Path(ENV_FILE)):
         if file.exists() and file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH) and holds_secret(file.read_text()):
             yield Finding("configuration", "warn", f"{file} holds a secret and others can read it", f"chmod 600 {file}")
 
 
 def holds_secret(text: str) -> bool:
     return bool(re.search(r"(?im)^\s*[\w.]*(auth_token|api_key|password|redis__url)\s*=\s*\S", text))
+
+
+def look_at_provider_addresses(machine: Machine) -> Iterator[Finding]:
+    """Yield each address that gets credentials and is not the provider's own."""
+    for name, url in foreign_addresses(machine.settings):
+        says = f"{name}: your credentials go to {url}, which is not the provider's own address"
+        yield Finding("provider address", "warn", says, "Unset it, unless you mean a stand-in or a relay of your own.")
 
 
 def look_at_user(_: Machine) -> Iterator[Finding]:
@@ -253,6 +260,7 @@ HERE: Iterable[Callable[[Machine], Iterator[Finding]]] = (
     look_at_python,
     look_at_user,
     look_at_secret_files,
+    look_at_provider_addresses,
     look_at_port,
     look_at_redis_program,
     look_at_login_files,

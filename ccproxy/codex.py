@@ -21,12 +21,14 @@ from ccproxy.console import say, say_to_a_person
 from ccproxy.exits import CONFIGURATION, DONE, FAILED, TRY_LATER
 from ccproxy.output import show_json, show_table
 from shared.codex_profile import CodexProfile, Profile, cache_file, read_cache
+from shared.complaints import ConfigurationError
+from shared.configuration_files import toml_candidates, toml_file
 from shared.credentials.codex import CodexAccount
 from shared.errors import CCProxyError, UpstreamError, UpstreamRefused
 from shared.formats.ir import Text
 from shared.log import configure_log
 from shared.quota import span
-from shared.settings import ConfigurationError, Settings, load_settings, toml_candidates, toml_file
+from shared.settings import Settings, load_settings
 
 app = typer.Typer(name="codex", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]

@@ -22,8 +22,8 @@ from shared.formats.ir import Fail, Message, Prompt, Reply, Text
 from shared.formats.openai_responses import Dialect, Reader, read_error, write_prompt
 from shared.formats.sse import Parser
 from shared.models import codex_capabilities, default_codex_model
+from shared.provider_settings import CodexSettings
 from shared.quota import Quota, read_quota
-from shared.settings import CodexSettings
 
 QUESTION = "Reply with the one word: ready."
 PATIENCE_SECONDS = 60.0

@@ -7,10 +7,8 @@ tree itself, so neither can name what does not exist.
 from __future__ import annotations
 
 import json
-import operator
 import os
 from collections.abc import Iterator
-from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -18,13 +16,17 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from ccproxy.configuration_file import write_configuration
 from ccproxy.console import say
 from ccproxy.exits import FAILED
 from ccproxy.output import show_json, show_table
+from ccproxy.shown import as_text, values
+from ccproxy.trusting import trust_files
 from shared.complaints import leaves, name_of
-from shared.origins import KeyPath, Origins, origins_here
+from shared.configuration_files import origins_here, toml_candidates, toml_file
+from shared.origins import KeyPath, Origins
 from shared.retired import fate_of
-from shared.settings import Settings, load_settings, toml_candidates, toml_file
+from shared.settings import Settings, load_settings
 
 AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 
@@ -42,7 +44,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Every setting and its value; secrets are masked."""
-    settings, origins = load_settings(), origins_here(toml_file())
+    settings, origins = load_settings(), origins_here()
     found, said = values(settings), {name_of(path): origins.of(path) for path, _ in leaves(Settings)}
     if as_json:
         show_json({name: {"value": value, "source": said[name]} for name, value in found.items()} if sources else found)
@@ -61,8 +63,7 @@ def init(
     if path.exists() and not force:
         say(f"{path} is there already; --force replaces it.")
         raise typer.Exit(FAILED)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(annotated_toml())
+    write_configuration(path, annotated_toml())
     say(f"Written to {path}.")
 
 
@@ -76,25 +77,32 @@ def check(file: Annotated[Path | None, typer.Argument(help="A TOML file; else th
         os.environ["CONFIG_FILE"] = str(file)
     load_settings()
     used = toml_file()
-    for sentence in retired_variables(origins_here(used)):
+    for sentence in retired_variables(origins_here()):
         say(sentence)
     say(f"The configuration can be used ({used or 'no file; environment and defaults'}).")
+
+
+@app.command()
+def trust(
+    path: Annotated[
+        list[Path] | None, typer.Argument(help="Configuration files, or folders of them; without one, this folder.")
+    ] = None,
+    show_only: Annotated[bool, typer.Option("--show", help="Show the guarded settings and change nothing.")] = False,
+    revoke: Annotated[bool, typer.Option("--revoke", help="Trust the files no longer.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Accept the guarded settings of a folder's files.
+
+    Guarded settings decide where credentials go, which programs run, and who may come in. Trust holds for these values
+    only: a file whose guarded settings change has to be trusted again.
+    """
+    raise typer.Exit(trust_files(path or [Path()], show_only=show_only, revoke=revoke, yes=yes))
 
 
 @app.command()
 def schema() -> None:
     """The settings as a JSON Schema, for editors."""
     show_json(Settings.model_json_schema())
-
-
-def values(settings: Settings) -> dict[str, Any]:
-    """Each setting's value by its name, as JSON knows it; what is secret is masked."""
-    dumped = settings.model_dump(mode="json")
-    return {name_of(path): reduce(operator.getitem, path, dumped) for path, _ in leaves(Settings)}
-
-
-def as_text(value: Any) -> str:
-    return "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def retired_variables(origins: Origins) -> Iterator[str]:
@@ -139,7 +147,8 @@ def env_example() -> str:
 
 ENV_HEADER = """\
 # Variables of CCProxy with their defaults. Copy this file to `.env` and uncomment what you change.
-# The order is: command line, environment, this file, TOML file, default.
+# The order is: command line, environment, this file, TOML file, default. As a container's environment the file holds as
+# it is; `ccproxy` itself takes guarded settings from it once you have said `ccproxy config trust .env`.
 
 # --- Containers only (docker-compose.yml reads these)
 

@@ -19,7 +19,8 @@ from ccproxy.console import say_to_a_person
 from ccproxy.exits import DONE, FAILED
 from ccproxy.output import COLOURS, MARKS, show_json
 from ccproxy.status import find_running
-from shared.settings import ConfigurationError, load_settings
+from shared.complaints import ConfigurationError
+from shared.settings import load_settings
 from shared.visible_text import visible
 
 

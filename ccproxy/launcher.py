@@ -25,6 +25,7 @@ from ccproxy.console import LogOutput, say
 from ccproxy.exits import CONFIGURATION, DONE, TRY_LATER, UNAVAILABLE, UNSTABLE
 from ccproxy.leftovers import kill_session
 from ccproxy.programs import (
+    PINNED_FILE,
     Commands,
     Places,
     child_environment,
@@ -37,8 +38,10 @@ from ccproxy.programs import (
 from ccproxy.readiness import wait_until_ready
 from ccproxy.redis_server import find_server, render_config, socket_url
 from ccproxy.rundir import AlreadyRunning, RunDirectory, end_orphaned_redis
+from shared.complaints import ConfigurationError
 from shared.errors import CCProxyError
-from shared.settings import ConfigurationError, Settings, load_settings, refuse_open_bind
+from shared.settings import Settings, foreign_addresses, load_settings, refuse_open_bind
+from shared.trust import PinnedSettings, pin_settings
 from shared.version import VERSION
 
 BACKLOG = 2048
@@ -78,7 +81,9 @@ def serve(*, commands: Commands | None = None, extra: Commands | None = None, wh
     address, and ends the stack if it returns a code.
     """
     try:
-        return _serve(load_settings(), commands or installed_commands(), extra or {}, when_ready)
+        pinned = pin_settings(Settings)
+        settings = load_settings(pinned=pinned)
+        return _serve(settings, pinned, commands or installed_commands(), extra or {}, when_ready)
     except ConfigurationError as error:
         say(error.message)
         return CONFIGURATION
@@ -90,7 +95,9 @@ def serve(*, commands: Commands | None = None, extra: Commands | None = None, wh
         return UNAVAILABLE
 
 
-def _serve(settings: Settings, commands: Commands, extra: Commands, when_ready: WhenReady) -> int:
+def _serve(
+    settings: Settings, pinned: PinnedSettings, commands: Commands, extra: Commands, when_ready: WhenReady
+) -> int:
     refuse_open_bind(settings)
     own_redis = None if settings.redis.url else find_server(settings.redis)
     with RunDirectory(settings.server.run_dir) as run, listen(settings.server.host, settings.server.port) as listening:
@@ -100,6 +107,7 @@ def _serve(settings: Settings, commands: Commands, extra: Commands, when_ready: 
         run.tell(url)
         places = _write_configuration(run, settings, port, own_redis, extra)
         _allow_open_files()
+        run.write(PINNED_FILE, pinned.as_json())
         environment = child_environment(settings, places, {**commands, **extra})
         run.write("control.json", control_access(environment))
         stack = Stack(settings, places, url, run, listening, environment)
@@ -272,6 +280,18 @@ async def read_line(reader: asyncio.StreamReader) -> bytes:
         return await reader.readexactly(error.consumed)
 
 
+def notes(settings: Settings) -> Iterator[str]:
+    """Yield what the owner should know about who gets credentials and who may approve."""
+    for name, url in foreign_addresses(settings):
+        yield f"  note     {name}: your credentials go to {url}, which is not the provider's own address"
+    security = settings.security
+    if settings.sdk.workers and not (security.auth_token or security.tokens):
+        yield (
+            "  note     permissions: without SECURITY__AUTH_TOKEN any program of this machine can answer permission "
+            "requests, a command you have allowed included; `ccproxy generate-token --save` makes a token"
+        )
+
+
 async def _announce(stack: Stack, when_ready: WhenReady) -> int | None:
     settings = stack.settings
     health = await wait_until_ready(local_host(settings.server.host), stack.places.port, settings)
@@ -281,6 +301,6 @@ async def _announce(stack: Stack, when_ready: WhenReady) -> int | None:
     say(f"                   {stack.url}/sdk    through Claude Code, with its tools")
     say(f"  Codex            {stack.url}/codex")
     say(f"  Dashboard        {stack.url}/dashboard")
-    for line in health.lines():
+    for line in (*health.lines(), *notes(settings)):
         say(line)
     return await when_ready(stack.url, settings)

@@ -20,9 +20,11 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from shared.complaints import ConfigurationError
 from shared.loop_watch import HEARTBEAT_SOCKET
 from shared.process import DRAINED_EXIT
-from shared.settings import ConfigurationError, Settings
+from shared.settings import Settings
+from shared.trust import PINNED
 
 SCRIPTS = {
     "gateway": "ccproxy-gateway",
@@ -31,6 +33,7 @@ SCRIPTS = {
     "analytics": "ccproxy-analytics",
     "listener": "ccproxy-listener",
 }
+PINNED_FILE = "pinned.json"  # in the run directory: the guarded settings of the files this stack was started with
 CRITICAL = frozenset({"gateway", "redis"})  # without these nothing answers; without another, the rest still does
 
 Commands = Mapping[str, list[str]]
@@ -119,6 +122,7 @@ def child_environment(settings: Settings, places: Places, commands: Commands) ->
         "CCPROXY_CONTROL_SOCKET": str(places.sockets / "control.sock"),
         "CCPROXY_STOP_SECONDS": str(stop_seconds),
         HEARTBEAT_SOCKET: str(places.sockets / "heartbeats.sock"),
+        PINNED: str(places.run_dir / PINNED_FILE),
         "PYTHONSAFEPATH": "1",
         "REDIS__URL": places.redis_url,
         "SERVER__PORT": str(places.port),

@@ -18,13 +18,13 @@ from types import TracebackType
 from typing import Any, Self
 
 from ccproxy.redis_server import private_directory
+from shared.complaints import ConfigurationError
 from shared.errors import CCProxyError
-from shared.settings import ConfigurationError
 
 STOPPING_SECONDS = 10.0  # longer than any orderly stop of an orphaned stack
 LEFTOVERS = (
     *("fatal", "reload", "supervisord.conf", "supervisord.pid", "gateway.sock"),
-    *("programs.conf", "workers.conf", "redis.conf", "control.json"),
+    *("programs.conf", "workers.conf", "redis.conf", "control.json", "pinned.json"),
 )
 
 

@@ -17,8 +17,9 @@ import httpx
 import typer.main
 
 from ccproxy.cli import GROUPS, app
-from ccproxy.config import annotated_toml, as_text, choices, default_of, env_example, is_section, sections, summary
+from ccproxy.config import annotated_toml, choices, default_of, env_example, is_section, sections, summary
 from ccproxy.exits import EXITS
+from ccproxy.shown import as_text
 from gateway.app import open_gateway
 from gateway.reload import RELOADABLE
 from shared import errors
@@ -28,6 +29,7 @@ from shared.formats.anthropic.reading import FATES
 from shared.formats.fields import Fate
 from shared.formats.openai_chat.reading import FIELDS as CHAT_FIELDS
 from shared.formats.openai_responses.reading import FIELDS as RESPONSES_FIELDS
+from shared.guarded import is_guarded
 from shared.metrics import AnalyticsMetrics, DeskMetrics, LineMetrics, Metrics, PoolMetrics, QuotaMetrics
 from shared.settings import ObservabilitySettings, Settings
 
@@ -55,11 +57,16 @@ def settings() -> str:
     parts = []
     for path, section in sections(Settings):
         rows = [
-            (code(name_of((*path, name))), code(as_text(default_of(field))), f"{field.description}{choices(field)}")
+            (
+                code(name_of((*path, name))),
+                code(as_text(default_of(field))),
+                "guarded" if is_guarded(Settings, (*path, name)) else "",
+                f"{field.description}{choices(field)}",
+            )
             for name, field in section.model_fields.items()
             if not is_section(field)
         ]
-        parts.append(f"## [{'.'.join(path)}]\n\n{summary(section)}\n\n{table('name | default | what it does', rows)}")
+        parts.append(f"## [{'.'.join(path)}]\n\n{summary(section)}\n\n{table('name | default | | what it does', rows)}")
     reloaded = ", ".join(
         code(f"{name}__*".upper() if "." not in name else name_of(tuple(name.split("."))))
         for name in sorted(RELOADABLE)
@@ -67,10 +74,15 @@ def settings() -> str:
     return page(
         "Settings",
         "A setting is `SECTION__FIELD` in the environment and in `.env`, and `field` under `[section]` in a TOML file. "
-        "The order is: command line, environment, `.env`, TOML file (`CONFIG_FILE`, else the first of `.ccproxy.toml`, "
-        "`ccproxy.toml`, `~/.config/ccproxy/config.toml`), default; merged value by value. An empty variable says "
+        "The order is: command line, environment, `.env` of the working folder, TOML file of the working folder (the "
+        "first of `.ccproxy.toml` and `ccproxy.toml`), your own TOML file `~/.config/ccproxy/config.toml`, default; "
+        "merged value by value. `CONFIG_FILE` names one TOML file in place of these two. An empty variable says "
         "nothing. `ccproxy config show --sources` says who set what.",
-        f"Taken over [without a restart](../how-to/reload.md): {reloaded}.",
+        "A **guarded** setting decides where credentials go, which programs run, or who may come in. In a file of a "
+        "working folder it needs your consent, once for its value: `ccproxy config trust`. See "
+        "[trust in folders](../how-to/trust.md).",
+        f"Taken over [without a restart](../how-to/reload.md): {reloaded}; the guarded ones of these from your own "
+        "file only, once it is trusted.",
         *parts,
     )
 

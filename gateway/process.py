@@ -22,9 +22,10 @@ from gateway.connections import Connections, LimitedProtocol, check_times
 from gateway.forwarded import TrustedProxies
 from gateway.reload import Reloading, reload_on_demand
 from shared.bus import Bus
+from shared.complaints import ConfigurationError
 from shared.log import get_log
 from shared.process import instance_name, run, settle_collector
-from shared.settings import ConfigurationError, ServerSettings, Settings, refuse_open_bind
+from shared.settings import ServerSettings, Settings, foreign_addresses, refuse_open_bind
 
 BACKLOG = 2048
 TICKS_PER_SECOND = 10  # of uvicorn's main loop
@@ -40,6 +41,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     refuse_open_bind(settings)
     url = settings.redis.url.get_secret_value() if settings.redis.url else ""
     instance = instance_name()
+    for name, address in foreign_addresses(settings):
+        get_log().info("credentials_go_elsewhere", setting=name, address=address)
     listening = inherited_socket() or bind(settings.server.host, settings.server.port)
     bus = Bus(url, service="gateway", instance=instance)
     async with bus, Reloading(settings, bus, instance=instance, open_gateway=open_gateway) as gateway:

@@ -2,7 +2,8 @@
 
 What is in flight ends on the gateway it began on, which is then closed; counters and what is known of quotas go on.
 Only what no other program reads is taken over (`RELOADABLE`); the rest is named in the log and waits for a restart. A
-configuration that cannot be used is refused.
+configuration that cannot be used is refused. A guarded setting is taken over from the owner's own file alone, and only
+with values that the owner has trusted: an agent can write the other files (`shared/trust.py`).
 """
 
 from __future__ import annotations
@@ -18,15 +19,12 @@ from typing import Any, Self
 from gateway.app import Gateway
 from gateway.asgi import Receive, Scope, Send
 from shared.bus import Bus
+from shared.complaints import ConfigurationError
+from shared.configuration_files import ENV_FILE, read_files, toml_candidates
 from shared.log import get_log
 from shared.metrics import publish_snapshots
-from shared.settings import (
-    ConfigurationError,
-    Settings,
-    load_settings,
-    refuse_open_bind,
-    toml_candidates,
-)
+from shared.settings import SecuritySettings, Settings, load_settings, refuse_open_bind
+from shared.trust import pin_settings, trust_file, waiting_changes
 
 LOOK_SECONDS = 1.0
 REQUEST = "reload"  # a file in the run directory; the launcher touches it when it is told to reload
@@ -50,6 +48,11 @@ RELOADABLE = frozenset(
         "server.max_body_bytes",
     }
 )
+
+NEEDED = {
+    "folder": "trust the file with `ccproxy config trust` in its folder, then restart",
+    "own": "trust the file with `ccproxy config trust` and its path, or restart",
+}
 
 Open = Callable[[Settings, Bus, Gateway | None], AbstractAsyncContextManager[Gateway]]
 
@@ -85,6 +88,7 @@ class Reloading:
     def __init__(self, settings: Settings, bus: Bus, *, instance: str, open_gateway: Open) -> None:
         self.settings = settings
         self._bus, self._instance, self._open_gateway = bus, instance, open_gateway
+        self._pinned = pin_settings(Settings)
         self._old: dict[Generation, asyncio.Task[None]] = {}
         self._ended = asyncio.Event()
 
@@ -116,20 +120,26 @@ class Reloading:
     async def reload(self) -> None:
         """Read the settings again and take over what can be; never raises for what is wrong with them."""
         try:
-            found = load_settings()
+            found = load_settings(pinned=self._pinned)
+            untaken = waiting_changes(Settings, read_files(Settings), self._pinned)
             settings, taken, waiting = adopt(self.settings, found)
             refuse_open_bind(settings)
         except ConfigurationError as error:
             get_log().error("configuration_refused", reason=error.message, kept="the settings from before")
             return
+        for whose, names in untaken.items():
+            get_log().warning("guarded_settings_kept", file=whose, settings=names, to_change=NEEDED[whose])
         if waiting:
             get_log().warning("restart_needed", settings=waiting)
         if taken:
+            loosened = loosened_settings(self.settings.security, settings.security)
             old, self._current = self._current, await self._open(settings, self._current.gateway)
             self.settings = settings
             old.retire()
             self._old[old] = asyncio.create_task(self._close_unused(old))
             get_log().info("configuration_reloaded", settings=taken)
+            if loosened:
+                get_log().warning("security_loosened", settings=loosened)
 
     async def _open(self, settings: Settings, before: Gateway | None) -> Generation:
         resources = AsyncExitStack()
@@ -157,8 +167,21 @@ def adopt(old: Settings, new: Settings) -> tuple[Settings, list[str], list[str]]
     return old.model_copy(update=sections), taken, waiting
 
 
+def loosened_settings(old: SecuritySettings, new: SecuritySettings) -> list[str]:
+    """Return the names of the reloadable security settings that admit more callers or allow them more than before."""
+    before = {token.name: set(token.scopes) for token in old.tokens}
+    found = []
+    if old.auth_token is not None and new.auth_token is None:
+        found.append("SECURITY__AUTH_TOKEN")
+    if any(set(token.scopes) - before.get(token.name, set()) for token in new.tokens):
+        found.append("SECURITY__TOKENS")
+    if set(new.allowed_hosts) - set(old.allowed_hosts):
+        found.append("SECURITY__ALLOWED_HOSTS")
+    return found
+
+
 def watched_files(settings: Settings) -> list[Path]:
-    return [Path(".env"), *toml_candidates(), settings.server.run_dir / REQUEST]
+    return [Path(ENV_FILE), *toml_candidates(), trust_file(), settings.server.run_dir / REQUEST]
 
 
 async def reload_on_demand(reloading: Reloading) -> None:

@@ -18,7 +18,8 @@ from sdk_worker import asking
 from sdk_worker.client_tools import SERVER, ClientTools
 from sdk_worker.door import Conversation
 from shared.errors import ClientError, CredentialsMissing, NotAllowed
-from shared.settings import ClaudeSettings, CodeOptions, Settings
+from shared.provider_settings import ClaudeSettings, CodeOptions
+from shared.settings import Settings
 from shared.version import VERSION
 
 DEFAULT_BASE_URL = ClaudeSettings.model_fields["base_url"].default

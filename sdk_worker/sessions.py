@@ -24,7 +24,7 @@ from sdk_worker.turn import Feed
 from shared.channels import KnownSession, Turn, decode, encode
 from shared.errors import BusUnavailable, UpstreamError
 from shared.log import get_log
-from shared.settings import CodeOptions
+from shared.provider_settings import CodeOptions
 
 REMEMBERED_SECONDS = 30 * 86_400.0  # Claude Code keeps transcripts for 30 days
 LARGEST_BYTES = 1024**3  # a process grows with its conversation: 200 MiB at first, 280 after thirty turns

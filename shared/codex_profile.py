@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.log import get_log
-from shared.settings import CodexSettings
+from shared.provider_settings import CodexSettings
 
 PATIENCE_SECONDS = 10.0  # both commands take a tenth of a second
 CLIENT_VERSION = "0.169.0"

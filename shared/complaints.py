@@ -8,15 +8,22 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable, Iterator
-from typing import Any, get_args, get_origin
+from typing import Any, ClassVar, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from shared.errors import CCProxyError
 from shared.origins import KeyPath, Origins
 from shared.retired import fate_of
 
 Tree = type[BaseModel]
+
+
+class ConfigurationError(CCProxyError):
+    """The configuration cannot be used."""
+
+    exit_code: ClassVar[int] = 78  # sysexits.h, EX_CONFIG
 
 
 def complain(problems: Iterable[str]) -> str:

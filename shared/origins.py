@@ -6,10 +6,12 @@ beginning could do without. So the line is right for multi-line values too, with
 
 from __future__ import annotations
 
-import os
+import json
+import operator
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -22,31 +24,37 @@ KeyPath = tuple[str, ...]
 
 
 class Origins:
-    """What the command line, the environment, an `.env` file and a TOML file say, by the name they say it under."""
+    """What the command line, the environment, an `.env` file and TOML files say, by the name they say it under.
 
-    def __init__(self, environ: Mapping[str, str], env_file: Path, toml_file: Path | None) -> None:
+    `toml_files` are the TOML files in use, strongest first.
+    """
+
+    def __init__(self, environ: Mapping[str, str], env_file: Path, toml_files: Iterable[Path]) -> None:
         given = (pair.partition("=") for pair in environ.get(OPTIONS, "").split())
         self._options = {name: flag for name, _, flag in given}
         self._environ = {name.upper(): value for name, value in environ.items() if value}
         self._env_file, self._env_lines = env_file, lines_of_env(read(env_file))
-        self._toml_file, self._toml_lines = toml_file, lines_of_toml(read(toml_file)) if toml_file else {}
+        self._toml = [(path, lines_of_toml(text), tables_of_toml(text)) for path in toml_files for text in [read(path)]]
 
     def of(self, path: KeyPath) -> str:
-        """Who has the last word about the setting at `path` (`("server", "port")`), or about what contains it."""
-        prefixes = [path[:length] for length in range(len(path), 0, -1)]
-        names = ["__".join(prefix).upper() for prefix in prefixes]
+        """Return the strongest source of the value at `path` (`("server", "port")`), or of the value around it.
+
+        A table is the source of the keys that stand in it and of no others.
+        """
+        names = ["__".join(path[:length]).upper() for length in range(len(path), 0, -1)]
         for name in names:
             if name in self._options:
                 return f"command line {self._options[name]}"
         for name in names:
-            if name in self._environ:
+            if name in self._environ and has_key(self._environ[name], name, path):
                 return f"environment {name}"
         for name in names:
-            if name in self._env_lines:
+            if name in self._env_lines and has_key(self.text(name), name, path):
                 return f"{self._env_file}:{self._env_lines[name]}"
-        for prefix in prefixes:
-            if prefix in self._toml_lines:
-                return f"{self._toml_file}:{self._toml_lines[prefix]}"
+        for file, lines, tables in self._toml:
+            line = line_of(lines, tables, path)
+            if line is not None:
+                return f"{file}:{line}"
         return DEFAULT
 
     def names(self) -> set[str]:
@@ -59,8 +67,30 @@ class Origins:
         return said.strip().strip("'")
 
 
-def origins_here(toml_file: Path | None) -> Origins:
-    return Origins(os.environ, Path(".env"), toml_file)
+def has_key(text: str, name: str, path: KeyPath) -> bool:
+    """Return True if the variable `name` with the value `text` sets the value at `path`.
+
+    A variable of one setting does; a variable of a section (`CLAUDE__OAUTH={"client_id": "x"}`) sets its own keys.
+    """
+    below = path[name.count("__") + 1 :]
+    if not below:
+        return True
+    if "__" not in name:
+        return False  # SDK=/opt/sdk is somebody else's variable
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return True
+    return not isinstance(value, dict) or below[0] in value
+
+
+def line_of(lines: Mapping[KeyPath, int], tables: Set[KeyPath], path: KeyPath) -> int | None:
+    """Return the line of the key at `path`, or of the value around it when that value is no table."""
+    for length in range(len(path), 0, -1):
+        key = path[:length]
+        if key in lines and (length == len(path) or key not in tables):
+            return lines[key]
+    return None
 
 
 def read(path: Path) -> str:
@@ -101,6 +131,15 @@ def lines_of_toml(text: str) -> dict[KeyPath, int]:
             found.setdefault(path, begins)
         begins = number + 1
     return found if begins > len(lines) else {}
+
+
+def tables_of_toml(text: str) -> set[KeyPath]:
+    """Return the paths of the tables in a file; none of a file that cannot be parsed."""
+    try:
+        parsed = tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return set()
+    return {path for path in paths(parsed) if isinstance(reduce(operator.getitem, path, parsed), dict)}
 
 
 def paths(table: Mapping[str, Any], above: KeyPath = ()) -> Iterator[KeyPath]:

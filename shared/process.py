@@ -18,9 +18,10 @@ from collections.abc import Awaitable, Callable
 
 import uvloop
 
+from shared.complaints import ConfigurationError
 from shared.log import configure_log, get_log
 from shared.loop_watch import watched_loop
-from shared.settings import ConfigurationError, Settings, load_settings
+from shared.settings import Settings, load_settings
 from shared.visible_text import visible
 
 PARENT_POLL_SECONDS = 1.0

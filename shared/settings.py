@@ -1,49 +1,62 @@
 """The one tree of settings. Every value has a name `SECTION__FIELD`, a default, and a line saying what it does.
 
-Order, strongest first: command line, environment, `.env`, TOML file, default; merged value by value, never section by
-section. Built once per process in its entry point and handed down in pieces; there is no global to ask.
+Order, strongest first: command line, environment, a folder's `.env`, a folder's TOML file, the owner's TOML file,
+default; merged value by value, never section by section. A guarded setting (`shared/guarded.py`) comes from a folder's
+file only when the owner has trusted the file (`shared/trust.py`). Built once per process in its entry point and handed
+down in pieces; there is no global to ask.
 """
 
 from __future__ import annotations
 
-import os
-import tomllib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
-from shared.complaints import complain, describe_validation, misspelt_names, unknown
-from shared.errors import CCProxyError
+from shared.addresses import check_provider_url, host_of, is_readable_on_the_way
+from shared.complaints import ConfigurationError, complain, describe_validation, leaves, misspelt_names, name_of
+from shared.configuration_files import origins_here, read_files
+from shared.guarded import GUARDED, Values
 from shared.networks import Network, is_loopback
-from shared.origins import origins_here
+from shared.origins import KeyPath
 from shared.permissions.paths import ProtectablePath
 from shared.places import config_dir, default_data_dir, default_run_dir
-from shared.version import USER_AGENT
+from shared.provider_settings import ClaudeSettings, CodexSettings, Section
+from shared.trust import PinnedSettings, layers_of, pinned_by_launcher, refuse_untrusted
 
 MEBIBYTE = 1024 * 1024
-
-
-class ConfigurationError(CCProxyError):
-    """The configuration cannot be used."""
-
-    exit_code: ClassVar[int] = 78  # sysexits.h, EX_CONFIG
-
-
-class Section(BaseModel):
-    """One group of settings; an unknown key is an error, so that a typing mistake is never silent."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+LAYERS = "_layers"  # the key under which `load_settings` hands over the settings of files
 
 
 class ServerSettings(Section):
     """Where the gateway listens and how much it accepts."""
 
-    host: str = Field("127.0.0.1", description="Address the gateway listens on.")
-    port: int = Field(8000, ge=0, le=65535, description="Port the gateway listens on; 0 picks a free one.")
+    host: str = Field("127.0.0.1", description="Address the gateway listens on.", json_schema_extra=GUARDED)
+    port: int = Field(
+        8000, ge=0, le=65535, description="Port the gateway listens on; 0 picks a free one.", json_schema_extra=GUARDED
+    )
     workers: int = Field(1, ge=1, le=64, description="Gateway processes sharing the one listening socket.")
-    run_dir: Path = Field(default_factory=default_run_dir, description="Sockets, pid and state of one running stack.")
+    run_dir: Path = Field(
+        default_factory=default_run_dir,
+        description="Sockets, pid and state of one running stack.",
+        json_schema_extra=GUARDED,
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="The least that is logged.")
     log_format: Literal["auto", "json", "plain", "rich"] = Field(
         "auto", description="Colours on a terminal, else JSON."
@@ -63,12 +76,15 @@ class ServerSettings(Section):
     trusted_proxies: list[Network] = Field(
         ["127.0.0.1", "::1"],
         description="Addresses and networks of reverse proxies whose `X-Forwarded-*` headers are believed.",
+        json_schema_extra=GUARDED,
     )
     shutdown_grace_seconds: float = Field(0.5, ge=0, description="How long open requests may finish at shutdown.")
 
 
 class RedisSettings(Section):
     """The bus between the processes."""
+
+    model_config = ConfigDict(json_schema_extra=GUARDED)
 
     url: SecretStr | None = Field(None, description="redis://, rediss:// or unix:// address; unset: start our own.")
     server_binary: Path | None = Field(None, description="A redis-server or valkey-server to start instead of ours.")
@@ -107,9 +123,15 @@ class TokenSettings(Section):
 class SecuritySettings(Section):
     """Who may come in."""
 
+    model_config = ConfigDict(json_schema_extra=GUARDED)
+
     auth_token: SecretStr | None = Field(None, description="Token every client must send; unset: loopback is trusted.")
     tokens: list[TokenSettings] = Field(default_factory=list, description="More tokens, each with a name and scopes.")
     allowed_hosts: list[str] = Field(default_factory=list, description="Host names served besides loopback and `host`.")
+    provider_hosts: list[str] = Field(
+        default_factory=list,
+        description="Hosts that may get your credentials over plain http: names on a network of your own.",
+    )
     allow_open_bind: bool = Field(
         False, description="Listen beyond loopback without a token. Anyone who can reach it pays with your account."
     )
@@ -129,48 +151,6 @@ class SecuritySettings(Section):
     protected_paths: list[ProtectablePath] = Field(default_factory=list, description="More paths no tool may touch.")
 
 
-class ClaudeOAuthSettings(Section):
-    """Claude's login servers; changed only to point at a stand-in."""
-
-    token_url: str = Field("https://platform.claude.com/v1/oauth/token", description="Exchange and refresh of tokens.")
-    authorize_url: str = Field("https://claude.com/cai/oauth/authorize", description="Page where the owner agrees.")
-    client_id: str = Field("9d1c250a-e61b-44d9-88ed-5944d1962f5e", description="Public client id of the login.")
-
-
-class CodeOptions(Section):
-    """What each `claude` process is started with."""
-
-    cwd: Path | None = Field(
-        None, description="Working folder of the owner's tools; unset: an empty one of ours in the data directory."
-    )
-    permission_mode: Literal["default", "acceptEdits", "plan", "bypassPermissions"] | None = Field(
-        None, description="Claude Code's permission mode."
-    )
-    max_turns: int | None = Field(None, ge=1, description="Most model turns in one request.")
-    allowed_tools: list[str] | None = Field(None, description="Tools that need no approval.")
-    disallowed_tools: list[str] | None = Field(None, description="Tools that are not offered.")
-    append_system_prompt: str | None = Field(None, description="Text added to Claude Code's own system prompt.")
-    max_thinking_tokens: int | None = Field(None, ge=0, description="Thinking budget.")
-    model: str | None = Field(None, description="Model used when a request names none.")
-    mcp_config: str | None = Field(None, description="MCP servers: a file path or JSON.")
-
-
-class ClaudeSettings(Section):
-    """The owner's Claude account."""
-
-    base_url: str = Field("https://api.anthropic.com", description="Where Claude answers; any loopback http address.")
-    api_key: SecretStr | None = Field(None, description="API key; used instead of a login when set.")
-    credentials_file: Path | None = Field(None, description="Login file; unset: searched where Claude Code keeps it.")
-    oauth: ClaudeOAuthSettings = ClaudeOAuthSettings()
-    cli_path: Path | None = Field(None, description="The `claude` program; unset: PATH, then the bundled one.")
-    builtin_permissions: bool = Field(True, description="Ask a person before the SDK's tools act.")
-    code_options: CodeOptions = CodeOptions()
-    sdk_message_mode: Literal["forward", "formatted", "ignore"] = Field(
-        "forward", description="How tool use inside an SDK turn is shown."
-    )
-    pretty_format: bool = Field(True, description="Indent what `formatted` mode shows.")
-
-
 class SdkSettings(Section):
     """The warm workers behind `/sdk`."""
 
@@ -178,7 +158,9 @@ class SdkSettings(Section):
     pool_size: int = Field(3, ge=0, le=64, description="Ready processes per worker.")
     workers: int = Field(1, ge=0, le=32, description="Worker processes to start.")
     working_roots: list[Path] = Field(
-        default_factory=list, description="Directories below which a request may choose its own (`x-ccproxy-cwd`)."
+        default_factory=list,
+        description="Directories below which a request may choose its own (`x-ccproxy-cwd`).",
+        json_schema_extra=GUARDED,
     )
     max_sessions: int = Field(8, ge=0, le=256, description="Named sessions a worker keeps a process for between turns.")
     session_idle_seconds: float = Field(900, gt=0, description="How long such a process waits for the next turn.")
@@ -194,37 +176,6 @@ class SdkSettings(Section):
         ge=0,
         description="How long a turn goes on whose gateway died; the same request asked again gets its answer.",
     )
-
-
-class CodexOAuthSettings(Section):
-    """ChatGPT's login servers; changed only to point at a stand-in."""
-
-    base_url: str = Field("https://auth.openai.com", description="Login page, exchange and refresh of tokens.")
-    client_id: str = Field("app_EMoamEEZ73f0CkXaXp7hrann", description="Public client id of the login.")
-    callback_port: int = Field(1455, ge=0, le=65535, description="Port the login returns to, fixed by the provider.")
-
-
-class CodexSettings(Section):
-    """The owner's ChatGPT account, as the Codex backend sees it."""
-
-    enabled: bool = Field(True, description="Serve `/codex`.")
-    base_url: str = Field("https://chatgpt.com/backend-api/codex", description="Where a ChatGPT login is answered.")
-    api_base_url: str = Field("https://api.openai.com/v1", description="Where an OpenAI API key is answered.")
-    api_key: SecretStr | None = Field(None, description="OpenAI API key; used instead of a login when set.")
-    auth_file: Path | None = Field(None, description="Login file; unset: where the Codex program keeps it.")
-    cli_path: Path | None = Field(None, description="The `codex` program; unset: PATH.")
-    oauth: CodexOAuthSettings = CodexOAuthSettings()
-    originator: str = Field(
-        "ccproxy", description="The name we give ourselves there; Codex's own requests keep theirs."
-    )
-    user_agent: str = Field(USER_AGENT, description="And the user agent.")
-    system_prompt_injection_mode: Literal["override", "append", "disabled"] = Field(
-        "disabled",
-        description="Codex's own instructions: `override` puts them in place of the client's, which move to a "
-        "developer message; `append` puts them behind the client's; `disabled` sends the client's alone.",
-    )
-    enable_dynamic_model_info: bool = Field(True, description="Ask the backend for the account's models and limits.")
-    max_output_tokens_fallback: int = Field(8192, ge=1, description="Output limit told for models whose list has none.")
 
 
 class ModelsSettings(Section):
@@ -263,7 +214,9 @@ class ObservabilitySettings(Section):
     logs_endpoints_enabled: bool = Field(True, description="Serve `/logs`.")
     logs_collection_enabled: bool = Field(True, description="Keep access records in DuckDB.")
     duckdb_path: Path = Field(
-        default_factory=lambda: default_data_dir() / "metrics.duckdb", description="The DuckDB file."
+        default_factory=lambda: default_data_dir() / "metrics.duckdb",
+        description="The DuckDB file.",
+        json_schema_extra=GUARDED,
     )
     dashboard_enabled: bool = Field(True, description="Serve `/dashboard`.")
     retention_days: float = Field(
@@ -275,12 +228,17 @@ class ObservabilitySettings(Section):
     prices_url: str = Field(
         "https://raw.githubusercontent.com/BerriAI/litellm/main/model_prices_and_context_window.json",
         description="Where a newer price list is fetched from, when asked.",
+        json_schema_extra=GUARDED,
     )
     prices_refresh_hours: float = Field(0, ge=0, description="Fetch it so often; 0: only when asked.")
-    pushgateway_url: str | None = Field(None, description="Prometheus Pushgateway that gets `/metrics`; unset: none.")
+    pushgateway_url: str | None = Field(
+        None, description="Prometheus Pushgateway that gets `/metrics`; unset: none.", json_schema_extra=GUARDED
+    )
     pushgateway_seconds: float = Field(60, gt=0, description="How often.")
     otlp_endpoint: str | None = Field(
-        None, description="OpenTelemetry collector (OTLP/HTTP) that gets traces, as http://127.0.0.1:4318; unset: none."
+        None,
+        description="OpenTelemetry collector (OTLP/HTTP) that gets traces, as http://127.0.0.1:4318; unset: none.",
+        json_schema_extra=GUARDED,
     )
 
     @model_validator(mode="before")
@@ -292,48 +250,19 @@ class ObservabilitySettings(Section):
         return given
 
 
-def toml_candidates() -> list[Path]:
-    """Where a configuration file is looked for, first found wins; `CONFIG_FILE` names one outright."""
-    if named := os.environ.get("CONFIG_FILE"):
-        return [Path(named)]
-    return [Path(".ccproxy.toml"), Path("ccproxy.toml"), config_dir() / "config.toml"]
+class FileLayer(PydanticBaseSettingsSource):
+    """Settings that were read from files already."""
 
-
-def toml_file() -> Path | None:
-    """The configuration file in use. Raises ConfigurationError when the one named outright is not there."""
-    found = next((path for path in toml_candidates() if path.exists()), None)
-    if found is None and (named := os.environ.get("CONFIG_FILE")):
-        raise ConfigurationError(f"The configuration file {named} does not exist.")
-    return found
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """What a configuration file says. Raises ConfigurationError naming file and line."""
-    try:
-        return tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"The configuration file {path} cannot be read: {error}.") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"The configuration file {path} is not valid TOML: {error}.") from error
-
-
-class TomlFile(PydanticBaseSettingsSource):
-    """The weakest source but the defaults."""
+    def __init__(self, settings_cls: type[BaseSettings], values: Values) -> None:
+        super().__init__(settings_cls)
+        self._values = values
 
     def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
         del field
-        return self._file.get(field_name), field_name, False
-
-    def __init__(self, settings_cls: type[BaseSettings]) -> None:
-        super().__init__(settings_cls)
-        path = toml_file()
-        self._file = read_toml(path) if path else {}
-        if strangers := [(name,) for name in self._file if name not in settings_cls.model_fields]:
-            origins = origins_here(path)
-            raise ConfigurationError(complain(unknown(stranger, origins, settings_cls) for stranger in strangers))
+        return self._values.get(field_name), field_name, False
 
     def __call__(self) -> dict[str, Any]:
-        return self._file
+        return self._values
 
 
 class Settings(BaseSettings):
@@ -369,21 +298,68 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         del file_secret_settings
-        for source in (env_settings, dotenv_settings):  # SDK=/opt/sdk is somebody else's variable, not our section
-            assert isinstance(source, EnvSettingsSource)
-            source.env_vars = {name: value for name, value in source.env_vars.items() if "__" in name}
-        return init_settings, env_settings, dotenv_settings, TomlFile(settings_cls)
+        assert isinstance(init_settings, InitSettingsSource)
+        assert isinstance(env_settings, EnvSettingsSource)
+        assert isinstance(dotenv_settings, DotEnvSettingsSource)
+        # SDK=/opt/sdk is somebody else's variable, not our section.
+        env_settings.env_vars = {name: value for name, value in env_settings.env_vars.items() if "__" in name}
+        layers = init_settings.init_kwargs.pop(LAYERS, None)
+        if layers is None:  # made without `load_settings`
+            files = read_files(settings_cls, with_env=dotenv_settings.env_file is not None)
+            refuse_untrusted(settings_cls, files)
+            layers = layers_of(files, None)
+        return init_settings, env_settings, *(FileLayer(settings_cls, layer) for layer in layers)
+
+    @model_validator(mode="after")
+    def refuse_readable_addresses(self) -> Self:
+        """Credentials leave this machine over https, or to a host that the owner has named."""
+        for path, url in provider_addresses(self):
+            if is_readable_on_the_way(url, self.security.provider_hosts):
+                raise ValueError(
+                    f"{name_of(path)}: credentials would travel readable to {host_of(url)}; use https, or name the "
+                    "host in SECURITY__PROVIDER_HOSTS if the way to it is your own"
+                )
+        return self
 
 
-def load_settings(**overrides: Any) -> Settings:
-    """Read every source once; `overrides` is a nested dict stronger than all. Raises ConfigurationError."""
-    origins = origins_here(toml_file())
-    if misspelt := list(misspelt_names(origins, Settings)):
+def load_settings(*, pinned: PinnedSettings | None = None, **overrides: Any) -> Settings:
+    """Read every source once; `overrides` is a nested dict stronger than all.
+
+    With `pinned`, or in a process of a running stack, the guarded settings of files are the pinned ones. Else an
+    untrusted file of this folder is refused. Raises ConfigurationError.
+    """
+    origins = origins_here()
+    misspelt = list(misspelt_names(origins, Settings))
+    if misspelt:
         raise ConfigurationError(complain(misspelt))
+    pinned = pinned or pinned_by_launcher()
     try:
-        return Settings(**overrides)
+        files = read_files(Settings)
+        given: dict[str, Any] = {LAYERS: layers_of(files, pinned), **overrides}
+        settings = Settings(**given)
     except ValueError as error:
         raise ConfigurationError(describe_validation(error, origins, Settings)) from error
+    if pinned is None:
+        refuse_untrusted(Settings, files)
+    return settings
+
+
+def provider_addresses(settings: Settings) -> Iterator[tuple[KeyPath, str]]:
+    """Yield each address that gets the owner's credentials, with the path of its setting."""
+    for path, field in leaves(Settings):
+        if any(isinstance(mark, AfterValidator) and mark.func is check_provider_url for mark in field.metadata):
+            value: Any = settings
+            for name in path:
+                value = getattr(value, name)
+            yield path, value
+
+
+def foreign_addresses(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield the name and value of each provider address whose host is not the provider's own."""
+    vendors = {path: str(field.default) for path, field in leaves(Settings)}
+    for path, url in provider_addresses(settings):
+        if host_of(url) != host_of(vendors[path]):
+            yield name_of(path), url
 
 
 def refuse_open_bind(settings: Settings) -> None:

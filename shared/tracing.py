@@ -11,7 +11,8 @@ from contextlib import asynccontextmanager
 from importlib import import_module
 from typing import Literal, Protocol
 
-from shared.settings import ConfigurationError, ObservabilitySettings
+from shared.complaints import ConfigurationError
+from shared.settings import ObservabilitySettings
 
 Kind = Literal["server", "client"]
 Attributes = Mapping[str, str | int | float | list[str] | None]

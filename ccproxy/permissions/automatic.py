@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from shared.channels import PermissionAsk
+from shared.complaints import ConfigurationError
 from shared.errors import ClientError
 from shared.permissions.rules import judge, read_rules
-from shared.settings import ConfigurationError
 
 
 class Automatic:

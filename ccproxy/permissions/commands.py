@@ -25,7 +25,8 @@ from ccproxy.permissions.script import Script
 from ccproxy.permissions.terminal import Terminal
 from ccproxy.permissions.text import one_line
 from ccproxy.rundir import holder
-from shared.settings import ConfigurationError, Settings, load_settings
+from shared.complaints import ConfigurationError
+from shared.settings import Settings, load_settings
 
 app = typer.Typer(name="permissions", add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 

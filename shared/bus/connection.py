@@ -15,8 +15,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from shared.complaints import ConfigurationError
 from shared.errors import BusUnavailable
-from shared.settings import ConfigurationError
 
 UNREACHABLE = (RedisError, OSError)  # OSError covers TimeoutError
 CONNECT_SECONDS = 2.0

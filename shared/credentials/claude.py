@@ -18,7 +18,7 @@ from shared.credentials.account import Account
 from shared.credentials.keychain import Keychain
 from shared.credentials.login import Authorization, Login
 from shared.credentials.oauth import Ask, PendingLogin, TokenServer, part, seconds, text
-from shared.settings import ClaudeSettings
+from shared.provider_settings import ClaudeSettings
 
 OAUTH_BETA = "oauth-2025-04-20"  # without it the service answers 401 to a login's token
 # What Claude Code asks for when it renews: the login is shared with it, so less would take features from it.

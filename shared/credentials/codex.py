@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 from shared.credentials.account import Account
 from shared.credentials.login import Authorization, Login
 from shared.credentials.oauth import Ask, PendingLogin, TokenServer, claims_of, part, seconds, text
-from shared.settings import CodexSettings
+from shared.provider_settings import CodexSettings
 
 SCOPES = "openid profile email offline_access"
 AUTH_CLAIM = "https://api.openai.com/auth"

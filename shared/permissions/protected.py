@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Literal
 
 from shared.channels import PermissionAsk
+from shared.configuration_files import toml_candidates
 from shared.credentials.claude import login_files
 from shared.credentials.codex import auth_file
 from shared.permissions.commands import ANY_LETTER, ANY_TEXT, UNKNOWN, WILDCARDS
 from shared.permissions.mentions import Mention, mentions_of
 from shared.permissions.paths import folded, lies_in, normalised
 from shared.places import config_dir, default_data_dir, default_workspace, state_dir
-from shared.settings import Settings, toml_candidates
+from shared.settings import Settings
 
 # Below the home folder: nothing reads or writes these. Keys, logins, saved passwords.
 SECRETS_AT_HOME = (

@@ -14,8 +14,8 @@ from shared.bus.bus import TRIM_BYTES
 from shared.bus.calls import UNREAD_BYTES
 from shared.bus.wire import MAX_PAYLOAD
 from shared.channels import Channel
+from shared.complaints import ConfigurationError
 from shared.errors import BusUnavailable, Busy, CallerGone, NoWorker, Stopping, TooLarge, UpstreamRefused
-from shared.settings import ConfigurationError
 from tests.conftest import QUICK, unbounded_keys
 
 TURNS = Channel("test:turns", "on_accept")

@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from shared.codex_profile import CodexProfile
-from shared.settings import CodexSettings
+from shared.provider_settings import CodexSettings
 from tests.codex import codex_settings
 from tests.codex_program import codex_environment, find_codex
 from tests.contract.conftest import OpenGateway

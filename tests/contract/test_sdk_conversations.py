@@ -20,7 +20,7 @@ from shared.bus import Bus
 from shared.channels import AccessRecord
 from shared.errors import Conflict
 from shared.metrics import LineMetrics, Metrics
-from shared.settings import CodeOptions
+from shared.provider_settings import CodeOptions
 
 INIT = {"type": "system", "subtype": "init", "session_id": "transcript"}
 START = {"type": "stream_event", "event": {"type": "message_start", "message": {"id": "m", "usage": {}}}}

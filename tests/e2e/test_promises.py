@@ -19,6 +19,7 @@ from shared.models import CODEX_DEFAULT
 from shared.settings import load_settings
 from tests.compose import ROOT, load
 from tests.documented import understand
+from tests.trusting import trust_folder
 
 COMMANDS = (
     "ccproxy",
@@ -155,7 +156,7 @@ def value_at(settings: typing.Any, path: str) -> typing.Any:
 @pytest.fixture
 def here(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    for name in ("CONFIG_FILE", "XDG_CONFIG_HOME", "CLAUDE_CONFIG_DIR", "CODEX_HOME"):
+    for name in ("CONFIG_FILE", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "CLAUDE_CONFIG_DIR", "CODEX_HOME"):
         monkeypatch.setenv(name, "")
     monkeypatch.setenv("HOME", str(tmp_path))
     return monkeypatch
@@ -174,6 +175,7 @@ def test_a_flag_sets_what_it_promised(here, line, path, value):
 def test_a_variable_sets_what_it_promised(here, name, said, path, value, where):
     if where == ".env":
         Path(".env").write_text(f"{name}={said}\nANTHROPIC_API_KEY=dummy-key\n")
+        trust_folder()
     else:
         here.setenv(name, said)
     assert value_at(load_settings(), path) == value
@@ -183,6 +185,7 @@ def test_a_variable_sets_what_it_promised(here, name, said, path, value, where):
 def test_a_configuration_file_is_read_where_it_was_promised(here, file):
     Path(file).parent.mkdir(parents=True, exist_ok=True)
     Path(file).write_text("[server]\nport = 8123\n")
+    trust_folder()
     assert load_settings().server.port == 8123
 
 

@@ -1,11 +1,13 @@
-"""A gateway process that is told of new settings: by its file, by SIGHUP, and through the launcher."""
+"""A running stack that is told of new settings: by its files, by SIGHUP, and through the launcher."""
 
 from __future__ import annotations
 
 import signal
+import subprocess
 import urllib.error
 import urllib.request
 
+from ccproxy.programs import find_script
 from tests.e2e.stack import until
 
 
@@ -18,21 +20,31 @@ def status(url, token):
         return error.code
 
 
-def test_a_changed_token_holds_without_a_restart_and_a_broken_file_changes_nothing(start_stack):
+def trust(stack, *paths):
+    command = [*find_script("ccproxy"), "config", "trust", "--yes", *map(str, paths)]
+    subprocess.run(command, cwd=stack.home, env=stack.environment, check=True, timeout=60)
+
+
+def test_a_changed_token_of_the_owner_s_file_holds_once_it_is_trusted(start_stack):
     stack = start_stack(SDK__WORKERS="0")
-    file = stack.home / "ccproxy.toml"
+    file = stack.home / ".config/ccproxy/config.toml"
+    file.parent.mkdir(parents=True, exist_ok=True)
     stack.wait_ready()
     assert status(stack.url, "first") == 200
 
     file.write_text("[security]\nauth_token = 'first'\n")
+    until(lambda: "guarded_settings_kept" in stack.logs, "the warning")
+    assert status(stack.url, "") == 200
+    trust(stack, file)
     until(lambda: status(stack.url, "") == 401, "the token")
     assert status(stack.url, "first") == 200
 
     file.write_text("[security]\nauth_tokn = 'second'\n")
-    until(lambda: "SECURITY__AUTH_TOKN (ccproxy.toml:2) is not a setting" in stack.logs, "the complaint")
+    until(lambda: f"SECURITY__AUTH_TOKN ({file}:2) is not a setting" in stack.logs, "the complaint")
     assert status(stack.url, "first") == 200
 
     file.write_text("[security]\nauth_token = 'second'\n[sdk]\nmax_sessions = 3\n")
+    trust(stack, file)
     until(lambda: status(stack.url, "second") == 200, "the second token")
     assert status(stack.url, "first") == 401
     until(lambda: "SDK__MAX_SESSIONS" in stack.logs, "what needs a restart")
@@ -40,6 +52,30 @@ def test_a_changed_token_holds_without_a_restart_and_a_broken_file_changes_nothi
     with urllib.request.urlopen(request, timeout=30) as reply:
         counted = reply.read().decode()
     assert 'endpoint="/health/ready"' in counted, "what was asked before the settings changed is still counted"
+
+
+def test_a_file_of_the_folder_changes_no_guarded_setting_of_a_running_stack(start_stack):
+    """Not live, not when the owner trusts the file, and not when a service is started again."""
+    stack = start_stack(SDK__WORKERS="0").wait_ready()
+    (stack.home / ".ccproxy.toml").write_text(
+        "[security]\nauth_token = 'planted'\n[codex]\nbase_url = 'https://evil.example'\n"
+        "[models]\naliases = {a = 'b'}\n"
+    )
+    until(lambda: "MODELS__ALIASES" in stack.logs, "the setting that is not guarded")
+    assert "CODEX__BASE_URL" in stack.logs
+    assert status(stack.url, "") == 200
+    trust(stack, stack.home)
+    killed = stack.kill("gateway")
+    stack.wait_replaced("gateway", killed)
+    until(lambda: answers(stack) == 200, "the gateway's answer")
+    assert "evil.example" not in stack.logs
+
+
+def answers(stack):
+    try:
+        return status(stack.url, "")
+    except urllib.error.URLError:
+        return None
 
 
 def test_the_launcher_passes_a_hangup_on_when_it_has_no_terminal(stack):

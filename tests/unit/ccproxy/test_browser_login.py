@@ -13,7 +13,8 @@ from shared.credentials.claude import ClaudeIssuer
 from shared.credentials.codex import CodexIssuer
 from shared.credentials.oauth import GrantRefused, PendingLogin
 from shared.errors import ClientError
-from shared.settings import ClaudeSettings, CodexOAuthSettings, CodexSettings, load_settings
+from shared.provider_settings import ClaudeSettings, CodexOAuthSettings, CodexSettings
+from shared.settings import load_settings
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 from ccproxy import checks
 from ccproxy.checks import Machine
 from shared.settings import load_settings
+from tests.trusting import trust_folder
 
 
 @pytest.fixture
@@ -137,11 +138,12 @@ def test_memory_is_measured_against_the_pool(machine, home, meminfo_mib, limit_m
 def test_a_file_with_a_secret_that_others_can_read_is_told(machine, home):
     env = home / ".env"
     env.write_text("SECURITY__AUTH_TOKEN=s3cret\n")
+    trust_folder()
     env.chmod(0o644)
     assert only(checks.look_at_secret_files(machine())).fix == "chmod 600 .env"
     env.chmod(0o600)
     assert not list(checks.look_at_secret_files(machine()))
-    env.write_text("# SECURITY__AUTH_TOKEN=\nSERVER__PORT=1\n")
+    env.write_text("# SECURITY__AUTH_TOKEN=\nSERVER__WORKERS=1\n")
     env.chmod(0o644)
     assert not list(checks.look_at_secret_files(machine()))
 
@@ -175,3 +177,10 @@ def test_a_stack_in_containers_runs_in_parts_and_one_of_this_run_directory_does_
     assert not machine().runs_in_parts
     assert Machine(load_settings(), running={"url": "http://127.0.0.1:8000"}).runs_in_parts
     assert not Machine(load_settings(), running={"url": "http://127.0.0.1:8000", "pid": 1}).runs_in_parts
+
+
+def test_an_address_that_is_not_the_provider_s_is_named(machine):
+    assert not list(checks.look_at_provider_addresses(machine()))
+    finding = only(checks.look_at_provider_addresses(machine(codex={"base_url": "https://relay.example/codex"})))
+    assert finding.status == "warn"
+    assert "CODEX__BASE_URL: your credentials go to https://relay.example/codex" in finding.says

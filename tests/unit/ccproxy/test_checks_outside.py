@@ -13,6 +13,7 @@ import pytest
 from ccproxy import checks_outside as checks
 from ccproxy.checks import Machine
 from shared.settings import load_settings
+from tests.trusting import trust_folder
 
 
 @pytest.fixture
@@ -133,6 +134,7 @@ async def test_a_claude_that_is_too_old_is_told_with_what_to_do(machine, tmp_pat
     program.write_text("#!/bin/sh\necho '1.0.3 (Claude Code)'\n")
     program.chmod(0o755)
     (tmp_path / ".env").write_text(f"CLAUDE__CLI_PATH={program}\n")
+    trust_folder()
     finding = only(await checks.look_at_claude_program(machine()))
     assert (finding.status, "1.0.3" in finding.says, bool(finding.fix)) == ("fail", True, True)
 

@@ -12,8 +12,10 @@ from typer.testing import CliRunner
 from ccproxy.cli import GROUPS, OVERRIDES, app, apply_overrides, without_token
 from ccproxy.exits import CONFIGURATION
 from ccproxy.programs import find_script
-from shared.origins import OPTIONS, origins_here
-from shared.settings import CodeOptions, Settings, load_settings
+from shared.configuration_files import origins_here
+from shared.origins import OPTIONS
+from shared.provider_settings import CodeOptions
+from shared.settings import Settings, load_settings
 
 HEAVY = {"fastapi", "duckdb", "mcp", "supervisor", "httpx", "pydantic", "redis", "claude_code_sdk", "asyncio"}
 
@@ -115,8 +117,8 @@ def test_a_token_is_taken_off_the_command_line(argv, left, token):
 
 def test_what_was_an_option_is_known_to_be_one(environment):
     apply_overrides({"port": 8123, "sdk_enable_pool": False})
-    assert origins_here(None).of(("server", "port")) == "command line --port"
-    assert origins_here(None).of(("sdk", "enable_pool")) == "command line --sdk-enable-pool"
+    assert origins_here().of(("server", "port")) == "command line --port"
+    assert origins_here().of(("sdk", "enable_pool")) == "command line --sdk-enable-pool"
 
 
 def run_main(*arguments, **environment):

@@ -9,7 +9,9 @@ from typer.testing import CliRunner, Result
 from ccproxy.codex import app, edit, model_rows, profile_rows, windows_of
 from ccproxy.exits import CONFIGURATION, FAILED
 from shared.codex_profile import Profile, cache_file, write_cache
-from shared.settings import ConfigurationError, load_settings
+from shared.complaints import ConfigurationError
+from shared.settings import load_settings
+from tests.trusting import trust_folder
 
 TOML = """\
 # my settings
@@ -24,7 +26,7 @@ max_output_tokens_fallback = 1000 # not much
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
+    for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
         monkeypatch.setenv(name, str(tmp_path / name))
     monkeypatch.setenv("CONFIG_FILE", "")
     monkeypatch.chdir(tmp_path)
@@ -38,6 +40,7 @@ def run(*arguments: str) -> Result:
 def test_set_changes_what_was_named_and_keeps_the_rest(home: Path) -> None:
     file = home / "ccproxy.toml"
     file.write_text(TOML)
+    trust_folder()
     result = run("set", "--max-output-tokens-fallback", "4096", "--system-prompt-injection-mode", "append")
     assert result.exit_code == 0, result.output
     written = file.read_text()

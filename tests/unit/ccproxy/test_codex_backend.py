@@ -7,7 +7,7 @@ from ccproxy.codex_backend import Backend, read_reply
 from shared.credentials.codex import CodexAccount
 from shared.errors import UpstreamError, UpstreamRefused
 from shared.formats.ir import Prompt, Text
-from shared.settings import CodexSettings
+from shared.provider_settings import CodexSettings
 
 PROMPT = Prompt("gpt-x")
 CREATED = b'data: {"type":"response.created","response":{"id":"resp_1","model":"gpt-x"}}\n\n'

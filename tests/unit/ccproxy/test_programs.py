@@ -16,7 +16,8 @@ from ccproxy.programs import (
     worker_numbers,
     worker_sections,
 )
-from shared.settings import ConfigurationError, load_settings
+from shared.complaints import ConfigurationError
+from shared.settings import load_settings
 
 COMMANDS = {name: ["/opt/with space/" + script] for name, script in SCRIPTS.items()}
 

@@ -20,7 +20,8 @@ from ccproxy.redis_server import (
     server_version,
     socket_url,
 )
-from shared.settings import ConfigurationError, RedisSettings
+from shared.complaints import ConfigurationError
+from shared.settings import RedisSettings
 
 
 def program(path: Path, says: str) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ccproxy.rundir import AlreadyRunning, RunDirectory, end_orphaned_redis, holder
-from shared.settings import ConfigurationError
+from shared.complaints import ConfigurationError
 
 HOLD = """
 import sys, pathlib

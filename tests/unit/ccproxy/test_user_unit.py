@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from ccproxy.exits import DONE, NOT_RUNNING
 from ccproxy.user_unit import app, quoted, unit_text
+from shared.complaints import ConfigurationError
 from shared.errors import CCProxyError
-from shared.settings import ConfigurationError
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from sdk_worker.launch import Launch, asks_nobody, command, environment, lane_of, refuse_what_cannot_start
 from shared.errors import ClientError, CredentialsMissing, NotAllowed
-from shared.settings import ClaudeSettings, CodeOptions
+from shared.provider_settings import ClaudeSettings, CodeOptions
 
 PROGRAM = Path("/opt/claude")
 

@@ -9,7 +9,7 @@ from sdk_worker.sessions import LARGEST_BYTES, Sessions
 from sdk_worker.turn import read_turn
 from shared.channels import KnownSession, Turn, decode, encode, session_key
 from shared.errors import BusUnavailable, Conflict, UpstreamError
-from shared.settings import CodeOptions
+from shared.provider_settings import CodeOptions
 from tests.sdk_stack import Shelf
 
 FEED = read_turn(

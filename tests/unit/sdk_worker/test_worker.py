@@ -12,7 +12,7 @@ from sdk_worker.reply import LeftReplies
 from sdk_worker.sessions import Sessions
 from sdk_worker.worker import Patience, Worker
 from shared.errors import BusUnavailable, CallerGone, ClientError, NotAllowed, UpstreamError, UpstreamTimeout
-from shared.settings import CodeOptions
+from shared.provider_settings import CodeOptions
 from tests.sdk_stack import Delivered, Shelf, body
 
 START = {"type": "stream_event", "event": {"type": "message_start", "message": {"id": "m", "usage": {}}}}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from shared.codex_profile import NEUTRAL_INSTRUCTIONS, CodexProfile, Profile, cache_file, read_cache
-from shared.settings import CodexSettings
+from shared.provider_settings import CodexSettings
 
 SCRIPT = """#!/bin/sh
 echo "$@ home=$HOME codex=$CODEX_HOME secret=$OPENAI_API_KEY" >> {log}

@@ -18,7 +18,7 @@ class Tree(BaseModel):
 
 
 def origins(**environ: str) -> Origins:
-    return Origins(environ, Path("nowhere.env"), None)
+    return Origins(environ, Path("nowhere.env"), [])
 
 
 def test_leaves_are_settings_and_not_sections():

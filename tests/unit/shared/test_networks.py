@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from shared.settings import ConfigurationError, load_settings
+from shared.complaints import ConfigurationError
+from shared.settings import load_settings
 
 
 @pytest.mark.parametrize("network", ["10.0.0.1", "10.0.0.0/8", "10.1.2.3/8", "::1", "2001:db8::/32"])

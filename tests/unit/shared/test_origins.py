@@ -44,7 +44,7 @@ def origins(tmp_path):
     (tmp_path / "f.toml").write_text("[server]\nport = 1\nhost = 'x'\nworkers = 2\nlog_level = 'INFO'\n")
     (tmp_path / ".env").write_text("SERVER__PORT=1\nSERVER__HOST=x\nSERVER__WORKERS=1\n")
     environ = {"server__port": "1", "SERVER__HOST": "y", OPTIONS: "SERVER__PORT=--port"}
-    return Origins(environ, tmp_path / ".env", tmp_path / "f.toml")
+    return Origins(environ, tmp_path / ".env", [tmp_path / "f.toml"])
 
 
 @pytest.mark.parametrize(
@@ -64,3 +64,35 @@ def test_the_strongest_source_has_the_last_word(origins, tmp_path, name, where):
 
 def test_a_value_inside_a_setting_has_the_origin_of_the_setting(origins):
     assert origins.of(("server", "host", "0")) == "environment SERVER__HOST"
+
+
+FILES = {
+    "strong.toml": "[server]\nport = 1\n[sdk]\n[models]\naliases = { a = 'b' }\n",
+    "weak.toml": "[server]\nport = 2\nhost = 'x'\n",
+    ".env": 'CLAUDE__OAUTH={"client_id": "x"}\n',
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "where"),
+    [
+        ("server.port", "strong.toml:2"),
+        ("server.host", "weak.toml:3"),
+        ("server.workers", DEFAULT),
+        ("sdk.workers", DEFAULT),
+        ("models.aliases", "strong.toml:5"),
+        ("models.cache_prompts", DEFAULT),
+        ("claude.oauth.client_id", ".env:1"),
+        ("claude.oauth.token_url", DEFAULT),
+        ("claude.base_url", DEFAULT),
+        ("codex.enabled", DEFAULT),
+        ("redis.url", "environment REDIS__URL"),
+        ("server", "strong.toml:1"),
+    ],
+)
+def test_a_section_is_the_source_of_its_own_keys_alone(tmp_path, name, where):
+    for file, text in FILES.items():
+        (tmp_path / file).write_text(text)
+    environ = {"CODEX": "a program of somebody else", "REDIS__URL": "[no JSON"}
+    origins = Origins(environ, tmp_path / ".env", [tmp_path / "strong.toml", tmp_path / "weak.toml"])
+    assert origins.of(tuple(name.split("."))).removeprefix(f"{tmp_path}/") == where

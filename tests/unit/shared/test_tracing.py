@@ -13,7 +13,8 @@ from tests.collector import Collector
 
 OFF = """
 import asyncio, sys
-from shared.settings import ConfigurationError, ObservabilitySettings
+from shared.complaints import ConfigurationError
+from shared.settings import ObservabilitySettings
 from shared.tracing import open_tracer
 
 async def look(**given):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ccproxy.permissions.automatic import Automatic
-from shared.settings import ConfigurationError
+from shared.complaints import ConfigurationError
 
 
 def request(command: str) -> dict[str, Any]:

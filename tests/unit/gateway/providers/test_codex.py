@@ -74,7 +74,7 @@ def make(*authorizations: Authorization, profile: Profile | None = None, **setti
     upstream = FakeUpstream()
     account: Any = FakeAccount(*(authorizations or (LOGIN,)))
     fakes: tuple[Any, Any] = (upstream, FakeProfile(profile))
-    loaded = load_settings(codex={"base_url": "http://backend/codex/", "api_base_url": "http://api/v1", **settings})
+    loaded = load_settings(codex={"base_url": "https://backend/codex/", "api_base_url": "https://api/v1", **settings})
     return Codex(loaded, account, fakes[0], QuotaWatch("codex"), fakes[1]), upstream
 
 
@@ -92,7 +92,7 @@ async def test_bytes_that_fit_go_out_as_they_came() -> None:
     asked = request(FITTING)
     await codex.open(asked)
     [(method, url, headers, body)] = upstream.asked
-    assert (method, url, body) == ("POST", "http://backend/codex/responses", asked.body)
+    assert (method, url, body) == ("POST", "https://backend/codex/responses", asked.body)
     assert headers["session-id"] == asked.record.session_id == "key"
     assert (headers["originator"], headers["user-agent"]) == ("ccproxy", USER_AGENT)
     assert headers["authorization"] == "Bearer eyJ"
@@ -144,7 +144,7 @@ async def test_after_a_401_the_next_credential_has_a_body_of_its_own() -> None:
     asked = request(FITTING | {"temperature": 0.5})
     await codex.open(asked)
     (_, first_url, _, first), (_, second_url, headers, second) = upstream.asked
-    assert (first_url, second_url) == ("http://backend/codex/responses", "http://api/v1/responses")
+    assert (first_url, second_url) == ("https://backend/codex/responses", "https://api/v1/responses")
     assert "temperature" not in orjson.loads(first)
     assert second == asked.body
     assert headers["authorization"] == "Bearer sk-key"
@@ -182,14 +182,14 @@ async def test_models_are_asked_for_as_the_installed_codex_would(profile: Profil
     codex, upstream = make(profile=profile)
     upstream.answers.append((200, [], b'{"models":[{"slug":"gpt-x"}]}'))
     assert await codex.list_models() == [{"slug": "gpt-x"}]
-    assert upstream.asked[0][:2] == ("GET", f"http://backend/codex/models?client_version={version}")
+    assert upstream.asked[0][:2] == ("GET", f"https://backend/codex/models?client_version={version}")
 
 
 async def test_the_public_list_is_read_by_its_ids() -> None:
     codex, upstream = make(KEY)
     upstream.answers.append((200, [], b'{"data":[{"id":"gpt-x","created":7}]}'))
     assert await codex.list_models() == [{"slug": "gpt-x", "id": "gpt-x", "created": 7}]
-    assert upstream.asked[0][1] == "http://api/v1/models"
+    assert upstream.asked[0][1] == "https://api/v1/models"
 
 
 @pytest.mark.parametrize("answer", [(500, b""), (200, b"{}")])

@@ -16,7 +16,7 @@ from shared.credentials.oauth import TokenServer
 from shared.credentials.refresher import Refresher
 from shared.credentials.store import CredentialFile
 from shared.errors import CredentialsExpired, CredentialsMissing, UpstreamError
-from shared.settings import ClaudeOAuthSettings, ClaudeSettings
+from shared.provider_settings import ClaudeOAuthSettings, ClaudeSettings
 from tests.logins import OLD, claude_content, claude_login, put, read_only
 
 NOBODY = "http://127.0.0.1:9/v1/oauth/token"

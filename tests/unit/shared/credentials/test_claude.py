@@ -10,7 +10,7 @@ import pytest
 from shared.credentials.claude import ClaudeAccount, ClaudeIssuer, login_files, plan_of
 from shared.credentials.login import Login
 from shared.credentials.oauth import PendingLogin
-from shared.settings import ClaudeSettings
+from shared.provider_settings import ClaudeSettings
 from tests.logins import claude_content
 
 ISSUER = ClaudeIssuer(ClaudeSettings(), {"HOME": "/owner"})

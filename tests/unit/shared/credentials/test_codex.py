@@ -11,7 +11,7 @@ import pytest
 from shared.credentials.codex import CodexAccount, CodexIssuer, auth_file
 from shared.credentials.login import Login
 from shared.credentials.oauth import PendingLogin
-from shared.settings import CodexOAuthSettings, CodexSettings
+from shared.provider_settings import CodexOAuthSettings, CodexSettings
 from simulator.logins.servers import jwt
 from tests.logins import codex_content, put
 

@@ -14,7 +14,8 @@ from shared.credentials.codex import CodexIssuer
 from shared.credentials.oauth import GrantRefused, PendingLogin
 from shared.credentials.pending import PendingLogins, complete, page, read_answer, remove
 from shared.errors import ClientError
-from shared.settings import ClaudeSettings, CodexSettings, Settings, load_settings
+from shared.provider_settings import ClaudeSettings, CodexSettings
+from shared.settings import Settings, load_settings
 from tests.logins import claude_content, codex_content, content_of, put
 
 # Begun tomorrow: a login of today would be too old by the time a long run of all tests comes here.

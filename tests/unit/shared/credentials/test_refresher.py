@@ -17,7 +17,7 @@ from shared.credentials.oauth import Ask, GrantRefused, TokenServer
 from shared.credentials.refresher import Refresher
 from shared.credentials.store import CredentialFile, Draft
 from shared.errors import CredentialsExpired, UpstreamError
-from shared.settings import ClaudeSettings
+from shared.provider_settings import ClaudeSettings
 from tests.logins import OTHER_KEYS, claude_content, claude_login, content_of, put, read_only
 
 REPLY = {"access_token": "sk-ant-oat01-new", "refresh_token": "sk-ant-ort01-new", "expires_in": 3600}

@@ -10,7 +10,7 @@ import pytest
 
 from shared.credentials.claude import ClaudeIssuer
 from shared.credentials.oauth import PendingLogin
-from shared.settings import ClaudeOAuthSettings, ClaudeSettings
+from shared.provider_settings import ClaudeOAuthSettings, ClaudeSettings
 
 ISSUER = ClaudeIssuer(ClaudeSettings(oauth=ClaudeOAuthSettings(authorize_url="http://simulator/cai/oauth/authorize")))
 LOOPBACK = "http://localhost:5555/callback"

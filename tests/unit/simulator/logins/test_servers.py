@@ -11,7 +11,7 @@ import pytest
 from shared.credentials.claude import ClaudeIssuer
 from shared.credentials.codex import CodexIssuer
 from shared.credentials.oauth import Ask, Issuer, PendingLogin, claims_of
-from shared.settings import ClaudeOAuthSettings, ClaudeSettings, CodexOAuthSettings, CodexSettings
+from shared.provider_settings import ClaudeOAuthSettings, ClaudeSettings, CodexOAuthSettings, CodexSettings
 from tests.unit.simulator.logins.test_authorize import press
 
 CLAUDE = ClaudeIssuer(
