@@ -62,12 +62,12 @@ COPY --from=worker-packages /opt/ccproxy /opt/ccproxy
 COPY --from=product /product/ /
 RUN python /usr/local/lib/ccproxy/compile.py
 USER claude
-HEALTHCHECK --interval=15s --timeout=10s --start-period=60s CMD ["ccproxy-alive", "sdk_worker"]
+HEALTHCHECK --interval=10s --timeout=10s --start-period=60s CMD ["ccproxy-alive", "sdk_worker"]
 CMD ["ccproxy-sdk-worker"]
 
 FROM worker AS all-in-one
 EXPOSE 8000
-HEALTHCHECK --interval=15s --timeout=10s --start-period=60s CMD ["ccproxy-alive", "gateway"]
+HEALTHCHECK --interval=10s --timeout=10s --start-period=60s CMD ["ccproxy-alive", "gateway"]
 CMD ["ccproxy", "serve"]
 
 FROM runtime AS gateway
@@ -77,5 +77,5 @@ COPY --from=product /product/ /
 RUN python /usr/local/lib/ccproxy/compile.py
 USER claude
 EXPOSE 8000
-HEALTHCHECK --interval=15s --timeout=10s --start-period=60s CMD ["ccproxy-alive", "gateway"]
+HEALTHCHECK --interval=10s --timeout=10s --start-period=60s CMD ["ccproxy-alive", "gateway"]
 CMD ["ccproxy-gateway"]

@@ -3,6 +3,7 @@ tests/containers/."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from ccproxy.demo import MADE_UP_KEY
 from tests.compose import ROOT, dockerfile_stages, load, stage_of
 
 COMPOSE = load("docker-compose.yml")
@@ -354,3 +356,10 @@ def test_pages_and_files_name_each_other():
     text = Path(ROOT / "docs/how-to/containers.md").read_text()
     for name in ("docker-compose.yml", "docker-compose.monitoring.yml", *COMPOSE["services"]):
         assert name in text, name
+
+
+def test_the_logins_of_the_demo_are_those_that_the_simulator_takes():
+    environment = DEMO["services"]["claude-code-proxy"]["environment"]
+    assert environment["CLAUDE__API_KEY"] == MADE_UP_KEY
+    login = json.loads((ROOT / "deploy/demo-codex-login.json").read_text())
+    assert login["tokens"]["account_id"] == "demo"

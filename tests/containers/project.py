@@ -6,6 +6,7 @@ before, by `build_image`; a caller sets DOCKER_BUILDKIT or BUILD_NETWORK where t
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -13,7 +14,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -157,13 +158,16 @@ class Project:
         body = {"model": model, "max_tokens": 100, "messages": [message]}
         return httpx.post(f"{self.url}/{door}/v1/messages", json=body, timeout=60, trust_env=False)
 
-    def open_stream(self, words: str) -> http.client.HTTPResponse:
-        """Begin a streamed `/sdk` request and return the reply, to be read to its end."""
+    @contextlib.contextmanager
+    def open_stream(self, words: str) -> Iterator[http.client.HTTPResponse]:
+        """Begin a streamed `/sdk` request and yield the reply, to be read to its end."""
         message = {"role": "user", "content": words}
         body = {"model": MODEL, "max_tokens": 200, "stream": True, "messages": [message]}
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=90)
-        connection.request("POST", "/sdk/v1/messages", json.dumps(body), {"content-type": "application/json"})
-        return connection.getresponse()
+        with contextlib.closing(connection):
+            connection.request("POST", "/sdk/v1/messages", json.dumps(body), {"content-type": "application/json"})
+            with connection.getresponse() as reply:
+                yield reply
 
     def pending_request(self) -> dict[str, Any]:
         """Return the permission request that waits for a person, once there is one."""
@@ -177,9 +181,15 @@ class Project:
         return found[0]
 
     def record_count(self, path: str) -> int:
-        """Return how many access records there are of requests to `path`."""
-        rows = self.get("/logs/query?limit=500")["results"]
-        return sum(row["path"] == path for row in rows)
+        """Return how many access records there are of requests to `path`, once analytics answers."""
+        answer: dict[str, Any] = {}
+
+        def is_answered() -> bool:
+            answer.update(self.get("/logs/query?limit=500"))
+            return "results" in answer
+
+        wait_until(is_answered, "an answer of /logs/query")
+        return sum(row["path"] == path for row in answer["results"])
 
     def end(self) -> None:
         """Remove the containers and the volumes."""

@@ -104,6 +104,8 @@ def test_a_first_login_inside_is_kept_on_the_host(stack, command, file):
     log_in(stack, command)
     kept = stack.folder / "logins" / file
     assert kept.stat().st_uid == int(stack.variables["PUID"])
+    stack.compose("restart", "sdk-worker")  # a `claude` that waits since before the login does not know the login
+    stack.up()
 
 
 def test_exec_sees_the_logins_of_the_services(stack):
@@ -127,14 +129,13 @@ def test_each_door_answers(stack, door, model):
 
 
 def test_a_tool_acts_after_a_person_has_allowed_it(stack):
-    reply = stack.open_stream('[[tool:Bash {"command": "touch /data/workspace/made"}]]')
-    request = stack.pending_request()
-    assert request["input"]["command"] == "touch /data/workspace/made"
-    answer = httpx.post(
-        f"{stack.url}/permissions/{request['request_id']}/respond", json={"allowed": True}, trust_env=False
-    )
-    assert answer.status_code == 200, answer.text
-    assert b"message_stop" in reply.read()
+    with stack.open_stream('[[tool:Bash {"command": "touch /data/workspace/made"}]]') as reply:
+        request = stack.pending_request()
+        assert request["input"]["command"] == "touch /data/workspace/made"
+        place = f"{stack.url}/permissions/{request['request_id']}/respond"
+        answer = httpx.post(place, json={"allowed": True}, trust_env=False)
+        assert answer.status_code == 200, answer.text
+        assert b"message_stop" in reply.read()
     owner = stack.execute("sdk-worker", "stat", "-c", "%u", "/data/workspace/made").strip()
     assert owner == stack.variables["PUID"]
 
@@ -163,28 +164,27 @@ def test_three_workers_stay_three(stack):
 
 
 def test_stop_ends_every_stream_in_words_and_every_program_with_0(stack):
-    reply = stack.open_stream('[[tool:Bash {"command": "touch /data/workspace/never"}]]')
-    stack.pending_request()
-    stack.compose("stop")
-    last = reply.read().decode()
+    with stack.open_stream('[[tool:Bash {"command": "touch /data/workspace/never"}]]') as reply:
+        stack.pending_request()
+        stack.compose("stop")
+        last = reply.read().decode()
     assert "event: error" in last
     assert "shutting down" in last
-    assert set(stack.exit_codes().values()) == {0}, stack.exit_codes()
+    codes = {name: code for name, code in stack.exit_codes().items() if name != "simulator"}
+    assert set(codes.values()) == {0}, codes
     stack.up()
 
 
 def test_down_and_up_lose_no_record_not_even_one_that_was_never_sent(stack):
     before = stack.record_count("/api/v1/messages")
+    volumes = docker("volume", "ls", "--quiet").split()
     stack.compose("stop", "redis")
     for number in range(5):
         assert stack.ask("api", f"Number {number}.").status_code == 200
     stack.compose("down")
-    volumes = docker("volume", "ls", "--quiet").split()
     stack.up()
     wait_until(lambda: stack.record_count("/api/v1/messages") == before + 5, "the five records")
-    stack.compose("down")
     assert sorted(docker("volume", "ls", "--quiet").split()) == sorted(volumes)  # none without a name is left behind
-    stack.up()
 
 
 def test_a_new_image_keeps_everything(stack, tmp_path):
