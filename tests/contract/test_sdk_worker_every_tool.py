@@ -1,0 +1,108 @@
+"""Every tool that the real `claude` offers is decided by the permission service, in every permission mode.
+
+The table lists the tools of the program. A tool of a new version is in no row and fails the test until it is listed.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from sdk_worker.door import drivers
+from shared.channels import PermissionAsk, PermissionDecision
+from tests.contract.test_sdk_worker_asking import OWNERS_SERVER
+from tests.sdk_stack import running_stack, worker_settings
+
+pytestmark = pytest.mark.claude
+
+QUESTION = {
+    "question": "Which?",
+    "header": "H",
+    "multiSelect": False,
+    "options": [{"label": "a", "description": "a"}, {"label": "b", "description": "b"}],
+}
+# Each tool with an input that Claude Code accepts, so that the call would run.
+CALLS: dict[str, dict[str, Any]] = {
+    "AskUserQuestion": {"questions": [QUESTION]},
+    "Bash": {"command": "touch made-by-bash", "run_in_background": True, "description": "x"},
+    "CronCreate": {"cron": "0 0 1 1 *", "prompt": "x", "recurring": False},
+    "CronList": {},
+    "EnterPlanMode": {},
+    "EnterWorktree": {"name": "tree"},
+    "Monitor": {"command": "touch made-by-monitor", "description": "x", "timeout_ms": 1000, "persistent": False},
+    "Read": {"file_path": "{cwd}/file"},
+    "ReportFindings": {"findings": [], "level": "low"},
+    "ScheduleWakeup": {"delaySeconds": 3600, "reason": "x", "prompt": "y"},
+    "Skill": {"skill": "simplify"},
+    "TaskCreate": {"subject": "x", "description": "y"},
+    "TaskList": {},
+    "WebFetch": {"url": "http://127.0.0.1:1/", "prompt": "x"},
+    "WebSearch": {"query": "abc"},
+    "Workflow": {"script": "export const meta={name:'x',description:'y',phases:[]};"},
+    "Write": {"file_path": "{cwd}/made-by-write", "content": "x"},
+    "mcp__owners__look": {},
+}
+# Claude Code refuses these before they run, for want of what they are about: an id, a worktree, a plan, a read file.
+NOT_TRIED = {
+    "CronDelete": "no job has an id",
+    "Edit": "the file has to be read first",
+    "ExitPlanMode": "only in plan mode",
+    "ExitWorktree": "no worktree is open",
+    "NotebookEdit": "the notebook has to be read first",
+    "Task": "the model is offered it under another name",
+    "TaskGet": "no task has an id",
+    "TaskUpdate": "no task has an id",
+    "TaskStop": "no task has an id",
+    "ToolSearch": "switched off, so that every tool is offered at once",
+}
+MODES = ("default", "acceptEdits", "plan", "bypassPermissions")
+
+
+class Service:
+    """Denies everything, and keeps what was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[PermissionAsk] = []
+
+    async def ask(self, request: PermissionAsk) -> PermissionDecision:
+        self.asked.append(request)
+        return PermissionDecision(request.request_id, "denied", message="no")
+
+
+def settings_for(simulator_url: str, folder: Path, mode: str) -> Any:
+    (folder / "server.py").write_text(OWNERS_SERVER)
+    servers = {"mcpServers": {"owners": {"command": sys.executable, "args": [str(folder / "server.py")]}}}
+    work = folder / "work"
+    work.mkdir()
+    (work / "file").write_text("old")
+    settings = worker_settings(simulator_url, work, pool_size=0)
+    update = {"permission_mode": mode, "mcp_config": orjson.dumps(servers).decode()}
+    options = settings.claude.code_options.model_copy(update=update)
+    claude = settings.claude.model_copy(update={"code_options": options})
+    return settings.model_copy(update={"claude": claude})
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_every_tool_reaches_the_service_and_runs_only_when_allowed(
+    mode: str, simulator_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENABLE_TOOL_SEARCH", "false")
+    monkeypatch.setenv("IS_SANDBOX", "1")  # Claude Code refuses bypassPermissions for root elsewhere
+    service = Service()
+    settings = settings_for(simulator_url, tmp_path, mode)
+    work = settings.claude.code_options.cwd
+    calls = "".join(f"[[tool:{name} {json.dumps(given)}]]" for name, given in CALLS.items())
+    async with running_stack(settings, drivers()[0], service.ask) as stack:
+        turn = await stack.answer(calls.replace("{cwd}", str(work)), mode="forward")
+    [about] = [block["data"] for block in turn.message["content"] if block["type"] == "system_message"]
+    offered = set(about["tools"])
+    assert offered - CALLS.keys() - NOT_TRIED.keys() - {"ListAgents", "SendMessage"} == set()
+    assert {asked.tool_name for asked in service.asked} == offered & CALLS.keys()
+    assert len(service.asked) == len(offered & CALLS.keys())
+    assert sorted(path.name for path in work.iterdir()) == ["file"]
+    assert (work / "file").read_text() == "old"
