@@ -21,24 +21,11 @@ from shared.errors import (
     UpstreamRefused,
 )
 from shared.formats import openai_errors
+from shared.formats.anthropic import errors as anthropic_errors
 from shared.formats.ir import Fail
 
 Dialect = Literal["anthropic", "openai_chat", "openai_responses", "plain"]
 
-# Our kinds in Anthropic's words, its published list of error types.
-ANTHROPIC_TYPES = {
-    "invalid_request": "invalid_request_error",
-    "unsupported_media": "invalid_request_error",
-    "too_large": "request_too_large",
-    "authentication": "authentication_error",
-    "permission": "permission_error",
-    "not_found": "not_found_error",
-    "thread_not_found": "not_found_error",
-    "conflict": "conflict_error",
-    "overloaded": "overloaded_error",
-    "quota": "rate_limit_error",
-    "timeout": "timeout_error",
-}
 OPENAI_PATH = re.compile(r"/(chat/completions|responses|conversations)(/|$)")
 
 
@@ -62,10 +49,7 @@ def dialect_of(path: str) -> Dialect:
 
 def envelope(error: CCProxyError, dialect: Dialect, request_id: str) -> dict[str, Any]:
     if dialect == "anthropic":
-        detail: dict[str, Any] = {"type": ANTHROPIC_TYPES.get(error.kind, "api_error"), "message": error.message}
-        if isinstance(error, ThreadNotFound):
-            detail["details"] = {"error_code": error.kind}
-        return {"type": "error", "error": detail, "request_id": request_id}
+        return anthropic_errors.write_error(as_fail(error), request_id=request_id)
     if dialect == "plain":
         return {"error": {"type": error.kind, "message": error.message}, "request_id": request_id}
     return openai_errors.write_error(as_fail(error))
@@ -75,7 +59,7 @@ def as_fail(error: CCProxyError) -> Fail:
     """An error of ours in the words of shared/formats."""
     param = error.param if isinstance(error, ClientError) else None
     code = error.code if isinstance(error, StoredThingMissing) else ""
-    if error.status >= 500:
+    if error.status >= 500 or isinstance(error, ThreadNotFound):
         code = error.kind
     return Fail(error.message, error.status, code, param or "")
 
@@ -84,7 +68,7 @@ def render(error: CCProxyError, dialect: Dialect, request_id: str) -> Problem:
     """`error` as a response. UpstreamRefused that carries a body passes on word for word."""
     headers: Headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in error.headers.items()]
     if isinstance(error, UpstreamRefused) and error.body:
-        body = error.body
+        body = in_dialect(error, dialect)
         if not any(name == b"content-type" for name, _ in headers):
             headers.append((b"content-type", b"application/json"))
     else:
@@ -94,14 +78,34 @@ def render(error: CCProxyError, dialect: Dialect, request_id: str) -> Problem:
     return Problem(error.status, headers, body)
 
 
+def in_dialect(error: UpstreamRefused, dialect: Dialect) -> bytes:
+    """The refusal's own body, or its words in OpenAI's envelope when it came in Anthropic's to an OpenAI client."""
+    if dialect not in ("openai_chat", "openai_responses"):
+        return error.body
+    fail = anthropic_refusal(error)
+    return error.body if fail is None else orjson.dumps(openai_errors.write_error(fail))
+
+
+def anthropic_refusal(error: UpstreamRefused) -> Fail | None:
+    """What the refusal says if its body is Anthropic's envelope, else None."""
+    try:
+        body = orjson.loads(error.body)
+    except orjson.JSONDecodeError:
+        return None
+    is_envelope = isinstance(body, dict) and body.get("type") == "error"
+    return anthropic_errors.read_error(body, error.status) if is_envelope else None
+
+
 def error_frame(error: CCProxyError, dialect: Dialect, request_id: str) -> bytes:
     """`error` as the last event of a stream that already began."""
     shape: dict[str, Any]
     if isinstance(error, UpstreamRefused) and error.body and dialect == "anthropic":
         return b"event: error\ndata: " + error.body.replace(b"\n", b" ") + b"\n\n"
-    shape = envelope(error, dialect, request_id)
+    fail = anthropic_refusal(error) if isinstance(error, UpstreamRefused) else None
+    shape = envelope(error, dialect, request_id) if fail is None else openai_errors.write_error(fail)
     if dialect == "openai_responses":
-        shape = {"type": "error", "code": error.kind, "message": error.message, "param": None, "sequence_number": 0}
+        code, message = (error.kind, error.message) if fail is None else (openai_errors.error_code(fail), fail.message)
+        shape = {"type": "error", "code": code, "message": message, "param": None, "sequence_number": 0}
     data = b"data: " + orjson.dumps(shape) + b"\n\n"
     return data if dialect == "openai_chat" else b"event: error\n" + data
 

@@ -18,6 +18,7 @@ import orjson
 
 from sdk_worker.client_tools import PREFIX, client_name
 from shared.errors import CCProxyError, CredentialsMissing, UpstreamError, UpstreamRefused
+from shared.formats.anthropic.errors import error_type
 
 Line = dict[str, Any]
 Mode = Literal["forward", "formatted", "ignore"]
@@ -29,17 +30,6 @@ COUNTED = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_toke
 FINAL_REASONS = frozenset({"max_tokens", "refusal", "model_context_window_exceeded"})
 INIT_SHOWN = ("session_id", "cwd", "model", "tools", "mcp_servers", "permissionMode", "claude_code_version")
 RESULT_SHOWN = ("subtype", "duration_ms", "duration_api_ms", "is_error", "num_turns", "session_id", "total_cost_usd")
-# Anthropic's published error types; anything else is an api_error.
-ERROR_TYPES = {
-    400: "invalid_request_error",
-    401: "authentication_error",
-    403: "permission_error",
-    404: "not_found_error",
-    413: "request_too_large",
-    429: "rate_limit_error",
-    504: "timeout_error",
-    529: "overloaded_error",
-}
 LONGEST_RETRY_SECONDS = 2
 PREFACE = re.compile(r"^API Error: (\d{3} )?")  # the program's own words before the provider's
 # What the program calls a failure of which it tells no status.
@@ -51,7 +41,7 @@ def frame(event: Line) -> bytes:
 
 
 def error_envelope(status: int, message: str) -> bytes:
-    return orjson.dumps({"type": "error", "error": {"type": ERROR_TYPES.get(status, "api_error"), "message": message}})
+    return orjson.dumps({"type": "error", "error": {"type": error_type(status), "message": message}})
 
 
 def error_frame(error: CCProxyError) -> bytes:

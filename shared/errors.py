@@ -34,14 +34,17 @@ A class's docstring is its default message. `kind` is the same word in logs, met
 from __future__ import annotations
 
 import inspect
-from typing import Any, ClassVar
+from typing import Any
+
+CARRIED = ("param", "code")
+"""What some errors know beyond every error's own fields; it crosses the bus too."""
 
 
 class CCProxyError(Exception):
     """Something went wrong inside CCProxy; the log has the details under this request's id."""
 
     status: int = 500
-    kind: ClassVar[str] = "internal"
+    kind: str = "internal"
 
     def __init__(self, message: str | None = None, *, headers: dict[str, str] | None = None) -> None:
         self.message = message or inspect.cleandoc(type(self).__doc__ or "")
@@ -50,7 +53,14 @@ class CCProxyError(Exception):
 
     def as_dict(self) -> dict[str, Any]:
         """The shape errors travel in over the bus; `error_from_dict` is its inverse."""
-        return {"error": type(self).__name__, "message": self.message, "status": self.status, "headers": self.headers}
+        return {
+            "error": type(self).__name__,
+            "message": self.message,
+            "status": self.status,
+            "kind": self.kind,
+            "headers": self.headers,
+            **{name: getattr(self, name) for name in CARRIED if getattr(self, name, None)},
+        }
 
 
 class ClientError(CCProxyError):
@@ -258,10 +268,19 @@ def _tree(cls: type[CCProxyError]) -> dict[str, type[CCProxyError]]:
 
 
 def error_from_dict(shape: dict[str, Any]) -> CCProxyError:
-    """Rebuild what `as_dict` wrote; a class this version does not know becomes a plain CCProxyError."""
+    """Rebuild what `as_dict` wrote.
+
+    A class this process does not know becomes a plain CCProxyError that keeps its status and its kind.
+    """
     cls = _tree(CCProxyError).get(shape.get("error", ""), CCProxyError)
     message, headers = shape.get("message"), shape.get("headers") or {}
     if issubclass(cls, UpstreamRefused):
         body = shape.get("body", "").encode()
         return cls(message, status=int(shape.get("status", 502)), body=body, headers=headers)
-    return cls(message, headers=headers)
+    error = cls(message, headers=headers)
+    error.status = int(shape.get("status", error.status))
+    error.kind = str(shape.get("kind", error.kind))
+    for name in CARRIED:
+        if name in shape and hasattr(error, name):
+            setattr(error, name, shape[name])
+    return error

@@ -22,7 +22,7 @@ _STATUSES = {
     "insufficient_quota": 429,
     "usage_limit_reached": 429,
     "usage_not_included": 429,
-    **dict.fromkeys(_OVERLOADED, 529),
+    **dict.fromkeys(_OVERLOADED, 503),
 }
 
 
@@ -32,6 +32,8 @@ def error_code(fail: Fail) -> str | None:
         return "context_length_exceeded"
     if fail.code and not fail.code.endswith("_error"):  # what ends so is an error type, as Anthropic's codes are
         return fail.code
+    if fail.status == 404 and "model" in fail.message:
+        return "model_not_found"
     if fail.status in {503, 529}:
         return "server_is_overloaded"
     return _CODES.get(min(fail.status, 500))
@@ -52,6 +54,6 @@ def read_error(body: Json | str, status: int) -> Fail:
     if not isinstance(error, dict):
         return Fail(words_of(str(error)), status or 502)
     code = str(error.get("code") or error.get("type") or "")
-    if code in _OVERLOADED or not status:
+    if not status:
         status = _STATUSES.get(code, 502)
     return Fail(words_of(str(error.get("message") or "")), status, code, str(error.get("param") or ""))

@@ -141,7 +141,7 @@ async def test_a_full_waiting_line_refuses_and_those_who_left_it_are_never_run(
     await asyncio.gather(*waiting, return_exceptions=True)
     assert done
     for refused in (task.result() for task in done):
-        assert (refused.status_code, refused.json()["error"]["type"]) == (429, "overloaded_error")
+        assert (refused.status_code, refused.json()["error"]["type"]) == (429, "rate_limit_error")
         assert int(refused.headers["retry-after"]) > 0
     await at_rest(http)
     assert len(truth.requests("/v1/messages")) <= slots

@@ -6,7 +6,18 @@ import orjson
 import pytest
 
 from gateway.problems import Dialect, dialect_of, error_frame, render
-from shared.errors import Busy, CCProxyError, ClientError, ThreadNotFound, UpstreamRefused
+from sdk_worker.frames import error_envelope
+from shared.errors import (
+    Busy,
+    CCProxyError,
+    ClientError,
+    Conflict,
+    QuotaReached,
+    Stopping,
+    ThreadNotFound,
+    UpstreamRefused,
+)
+from shared.formats.anthropic.errors import error_type
 
 
 @pytest.mark.parametrize(
@@ -59,6 +70,31 @@ def test_a_provider_s_refusal_passes_word_for_word() -> None:
     problem = render(refused, "anthropic", "r")
     assert (problem.status, problem.body) == (529, refused.body)
     assert error_frame(refused, "anthropic", "r") == b"event: error\ndata: " + refused.body + b"\n\n"
+
+
+ANTHROPICS = b'{"type":"error","error":{"type":"rate_limit_error","message":"Slow down."}}'
+
+
+@pytest.mark.parametrize("dialect", ["openai_chat", "openai_responses"])
+def test_a_refusal_in_anthropic_s_envelope_reaches_an_openai_client_in_its_own(dialect: Dialect) -> None:
+    refused = UpstreamRefused(status=429, body=ANTHROPICS, headers={"retry-after": "3"})
+    problem = render(refused, dialect, "r")
+    assert (problem.status, orjson.loads(problem.body)["error"]) == (
+        429, {"message": "Slow down.", "type": "rate_limit_error", "param": None, "code": "rate_limit_exceeded"}
+    )  # fmt: skip
+    assert (b"retry-after", b"3") in problem.headers
+    late = orjson.loads(error_frame(refused, dialect, "r").split(b"data: ")[1])
+    assert late.get("error", late)["message"] == "Slow down."
+    assert late.get("error", late)["code"] == "rate_limit_exceeded"
+
+
+@pytest.mark.parametrize("cls", [Busy, CCProxyError, ClientError, Stopping, Conflict, QuotaReached])
+def test_an_error_has_one_type_wherever_it_is_told(cls: type[CCProxyError]) -> None:
+    error = cls()
+    whole = orjson.loads(render(error, "anthropic", "r").body)["error"]["type"]
+    late = orjson.loads(error_frame(error, "anthropic", "r").split(b"data: ")[1])["error"]["type"]
+    from_worker = orjson.loads(error_envelope(error.status, "m"))["error"]["type"]
+    assert whole == late == from_worker == error_type(error.status)
 
 
 @pytest.mark.parametrize("dialect", ["anthropic", "openai_chat", "openai_responses"])

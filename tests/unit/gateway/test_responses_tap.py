@@ -156,7 +156,7 @@ def test_an_incomplete_response_is_finished(reason: str, stop: str) -> None:
         ({"type": "response.failed", "response": {"error": {"code": "rate_limit_exceeded", "message": "m"}}}, 429, 1),
         ({"type": "response.failed", "response": {"error": {"code": "context_length_exceeded"}}}, 400, 1),
         ({"type": "response.cancelled", "response": {}}, 502, 0),
-        ({"type": "error", "code": "server_is_overloaded", "message": "m"}, 529, 1),
+        ({"type": "error", "code": "server_is_overloaded", "message": "m"}, 503, 1),
     ],
 )
 def test_a_failure_ends_it_with_its_status(event: dict[str, Any], status: int, code: int) -> None:

@@ -283,4 +283,4 @@ def test_a_run_that_already_speaks_waits_for_its_provider():
 
 def test_an_error_in_the_stream_has_anthropics_shape():
     [found] = Parser().feed(error_frame(Stopping()))
-    assert orjson.loads(found.data)["error"]["type"] == "api_error"
+    assert orjson.loads(found.data)["error"]["type"] == "overloaded_error"

@@ -41,6 +41,12 @@ def test_a_refusal_keeps_the_provider_s_status_and_words() -> None:
 
 
 def test_an_error_of_a_newer_process_is_still_an_error() -> None:
-    arrived = error_from_dict({"error": "InventedLater", "message": "odd", "status": 418})
+    arrived = error_from_dict({"error": "InventedLater", "message": "odd", "status": 418, "kind": "teapot"})
     assert type(arrived) is CCProxyError
-    assert arrived.message == "odd"
+    assert (arrived.message, arrived.status, arrived.kind) == ("odd", 418, "teapot")
+
+
+def test_the_field_at_fault_crosses_the_bus() -> None:
+    arrived = error_from_dict(errors.ClientError("No.", param="sql").as_dict())
+    assert isinstance(arrived, errors.ClientError)
+    assert arrived.param == "sql"

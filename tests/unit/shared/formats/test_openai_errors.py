@@ -44,7 +44,7 @@ def test_an_error_names_the_field_at_fault():
             429,
             Fail("later", 429, "usage_limit_reached"),
         ),
-        ({"error": {"code": "slow_down", "message": "later"}}, 503, Fail("later", 529, "slow_down")),
+        ({"error": {"code": "slow_down", "message": "later"}}, 503, Fail("later", 503, "slow_down")),
         ({"error": "bare words"}, 400, Fail("bare words", 400)),
         ({"detail": "Store must be set to false"}, 400, Fail("Store must be set to false", 400)),
         ({"detail": {"message": "no", "code": "token_expired"}}, 401, Fail("no", 401, "token_expired")),

@@ -317,7 +317,7 @@ def test_the_last_event_may_hold_next_to_nothing():
         ),
         (
             ended("failed", error={"code": "server_is_overloaded", "message": "busy"}),
-            Fail("busy", 529, "server_is_overloaded"),
+            Fail("busy", 503, "server_is_overloaded"),
         ),
         (ended("failed", error=None), Fail("The provider gave no reason.", 502)),
         (ended("cancelled"), Fail("The provider cancelled the response.", 502, "cancelled")),
