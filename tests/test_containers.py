@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from ccproxy.demo import MADE_UP_KEY
+from shared.settings import load_settings
 from tests.compose import ROOT, dockerfile_stages, load, stage_of
 
 COMPOSE = load("docker-compose.yml")
@@ -363,3 +364,14 @@ def test_the_logins_of_the_demo_are_those_that_the_simulator_takes():
     assert environment["CLAUDE__API_KEY"] == MADE_UP_KEY
     login = json.loads((ROOT / "deploy/demo-codex-login.json").read_text())
     assert login["tokens"]["account_id"] == "demo"
+
+
+@pytest.mark.parametrize("compose", [COMPOSE, DEMO], ids=["stack", "demo"])
+def test_the_settings_take_the_environment_of_every_service(compose, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for service in compose["services"].values():
+        with monkeypatch.context() as container:
+            for name, value in service.get("environment", {}).items():
+                if name != "REDIS__URL":  # the entry point fills it in
+                    container.setenv(name, str(value))
+            load_settings()
