@@ -10,6 +10,7 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -156,21 +157,22 @@ async def open_gateway(settings: Settings, bus: Bus, before: Gateway | None = No
                 return Translated(*fixed, cache, memory, options={"reasoning": settings.models.chat_reasoning})
             return Translated(*fixed, cache, continuations=continuations)
 
+        largest = settings.server.max_body_bytes
+        estimated = partial(EstimateTokens, "anthropic", path="", flights=flights, max_body_bytes=largest)
         direct = Claude(settings, account, upstream, quotas.of("claude"))
-        stack.callback(direct.catalogue.close)
         profile = CodexProfile(settings.codex)
         chatgpt = Codex(settings, openai, upstream, quotas.of("codex"), profile)
-        stack.callback(chatgpt.catalogue.close)
-        stack.callback(profile.close)
-        line = metrics.part(LineMetrics)
-        through_sdk = Sdk(bus, direct.catalogue, quotas.of("claude"), line, max_waiting=settings.sdk.max_waiting)
-        endpoints = claude.endpoints(exchange, direct) | sdk.endpoints(exchange, through_sdk)
+        for closing in (direct.catalogue, chatgpt.catalogue, profile):
+            stack.callback(closing.close)
+        sdk_parts = (bus, direct.catalogue, quotas.of("claude"), metrics.part(LineMetrics))
+        through_sdk = Sdk(*sdk_parts, max_waiting=settings.sdk.max_waiting)
+        endpoints = claude.endpoints(exchange, direct) | sdk.endpoints(exchange, through_sdk, estimated(through_sdk))
         guard = Guard(settings.server, settings.security)
         routers = [
             system.router(settings, bus, {"oauth2_credentials": account, "codex_credentials": openai}, metrics),
             logs.router(settings.observability, bus, flights),
             permissions.router(bus, flights),
-            mcp.router(bus, flights, settings.server.max_body_bytes),
+            mcp.router(bus, flights, largest),
             oauth.router(settings),
             usage.router(bus, quotas),
             *(dashboard.router(settings.observability), docs.router(), signin.router(guard)),
@@ -180,12 +182,11 @@ async def open_gateway(settings: Settings, bus: Bus, before: Gateway | None = No
             *(models.router(prefix, direct.catalogue, settings.models.aliases) for prefix in ("/api", "/sdk")),
         ]
         if settings.codex.enabled:
-            estimate = EstimateTokens("anthropic", chatgpt, "", flights, settings.server.max_body_bytes)
-            endpoints |= codex.endpoints(exchange, chatgpt, estimate)
+            endpoints |= codex.endpoints(exchange, chatgpt, estimated(chatgpt))
             routers.append(codex.router(chatgpt, openai, settings.models.aliases))
         management = build_management(*routers)
         describe_endpoints(management, endpoints)
-        whole = WholeBody(management, flights, settings.server.max_body_bytes)
+        whole = WholeBody(management, flights, largest)
         app = AccessLog(Switch(endpoints, whole), guard, metrics, records, tracer)
         yield Gateway(app, flights, metrics, quotas)
 

@@ -32,7 +32,7 @@ from shared.formats.ir import Fail, Prompt
 # Of a caller's headers only these mean something to a provider it does not know it is talking to.
 KEPT_HEADERS = frozenset(
     b"anthropic-beta session_id session-id x-session-id x-claude-code-session-id thread-id conversation_id "
-    b"x-ccproxy-cwd".split()
+    b"x-ccproxy-cwd x-ccproxy-sdk-messages".split()
 )
 
 

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from sdk_worker.directories import choose_directory
 from sdk_worker.door import Conversation
@@ -116,7 +116,8 @@ class Worker:
         key = session_key(turn)  # as the gateway sees it
         turn.working_directory = choose_directory(turn.working_directory, self._roots)
         feed = read_turn(turn.body, working_directory=turn.working_directory)
-        splice = Splice(self._mode, pretty=self._pretty, client_tools=bool(feed.binding.tools))
+        mode = cast("Mode", turn.message_mode or self._mode)  # the gateway has checked the request's own
+        splice = Splice(mode, pretty=self._pretty, client_tools=bool(feed.binding.tools))
         named = turn.session_id or ""
         if named and not feed.launch.own_tools:  # it would end in a call that nobody answers in its transcript
             named, feed.ignored = "", [*feed.ignored, "session_id"]

@@ -74,7 +74,8 @@ def decode(shape: type[T], data: bytes) -> T:
 @dataclass(slots=True)
 class Turn:
     """One `/sdk` request. `body` is an Anthropic Messages request; the replies are a TurnHead, Anthropic SSE frames and
-    a TurnTail. `sent_at` is in UTC seconds. `repeat` is the same when the same caller asks the same again."""
+    a TurnTail. `sent_at` is in UTC seconds. `repeat` is the same when the same caller asks the same again.
+    `message_mode` is how this request wants the agent's own tools shown; empty: as the setting says."""
 
     request_id: str
     body: dict[str, Any]
@@ -84,6 +85,7 @@ class Turn:
     traceparent: str | None = None
     sent_at: float = field(default_factory=time.time)
     repeat: str = ""
+    message_mode: str = ""
 
 
 def left_key(repeat: str) -> str:

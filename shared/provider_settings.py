@@ -54,6 +54,9 @@ class CodeOptions(Section):
     mcp_config: str | None = Field(None, description="MCP servers: a file path or JSON.", json_schema_extra=GUARDED)
 
 
+MessageMode = Literal["forward", "formatted", "ignore"]
+
+
 class ClaudeSettings(Section):
     """The owner's Claude account."""
 
@@ -76,8 +79,9 @@ class ClaudeSettings(Section):
         True, description="Ask a person before the SDK's tools act.", json_schema_extra=GUARDED
     )
     code_options: CodeOptions = CodeOptions()
-    sdk_message_mode: Literal["forward", "formatted", "ignore"] = Field(
-        "forward", description="How tool use inside an SDK turn is shown."
+    sdk_message_mode: MessageMode = Field(
+        "ignore",
+        description="How the agent's own tools are shown; a request chooses by `x-ccproxy-sdk-messages`.",
     )
     pretty_format: bool = Field(True, description="Indent what `formatted` mode shows.")
 

@@ -194,7 +194,7 @@ class ResponsesSettings(Section):
     enabled: bool = Field(True, description="Store responses, unless a request says `store: false`.")
     lifetime_hours: float = Field(24, gt=0, le=720, description="Hours a stored response stays after its last use.")
     bytes_per_token: int = Field(
-        16 * MEBIBYTE, ge=MEBIBYTE, description="Most bytes stored for one client token; the oldest make room."
+        16 * MEBIBYTE, ge=MEBIBYTE, description="Most bytes stored for one token; the oldest make room."
     )
 
 

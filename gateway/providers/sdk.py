@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from hashlib import sha256
-from typing import Any
+from typing import Any, get_args
 
 import orjson
 
@@ -35,13 +35,15 @@ from shared.channels import (
     left_key,
     session_key,
 )
-from shared.errors import Busy, NoWorker, UpstreamError, UpstreamRefused
+from shared.errors import Busy, ClientError, NoWorker, UpstreamError, UpstreamRefused
 from shared.formats import ProviderFormat, anthropic
 from shared.formats.anthropic_whole import WholeMessage
 from shared.formats.sse import Parser
 from shared.metrics import LineMetrics
+from shared.provider_settings import MessageMode
 
 DIRECTORY_HEADER = b"x-ccproxy-cwd"
+MESSAGES_HEADER = b"x-ccproxy-sdk-messages"
 ABOUT_THE_RUN = frozenset({"system_message", "result_message"})
 
 Begun = tuple[bytes, AsyncIterator[bytes], Callable[[], Awaitable[None]]]  # first frame, further ones, how to leave
@@ -71,6 +73,7 @@ class Sdk:
         record.session_id = request.session or _told(document, "session_id")  # a large body is parsed only here
         directory = request.headers.get(DIRECTORY_HEADER, b"").decode("utf-8", "replace") or _told(document, "cwd")
         turn = Turn(record.request_id, document, record.caller, record.session_id or None, directory or None)
+        turn.message_mode = read_message_mode(request.headers)
         turn.traceparent = request.trace.attempt(record)
         turn.repeat = repeat_of(turn)
         first, frames, leave = await self._begin(turn, record)
@@ -131,7 +134,16 @@ class Sdk:
 def repeat_of(turn: Turn) -> str:
     """Streamed or whole, it is the same turn: some clients give up streaming for their second try."""
     asked = {name: value for name, value in turn.body.items() if name != "stream"}
-    return sha256(encode([turn.caller, turn.working_directory, turn.session_id, asked])).hexdigest()
+    place = [turn.caller, turn.working_directory, turn.session_id, turn.message_mode]
+    return sha256(encode([*place, asked])).hexdigest()
+
+
+def read_message_mode(headers: dict[bytes, bytes]) -> str:
+    """Return how a request wants the agent's own tools shown; empty when its headers do not say. Raises ClientError."""
+    mode = headers.get(MESSAGES_HEADER, b"").decode("latin-1").strip().lower()
+    if mode and mode not in get_args(MessageMode):
+        raise ClientError(f"x-ccproxy-sdk-messages: {mode!r} is not one of forward, formatted, ignore.")
+    return mode
 
 
 def _told(document: dict[str, Any], name: str) -> str:

@@ -14,10 +14,12 @@ from shared.channels import SESSION_PREFIX, KnownSession, decode
 from shared.errors import NotFound
 
 
-def endpoints(exchange: MakeExchange, sdk: Provider) -> dict[str, ASGIApp]:
-    """The paths answered by the SDK's workers: in which format, and in which conversation."""
-    formats = {
+def endpoints(exchange: MakeExchange, sdk: Provider, count_tokens: ASGIApp) -> dict[str, ASGIApp]:
+    """The paths answered by the SDK's workers: in which format, and in which conversation. Tokens are estimated: no
+    worker counts without answering."""
+    formats: dict[str, ASGIApp] = {
         "/v1/messages": exchange("anthropic", sdk, "/v1/messages"),
+        "/v1/messages/count_tokens": count_tokens,
         "/v1/chat/completions": exchange("openai_chat", sdk, "/v1/messages"),
         "/v1/responses": exchange("openai_responses", sdk, "/v1/messages"),
     }

@@ -204,3 +204,11 @@ async def test_a_conversation_with_the_clients_own_tools_is_not_continued_by_nam
     delivered = await house.handle(Delivered(body=body("hi", tools=[tool]), session_id="talk"))
     assert (delivered.head["session_id"], delivered.head["ignored"]) == ("", ["session_id"])
     assert house.retired == [house.session]
+
+
+async def test_a_turn_chooses_how_the_agents_tools_are_shown():
+    shown = Delivered(body=body("hi"), message_mode="forward")
+    await House(START, END, RESULT).handle(shown)
+    assert [event["content_block"]["type"] for event in shown.events if event["type"] == "content_block_start"] == [
+        "result_message"
+    ]

@@ -15,7 +15,16 @@ from gateway.providers import Outgoing
 from gateway.providers.sdk import Sdk
 from gateway.quota import QuotaWatch
 from shared.channels import AccessRecord, Channel, KnownSession, Turn, TurnHead, TurnTail, encode, left_key
-from shared.errors import Busy, CCProxyError, NoWorker, QuotaReached, UpstreamError, UpstreamRefused, WorkerLost
+from shared.errors import (
+    Busy,
+    CCProxyError,
+    ClientError,
+    NoWorker,
+    QuotaReached,
+    UpstreamError,
+    UpstreamRefused,
+    WorkerLost,
+)
 from shared.metrics import LineMetrics, Metrics
 from shared.quota import Quota, Window
 from tests.unit.gateway.conftest import DELTA, END, START, frame
@@ -231,3 +240,31 @@ async def test_the_owners_stop_holds_for_a_subscription_used_through_the_sdk_too
     with pytest.raises(QuotaReached):
         await provider.open(outgoing(stream=True))
     assert bus.turn is None
+
+
+@pytest.mark.parametrize("mode", ["forward", "formatted", "ignore", " Ignore "])
+async def test_a_header_says_how_the_agents_tools_are_shown(mode: str) -> None:
+    bus, request = OneTurnBus(HEAD, START, TAIL), outgoing(stream=True)
+    request.headers[b"x-ccproxy-sdk-messages"] = mode.encode()
+    await sdk(bus).open(request)
+    assert bus.turn is not None
+    assert bus.turn.message_mode == mode.strip().lower()
+
+
+async def test_an_unknown_way_to_show_the_agents_tools_is_refused() -> None:
+    request = outgoing(stream=True)
+    request.headers[b"x-ccproxy-sdk-messages"] = b"everything"
+    with pytest.raises(ClientError, match="x-ccproxy-sdk-messages: 'everything' is not one of forward"):
+        await sdk(OneTurnBus(HEAD, START, TAIL)).open(request)
+
+
+async def test_the_same_turn_shown_in_another_way_is_not_a_repeat() -> None:
+    bus = OneTurnBus(HEAD, START, TAIL)
+    repeats = []
+    for mode in (b"ignore", b"forward", b"forward"):
+        request = outgoing(stream=True)
+        request.headers[b"x-ccproxy-sdk-messages"] = mode
+        await sdk(bus).open(request)
+        assert bus.turn is not None
+        repeats.append(bus.turn.repeat)
+    assert repeats[0] != repeats[1] == repeats[2]

@@ -83,3 +83,12 @@ async def test_conversations_are_listed_and_forgotten_by_name(start_gateway: Sta
     assert (session["name"], session["turns"], session["caller"]) == ("talk", 3, "aider")
     assert (await running.client.delete("/sdk/sessions/talk")).json() == {"forgotten": 1}
     assert (await running.client.delete("/sdk/sessions/talk")).status_code == 404
+
+
+@pytest.mark.parametrize("session", ["", "/talk"])
+async def test_tokens_are_estimated_and_marked_as_an_estimate(start_gateway: Start, session: str) -> None:
+    running = await start_gateway(WorkingBus())
+    asked = {"model": "claude-x", "messages": [{"role": "user", "content": "word " * 100}]}
+    reply = await running.post(f"/sdk{session}/v1/messages/count_tokens", json=asked)
+    assert reply.headers["x-ccproxy-estimate"] == "true"
+    assert 100 <= reply.json()["input_tokens"] <= 200
