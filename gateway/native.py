@@ -29,6 +29,7 @@ from shared.exact_json import dump_json, load_json
 from shared.formats.ir import Json
 from shared.formats.openai_responses import write_error
 from shared.formats.openai_responses.reading import ENCRYPTED_REASONING
+from shared.formats.openai_responses.settings import with_settings
 
 
 @dataclass(slots=True)
@@ -61,7 +62,7 @@ class NativeResponses(Exchange):
 
         async def keep() -> None:
             if continuation is not None and tap.response:
-                await continuation.keep(load_json(tap.naming(dump_json(tap.response))))
+                await continuation.keep(load_json(tap.naming(dump_json(with_settings(tap.response)))))
 
         if not streamed:
             await self._send_folded(opened, tap, send, flight, keep)
@@ -117,7 +118,7 @@ class NativeResponses(Exchange):
         if not tap.finished:
             raise UpstreamError("The provider's stream ended before its last event.")
         await keep()
-        whole = tap.naming(dump_json(tap.response))
+        whole = tap.naming(dump_json(with_settings(tap.response)))
         await send_whole(200, [*headers, (b"content-type", b"application/json")], whole, send)
 
 

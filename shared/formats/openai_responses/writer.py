@@ -16,6 +16,7 @@ from shared.formats.fold import unfold
 from shared.formats.ir import Json
 from shared.formats.openai_errors import error_code
 from shared.formats.openai_responses.reading import shell_action
+from shared.formats.openai_responses.settings import with_settings
 from shared.formats.openai_responses.writing import write_format
 
 _INCOMPLETE = {
@@ -341,21 +342,17 @@ def _response(prompt: ir.Prompt, response_id: str, created: int, model: str) -> 
     """A response as it begins. Small settings are echoed; instructions and tools, which can be long, are not."""
     choice = prompt.tool_choice
     named = choice is not None and choice.mode == "named"
-    return {
+    told: Json = {
         "id": response_id,
         "object": "response",
         "created_at": created,
         "status": "in_progress",
-        "background": False,
-        "error": None,
-        "incomplete_details": None,
-        "instructions": None,
         "max_output_tokens": prompt.max_tokens,
         "metadata": prompt.metadata or {},
         "model": model,
         "parallel_tool_calls": prompt.parallel_tools is not False,
-        "previous_response_id": None,
         "prompt_cache_key": prompt.cache_key,
+        "safety_identifier": prompt.user,
         "reasoning": {"effort": prompt.reasoning.effort, "summary": prompt.reasoning.summary},
         "service_tier": "default",
         "store": False,
@@ -366,8 +363,6 @@ def _response(prompt: ir.Prompt, response_id: str, created: int, model: str) -> 
         else choice.mode
         if choice
         else "auto",
-        "tools": [],
         "top_p": prompt.top_p,
-        "truncation": "disabled",
-        "usage": None,
     }
+    return with_settings(told)
