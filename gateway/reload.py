@@ -24,7 +24,7 @@ from shared.configuration_files import ENV_FILE, read_files, toml_candidates
 from shared.log import get_log
 from shared.metrics import publish_snapshots
 from shared.settings import SecuritySettings, Settings, load_settings, refuse_open_bind
-from shared.trust import pin_settings, trust_file, waiting_changes
+from shared.trust import advance_pinned, pin_settings, trust_file, waiting_changes
 
 LOOK_SECONDS = 1.0
 REQUEST = "reload"  # a file in the run directory; the launcher touches it when it is told to reload
@@ -121,11 +121,17 @@ class Reloading:
         """Read the settings again and take over what can be; never raises for what is wrong with them."""
         try:
             found = load_settings(pinned=self._pinned)
-            untaken = waiting_changes(Settings, read_files(Settings), self._pinned)
+            files = read_files(Settings)
+            untaken = waiting_changes(Settings, files, self._pinned)
             settings, taken, waiting = adopt(self.settings, found)
             refuse_open_bind(settings)
         except ConfigurationError as error:
             get_log().error("configuration_refused", reason=error.message, kept="the settings from before")
+            return
+        try:
+            self._pinned = advance_pinned(files, self._pinned)
+        except OSError as error:
+            get_log().error("configuration_refused", reason=str(error), kept="the settings from before")
             return
         for whose, names in untaken.items():
             get_log().warning("guarded_settings_kept", file=whose, settings=names, to_change=NEEDED[whose])

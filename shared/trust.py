@@ -154,6 +154,25 @@ def layers_of(
     return [*pinned.folder, *(live or pinned.own), *rest]
 
 
+def advance_pinned(
+    files: list[ConfigurationFile], pinned: PinnedSettings, trusted: TrustedFiles | None = None
+) -> PinnedSettings:
+    """Return `pinned` with the owner's file as it is now, when it is trusted; keep it for services started again.
+
+    Without this step a later edit of the file, untrusted, would bring back the settings of the start, and so take away
+    a token that the owner has set since. Raises OSError when the launcher's copy cannot be written.
+    """
+    trusted = trusted or TrustedFiles()
+    live = [file.guarded for file in files if file.owned and trusted.trusts(file)]
+    if not live or live == pinned.own:
+        return pinned
+    advanced = PinnedSettings(pinned.folder, live)
+    named = os.environ.get(PINNED)
+    if named:
+        replace_private(Path(named), advanced.as_json())
+    return advanced
+
+
 def waiting_changes(
     tree: Tree, files: list[ConfigurationFile], pinned: PinnedSettings, trusted: TrustedFiles | None = None
 ) -> dict[str, list[str]]:

@@ -40,8 +40,11 @@ def test_a_changed_token_of_the_owner_s_file_holds_once_it_is_trusted(start_stac
     assert status(stack.url, "first") == 200
 
     file.write_text("[security]\nauth_tokn = 'second'\n")
-    until(lambda: f"SECURITY__AUTH_TOKN ({file}:2) is not a setting" in stack.logs, "the complaint")
+    until(lambda: "SECURITY__AUTH_TOKN" in stack.logs, "the warning")
     assert status(stack.url, "first") == 200
+    assert status(stack.url, "") == 401, "an edit that nobody has trusted takes no token away"
+    file.write_text("[sdk]\nmax_sesions = 3\n")
+    until(lambda: f"SDK__MAX_SESIONS ({file}:2) is not a setting" in stack.logs, "the complaint")
 
     file.write_text("[security]\nauth_token = 'second'\n[sdk]\nmax_sessions = 3\n")
     trust(stack, file)
@@ -52,6 +55,11 @@ def test_a_changed_token_of_the_owner_s_file_holds_once_it_is_trusted(start_stac
     with urllib.request.urlopen(request, timeout=30) as reply:
         counted = reply.read().decode()
     assert 'endpoint="/health/ready"' in counted, "what was asked before the settings changed is still counted"
+
+    file.write_text("")
+    stack.wait_replaced("gateway", stack.kill("gateway"))
+    until(lambda: answers(stack) == 401, "a gateway that was started again and still wants the token")
+    assert status(stack.url, "second") == 200
 
 
 def test_a_file_of_the_folder_changes_no_guarded_setting_of_a_running_stack(start_stack):

@@ -253,6 +253,10 @@ async def test_a_guarded_setting_of_the_owner_s_file_is_taken_over_once_it_is_tr
     assert world.application.settings.security.auth_token.get_secret_value() == "mine"
     assert [line["settings"] for line in said if line["event"] == "security_loosened"] == [["SECURITY__ALLOWED_HOSTS"]]
     assert not [line for line in said if line["event"] == "guarded_settings_kept"]
+    for edited in ("[models]\naliases = { fast = 'haiku' }\n", "[security]\nauth_token = 'planted'\n"):
+        write_own(edited)
+        await world.application.reload()
+        assert world.application.settings.security.auth_token.get_secret_value() == "mine"
 
 
 TOOL = {"name": "tool", "token": "tool-token"}

@@ -14,6 +14,7 @@ from shared.trust import (
     PINNED,
     PinnedSettings,
     TrustedFiles,
+    advance_pinned,
     layers_of,
     pin_settings,
     pinned_from,
@@ -147,3 +148,21 @@ def test_untrusted_files_cannot_be_pinned(folder: Path) -> None:
 def test_layers_are_strongest_first(folder: Path) -> None:
     files = [written(folder / ".env", "SERVER__PORT=1\n"), written(folder / "ccproxy.toml", "[server]\nport = 2\n")]
     assert layers_of(files, None)[:2] == [{"server": {"port": "1"}}, {"server": {"port": 2}}]
+
+
+def test_what_the_owner_has_trusted_since_the_start_outlives_an_untrusted_edit(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONFIG_FILE", str(folder / "own.toml"))
+    monkeypatch.setenv(PINNED, str(folder / "pinned.json"))
+    pinned = PinnedSettings([], [])
+    (folder / "pinned.json").write_text(pinned.as_json())
+    token = written(folder / "own.toml", "[security]\nauth_token = 'mine'\n")
+    assert advance_pinned([token], pinned) == pinned
+    TrustedFiles().trust(token)
+    pinned = advance_pinned([token], pinned)
+    assert pinned.own == [{"security": {"auth_token": "mine"}}]
+    assert pin_settings(Settings) == pinned
+    edited = written(folder / "own.toml", "")
+    assert advance_pinned([edited], pinned) == pinned
+    assert load_settings().security.auth_token is not None
