@@ -101,7 +101,7 @@ async def test_what_the_backend_refuses_is_left_out_and_said(client: AsyncOpenAI
         model=MODEL, input="hi", temperature=0.5, max_output_tokens=99, metadata={"a": "b"}, store=True, user="u"
     )
     assert set(raw.headers["x-ccproxy-ignored"].split(",")) == {
-        "temperature", "max_output_tokens", "metadata", "store", "user"
+        "temperature", "max_output_tokens", "metadata", "user"
     }  # fmt: skip
     sent = simulator.last(BACKEND).body
     assert (sent["store"], sent["stream"]) == (False, True)
