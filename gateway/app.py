@@ -155,7 +155,7 @@ async def open_gateway(settings: Settings, bus: Bus, before: Gateway | None = No
             cache = "5m" if settings.models.cache_prompts and provider is direct else None
             if dialect == "openai_chat":
                 return Translated(*fixed, cache, memory, options={"reasoning": settings.models.chat_reasoning})
-            return Translated(*fixed, cache, continuations=continuations)
+            return Translated(*fixed, cache, continuations=continuations if dialect == "openai_responses" else None)
 
         largest = settings.server.max_body_bytes
         estimated = partial(EstimateTokens, "anthropic", path="", flights=flights, max_body_bytes=largest)
