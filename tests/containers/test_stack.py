@@ -212,6 +212,8 @@ def test_another_puid_takes_everything_over(stack):
     assert re.search(r"/folders/claude belongs to user 1000.*sudo chown -R 1234:1234", said)
     for login in (stack.folder / "logins").rglob("*"):
         os.chown(login, int(OTHER_USER), int(OTHER_USER))
+    stack.compose("restart", "sdk-worker")
+    stack.up()
     assert stack.record_count("/api/v1/messages") >= before > 0
     assert stack.ask("sdk", "As another user.").status_code == 200
     assert stack.execute("sdk-worker", "stat", "-c", "%u", "/data/workspace/made").strip() == OTHER_USER
