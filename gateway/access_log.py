@@ -14,8 +14,10 @@ import secrets
 import time
 from urllib.parse import quote, urlencode
 
+from gateway.addresses import fold
 from gateway.asgi import ASGIApp, Headers, Message, Receive, Scope, Send
 from gateway.browser import RESPONSE_HEADERS, wants_page
+from gateway.field_lines import joined
 from gateway.guard import Guard
 from gateway.problems import Problem, dialect_of, render, respond
 from gateway.records import Records
@@ -46,6 +48,7 @@ class AccessLog:
         if scope["type"] != "http":
             await refuse_upgrade(scope, receive, send)
             return
+        scope["path"] = fold(scope["path"])
         headers = dict(scope["headers"])
         record = open_record(scope, headers)
         trace = UNTRACED if self._tracer is None else Trace(self._tracer, headers.get(b"traceparent"))
@@ -54,6 +57,8 @@ class AccessLog:
         answer = Answer(record, send)
         self._metrics.active.inc()
         try:
+            if len(headers) != len(scope["headers"]):
+                headers = scope["ccproxy.headers"] = joined(scope["headers"])
             count, scheme = len(scope["headers"]), scope.get("scheme", "http")
             caller = self._guard.admit(record.method, record.path, headers, count, record.client_ip, scheme)
             if b"x-forwarded-for" in headers:

@@ -7,7 +7,7 @@ AccessLog (id, guard, record) → Switch → an Exchange (plain ASGI, exact path
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.access_log import AccessLog
+from gateway.addresses import Addresses
 from gateway.asgi import ASGIApp, Receive, Scope, Send
 from gateway.bodies import WholeBody
 from gateway.estimate import EstimateTokens
@@ -71,6 +72,8 @@ from shared.settings import ObservabilitySettings, ResponsesSettings, ServerSett
 from shared.tracing import open_tracer
 from shared.version import VERSION
 
+ALL_METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "POST"})
+
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
@@ -85,10 +88,11 @@ class Gateway:
 class Switch:
     """Proxy routes by exact path, everything else to the management app: FastAPI's router would halve the speed.
 
-    A path may name its conversation as `{session_id}`; such addresses are looked for last.
+    A path may name its conversation as `{session_id}`; such addresses are looked for last. HEAD is answered as GET
+    without its body, OPTIONS with the methods of the address.
     """
 
-    def __init__(self, endpoints: Mapping[str, ASGIApp], management: ASGIApp) -> None:
+    def __init__(self, endpoints: Mapping[str, ASGIApp], management: ASGIApp, addresses: Addresses) -> None:
         self._endpoints = endpoints
         self._named = [
             (re.compile(template.replace("{session_id}", "(?P<session_id>[^/]+)")), template)
@@ -96,18 +100,37 @@ class Switch:
             if "{" in template
         ]
         self._management = management
+        self._addresses = addresses
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
+        method = scope["method"]
         if path not in self._endpoints and not (path := self._find(scope)):
-            await self._management(scope, receive, send)
-        elif scope["method"] == "POST":
+            await self._manage(scope, receive, send)
+        elif method == "POST":
             scope["ccproxy.endpoint"] = path
             await self._endpoints[path](scope, receive, send)
         elif scope["ccproxy.headers"].get(b"upgrade", b"").lower() == b"websocket":
             raise UpgradeRefused(headers={"upgrade": "http/1.1"})
         else:
+            await self._manage(scope, receive, send)
+
+    async def _manage(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer an address that is no proxy route, or a method that no proxy route takes."""
+        if scope["method"] == "HEAD":
+            asked = {**scope, "method": "GET", "ccproxy.head": True}
+            await self._management(asked, receive, send)
+            scope["route"] = asked.get("route")
+        elif scope["method"] == "OPTIONS" and (methods := self._methods(scope["path"])):
+            headers = [(b"allow", allow(methods).encode()), (b"content-length", b"0")]
+            await send({"type": "http.response.start", "status": 204, "headers": headers})
+            await send({"type": "http.response.body", "body": b""})
+        else:
             await self._management(scope, receive, send)
+
+    def _methods(self, path: str) -> frozenset[str]:
+        """Return what `path` takes; `*` stands for the whole server."""
+        return ALL_METHODS if path == "*" else self._addresses.methods(path)
 
     def _find(self, scope: Scope) -> str:
         for pattern, template in self._named:
@@ -184,10 +207,9 @@ async def open_gateway(settings: Settings, bus: Bus, before: Gateway | None = No
         if settings.codex.enabled:
             endpoints |= codex.endpoints(exchange, chatgpt, estimated(chatgpt))
             routers.append(codex.router(chatgpt, openai, settings.models.aliases))
-        management = build_management(*routers)
-        describe_endpoints(management, endpoints)
+        management, addresses = build_management(endpoints, *routers)
         whole = WholeBody(management, flights, largest)
-        app = AccessLog(Switch(endpoints, whole), guard, metrics, records, tracer)
+        app = AccessLog(Switch(endpoints, whole, addresses), guard, metrics, records, tracer)
         yield Gateway(app, flights, metrics, quotas)
 
 
@@ -216,14 +238,17 @@ def records_of(
     return Records(bus, metrics, spool)
 
 
-def build_management(*routers: APIRouter) -> FastAPI:
-    app = FastAPI(title="CCProxy", version=VERSION, docs_url=None, redoc_url=None)
+def build_management(endpoints: Mapping[str, ASGIApp], *routers: APIRouter) -> tuple[FastAPI, Addresses]:
+    """Return the application of all but the proxy routes, and the addresses of both."""
+    app = FastAPI(title="CCProxy", version=VERSION, docs_url=None, redoc_url=None, redirect_slashes=False)
     for router in routers:
         app.include_router(router)
     app.add_exception_handler(CCProxyError, show_problem)
-    app.add_exception_handler(HTTPException, show_http_error)
     app.add_exception_handler(RequestValidationError, show_invalid)
-    return app
+    describe_endpoints(app, endpoints)
+    addresses = Addresses(app.openapi)  # as describe_endpoints has just replaced it
+    app.add_exception_handler(HTTPException, partial(show_http_error, addresses=addresses))
+    return app, addresses
 
 
 async def show_problem(request: Request, error: Exception) -> Response:
@@ -236,25 +261,38 @@ async def show_problem(request: Request, error: Exception) -> Response:
     return response
 
 
-async def show_http_error(request: Request, error: Exception) -> Response:
+async def show_http_error(request: Request, error: Exception, addresses: Addresses) -> Response:
     """Starlette's own refusals (no such address, wrong method) in our words and the path's dialect."""
     status = error.status_code if isinstance(error, HTTPException) else 500
-    where = f"{request.method} {request.url.path}"
+    path, method = request.url.path, request.scope["ccproxy.record"].method
+    methods = addresses.methods(path)
+    if status == 404 and methods and method not in methods:
+        status = 405
     if status == 405:
-        known: CCProxyError = ClientError(f"{where}: this address does not take {request.method}.")
+        said = error.headers or {} if isinstance(error, HTTPException) else {}
+        taken = allow(methods) or said.get("Allow", "")
+        known: CCProxyError = ClientError(
+            f"{method} {path}: this address does not take {method}; it takes {taken}.", headers={"allow": taken}
+        )
     elif status == 404:
-        known = NotFound(f"{where}: there is nothing at this address; {advice_for(request.url.path)}")
+        known = NotFound(f"{method} {path}: there is nothing at this address; {advice_for(path, addresses)}")
     else:
-        known = ClientError(f"{where}: {error.detail if isinstance(error, HTTPException) else 'cannot be served'}.")
+        detail = error.detail if isinstance(error, HTTPException) else "cannot be served"
+        known = ClientError(f"{method} {path}: {detail}.")
     known.status = status
     return await show_problem(request, known)
 
 
-def advice_for(path: str) -> str:
+def advice_for(path: str, addresses: Addresses) -> str:
     """Return what may be meant by an address that does not exist: most often a base address is wrong."""
-    if path.startswith(("/v1/", "/api/chat/", "/api/responses")):
-        return "the base address is `/api` for Anthropic clients and `/api/v1` for OpenAI clients."
+    if meant := addresses.meant(path):
+        return f"{' or '.join(meant)} is probably meant. Correct the base address of your client."
     return "GET /docs lists what is served."
+
+
+def allow(methods: Iterable[str]) -> str:
+    """Return the value of `Allow` for `methods`."""
+    return ", ".join(sorted(methods))
 
 
 async def show_invalid(request: Request, error: Exception) -> Response:

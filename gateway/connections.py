@@ -14,12 +14,15 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from gateway.browser import RESPONSE_HEADERS
 from gateway.forwarded import TrustedProxies, counted_address, is_loopback_address
 from gateway.guard import MAX_HEADER_BYTES
 from gateway.problems import dialect_of, render
+from gateway.unchunked import UnchunkedCycle
+from gateway.upgrade_offers import feed, is_offered
 from shared.errors import Busy, CCProxyError, ClientError, ClientTimeout, HeadersTooLarge
 from shared.log import get_log
 
@@ -119,7 +122,11 @@ class LimitedProtocol(HttpToolsProtocol):
             if self._unread > LINGER_BYTES:
                 self.transport.pause_reading()
             return
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            feed(self, data)
+        except httptools.HttpParserError:
+            self.send_400_response("")
         # the callbacks below have set `_unread` to 0 if any part of a request became whole
         if self._unread > MAX_HEADER_BYTES and not self._refused:
             self.refuse(HeadersTooLarge())
@@ -138,7 +145,11 @@ class LimitedProtocol(HttpToolsProtocol):
         if len(self.url) > MAX_HEADER_BYTES:  # it came in one piece, with the rest of the head
             self._too_large = True
             raise HeadersTooLarge  # ends the parsing; `send_400_response` says why
+        if is_offered(self.parser):
+            return  # the same request comes once more, without its offer
         super().on_headers_complete()
+        if self.parser.get_http_version() == "1.0":
+            self.cycle.__class__ = UnchunkedCycle
 
     def on_body(self, body: bytes) -> None:
         self._unread = 0
@@ -148,7 +159,8 @@ class LimitedProtocol(HttpToolsProtocol):
         self._unread = 0
         self._in_body = False
         self._waiting_since = None
-        super().on_message_complete()
+        if not is_offered(self.parser):
+            super().on_message_complete()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

@@ -36,6 +36,11 @@ class Live(Response):
         self._flights, self._chunks, self._ping, self._last = flights, chunks, ping, last
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope.get("ccproxy.head"):
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            await send({"type": "http.response.body", "body": b""})
+            await self._chunks.aclose()
+            return
         flight = self._flights.open()
         flight.limit, flight.receive = math.inf, receive
         end = b""

@@ -44,7 +44,11 @@ def dialect_of(path: str) -> Dialect:
         return "openai_chat" if match[1].startswith("chat") else "openai_responses"
     if path.startswith("/codex") and "/messages" not in path:
         return "openai_responses"
-    return "anthropic" if path.startswith(("/api", "/sdk", "/codex")) else "plain"
+    if path.startswith(("/v1/messages", "/messages")):
+        return "anthropic"
+    if path.startswith(("/v1", "/openai")):
+        return "openai_responses"
+    return "anthropic" if path.startswith(("/api", "/sdk", "/codex", "/anthropic")) else "plain"
 
 
 def envelope(error: CCProxyError, dialect: Dialect, request_id: str) -> dict[str, Any]:

@@ -44,7 +44,7 @@ ONE_ROOM = {
     "backports": ("gateway/decoding.py", "simulator/codex/"),
     "fastapi": ("gateway/",),
     "starlette": ("gateway/", "simulator/"),
-    "uvicorn": ("gateway/process.py", "gateway/connections.py", "simulator/process.py"),
+    "uvicorn": ("gateway/process.py", "gateway/connections.py", "gateway/unchunked.py", "simulator/process.py"),
 }
 # Where anything may be caught, and why: these are the edges past which an exception would take a process with it.
 BROAD_EXCEPT = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 # Hop-by-hop, the caller's own credential, what belongs to the connection between the caller and us, and its trace.
 NOT_FORWARDED = frozenset(
-    b"host connection keep-alive proxy-connection transfer-encoding te trailer upgrade content-length expect "
-    b"authorization x-api-key proxy-authorization cookie accept-encoding origin referer forwarded via "
+    b"host connection keep-alive proxy-connection transfer-encoding te trailer upgrade http2-settings content-length "
+    b"expect authorization x-api-key proxy-authorization cookie accept-encoding origin referer forwarded via "
     b"x-real-ip x-request-id x-session-id traceparent tracestate baggage".split()
 )
 NOT_FORWARDED_PREFIXES = (b"x-forwarded-", b"sec-", b"access-control-", b"x-ccproxy-", b"cf-")
@@ -13,10 +13,11 @@ NOT_FORWARDED_PREFIXES = (b"x-forwarded-", b"sec-", b"access-control-", b"x-ccpr
 
 def forwarded(caller: dict[bytes, bytes]) -> dict[str, str]:
     """The caller's headers as they go out. Usage is read from the bytes that come back: they must be uncompressed."""
+    per_hop = {token.strip().lower() for token in caller.get(b"connection", b"").split(b",")}
     headers = {
         name.decode("latin-1"): value.decode("latin-1")
         for name, value in caller.items()
-        if name not in NOT_FORWARDED and not name.startswith(NOT_FORWARDED_PREFIXES)
+        if name not in NOT_FORWARDED and name not in per_hop and not name.startswith(NOT_FORWARDED_PREFIXES)
     }
     headers["accept-encoding"] = "identity"
     return headers

@@ -16,13 +16,17 @@ async def test_each_address_goes_to_its_own_at_the_provider(start_gateway: Start
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status"), [("GET", "/api/v1/messages", 404), ("POST", "/api/v2/messages", 404)]
+    ("method", "path", "status", "kind"),
+    [
+        ("GET", "/api/v1/messages", 405, "invalid_request_error"),
+        ("POST", "/api/v2/messages", 404, "not_found_error"),
+    ],
 )
 async def test_an_unknown_address_answers_in_anthropic_s_envelope(
-    start_gateway: Start, method: str, path: str, status: int
+    start_gateway: Start, method: str, path: str, status: int, kind: str
 ) -> None:
     running = await start_gateway()
     response = await running.client.request(method, path, json={})
     assert response.status_code == status
-    assert response.json()["error"]["type"] == "not_found_error"
+    assert response.json()["error"]["type"] == kind
     assert path in response.json()["error"]["message"]

@@ -23,4 +23,4 @@ async def test_an_upgrade_is_refused_at_once(start_gateway: Start) -> None:
     headers = {"connection": "Upgrade", "upgrade": "websocket"}
     for path in ("/codex/responses", "/codex/my-session/responses"):
         assert (await running.client.get(path, headers=headers)).status_code == 426
-        assert (await running.client.get(path)).status_code == 404
+        assert (await running.client.get(path)).status_code == 405

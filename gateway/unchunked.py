@@ -1,0 +1,27 @@
+"""Responses to HTTP/1.0, which knows no chunks: a body of unknown length ends with its connection.
+
+uvicorn writes chunks to every client. Here a response without a length is sent as it is, and the connection closed
+behind it (RFC 9112, 6.1 and 6.3).
+"""
+
+from __future__ import annotations
+
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from gateway.asgi import Message
+
+
+class UnchunkedCycle(RequestResponseCycle):
+    """One request of HTTP/1.0 and its response."""
+
+    _ends_with_connection = False
+
+    async def send(self, message: Message) -> None:  # type: ignore[override]
+        if message["type"] == "http.response.start":
+            self._ends_with_connection = all(name != b"content-length" for name, _ in message.get("headers", []))
+        if self._ends_with_connection:
+            self.chunked_encoding = False
+            self.keep_alive = False
+            # uvicorn compares each piece with the length that is still to come
+            self.expected_content_length = len(message.get("body", b""))
+        await super().send(message)  # type: ignore[arg-type]
