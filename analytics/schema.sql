@@ -91,3 +91,9 @@ CREATE TABLE permission_audit (
     updated_input VARCHAR,
     waited_ms DOUBLE
 );
+
+-- name: 4
+-- The model as the client named it, and Claude Code's own names for its agents.
+ALTER TABLE access_records ADD COLUMN asked_model VARCHAR DEFAULT '';
+ALTER TABLE access_records ADD COLUMN agent_id VARCHAR DEFAULT '';
+ALTER TABLE access_records ADD COLUMN parent_agent_id VARCHAR DEFAULT '';

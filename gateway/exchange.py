@@ -14,7 +14,7 @@ from functools import partial
 
 from gateway.asgi import Headers, Receive, Scope, Send, read_body
 from gateway.decoding import decode
-from gateway.ignored import note_ignored, with_ignored
+from gateway.ignored import UNFIT, note_ignored, with_ignored
 from gateway.inflight import Flights, InFlight
 from gateway.peek import parse_object, peek
 from gateway.problems import Dialect, error_frame, render, respond
@@ -27,6 +27,8 @@ from shared.errors import CallerGone, CCProxyError
 from shared.exact_json import BOM, dump_json
 from shared.formats.anthropic.native import MARK_BYTES, without_own_marks
 from shared.formats.ir import Json
+
+MODEL_HEADER = b"x-ccproxy-model"  # the model that was asked, where it is not the one the client named
 
 
 @dataclass(slots=True)
@@ -74,6 +76,9 @@ class Exchange(ABC):
         body = body.removeprefix(BOM)
         seen = await peek(body)
         record.model, record.streaming = seen.model, seen.stream
+        record.asked_model = seen.model
+        record.agent_id = headers.get(b"x-claude-code-agent-id", b"").decode("latin-1")
+        record.parent_agent_id = headers.get(b"x-claude-code-parent-agent-id", b"").decode("latin-1")
         query = scope["query_string"]
         path = f"{self.path}?{query.decode('latin-1')}" if query else self.path
         session = record.session_id = session_named(scope, headers, seen.document or {})
@@ -94,6 +99,9 @@ class Exchange(ABC):
         """The provider's answer, once it has begun; from then on silence is measured by the shorter limit."""
         opened = await self.provider.open(request)
         note_upstream(request.record, opened.headers)
+        sent = (request.document or {}).get("model")
+        if isinstance(sent, str) and sent != request.record.asked_model:
+            opened.headers = [*opened.headers, (MODEL_HEADER, UNFIT.sub("?", sent).encode())]
         flight.limit = self.flights.patience.idle
         flight.touch()
         return opened
@@ -115,9 +123,12 @@ class PassThrough(Exchange):
             opened.chunks = renamed(opened.chunks, model, asked)
         if not opened.is_stream:
             note_whole_message(record, await relay_whole(opened, send, flight))
+            note_served(record, model, asked)
             return None
         write_error = partial(error_frame, dialect=self.dialect, request_id=record.request_id)
-        return await relay_stream(opened, send, flight, MessagesTap(record), write_error, MESSAGES_PING)
+        failure = await relay_stream(opened, send, flight, MessagesTap(record), write_error, MESSAGES_PING)
+        note_served(record, model, asked)
+        return failure
 
 
 def remove_own_marks(request: Outgoing) -> None:
@@ -142,9 +153,17 @@ def session_named(scope: Scope, headers: dict[bytes, bytes], document: Json) -> 
         return str(named)
     if header := headers.get(b"x-session-id"):
         return header.decode("latin-1")
+    if header := headers.get(b"x-claude-code-session-id"):
+        return header.decode("latin-1")
     metadata = document.get("metadata")
     named = metadata.get("session_id") if isinstance(metadata, dict) else None
     return named if isinstance(named, str) else ""
+
+
+def note_served(record: AccessRecord, model: str, asked: str) -> None:
+    """Keep the provider's name of the model where the reply was read with the client's name in its place."""
+    if record.model == asked:
+        record.model = model
 
 
 def note_upstream(record: AccessRecord, headers: Headers) -> None:

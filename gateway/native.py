@@ -13,7 +13,7 @@ from functools import partial
 import orjson
 
 from gateway.asgi import Send
-from gateway.exchange import Exchange
+from gateway.exchange import Exchange, note_served
 from gateway.ignored import with_ignored
 from gateway.inflight import InFlight
 from gateway.peek import parse_object
@@ -54,6 +54,7 @@ class NativeResponses(Exchange):
                 await self._send_stored(opened, continuation, send, request, flight)
                 return None
             note_whole_response(record, await relay_whole(opened, send, flight))
+            note_served(record, model, asked)
             return None
         naming = partial(rename, answered=model, asked=asked) if aliased else bytes
         opened.chunks = limited(opened.chunks)  # the tap keeps the items of the response

@@ -150,7 +150,9 @@ class AccessRecord:
     `request_id` is always our own and unique; the caller's `x-request-id`, echoed to it, is `client_request_id`.
     `lane` says who pays: `subscription`, `api_key`, `extra_usage` (paid, on top of a subscription) or `unknown`.
     Tokens are those the provider told, also for a reply that broke off; `cache_write_tokens` includes those kept for an
-    hour. `cost_usd` is the list price of them, whoever pays, filled in by analytics; None where no price is known.
+    hour. `asked_model` is the client's name for the model, `model` the name of the one that answered. `agent_id` and
+    `parent_agent_id` name a subagent of Claude Code and the agent that started it.
+    `cost_usd` is the list price of them, whoever pays, filled in by analytics; None where no price is known.
     """
 
     request_id: str
@@ -193,6 +195,9 @@ class AccessRecord:
     client_request_id: str = ""
     upstream_request_id: str = ""
     ignored: str = ""
+    asked_model: str = ""
+    agent_id: str = ""
+    parent_agent_id: str = ""
 
 
 @dataclass(slots=True)

@@ -320,4 +320,4 @@ async def test_a_migration_is_applied_once(store: Store) -> None:
     await store.open()
     await store.close()
     with duckdb.connect(store.path) as connection:
-        assert connection.execute("SELECT version FROM schema_versions").fetchall() == [(1,), (2,), (3,)]
+        assert connection.execute("SELECT version FROM schema_versions").fetchall() == [(1,), (2,), (3,), (4,)]

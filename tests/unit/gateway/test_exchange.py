@@ -339,3 +339,20 @@ async def test_a_request_that_cannot_be_unpacked_is_the_clients_fault(
     assert response.status_code == status
     assert read(response)["error"]["type"] == "invalid_request_error"
     assert not running.provider.received
+
+
+async def test_the_record_names_both_models_and_the_agent(start_gateway: Start) -> None:
+    running = await start_gateway(models={"aliases": {"mine": "claude-x"}})
+    running.provider.scripts = [lambda connection: connection.answer(b'{"type": "message", "model": "claude-x"}')] * 2
+    headers = {
+        "x-claude-code-session-id": "s-1",
+        "x-claude-code-agent-id": "a-2",
+        "x-claude-code-parent-agent-id": "a-1",
+    }
+    reply = await running.post(json={"model": "mine", "messages": []}, headers=headers)
+    assert reply.headers["x-ccproxy-model"] == "claude-x"
+    assert "x-ccproxy-model" not in (await running.post()).headers
+    record, plain = await running.bus.records(2)
+    assert (record.asked_model, record.model) == ("mine", "claude-x")
+    assert (record.session_id, record.agent_id, record.parent_agent_id) == ("s-1", "a-2", "a-1")
+    assert (plain.asked_model, plain.session_id, plain.agent_id) == ("claude-x", "", "")
