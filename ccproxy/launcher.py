@@ -46,7 +46,8 @@ from shared.version import VERSION
 
 BACKLOG = 2048
 OPEN_FILES = 8192  # two for each of the streams one gateway carries, with room to spare
-STOPPED_IN_TURN = 3  # priorities of supervisord.conf; each may take as long as a program may take to stop
+# Priorities of supervisord.conf beside the gateways'; each may take as long as a program may take to stop.
+STOPPED_IN_TURN = 2
 MARGIN_SECONDS = 2.0
 LINE_LIMIT = 1024 * 1024
 
@@ -208,7 +209,9 @@ async def _supervise(stack: Stack, when_ready: WhenReady) -> int:
         for task in (stopping, ready):
             task.cancel()
         stop_seconds = float(stack.environment["CCPROXY_STOP_SECONDS"])
-        await _stop(supervisord, ended, STOPPED_IN_TURN * stop_seconds + MARGIN_SECONDS)
+        gateway_seconds = float(stack.environment["CCPROXY_GATEWAY_STOP_SECONDS"])
+        patience = gateway_seconds + STOPPED_IN_TURN * stop_seconds + MARGIN_SECONDS
+        await _stop(supervisord, ended, patience)
         await _kill_leftovers(supervisord.pid, output, stop_seconds + MARGIN_SECONDS)
     return code
 

@@ -21,6 +21,7 @@ from importlib import resources
 from pathlib import Path
 
 from shared.complaints import ConfigurationError
+from shared.credentials.oauth import EXCHANGE_SECONDS
 from shared.loop_watch import HEARTBEAT_SOCKET
 from shared.process import DRAINED_EXIT
 from shared.settings import Settings
@@ -34,6 +35,8 @@ SCRIPTS = {
     "listener": "ccproxy-listener",
 }
 PINNED_FILE = "pinned.json"  # in the run directory: the guarded settings of the files this stack was started with
+# A gateway that is told to stop first finishes the renewal of a login that it has begun.
+RENEWAL_SECONDS = math.ceil(EXCHANGE_SECONDS) + 5
 CRITICAL = frozenset({"gateway", "redis"})  # without these nothing answers; without another, the rest still does
 
 Commands = Mapping[str, list[str]]
@@ -121,6 +124,7 @@ def child_environment(settings: Settings, places: Places, commands: Commands) ->
         "CCPROXY_OWN_REDIS": "true" if places.redis_binary else "false",
         "CCPROXY_CONTROL_SOCKET": str(places.sockets / "control.sock"),
         "CCPROXY_STOP_SECONDS": str(stop_seconds),
+        "CCPROXY_GATEWAY_STOP_SECONDS": str(stop_seconds + RENEWAL_SECONDS),
         HEARTBEAT_SOCKET: str(places.sockets / "heartbeats.sock"),
         PINNED: str(places.run_dir / PINNED_FILE),
         "PYTHONSAFEPATH": "1",

@@ -37,7 +37,7 @@ Restart=on-failure
 RestartSec=5
 RestartPreventExitStatus={hopeless}
 KillMode=mixed
-TimeoutStopSec=20
+TimeoutStopSec=60
 LimitNOFILE=8192:524288
 UMask=0077
 

@@ -5,6 +5,7 @@ A refusal (the login is spent, log in again) and a failure (the server did not d
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -24,6 +25,7 @@ from shared.errors import CredentialsExpired, UpstreamError
 from shared.version import USER_AGENT
 
 TIMEOUT = httpx.Timeout(30, connect=10)
+EXCHANGE_SECONDS = 30.0  # for a whole exchange; whoever stops a process that may be in one waits longer
 LAST_SECOND = 1e11  # in the year 5138; a later one is a mistake
 # Errors a token server gives for its own reasons, in the place where it names those of a grant (RFC 6749, 5.2).
 PASSING_ERRORS = frozenset({"temporarily_unavailable", "server_error", "slow_down", "rate_limit_error", "api_error"})
@@ -116,8 +118,9 @@ class TokenServer:
     async def _send(self, method: str, url: str, **options: Any) -> dict[str, Any]:
         self._client = self._client or httpx.AsyncClient(timeout=TIMEOUT, headers={"user-agent": USER_AGENT})
         try:
-            response = await self._client.request(method, url, **options)
-        except httpx.HTTPError as error:
+            async with asyncio.timeout(EXCHANGE_SECONDS):
+                response = await self._client.request(method, url, **options)
+        except (httpx.HTTPError, TimeoutError) as error:
             host = httpx.URL(url).host
             raise UpstreamError(f"{host} cannot be reached: {str(error) or type(error).__name__}.") from error
         self.skew = skew_of(response.headers, time.time())

@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping
 from typing import IO, Any
 
 from shared.credentials.login import Authorization, Login
-from shared.credentials.oauth import GrantRefused, Issuer, TokenServer
+from shared.credentials.oauth import EXCHANGE_SECONDS, GrantRefused, Issuer, TokenServer
 from shared.credentials.store import CredentialFile, Draft
-from shared.errors import CCProxyError, CredentialsExpired, UpstreamError
+from shared.errors import CCProxyError, CredentialsExpired, Stopping, UpstreamError
 from shared.log import get_log
 
 EARLY_SECONDS = 300.0  # before the end, in the background; the official programs renew at about the same time
@@ -42,6 +42,7 @@ class Refresher:
         self._authorization: Authorization | None = None
         self._running: asyncio.Task[Login] | None = None
         self._refused = False
+        self._stopping = False
         self._pause = 0.0
         self._try_at = float("-inf")
 
@@ -75,12 +76,17 @@ class Refresher:
 
     def renew_soon(self, login: Login) -> None:
         """Renew in the background a login that still serves; not when that would be in vain."""
-        if self._now() >= self._try_at and not self.obstacle(login):
+        if not self._stopping and self._now() >= self._try_at and not self.obstacle(login):
             self._begin(login)
 
     async def renew(self, stale: Login) -> Login:
-        """The login after `stale`; everybody in this process waits for the same one. Raises CredentialsExpired when
-        the owner has to act, UpstreamError when the token server has to recover."""
+        """Return the login after `stale`; all requests of this process wait for the same renewal.
+
+        Raises CredentialsExpired when the owner has to act, UpstreamError when the token server has to recover, and
+        Stopping when this process ends and no renewal has begun.
+        """
+        if self._stopping and self._running is None:
+            raise Stopping
         return await asyncio.shield(self._begin(stale))
 
     def recover(self) -> None:
@@ -92,8 +98,15 @@ class Refresher:
             self._promote_finished(self.file.draft(login.refresh_token))
 
     async def finish(self) -> None:
-        """Wait for a renewal under way: what it spends must not be lost."""
+        """Begin no further exchange, and wait for one under way: its refresh token is spent, its reply the login."""
+        self._stopping = True
         if self._running is not None:
+            get_log().info(
+                "stop_waits_for_renewal",
+                provider=self._issuer.name,
+                source=str(self.file.path),
+                at_most_seconds=EXCHANGE_SECONDS,
+            )
             await asyncio.wait([self._running])
 
     def _begin(self, stale: Login) -> asyncio.Task[Login]:
@@ -117,6 +130,8 @@ class Refresher:
             self._check_renewable()
             if (lock := self._take_lock()) is not None:
                 break
+            if self._stopping:
+                raise Stopping
             await asyncio.sleep(LOCK_POLL_SECONDS)
         with lock:
             return self._newer(stale) or await self._exchange()

@@ -17,6 +17,7 @@ from ccproxy.programs import (
     worker_sections,
 )
 from shared.complaints import ConfigurationError
+from shared.credentials.oauth import EXCHANGE_SECONDS
 from shared.settings import load_settings
 
 COMMANDS = {name: ["/opt/with space/" + script] for name, script in SCRIPTS.items()}
@@ -57,6 +58,12 @@ def test_secrets_reach_the_children_and_what_we_decide_wins(environment):
 
 def test_a_slow_stop_gets_its_time_before_the_kill(environment):
     assert environment["CCPROXY_STOP_SECONDS"] == "7"
+
+
+def test_a_gateway_gets_the_time_of_a_whole_renewal_before_the_kill(environment):
+    assert float(environment["CCPROXY_GATEWAY_STOP_SECONDS"]) > 7 + EXCHANGE_SECONDS
+    gateway = supervisor_configuration().partition("[fcgi-program:gateway]")[2]
+    assert "stopwaitsecs=%(ENV_CCPROXY_GATEWAY_STOP_SECONDS)s" in gateway
 
 
 def test_commands_are_quoted(environment):

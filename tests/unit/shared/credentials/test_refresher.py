@@ -16,7 +16,7 @@ from shared.credentials.login import Login
 from shared.credentials.oauth import Ask, GrantRefused, TokenServer
 from shared.credentials.refresher import Refresher
 from shared.credentials.store import CredentialFile, Draft
-from shared.errors import CredentialsExpired, UpstreamError
+from shared.errors import CredentialsExpired, Stopping, UpstreamError
 from shared.provider_settings import ClaudeSettings
 from tests.logins import OTHER_KEYS, claude_content, claude_login, content_of, put, read_only
 
@@ -232,3 +232,53 @@ async def test_renewing_soon_does_nothing_in_vain(path: Path) -> None:
     known.renew_soon(current(known))
     await known.finish()
     assert not server.asked
+
+
+class HeldServer(ScriptedServer):
+    """Answers once `answer` is set; `asking` is set when it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asking, self.answer = asyncio.Event(), asyncio.Event()
+
+    async def ask(self, url: str, ask: Ask) -> dict[str, Any]:
+        self.asking.set()
+        await self.answer.wait()
+        return await super().ask(url, ask)
+
+
+async def test_a_stop_waits_for_the_reply_of_a_renewal_and_stores_the_login(path: Path) -> None:
+    server = HeldServer()
+    known = refresher(path, server)
+    known.renew_soon(current(known))
+    await server.asking.wait()
+    stopping = asyncio.create_task(known.finish())
+    await asyncio.sleep(0)
+    assert not stopping.done()
+    server.answer.set()
+    await stopping
+    assert claude_login(path)["refreshToken"] == "sk-ant-ort01-new"
+
+
+async def test_no_renewal_begins_once_the_process_stops(path: Path) -> None:
+    server = ScriptedServer()
+    known = refresher(path, server)
+    await known.finish()
+    known.renew_soon(current(known))
+    with pytest.raises(Stopping):
+        await known.renew(current(known))
+    assert server.asked == []
+
+
+async def test_a_renewal_that_waits_for_another_process_ends_at_a_stop(path: Path) -> None:
+    server = ScriptedServer()
+    known = refresher(path, server)
+    lock = known.file.try_lock()
+    assert lock is not None
+    with lock:
+        renewal = asyncio.create_task(known.renew(current(known)))
+        await asyncio.sleep(0)
+        await known.finish()
+        with pytest.raises(Stopping):
+            await renewal
+    assert server.asked == []
