@@ -23,8 +23,9 @@ from sdk_worker.program import Line
 from shared import mcp
 from shared.channels import PermissionAsk, PermissionDecision, Turn
 from shared.errors import CCProxyError, ClientError
+from shared.permissions.protected import ProtectedPaths
 from shared.permissions.reach import Reach, reach_of
-from shared.permissions.tools import QUESTION
+from shared.permissions.tools import FILE_WRITERS, QUESTION
 
 SERVER = "confirmation"
 TOOL = f"mcp__{SERVER}__{mcp.TOOL}"
@@ -43,12 +44,13 @@ Ask = Callable[[PermissionAsk], Awaitable[PermissionDecision]]
 class Asker:
     """The permission requests of one program, which works in the folder `working_directory`.
 
-    `bypass`: the owner wants nobody asked, so the hook only denies what is protected or ruled out, and leaves every
+    No text of a file in `protected` leaves this process. `bypass`: the owner wants nobody asked, so the hook only denies what is protected or ruled out, and leaves every
     other call to Claude Code.
     """
 
-    def __init__(self, ask: Ask, working_directory: str, *, bypass: bool = False) -> None:
+    def __init__(self, ask: Ask, working_directory: str, protected: ProtectedPaths, *, bypass: bool = False) -> None:
         self._ask = ask
+        self._protected = protected
         self._working_directory = working_directory
         self._bypass = bypass
         self._turn: Turn | None = None
@@ -123,13 +125,19 @@ class Asker:
         ask.insists = insists
         # The disk may be slow, and other programs of this worker must not wait for it.
         ask.reach = await asyncio.to_thread(known_reach, ask.tool_name, ask.input, folder)
-        if not bypass:
+        if not bypass and self._may_read_file_of(ask):
             ask.file_before = await asyncio.to_thread(read_file_before, ask.tool_name, ask.input, folder)
         try:
             decision = await self._ask(ask)
         except CCProxyError as error:
             return mcp.not_placed(error), ""
         return mcp.behavior(decision, ask.input), decision.decided_by
+
+    def _may_read_file_of(self, ask: PermissionAsk) -> bool:
+        """Return True when the call changes a file that is not, and cannot be, a protected one."""
+        if ask.tool_name not in FILE_WRITERS:
+            return False
+        return self._protected.touched_by(ask) is None and self._protected.may_be_touched_by(ask) is None
 
 
 def known_reach(tool_name: str, given: dict[str, Any], folder: str) -> Reach:

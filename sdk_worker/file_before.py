@@ -1,7 +1,7 @@
 """The file that a tool call would change, read before anybody is asked, so that a person sees the change in its place.
 
 Only this machine sees the file as the tool will. The text is bounded and goes nowhere but into the presentation of the
-permission request.
+permission request. The caller makes sure that the file is not protected: nobody needs to see a login to deny a call.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from functools import partial
+from pathlib import Path
 
 from sdk_worker.asking import Ask, Asker
 from sdk_worker.directories import own_directory
@@ -32,6 +33,7 @@ from shared.bus import Bus
 from shared.desk import ask_desk
 from shared.metrics import Metrics, PoolMetrics, publish_snapshots
 from shared.permissions.fair_use import InputsInFlight
+from shared.permissions.protected import ProtectedPaths
 from shared.places import default_workspace
 from shared.process import DRAINED_EXIT, instance_name, run
 from shared.settings import Settings, load_settings
@@ -117,12 +119,13 @@ def patience(settings: Settings) -> Patience:
 def open_pool(settings: Settings, program_file: ProgramFile, driver: Driver, *, ask: Ask | None) -> Pool[Conversation]:
     """Return the pool of this process. `ask` decides on every tool call; None: Claude Code alone decides."""
     claude, options = settings.claude, settings.claude.code_options
+    protected = ProtectedPaths.of(settings, Path.cwd(), Path.home())
 
     async def start(launch: Launch) -> Conversation:
         env = environment(claude, os.environ)
         refuse_what_cannot_start(launch, options, env, as_root=os.geteuid() == 0)
         cwd = launch.cwd or str(options.cwd.resolve() if options.cwd else own_directory(default_workspace()))
-        asker = Asker(ask, cwd, bypass=asks_nobody(claude)) if ask and launch.own_tools else None
+        asker = Asker(ask, cwd, protected, bypass=asks_nobody(claude)) if ask and launch.own_tools else None
         asks = asker is not None and claude.builtin_permissions
         line = command(await program_file.path(), launch, options, asks=asks)
         program = Program(line, env=env, cwd=cwd)

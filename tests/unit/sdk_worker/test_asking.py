@@ -13,9 +13,11 @@ import pytest
 from sdk_worker.asking import Asker
 from shared.channels import PermissionAsk, PermissionDecision, Turn
 from shared.errors import BusUnavailable
+from shared.permissions.protected import ProtectedPath, ProtectedPaths
 
 OUTSIDE = os.path.realpath("/etc/hostname")
 TURN = Turn("r1", {}, caller="alice")
+PROTECTED = ProtectedPaths([ProtectedPath(".env", "the configuration", anywhere=True)], home="/home/me")
 
 
 class Desk:
@@ -46,7 +48,7 @@ def said(reply: dict[str, Any]) -> dict[str, Any]:
 
 async def test_it_asks_for_its_turn_in_the_directory_it_works_in() -> None:
     desk = Desk()
-    asker = Asker(desk.ask, "/work")
+    asker = Asker(desk.ask, "/work", PROTECTED)
     for turn in (TURN, Turn("r2", {}, caller="bob", session_id="s", working_directory="/else")):
         with asker.on_behalf(turn):
             assert said(await asker.answer(call()))["behavior"] == "allow"
@@ -64,7 +66,7 @@ async def test_it_asks_for_its_turn_in_the_directory_it_works_in() -> None:
 
 async def test_between_turns_there_is_nobody_to_ask_for() -> None:
     desk = Desk()
-    asker = Asker(desk.ask, "/work")
+    asker = Asker(desk.ask, "/work", PROTECTED)
     with asker.on_behalf(TURN):
         pass
     assert said(await asker.answer(call()))["behavior"] == "deny"
@@ -73,14 +75,14 @@ async def test_between_turns_there_is_nobody_to_ask_for() -> None:
 
 @pytest.mark.parametrize("outcome", ["denied", "expired", "cancelled", BusUnavailable()])
 async def test_anything_but_a_yes_is_a_no(outcome: Any) -> None:
-    asker = Asker(Desk(outcome).ask, "/work")
+    asker = Asker(Desk(outcome).ask, "/work", PROTECTED)
     with asker.on_behalf(TURN):
         assert said(await asker.answer(call()))["behavior"] == "deny"
 
 
 async def test_a_call_that_cannot_be_read_is_an_error_which_allows_nothing() -> None:
     desk = Desk()
-    asker = Asker(desk.ask, "/work")
+    asker = Asker(desk.ask, "/work", PROTECTED)
     with asker.on_behalf(TURN):
         answer = await asker.answer(call(input="touch x"))
     assert answer["error"]["code"] == -32602
@@ -88,7 +90,7 @@ async def test_a_call_that_cannot_be_read_is_an_error_which_allows_nothing() -> 
 
 
 async def test_a_program_that_connects_is_shown_the_tool() -> None:
-    asker = Asker(Desk().ask, "/work")
+    asker = Asker(Desk().ask, "/work", PROTECTED)
     assert "error" not in await asker.answer({"method": "notifications/initialized"})
     listed = await asker.answer({"id": 1, "method": "tools/list"})
     assert [tool["name"] for tool in listed["result"]["tools"]] == ["check_permission"]
@@ -105,7 +107,7 @@ async def test_a_question_withdrawn_by_its_program_is_withdrawn_from_the_desk() 
             withdrawn.set()
         raise AssertionError
 
-    asker = Asker(ask, "/work")
+    asker = Asker(ask, "/work", PROTECTED)
     with asker.on_behalf(TURN):
         asking = asyncio.create_task(asker.answer(call()))
         await begun.wait()
@@ -125,7 +127,7 @@ def hook_said(reply: dict[str, Any]) -> str:
 async def test_a_hook_asks_with_what_the_call_touches_where_it_runs(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(OUTSIDE)
     desk = Desk()
-    asker = Asker(desk.ask, str(tmp_path))
+    asker = Asker(desk.ask, str(tmp_path), PROTECTED)
     with asker.on_behalf(TURN):
         asked = {**hook_call("Read", file_path="link"), "cwd": str(tmp_path), "agent_type": "Explore"}
         assert hook_said(await asker.before_tool(asked)) == "allow"
@@ -137,7 +139,7 @@ async def test_a_hook_asks_with_what_the_call_touches_where_it_runs(tmp_path: Pa
 
 async def test_a_prompt_for_a_call_that_the_hook_had_decided_asks_nobody_again() -> None:
     desk = Desk()
-    asker = Asker(desk.ask, "/work")
+    asker = Asker(desk.ask, "/work", PROTECTED)
     with asker.on_behalf(TURN):
         assert hook_said(await asker.before_tool(hook_call())) == "allow"
         assert said(await asker.answer(call()))["behavior"] == "allow"
@@ -156,7 +158,7 @@ async def test_a_prompt_for_a_call_that_a_built_in_rule_allowed_is_asked_about()
         asked.append(request)
         return PermissionDecision(request.request_id, "allowed", decided_by="" if request.insists else "built_in")
 
-    asker = Asker(ask, "/work")
+    asker = Asker(ask, "/work", PROTECTED)
     with asker.on_behalf(TURN):
         await asker.before_tool(hook_call())
         await asker.answer(call())
@@ -167,7 +169,7 @@ async def test_the_input_that_a_person_wrote_is_what_runs() -> None:
     async def ask(request: PermissionAsk) -> PermissionDecision:
         return PermissionDecision(request.request_id, "allowed", updated_input={"command": "true"})
 
-    asker = Asker(ask, "/work")
+    asker = Asker(ask, "/work", PROTECTED)
     with asker.on_behalf(TURN):
         reply = await asker.before_tool(hook_call())
     assert reply["hookSpecificOutput"]["updatedInput"] == {"command": "true"}
@@ -176,7 +178,7 @@ async def test_the_input_that_a_person_wrote_is_what_runs() -> None:
 @pytest.mark.parametrize("bypass", [False, True])
 @pytest.mark.parametrize("outcome", ["denied", "expired", "cancelled", BusUnavailable()])
 async def test_a_hook_denies_whatever_is_not_allowed(outcome: Any, bypass: bool) -> None:
-    asker = Asker(Desk(outcome).ask, "/work", bypass=bypass)
+    asker = Asker(Desk(outcome).ask, "/work", PROTECTED, bypass=bypass)
     with asker.on_behalf(TURN):
         reply = await asker.before_tool(hook_call())
     assert hook_said(reply) == "deny"
@@ -186,7 +188,7 @@ async def test_a_hook_denies_whatever_is_not_allowed(outcome: Any, bypass: bool)
 @pytest.mark.parametrize("broken", [{}, {"tool_name": 5, "tool_input": {}}, {"tool_name": "Bash", "tool_input": "ls"}])
 async def test_a_hook_denies_a_call_that_cannot_be_read(broken: dict[str, Any]) -> None:
     desk = Desk()
-    asker = Asker(desk.ask, "/work")
+    asker = Asker(desk.ask, "/work", PROTECTED)
     with asker.on_behalf(TURN):
         assert hook_said(await asker.before_tool(broken)) == "deny"
     assert desk.asked == []
@@ -194,13 +196,13 @@ async def test_a_hook_denies_a_call_that_cannot_be_read(broken: dict[str, Any]) 
 
 async def test_a_hook_denies_between_turns() -> None:
     desk = Desk()
-    assert hook_said(await Asker(desk.ask, "/work").before_tool(hook_call())) == "deny"
+    assert hook_said(await Asker(desk.ask, "/work", PROTECTED).before_tool(hook_call())) == "deny"
     assert desk.asked == []
 
 
 async def test_a_path_that_no_file_system_takes_is_of_unknown_reach() -> None:
     desk = Desk()
-    asker = Asker(desk.ask, "/work")
+    asker = Asker(desk.ask, "/work", PROTECTED)
     with asker.on_behalf(TURN):
         await asker.before_tool(hook_call("Read", file_path="a\0b"))
         await asker.before_tool(hook_call("Read", file_path="/x" * 3000))
@@ -209,8 +211,26 @@ async def test_a_path_that_no_file_system_takes_is_of_unknown_reach() -> None:
 
 async def test_in_bypass_mode_the_service_is_asked_and_claude_code_decides_the_rest() -> None:
     desk = Desk()
-    asker = Asker(desk.ask, "/work", bypass=True)
+    asker = Asker(desk.ask, "/work", PROTECTED, bypass=True)
     with asker.on_behalf(TURN):
         assert await asker.before_tool(hook_call()) == {}
         assert await asker.before_tool(hook_call("AskUserQuestion", questions=[])) == {}
     assert [(ask.tool_name, ask.bypass) for ask in desk.asked] == [("Bash", True)]
+
+
+@pytest.mark.parametrize("tool_name", ["Edit", "Write", "MultiEdit", "NotebookEdit"])
+async def test_the_text_of_a_protected_file_is_not_sent(tool_name: str, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("TOKEN=secret")
+    (tmp_path / "link").symlink_to(".env")
+    (tmp_path / "notes").write_text("open")
+    field = "notebook_path" if tool_name == "NotebookEdit" else "file_path"
+    spellings = [".env", "link", f"{tmp_path}/sub/../.env", "%2eenv", "notes"]
+    desk = Desk("denied")
+    asker = Asker(desk.ask, str(tmp_path), PROTECTED)
+    with asker.on_behalf(TURN):
+        for spelling in spellings:
+            await asker.before_tool({**hook_call(tool_name, **{field: spelling}), "cwd": str(tmp_path)})
+            await asker.answer(call(tool_name=tool_name, input={field: spelling}, tool_use_id="t9"))
+    sent = [ask.file_before.text for ask in desk.asked if ask.file_before is not None]
+    assert len(desk.asked) == 2 * len(spellings)
+    assert sent == ["open", "open"]
