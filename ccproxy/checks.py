@@ -21,7 +21,8 @@ from ccproxy.rundir import holder, is_alive
 from shared.configuration_files import ENV_FILE, origins_here, toml_file, toml_files
 from shared.credentials.claude import ClaudeIssuer
 from shared.credentials.codex import CodexIssuer
-from shared.errors import CCProxyError
+from shared.errors import CCProxyError, ClientError
+from shared.permissions.rules import read_rules, rule_problems
 from shared.settings import Settings, foreign_addresses
 
 MEBIBYTE = 1024 * 1024
@@ -89,6 +90,26 @@ def look_at_provider_addresses(machine: Machine) -> Iterator[Finding]:
     for name, url in foreign_addresses(machine.settings):
         says = f"{name}: your credentials go to {url}, which is not the provider's own address"
         yield Finding("provider address", "warn", says, "Unset it, unless you mean a stand-in or a relay of your own.")
+
+
+def look_at_permission_rules(machine: Machine) -> Iterator[Finding]:
+    """Yield what is wrong with the rules file, and each of its rules that never applies."""
+    file = machine.settings.security.permission_rules_file.expanduser()
+    try:
+        rules = read_rules(file.read_text())
+    except FileNotFoundError:
+        return
+    except (OSError, UnicodeDecodeError) as error:
+        yield Finding("permission rules", "fail", f"{file} cannot be read: {error}", "Make it a readable UTF-8 file.")
+    except ClientError as error:
+        says = f"{file} cannot be used, so no rule allows anything: {error.message}"
+        yield Finding("permission rules", "fail", says, "Mend the file; docs/how-to/permissions.md shows its form.")
+    else:
+        notes = rule_problems(rules)
+        for sentence in notes:
+            yield Finding("permission rules", "warn", sentence, f"Change or remove the rule in {file}.")
+        if not notes:
+            yield Finding("permission rules", "pass", f"{file}: {len(rules)} rule(s)")
 
 
 def look_at_user(_: Machine) -> Iterator[Finding]:
@@ -261,6 +282,7 @@ HERE: Iterable[Callable[[Machine], Iterator[Finding]]] = (
     look_at_user,
     look_at_secret_files,
     look_at_provider_addresses,
+    look_at_permission_rules,
     look_at_port,
     look_at_redis_program,
     look_at_login_files,

@@ -22,7 +22,7 @@ from permission_service.desk import HISTORY_SECONDS, Case
 from shared.bus import Bus
 from shared.channels import decode, encode
 from shared.errors import BusUnavailable, ClientError, Conflict, NotFound
-from shared.permissions.rules import REMOVED, Rule, read_rules, removed_rules
+from shared.permissions.rules import REMOVED, Rule, read_rules, removed_rules, rule_problems
 
 CASE_PREFIX = "permission:case:"
 RULE_PREFIX = "permission:rule:"
@@ -107,6 +107,10 @@ class RuleBook:
     def notice(self) -> str:
         """What is wrong with the file or with a setting; an empty text when nothing is."""
         return self.problem or self._settings.problem
+
+    def notes(self) -> list[str]:
+        """Return a sentence for each rule in force that never applies, or depends on links this machine cannot see."""
+        return rule_problems(self.all())
 
     async def load(self) -> None:
         """Raises BusUnavailable."""

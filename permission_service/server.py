@@ -344,7 +344,7 @@ class DeskServer:
         return {"withdrawn": [case.id for case in asked]}
 
     async def _list_rules(self, parameters: Parameters, by: str) -> dict[str, Any]:
-        return {"rules": self._rules.describe(), "problem": self._rules.notice}
+        return {"rules": self._rules.describe(), "problem": self._rules.notice, "notes": self._rules.notes()}
 
     async def _add_rule(self, parameters: Parameters, by: str) -> dict[str, Any]:
         rule = read_rule(parameters)

@@ -44,8 +44,8 @@ Ask = Callable[[PermissionAsk], Awaitable[PermissionDecision]]
 class Asker:
     """The permission requests of one program, which works in the folder `working_directory`.
 
-    No text of a file in `protected` leaves this process. `bypass`: the owner wants nobody asked, so the hook only denies what is protected or ruled out, and leaves every
-    other call to Claude Code.
+    No text of a file in `protected` leaves this process. `bypass`: the owner wants nobody asked, so the hook only
+    denies what is protected or ruled out, and leaves every other call to Claude Code.
     """
 
     def __init__(self, ask: Ask, working_directory: str, protected: ProtectedPaths, *, bypass: bool = False) -> None:

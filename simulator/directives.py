@@ -5,7 +5,8 @@
                           Once their results are back, the reply quotes them
     [[say:TEXT]]          reply exactly this text (after the tools, if there are any)
 
-A tool the request does not offer is not called. Malformed directives are plain text.
+A tool the request does not offer is not called. Malformed directives are plain text. A tool named within the input of
+another is not called: the input may be the prompt of a subagent.
 """
 
 from __future__ import annotations
@@ -30,10 +31,14 @@ class Directives:
 def read_directives(text: str) -> Directives:
     scenario, say = SCENARIO.search(text), SAY.search(text)
     found = Directives(scenario[1] if scenario else "", say[1] if say else "")
+    taken = 0  # where the input of the last tool ends
     for tool in TOOL.finditer(text):
+        if tool.start() < taken:
+            continue  # within an input: meant for whoever gets the input, such as a subagent
         arguments, end = _read_json(text, tool.end())
         if isinstance(arguments, dict) and text.startswith("]]", end):
             found.tools.append((tool[1], arguments))
+            taken = end
     return found
 
 

@@ -28,13 +28,16 @@ ACCEPT = {"accept": "application/json, text/event-stream"}
 
 
 @asynccontextmanager
-async def running_desk(redis_url: str, rules_file: Path, *, timeout_seconds: float = 300) -> AsyncIterator[None]:
-    """A desk as its program would run it."""
+async def running_desk(
+    redis_url: str, rules_file: Path, *, timeout_seconds: float = 300, max_open_requests: int = 16
+) -> AsyncIterator[None]:
+    """Run a permission service as its program would."""
     stop = asyncio.Event()
     bus = Bus(redis_url, service="permission_service", instance="desk", timings=QUICK)
     async with bus, asyncio.TaskGroup() as tasks:
         rules = RuleBook(bus, rules_file, time.time)
-        server = DeskServer(Desk(timeout_seconds), CaseStore(bus), rules, bus, DeskMetrics(Metrics()))
+        desk = Desk(timeout_seconds, max_open_requests)
+        server = DeskServer(desk, CaseStore(bus), rules, bus, DeskMetrics(Metrics()))
         await server.load()
         tasks.create_task(serve_each(bus, PERMISSION_ASK, server.ask, slots=1000, stop=stop))
         tasks.create_task(serve_each(bus, PERMISSION_DESK, server.answer, slots=100, stop=stop))

@@ -128,8 +128,8 @@ def rules(as_json: AsJson = False) -> None:
         show_json(answer)
         return
     show_table(["id", "rule", "from"], map(rule_row, answer["rules"]))
-    if answer["problem"]:
-        say(answer["problem"])
+    for sentence in filter(None, [answer["problem"], *answer["notes"]]):
+        say(sentence)
 
 
 def rule_row(rule: dict[str, Any]) -> list[str]:

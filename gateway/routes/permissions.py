@@ -76,7 +76,7 @@ def add_views(routes: APIRouter, bus: Bus, desk: DeskClient, flights: Flights) -
 def add_rules(routes: APIRouter, ask: Ask) -> None:
     @routes.get("/rules", response_model=None)
     async def list_rules(request: Request) -> Response:
-        """The rules in force, and what is wrong with the file if something is."""
+        """List the rules in force; `problem`: why the rules file cannot be used; `notes`: which rules never apply."""
         return await ask(request, "rules", {})
 
     @routes.post("/rules", response_model=None)

@@ -18,6 +18,7 @@ from shared.bus import Timings
 from shared.channels import SDK_TURN, Turn
 from shared.errors import ClientError, NoWorker, Stopping
 from shared.process import DRAINED_EXIT
+from tests.permission_stack import running_desk
 from tests.sdk_stack import body
 from tests.simulator_fixture import API_KEY
 
@@ -126,7 +127,9 @@ async def test_a_worker_asked_to_finish_takes_nothing_new_and_ends_when_its_turn
     assert spare.is_running()
 
 
-async def test_every_option_of_the_command_line_reaches_the_program(start_worker, bus_factory, simulator, tmp_path):
+async def test_every_option_of_the_command_line_reaches_the_program(
+    start_worker, bus_factory, redis_url, simulator, tmp_path
+):
     (tmp_path / "project").mkdir()
     said = {
         "claude_code_options_cwd": tmp_path / "project",
@@ -146,7 +149,8 @@ async def test_every_option_of_the_command_line_reaches_the_program(start_worker
     bus = await bus_factory(timings=PATIENT)
     prompt = body('[[tool:Bash {"command": "pwd"}]]', max_tokens=4000)
     del prompt["model"]
-    frames = b"".join(await replies(bus, Turn("r1", prompt)))
+    async with running_desk(redis_url, tmp_path / "rules.toml"):
+        frames = b"".join(await replies(bus, Turn("r1", prompt)))
     assert b"<tool_use_sdk>" in frames
     assert str(tmp_path / "project").encode() in frames
     programs = [" ".join(process.cmdline()[1:]) for process in family(worker) if process.name() == "claude"]

@@ -260,7 +260,7 @@ def test_a_session_is_allowed_once_for_all_its_like(stack: Stack, person: Person
     asked = person.pending()[0]
     remembered = person.answer(asked["request_id"], True, remember={"scope": "session"}).json()
     thread.join(TURN_SECONDS)
-    assert remembered["remembered"] == "allow Bash: touch …, in this session"
+    assert remembered["remembered"] == f"allow Bash: touch …, under {tmp_path}, in this session"
     assert [path.exists() for path in made] == [True, True]
 
 

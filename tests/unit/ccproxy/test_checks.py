@@ -184,3 +184,17 @@ def test_an_address_that_is_not_the_provider_s_is_named(machine):
     finding = only(checks.look_at_provider_addresses(machine(codex={"base_url": "https://relay.example/codex"})))
     assert finding.status == "warn"
     assert "CODEX__BASE_URL: your credentials go to https://relay.example/codex" in finding.says
+
+
+def test_permission_rules_that_never_apply_or_cannot_be_read_are_named(machine, home):
+    file = home / "rules.toml"
+    here = machine(security={"permission_rules_file": file})
+    assert not list(checks.look_at_permission_rules(here))
+    file.write_text('[[rules]]\ntool = "Bash"\ncommand_prefix = "git status"\n')
+    assert told(checks.look_at_permission_rules(here)) == [("pass", f"{file}: 1 rule(s)", "")]
+    file.write_text('[[rules]]\neffect = "deny"\ntool = "Read"\ncommand = "ls"\n')
+    [(status, says, _)] = told(checks.look_at_permission_rules(here))
+    assert (status, says) == ("warn", "The rule `deny Read: exactly ls` never applies: Read runs no command.")
+    for broken in (b"[[rules]]\ntool = 5\n", b"\xff", b"rules = ["):
+        file.write_bytes(broken)
+        assert only(checks.look_at_permission_rules(here)).status == "fail"

@@ -17,7 +17,7 @@ from shared.permissions.protected import ProtectedPath, ProtectedPaths
 
 OUTSIDE = os.path.realpath("/etc/hostname")
 TURN = Turn("r1", {}, caller="alice")
-PROTECTED = ProtectedPaths([ProtectedPath(".env", "the configuration", anywhere=True)], home="/home/me")
+PROTECTED = ProtectedPaths([ProtectedPath(".env", "the configuration", anywhere=True)], home="/")
 
 
 class Desk:

@@ -24,3 +24,8 @@ def test_several_tools_keep_their_order_and_may_have_no_input() -> None:
 
 def test_a_tool_with_broken_json_is_plain_text() -> None:
     assert read_directives('[[tool:Bash {"command":]] [[tool:Bash {"a":1} x]]').tools == []
+
+
+def test_a_tool_within_the_input_of_another_is_not_called() -> None:
+    found = read_directives('[[tool:Agent {"prompt":"[[tool:Look]] [[tool:Go]]"}]] [[tool:Read]]')
+    assert found.tools == [("Agent", {"prompt": "[[tool:Look]] [[tool:Go]]"}), ("Read", {})]

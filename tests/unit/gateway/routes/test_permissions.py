@@ -14,7 +14,7 @@ from tests.permission_stack import Front, running_desk, running_front
 @pytest.fixture
 async def front(redis_url: str, tmp_path: Path) -> AsyncIterator[Front]:
     async with (
-        running_desk(redis_url, tmp_path / "rules.toml"),
+        running_desk(redis_url, tmp_path / "rules.toml", max_open_requests=20),
         running_front(redis_url, server={"ping_interval_seconds": 0.2}) as front,
     ):
         yield front
@@ -128,14 +128,31 @@ async def test_an_answer_remembered_becomes_a_rule_that_can_be_seen_explained_an
     await checking
     assert (await front.check(session_id="s2"))["behavior"] == "allow"
     rules = (await front.client.get("/permissions/rules")).json()["rules"]
-    assert [(rule["id"], rule["text"]) for rule in rules] == [(answer["rule"], "allow Bash: touch …")]
-    asked_about = {"tool_name": "Bash", "input": {"command": "touch z"}}
-    explained = (await front.client.post("/permissions/rules/explain", json=asked_about)).json()
-    assert explained == {"outcome": "allow", "why": "allow Bash: touch …", "rule": answer["rule"]}
+    made, *built_in = [(rule["id"], rule["text"]) for rule in rules]
+    assert made == (answer["rule"], "allow Bash: exactly touch x")
+    assert [rule_id for rule_id, _ in built_in] == ["rule_reading", "rule_conversation"]
+    outcomes = {}
+    for command in ("touch x", "touch z"):
+        asked_about = {"tool_name": "Bash", "input": {"command": command}}
+        explained = (await front.client.post("/permissions/rules/explain", json=asked_about)).json()
+        outcomes[command] = (explained["outcome"], explained["why"], explained["rule"])
+    assert outcomes == {
+        "touch x": ("allow", "allow Bash: exactly touch x", answer["rule"]),
+        "touch z": ("ask", "no rule covers it", ""),
+    }
     headers = {"content-type": "application/json"}
     revoked = await front.client.delete(f"/permissions/rules/{answer['rule']}", headers=headers)
     assert revoked.json()["status"] == "removed"
-    assert (await front.client.get("/permissions/rules")).json() == {"rules": [], "problem": ""}
+    left = (await front.client.get("/permissions/rules")).json()
+    assert [(rule["id"], rule["text"]) for rule in left["rules"]] == built_in
+    assert (left["problem"], left["notes"]) == ("", [])
+
+
+async def test_a_rule_that_never_applies_is_told_in_notes(front: Front) -> None:
+    await front.client.post("/permissions/rules", json={"tool": "TodoWrite", "effect": "deny", "under": "/srv"})
+    told = (await front.client.get("/permissions/rules")).json()
+    assert told["problem"] == ""
+    assert told["notes"] == ["The rule `deny TodoWrite: under /srv` never applies: TodoWrite touches no folder."]
 
 
 async def test_a_rule_can_be_made_outright_and_a_bad_one_is_refused(front: Front) -> None:
