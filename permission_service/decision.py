@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from permission_service.built_in import BuiltInRule
+from permission_service.desk import Answer
 from permission_service.keeping import RuleBook
 from shared.channels import PermissionAsk
 from shared.permissions.protected import ProtectedPaths
@@ -88,3 +89,8 @@ class Policy:
 
 def denied_by(rule: Rule) -> Ruling:
     return Ruling(allowed=False, by=BY_RULE, rule=rule.id, message=RULED_OUT.format(rule=rule.describe()))
+
+
+def answer_of(ruling: Ruling) -> Answer:
+    """Return `ruling` as the answer to a permission request."""
+    return Answer(ruling.allowed, ruling.by, ruling.message, rule=ruling.rule)

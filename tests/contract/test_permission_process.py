@@ -210,6 +210,49 @@ async def test_large_inputs_reach_neither_redis_nor_the_service(redis_url: str, 
         assert redis_bytes(redis_url) - in_redis < 24_000_000
 
 
+FLOOD = 1200  # more than the 1,000 requests that the service takes at once
+
+
+@pytest.mark.timeout(180)  # 1,200 requests, also on a busy machine
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+async def test_a_flood_of_one_caller_does_not_delay_another_caller(
+    bus_factory: Callable[..., Awaitable[Bus]], redis_url: str, start: Start
+) -> None:
+    bus = await bus_factory("gateway", timings=Timings(lease=60))  # a busy machine is no lost service
+    process = await start(redis_url)
+    first = asyncio.create_task(ask(bus, "first", caller="greedy"))
+    await until_pending(bus, "first")
+    memory, in_redis = resident_bytes(process), redis_bytes(redis_url)
+    flood = [asyncio.create_task(ask(bus, f"flood{number}", caller="greedy")) for number in range(FLOOD)]
+    owner = asyncio.create_task(ask(bus, "owner", caller="owner"))
+    async with asyncio.timeout(30):  # seconds; a tenth of it on an idle machine
+        await until_pending(bus, "owner")
+    listed = await question(bus, "list")
+    assert [each["request_id"] for each in listed["pending"]][:2] == ["first", "owner"]
+    assert (await question(bus, "decide", request_id="owner", allowed=True))["allowed"] is True
+    assert (await owner)["outcome"] == "allowed"
+    refused = await first_done(flood, FLOOD - 15)
+    assert {decision["outcome"] for decision in refused} == {"denied"}
+    assert all("16 permission requests open already" in decision["message"] for decision in refused)
+    pending = (await question(bus, "list"))["pending"]
+    assert len(pending) == 16
+    assert resident_bytes(process) - memory < 40_000_000
+    assert redis_bytes(redis_url) - in_redis < 8_000_000
+    for task in (first, *flood):
+        task.cancel()
+    await asyncio.gather(first, *flood, return_exceptions=True)
+
+
+async def first_done(tasks: list[asyncio.Task[Any]], count: int) -> list[Any]:
+    """Return the results of the `count` tasks that end first."""
+    results = []
+    for ended in asyncio.as_completed(tasks):
+        results.append(await ended)
+        if len(results) == count:
+            break
+    return results
+
+
 async def test_more_open_requests_can_be_allowed(bus: Bus, redis_url: str, start: Start) -> None:
     await start(redis_url, SECURITY__MAX_OPEN_REQUESTS="1")
     first = asyncio.create_task(ask(bus, "a", caller="alice"))
