@@ -60,6 +60,9 @@ class Exchange(ABC):
             self.flights.close(flight)
         if failure is not None:
             note_failure(record, failure)
+            # The error's traceback holds this frame, which holds the error and, through others, the request's body.
+            # Without this line all of them would wait for the garbage collector.
+            failure.__traceback__ = None
 
     @abstractmethod
     async def answer(self, request: Outgoing, send: Send, flight: InFlight) -> CCProxyError | None:

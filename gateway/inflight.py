@@ -152,6 +152,7 @@ class Flights:
         self._flights.discard(flight)
         self.held -= flight.held
         flight.held = 0
+        flight.reason = None  # its traceback holds frames that hold the flight
         flight.release()
         if self._stopping and not self._flights:
             self._idle.set()

@@ -65,7 +65,7 @@ async def relay_stream(
             if settle is not None:
                 await settle()
     except CCProxyError as error:
-        failure = error
+        failure = error.with_traceback(None)  # which holds this frame, and so the error and the request's body
         last = write_error(error)
     finally:
         flight.ping = None

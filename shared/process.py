@@ -7,7 +7,6 @@ outright leaves nothing behind. A service whose event loop hangs ends too (share
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ctypes
 import gc
 import os
@@ -26,6 +25,7 @@ from shared.visible_text import visible
 
 PARENT_POLL_SECONDS = 1.0
 COLLECT_AFTER = (50_000, 20, 20)  # allocations, then generations; Python's own are (700, 10, 10)
+COLLECT_SECONDS = 30.0
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 CONFIGURATION_EXIT = 78  # sysexits.h, EX_CONFIG
 DRAINED_EXIT = 100  # asked to finish what it had and to take nothing new, and did: a supervisor leaves it down
@@ -46,11 +46,18 @@ def end_with_parent() -> None:
 
 
 def settle_collector() -> None:
-    """What start-up made is never garbage, and a request or a record leaves no cycles: looking for some was a tenth of
-    the work."""
+    """Have the garbage collector leave out what start-up made, and look for cycles seldom: looking was a tenth of the
+    work. `collect_by_the_clock` finds the cycles that a library or a mistake leaves all the same."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*COLLECT_AFTER)
+
+
+async def collect_by_the_clock(seconds: float = COLLECT_SECONDS) -> None:
+    """Collect garbage every `seconds`, until cancelled; a process that allocates little never would by itself."""
+    while True:
+        await asyncio.sleep(seconds)
+        gc.collect()
 
 
 def run(service: str, serve: Serve) -> None:
@@ -75,13 +82,14 @@ async def _serve_until_stopped(settings: Settings, serve: Serve) -> int | None:
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop.set)
     watch = asyncio.create_task(_watch_parent(stop))
+    collecting = asyncio.create_task(collect_by_the_clock())
     try:
         async with watched_loop():
             return await serve(settings, stop)
     finally:
         watch.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watch
+        collecting.cancel()
+        await asyncio.gather(watch, collecting, return_exceptions=True)
         gc.unfreeze()  # what is frozen is never released, of which DuckDB's bindings complain at length
         get_log().info("stopped")
 
