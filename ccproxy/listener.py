@@ -1,8 +1,8 @@
 """The stack's ear on supervisord: what to do when a program dies, or cannot stay up.
 
-A death is told to the bus, so that nobody waits for a lease to run out. A critical program that keeps dying ends the
-stack, with a sentence in RUN/fatal for the launcher; any other one rests for a minute and is tried again, while the
-rest goes on without it.
+A death is told to the bus, so that nobody waits for a lease to run out. A program that keeps dying rests for a minute
+and is tried again, while the rest goes on without it. Only when the last process of a critical service keeps dying does
+the stack end, with a sentence in RUN/fatal for the launcher.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ class Watch:
         self._running_since: dict[str, float] = {}
         self._short_lives: Counter[str] = Counter()
         self._resting: set[str] = set()
+        self._running: set[str] = set()
 
     def handle(self, event: str, facts: dict[str, str], now: float) -> None:
         """Act on one event; `facts` are supervisord's own words for it, `now` is monotonic seconds."""
@@ -60,7 +61,10 @@ class Watch:
         name = f"{facts['groupname']}:{facts['processname']}"
         if event == "PROCESS_STATE_RUNNING":
             self._running_since[name] = now
-        elif event == "PROCESS_STATE_FATAL":
+            self._running.add(name)
+            return
+        self._running.discard(name)
+        if event == "PROCESS_STATE_FATAL":
             self._give_up(name, "did not start")
         else:
             self._report(facts["processname"], int(facts["pid"]) if "pid" in facts else None)
@@ -77,7 +81,9 @@ class Watch:
     def _give_up(self, name: str, why: str) -> None:
         self._short_lives[name] = 0
         process = name.partition(":")[2]
-        if service_of(process) in CRITICAL:
+        service = service_of(process)
+        others = any(service_of(other.partition(":")[2]) == service for other in self._running)
+        if service in CRITICAL and not others:
             self._end_stack(f"{process} {why}.")
             return
         get_log().error("service_down", program=process, why=why, next_attempt="within a minute")

@@ -6,6 +6,7 @@ Whatever a handler does, its caller hears the end of it: a result, a typed error
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 
@@ -13,6 +14,8 @@ from shared.bus import Bus, Delivery, Slots
 from shared.channels import Channel
 from shared.errors import CCProxyError, Stopping
 from shared.log import get_log
+
+LAST_WORDS_SECONDS = 1.0  # for what is still to be told and settled once the process stops
 
 Handler = Callable[[Delivery], Awaitable[None]]
 
@@ -50,7 +53,25 @@ async def _any_of(*events: asyncio.Event) -> None:
 
 
 async def _guard(delivery: Delivery, channel: Channel, handle: Handler, stop: asyncio.Event) -> None:
+    """Handle `delivery` and settle it; once `stop` is set, a bus that is away gets no more than a moment."""
     outcome = await _run(delivery, handle, stop)
+    settling = asyncio.create_task(_settle(delivery, channel, outcome))
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait([settling, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if not settling.done():
+            await asyncio.wait([settling], timeout=LAST_WORDS_SECONDS)
+        if not settling.done():
+            get_log().warning("delivery_not_settled", channel=channel.name, request_id=delivery.request_id)
+    finally:
+        stopping.cancel()
+        settling.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await settling
+
+
+async def _settle(delivery: Delivery, channel: Channel, outcome: BaseException | None) -> None:
+    """Tell the caller how handling ended, and take the delivery out of its channel."""
     if outcome is None:
         await delivery.finish()
     elif isinstance(outcome, CCProxyError):

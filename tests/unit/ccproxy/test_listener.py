@@ -77,6 +77,25 @@ def test_a_critical_program_that_keeps_dying_soon_ends_the_stack(seen):
     assert len(seen.ended) == 1
 
 
+def test_a_gateway_that_keeps_dying_rests_while_another_one_serves(seen):
+    seen.happen("PROCESS_STATE_RUNNING", "gateway_01")
+    for _ in range(SHORT_LIVES):
+        seen.live("gateway_00", 1)
+    assert not seen.ended
+    assert seen.control.asked == [("stop", "gateway:gateway_00")]
+    seen.minute()
+    assert seen.control.asked[-1] == ("start", "gateway:gateway_00")
+
+
+def test_the_stack_ends_when_the_last_gateway_keeps_dying(seen):
+    seen.happen("PROCESS_STATE_RUNNING", "gateway_01")
+    seen.happen("PROCESS_STATE_FATAL", "gateway_00")
+    seen.now += SHORT_LIFE_SECONDS
+    seen.happen("PROCESS_STATE_EXITED", "gateway_01", pid="18")
+    seen.happen("PROCESS_STATE_FATAL", "gateway_01")
+    assert seen.ended == ["gateway_01 did not start."]
+
+
 def test_dying_now_and_then_is_no_crash_loop(seen):
     for _ in range(SHORT_LIVES):
         seen.live("gateway_00", 1)

@@ -9,7 +9,7 @@ import pytest
 
 from shared.channels import Channel
 from shared.errors import CallerGone, CCProxyError, NotFound, Stopping
-from shared.serving import Handler, serve_each
+from shared.serving import LAST_WORDS_SECONDS, Handler, serve_each
 
 ONCE = Channel("once", "on_accept")
 UNTIL_DONE = Channel("until done", "when_done")
@@ -36,6 +36,13 @@ class Delivered:
 
     async def fail(self, error: CCProxyError) -> None:
         self.heard.set_result(error)
+
+
+class DeliveredWithoutBus(Delivered):
+    """A delivery whose bus went away: nothing can be told any more."""
+
+    async def fail(self, error: CCProxyError) -> None:
+        await asyncio.Event().wait()
 
 
 class OneBus:
@@ -172,3 +179,16 @@ async def test_stopping_tells_callers_unless_another_server_will_go_on(channel: 
         assert isinstance(await delivery.heard, Stopping)
     else:
         assert not delivery.heard.done()
+
+
+async def test_a_stop_does_not_wait_for_a_bus_that_is_away() -> None:
+    serving, begun = Serving(), asyncio.Event()
+
+    async def handle(given: object) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    serving.start(OneBus(DeliveredWithoutBus()), handle)
+    await begun.wait()
+    async with asyncio.timeout(LAST_WORDS_SECONDS + 5):
+        await serving.end()
