@@ -5,6 +5,7 @@ The table lists the tools of the program. A tool of a new version is in no row a
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from pathlib import Path
@@ -54,7 +55,7 @@ NOT_TRIED = {
     "ExitPlanMode": "only in plan mode",
     "ExitWorktree": "no worktree is open",
     "NotebookEdit": "the notebook has to be read first",
-    "Task": "the model is offered it under another name",
+    "Task": "the model is offered it as Agent, which has a test of its own below",
     "TaskGet": "no task has an id",
     "TaskUpdate": "no task has an id",
     "TaskStop": "no task has an id",
@@ -106,3 +107,43 @@ async def test_every_tool_reaches_the_service_and_runs_only_when_allowed(
     assert len(service.asked) == len(offered & CALLS.keys())
     assert sorted(path.name for path in work.iterdir()) == ["file"]
     assert (work / "file").read_text() == "old"
+
+
+class Chooser(Service):
+    """Allows subagents and denies commands; a command of the main agent waits until a subagent has asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.subagent_asked = asyncio.Event()
+
+    async def ask(self, request: PermissionAsk) -> PermissionDecision:
+        self.asked.append(request)
+        if request.tool_name == "Agent":
+            return PermissionDecision(request.request_id, "allowed")
+        if request.agent:
+            self.subagent_asked.set()
+        async with asyncio.timeout(30):
+            await self.subagent_asked.wait()
+        return PermissionDecision(request.request_id, "denied", message="no")
+
+
+@pytest.mark.parametrize("in_background", [False, True])
+@pytest.mark.parametrize("mode", MODES)
+async def test_the_tools_of_a_subagent_reach_the_service_too(
+    mode: str, in_background: bool, simulator_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENABLE_TOOL_SEARCH", "false")
+    monkeypatch.setenv("IS_SANDBOX", "1")
+    service = Chooser()
+    settings = settings_for(simulator_url, tmp_path, mode)
+    work = settings.claude.code_options.cwd
+    # The main agent's command keeps the turn, and with it a subagent in the background, until the subagent has asked.
+    prompt = f"[[tool:Bash {json.dumps({'command': 'touch made-by-subagent', 'description': 'x'})}]]"
+    given = {"description": "x", "prompt": prompt, "subagent_type": "general-purpose"}
+    calls = f"[[tool:Agent {json.dumps(given | {'run_in_background': in_background})}]]"
+    calls += f"[[tool:Bash {json.dumps({'command': 'touch made-by-main', 'description': 'x'})}]]"
+    async with running_stack(settings, drivers()[0], service.ask) as stack:
+        await stack.answer(calls, mode="forward")
+    asked = sorted((request.tool_name, request.agent) for request in service.asked)
+    assert asked == [("Agent", ""), ("Bash", ""), ("Bash", "general-purpose")]
+    assert sorted(path.name for path in work.iterdir()) == ["file"]
