@@ -23,6 +23,8 @@ class AuditTrail:
 
     def __init__(self, store: Store, retry_seconds: float = RETRY_SECONDS) -> None:
         self._store, self._retry_seconds = store, retry_seconds
+        # One record at a time: two transactions at once do not see each other's row, and would both add it.
+        self._adding = asyncio.Lock()
 
     async def keep(self, delivery: Delivery) -> None:
         """Returns when the record is committed, or can never be."""
@@ -34,7 +36,8 @@ class AuditTrail:
             return
         while True:
             try:
-                await self._store.change("add_permission", **(asdict(record) | {"asked_at": asked_at}))
+                async with self._adding:
+                    await self._store.change("add_permission", **(asdict(record) | {"asked_at": asked_at}))
             except StoreUnavailable:
                 await asyncio.sleep(self._retry_seconds)
             else:

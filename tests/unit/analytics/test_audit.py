@@ -68,3 +68,12 @@ async def test_what_can_never_be_kept_is_let_go(store: Store, payload: Any) -> N
     await keep(store, payload)
     assert await kept(store) == []
     await store.close()
+
+
+async def test_a_record_that_comes_twice_at_once_is_kept_once(store: Store) -> None:
+    await store.open()
+    trail = AuditTrail(store)
+    deliveries = [Published(encode(record(f"r{number}"))) for number in range(20) for _ in range(2)]
+    await asyncio.gather(*(trail.keep(delivery) for delivery in deliveries))  # type: ignore[arg-type]
+    rows = await kept(store)
+    assert sorted(row["request_id"] for row in rows) == sorted(f"r{number}" for number in range(20))
