@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 
 import uvloop
@@ -26,6 +27,7 @@ from shared.visible_text import visible
 PARENT_POLL_SECONDS = 1.0
 COLLECT_AFTER = (50_000, 20, 20)  # allocations, then generations; Python's own are (700, 10, 10)
 COLLECT_SECONDS = 30.0
+ORPHAN_SECONDS = 45.0  # for an orderly end without a supervisor; the exchange of a login may take 30 of them
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 CONFIGURATION_EXIT = 78  # sysexits.h, EX_CONFIG
 DRAINED_EXIT = 100  # asked to finish what it had and to take nothing new, and did: a supervisor leaves it down
@@ -94,6 +96,21 @@ async def _serve_until_stopped(settings: Settings, serve: Serve) -> int | None:
         get_log().info("stopped")
 
 
+def end_later(seconds: float, end: Callable[[], None]) -> threading.Timer:
+    """Call `end` after `seconds` if the process still lives then, however its event loop fares."""
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    return timer
+
+
+def kill_own_group() -> None:
+    """Kill this process, and with it all that it started where it leads a process group of its own."""
+    if os.getpgrp() == os.getpid():
+        os.killpg(os.getpid(), signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 async def _watch_parent(stop: asyncio.Event) -> None:
     """Set `stop` when this process is orphaned. Only a supervised process has a parent worth watching."""
     if not os.environ.get("CCPROXY_SUPERVISED"):
@@ -103,3 +120,5 @@ async def _watch_parent(stop: asyncio.Event) -> None:
     while os.getppid() == parent and not stop.is_set():  # noqa: ASYNC110 - the kernel tells nobody on macOS
         await asyncio.sleep(PARENT_POLL_SECONDS)
     stop.set()
+    if os.getppid() != parent:
+        end_later(ORPHAN_SECONDS, kill_own_group)
