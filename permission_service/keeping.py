@@ -237,6 +237,8 @@ class RuleBook:
             return
         table = tomlkit.table()
         table.update({name: value for name, value in rule.model_dump(exclude_none=True).items() if name != "scope"})
+        if not document.get("rules"):
+            document.pop("rules", None)  # `rules = []`, as the last removal left it, takes no tables
         document.setdefault("rules", tomlkit.aot()).append(table)
         self._write(tomlkit.dumps(document))
 

@@ -64,9 +64,9 @@ def supervised_as(process: psutil.Process) -> str:
 
 
 class Stack:
-    """One running `ccproxy serve`."""
+    """One running `ccproxy serve`, started in `folder`, or else in `home`."""
 
-    def __init__(self, command: list[str], home: Path, settings: dict[str, str]) -> None:
+    def __init__(self, command: list[str], home: Path, settings: dict[str, str], folder: Path | None = None) -> None:
         self.home = home
         self.run_dir = home / "run"
         self.environment = (
@@ -75,7 +75,7 @@ class Stack:
         self.simulator_url = settings.get("CLAUDE__BASE_URL", "")
         self.process = subprocess.Popen(
             command,
-            cwd=home,
+            cwd=folder or home,
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -406,3 +406,15 @@ class TestDecidingWithoutAPerson:
     async def test_the_deny_rules_of_claude_code_are_handed_out(self, room: Room) -> None:
         answer = await room.question("claude_rules")
         assert isinstance(answer["deny"], list)
+
+
+async def test_a_rule_can_be_added_after_the_last_one_was_removed(room: Room, rules_file: Path) -> None:
+    for tool in ("Bash", "Read", "Write"):
+        added = await room.question("add_rule", tool=tool, effect="deny")
+        told = await room.question("rules")
+        assert (told["problem"], told["rules"][0]["id"]) == ("", added["id"])
+        await room.question("remove_rule", id=added["id"])
+        assert "rule_" in (await room.question("rules"))["rules"][0]["id"]
+    rules_file.write_text("rules = []\n")
+    await room.question("add_rule", tool="Bash", effect="deny")
+    assert (await room.question("rules"))["problem"] == ""
