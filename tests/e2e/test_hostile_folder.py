@@ -56,7 +56,6 @@ COMMANDS = [
     ["logs", "tail"],
     ["generate-token", "--save"],
     ["service", "install"],
-    ["alive", "gateway"],
 ]
 
 

@@ -45,7 +45,7 @@ class Turn:
             "POST",
             "/sdk/v1/messages",
             json.dumps(body | {"messages": [{"role": "user", "content": said}]}),
-            {"content-type": "application/json"},
+            {"content-type": "application/json", "x-ccproxy-sdk-messages": "forward"},
         )
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
