@@ -57,7 +57,11 @@ function showHealth(health) {
   const element = $("health");
   element.className = health?.status ?? "fail";
   const troubled = Object.entries(health?.checks ?? {}).flatMap(([name, found]) => found.filter((check) => check.status !== "pass").map((check) => `${name.replaceAll("_", " ")}: ${check.output}`));
-  element.textContent = health ? troubled.join(" · ") || "Everything is running" : "The gateway does not answer";
+  // One short line in the header: a longer one would move the actions of a waiting request.
+  const summary = troubled.length === 1 ? "1 part has a problem" : `${troubled.length} parts have problems`;
+  element.textContent = !health ? "The gateway does not answer" : troubled.length ? summary : "Everything is running";
+  $("trouble").textContent = troubled.join(" · ");
+  $("trouble").hidden = !troubled.length;
   $("version").textContent = health?.version ?? "";
   const processes = Object.entries(health?.checks ?? {}).flatMap(([, found]) => found.flatMap((check) => check.processes ?? []));
   $("processes").replaceChildren(...processes.map((process) => row([process.service, process.instance, [process.pid], clock(process.started_at), says(process)])));

@@ -51,10 +51,10 @@ CALLS: dict[str, dict[str, Any]] = {
 # Claude Code refuses these before they run, for want of what they are about: an id, a worktree, a plan, a read file.
 NOT_TRIED = {
     "CronDelete": "no job has an id",
-    "Edit": "the file has to be read first",
+    "Edit": "the file has to be read first; tried in a test of its own below",
     "ExitPlanMode": "only in plan mode",
     "ExitWorktree": "no worktree is open",
-    "NotebookEdit": "the notebook has to be read first",
+    "NotebookEdit": "the notebook has to be read first; tried in a test of its own below",
     "Task": "the model is offered it as Agent, which has a test of its own below",
     "TaskGet": "no task has an id",
     "TaskUpdate": "no task has an id",
@@ -107,6 +107,55 @@ async def test_every_tool_reaches_the_service_and_runs_only_when_allowed(
     assert len(service.asked) == len(offered & CALLS.keys())
     assert sorted(path.name for path in work.iterdir()) == ["file"]
     assert (work / "file").read_text() == "old"
+
+
+class Reader(Service):
+    """Allows reading and denies everything else."""
+
+    async def ask(self, request: PermissionAsk) -> PermissionDecision:
+        self.asked.append(request)
+        allowed = request.tool_name == "Read"
+        return PermissionDecision(request.request_id, "allowed" if allowed else "denied", message="no")
+
+
+NOTEBOOK = {
+    "cells": [{"cell_type": "code", "id": "a", "source": "1", "metadata": {}, "outputs": [], "execution_count": None}],
+    "metadata": {},
+    "nbformat": 4,
+    "nbformat_minor": 5,
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("tool", "name", "change"),
+    [
+        ("Edit", "file", {"file_path": "{cwd}/file", "old_string": "old", "new_string": "new"}),
+        ("NotebookEdit", "book.ipynb", {"notebook_path": "{cwd}/book.ipynb", "cell_id": "a", "new_source": "2"}),
+    ],
+)
+async def test_a_change_of_a_file_that_was_read_reaches_the_service_and_is_not_made(
+    tool: str,
+    name: str,
+    change: dict[str, Any],
+    mode: str,
+    simulator_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ENABLE_TOOL_SEARCH", "false")
+    monkeypatch.setenv("IS_SANDBOX", "1")
+    service = Reader()
+    settings = settings_for(simulator_url, tmp_path, mode)
+    work = settings.claude.code_options.cwd
+    (work / "book.ipynb").write_bytes(orjson.dumps(NOTEBOOK))
+    before = (work / name).read_bytes()
+    read = {"file_path": f"{{cwd}}/{name}"}
+    calls = f"[[tool:Read {json.dumps(read)}]][[tool:{tool} {json.dumps(change)}]]"
+    async with running_stack(settings, drivers()[0], service.ask) as stack:
+        await stack.answer(calls.replace("{cwd}", str(work)))
+    assert [asked.tool_name for asked in service.asked] == ["Read", tool]
+    assert (work / name).read_bytes() == before
 
 
 class Chooser(Service):

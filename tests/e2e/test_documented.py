@@ -77,7 +77,8 @@ def test_the_commands_of_a_page_work(page: Path, stack: Stack, reader: dict[str,
         judge(*line.rstrip("\0").split("\0"))
     if page.stem == "tutorial":
         assert "touch hello.txt" in (here / "answer.json").read_text()
-        assert (stack.home / "hello.txt").exists(), "the command that was allowed has run"
+        [written] = stack.home.rglob("hello.txt")  # the command that was allowed has run, in the agent's own folder
+        assert written.parent.name == "workspace"
 
 
 def judge(program: str, *arguments: str) -> None:
