@@ -82,34 +82,25 @@ def add_responses(routes: APIRouter, continuations: Continuations) -> None:
 
 
 def add_conversations(routes: APIRouter, conversations: Conversations) -> None:
-    async def described(request: Request, conversation_id: str) -> Json:
-        about = await conversations.about(owner_of(request), conversation_id)
-        return {
-            "id": conversation_id,
-            "object": "conversation",
-            "created_at": about.created_at,
-            "metadata": about.metadata,
-        }
-
     @routes.post("/conversations")
     async def create(request: Request, document: Document) -> Json:
         """Make a conversation, with up to 20 first items."""
         items = read_new_items(document.get("items") or [])
         metadata = read_metadata(document.get("metadata"))
         conversation = await conversations.create(owner_of(request), items, metadata)
-        return await described(request, conversation)
+        return await described(conversations, request, conversation)
 
     @routes.get("/conversations/{conversation_id}")
     async def retrieve(request: Request, conversation_id: str) -> Json:
         """Return what is known of a conversation."""
-        return await described(request, conversation_id)
+        return await described(conversations, request, conversation_id)
 
     @routes.post("/conversations/{conversation_id}")
     async def update(request: Request, conversation_id: str, document: Document) -> Json:
         """Replace a conversation's metadata."""
         metadata = read_metadata(document.get("metadata"))
         await conversations.update(owner_of(request), conversation_id, metadata)
-        return await described(request, conversation_id)
+        return await described(conversations, request, conversation_id)
 
     @routes.delete("/conversations/{conversation_id}")
     async def delete(request: Request, conversation_id: str) -> Json:
@@ -149,11 +140,19 @@ def add_conversation_items(routes: APIRouter, conversations: Conversations) -> N
     @routes.delete("/conversations/{conversation_id}/items/{item_id}")
     async def remove_item(request: Request, conversation_id: str, item_id: str) -> Json:
         """Take one item out of a conversation, and return the conversation."""
-        owner = owner_of(request)
-        await conversations.remove_item(owner, conversation_id, item_id)
-        about = await conversations.about(owner, conversation_id)
-        facts = {"created_at": about.created_at, "metadata": about.metadata}
-        return {"id": conversation_id, "object": "conversation", **facts}
+        await conversations.remove_item(owner_of(request), conversation_id, item_id)
+        return await described(conversations, request, conversation_id)
+
+
+async def described(conversations: Conversations, request: Request, conversation_id: str) -> Json:
+    """Return a conversation as OpenAI's object. Raises StoredThingMissing."""
+    about = await conversations.about(owner_of(request), conversation_id)
+    return {
+        "id": conversation_id,
+        "object": "conversation",
+        "created_at": about.created_at,
+        "metadata": about.metadata,
+    }
 
 
 def read_new_items(given: Any) -> list[Json]:

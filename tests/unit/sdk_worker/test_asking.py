@@ -117,7 +117,7 @@ async def test_a_question_withdrawn_by_its_program_is_withdrawn_from_the_desk() 
 
 def hook_call(tool_name: str = "Bash", **given: Any) -> dict[str, Any]:
     tool_input = given or {"command": "touch x"}
-    return {"tool_name": tool_name, "tool_input": tool_input, "tool_use_id": "t1", "cwd": "/work/deeper"}
+    return {"tool_name": tool_name, "tool_input": tool_input, "tool_use_id": "t1", "cwd": "/srv/deeper"}
 
 
 def hook_said(reply: dict[str, Any]) -> str:
