@@ -19,6 +19,7 @@ from shared.channels import SDK_TURN, Turn
 from shared.errors import ClientError, NoWorker, Stopping
 from shared.process import DRAINED_EXIT
 from tests.permission_stack import running_desk
+from tests.processes import running_programs
 from tests.sdk_stack import body
 from tests.simulator_fixture import API_KEY
 
@@ -70,6 +71,15 @@ async def told_about(bus, fact):
 
 def family(worker):
     return worker.children(recursive=True)
+
+
+async def begun_programs(worker):
+    """Return the command lines of the worker's programs, once the successor of a turn's program has begun."""
+    while True:
+        found = running_programs(worker, "claude")
+        if found:
+            return found
+        await asyncio.sleep(0.05)
 
 
 async def test_a_turn_over_the_bus_has_a_head_frames_and_a_tail(start_worker, bus_factory):
@@ -153,7 +163,7 @@ async def test_every_option_of_the_command_line_reaches_the_program(
         frames = b"".join(await replies(bus, Turn("r1", prompt)))
     assert b"<tool_use_sdk>" in frames
     assert str(tmp_path / "project").encode() in frames
-    programs = [" ".join(process.cmdline()[1:]) for process in family(worker) if process.name() == "claude"]
+    programs = [" ".join(arguments) for arguments in await begun_programs(worker)]
     for flag in (
         "--permission-mode=acceptEdits",
         "--max-turns=7",
@@ -162,7 +172,6 @@ async def test_every_option_of_the_command_line_reaches_the_program(
         "--model=claude-haiku-4-5",
         '--mcp-config={"mcpServers": {}}',
     ):
-        assert programs
         assert all(flag in program for program in programs)
     asked = simulator.requests("/v1/messages")[0].body
     assert (asked["model"], asked["thinking"]["budget_tokens"]) == ("claude-haiku-4-5", 2000)

@@ -12,7 +12,8 @@ import psutil
 import pytest
 
 from ccproxy.programs import find_script
-from tests.e2e.stack import alive, until
+from tests.e2e.stack import alive, environment_of, until
+from tests.processes import command_line
 
 SERVICES = ("redis", "gateway", "sdk_worker", "permission_service", "analytics")
 
@@ -51,9 +52,9 @@ def test_every_service_runs_once_and_logs_through_the_launcher(plain):
 def test_settings_reach_the_services_and_secrets_no_command_line(start_plain):
     stack = start_plain(SECURITY__AUTH_TOKEN="s3cret-token", CLAUDE__API_KEY="s3cret-key").wait_ready()
     belonging = stack.processes()
-    passwords = {process.environ().get("SUPERVISOR_PASSWORD") for process in belonging} - {None}
+    passwords = {environment_of(process).get("SUPERVISOR_PASSWORD") for process in belonging} - {None}
     assert len(passwords) == 1
-    command_lines = " ".join(part for process in belonging for part in process.cmdline())
+    command_lines = " ".join(part for process in belonging for part in command_line(process))
     assert "s3cret" not in command_lines
     assert passwords.pop() not in command_lines
     gateway = psutil.Process(stack.pid_of("gateway")).environ()
@@ -104,7 +105,7 @@ def test_a_killed_launcher_leaves_nothing_behind(plain):
 
 def test_a_killed_supervisord_leaves_nothing_behind(plain):
     belonging = plain.processes()
-    supervisord = next(process for process in belonging if "ccproxy.supervision" in process.cmdline())
+    supervisord = next(process for process in belonging if "ccproxy.supervision" in command_line(process))
     supervisord.kill()
     assert plain.process.wait(30) == 70
     plain.assert_gone(belonging)
@@ -156,7 +157,7 @@ def test_a_start_right_after_a_crash_takes_over(start_plain):
     """Launcher and supervisord are both killed; the next start finds whatever has not ended yet."""
     crashed = start_plain().wait_ready()
     for process in crashed.processes():
-        if process.pid == crashed.process.pid or "ccproxy.supervision" in process.cmdline():
+        if process.pid == crashed.process.pid or "ccproxy.supervision" in command_line(process):
             process.kill()
     crashed.process.wait()
     next_one = start_plain(SERVER__RUN_DIR=str(crashed.run_dir))

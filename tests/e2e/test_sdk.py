@@ -36,6 +36,7 @@ from tests.e2e.turns import (
     sdk_stack,
     stream,
 )
+from tests.processes import command_line
 from tests.simulator_fixture import GroundTruth, Seen
 
 TURNS_AT_ONCE, MAX_WAITING = 2, 8
@@ -235,7 +236,8 @@ async def test_the_official_openai_client_is_streamed_to_and_has_its_tools_calle
 def kept_by(stack: Stack) -> dict[int, int]:
     """The programs that wait for the next turn of a conversation, and whose they are."""
     children = [(child, pid) for pid in stack.supervised("sdk_worker") for child in psutil.Process(pid).children()]
-    return {child.pid: pid for child, pid in children if "--no-session-persistence" not in child.cmdline()}
+    arguments = {child.pid: (command_line(child), pid) for child, pid in children}
+    return {child: pid for child, (line, pid) in arguments.items() if line and "--no-session-persistence" not in line}
 
 
 async def test_a_named_conversation_keeps_its_process_and_outlives_its_worker(

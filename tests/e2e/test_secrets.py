@@ -12,6 +12,7 @@ import pytest
 
 from ccproxy.programs import find_script
 from tests.e2e.stack import Stack, environment_of, simulated, stacks
+from tests.processes import command_line, process_name
 
 SECRETS = {
     "SECURITY__AUTH_TOKEN": "tok-5e3c7a-owner-of-this-server",
@@ -37,7 +38,7 @@ def traces(_homes: Callable[[], Path], simulator_url: str) -> Iterator[Traces]:
     for start in stacks(find_script("ccproxy"), _homes, settings):
         stack = start().wait_ready()
         answered = use_everything(stack)
-        programs = [process for process in stack.processes() if "claude" in process.name()]
+        programs = [process for process in stack.processes() if "claude" in process_name(process)]
         environments = [orjson.dumps(found).decode() for program in programs if (found := environment_of(program))]
         commands = command_lines(stack)
         stack.stop()
@@ -75,7 +76,7 @@ def written(stack: Stack) -> dict[str, bytes]:
 
 
 def command_lines(stack: Stack) -> str:
-    return "\n".join(" ".join(process.cmdline()) for process in stack.processes() if process.is_running())
+    return "\n".join(" ".join(command_line(process)) for process in stack.processes())
 
 
 def test_no_secret_is_left_anywhere(traces: Traces) -> None:
