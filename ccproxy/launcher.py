@@ -16,7 +16,7 @@ import socket
 import sys
 from asyncio import Task
 from asyncio.subprocess import Process
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from ccproxy.exits import CONFIGURATION, DONE, TRY_LATER, UNAVAILABLE, UNSTABLE
 from ccproxy.leftovers import kill_session
 from ccproxy.programs import (
     PINNED_FILE,
+    SNAPSHOT_FILE,
     Commands,
     Places,
     child_environment,
@@ -40,8 +41,9 @@ from ccproxy.redis_server import find_server, render_config, socket_url
 from ccproxy.rundir import AlreadyRunning, RunDirectory, end_orphaned_redis
 from shared.complaints import ConfigurationError
 from shared.errors import CCProxyError
-from shared.settings import Settings, foreign_addresses, load_settings, refuse_open_bind
-from shared.trust import PinnedSettings, pin_settings
+from shared.settings import Settings, foreign_addresses, refuse_open_bind, resolve_settings
+from shared.snapshot import snapshot_text
+from shared.trust import pin_settings
 from shared.version import VERSION
 
 BACKLOG = 2048
@@ -83,8 +85,9 @@ def serve(*, commands: Commands | None = None, extra: Commands | None = None, wh
     """
     try:
         pinned = pin_settings(Settings)
-        settings = load_settings(pinned=pinned)
-        return _serve(settings, pinned, commands or installed_commands(), extra or {}, when_ready)
+        settings, layers = resolve_settings(pinned)
+        kept = {PINNED_FILE: pinned.as_json(), SNAPSHOT_FILE: snapshot_text(layers)}
+        return _serve(settings, kept, commands or installed_commands(), extra or {}, when_ready)
     except ConfigurationError as error:
         say(error.message)
         return CONFIGURATION
@@ -97,8 +100,9 @@ def serve(*, commands: Commands | None = None, extra: Commands | None = None, wh
 
 
 def _serve(
-    settings: Settings, pinned: PinnedSettings, commands: Commands, extra: Commands, when_ready: WhenReady
+    settings: Settings, kept: Mapping[str, str], commands: Commands, extra: Commands, when_ready: WhenReady
 ) -> int:
+    """Run the stack with `settings`; `kept` are the files by which services started again have the same ones."""
     refuse_open_bind(settings)
     own_redis = None if settings.redis.url else find_server(settings.redis)
     with RunDirectory(settings.server.run_dir) as run, listen(settings.server.host, settings.server.port) as listening:
@@ -108,7 +112,8 @@ def _serve(
         run.tell(url)
         places = _write_configuration(run, settings, port, own_redis, extra)
         _allow_open_files()
-        run.write(PINNED_FILE, pinned.as_json())
+        for name, text in kept.items():
+            run.write(name, text)
         environment = child_environment(settings, places, {**commands, **extra})
         run.write("control.json", control_access(environment))
         stack = Stack(settings, places, url, run, listening, environment)

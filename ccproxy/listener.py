@@ -32,6 +32,7 @@ from shared.settings import load_settings
 SHORT_LIFE_SECONDS = 10.0
 SHORT_LIVES = 5  # supervisord itself counts only those that die within `startsecs`; a slow import outlives that
 REPORT_SECONDS = 2.0
+LIVING = frozenset({"STARTING", "RUNNING", "BACKOFF"})  # one in BACKOFF is started again in a moment
 
 
 def service_of(process: str) -> str:
@@ -51,7 +52,6 @@ class Watch:
         self._running_since: dict[str, float] = {}
         self._short_lives: Counter[str] = Counter()
         self._resting: set[str] = set()
-        self._running: set[str] = set()
 
     def handle(self, event: str, facts: dict[str, str], now: float) -> None:
         """Act on one event; `facts` are supervisord's own words for it, `now` is monotonic seconds."""
@@ -61,9 +61,7 @@ class Watch:
         name = f"{facts['groupname']}:{facts['processname']}"
         if event == "PROCESS_STATE_RUNNING":
             self._running_since[name] = now
-            self._running.add(name)
             return
-        self._running.discard(name)
         if event == "PROCESS_STATE_FATAL":
             self._give_up(name, "did not start")
         else:
@@ -82,13 +80,24 @@ class Watch:
         self._short_lives[name] = 0
         process = name.partition(":")[2]
         service = service_of(process)
-        others = any(service_of(other.partition(":")[2]) == service for other in self._running)
-        if service in CRITICAL and not others:
+        if service in CRITICAL and not self._has_another(service, process):
             self._end_stack(f"{process} {why}.")
             return
         get_log().error("service_down", program=process, why=why, next_attempt="within a minute")
         self._resting.add(name)
         self._ask("stopProcess", name)
+
+    def _has_another(self, service: str, process: str) -> bool:
+        """Return True if another process of `service` runs or is being started. supervisord is asked, because this
+        listener may have been started after those processes."""
+        try:
+            listed = self._control.supervisor.getAllProcessInfo()
+        except (xmlrpc.client.Error, OSError):
+            return False
+        return any(
+            facts["name"] != process and service_of(facts["name"]) == service and facts["statename"] in LIVING
+            for facts in listed
+        )
 
     def _try_again(self) -> None:
         while self._resting:

@@ -25,6 +25,7 @@ from shared.credentials.oauth import EXCHANGE_SECONDS
 from shared.loop_watch import HEARTBEAT_SOCKET
 from shared.process import DRAINED_EXIT
 from shared.settings import Settings
+from shared.snapshot import SNAPSHOT
 from shared.trust import PINNED
 
 SCRIPTS = {
@@ -35,9 +36,10 @@ SCRIPTS = {
     "listener": "ccproxy-listener",
 }
 PINNED_FILE = "pinned.json"  # in the run directory: the guarded settings of the files this stack was started with
+SNAPSHOT_FILE = "settings.json"  # beside it: the settings of the files as last accepted
 # A gateway that is told to stop first finishes the renewal of a login that it has begun.
 RENEWAL_SECONDS = math.ceil(EXCHANGE_SECONDS) + 5
-CRITICAL = frozenset({"gateway", "redis"})  # without these nothing answers; without another, the rest still does
+CRITICAL = frozenset({"gateway"})  # without it nothing answers; without another service, the rest still does
 
 Commands = Mapping[str, list[str]]
 
@@ -127,6 +129,7 @@ def child_environment(settings: Settings, places: Places, commands: Commands) ->
         "CCPROXY_GATEWAY_STOP_SECONDS": str(stop_seconds + RENEWAL_SECONDS),
         HEARTBEAT_SOCKET: str(places.sockets / "heartbeats.sock"),
         PINNED: str(places.run_dir / PINNED_FILE),
+        SNAPSHOT: str(places.run_dir / SNAPSHOT_FILE),
         "PYTHONSAFEPATH": "1",
         "REDIS__URL": places.redis_url,
         "SERVER__PORT": str(places.port),

@@ -24,7 +24,7 @@ from shared.errors import CCProxyError
 STOPPING_SECONDS = 10.0  # longer than any orderly stop of an orphaned stack
 LEFTOVERS = (
     *("fatal", "reload", "supervisord.conf", "supervisord.pid", "gateway.sock"),
-    *("programs.conf", "workers.conf", "redis.conf", "control.json", "pinned.json"),
+    *("programs.conf", "workers.conf", "redis.conf", "control.json", "pinned.json", "settings.json"),
 )
 
 

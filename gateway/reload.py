@@ -23,7 +23,8 @@ from shared.complaints import ConfigurationError
 from shared.configuration_files import ENV_FILE, read_files, toml_candidates
 from shared.log import get_log
 from shared.metrics import publish_snapshots
-from shared.settings import SecuritySettings, Settings, load_settings, refuse_open_bind
+from shared.settings import SecuritySettings, Settings, refuse_open_bind, resolve_settings
+from shared.snapshot import write_snapshot
 from shared.trust import advance_pinned, pin_settings, trust_file, waiting_changes
 
 LOOK_SECONDS = 1.0
@@ -120,7 +121,7 @@ class Reloading:
     async def reload(self) -> None:
         """Read the settings again and take over what can be; never raises for what is wrong with them."""
         try:
-            found = load_settings(pinned=self._pinned)
+            found, layers = resolve_settings(self._pinned)
             files = read_files(Settings)
             untaken = waiting_changes(Settings, files, self._pinned)
             settings, taken, waiting = adopt(self.settings, found)
@@ -130,6 +131,7 @@ class Reloading:
             return
         try:
             self._pinned = advance_pinned(files, self._pinned)
+            write_snapshot(layers)
         except OSError as error:
             get_log().error("configuration_refused", reason=str(error), kept="the settings from before")
             return

@@ -8,6 +8,7 @@ down in pieces; there is no global to ask.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -38,6 +39,7 @@ from shared.origins import KeyPath
 from shared.permissions.paths import ProtectablePath
 from shared.places import config_dir, default_data_dir, default_run_dir
 from shared.provider_settings import ClaudeSettings, CodexSettings, Section
+from shared.snapshot import SNAPSHOT, read_snapshot, unusable_snapshot
 from shared.trust import PinnedSettings, layers_of, pinned_by_launcher, refuse_untrusted
 
 MEBIBYTE = 1024 * 1024
@@ -323,7 +325,22 @@ class Settings(BaseSettings):
 
 
 def load_settings(*, pinned: PinnedSettings | None = None, **overrides: Any) -> Settings:
-    """Read every source once; `overrides` is a nested dict stronger than all.
+    """Return the settings of this process; `overrides` is a nested dict stronger than all sources.
+
+    A process of a running stack takes the settings of files from the launcher's snapshot, unless `pinned` is given.
+    Raises ConfigurationError.
+    """
+    snapshot = read_snapshot() if pinned is None else None
+    if snapshot is None:
+        return resolve_settings(pinned, **overrides)[0]
+    try:
+        return Settings(**{LAYERS: snapshot, **overrides})
+    except ValueError as error:  # it was valid when it was written
+        raise unusable_snapshot(os.environ[SNAPSHOT]) from error
+
+
+def resolve_settings(pinned: PinnedSettings | None = None, **overrides: Any) -> tuple[Settings, list[Values]]:
+    """Read every source once; return the settings and, for the snapshot, the part that comes from files.
 
     With `pinned`, or in a process of a running stack, the guarded settings of files are the pinned ones. Else an
     untrusted file of this folder is refused. Raises ConfigurationError.
@@ -335,13 +352,13 @@ def load_settings(*, pinned: PinnedSettings | None = None, **overrides: Any) -> 
     pinned = pinned or pinned_by_launcher()
     try:
         files = read_files(Settings)
-        given: dict[str, Any] = {LAYERS: layers_of(files, pinned), **overrides}
-        settings = Settings(**given)
+        layers = layers_of(files, pinned)
+        settings = Settings(**{LAYERS: layers, **overrides})
     except ValueError as error:
         raise ConfigurationError(describe_validation(error, origins, Settings)) from error
     if pinned is None:
         refuse_untrusted(Settings, files)
-    return settings
+    return settings, layers
 
 
 def provider_addresses(settings: Settings) -> Iterator[tuple[KeyPath, str]]:

@@ -14,7 +14,13 @@ class Control:
     def __init__(self) -> None:
         self.asked: list[tuple[str, str]] = []
         self.refuses = False
-        self.supervisor = SimpleNamespace(stopProcess=self.verb("stop"), startProcess=self.verb("start"))
+        self.states: dict[str, str] = {}
+        self.supervisor = SimpleNamespace(
+            stopProcess=self.verb("stop"), startProcess=self.verb("start"), getAllProcessInfo=self.list_processes
+        )
+
+    def list_processes(self):
+        return [{"name": name, "statename": state} for name, state in self.states.items()]
 
     def verb(self, name):
         def ask(program, wait):
@@ -37,6 +43,7 @@ def seen():
 
     def happen(event, process, **facts):
         group = "gateway" if process.startswith("gateway") else process
+        seen.control.states[process] = event.removeprefix("PROCESS_STATE_")
         watch.handle(event, {"groupname": group, "processname": process} | facts, seen.now)
 
     def live(process, seconds):
@@ -63,10 +70,9 @@ def test_every_death_is_reported(seen):
     assert not seen.ended
 
 
-@pytest.mark.parametrize("process", ["gateway_00", "redis"])
-def test_a_critical_program_that_does_not_start_ends_the_stack(seen, process):
-    seen.happen("PROCESS_STATE_FATAL", process)
-    assert seen.ended == [f"{process} did not start."]
+def test_a_critical_program_that_does_not_start_ends_the_stack(seen):
+    seen.happen("PROCESS_STATE_FATAL", "gateway_00")
+    assert seen.ended == ["gateway_00 did not start."]
 
 
 def test_a_critical_program_that_keeps_dying_soon_ends_the_stack(seen):
@@ -85,6 +91,15 @@ def test_a_gateway_that_keeps_dying_rests_while_another_one_serves(seen):
     assert seen.control.asked == [("stop", "gateway:gateway_00")]
     seen.minute()
     assert seen.control.asked[-1] == ("start", "gateway:gateway_00")
+
+
+@pytest.mark.parametrize("state", ["STARTING", "RUNNING", "BACKOFF"])
+def test_a_listener_started_late_ends_no_stack_in_which_another_gateway_lives(seen, state):
+    """supervisord knows of the other gateway; no event has told this listener."""
+    seen.control.states["gateway_01"] = state
+    seen.happen("PROCESS_STATE_FATAL", "gateway_00")
+    assert not seen.ended
+    assert seen.control.asked == [("stop", "gateway:gateway_00")]
 
 
 def test_the_stack_ends_when_the_last_gateway_keeps_dying(seen):

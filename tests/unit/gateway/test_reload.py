@@ -11,6 +11,7 @@ from gateway.reload import RELOADABLE, Reloading, adopt, look, loosened_settings
 from shared.configuration_files import own_file
 from shared.metrics import Metrics
 from shared.settings import SecuritySettings, Settings, load_settings
+from shared.snapshot import SNAPSHOT
 from shared.trust import trust_file
 from tests.trusting import trust_folder
 
@@ -142,6 +143,16 @@ async def test_what_cannot_be_used_changes_nothing(world, text):
     await world.application.reload()
     assert len(world.gateways) == 1
     assert await world.ask() == {}
+
+
+async def test_services_started_again_have_what_was_accepted_last(world, monkeypatch, here):
+    monkeypatch.setenv(SNAPSHOT, str(here / "settings.json"))
+    write('[models]\naliases = {fast = "haiku"}\n')
+    await world.application.reload()
+    assert load_settings().models.aliases == {"fast": "haiku"}
+    write("[models\n")
+    await world.application.reload()
+    assert load_settings().models.aliases == {"fast": "haiku"}
 
 
 async def test_a_token_that_guards_a_public_address_cannot_be_taken_away(here):
