@@ -24,6 +24,7 @@ def endpoints(exchange: MakeExchange, codex: Codex, count_tokens: ASGIApp) -> di
     """The paths answered by Codex. A conversation may be named in the path."""
     responses = exchange("openai_responses", codex, "/responses")
     chat = exchange("openai_chat", codex, "/responses")
+    messages = exchange("anthropic", codex, "/responses")
     return {
         "/codex/responses": responses,
         "/codex/v1/responses": responses,
@@ -31,7 +32,9 @@ def endpoints(exchange: MakeExchange, codex: Codex, count_tokens: ASGIApp) -> di
         "/codex/chat/completions": chat,
         "/codex/v1/chat/completions": chat,
         "/codex/{session_id}/chat/completions": chat,
-        "/codex/v1/messages": exchange("anthropic", codex, "/responses"),
+        "/codex/messages": messages,
+        "/codex/v1/messages": messages,
+        "/codex/messages/count_tokens": count_tokens,
         "/codex/v1/messages/count_tokens": count_tokens,
     }
 

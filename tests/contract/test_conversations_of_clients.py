@@ -246,9 +246,9 @@ async def test_a_conversation_of_codex_goes_on_at_claude(
 SEARCH = {"type": "web_search_20250305", "name": "web_search", "max_uses": 8}
 
 
-@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("path", "stream"), [("/codex/v1/messages", False), ("/codex/messages", True)])
 async def test_claude_codes_web_search_runs_at_openai_and_is_counted(
-    http: httpx.AsyncClient, simulator: GroundTruth, stream: bool
+    http: httpx.AsyncClient, simulator: GroundTruth, path: str, stream: bool
 ) -> None:
     choice = {"type": "tool", "name": "web_search"}
     body = {
@@ -258,10 +258,11 @@ async def test_claude_codes_web_search_runs_at_openai_and_is_counted(
         "tools": [SEARCH],
         "tool_choice": choice,
     }
-    reply = await post(http, "/codex/v1/messages", body | {"stream": stream})
+    reply = await post(http, path, body | {"stream": stream})
     assert simulator.last(BACKEND).body["tool_choice"] == {"type": "web_search"}
-    for told in ('"server_tool_use"', '"web_search_tool_result"', '"web_search_requests":1', "simulators"):
-        assert told in reply.text
+    told = ('"server_tool_use"', '"web_search_tool_result"', '"web_search_requests":1', '"type":"web_search_result"')
+    for expected in (*told, '"url":"https://example.com/simulators"'):
+        assert expected in reply.text
     if not stream:
         again = [user(), {"role": "assistant", "content": reply.json()["content"]}, user("and?")]
         await post(http, "/api/v1/messages", {"model": CLAUDE, "max_tokens": 9, "messages": again})

@@ -35,7 +35,7 @@ FIELDS: dict[str, Fate] = {
     "parallel_tool_calls": Fate("carried"),
     "reasoning": Fate("carried", "`effort` and `summary`"),
     "text": Fate("carried"),
-    "include": Fate("carried", "encrypted reasoning always comes, nothing else does"),
+    "include": Fate("carried", "encrypted reasoning and the sources of web searches always come, nothing else does"),
     "stream": Fate("carried"),
     "max_output_tokens": Fate("carried"),
     "temperature": Fate("carried"),
@@ -394,4 +394,4 @@ def _response_format(form: Object) -> ir.ResponseFormat | None:
 def _include(wanted: list[Any]) -> list[str]:
     if "message.output_text.logprobs" in wanted:
         raise fields.refused("include", "no provider reached by translation has logprobs")
-    return [f"include.{name}" for name in wanted if name != ENCRYPTED_REASONING]
+    return [f"include.{name}" for name in wanted if name not in (ENCRYPTED_REASONING, SEARCH_SOURCES)]

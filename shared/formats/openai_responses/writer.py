@@ -105,6 +105,8 @@ class Writer:
                 return self._begin({"id": self._next_id("item"), **data})
             case ir.Opaque(data={"type": "server_tool_use", "name": "web_search", **call}):
                 return self._web_search(call)
+            case ir.Opaque(data={"type": "web_search_tool_result", "content": [*found]}):
+                self._note_sources(found)
         return _NO_FRAMES
 
     def _next_id(self, prefix: str) -> str:
@@ -164,6 +166,14 @@ class Writer:
         item_id = self._next_id("ws")
         frames = self._begin({"type": "web_search_call", "id": item_id, "status": "in_progress", "action": action})
         return [*frames, *(self._frame(f"web_search_call.{step}", **self._place) for step in _SEARCH_STEPS)]
+
+    def _note_sources(self, found: list[Any]) -> None:
+        """Add the pages that the search at hand found; the item's end tells them."""
+        if self._item is None or self._item["type"] != "web_search_call":
+            return
+        urls = [page["url"] for page in found if isinstance(page, dict) and isinstance(page.get("url"), str)]
+        sources = [{"type": "url", "url": url} for url in urls]
+        self._item = self._item | {"action": self._item["action"] | {"sources": sources}}
 
     def _on_delta(self, delta: ir.Delta) -> Sequence[ir.Frame]:
         text, template = delta.text, self._delta

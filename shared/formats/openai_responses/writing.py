@@ -90,7 +90,7 @@ class _Writing:
             "text": self.text(),
             "service_tier": self.service_tier(),
             "prompt_cache_key": prompt.cache_key or (_digest(prompt.user) if prompt.user else None),
-            "include": [ENCRYPTED_REASONING, *([SEARCH_SOURCES] if searches and not self.dialect.codex else [])],
+            "include": [ENCRYPTED_REASONING, *([SEARCH_SOURCES] if searches else [])],
             "store": False,
             "stream": True,
             **self.settings(),

@@ -1,4 +1,8 @@
+"""The addresses under /codex."""
+
 from __future__ import annotations
+
+import pytest
 
 from gateway.routes.codex import as_listed
 from tests.unit.gateway.conftest import Start
@@ -24,3 +28,13 @@ async def test_an_upgrade_is_refused_at_once(start_gateway: Start) -> None:
     for path in ("/codex/responses", "/codex/my-session/responses"):
         assert (await running.client.get(path, headers=headers)).status_code == 426
         assert (await running.client.get(path)).status_code == 405
+
+
+@pytest.mark.parametrize("path", ["/codex/messages", "/codex/messages/count_tokens"])
+async def test_messages_are_answered_without_v1_too(start_gateway: Start, path: str) -> None:
+    running = await start_gateway()
+    assert (await running.client.get(path)).status_code == 405
+    refused = await running.post(path, json={})
+    assert refused.status_code == 400
+    assert refused.json()["error"]["type"] == "invalid_request_error"
+    assert refused.json()["error"]["message"].startswith("model: ")

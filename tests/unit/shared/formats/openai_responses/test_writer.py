@@ -241,7 +241,8 @@ def test_a_local_shell_call_tells_its_action_when_it_is_whole():
 
 def test_a_web_search_of_claude_is_told_as_one_of_openai():
     search = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "q"}}
-    result = {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": []}
+    page = {"type": "web_search_result", "url": "https://a.test", "title": "A", "encrypted_content": "e"}
+    result = {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": [page, "odd", {"url": 1}]}
     written = body(Open(Opaque("anthropic", search)), Close(), Open(Opaque("anthropic", result)), Close())
     assert [data["type"].removeprefix("response.") for data in written] == [
         "output_item.added",
@@ -251,7 +252,8 @@ def test_a_web_search_of_claude_is_told_as_one_of_openai():
         "output_item.done",
     ]
     item = written[-1]["item"]
-    assert (item["status"], item["action"]) == ("completed", {"type": "search", "query": "q"})
+    sources = [{"type": "url", "url": "https://a.test"}]
+    assert (item["status"], item["action"]) == ("completed", {"type": "search", "query": "q", "sources": sources})
 
 
 def test_an_item_of_openais_own_is_told_as_it_is():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -402,6 +403,16 @@ def test_the_cache_key_is_the_clients_or_stands_for_its_user_without_naming_him(
     key = write(user="user_1_session_2").body["prompt_cache_key"]
     assert key == write(user="user_1_session_2").body["prompt_cache_key"]
     assert "user" not in key
+
+
+@pytest.mark.parametrize("dialect", [Dialect(), Dialect(codex=False)])
+def test_the_sources_of_a_search_are_asked_for_at_both_services(dialect: Dialect):
+    search = Prompt("m", messages=(Message("user", (Text("hi"),)),), tools=(WebSearch(),))
+    assert write_prompt(search, MODEL, dialect).body["include"] == [
+        "reasoning.encrypted_content",
+        "web_search_call.action.sources",
+    ]
+    assert write_prompt(replace(search, tools=()), MODEL, dialect).body["include"] == ["reasoning.encrypted_content"]
 
 
 def test_a_longer_conversation_begins_with_the_bytes_of_the_shorter():
