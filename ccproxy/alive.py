@@ -39,7 +39,9 @@ def main() -> None:
 def gateway_problem(port: int) -> str:
     """Return why the gateway on this machine's `port` is not well, or an empty string."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS) as connection:
+        with socket.socket() as connection:  # create_connection would load the codec of host names
+            connection.settimeout(ANSWER_SECONDS)
+            connection.connect(("127.0.0.1", port))
             connection.sendall(QUESTION)
             answer = connection.recv(1024)
     except OSError as error:
