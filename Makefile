@@ -10,7 +10,7 @@ ONCE   ?=
 # A file's tests share their processes, so files are what the cores divide, the heavy ones (first in order) first.
 PYTEST_ARGS ?= -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo run containers test check format docs site bench soak conformance lock clean
+.PHONY: demo run containers test check format docs site bench faults soak conformance lock clean
 .DEFAULT_GOAL := help
 .PHONY: help
 help:
@@ -20,6 +20,7 @@ help:
 	@echo "make docs   the reference pages and example files, from the code"
 	@echo "make site   the documentation as a site, in site/"
 	@echo "make bench  side-by-side measurements"
+	@echo "make faults  breaks a running stack in every way we know, and writes docs/reliability.md"
 	@echo "make soak   what takes many minutes: a thousand requests, a kill among thirty streams"
 	@echo "make containers  the images and compose files on the engine that docker finds"
 	@echo "make conformance  real clients from their registries, and the table of them; the release on every Python"
@@ -68,6 +69,9 @@ bench: $(VENV)/requirements-dev.stamp
 soak: $(VENV)/requirements-dev.stamp
 	$(BIN)/pytest tests/e2e -m soak -rP
 	GROUND_TRUTH_REQUESTS=5000 $(BIN)/pytest tests/contract/test_ground_truth.py --timeout 600
+
+faults: $(VENV)/requirements-dev.stamp
+	$(BIN)/pytest tests/faults -m "not soak" -p no:xdist -rs --timeout 300 --write-faults-table
 
 # DOCKER_BUILDKIT and BUILD_NETWORK (docs/how-to/containers.md) reach the builds from the environment.
 containers: $(VENV)/requirements-dev.stamp

@@ -14,6 +14,7 @@ import resource
 import signal
 import socket
 import sys
+import time
 from asyncio import Task
 from asyncio.subprocess import Process
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -39,6 +40,7 @@ from ccproxy.programs import (
 from ccproxy.readiness import wait_until_ready
 from ccproxy.redis_server import find_server, render_config, socket_url
 from ccproxy.rundir import AlreadyRunning, RunDirectory, end_orphaned_redis
+from ccproxy.statedir import StateDirectory, stack_state_dir
 from shared.complaints import ConfigurationError
 from shared.errors import CCProxyError
 from shared.settings import Settings, foreign_addresses, refuse_open_bind, resolve_settings
@@ -52,6 +54,9 @@ OPEN_FILES = 8192  # two for each of the streams one gateway carries, with room 
 STOPPED_IN_TURN = 2
 MARGIN_SECONDS = 2.0
 LINE_LIMIT = 1024 * 1024
+START_LOOK_SECONDS = 0.1
+LOOK_SECONDS = 1.0  # between two looks at the run directory
+AGAIN_SECONDS = 60.0  # a run directory that is lost twice within this time is lost for good
 
 WhenReady = Callable[[str, Settings], Awaitable[int | None]]
 
@@ -73,6 +78,7 @@ class Stack:
     places: Places
     url: str
     run: RunDirectory
+    state: StateDirectory
     listening: socket.socket
     environment: dict[str, str]
 
@@ -105,33 +111,52 @@ def _serve(
     """Run the stack with `settings`; `kept` are the files by which services started again have the same ones."""
     refuse_open_bind(settings)
     own_redis = None if settings.redis.url else find_server(settings.redis)
-    with RunDirectory(settings.server.run_dir) as run, listen(settings.server.host, settings.server.port) as listening:
-        port = listening.getsockname()[1]
-        host = local_host(settings.server.host)
-        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        run.tell(url)
-        places = _write_configuration(run, settings, port, own_redis, extra)
+    server = settings.server
+    port = server.port
+    with RunDirectory(server.run_dir) as run, StateDirectory(stack_state_dir(server)) as state:
         _allow_open_files()
-        for name, text in kept.items():
-            run.write(name, text)
-        environment = child_environment(settings, places, {**commands, **extra})
-        run.write("control.json", control_access(environment))
-        stack = Stack(settings, places, url, run, listening, environment)
-        with _swept(places):
-            return asyncio.run(_supervise(stack, when_ready))
+        last_loss = -AGAIN_SECONDS
+        while True:
+            with listen(server.host, port) as listening:
+                port = listening.getsockname()[1]
+                places = _write_configuration(run, state, settings, port, own_redis, extra)
+                for name, text in kept.items():
+                    run.write(name, text)
+                environment = child_environment(settings, places, {**commands, **extra})
+                run.write("control.json", control_access(environment))
+                stack = Stack(settings, places, local_url(server.host, port), run, state, listening, environment)
+                run.tell(stack.url)
+                with _swept(places):
+                    code = asyncio.run(_supervise(stack, when_ready))
+            if code is not None:
+                return code
+            if time.monotonic() - last_loss < AGAIN_SECONDS:
+                say(f"The run directory {run.path} was removed again; CCProxy ends.")
+                return UNSTABLE
+            last_loss = time.monotonic()
+            run.retake()
 
 
 def _write_configuration(
-    run: RunDirectory, settings: Settings, port: int, own_redis: Path | None, extra: Commands
+    run: RunDirectory,
+    state: StateDirectory,
+    settings: Settings,
+    port: int,
+    own_redis: Path | None,
+    extra: Commands,
 ) -> Places:
-    """What the programs read from the run directory."""
+    """What the programs read from the run directory. Raises ConfigurationError when Redis' data cannot be moved."""
     run.write("supervisord.conf", supervisor_configuration())
     run.write("programs.conf", program_sections(extra))
     run.write("workers.conf", worker_sections(range(settings.sdk.workers)))
-    configuration, redis_socket = render_config(run.path)
+    try:
+        state.adopt(run.path)
+    except OSError as error:
+        raise ConfigurationError(f"{run.path / 'redis'} cannot be moved to {state.redis}: {error}.") from error
+    configuration, redis_socket = render_config(run.path, state.redis)
     run.write("redis.conf", configuration)
     redis_url = settings.redis.url.get_secret_value() if settings.redis.url else socket_url(redis_socket)
-    return Places(run.path, redis_socket.parent, port, redis_url, own_redis)
+    return Places(run.path, redis_socket.parent, state.redis, port, redis_url, own_redis)
 
 
 @contextlib.contextmanager
@@ -184,6 +209,12 @@ def local_host(host: str) -> str:
     return {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
 
 
+def local_url(host: str, port: int) -> str:
+    """Return the address at which this machine reaches what listens on `host` and `port`."""
+    reached = local_host(host)
+    return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"
+
+
 def _allow_open_files() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
@@ -191,8 +222,9 @@ def _allow_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-async def _supervise(stack: Stack, when_ready: WhenReady) -> int:
-    """From supervisord's first breath to its last."""
+async def _supervise(stack: Stack, when_ready: WhenReady) -> int | None:
+    """Run supervisord from its start to its end. Return the exit code; None when the run directory was lost and the
+    stack must be started again in a new one."""
     asked = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -205,14 +237,16 @@ async def _supervise(stack: Stack, when_ready: WhenReady) -> int:
     output = asyncio.create_task(_copy_output(supervisord))
     stopping = asyncio.create_task(asked.wait())
     ready = asyncio.create_task(_announce(stack, when_ready))
+    lost = asyncio.create_task(_notice_loss(stack))
     try:
-        await asyncio.wait({ended, stopping, ready}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({ended, stopping, ready, lost}, return_when=asyncio.FIRST_COMPLETED)
         if ready.done() and ready.result() is None:
-            await asyncio.wait({ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        code = _outcome(stack, ended, stopping, ready)
+            await asyncio.wait({ended, stopping, lost}, return_when=asyncio.FIRST_COMPLETED)
+        code = _outcome(stack, ended, stopping, ready, lost)
     finally:
-        for task in (stopping, ready):
+        for task in (stopping, ready, lost):
             task.cancel()
+        refuse_connections(stack.listening)  # as supervisord does, unless it was killed
         stop_seconds = float(stack.environment["CCPROXY_STOP_SECONDS"])
         gateway_seconds = float(stack.environment["CCPROXY_GATEWAY_STOP_SECONDS"])
         patience = gateway_seconds + STOPPED_IN_TURN * stop_seconds + MARGIN_SECONDS
@@ -221,9 +255,33 @@ async def _supervise(stack: Stack, when_ready: WhenReady) -> int:
     return code
 
 
-def _outcome(stack: Stack, ended: Task[int], stopping: Task[Any], ready: Task[int | None]) -> int:
+def refuse_connections(listening: socket.socket) -> None:
+    """End the listening for every process that has the socket: clients are refused at once, and none waits in a queue
+    that nobody serves any more."""
+    with contextlib.suppress(OSError):  # only Linux does so; elsewhere clients wait for the end of this process
+        listening.shutdown(socket.SHUT_RDWR)
+
+
+async def _notice_loss(stack: Stack) -> None:
+    """Return once the run directory or its sockets are gone in two looks running (one may meet an orderly end)."""
+    control = stack.places.sockets / "control.sock"
+    while not control.exists():  # noqa: ASYNC110 - supervisord is just starting, and tells nobody
+        await asyncio.sleep(START_LOOK_SECONDS)
+    losses = 0
+    while losses < 2:
+        await asyncio.sleep(LOOK_SECONDS)
+        is_lost = stack.run.is_lost() or not control.exists()
+        losses = losses + 1 if is_lost else 0
+
+
+def _outcome(
+    stack: Stack, ended: Task[int], stopping: Task[Any], ready: Task[int | None], lost: Task[None]
+) -> int | None:
     if stopping.done():
         return DONE
+    if lost.done() and not ended.done():
+        say(f"The run directory {stack.run.path} was removed; CCProxy starts again in a new one.")
+        return None
     if ended.done():
         say(f"CCProxy ends: {stack.run.fatal() or 'supervisord ended unexpectedly.'} The log above says more.")
         return UNSTABLE
@@ -232,7 +290,7 @@ def _outcome(stack: Stack, ended: Task[int], stopping: Task[Any], ready: Task[in
 
 async def _start_supervisord(stack: Stack) -> Process:
     """In a session of its own: Ctrl-C is for the launcher alone, which then stops everything in order."""
-    fds = (stack.listening.fileno(), stack.run.lock)
+    fds = (stack.listening.fileno(), stack.run.lock, stack.state.lock)
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "ccproxy.supervision", "-c", str(stack.run.path / "supervisord.conf")),
         stdin=asyncio.subprocess.DEVNULL,

@@ -1,8 +1,9 @@
 """The stack's ear on supervisord: what to do when a program dies, or cannot stay up.
 
 A death is told to the bus, so that nobody waits for a lease to run out. A program that keeps dying rests for a minute
-and is tried again, while the rest goes on without it. Only when the last process of a critical service keeps dying does
-the stack end, with a sentence in RUN/fatal for the launcher.
+and is tried again, while the rest goes on without it; a Redis that cannot start is started once more without its data,
+which is set aside. Only when the last process of a critical service keeps dying does the stack end, with a sentence in
+RUN/fatal for the launcher.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from typing import Any
 
 from supervisor import childutils
 
-from ccproxy.programs import CRITICAL
+from ccproxy.programs import CRITICAL, REDIS_DATA
+from ccproxy.redis_data import RedisData
 from shared.bus import Bus
 from shared.errors import CCProxyError
 from shared.log import configure_log, get_log
@@ -32,6 +34,7 @@ from shared.settings import load_settings
 SHORT_LIFE_SECONDS = 10.0
 SHORT_LIVES = 5  # supervisord itself counts only those that die within `startsecs`; a slow import outlives that
 REPORT_SECONDS = 2.0
+REDIS = "redis:redis"  # supervisord's name for the program
 LIVING = frozenset({"STARTING", "RUNNING", "BACKOFF"})  # one in BACKOFF is started again in a moment
 
 
@@ -41,14 +44,21 @@ def service_of(process: str) -> str:
 
 
 class Watch:
-    """What is known of the programs. Its doors: `report` a death, `end_stack`, and supervisord's own `control`."""
+    """What is known of the programs. It can `report` a death, `end_stack`, and ask supervisord (`control`)."""
 
     def __init__(
-        self, *, report: Callable[[str, int | None], None], end_stack: Callable[[str], None], control: Any
+        self,
+        *,
+        report: Callable[[str, int | None], None],
+        end_stack: Callable[[str], None],
+        control: Any,
+        redis_data: RedisData | None = None,
     ) -> None:
+        """`redis_data` is the data of our own Redis, where there is one."""
         self._report = report
         self._end_stack = end_stack
         self._control = control
+        self._redis_data = redis_data
         self._running_since: dict[str, float] = {}
         self._short_lives: Counter[str] = Counter()
         self._resting: set[str] = set()
@@ -56,21 +66,32 @@ class Watch:
     def handle(self, event: str, facts: dict[str, str], now: float) -> None:
         """Act on one event; `facts` are supervisord's own words for it, `now` is monotonic seconds."""
         if event.startswith("TICK"):
+            if self._redis_data and now - self._running_since.get(REDIS, now) > SHORT_LIFE_SECONDS:
+                self._redis_data.keep()
             self._try_again()
             return
         name = f"{facts['groupname']}:{facts['processname']}"
         if event == "PROCESS_STATE_RUNNING":
             self._running_since[name] = now
             return
+        began = self._running_since.pop(name, now)
         if event == "PROCESS_STATE_FATAL":
-            self._give_up(name, "did not start")
-        else:
-            self._report(facts["processname"], int(facts["pid"]) if "pid" in facts else None)
-            if event == "PROCESS_STATE_EXITED" and self._lived_shortly_again(name, now):
-                self._give_up(name, f"ended {SHORT_LIVES} times, each time soon after its start")
+            if not (name == REDIS and self._start_without_data("did not start")):
+                self._give_up(name, "did not start")
+            return
+        self._report(facts["processname"], int(facts["pid"]) if "pid" in facts else None)
+        if event != "PROCESS_STATE_EXITED":
+            return
+        if name == REDIS and now - began > SHORT_LIFE_SECONDS and self._redis_data:
+            self._redis_data.keep()
+        if self._lived_shortly_again(name, now - began):
+            why = f"ended {SHORT_LIVES} times, each time soon after its start"
+            blamed = name == REDIS and self._redis_data is not None and self._redis_data.is_blamed()
+            if not (blamed and self._start_without_data(why)):
+                self._give_up(name, why)
 
-    def _lived_shortly_again(self, name: str, now: float) -> bool:
-        if now - self._running_since.get(name, now) < SHORT_LIFE_SECONDS:
+    def _lived_shortly_again(self, name: str, seconds: float) -> bool:
+        if seconds < SHORT_LIFE_SECONDS:
             self._short_lives[name] += 1
         else:
             self._short_lives[name] = 0
@@ -86,6 +107,33 @@ class Watch:
         get_log().error("service_down", program=process, why=why, next_attempt="within a minute")
         self._resting.add(name)
         self._ask("stopProcess", name)
+
+    def _start_without_data(self, why: str) -> bool:
+        """Set the data of Redis aside and start Redis with none. Return False if there is nothing (more) to try."""
+        data = self._redis_data
+        if data is None:
+            return False
+        self._ask("stopProcess", REDIS, wait=True)
+        try:
+            if data.is_set_aside:
+                data.put_back()
+                get_log().error("redis_data_put_back", why="Redis does not start without its data either")
+                return False
+            aside = data.set_aside()
+        except OSError as error:
+            get_log().error("redis_data_stays", why=str(error))
+            return False
+        if aside is None:
+            return False
+        self._short_lives[REDIS] = 0
+        get_log().error(
+            "redis_data_set_aside",
+            why=f"redis {why}; its own words are in redis.log in the run directory",
+            kept_in=str(aside),
+            missing="open permission requests, stored responses, records that were not yet in DuckDB",
+        )
+        self._ask("startProcess", REDIS)
+        return True
 
     def _has_another(self, service: str, process: str) -> bool:
         """Return True if another process of `service` runs or is being started. supervisord is asked, because this
@@ -103,9 +151,9 @@ class Watch:
         while self._resting:
             self._ask("startProcess", self._resting.pop())
 
-    def _ask(self, verb: str, name: str) -> None:
+    def _ask(self, verb: str, name: str, *, wait: bool = False) -> None:
         try:
-            getattr(self._control.supervisor, verb)(name, False)
+            getattr(self._control.supervisor, verb)(name, wait)
         except (xmlrpc.client.Error, OSError) as error:  # a fault says it is stopped (or started) already
             get_log().debug("control_refused", verb=verb, program=name, error=str(error))
 
@@ -135,10 +183,12 @@ def main() -> None:
     server = settings.server
     configure_log(level=server.log_level, style=server.log_format, service="listener", instance="listener")
     redis_url = settings.redis.url.get_secret_value() if settings.redis.url else ""
+    data = os.environ.get(REDIS_DATA)
     watch = Watch(
         report=partial(report_exit, redis_url),
         end_stack=partial(end_stack, server.run_dir),
         control=childutils.getRPCInterface(os.environ),
+        redis_data=RedisData(Path(data), server.run_dir / "redis.log") if data else None,
     )
     while True:
         header, payload = childutils.listener.wait(sys.stdin, sys.stdout)

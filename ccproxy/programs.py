@@ -37,6 +37,7 @@ SCRIPTS = {
 }
 PINNED_FILE = "pinned.json"  # in the run directory: the guarded settings of the files this stack was started with
 SNAPSHOT_FILE = "settings.json"  # beside it: the settings of the files as last accepted
+REDIS_DATA = "CCPROXY_REDIS_DATA"  # tells the listener the data directory of our own Redis
 # A gateway that is told to stop first finishes the renewal of a login that it has begun.
 RENEWAL_SECONDS = math.ceil(EXCHANGE_SECONDS) + 5
 CRITICAL = frozenset({"gateway"})  # without it nothing answers; without another service, the rest still does
@@ -63,11 +64,13 @@ stdout_logfile_maxbytes=0
 class Places:
     """Where one run of the stack can be reached. `redis_binary` is None when somebody else's Redis is used.
 
-    `sockets` is the run directory, or a stand-in when that is too deep for a socket's path.
+    `sockets` is the run directory, or a stand-in when that is too deep for a socket's path; `redis_data` is where our
+    own Redis keeps its file.
     """
 
     run_dir: Path
     sockets: Path
+    redis_data: Path
     port: int
     redis_url: str
     redis_binary: Path | None
@@ -124,6 +127,7 @@ def child_environment(settings: Settings, places: Places, commands: Commands) ->
         "CCPROXY_LAUNCHER": str(os.getpid()),
         "CCPROXY_UID": str(os.getuid()),
         "CCPROXY_OWN_REDIS": "true" if places.redis_binary else "false",
+        REDIS_DATA: str(places.redis_data),
         "CCPROXY_CONTROL_SOCKET": str(places.sockets / "control.sock"),
         "CCPROXY_STOP_SECONDS": str(stop_seconds),
         "CCPROXY_GATEWAY_STOP_SECONDS": str(stop_seconds + RENEWAL_SECONDS),

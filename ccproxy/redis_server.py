@@ -92,9 +92,9 @@ def server_version(binary: Path) -> tuple[int, int, int] | None:
     return (int(match[1]), int(match[2]), int(match[3])) if match else None
 
 
-def render_config(run_dir: Path) -> tuple[str, Path]:
+def render_config(run_dir: Path, data: Path) -> tuple[str, Path]:
     """The configuration file's text and the path of the socket it listens on; makes the directories both need."""
-    data = private_directory(run_dir / "redis")
+    data = private_directory(data)
     sockets = private_directory(run_dir)
     socket = (sockets if fits(sockets) else _short_directory(run_dir)) / "redis.sock"
     text = CONFIGURATION.format(socket=_quoted(socket), directory=_quoted(data), memory=MEMORY_LIMIT)

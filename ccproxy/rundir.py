@@ -55,6 +55,15 @@ class RunDirectory:
         self.path = path
 
     def __enter__(self) -> Self:
+        self._open()
+        return self
+
+    def retake(self) -> None:
+        """Make the directory anew after its loss, and take it. Raises as on entry."""
+        os.close(self.lock)
+        self._open()
+
+    def _open(self) -> None:
         try:
             self.path = private_directory(self.path)
             self.lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -67,7 +76,6 @@ class RunDirectory:
             raise
         self._clear()
         self.tell(None)
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -84,6 +92,15 @@ class RunDirectory:
     def write(self, name: str, text: str) -> Path:
         return write_private(self.path / name, text)
 
+    def is_lost(self) -> bool:
+        """Return True if the directory was removed or replaced, which leaves every process without its sockets."""
+        try:
+            there = (self.path / "lock").stat()
+        except OSError:
+            return True
+        held = os.fstat(self.lock)
+        return (there.st_dev, there.st_ino) != (held.st_dev, held.st_ino)
+
     def fatal(self) -> str | None:
         """The sentence a service's death left behind, when that ended the stack."""
         try:
@@ -92,7 +109,7 @@ class RunDirectory:
             return None
 
     def _take(self) -> None:
-        if self._lock_within(0):
+        if lock_within(self.lock, 0):
             return
         other = holder(self.path)
         if is_alive(other.get("pid")):
@@ -101,28 +118,30 @@ class RunDirectory:
                 f"CCProxy is already running{at} (pid {other['pid']}). "
                 "Stop it first, or give this one another SERVER__RUN_DIR and --port."
             )
-        if self._lock_within(STOPPING_SECONDS):
+        if lock_within(self.lock, STOPPING_SECONDS):
             return
         with contextlib.suppress(OSError, ValueError):
             os.kill(int((self.path / "supervisord.pid").read_text()), signal.SIGKILL)
-        if not self._lock_within(STOPPING_SECONDS):
+        if not lock_within(self.lock, STOPPING_SECONDS):
             raise AlreadyRunning(f"Something still holds {self.path / 'lock'}; end it, or set another SERVER__RUN_DIR.")
-
-    def _lock_within(self, seconds: float) -> bool:
-        give_up = time.monotonic() + seconds
-        while True:
-            try:
-                fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() >= give_up:
-                    return False
-                time.sleep(0.05)
-            else:
-                return True
 
     def _clear(self) -> None:
         for name in LEFTOVERS:
             (self.path / name).unlink(missing_ok=True)
+
+
+def lock_within(lock: int, seconds: float) -> bool:
+    """Lock the open file `lock`. Return False if another process still holds it after `seconds`."""
+    give_up = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= give_up:
+                return False
+            time.sleep(0.05)
+        else:
+            return True
 
 
 def end_orphaned_redis(path: Path) -> None:
@@ -140,7 +159,8 @@ def end_orphaned_redis(path: Path) -> None:
 
 
 def is_alive(pid: Any) -> bool:
-    if not isinstance(pid, int):
+    """Return True if a process has this id. One that has ended and only waits to be reaped is not alive."""
+    if not isinstance(pid, int) or _is_zombie(pid):
         return False
     try:
         os.kill(pid, 0)
@@ -149,3 +169,12 @@ def is_alive(pid: Any) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def _is_zombie(pid: int) -> bool:
+    """Return True if /proc says that the process has ended; False where there is no /proc."""
+    try:
+        facts = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return False
+    return facts.rpartition(b") ")[2].startswith(b"Z")

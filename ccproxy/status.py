@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from ccproxy.console import say
 from ccproxy.exits import DONE, FAILED, NOT_RUNNING
-from ccproxy.launcher import local_host
+from ccproxy.launcher import local_url
 from ccproxy.output import show_json, show_table
 from ccproxy.readiness import checks_of, get
 from ccproxy.rundir import holder, is_alive
@@ -48,8 +48,7 @@ def find_running(settings: Settings) -> dict[str, Any]:
     held = holder(settings.server.run_dir)
     if is_alive(held.get("pid")):
         return held
-    host = local_host(settings.server.host)
-    url = f"http://[{host}]:{settings.server.port}" if ":" in host else f"http://{host}:{settings.server.port}"
+    url = local_url(settings.server.host, settings.server.port)
     health = asyncio.run(ask(url, settings))
     is_ours = {"checks", "version"} <= health.keys()  # another program may have the port
     return {"url": url} if is_ours else {}

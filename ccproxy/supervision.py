@@ -1,9 +1,9 @@
 """supervisord, as the launcher runs it: quicker, orphan-proof, and on a listening socket it is handed.
 
-Five changes to the stock program, each an override of one of its own methods:
+Six changes to the stock program, each an override of one of its own methods:
 it looks around every 50 ms instead of every second; it stops when the launcher is gone; it kills a program whose
 heartbeats have stopped; it kills what a dead program leaves in its process group; it stops programs of one priority at
-once.
+once; and when it stops them all, it first ends the listening.
 """
 
 from __future__ import annotations
@@ -86,6 +86,14 @@ class Options(ServerOptions):  # type: ignore[misc]
         for stream in (1, 2):  # the pipe to the launcher is broken; a line about that must not end the stopping
             os.dup2(nowhere, stream)
 
+    def refuse_connections(self) -> None:
+        """End the listening for every process that has the socket: clients are refused at once, and none waits in a
+        queue that nobody serves any more. (Only Linux does so; elsewhere they wait for the launcher's end.)"""
+        listening = socket.socket(fileno=os.dup(self._listening_fd))
+        with contextlib.suppress(OSError):
+            listening.shutdown(socket.SHUT_RDWR)
+        listening.close()
+
     def kill_silent(self) -> None:
         """Kill each program whose heartbeats have stopped; supervisord then starts it again, or goes on stopping."""
         for pid in self._heartbeats.silent(self.pidhistory, time.monotonic()):
@@ -113,6 +121,7 @@ class Supervision(Supervisor):  # type: ignore[misc]
     """supervisord's main loop."""
 
     def ordered_stop_groups_phase_1(self) -> None:
+        self.options.refuse_connections()
         if self.stop_groups:
             priority = self.stop_groups[-1].config.priority
             for group in self.stop_groups:

@@ -56,7 +56,13 @@ class ServerSettings(Section):
     workers: int = Field(1, ge=1, le=64, description="Gateway processes sharing the one listening socket.")
     run_dir: Path = Field(
         default_factory=default_run_dir,
-        description="Sockets, pid and state of one running stack.",
+        description="Sockets and pid of one running stack.",
+        json_schema_extra=GUARDED,
+    )
+    state_dir: Path | None = Field(
+        None,
+        description="What must outlive a run, such as Redis' data; unset: in the XDG state directory, or in a "
+        "`run_dir` of your choice.",
         json_schema_extra=GUARDED,
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="The least that is logged.")

@@ -57,7 +57,7 @@ class RedisServer:
     """The server program the product would start, with the configuration it would get."""
 
     def __init__(self, run_dir: Path) -> None:
-        text, self._socket = render_config(run_dir)
+        text, self._socket = render_config(run_dir, run_dir / "redis")
         self._config, self._data = run_dir / "redis.conf", run_dir / "redis"
         self._config.write_text(text)
         self._process: subprocess.Popen[bytes] | None = None

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from ccproxy.listener import SHORT_LIFE_SECONDS, SHORT_LIVES, Watch, report_exit, service_of
+from ccproxy.redis_data import RedisData
 
 
 class Control:
@@ -32,13 +33,23 @@ class Control:
 
 
 @pytest.fixture
-def seen():
+def data(tmp_path):
+    """The data of Redis: one file; `redis.log` beside it says nothing yet."""
+    (tmp_path / "redis").mkdir()
+    (tmp_path / "redis/file.aof").write_text("noise")
+    (tmp_path / "redis.log").write_text("")
+    return RedisData(tmp_path / "redis", tmp_path / "redis.log", clock=lambda: 0.0)
+
+
+@pytest.fixture
+def seen(data):
     """A watch, what it reported, and why it ended the stack."""
     seen = SimpleNamespace(reported=[], ended=[], control=Control(), now=0.0)
     watch = Watch(
         report=lambda process, pid: seen.reported.append((process, pid)),
         end_stack=seen.ended.append,
         control=seen.control,
+        redis_data=data,
     )
 
     def happen(event, process, **facts):
@@ -61,6 +72,59 @@ def seen():
 )
 def test_a_process_belongs_to_a_service(process, service):
     assert service_of(process) == service
+
+
+def contents(tmp_path):
+    """The directories of Redis' data, each with its files."""
+    return {found.name: [file.name for file in found.iterdir()] for found in tmp_path.iterdir() if found.is_dir()}
+
+
+def test_a_redis_that_cannot_start_is_started_without_its_data_which_is_kept(seen, tmp_path):
+    seen.happen("PROCESS_STATE_FATAL", "redis")
+    assert contents(tmp_path) == {"redis": [], "redis.unreadable-19700101T000000Z": ["file.aof"]}
+    assert seen.control.asked == [("stop", "redis:redis"), ("start", "redis:redis")]
+    assert not seen.ended
+
+
+def test_data_that_was_not_the_reason_is_put_back_and_redis_tried_again_later(seen, tmp_path):
+    seen.happen("PROCESS_STATE_FATAL", "redis")
+    (tmp_path / "redis/new.aof").touch()
+    seen.happen("PROCESS_STATE_FATAL", "redis")
+    assert contents(tmp_path) == {"redis": ["file.aof"]}
+    assert not seen.ended
+    seen.control.asked.clear()
+    seen.minute()
+    assert seen.control.asked == [("start", "redis:redis")]
+
+
+def test_data_stays_set_aside_once_redis_has_run_without_it(seen, tmp_path):
+    seen.happen("PROCESS_STATE_FATAL", "redis")
+    seen.live("redis", SHORT_LIFE_SECONDS + 1)
+    (tmp_path / "redis/new.aof").touch()
+    (tmp_path / "redis.unreadable-19700101T000000Z").rename(tmp_path / "redis.first")
+    seen.happen("PROCESS_STATE_FATAL", "redis")
+    assert contents(tmp_path)["redis.first"] == ["file.aof"]
+    assert contents(tmp_path)["redis.unreadable-19700101T000000Z"] == ["new.aof"]
+
+
+@pytest.mark.parametrize(
+    ("words", "directories"), [("", 1), ("# Bad file format reading the append only file x.aof", 2)]
+)
+def test_a_redis_that_ran_and_died_keeps_its_data_unless_its_log_blames_the_file(seen, tmp_path, words, directories):
+    (tmp_path / "redis.log").write_text(f"an old line\n{words}\n")
+    for _ in range(SHORT_LIVES):
+        seen.live("redis", 2)
+    assert len(contents(tmp_path)) == directories
+    assert not seen.ended
+
+
+def test_an_empty_redis_that_cannot_start_rests(seen, tmp_path):
+    (tmp_path / "redis/file.aof").unlink()
+    seen.happen("PROCESS_STATE_FATAL", "redis")
+    assert contents(tmp_path) == {"redis": []}
+    assert not seen.ended
+    seen.minute()
+    assert seen.control.asked[-1] == ("start", "redis:redis")
 
 
 def test_every_death_is_reported(seen):

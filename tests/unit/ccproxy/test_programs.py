@@ -33,7 +33,9 @@ def settings(monkeypatch, tmp_path):
 
 @pytest.fixture
 def environment(settings):
-    places = Places(Path("/run/it"), Path("/run/it"), 8123, "unix:///run/it/redis.sock", Path("/bin/valkey"))
+    places = Places(
+        Path("/run/it"), Path("/run/it"), Path("/state/redis"), 8123, "unix:///run/it/redis.sock", Path("/bin/valkey")
+    )
     return child_environment(settings, places, COMMANDS)
 
 
@@ -71,13 +73,13 @@ def test_commands_are_quoted(environment):
 
 
 def test_each_control_password_is_new(settings):
-    places = Places(Path("/run/it"), Path("/run/it"), 1, "", None)
+    places = Places(Path("/run/it"), Path("/run/it"), Path("/state/redis"), 1, "", None)
     passwords = {child_environment(settings, places, COMMANDS)["SUPERVISOR_PASSWORD"] for _ in range(3)}
     assert len(passwords) == 3
 
 
 def test_another_redis_is_not_started(settings):
-    places = Places(Path("/run/it"), Path("/run/it"), 1, "redis://elsewhere", None)
+    places = Places(Path("/run/it"), Path("/run/it"), Path("/state/redis"), 1, "redis://elsewhere", None)
     assert child_environment(settings, places, COMMANDS)["CCPROXY_OWN_REDIS"] == "false"
 
 

@@ -80,11 +80,11 @@ def test_without_any_server_the_sentence_says_what_to_do_and_what_was_seen(no_wh
 
 def test_a_run_directory_too_deep_for_a_socket_gets_a_short_stand_in(tmp_path: Path):
     deep = tmp_path / ("d" * LONGEST_SOCKET_PATH)
-    _, path = render_config(deep)
+    _, path = render_config(deep, deep / "redis")
     try:
         assert len(os.fsencode(path)) <= LONGEST_SOCKET_PATH
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-        assert render_config(deep)[1] == path
+        assert render_config(deep, deep / "redis")[1] == path
     finally:
         shutil.rmtree(path.parent)
 
@@ -98,7 +98,7 @@ def test_a_directory_put_in_our_way_is_not_trusted(tmp_path: Path):
 
 def test_a_real_server_accepts_the_configuration_and_keeps_its_socket_private(tmp_path: Path):
     run_dir = tmp_path / 'a "quoted" place'
-    text, path = render_config(run_dir)
+    text, path = render_config(run_dir, run_dir / "redis")
     (run_dir / "redis.conf").write_text(text)
     server = subprocess.Popen([find_server(RedisSettings()), run_dir / "redis.conf"])
     try:

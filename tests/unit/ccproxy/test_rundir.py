@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import stat
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ccproxy.rundir import AlreadyRunning, RunDirectory, end_orphaned_redis, holder
+from ccproxy.rundir import AlreadyRunning, RunDirectory, end_orphaned_redis, holder, is_alive
 from shared.complaints import ConfigurationError
 
 HOLD = """
@@ -98,3 +99,25 @@ def test_an_orphaned_redis_ends_before_ours_starts(own_redis):
     end_orphaned_redis(Path(path))
     with socket.socket(socket.AF_UNIX) as client, pytest.raises(FileNotFoundError):
         client.connect(path)
+
+
+def test_the_loss_of_the_run_directory_is_noticed_and_it_is_taken_anew(tmp_path):
+    with RunDirectory(tmp_path / "run") as run:
+        assert not run.is_lost()
+        shutil.rmtree(run.path)
+        assert run.is_lost()
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run/lock").touch()
+        assert run.is_lost(), "another directory of the same name"
+        run.retake()
+        assert not run.is_lost()
+        assert holder(run.path)["pid"] == os.getpid()
+
+
+def test_a_process_that_only_waits_to_be_reaped_is_not_alive():
+    ended = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+    assert not is_alive(ended.pid)
+    ended.wait()
+    assert not is_alive(ended.pid)
+    assert is_alive(os.getpid())

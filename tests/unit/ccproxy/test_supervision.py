@@ -127,6 +127,19 @@ def test_gateways_accept_on_the_launchers_socket_however_often_they_start():
                 assert accepted.getsockname() == listening.getsockname()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a listening socket is only closed")
+def test_clients_are_refused_once_the_programs_are_stopped(tmp_path):
+    heartbeats = Heartbeats(str(tmp_path / "beats"))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        supervision = Supervision(Options(os.getppid(), listening.fileno(), heartbeats))
+        supervision.stop_groups = []
+        with socket.create_connection(listening.getsockname()):
+            supervision.ordered_stop_groups_phase_1()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(listening.getsockname())
+    heartbeats.close()
+
+
 def test_programs_of_one_priority_stop_together_and_others_wait():
     def group(priority):
         stopped = []
@@ -134,13 +147,13 @@ def test_programs_of_one_priority_stop_together_and_others_wait():
         return SimpleNamespace(config=config, stop_all=lambda: stopped.append(priority), stopped=stopped)
 
     redis, analytics, desk = group(1), group(10), group(10)
-    supervision = Supervision(SimpleNamespace())
+    supervision = Supervision(SimpleNamespace(refuse_connections=lambda: None))
     supervision.stop_groups = [redis, analytics, desk]
     supervision.ordered_stop_groups_phase_1()
     assert (redis.stopped, analytics.stopped, desk.stopped) == ([], [10], [10])
 
 
 def test_nothing_left_to_stop_is_fine():
-    supervision = Supervision(SimpleNamespace())
+    supervision = Supervision(SimpleNamespace(refuse_connections=lambda: None))
     supervision.stop_groups = []
     supervision.ordered_stop_groups_phase_1()
