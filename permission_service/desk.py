@@ -1,8 +1,10 @@
-"""The desk: asks, and what becomes of each. pending → allowed, denied, expired or cancelled; the first answer stays.
+"""The permission requests and their states: pending → allowed, denied, expired or cancelled. The
+first answer stays.
 
-Pure: no bus, and the clock is handed in. Every change takes two steps, so that it can be written down in between: a
-verb checks it and returns the case as it would be, `keep` makes it so. Events are not stored, they are read off the
-cases; their numbers only grow, also over restarts, because they are milliseconds.
+Pure: no bus, and the clock is handed in. Every change takes two steps, so that the caller can store
+it in between: a method checks the change and returns the case as it would be, then `keep` puts the
+case in force. Events are not stored; they are derived from the cases. Event numbers only grow, also
+over restarts, because they are milliseconds.
 """
 
 from __future__ import annotations
@@ -38,9 +40,11 @@ class NoRoom(ClientError):
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """An ask and where it stands. `opened` and `closed` are the numbers of its events; times are UTC seconds.
+    """A permission request and its state. `opened` and `closed` are event numbers; times are UTC
+    seconds.
 
-    `size` is the bytes of the ask's input, `suggestion` the rule that people are offered for requests like this one.
+    `size` is the bytes of the request's input, `suggestion` the rule that people are offered for
+    requests like this one.
     """
 
     ask: PermissionAsk
@@ -70,7 +74,7 @@ class Case:
 
 
 class Event(NamedTuple):
-    """A case opened or closed. `number` is the event's place among all."""
+    """The opening or closing of a case. `number` orders all events."""
 
     number: int
     case: Case
@@ -79,7 +83,7 @@ class Event(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What somebody, or a rule, says to an ask."""
+    """The answer of a person, or of a rule, to a permission request."""
 
     allowed: bool
     by: str
@@ -90,7 +94,9 @@ class Answer:
 
 @dataclass
 class Desk:
-    """All cases: pending ones, and finished ones for an hour."""
+    """All permission requests of the service: the pending ones, and the ended ones of the last
+    hour.
+    """
 
     timeout_seconds: float
     max_open_requests: int = 16
@@ -98,25 +104,25 @@ class Desk:
     _last_number: int = 0
 
     def keep(self, case: Case) -> bool:
-        """Whether this is what closed it."""
+        """Store `case`. Return True if this update ended the case."""
         known = self._cases.get(case.id)
         self._cases[case.id] = case
         self._last_number = max(self._last_number, case.opened, case.closed)
         return case.closed > (known.closed if known else 0)
 
     def find(self, request_id: str) -> Case:
-        """Raises NotFound."""
+        """Return the case of `request_id`. Raises NotFound."""
         if case := self._cases.get(request_id):
             return case
         raise NotFound(f"There is no permission request {request_id!r}, or it ended over an hour ago.")
 
     def pending(self) -> list[Case]:
-        """Oldest first."""
+        """Return the pending cases, oldest first."""
         waiting = (case for case in self._cases.values() if case.status == "pending")
         return sorted(waiting, key=lambda case: case.opened)
 
     def finished(self) -> list[Case]:
-        """Latest first."""
+        """Return the ended cases, latest first."""
         done = (case for case in self._cases.values() if case.closed)
         return sorted(done, key=lambda case: -case.closed)
 
@@ -124,7 +130,9 @@ class Desk:
         return [case for case in self.pending() if asker and case.ask.asker == asker]
 
     def open(self, ask: PermissionAsk, now: float) -> Case:
-        """The case of a new ask, or the one it has already: an ask is delivered again after a restart."""
+        """Return a new case for `ask`, or the known one: a request is delivered again after a
+        restart.
+        """
         if known := self._cases.get(ask.request_id):
             return known
         seconds = self.timeout_seconds if ask.timeout_seconds is None else max(0.0, ask.timeout_seconds)
@@ -152,12 +160,13 @@ class Desk:
         return TOO_MANY_OPEN.format(open=of_caller) if of_caller >= self.max_open_requests else ""
 
     def refuse(self, ask: PermissionAsk, message: str, now: float) -> Case:
-        """Return the ended case of an ask that nobody is asked about. It is never kept: a flood of refusals must not
-        push out what people decided."""
+        """Return the ended case of an ask that is denied because of a limit. The case is never
+        kept: a flood of refusals must not push out the decisions of people.
+        """
         return self.decided_at_once(ask, Answer(allowed=False, by="limit", message=message), now)
 
     def decided_at_once(self, ask: PermissionAsk, answer: Answer, now: float) -> Case:
-        """Return the ended case of an ask that nobody hears of. It is not kept."""
+        """Return the ended case of an ask that no person is asked about. The case is not kept."""
         number = self._next_number(now)
         status: Outcome = "allowed" if answer.allowed else "denied"
         case = Case(ask, number, None, 0.0, status, number, now)
@@ -168,15 +177,20 @@ class Desk:
         return request_id in self._cases
 
     def present(self, case: Case) -> Case:
-        """Return `case` with what a person sees of it. The text of the file that it would change is then forgotten."""
+        """Return `case` with its presentation. The text of the file that the call would change is
+        then forgotten.
+        """
         if case.status != "pending" or case.presentation is not None:
             return case
         shown = present(case.ask, case.suggestion)
         return replace(case, ask=replace(case.ask, file_before=None), presentation=shown)
 
     def settle(self, request_id: str, answer: Answer, now: float) -> Case:
-        """Answer a pending ask. Raises NotFound, Conflict when it is answered already, ClientError for an answer that
-        does not fit it."""
+        """Return the pending case `request_id` with `answer`.
+
+        Raises NotFound, Conflict when the case has ended already, and ClientError for an answer
+        that does not fit.
+        """
         case = self.find(request_id)
         if case.status == "pending" and case.expires_at is not None and now >= case.expires_at:
             case = self.expire(case, now)
@@ -195,11 +209,13 @@ class Desk:
         return self._close(case, "expired", EXPIRED.format(seconds=case.timeout_seconds), now)
 
     def withdraw(self, case: Case, now: float) -> Case:
-        """Nobody waits for the answer any more."""
+        """Return `case` as cancelled: the agent no longer waits for the answer."""
         return self._close(case, "cancelled", WITHDRAWN, now)
 
     def events_after(self, number: int) -> Iterator[Event]:
-        """What happened since event `number`, in order. A case that came and went since is told as both."""
+        """Yield the events after event `number`, in order. A case that opened and closed since then
+        yields both events.
+        """
         opened = [Event(case.opened, case, False) for case in self._cases.values() if case.opened > number]
         closed = [Event(case.closed, case, True) for case in self._cases.values() if case.closed > number]
         yield from sorted(opened + closed, key=lambda event: event.number)
@@ -209,12 +225,14 @@ class Desk:
         return self._last_number
 
     def drop(self, case: Case) -> None:
-        """Forget a case that was never told to anybody."""
+        """Forget a case that was never reported to anybody."""
         del self._cases[case.id]
 
     def shorten(self, case: Case) -> Case:
-        """Return an ended `case` with an excerpt of its input. What a person changed stays whole: an answer that got
-        lost is sent again."""
+        """Return an ended `case` with an excerpt of its input.
+
+        An input that a person changed stays whole: an answer that got lost is sent again.
+        """
         kept = excerpt(case.ask.input)
         suggestion = case.suggestion if kept is case.ask.input else None
         return replace(case, ask=replace(case.ask, input=kept), size=input_size(kept), suggestion=suggestion)
@@ -238,7 +256,7 @@ class Desk:
 
 
 def what_happened(case: Case) -> str:
-    """Why an answer comes too late, in a sentence for whoever gave it."""
+    """Return a sentence for the author of an answer that comes too late."""
     match case.status:
         case "expired":
             return "Too late: nobody answered in time, and the tool was told no."

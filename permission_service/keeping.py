@@ -1,7 +1,8 @@
-"""What outlives the desk: its cases in Redis, the rules of sessions and callers beside them, the lasting rules in a
-TOML file that belongs to the user.
+"""The storage of the permission service: its cases in Redis, rules of sessions and callers beside
+them, and the lasting rules in a TOML file of the user.
 
-The desk is the only writer, so what it has read once it need not read again; the file alone is looked at each time.
+This service is the only writer in Redis, so each value is read once. The file is checked for
+changes at every use.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ PATIENCE_SECONDS = 15.0  # longer than the bus keeps a call through an outage of
 
 
 async def insist(write: Callable[[], Any]) -> None:
-    """Do a write of the bus again until it succeeds. Raises BusUnavailable when Redis stays away for long."""
+    """Call `write`, a write to the bus, until it succeeds. Raises BusUnavailable when Redis stays
+    away for PATIENCE_SECONDS.
+    """
     loop = asyncio.get_running_loop()
     late = loop.time() + PATIENCE_SECONDS
     while True:
@@ -49,7 +52,7 @@ async def insist(write: Callable[[], Any]) -> None:
 
 
 class CaseStore:
-    """The cases of the desk, each under a key that outlives it by the desk's memory."""
+    """The stored cases. The key of a case ends some time after the service has forgotten the case."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
@@ -59,11 +62,11 @@ class CaseStore:
         return [decode(Case, data) for data in found.values()]
 
     async def delete(self, case: Case) -> None:
-        """Raises BusUnavailable; the key then ends by itself."""
+        """Delete the stored `case`. Raises BusUnavailable; the key then ends by its lifetime."""
         await self._bus.delete(CASE_PREFIX + case.id)
 
     async def save(self, case: Case, *, now: float) -> None:
-        """Raises BusUnavailable."""
+        """Store `case`. Raises BusUnavailable."""
         left = 0.0 if case.closed else FOR_EVER_SECONDS if case.expires_at is None else max(0, case.expires_at - now)
         await self._bus.put(CASE_PREFIX + case.id, encode(case), ttl=left + HISTORY_SECONDS)
 
@@ -79,8 +82,9 @@ class Remembered:
 
 @dataclass(frozen=True, slots=True)
 class FromSettings:
-    """The rules that follow from the owner's settings. `origin` names the setting of `rules`; `problem` says which of
-    its entries cannot be expressed as a rule."""
+    """The rules that follow from the owner's settings. `origin` names the setting of `rules`;
+    `problem` names the entries that cannot be expressed as a rule.
+    """
 
     rules: tuple[Rule, ...] = ()
     origin: str = ""
@@ -89,7 +93,9 @@ class FromSettings:
 
 
 class RuleBook:
-    """Every rule there is. `problem` says why the file cannot be used; no rule allows anything while it cannot."""
+    """All rules in force. `problem` says why the rules file cannot be used; no rule allows anything
+    then.
+    """
 
     def __init__(
         self, bus: Bus, path: Path, clock: Callable[[], float], from_settings: FromSettings | None = None
@@ -105,7 +111,7 @@ class RuleBook:
 
     @property
     def notice(self) -> str:
-        """What is wrong with the file or with a setting; an empty text when nothing is."""
+        """Return the problem of the rules file or of a setting; an empty text if there is none."""
         return self.problem or self._settings.problem
 
     def notes(self) -> list[str]:
@@ -113,14 +119,16 @@ class RuleBook:
         return rule_problems(self.all())
 
     async def load(self) -> None:
-        """Raises BusUnavailable."""
+        """Read the rules of sessions and callers from Redis. Raises BusUnavailable."""
         found = await self._bus.scan(RULE_PREFIX)
         for data in found.values():
             kept = decode(Remembered, data)
             self._remembered[kept.rule.id] = kept
 
     def all(self) -> list[Rule]:
-        """Those of the file first. With an unusable file only what denies is left."""
+        """Return the rules in force, those of the file first. Only deny rules are left while the
+        file cannot be used.
+        """
         now = self._clock()
         self._remembered = {key: kept for key, kept in self._remembered.items() if kept.until > now}
         self._read_file()
@@ -162,7 +170,9 @@ class RuleBook:
         return shown
 
     async def add(self, rule: Rule, by: str) -> None:
-        """Raises BusUnavailable; Conflict when the file cannot be written."""
+        """Put `rule`, made by `by`, in force. Raises BusUnavailable; Conflict when the file cannot
+        be written.
+        """
         if rule.scope == "always":
             self._add_to_file(rule)
             return
@@ -200,7 +210,9 @@ class RuleBook:
         return rule.text
 
     def _read_file(self) -> None:
-        """Only when it has changed. What cannot be read leaves the deny rules of before in force."""
+        """Read the rules file if it has changed. An unusable file leaves the deny rules of before
+        in force.
+        """
         try:
             stat = self._path.stat()
             seen = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
@@ -251,7 +263,9 @@ class RuleBook:
         self._write(tomlkit.dumps(document))
 
     def _document(self) -> tomlkit.TOMLDocument:
-        """The file with its comments and order. Raises Conflict for one that should be mended by hand first."""
+        """Return the file as a TOML document with its comments and order. Raises Conflict for a
+        file that a person must mend first.
+        """
         self._read_file()
         if self.problem:
             raise Conflict(self.problem)
@@ -261,7 +275,9 @@ class RuleBook:
             raise Conflict(f"The rules file {self._path} cannot be read: {error}.") from error
 
     def _write(self, text: str) -> None:
-        """By rename, so that a reader never meets half a file. A link stays a link."""
+        """Replace the file by renaming, so that no reader meets half a file. A symbolic link stays
+        a link.
+        """
         target = Path(os.path.realpath(self._path))
         try:
             target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,7 +1,9 @@
-"""The conversations between processes: a name each, its terms, and the shape of what travels.
+"""The channels between processes: a name for each, its delivery terms, and the shape of its
+payloads.
 
-Payloads are slotted dataclasses written by orjson; `decode` is the typed boundary on the receiving side, past which
-nobody checks a field again. A new field needs a default, so that processes of two versions can talk.
+Payloads are slotted dataclasses written by orjson. `decode` checks a payload on the receiving side;
+no later code checks a field again. A new field needs a default, so that processes of two versions
+can talk.
 """
 
 from __future__ import annotations
@@ -26,9 +28,13 @@ Acknowledged = Literal["on_accept", "when_done"]
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """`acknowledged`: `on_accept` never runs a delivery twice (a lost server becomes WorkerLost for the caller);
-    `when_done` hands an unfinished delivery to the next server that starts. `max_length` bounds the stream. `server` is
-    the address of the only process that serves it, with which the channel ends."""
+    """A stream between processes.
+
+    `acknowledged`: `on_accept` never runs a delivery twice (the caller of a lost server gets
+    WorkerLost); `when_done` hands an unfinished delivery to the next server. `max_length` bounds
+    the stream. `server` is the address of the only process that serves the channel; the channel
+    ends with that process.
+    """
 
     name: str
     acknowledged: Acknowledged
@@ -36,7 +42,7 @@ class Channel:
     server: str = ""
 
     def at(self, address: str) -> Channel:
-        """The way to one of its servers."""
+        """Return this channel addressed to the single server at `address`."""
         return replace(self, name=f"{self.name}@{address}", server=address)
 
 
@@ -51,7 +57,7 @@ LOGS_WATCH = Channel("logs:watch", "on_accept", max_length=64)
 
 
 def encode(payload: Any) -> bytes:
-    """A dataclass (or plain JSON value) as JSON bytes."""
+    """Return a dataclass, or a plain JSON value, as JSON bytes."""
     return orjson.dumps(payload)
 
 
@@ -61,7 +67,7 @@ def _adapter(shape: Any) -> TypeAdapter[Any]:
 
 
 def decode(shape: type[T], data: bytes) -> T:
-    """JSON bytes as `shape`. Raises ClientError naming the first field that does not fit."""
+    """Return JSON bytes as `shape`. Raises ClientError naming the first field that does not fit."""
     try:
         result: T = _adapter(cast("Hashable", shape)).validate_json(data)
     except ValidationError as error:
@@ -73,9 +79,12 @@ def decode(shape: type[T], data: bytes) -> T:
 
 @dataclass(slots=True)
 class Turn:
-    """One `/sdk` request. `body` is an Anthropic Messages request; the replies are a TurnHead, Anthropic SSE frames and
-    a TurnTail. `sent_at` is in UTC seconds. `repeat` is the same when the same caller asks the same again.
-    `message_mode` is how this request wants the agent's own tools shown; empty: as the setting says."""
+    """One `/sdk` request. The replies are a TurnHead, Anthropic SSE frames and a TurnTail.
+
+    `body` is an Anthropic Messages request. `sent_at` is in UTC seconds. `repeat` is equal for the
+    same request of the same caller. `message_mode` says how this request shows the agent's own
+    tools; an empty text means the setting.
+    """
 
     request_id: str
     body: dict[str, Any]
@@ -89,14 +98,17 @@ class Turn:
 
 
 def left_key(repeat: str) -> str:
-    """Where the address of the worker is kept that still has a turn whose caller was cut off."""
+    """Return the key that holds the address of the worker that keeps a turn whose caller was cut
+    off.
+    """
     return f"left:{repeat}"
 
 
 @dataclass(slots=True)
 class TurnHead:
-    """The first reply to a Turn: who runs it, how long it waited, which fields of the body the SDK cannot carry, and
-    who pays (see AccessRecord)."""
+    """The first reply to a Turn: the worker, its time in the queue, the fields of the body that the
+    SDK cannot carry, and the billing (see AccessRecord).
+    """
 
     worker: str
     queue_ms: float = 0.0
@@ -107,8 +119,11 @@ class TurnHead:
 
 @dataclass(slots=True)
 class TurnTail:
-    """The last reply to a Turn, also to one that failed: what it came to, beyond the usage its frames carry. `limits`
-    is the `rate_limit_info` Claude Code told of the owner's subscription."""
+    """The last reply to a Turn, also to a failed one: costs and times beyond the usage in the
+    frames.
+
+    `limits` is the `rate_limit_info` that Claude Code reported about the owner's subscription.
+    """
 
     cost_usd: float | None = None
     num_turns: int | None = None
@@ -120,17 +135,21 @@ SESSION_PREFIX = "session:"
 
 
 def session_key(turn: Turn) -> str:
-    """Where a named turn's KnownSession is kept: one caller cannot reach another's, whatever name it says."""
+    """Return the key of the KnownSession of a named turn. The key contains the caller, so that no
+    caller reaches another caller's session.
+    """
     named = encode([turn.caller, turn.working_directory, turn.session_id])
     return SESSION_PREFIX + hashlib.sha256(named).hexdigest()
 
 
 @dataclass(slots=True)
 class KnownSession:
-    """What a named `/sdk` conversation stands for, kept in Redis under SESSION_PREFIX and a hash of whose it is.
+    """The state of a named `/sdk` conversation, kept in Redis under SESSION_PREFIX and a hash of
+    its name.
 
-    `cost_usd` is what the transcript's turns came to so far: the program counts on. `last_used` UTC seconds. `keeper`
-    is the address of the worker that had the last turn, and may have kept its process for the next.
+    `cost_usd` is the sum of the transcript's turns so far: the program counts on. `last_used` is in
+    UTC seconds. `keeper` is the address of the worker that ran the last turn and may have kept its
+    process for the next turn.
     """
 
     transcript: str = ""
@@ -202,7 +221,7 @@ class AccessRecord:
 
 @dataclass(slots=True)
 class LogsQuery:
-    """A question to analytics: `name` of one it knows, and its parameters."""
+    """A question to analytics: the `name` of a known question, and its parameters."""
 
     name: str
     parameters: dict[str, Any] = field(default_factory=dict)
@@ -258,8 +277,12 @@ class PermissionAsk:
 
 @dataclass(slots=True)
 class PermissionDecision:
-    """What became of an ask. Only `allowed` lets the tool act, on `updated_input` if a person changed it; `message`
-    says why not, to the model and to people. `decided_by` is a caller's name; `rule` says which rule decided."""
+    """The outcome of a permission request. Only `allowed` lets the tool act, on `updated_input` if
+    a person changed the input.
+
+    `message` tells the model and people why a tool was not allowed. `decided_by` is a caller's
+    name; `rule` is the id of the rule that decided.
+    """
 
     request_id: str
     outcome: Outcome
@@ -285,8 +308,9 @@ class DeskQuestion:
 
 @dataclass(slots=True)
 class PermissionAudit:
-    """One ask and what became of it, for the records. `asked_at` is in UTC seconds; `input` and `updated_input` are
-    JSON texts."""
+    """One permission request and its outcome, for the records. `asked_at` is in UTC seconds;
+    `input` and `updated_input` are JSON texts.
+    """
 
     request_id: str
     asked_at: float

@@ -1,6 +1,7 @@
-"""A service's side of a channel: every delivery in a task of its own, and one guard around each.
+"""The serving side of a channel: a task for each delivery, and one guard around each task.
 
-Whatever a handler does, its caller hears the end of it: a result, a typed error, or that this process is stopping.
+Invariant: the caller of a delivery always gets an end, which is a result, a typed error, or the
+news that this process is stopping.
 """
 
 from __future__ import annotations
@@ -29,9 +30,13 @@ async def serve_each(
     stop: asyncio.Event,
     drain: asyncio.Event | None = None,
 ) -> None:
-    """Serve until `stop`. `handle` sends replies and returns, or raises a CCProxyError; it is cancelled when its caller
-    leaves or `stop` comes. What is not finished then fails with Stopping, or, on a `when_done` channel, stays in it.
-    After `drain` nothing new is taken, and this returns when what was taken is finished."""
+    """Serve `channel` until `stop` is set. `handle` sends replies and returns, or raises a
+    CCProxyError.
+
+    `handle` is cancelled when its caller leaves or `stop` is set. An unfinished delivery then fails
+    with Stopping, or stays in a `when_done` channel. After `drain` is set no delivery is taken, and
+    the function returns when the deliveries in hand are finished.
+    """
     async with aclosing(bus.serve(channel, slots=slots)) as deliveries, asyncio.TaskGroup() as tasks:
 
         async def take() -> None:
@@ -71,7 +76,7 @@ async def _guard(delivery: Delivery, channel: Channel, handle: Handler, stop: as
 
 
 async def _settle(delivery: Delivery, channel: Channel, outcome: BaseException | None) -> None:
-    """Tell the caller how handling ended, and take the delivery out of its channel."""
+    """Report to the caller how handling ended, and take the delivery out of its channel."""
     if outcome is None:
         await delivery.finish()
     elif isinstance(outcome, CCProxyError):
@@ -84,7 +89,9 @@ async def _settle(delivery: Delivery, channel: Channel, outcome: BaseException |
 
 
 async def _run(delivery: Delivery, handle: Handler, stop: asyncio.Event) -> BaseException | None:
-    """How handling ended: None, what it raised, or CancelledError when it was cut short."""
+    """Handle `delivery`. Return None, the exception that handling raised, or CancelledError if it
+    was cut short.
+    """
 
     async def accept_and_handle() -> None:
         await delivery.accept()

@@ -75,6 +75,7 @@ WRITING_CALLS = re.compile(
 )
 PROVED_ELSEWHERE = {
     "shared/bus/bus.py": "tests/contract/test_bus.py",
+    "shared/bus/consumer.py": "tests/contract/test_bus_crashes.py",
     "shared/process.py": "tests/e2e/test_launcher.py",
     "gateway/process.py": "tests/e2e/test_gateway.py",
     "gateway/app.py": "tests/contract/test_gateway_openai.py",

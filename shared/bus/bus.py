@@ -17,7 +17,6 @@ import secrets
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from functools import partial
 from typing import Any, Self
 
 import orjson
@@ -26,18 +25,23 @@ from redis.exceptions import ResponseError
 from shared.alive_file import touch_alive_file
 from shared.bus import wire
 from shared.bus.calls import Call, Calls
-from shared.bus.connection import COMMAND_SECONDS, UNREACHABLE, open_client, soon, unavailable
+from shared.bus.connection import (
+    COMMAND_SECONDS,
+    RECONNECT_SECONDS,
+    UNREACHABLE,
+    open_client,
+    unavailable,
+    with_deadline,
+)
+from shared.bus.consumer import BLOCK_SECONDS, Consumer
 from shared.bus.deliveries import Delivery, Served, Slots
 from shared.bus.watch import DEFAULT_TIMINGS, Timings, Watch
 from shared.channels import Channel, encode
 from shared.errors import BusUnavailable, Stopping
 from shared.log import get_log
 
-BLOCK_SECONDS = 2.0  # one blocking read; it only bounds how long a dead connection goes unnoticed
-RECONNECT_SECONDS = (0.02, 1.0)  # first and longest pause between attempts
 READ_AT_ONCE = 500
 TRIM_BYTES = 8 * 1024 * 1024  # read and still in Redis; beyond this it goes before the next beat
-FORGET_CONSUMER_MS = 3_600_000
 
 
 def _ms(seconds: float) -> int:
@@ -45,19 +49,24 @@ def _ms(seconds: float) -> int:
 
 
 class Bus:
-    """One process's connection to the others. `async with` it; connecting never raises, it is retried while the verbs
-    raise BusUnavailable."""
+    """The connection of one process to the other processes of the stack. Use it as `async with
+    Bus(...)`.
+
+    Entering never raises: the bus connects in the background, and its methods raise BusUnavailable
+    until Redis answers.
+    """
 
     def __init__(self, url: str, *, service: str, instance: str, timings: Timings = DEFAULT_TIMINGS) -> None:
         self.address = f"{service}:{instance}:{os.getpid()}-{secrets.token_hex(4)}"
         self._inbox = wire.inbox_key(self.address)
         self._identity = {"service": service, "instance": instance, "pid": os.getpid(), "started_at": time.time()}
-        self._consumer = instance
+        self._instance = instance
         self._timings, self._lease_ms = timings, _ms(timings.lease)
         self._redis = open_client(url)
         self._facts: dict[str, Any] = {}
         self._up = asyncio.Event()
         self._tried = asyncio.Event()
+        self._consumer = Consumer(self._redis, instance, timings, self._up)
         self._why_down, self._down_since = "", 0.0
         self._last_read: bytes = b"0-0"
         self._untrimmed = 0
@@ -81,7 +90,7 @@ class Bus:
         with contextlib.suppress(*UNREACHABLE):
             async with asyncio.timeout(self._timings.patience):
                 await self._writer.written()
-                await asyncio.gather(*map(self._hand_back, serving))
+                await asyncio.gather(*map(self._consumer.hand_back, serving))
                 await self._redis.delete(self._inbox, f"process:{self.address}")
         self._up.clear()
         for task in self._keepers:
@@ -96,45 +105,59 @@ class Bus:
         return self._up.is_set()
 
     def describe(self, **facts: Any) -> None:
-        """Facts shown beside this process in `processes`, added to those told before; seen within a beat."""
+        """Show `facts` beside this process in `processes`, added to the facts described before.
+        They are visible after the next heartbeat.
+        """
         self._facts |= facts
 
     async def processes(self) -> list[dict[str, Any]]:
-        """Who is alive: `service`, `instance`, `pid`, `started_at` and what each told about itself."""
+        """Return every live process: `service`, `instance`, `pid`, `started_at` and its described
+        facts.
+        """
         found = await self.scan("process:")
         return [orjson.loads(found[key]) for key in sorted(found)]
 
     async def publish(self, channel: Channel, payload: Any) -> None:
-        """Returns when Redis has it. Delivered at least once; beyond `max_length` the oldest are dropped."""
+        """Write `payload` to `channel` and return when Redis has stored it.
+
+        Each payload is delivered at least once; beyond the channel's `max_length` the oldest ones
+        are dropped.
+        """
         data = wire.check_size(encode(payload))
         await self._ready()
         await self._writer.post("XADD", wire.channel_key(channel), "MAXLEN", "~", channel.max_length, "*", "data", data)
 
     def call(self, channel: Channel, payload: Any, *, request_id: str | None = None) -> Call:
-        """Entering the call places it: raises BusUnavailable, TooLarge, Busy when `max_length` are waiting, or NoWorker
-        when the channel's only server is gone."""
+        """Return a call of `channel`, which is placed when its `async with` block is entered.
+
+        Entering raises BusUnavailable, TooLarge, Busy when `max_length` calls are waiting, or
+        NoWorker when the channel's only server is gone.
+        """
         return self._calls.new(channel, encode(payload), request_id)
 
     async def serve(self, channel: Channel, *, slots: int | Slots) -> AsyncGenerator[Delivery, None]:
-        """Deliveries, one whenever a slot is free. Closing it hands what was not yielded to other servers; what was
-        stays held, and is this process's to settle (see `drained`)."""
+        """Yield the deliveries of `channel`, each as soon as a slot is free.
+
+        Closing the generator hands the deliveries that were not yielded to other servers. This
+        process keeps the yielded ones and must settle them (see `drained`).
+        """
         served = Served(channel, slots if isinstance(slots, Slots) else Slots(slots), self._writer.post, self.address)
         self._served.append(served)
         batch: deque[Delivery] = deque()
         try:
             while True:
                 await served.slots.room()
-                batch.extend(await self._take(served))
+                batch.extend(await self._consumer.take(served, self._served))
                 while batch:
                     yield batch.popleft()
         finally:
             served.open = False
             for delivery in batch:
                 served.let_go(delivery)
-            await self._hand_back(served)
+            await self._consumer.hand_back(served)
 
     async def drained(self) -> None:
-        """Returns when everything taken is settled."""
+        """Return when every delivery that this process took is settled."""
         await asyncio.gather(*(served.empty() for served in self._served))
 
     async def put(self, key: str, value: bytes, *, ttl: float) -> None:
@@ -151,7 +174,9 @@ class Bus:
         await self._writer.post("DEL", key)
 
     async def lease(self, key: str, owner: str, *, ttl: float) -> bool:
-        """Have `key` be `owner`'s for so long, or give it back (`ttl` 0); False: it is somebody else's."""
+        """Give `key` to `owner` for `ttl` seconds, or release the key when `ttl` is 0. Return False
+        if another owner holds the key.
+        """
         await self._ready()
         return bool(await self._writer.post("EVAL", wire.LEASE, 1, key, owner, _ms(ttl)))
 
@@ -161,21 +186,25 @@ class Bus:
         return await self._writer.post("EVAL", script, len(keys), *keys, *arguments)
 
     async def waiting(self, channel: Channel) -> int:
-        """Deliveries of a channel that no server has accepted."""
+        """Return the number of deliveries of `channel` that no server has accepted."""
         await self._ready()
         count: int = await self._writer.post("XLEN", wire.channel_key(channel))
         return count
 
     async def scan(self, prefix: str) -> dict[str, bytes]:
-        """Every value `put` under a key that starts with `prefix`."""
+        """Return every value that was `put` under a key that starts with `prefix`."""
         await self._ready()
         keys = await self._keys(prefix)
         values = await self._writer.post("MGET", *keys) if keys else []
         return {key: value for key, value in zip(keys, values, strict=True) if value is not None}
 
     async def report_exit(self, service: str, instance: str, *, pid: int | None = None) -> None:
-        """Spread what a supervisor knows: this process (any incarnation of that name, without `pid`) is dead. Its
-        callers and servers hear at once instead of after its lease."""
+        """Tell every process that the process `instance` of `service` is dead, as its supervisor
+        knows.
+
+        Without `pid` every incarnation of that name counts as dead. Callers and servers of the dead
+        process learn of its end at once instead of after its lease.
+        """
         await self._ready()
         dead = await self._addresses(f"{service}:{instance}:" + (f"{pid}-" if pid is not None else ""))
         if not dead:
@@ -189,79 +218,15 @@ class Bus:
         return [key.removeprefix("inbox:") for key in await self._keys(f"inbox:{prefix}")]
 
     async def _keys(self, prefix: str) -> list[str]:
-        """By SCAN, which stops nobody. Raises BusUnavailable."""
+        """Return the keys that start with `prefix`, found by SCAN so that Redis is never blocked.
+        Raises BusUnavailable.
+        """
         pattern = re.sub(r"([*?\[\]\\])", r"\\\1", prefix) + "*"
         try:
             async with asyncio.timeout(COMMAND_SECONDS):
                 return sorted({key.decode() async for key in self._redis.scan_iter(pattern, count=1000)})
         except UNREACHABLE as error:
             raise unavailable(error) from error
-
-    async def _take(self, served: Served) -> list[Delivery]:
-        """What there is for the free slots; may be nothing."""
-        await self._up.wait()
-        try:
-            entries = await self._next_entries(served)
-        except UNREACHABLE as error:
-            if str(error).startswith(("NOGROUP", "UNBLOCKED")):  # UNBLOCKED: it was there when the reading began
-                with contextlib.suppress(*UNREACHABLE):
-                    await self._open_channel(served)
-            elif isinstance(error, ResponseError):
-                get_log().error("bus_take_refused", channel=served.channel.name, error=str(error))
-                await asyncio.sleep(RECONNECT_SECONDS[-1])
-            else:
-                await asyncio.sleep(RECONNECT_SECONDS[0])  # the listener says so, and when it is over
-            return []
-        held = {entry for each in self._served if each.channel == served.channel for entry in each.held}
-        return served.hold((entry, fields) for entry, fields in entries if entry not in held)
-
-    async def _open_channel(self, served: Served) -> None:
-        """From its beginning: calls placed before any server was there count."""
-        pipe = self._redis.pipeline(transaction=True)
-        pipe.xgroup_create(served.key, wire.GROUP, id="0", mkstream=True)
-        if served.channel.server:
-            pipe.pexpire(served.key, self._lease_ms)
-        await soon(pipe.execute(raise_on_error=False))
-
-    async def _next_entries(self, served: Served) -> list[tuple[bytes, dict[bytes, bytes]]]:
-        """First what an earlier process of this name left, then what others let lie, then what is new."""
-        key, free, now = served.key, served.slots.free, asyncio.get_running_loop().time()
-        read = partial(self._redis.xreadgroup, wire.GROUP, self._consumer, count=free)
-        if served.history is not None:
-            [[_, entries]] = await soon(read({key: served.history}))
-            served.history = entries[-1][0] if entries else None
-            if not entries:
-                await self._forget_consumers(key)
-            return list(entries)
-        if now >= served.next_claim:
-            served.claim_cursor, entries, *_ = await soon(
-                self._redis.xautoclaim(key, wire.GROUP, self._consumer, self._lease_ms, served.claim_cursor, free)
-            )
-            if served.claim_cursor == b"0-0":
-                served.next_claim = now + self._timings.lease / 3
-            return list(entries)
-        block = min(BLOCK_SECONDS, served.next_claim - now)
-        found = await soon(read({key: ">"}, block=max(1, _ms(block))), after=block)
-        return [entry for _, entries in found for entry in entries]
-
-    async def _hand_back(self, served: Served) -> None:
-        """Let others take at once what is pending under our name and not held."""
-        if not self.connected:
-            return
-        with contextlib.suppress(*UNREACHABLE):
-            if served.channel.server:
-                await soon(self._redis.delete(served.key))
-                return
-            pending = await soon(self._redis.xpending_range(served.key, wire.GROUP, "-", "+", 1000, self._consumer))
-            if ids := [entry["message_id"] for entry in pending if entry["message_id"] not in served.held]:
-                hand_over = partial(self._redis.xclaim, idle=self._lease_ms, justid=True)
-                await soon(hand_over(served.key, wire.GROUP, self._consumer, 0, ids))
-
-    async def _forget_consumers(self, key: str) -> None:
-        """Names never used again would stay for ever."""
-        for consumer in await soon(self._redis.xinfo_consumers(key, wire.GROUP)):
-            if consumer["pending"] == 0 and consumer["idle"] > FORGET_CONSUMER_MS:
-                await soon(self._redis.xgroup_delconsumer(key, wire.GROUP, consumer["name"]))
 
     async def _keep_beating(self) -> None:
         while True:
@@ -271,7 +236,9 @@ class Bus:
                 await self._beat()
 
     async def _beat(self) -> None:
-        """One round trip: renew every lease of ours, look at those of the processes we depend on."""
+        """Renew our leases and read the heartbeats of the processes we depend on, in one round
+        trip.
+        """
         beat = str(next(self._beats))
         self._served = [served for served in self._served if served.open or served.held]
         watched = self._watched()
@@ -286,10 +253,10 @@ class Bus:
             elif served.open:
                 pipe.set(f"serving:{served.channel.name}", f"{self.address} {beat}", px=self._lease_ms)
             if mine := served.unsettled():
-                pipe.xclaim(served.key, wire.GROUP, self._consumer, 0, mine, justid=True)
+                pipe.xclaim(served.key, wire.GROUP, self._instance, 0, mine, justid=True)
         if watched:
             pipe.mget(watched)
-        answers = await soon(pipe.execute(raise_on_error=False))
+        answers = await with_deadline(pipe.execute(raise_on_error=False))
         touch_alive_file()
         if answers[0] == 0:
             await self._move_in()
@@ -312,7 +279,9 @@ class Bus:
                 self._calls.refuse(name)
 
     def _lose(self, address: str) -> None:
-        """The process at `address` is gone: with what it held for us, and with what it wanted from us."""
+        """Fail our calls to the dead process at `address`, and tell our handlers that this caller
+        is gone.
+        """
         self._calls.lose(address)
         for delivery in self._deliveries():
             if delivery.caller == address:
@@ -320,17 +289,20 @@ class Bus:
                 delivery.caller_gone.set()
 
     async def _move_in(self) -> None:
-        """Make our inbox. If there was one, we were thought dead or Redis forgot: no call can be trusted."""
+        """Create our inbox. An inbox that had existed has expired, so fail every call that used it.
+
+        An inbox expires when other processes took us for dead, or when Redis lost its data.
+        """
         pipe = self._redis.pipeline(transaction=True)
         pipe.execute_command("XADD", self._inbox, "*", *wire.Message(b"hello").fields())
         pipe.pexpire(self._inbox, _ms(self._timings.inbox))
-        await soon(pipe.execute())
+        await with_deadline(pipe.execute())
         self._calls.fail_all(BusUnavailable("Redis lost this call; send the request again if that is safe."))
         for delivery in (each for each in self._deliveries() if each.caller):
             delivery.caller_gone.set()
 
     async def _listen(self) -> None:
-        """Read the inbox, for ever; say when Redis comes and goes."""
+        """Read the inbox until cancelled, and log when Redis is lost and when it is back."""
         pause, longest = RECONNECT_SECONDS
         while True:
             try:
@@ -348,7 +320,7 @@ class Bus:
 
     async def _read_inbox(self) -> None:
         inbox: dict[Any, Any] = {self._inbox: self._last_read}
-        found = await soon(self._redis.xread(inbox, READ_AT_ONCE, _ms(BLOCK_SECONDS)), after=BLOCK_SECONDS)
+        found = await with_deadline(self._redis.xread(inbox, READ_AT_ONCE, _ms(BLOCK_SECONDS)), after=BLOCK_SECONDS)
         for entry, fields in (each for _, entries in found for each in entries):
             message = wire.Message.read(fields)
             self._last_read = entry
@@ -356,7 +328,7 @@ class Bus:
             self._dispatch(message)
         if self._untrimmed > TRIM_BYTES:
             self._untrimmed = 0
-            await soon(self._redis.xtrim(self._inbox, minid=self._last_read, approximate=False))
+            await with_deadline(self._redis.xtrim(self._inbox, minid=self._last_read, approximate=False))
 
     def _dispatch(self, message: wire.Message) -> None:
         if message.kind == wire.EXITED:
@@ -380,7 +352,7 @@ class Bus:
             self._calls.fail_all(unavailable(error))
 
     async def _ready(self) -> None:
-        """Wait a moment for Redis. Raises BusUnavailable."""
+        """Wait at most `timings.patience` seconds for Redis. Raises BusUnavailable."""
         try:
             async with asyncio.timeout(self._timings.patience):
                 await self._up.wait()
@@ -392,7 +364,7 @@ class Bus:
         for command in commands:
             pipe.execute_command(*command)
         try:
-            answers = await soon(pipe.execute(raise_on_error=False))
+            answers = await with_deadline(pipe.execute(raise_on_error=False))
         except UNREACHABLE as error:
             raise unavailable(error) from error
         return [unavailable(answer) if isinstance(answer, ResponseError) else answer for answer in answers]

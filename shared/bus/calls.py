@@ -36,10 +36,12 @@ RETRY_AFTER_SECONDS = 5  # told with a full line: it has moved on by then, and a
 
 
 class Call:
-    """One request and the replies to it: `async with bus.call(...) as replies: async for data in replies: ...`.
+    """One request and its replies: `async with bus.call(...) as replies: async for data in replies:
+    ...`.
 
-    Leaving the block early tells the server to stop, taken already or not. Iterating raises WorkerLost, NoWorker,
-    BusUnavailable, or the error the server ended with.
+    Leaving the block early cancels the call on its server, also if no server has accepted it yet.
+    Iterating raises WorkerLost, NoWorker, BusUnavailable, or the error with which the server ended
+    the call.
     """
 
     def __init__(
@@ -70,11 +72,14 @@ class Call:
 
     @property
     def worker(self) -> str:
-        """The instance that has accepted the call, "" before that."""
+        """Return the instance that has accepted the call; an empty text before that."""
         return instance_of(self.holder)
 
     async def accepted(self) -> str:
-        """Wait until a server has the call; its instance. Raises what iterating would if that never happens."""
+        """Wait until a server has accepted the call and return its instance.
+
+        Raises the error that iterating would raise if no server accepts the call.
+        """
         await self._taken.wait()
         if self._error is not None and not self.holder:
             raise self._error
@@ -103,8 +108,12 @@ class Call:
         raise item
 
     def receive(self, message: Message) -> None:
-        """Take a message in. A repeat, or one of a server that lost the call, is dropped. Raises BusUnavailable when a
-        message before it is missing or too much is unread: the call cannot go on."""
+        """Take `message` in. Repeated messages, and messages of a server that lost the call, are
+        dropped.
+
+        Raises BusUnavailable if an earlier message is missing or too many bytes are unread: the
+        call cannot go on.
+        """
         if self.over:
             return
         if message.kind == ACCEPTED and message.attempt != self._attempt:
@@ -125,12 +134,12 @@ class Call:
             self._finish(error_from_dict(orjson.loads(message.data)))
 
     def lose_holder(self) -> None:
-        """The server is gone and another may take the call over."""
+        """Forget the server, which is gone; another server may take the call over."""
         self.holder = ""
         self._taken.clear()
 
     def fail(self, error: CCProxyError) -> None:
-        """End with `error`, after what was received."""
+        """End the call with `error`, which the reader meets after the replies received so far."""
         if not self.over:
             self._finish(error)
 
@@ -148,7 +157,9 @@ class Call:
 
 
 class Calls:
-    """The calls of one process that are not over. `address` is its own; `ready` waits for Redis or raises."""
+    """The open calls of one process. `address` is the address of this process; `ready` waits for
+    Redis or raises.
+    """
 
     def __init__(self, address: str, post: Post, ready: Callable[[], Awaitable[None]]) -> None:
         self._address, self._post, self._ready = address, post, ready
@@ -161,8 +172,11 @@ class Calls:
         return Call(channel, request, request_id=request_id, number=number, place=self.place, leave=self.leave)
 
     async def place(self, call: Call) -> None:
-        """Raises BusUnavailable, TooLarge, Busy when `max_length` are waiting, or NoWorker when the only server of the
-        channel is gone."""
+        """Write `call` to its channel.
+
+        Raises BusUnavailable, TooLarge, Busy when `max_length` calls are waiting, or NoWorker when
+        the only server of the channel is gone.
+        """
         data = check_size(call.request)
         await self._ready()
         self._open[call.number] = call
@@ -189,7 +203,9 @@ class Calls:
             raise Busy(headers={"retry-after": str(RETRY_AFTER_SECONDS)})
 
     def leave(self, call: Call) -> None:
-        """Nobody waits for this call any more: unless it is over, its server is told, whoever that is or would be."""
+        """Close `call` for its reader. A call that is not over is cancelled on the server that has
+        it, or withdrawn from the channel.
+        """
         if self._open.pop(call.number, None) is None:
             return
         if call.holder:
@@ -221,7 +237,9 @@ class Calls:
             self.fail(call, error)
 
     def lose(self, server: str) -> None:
-        """The server at this address is gone; what it had is lost, or waits for the next one where that is safe."""
+        """Handle the end of the server at address `server`: fail its calls, or leave them to the
+        next server where the channel's terms allow a second run.
+        """
         for call in [call for call in self._open.values() if server in {call.holder, call.channel.server}]:
             if not call.holder:
                 self.fail(call, NoWorker())
@@ -231,7 +249,7 @@ class Calls:
                 call.lose_holder()
 
     def refuse(self, channel: str) -> None:
-        """Nobody serves this channel."""
+        """Fail every call that waits for a server of `channel`, because no server is alive."""
         for call in [call for call in self._open.values() if call.channel.name == channel and not call.holder]:
             self.fail(call, NoWorker(f"No process is there to take this call ({channel})."))
 
@@ -249,9 +267,11 @@ class Calls:
             self._open.pop(call.number, None)
 
     def holders(self) -> set[str]:
-        """Who has a call, or is the only one who may take it."""
+        """Return the addresses of the servers that have one of our calls, or are the only ones
+        allowed to take it.
+        """
         return {server for call in self._open.values() if (server := call.holder or call.channel.server)}
 
     def waiting_for(self) -> set[str]:
-        """Names of the channels with a call that nobody has accepted, and anybody may."""
+        """Return the names of the channels with a call that any server may accept and none has."""
         return {call.channel.name for call in self._open.values() if not call.holder and not call.channel.server}

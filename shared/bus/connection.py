@@ -1,6 +1,8 @@
-"""How the bus reaches Redis: a client without a will of its own, and an answer in bounded time or none.
+"""The connection of the bus to Redis: a client without hidden retries, and a time limit on every
+answer.
 
-Nothing is left to the library's defaults: they differ between versions, and some retry in silence.
+No option is left to the library's defaults: they differ between versions, and some versions retry
+in silence.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from shared.errors import BusUnavailable
 UNREACHABLE = (RedisError, OSError)  # OSError covers TimeoutError
 CONNECT_SECONDS = 2.0
 CONNECTIONS = 40  # the inbox and each channel served hold one each; the rest is for short commands
+RECONNECT_SECONDS = (0.02, 1.0)  # first and longest pause between attempts
 COMMAND_SECONDS = 5.0  # for one pipeline: tens of megabytes, or a disk that makes the server wait
 
 # Before Python 3.11.3 a time limit that runs out in a cancelled task cancels it again (gh-102780), and redis-py sets
@@ -29,8 +32,12 @@ OLD_TIMEOUTS = sys.version_info < (3, 11, 3)
 
 
 def open_client(url: str) -> Redis:
-    """No socket timeout: redis-py 5 keeps it by `asyncio.wait_for`, which before Python 3.12 may swallow a cancellation
-    (gh-86296) and leave a task running that was told to stop. `soon` takes its place."""
+    """Return a Redis client for `url`. Raises ConfigurationError for an invalid address.
+
+    The client has no socket timeout: redis-py 5 implements that timeout with `asyncio.wait_for`,
+    which before Python 3.12 may swallow a cancellation (gh-86296). `with_deadline` limits each
+    command instead.
+    """
     try:
         pool = BlockingConnectionPool.from_url(
             url,
@@ -45,8 +52,10 @@ def open_client(url: str) -> Redis:
     return Redis(connection_pool=pool)
 
 
-async def soon(answer: Awaitable[Any], *, after: float = 0) -> Any:
-    """Redis' answer. Raises TimeoutError when it is not there COMMAND_SECONDS after the `after` it may block."""
+async def with_deadline(answer: Awaitable[Any], *, after: float = 0) -> Any:
+    """Return Redis' answer. Raises TimeoutError if the answer is not there COMMAND_SECONDS after
+    `after`, the seconds for which the command itself may block.
+    """
     if OLD_TIMEOUTS:
         answer = asyncio.ensure_future(answer)
     async with asyncio.timeout(after + COMMAND_SECONDS):

@@ -29,9 +29,12 @@ from shared.errors import CallerGone, CCProxyError
 
 
 class Delivery:
-    """One request or record. Whoever takes it owes it a `finish`, `fail` or `ack`, which frees its slot and does not
-    raise when the caller left. `caller_gone` is set when nobody waits for the answer any more; `caller_lost` says that
-    it did not leave, but died."""
+    """One request or record in the hands of a server.
+
+    The server must call `finish`, `fail` or `ack`, which frees the slot and never raises because
+    the caller left. `caller_gone` is set when no caller waits for the answer any more;
+    `caller_lost` is true when the caller died.
+    """
 
     def __init__(self, served: Served, entry: bytes, fields: dict[bytes, bytes]) -> None:
         self.request_id = fields.get(b"id", b"").decode()
@@ -47,8 +50,12 @@ class Delivery:
         self._sent = 0
 
     async def accept(self) -> None:
-        """Say who has the call; an `on_accept` delivery is this server's from now on. Raises CallerGone when the caller
-        is gone or another server was quicker: there is nothing to do but `finish`."""
+        """Tell the caller which server has the call; an `on_accept` delivery then belongs to this
+        server.
+
+        Raises CallerGone when the caller is gone or another server was quicker. The server then
+        only calls `finish`.
+        """
         if self.accepted:
             return
         channel, address = self._served.channel, self._served.address
@@ -63,7 +70,7 @@ class Delivery:
             self._leave()
 
     async def send(self, data: bytes) -> None:
-        """One reply, in order; returns when Redis has it. Raises CallerGone."""
+        """Send `data` as the next reply and return when Redis has stored it. Raises CallerGone."""
         await self.accept()
         await self._tell(REPLY, check_size(data))
 
@@ -74,7 +81,7 @@ class Delivery:
         await self._end(ERROR, encode(error.as_dict()))
 
     async def ack(self) -> None:
-        """Take the delivery out of the channel; its caller, if any, hears nothing further."""
+        """Take the delivery out of its channel without a further message to its caller."""
         try:
             if self._served.channel.acknowledged == "on_accept":
                 await self.accept()
@@ -115,14 +122,18 @@ class Delivery:
 
 
 class Slots:
-    """How many deliveries a server works on beside each other; several channels may share them."""
+    """The number of deliveries that a server works on at the same time. Several channels may share
+    one `Slots`.
+    """
 
     def __init__(self, count: int) -> None:
         self.free = count
         self._freed = asyncio.Event()
 
     def take(self, count: int = 1) -> None:
-        """A channel read before another took the last one may take it all the same."""
+        """Take `count` slots. `free` becomes negative when two channels that share the slots read
+        at the same time.
+        """
         self.free -= count
 
     def give_back(self) -> None:
@@ -136,7 +147,9 @@ class Slots:
 
 
 class Served:
-    """A channel as one server serves it: its slots and what it holds. `address` is the server's own."""
+    """One channel as one server serves it: the slots and the held deliveries. `address` is the
+    server's own.
+    """
 
     def __init__(self, channel: Channel, slots: Slots, post: Post, address: str) -> None:
         self.channel, self.slots, self.post, self.address = channel, slots, post, address
@@ -149,13 +162,16 @@ class Served:
         self._settled = asyncio.Event()
 
     def unsettled(self) -> list[int | bytes | str | memoryview]:
-        """Entries that Redis still counts as ours to do."""
+        """Return the held entries that Redis still counts as pending for this consumer."""
         once = self.channel.acknowledged == "on_accept"
         return [entry for entry, delivery in self.held.items() if not (once and delivery.accepted)]
 
     def hold(self, entries: Iterable[tuple[bytes, dict[bytes, bytes]]]) -> list[Delivery]:
-        """New deliveries of `entries`. What is held already (we were slow and claimed it from ourselves) and what was
-        trimmed away in the meantime is left out."""
+        """Return new deliveries for `entries` and take a slot for each.
+
+        Entries that are held already (this server was slow and claimed its own entry) and entries
+        that were trimmed in the meantime are left out.
+        """
         new = [Delivery(self, entry, fields) for entry, fields in entries if fields and entry not in self.held]
         self.held |= {delivery.entry: delivery for delivery in new}
         self.slots.take(len(new))

@@ -1,8 +1,10 @@
-"""What travels between the ends of the bus, and how it gets to Redis. No Redis in here: a pipeline is a function that
-takes commands and gives their answers.
+"""The messages between the two ends of the bus, and the queue of commands on their way to Redis.
 
-Of all who may hold a copy of one request (a slow server, the one that took over, a caller that withdraws) only the
-first to claim it gets it.
+This module has no Redis client: a pipeline is a function that takes commands and returns their
+answers.
+
+Invariant: several servers may hold a copy of one request (a slow server, its successor, a caller
+that withdraws the call). Only the first one to claim the entry gets it.
 """
 
 from __future__ import annotations
@@ -58,8 +60,11 @@ return 1
 
 
 class Message(NamedTuple):
-    """One entry of an inbox. `number` counts a server's messages for one call, from 0 (accepted); `attempt` tells the
-    servers apart that had the same delivery one after the other."""
+    """One entry of an inbox.
+
+    `number` counts a server's messages for one call, from 0 (accepted). `attempt` differs between
+    servers that had the same delivery one after the other.
+    """
 
     kind: bytes
     call: bytes = b""
@@ -72,13 +77,17 @@ class Message(NamedTuple):
 
     @classmethod
     def read(cls, fields: Mapping[bytes, bytes]) -> Message:
-        """A field an older version does not write has its default."""
+        """Return the message in the `fields` of a stream entry. A field that an older version does
+        not write has its default.
+        """
         kind, call, attempt, data = (fields.get(name, b"") for name in (b"k", b"c", b"a", b"d"))
         return cls(kind, call, attempt, int(fields.get(b"n", 0)), data)
 
 
 class Post(Protocol):
-    """Queue a command; the future has Redis' answer. A `patient` one waits for Redis to come back, others fail."""
+    """Queue a command and return a future with Redis' answer. A `patient` command waits until Redis
+    is back; any other command fails while Redis is away.
+    """
 
     def __call__(self, *command: Any, patient: bool = False) -> asyncio.Future[Any]: ...
 
@@ -98,7 +107,9 @@ def check_size(data: bytes) -> bytes:
 
 
 def write_inbox(post: Post, address: str, message: Message) -> asyncio.Future[Any]:
-    """The future is None when the inbox is gone, which is how a departed reader is noticed."""
+    """Queue `message` for the inbox of `address`. The future's result is None if that inbox no
+    longer exists, so the reader is gone.
+    """
     key = inbox_key(address)
     return post("XADD", key, "NOMKSTREAM", "MAXLEN", "~", INBOX_LENGTH, "*", *message.fields(), patient=True)
 
@@ -106,14 +117,18 @@ def write_inbox(post: Post, address: str, message: Message) -> asyncio.Future[An
 def claim(
     post: Post, channel: Channel, entry: bytes, me: str, *, tell: str = "", message: Message | None = None
 ) -> asyncio.Future[Any]:
-    """Try to be the one who has `entry`, telling the caller at `tell` in the same step; safe to repeat."""
+    """Try to make `me` the only holder of `entry`, and send `message` to the caller at `tell` in
+    the same step.
+
+    The claim may be repeated safely.
+    """
     keys = [channel_key(channel), f"holder:{channel.name}:{entry.decode()}", *([inbox_key(tell)] if tell else [])]
     fields = message.fields() if message else ()
     return post("EVAL", CLAIM, len(keys), *keys, entry, GROUP, me, HOLDER_TTL_MS, INBOX_LENGTH, *fields, patient=True)
 
 
 def instance_of(address: str) -> str:
-    """The instance in an address `service:instance:pid-nonce`."""
+    """Return the instance in an address `service:instance:pid-nonce`."""
     return address.partition(":")[2].rpartition(":")[0]
 
 
@@ -125,10 +140,12 @@ class Write:
 
 
 class Writer:
-    """Commands on their way out: all of one turn of the loop leave in one pipeline, in order.
+    """The queue of commands to Redis: all commands of one turn of the event loop leave in one
+    pipeline, in order.
 
-    `execute` gives an answer or a BusUnavailable for each command, and raises BusUnavailable when it cannot know: what
-    may be written twice is then written again once `up` is set, ahead of everything newer; the rest fails.
+    `execute` returns an answer or a BusUnavailable for each command, and raises BusUnavailable when
+    the outcome is unknown. Patient commands are then written again once `up` is set, before all
+    newer commands; the other commands fail.
     """
 
     def __init__(self, execute: Callable[[Sequence[tuple[Any, ...]]], Awaitable[list[Any]]], up: asyncio.Event) -> None:
@@ -144,7 +161,7 @@ class Writer:
         return answer
 
     async def written(self) -> None:
-        """Returns when nothing is on its way, nor was posted in consequence."""
+        """Return when no command is queued or on its way, commands posted meanwhile included."""
         while self._task is not None and not self._task.done():
             await asyncio.wait([self._task])
             await asyncio.sleep(0)
