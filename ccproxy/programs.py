@@ -131,6 +131,7 @@ def child_environment(settings: Settings, places: Places, commands: Commands) ->
         "CCPROXY_CONTROL_SOCKET": str(places.sockets / "control.sock"),
         "CCPROXY_STOP_SECONDS": str(stop_seconds),
         "CCPROXY_GATEWAY_STOP_SECONDS": str(stop_seconds + RENEWAL_SECONDS),
+        "CCPROXY_GATEWAY_LEAVE_SECONDS": str(stop_seconds + RENEWAL_SECONDS + math.ceil(settings.server.drain_seconds)),
         HEARTBEAT_SOCKET: str(places.sockets / "heartbeats.sock"),
         PINNED: str(places.run_dir / PINNED_FILE),
         SNAPSHOT: str(places.run_dir / SNAPSHOT_FILE),

@@ -46,6 +46,7 @@ class Connections:
         self._total = 0
         self._refused = 0
         self._log_after = 0.0
+        self.leaving = False  # this process is about to end: each reply is the last one of its connection
 
     def admit(self, address: str) -> None:
         """Count one more connection from `address`, to be released at its end. Raises Busy past a limit."""
@@ -148,6 +149,8 @@ class LimitedProtocol(HttpToolsProtocol):
         if is_offered(self.parser):
             return  # the same request comes once more, without its offer
         super().on_headers_complete()
+        if self._limits.leaving:
+            self.cycle.keep_alive = False
         if self.parser.get_http_version() == "1.0":
             self.cycle.__class__ = UnchunkedCycle
 
@@ -166,6 +169,21 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if self._in_body or self._in_head or self._unread:  # the rest of a body nobody reads, or half of the next head
             self._waiting_since = self.loop.time()
+
+    def is_idle(self) -> bool:
+        """Return True if no request is being received or answered."""
+        return not (self._in_head or self._in_body or self._unread) and (
+            self.cycle is None or self.cycle.response_complete
+        )
+
+    def announce_end(self) -> None:
+        """Have the reply that has not begun yet be the last one. One that has begun said the connection would stay."""
+        if self.cycle is not None and not self.cycle.response_started:
+            self.cycle.keep_alive = False
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.transport.close()
 
     def check_time(self, now: float) -> None:
         """End the connection of a client that owes us bytes for HEAD_SECONDS. A request being answered is no debt."""

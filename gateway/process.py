@@ -1,6 +1,7 @@
 """The gateway as a process: serves the socket its supervisor hands it as descriptor 0, else binds its own.
 
-At a signal new connections are refused, open requests get a short grace and then a typed error, and the process ends.
+At a signal the process accepts nothing more. While others accept on the same socket, it serves what it has to the end
+(`gateway/draining.py`); else open requests get a short grace and then a typed error.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import uvicorn
 from gateway.app import open_gateway
 from gateway.asgi import ASGIApp
 from gateway.connections import Connections, LimitedProtocol, check_times
+from gateway.draining import Drainable, drain, others_accept
 from gateway.forwarded import TrustedProxies
 from gateway.reload import Reloading, reload_on_demand
 from shared.bus import Bus
@@ -43,7 +45,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     instance = instance_name()
     for name, address in foreign_addresses(settings):
         get_log().info("credentials_go_elsewhere", setting=name, address=address)
-    listening = inherited_socket() or bind(settings.server.host, settings.server.port)
+    shared = inherited_socket()
+    listening = shared.dup() if shared else bind(settings.server.host, settings.server.port)
     bus = Bus(url, service="gateway", instance=instance)
     async with bus, Reloading(settings, bus, instance=instance, open_gateway=open_gateway) as gateway:
         server = Server(gateway, settings.server)
@@ -54,9 +57,10 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         get_log().info("listening", host=host, port=port)
         bus.describe(host=host, port=port)
         await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
-        server.should_exit = True
         reloads.cancel()
+        await server.leave(settings.server, shared)
         await gateway.stop(settings.server.shutdown_grace_seconds)
+        server.should_exit = True
         await serving
         stop.set()
 
@@ -68,6 +72,7 @@ class Server(uvicorn.Server):
         """`limits` are by default those of the settings."""
         if limits is None:
             limits = Connections(settings.connections_per_address, TrustedProxies(settings.trusted_proxies))
+        self._limits = limits
         super().__init__(
             uvicorn.Config(
                 app,
@@ -90,6 +95,17 @@ class Server(uvicorn.Server):
         if counter % TICKS_PER_SECOND == 0:
             check_times(self.server_state.connections, asyncio.get_running_loop().time())
         return await super().on_tick(counter)
+
+    async def leave(self, settings: ServerSettings, shared: socket.socket | None) -> None:
+        """Stop to accept. While other processes accept on the `shared` socket, serve what was accepted to its end."""
+        for server in self.servers:
+            server.close()
+
+        def others() -> bool:
+            return shared is not None and others_accept(shared, settings.workers)
+
+        connections = cast("set[Drainable]", self.server_state.connections)
+        await drain(connections, self._limits, settings.drain_seconds if others() else 0, go_on=others)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -87,6 +87,9 @@ class ServerSettings(Section):
         json_schema_extra=GUARDED,
     )
     shutdown_grace_seconds: float = Field(0.5, ge=0, description="How long open requests may finish at shutdown.")
+    drain_seconds: float = Field(
+        30, ge=0, description="How long the requests of a gateway that is replaced may go on while others serve."
+    )
 
 
 class RedisSettings(Section):

@@ -64,8 +64,9 @@ def test_a_slow_stop_gets_its_time_before_the_kill(environment):
 
 def test_a_gateway_gets_the_time_of_a_whole_renewal_before_the_kill(environment):
     assert float(environment["CCPROXY_GATEWAY_STOP_SECONDS"]) > 7 + EXCHANGE_SECONDS
+    assert float(environment["CCPROXY_GATEWAY_LEAVE_SECONDS"]) > 7 + EXCHANGE_SECONDS + 30
     gateway = supervisor_configuration().partition("[fcgi-program:gateway]")[2]
-    assert "stopwaitsecs=%(ENV_CCPROXY_GATEWAY_STOP_SECONDS)s" in gateway
+    assert "stopwaitsecs=%(ENV_CCPROXY_GATEWAY_LEAVE_SECONDS)s" in gateway
 
 
 def test_commands_are_quoted(environment):
