@@ -19,7 +19,9 @@ NO_ADDRESS = re.compile(r"[\s\x00-\x1f\x7f\\]")
 
 
 def check_provider_url(url: str) -> str:
-    """Return `url` if it can be a provider's address. Raises ValueError naming what is wrong, never the value."""
+    """Return `url` if a provider may have this address. Raises ValueError naming the problem, never
+    the value.
+    """
     try:
         parts: SplitResult = urlsplit(url)
         host = parts.hostname
@@ -44,8 +46,9 @@ def host_of(url: str) -> str:
 
 
 def is_readable_on_the_way(url: str, named_hosts: list[str]) -> bool:
-    """Return True if what is sent to `url` can be read by others on the way: `http` beyond loopback to a host that the
-    owner has not named in `named_hosts`."""
+    """Return True if requests to `url` can be read on the way: `http` beyond loopback to a host
+    that is missing in the owner's `named_hosts`.
+    """
     host = host_of(url)
     return (
         urlsplit(url).scheme == "http" and not is_loopback(host) and host not in {name.lower() for name in named_hosts}

@@ -42,7 +42,9 @@ class Profile:
     learned_at: float = 0.0
 
     def instructions(self, model: str) -> str:
-        """What Codex tells `model`, else what it tells the model it offers first."""
+        """Return Codex's instructions for `model`, else those for the model that Codex offers
+        first.
+        """
         offered = sorted(self.models, key=lambda entry: (entry.get("slug") != model, entry.get("priority", 0)))
         return next((str(text) for entry in offered if (text := entry.get("base_instructions"))), NEUTRAL_INSTRUCTIONS)
 
@@ -53,7 +55,7 @@ def cache_file(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def read_cache(path: Path) -> Profile | None:
-    """What was learned before, or None; a file nobody can read is no profile."""
+    """Return the profile learned before, or None for a missing or unreadable file."""
     try:
         shape = json.loads(path.read_bytes())
         return Profile(str(shape["version"]), list(shape["models"]), list(shape["program"]), shape["learned_at"])
@@ -71,7 +73,7 @@ def write_cache(path: Path, profile: Profile) -> None:
 
 
 class CodexProfile:
-    """The profile as this process knows it: looked for when it is first asked for, then answered from memory."""
+    """The profile in this process: looked up at the first use, then answered from memory."""
 
     def __init__(
         self,
@@ -87,7 +89,9 @@ class CodexProfile:
         self._learning: asyncio.Task[Profile | None] | None = None
 
     async def get(self) -> Profile | None:
-        """A caller who gives up leaves the others waiting undisturbed."""
+        """Return the profile, or None. A cancelled caller leaves the other callers waiting
+        undisturbed.
+        """
         if self._learning is None:
             self._learning = asyncio.create_task(self._learn())
         return await asyncio.shield(self._learning)
@@ -118,7 +122,9 @@ class CodexProfile:
         return [entry for entry in models if isinstance(entry, dict) and entry.get("slug")]
 
     async def _ask(self, *arguments: str) -> bytes:
-        """What the program prints. Raises OSError or TimeoutError; the program never outlives the call."""
+        """Return the output of the program. Raises OSError or TimeoutError; the program never
+        outlives the call.
+        """
         with tempfile.TemporaryDirectory(prefix="ccproxy-codex-") as home:
             environment = {"PATH": self._search_path, "HOME": home, "CODEX_HOME": home}
             process = await asyncio.create_subprocess_exec(
@@ -142,6 +148,8 @@ class CodexProfile:
 
 
 def identity(program: Path) -> list[Any]:
-    """Package managers keep dates and even sizes from release to release; the inode and its change time they cannot."""
+    """Return values that change with every release of `program`: package managers keep dates and
+    even sizes, but never the inode and its change time.
+    """
     found = program.stat()
     return [str(program), found.st_ino, found.st_ctime_ns, found.st_size]

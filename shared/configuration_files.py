@@ -32,7 +32,7 @@ Tree = type[BaseSettings]
 
 @dataclass(frozen=True, slots=True)
 class ConfigurationFile:
-    """One file and its settings. `owned` is False for a file of a working folder."""
+    """One file and its settings. `owned` is False for a file in a working folder."""
 
     path: Path
     owned: bool
@@ -47,7 +47,7 @@ class ConfigurationFile:
 
 
 def own_file() -> Path:
-    """Return the owner's own TOML file, which need not exist."""
+    """Return the path of the owner's own TOML file, which need not exist."""
     named = os.environ.get("CONFIG_FILE")
     return Path(named) if named else config_dir() / "config.toml"
 
@@ -79,20 +79,21 @@ def toml_file() -> Path | None:
 
 
 def origins_here(folder: Path = HERE) -> Origins:
-    """Return who set which value, for this process in `folder`. Raises ConfigurationError as `toml_files`."""
+    """Return the source of every value, for this process in `folder`. Raises ConfigurationError as
+    `toml_files`.
+    """
     return Origins(os.environ, folder / ENV_FILE, toml_files(folder))
 
 
 def read_files(tree: Tree, folder: Path = HERE, *, with_env: bool = True) -> list[ConfigurationFile]:
-    """Return every file in use and its settings, strongest first.
-
-    Raises ConfigurationError for a file that cannot be read, ValueError for a variable whose value is not JSON.
+    """Return every file in use and its settings, strongest first. Raises ConfigurationError for an
+    unreadable file, ValueError for a variable whose value is not JSON.
     """
     return list(_read_files(tree, folder, with_env=with_env))
 
 
 def read_file(tree: Tree, path: Path) -> ConfigurationFile:
-    """Return one file and its settings, whatever place it has. Raises as `read_files`."""
+    """Return one file and its settings, from any place. Raises as `read_files`."""
     if path.name == ENV_FILE:
         return _file(tree, path, _read_env(tree, path))
     return _file(tree, path, read_toml(path))

@@ -25,7 +25,7 @@ _HALF_PAIR = b"\\u"
 
 
 def load_json(data: bytes) -> Any:
-    """Return the document with its integers exact and its strings whole. Raises json.JSONDecodeError."""
+    """Return the document with exact integers and whole strings. Raises json.JSONDecodeError."""
     try:
         document = orjson.loads(data)
     except orjson.JSONDecodeError:

@@ -45,7 +45,7 @@ def _is_marked(extra: Any) -> bool:
 
 
 def split_guarded(tree: type[BaseModel], values: Mapping[str, Any], above: KeyPath = ()) -> tuple[Values, Values]:
-    """Divide nested `values` into those of guarded settings and the rest. Neither shares a table with the other."""
+    """Divide nested `values` into guarded settings and the rest. The two results share no table."""
     guarded: Values = {}
     rest: Values = {}
     for name, value in values.items():
@@ -63,7 +63,9 @@ def split_guarded(tree: type[BaseModel], values: Mapping[str, Any], above: KeyPa
 
 
 def flat(tree: type[BaseModel], values: Mapping[str, Any], above: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
-    """Yield each setting in nested `values` with its path; a table that is one setting's value stays whole."""
+    """Yield each setting in nested `values` with its path. A table that is the value of one setting
+    stays whole.
+    """
     for name, value in values.items():
         path = (*above, name)
         field = tree.model_fields.get(name)
@@ -75,6 +77,6 @@ def flat(tree: type[BaseModel], values: Mapping[str, Any], above: KeyPath = ()) 
 
 
 def digest_of(values: Mapping[str, Any]) -> str:
-    """Return a SHA-256 of nested `values`: the same for the same settings, whatever their order or their comments."""
+    """Return a SHA-256 of nested `values`, independent of their order and of comments."""
     text = json.dumps(values, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -37,7 +37,9 @@ def end_hung_process() -> None:
 
 
 class LoopWatch:
-    """The beats of the running event loop, and the thread that counts how long they are missing."""
+    """The beats of the running event loop, and the thread that measures how long the last beat is
+    ago.
+    """
 
     def __init__(
         self,
@@ -75,7 +77,7 @@ class LoopWatch:
         self._socket.close()
 
     def _show_supervisor(self) -> None:
-        """Send one datagram. A supervisor that is not there, or does not read, is no reason to wait."""
+        """Send one datagram. An absent or busy supervisor never delays this process."""
         if self._supervisor:
             with contextlib.suppress(OSError):
                 self._socket.sendto(str(os.getpid()).encode(), self._supervisor)

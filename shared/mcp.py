@@ -83,7 +83,7 @@ def read_call(message: Message) -> Message:
 def ask_for(
     arguments: Message, *, caller: str, session_id: str, working_directory: str = "", asker: str = ""
 ) -> PermissionAsk:
-    """A new question: what the tool was called with, and who asks."""
+    """Return a new permission request from the tool's arguments."""
     return PermissionAsk(
         str(uuid.uuid4()),
         arguments["tool_name"],
@@ -107,7 +107,7 @@ def progress(token: Any, count: int) -> Message:
 
 
 def behavior(decision: PermissionDecision, asked: dict[str, Any]) -> dict[str, Any]:
-    """The decision as Claude Code reads it."""
+    """Return the decision in the shape that Claude Code reads."""
     if decision.outcome == "allowed":
         changed = decision.updated_input
         return {"behavior": "allow", "updatedInput": asked if changed is None else changed}

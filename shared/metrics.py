@@ -48,13 +48,13 @@ P = TypeVar("P")
 
 
 class SnapshotStore(Protocol):
-    """The one verb of the bus this module needs."""
+    """The one method of the bus that this module needs."""
 
     async def put(self, key: str, value: bytes, *, ttl: float) -> None: ...
 
 
 class _Label:
-    """The values one label has taken, never more than `MAX_VALUES_PER_LABEL` of them."""
+    """The values seen of one label, at most `MAX_VALUES_PER_LABEL`."""
 
     def __init__(self) -> None:
         self._known: set[str] = set()
@@ -69,8 +69,10 @@ class _Label:
 
 
 class _Family(Generic[M]):
-    """A metric and its series, at most MAX_SERIES and the one of what finds no room. `at` skips the checks of `labels`,
-    which cost more than counting itself."""
+    """A metric and its series: at most MAX_SERIES, and one more for the overflow.
+
+    `at` skips the checks of `labels`, which cost more than counting itself.
+    """
 
     def __init__(self, metric: M) -> None:
         self._metric: M = metric
@@ -86,7 +88,9 @@ class _Family(Generic[M]):
 
 
 class Metrics:
-    """What one process counts. `active` is the number of requests open right now: `inc()` and `dec()` it."""
+    """The counts of one process. `active` is the number of open requests: call its `inc()` and
+    `dec()`.
+    """
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
@@ -114,13 +118,15 @@ class Metrics:
         self._parts: dict[object, object] = {}
 
     def part(self, kind: Callable[[Metrics], P]) -> P:
-        """What `kind` adds to these metrics; the same one whenever it is asked for, so that its counts go on."""
+        """Return the part of class `kind` of these metrics; every call returns the same object, so
+        that its counts go on.
+        """
         if kind not in self._parts:
             self._parts[kind] = kind(self)
         return cast("P", self._parts[kind])
 
     def observe(self, record: AccessRecord) -> None:
-        """Count one finished request."""
+        """Count a finished request."""
         # A name that was refused (400, 404) is whatever the client typed; one that took tokens is a model's.
         status = record.status_code
         confirmed = status < 400 or status == 429 or status >= 500 or record.tokens_output > 0
@@ -138,7 +144,7 @@ class Metrics:
             self._count_tokens(record, model, service)
 
     def count_costs(self, records: Iterable[AccessRecord]) -> None:
-        """What records cost by list price, whoever paid: analytics knows it, not the gateway."""
+        """Count the list prices of records, which analytics knows and the gateway does not."""
         sums: defaultdict[tuple[str, str, str], float] = defaultdict(float)
         for record in records:
             if record.cost_usd:
@@ -161,7 +167,7 @@ class Metrics:
 
 
 class PoolMetrics:
-    """The warm `claude` processes of one worker."""
+    """The warm `claude` processes of a worker."""
 
     def __init__(self, metrics: Metrics) -> None:
         registry = metrics.registry
@@ -176,7 +182,7 @@ class PoolMetrics:
         self._shown: dict[str, int] = {}
 
     def show(self, counts: Mapping[str, int]) -> None:
-        """All of them at once, by name; counters as their totals so far."""
+        """Set all values at once, by name; counters as their totals so far."""
         for name, count in counts.items():
             metric: Counter | Gauge = getattr(self, name)
             if isinstance(metric, Gauge):
@@ -187,7 +193,7 @@ class PoolMetrics:
 
 
 class LineMetrics:
-    """The line in front of the workers, as one gateway sees it."""
+    """The queue in front of the workers, as seen by one gateway."""
 
     def __init__(self, metrics: Metrics) -> None:
         registry = metrics.registry
@@ -207,14 +213,16 @@ class DeskMetrics:
 
 
 class BusMetrics:
-    """What a gateway sees of Redis; nobody else can tell while it is away."""
+    """The state of Redis as seen by a gateway: no other process can report an absent Redis."""
 
     def __init__(self, metrics: Metrics) -> None:
         self.connected = Gauge("ccproxy_bus_connected", "Whether Redis answers.", registry=metrics.registry)
 
 
 class QuotaMetrics:
-    """The subscriptions' windows, each with its name. `empty` has a series only while a window will not last."""
+    """The windows of the subscriptions, by name. `empty` has a series only while a window is about
+    to be used up.
+    """
 
     def __init__(self, metrics: Metrics) -> None:
         registry, which = metrics.registry, ["provider", "window"]
@@ -257,7 +265,9 @@ def snapshot_key(service: str, instance: str) -> str:
 async def publish_snapshots(
     store: SnapshotStore, metrics: Metrics, *, service: str, instance: str, stop: asyncio.Event
 ) -> None:
-    """Keep this process's snapshot in Redis until `stop`, and leave a last one; Redis being away costs nothing."""
+    """Keep this process's snapshot in Redis until `stop`, and leave a last one. An absent Redis
+    does no harm.
+    """
     key = snapshot_key(service, instance)
     while True:
         pause = SNAPSHOT_EVERY_SECONDS
@@ -273,7 +283,9 @@ async def publish_snapshots(
 
 
 def render(snapshots: Mapping[str, bytes]) -> bytes:
-    """Merge snapshots (by `snapshot_key`) into one Prometheus text, each series marked with where it comes from."""
+    """Merge snapshots (by `snapshot_key`) into one Prometheus text; each series is marked with its
+    origin.
+    """
     families: dict[bytes, list[bytes]] = {}
     for key, text in sorted(snapshots.items()):
         component, _, instance = key.removeprefix(SNAPSHOT_PREFIX).partition(":")
@@ -283,7 +295,7 @@ def render(snapshots: Mapping[str, bytes]) -> bytes:
 
 
 def _merge(families: dict[bytes, list[bytes]], text: bytes, origin: bytes) -> None:
-    """Add the samples of `text` to their families, each under its HELP and TYPE, which are kept once."""
+    """Add the samples of `text` to their families. HELP and TYPE of a family are kept once."""
     family: list[bytes] = []
     fresh = False
     for line in text.split(b"\n"):

@@ -70,7 +70,9 @@ def resolve_model(name: str, aliases: Mapping[str, str], listed: Iterable[Json],
 
 
 def is_exact(name: str, vendor: Vendor) -> bool:
-    """A vendor's own name for a model: it stands for nothing else (`claude-sonnet-latest` and `sonnet` do)."""
+    """Return True if `name` is a vendor's own name of one model (`claude-sonnet-latest` and
+    `sonnet` are not).
+    """
     if vendor == "openai":
         return not names_claude(name)
     return name.startswith("claude-") and not LINES[0][0].fullmatch(name)
@@ -81,7 +83,9 @@ def names_claude(name: str) -> bool:
 
 
 def alias_of(name: str, aliases: Mapping[str, str]) -> str | None:
-    """The longest `prefix*` wins, the first `/regex/`. Raises ClientError for one that is no regular expression."""
+    """Return the model that `name` is an alias of: the longest `prefix*` wins, else the first
+    `/regex/`. Raises ClientError for an invalid regular expression.
+    """
     if name in aliases:
         return aliases[name]
     prefixes = [alias for alias in aliases if alias.endswith("*") and name.startswith(alias[:-1])]
@@ -98,7 +102,9 @@ def alias_of(name: str, aliases: Mapping[str, str]) -> str | None:
 
 
 def newest_of(line: str, listed: Iterable[Json]) -> str:
-    """The newest model of a line that still answers; active ones before deprecated ones."""
+    """Return the newest model of a family that still answers; active models come before deprecated
+    ones.
+    """
     candidates = [model for model in listed if model.get("line") == line and model.get("lifecycle") != "retired"]
     if not candidates:
         return NEWEST[line]
@@ -113,7 +119,9 @@ def default_codex_model(listed: Iterable[Json]) -> str:
 
 
 def claude_capabilities(model: str, listed: Iterable[Json]) -> Capabilities:
-    """What `model` takes: the list's word where it has one, else ours for it without a trailing date."""
+    """Return the capabilities of `model`: those in the provider's list, else our own for the name
+    without a trailing date.
+    """
     known = BUILT_IN.get(re.sub(r"-\d{8}$", "", model), _OF_5_5)
     said = next((item for item in listed if item.get("id") == model), {})
     known = replace(known, max_output=said.get("max_tokens") or known.max_output)

@@ -24,7 +24,8 @@ KeyPath = tuple[str, ...]
 
 
 class Origins:
-    """What the command line, the environment, an `.env` file and TOML files say, by the name they say it under.
+    """The values of the command line, the environment, an `.env` file and TOML files, under their
+    own names.
 
     `toml_files` are the TOML files in use, strongest first.
     """
@@ -62,7 +63,7 @@ class Origins:
         return self._environ.keys() | self._env_lines.keys()
 
     def text(self, name: str) -> str:
-        """What the variable says, or nothing."""
+        """Return the value of the variable, or None."""
         said = self._environ.get(name) or lines_said(read(self._env_file)).get(name, "")
         return said.strip().strip("'")
 
@@ -85,7 +86,7 @@ def has_key(text: str, name: str, path: KeyPath) -> bool:
 
 
 def line_of(lines: Mapping[KeyPath, int], tables: Set[KeyPath], path: KeyPath) -> int | None:
-    """Return the line of the key at `path`, or of the value around it when that value is no table."""
+    """Return the line of the key at `path`, or of the value around it if that value is no table."""
     for length in range(len(path), 0, -1):
         key = path[:length]
         if key in lines and (length == len(path) or key not in tables):
@@ -101,7 +102,7 @@ def read(path: Path) -> str:
 
 
 def lines_of_env(text: str) -> dict[str, int]:
-    """The line on which each variable is last given a value."""
+    """Return the line of the last assignment of each variable."""
     return {name: number for name, (number, _) in env_lines(text)}
 
 
@@ -110,7 +111,7 @@ def lines_said(text: str) -> dict[str, str]:
 
 
 def env_lines(text: str) -> Iterator[tuple[str, tuple[int, str]]]:
-    """Each assignment with its line number and its value as it stands there."""
+    """Yield each assignment with its line number and its raw value."""
     for number, line in enumerate(text.splitlines(), 1):
         match = ENV_LINE.match(line)
         if match and match["value"].strip() not in NOTHING:
@@ -118,7 +119,7 @@ def env_lines(text: str) -> Iterator[tuple[str, tuple[int, str]]]:
 
 
 def lines_of_toml(text: str) -> dict[KeyPath, int]:
-    """The line on which each key's value begins; no key of a file that cannot be parsed."""
+    """Return the line of each key's value; an empty mapping for a file that cannot be parsed."""
     found: dict[KeyPath, int] = {}
     lines = text.splitlines(keepends=True)
     begins = 1

@@ -30,5 +30,5 @@ def default_run_dir() -> Path:
 
 
 def default_workspace() -> Path:
-    """Return the directory in which the agent's tools work when nobody names another one."""
+    """Return the directory for the agent's tools if the request and the settings name none."""
     return default_data_dir() / "workspace"

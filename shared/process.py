@@ -36,13 +36,16 @@ Serve = Callable[[Settings, asyncio.Event], Awaitable[int | None]]
 
 
 def instance_name() -> str:
-    """Who this process is among its like: the supervisor's name for it, else host and pid."""
+    """Return the name of this process among its like: the supervisor's name for it, else host and
+    pid.
+    """
     return os.environ.get("CCPROXY_INSTANCE") or f"{socket.gethostname()}-{os.getpid()}"
 
 
 def end_with_parent() -> None:
-    """Have the kernel send this process SIGTERM when the thread that started it ends. Only Linux can; elsewhere this
-    does nothing."""
+    """Have the kernel send this process SIGTERM when the thread that started it ends. On systems
+    other than Linux the function has no effect.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
@@ -105,7 +108,7 @@ def end_later(seconds: float, end: Callable[[], None]) -> threading.Timer:
 
 
 def kill_own_group() -> None:
-    """Kill this process, and with it all that it started where it leads a process group of its own."""
+    """Kill this process, and its whole process group if it leads one."""
     if os.getpgrp() == os.getpid():
         os.killpg(os.getpid(), signal.SIGKILL)
     os.kill(os.getpid(), signal.SIGKILL)

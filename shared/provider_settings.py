@@ -13,7 +13,7 @@ from shared.version import USER_AGENT
 
 
 class Section(BaseModel):
-    """One group of settings; an unknown key is an error, so that a typing mistake is never silent."""
+    """A group of settings. An unknown key is an error, so that no typing mistake is silent."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -97,7 +97,7 @@ class CodexOAuthSettings(Section):
 
 
 class CodexSettings(Section):
-    """The owner's ChatGPT account, as the Codex backend sees it."""
+    """The owner's ChatGPT account for the Codex backend."""
 
     enabled: bool = Field(True, description="Serve `/codex`.")
     base_url: ProviderUrl = Field(

@@ -53,7 +53,9 @@ class Quota:
 
 
 def read_quota(provider: str, headers: Iterable[tuple[bytes, bytes]], now: float) -> Quota | None:
-    """What the headers tell (names in lower case); None when they tell nothing of a subscription."""
+    """Return the quota in `headers` (names in lower case); None without any window of a
+    subscription.
+    """
     text = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
     windows = [*_read_claude(text), *_read_codex(text, now)]
     if not windows:
@@ -77,7 +79,7 @@ def _read_claude(headers: dict[str, str]) -> Iterable[Window]:
 
 
 def read_told(told: dict[str, Any], now: float) -> Quota | None:
-    """What Claude Code tells of its own subscription in a `rate_limit_event`; None when it tells of no window."""
+    """Return the quota in Claude Code's `rate_limit_event`; None without any window."""
     windows = []
     for name, facts in (told.get("unifiedWindows") or {}).items():
         length = next((length for length in TOLD_WINDOWS if name.startswith(length)), "")
@@ -119,7 +121,7 @@ def _number(text: str | None) -> float | None:
 
 
 def span(seconds: float) -> str:
-    """A length in its largest whole unit: 18000 is `5h`."""
+    """Return a length of time in its largest whole unit: 18000 is `5h`."""
     for unit, size in reversed(UNIT_SECONDS.items()):
         if seconds >= size and seconds % size == 0:
             return f"{seconds / size:g}{unit}"
@@ -127,7 +129,7 @@ def span(seconds: float) -> str:
 
 
 def merge(known: Quota | None, news: Quota) -> Quota:
-    """What is known after `news`, which may be older than what was known."""
+    """Return the quota after `news`, which may be older than `known`."""
     if known is None:
         return replace(news, windows=[_with_reading(window, window.readings, news.seen_at) for window in news.windows])
     if news.seen_at <= known.seen_at:
@@ -151,7 +153,7 @@ def _with_reading(window: Window, readings: list[Reading], at: float) -> Window:
 
 
 def used_now(window: Window, now: float) -> float:
-    """A window that has ended since it was seen is empty again."""
+    """Return the used fraction of a window at `now`; a window that has ended is empty again."""
     return window.used if window.resets_at > now else 0.0
 
 
@@ -167,7 +169,9 @@ def pace(window: Window, now: float) -> float:
 
 
 def empty_at(window: Window, now: float) -> float | None:
-    """When nothing is left at this pace (UTC seconds); None when the window is reset before that."""
+    """Return the time (UTC seconds) at which the window is used up at the current pace; None if its
+    reset comes first.
+    """
     used, speed = used_now(window, now), pace(window, now)
     if used >= 1:
         return now
@@ -178,7 +182,9 @@ def empty_at(window: Window, now: float) -> float | None:
 
 
 def used_up(quota: Quota, model: str, limit: float, now: float) -> Window | None:
-    """The fullest window that holds for `model`, if the fraction `limit` of it is used or extra usage has begun."""
+    """Return the fullest window for `model` if the fraction `limit` of it is used or extra usage
+    has begun.
+    """
     concerned = [window for window in quota.windows if window.resets_at > now and _concerns(window, model)]
     fullest = max(concerned, key=lambda window: window.used, default=None)
     return fullest if fullest is not None and (fullest.used >= limit or quota.extra_usage) else None

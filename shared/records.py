@@ -30,13 +30,13 @@ def pack(records: Iterable[AccessRecord]) -> dict[str, Any]:
 
 
 def pack_begun(records: Iterable[AccessRecord]) -> dict[str, Any]:
-    """Requests that are still being answered, for whoever looks on; nothing to be kept."""
+    """Return unfinished requests as a message for watchers; it is not stored."""
     names = TOLD_OF_BEGUN.split()
     return {"begun": [{"type": "request_start"} | {name: getattr(each, name) for name in names} for each in records]}
 
 
 def unpack_begun(data: bytes) -> list[dict[str, Any]] | None:
-    """The events of `pack_begun`; None: these are records."""
+    """Return the events of `pack_begun`; None if `data` holds records."""
     if not data.startswith(BEGUN):
         return None
     events: list[dict[str, Any]] = orjson.loads(data)["begun"]
@@ -44,7 +44,9 @@ def unpack_begun(data: bytes) -> list[dict[str, Any]] | None:
 
 
 def unpack(data: bytes) -> list[AccessRecord]:
-    """Raises ClientError when it is no table, or when any record in it does not fit."""
+    """Return the records in `data`. Raises ClientError if `data` is no table, or if any record does
+    not fit.
+    """
     try:
         table = orjson.loads(data)
         if table["columns"] == COLUMNS:
@@ -56,7 +58,7 @@ def unpack(data: bytes) -> list[AccessRecord]:
 
 
 def split(data: bytes) -> list[bytes]:
-    """A table for each record; what is no table is its own only part."""
+    """Return a table for each record; data that is no table is returned as its only part."""
     try:
         table = orjson.loads(data)
         return [orjson.dumps(table | {"rows": [row]}) for row in table["rows"]]

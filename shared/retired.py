@@ -35,5 +35,5 @@ RETIRED = {
 
 
 def fate_of(name: str) -> str:
-    """What became of the old setting `name` (in capitals), or nothing."""
+    """Return the replacement of the old setting `name` (in capitals), or an empty text."""
     return next((fate for old, fate in RETIRED.items() if name == old or name.startswith((f"{old}__", f"{old}_"))), "")

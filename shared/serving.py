@@ -58,7 +58,7 @@ async def _any_of(*events: asyncio.Event) -> None:
 
 
 async def _guard(delivery: Delivery, channel: Channel, handle: Handler, stop: asyncio.Event) -> None:
-    """Handle `delivery` and settle it; once `stop` is set, a bus that is away gets no more than a moment."""
+    """Handle `delivery` and settle it. After `stop` is set, an absent bus gets only a moment more."""
     outcome = await _run(delivery, handle, stop)
     settling = asyncio.create_task(_settle(delivery, channel, outcome))
     stopping = asyncio.create_task(stop.wait())
@@ -89,8 +89,8 @@ async def _settle(delivery: Delivery, channel: Channel, outcome: BaseException |
 
 
 async def _run(delivery: Delivery, handle: Handler, stop: asyncio.Event) -> BaseException | None:
-    """Handle `delivery`. Return None, the exception that handling raised, or CancelledError if it
-    was cut short.
+    """Handle `delivery`. Return None, the exception of the handler, or CancelledError if it was cut
+    short.
     """
 
     async def accept_and_handle() -> None:

@@ -262,7 +262,7 @@ class ObservabilitySettings(Section):
 
 
 class FileLayer(PydanticBaseSettingsSource):
-    """Settings that were read from files already."""
+    """Settings that were read from files before."""
 
     def __init__(self, settings_cls: type[BaseSettings], values: Values) -> None:
         super().__init__(settings_cls)
@@ -389,7 +389,7 @@ def foreign_addresses(settings: Settings) -> Iterator[tuple[str, str]]:
 
 
 def refuse_open_bind(settings: Settings) -> None:
-    """Beyond loopback a token is required: whoever reaches this server spends the owner's money."""
+    """Require a token beyond loopback: every user of this server spends the owner's money."""
     security = settings.security
     if is_loopback(settings.server.host) or security.auth_token or security.tokens or security.allow_open_bind:
         return

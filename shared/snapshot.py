@@ -25,7 +25,9 @@ def snapshot_text(layers: list[Values]) -> str:
 
 
 def write_snapshot(layers: list[Values]) -> None:
-    """Keep `layers` for services started again; do nothing in a process that no launcher started. Raises OSError."""
+    """Keep `layers` for services that are started again. A process without a launcher writes no
+    snapshot. Raises OSError.
+    """
     named = os.environ.get(SNAPSHOT)
     if named:
         replace_private(Path(named), snapshot_text(layers))

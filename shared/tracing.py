@@ -21,15 +21,17 @@ Attributes = Mapping[str, str | int | float | list[str] | None]
 class Span(Protocol):
     @property
     def traceparent(self) -> str:
-        """Its place, for whoever works on a part of it (W3C Trace Context)."""
+        """Return this span as the parent of spans in other processes (W3C Trace Context)."""
 
     def end(self, name: str, attributes: Attributes, error: str = "") -> None:
-        """`error` is a kind of failure, never its words. Attributes that are None are left out."""
+        """End the span. `error` is a kind of failure, never its words. Attributes that are None are
+        left out.
+        """
 
 
 class Tracer(Protocol):
     def start(self, kind: Kind, parent: str | None) -> Span:
-        """`parent` is a traceparent; one that cannot be read begins a trace of its own."""
+        """Begin a span below the traceparent `parent`; an unreadable `parent` begins a new trace."""
 
 
 @asynccontextmanager

@@ -33,13 +33,15 @@ def trust_file() -> Path:
 
 
 class TrustedFiles:
-    """The files that the owner has trusted, and with which guarded values; kept in `path`, mode 0600."""
+    """The files that the owner has trusted, each with its guarded values; stored in `path`, mode
+    0600.
+    """
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path or trust_file()
 
     def trusts(self, file: ConfigurationFile) -> bool:
-        """Return True if the owner has trusted exactly these guarded values of this file."""
+        """Return True if the owner has trusted exactly the guarded values of this file."""
         return self._digests().get(_place(file.path)) == file.digest()
 
     def has_seen(self, file: ConfigurationFile) -> bool:
@@ -93,7 +95,9 @@ def untrusted(files: Iterable[ConfigurationFile], trusted: TrustedFiles) -> list
 
 
 def refuse_untrusted(tree: Tree, files: Iterable[ConfigurationFile], trusted: TrustedFiles | None = None) -> None:
-    """Raises ConfigurationError, one sentence, when a folder's file sets guarded settings nobody has trusted."""
+    """Raise ConfigurationError, one sentence, if a folder's file sets guarded settings without the
+    owner's trust.
+    """
     trusted = trusted or TrustedFiles()
     found = untrusted(files, trusted)
     if not found:
@@ -110,9 +114,8 @@ def refuse_untrusted(tree: Tree, files: Iterable[ConfigurationFile], trusted: Tr
 
 
 def pin_settings(tree: Tree) -> PinnedSettings:
-    """Return the guarded settings of the files that this process holds to: the launcher's copy, else the files now.
-
-    Raises ConfigurationError for an untrusted file, or when the launcher's copy is gone.
+    """Return the guarded settings of this process: the launcher's copy, else those of the files
+    now. Raises ConfigurationError for an untrusted file, or if the launcher's copy is gone.
     """
     pinned = pinned_by_launcher()
     if pinned is not None:
@@ -144,7 +147,9 @@ def pinned_by_launcher() -> PinnedSettings | None:
 def layers_of(
     files: list[ConfigurationFile], pinned: PinnedSettings | None, trusted: TrustedFiles | None = None
 ) -> list[Values]:
-    """Return the settings of `files`, strongest first; with `pinned`, their guarded settings are the pinned ones."""
+    """Return the settings of `files`, strongest first; with `pinned`, their guarded settings are
+    the pinned ones.
+    """
     rest = [file.rest for file in files]
     if pinned is None:
         now = pinned_from(files)
@@ -157,10 +162,12 @@ def layers_of(
 def advance_pinned(
     files: list[ConfigurationFile], pinned: PinnedSettings, trusted: TrustedFiles | None = None
 ) -> PinnedSettings:
-    """Return `pinned` with the owner's file as it is now, when it is trusted; keep it for services started again.
+    """Return `pinned` with the current content of the owner's file, if trusted, and keep it for
+    restarts of services.
 
-    Without this step a later edit of the file, untrusted, would bring back the settings of the start, and so take away
-    a token that the owner has set since. Raises OSError when the launcher's copy cannot be written.
+    Without this step a later edit of the file, untrusted, would bring back the settings of the
+    start, and so take away a token that the owner has set since. Raises OSError when the launcher's
+    copy cannot be written.
     """
     trusted = trusted or TrustedFiles()
     live = [file.guarded for file in files if file.owned and trusted.trusts(file)]
@@ -176,9 +183,8 @@ def advance_pinned(
 def waiting_changes(
     tree: Tree, files: list[ConfigurationFile], pinned: PinnedSettings, trusted: TrustedFiles | None = None
 ) -> dict[str, list[str]]:
-    """Return the guarded settings that `files` now set otherwise than `pinned` and that do not hold yet.
-
-    The key is `folder` or `own`, whose file it is; the value names the settings.
+    """Return the guarded settings of `files` that differ from `pinned` and are not in force. The
+    key is `folder` or `own`, for the owner of the file; the value names the settings.
     """
     trusted = trusted or TrustedFiles()
     now = pinned_from(files)

@@ -54,8 +54,9 @@ class Account:
         await self.tokens.__aexit__(kind, error, trace)
 
     async def authorize(self) -> Authorization:
-        """The credential for one request. Raises CredentialsMissing, CredentialsExpired or UpstreamError, each with
-        what to do."""
+        """Return the credential for one request. Raises CredentialsMissing, CredentialsExpired or
+        UpstreamError, each with the remedy.
+        """
         if self._given is not None:
             return self._given
         refresher, login = await self._find()

@@ -57,7 +57,9 @@ class ClaudeIssuer:
         return f"{self._authorize_url}?{urlencode(query)}"
 
     def ask_exchange(self, pending: PendingLogin, code: str) -> Ask:
-        """JSON, and with the state: this server wants both (measured)."""
+        """Return the request that exchanges `code`: JSON with the state, both required by this
+        server (measured).
+        """
         fields = {
             "grant_type": "authorization_code",
             "code": code,
@@ -90,7 +92,9 @@ class ClaudeIssuer:
         )
 
     def write_login(self, content: Mapping[str, Any], reply: Mapping[str, Any], now: float) -> dict[str, Any]:
-        """The file's content with the reply's tokens; what it does not mention stays."""
+        """Return the file's content with the reply's tokens; fields that the reply does not mention
+        stay.
+        """
         login = dict(part(content, "claudeAiOauth"))
         lives = seconds(reply, "expires_in")
         login |= {"accessToken": reply["access_token"], "expiresAt": int((now + lives) * 1000) if lives else 0}
@@ -140,7 +144,9 @@ def given(settings: ClaudeSettings, environ: Mapping[str, str]) -> Authorization
 
 
 def login_files(settings: ClaudeSettings, environ: Mapping[str, str]) -> list[Path]:
-    """Where a login may be: the file configured, or Claude Code's own places and then the older one."""
+    """Return the places of a login: the configured file, or Claude Code's own places and then the
+    older one.
+    """
     if settings.credentials_file is not None:
         return [settings.credentials_file.expanduser()]
     home = Path(environ.get("HOME") or Path.home())
@@ -149,7 +155,9 @@ def login_files(settings: ClaudeSettings, environ: Mapping[str, str]) -> list[Pa
 
 
 def plan_of(profile: Mapping[str, Any]) -> dict[str, Any]:
-    """What Claude Code keeps of a profile beside the tokens; it chooses its default model by it."""
+    """Return the part of a profile that Claude Code stores beside the tokens to choose its default
+    model.
+    """
     organization = part(profile, "organization")
     return {
         "subscriptionType": text(organization, "organization_type").removeprefix("claude_") or None,

@@ -83,7 +83,9 @@ class CodexIssuer:
         return Login(key, lane="api_key") if key else None
 
     def write_login(self, content: Mapping[str, Any], reply: Mapping[str, Any], now: float) -> dict[str, Any]:
-        """The file's content with the reply's tokens; what it does not mention stays."""
+        """Return the file's content with the reply's tokens; fields that the reply does not mention
+        stay.
+        """
         tokens = dict(part(content, "tokens"))
         tokens |= {key: reply[key] for key in ("id_token", "access_token", "refresh_token") if text(reply, key)}
         if account := account_id(reply.get("id_token"), reply["access_token"]):
@@ -96,7 +98,7 @@ class CodexIssuer:
         return {key: value for key, value in content.items() if key not in ours}
 
     async def about(self, tokens: TokenServer, login: Login) -> dict[str, Any]:
-        """What the login says of itself; there is no page to ask that costs nothing."""
+        """Return the login's own claims about the account: no free page of the vendor describes it."""
         del tokens
         account = {"email": login.email, "id": login.account_id}
         return {"account": account, "organization": {"organization_type": login.subscription}}
@@ -147,6 +149,6 @@ def chatgpt_login(tokens: Mapping[str, Any]) -> Login | None:
 
 
 def account_id(*tokens: Any) -> str:
-    """The claim the backend knows an account by, from the first token that has it."""
+    """Return the account's claim for the backend, from the first token that has one."""
     found = (text(part(claims_of(token), AUTH_CLAIM), "chatgpt_account_id") for token in tokens)
     return next(filter(None, found), "")

@@ -31,7 +31,9 @@ def ask_security() -> str:
 
 
 class Keychain(CredentialFile):
-    """A login file that is no file: `look` asks, `read` says what was found."""
+    """The macOS keychain in the role of a login file: `look` asks the keychain, `read` returns the
+    answer.
+    """
 
     def __init__(self, ask: Ask = ask_security) -> None:
         super().__init__(Path(f"keychain:{SERVICE}"))
@@ -42,7 +44,9 @@ class Keychain(CredentialFile):
         self.problem = "was not asked yet"
 
     async def look(self) -> None:
-        """At most one question in half a minute; whoever comes during it waits for the answer."""
+        """Ask the keychain, at most once in half a minute. Concurrent callers wait for the same
+        answer.
+        """
         async with self._looking:
             if time.monotonic() >= self._look_at:
                 await self._question()

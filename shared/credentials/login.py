@@ -11,7 +11,9 @@ Lane = Literal["api_key", "subscription"]
 
 @dataclass(frozen=True, slots=True)
 class Authorization:
-    """What one request carries. `lane` is `api_key` or `subscription`; `source` says where it came from."""
+    """The credential of one request. `lane` is `api_key` or `subscription`; `source` names the
+    credential's place.
+    """
 
     headers: Mapping[str, str] = field(repr=False)
     lane: str

@@ -45,7 +45,9 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class PendingLogin:
-    """A login that was begun: what its callback must bring, and what its code is exchanged with."""
+    """A login that has begun: the state that its callback must carry, and the verifier that
+    completes its code.
+    """
 
     provider: str
     state: str
@@ -64,7 +66,9 @@ class PendingLogin:
 
 
 class Issuer(Protocol):
-    """Who issues logins: where it is asked, in which words, and how its tokens are laid out in a login file."""
+    """An issuer of logins: its token server, the wording of requests, and the layout of tokens in a
+    login file.
+    """
 
     name: str
     title: str
@@ -87,7 +91,9 @@ class Issuer(Protocol):
 
 
 class TokenServer:
-    """One lazily opened client for token endpoints. `skew` is how far this machine's clock is behind theirs."""
+    """One lazily opened client for token endpoints. `skew` is the seconds that this machine's clock
+    is behind theirs.
+    """
 
     def __init__(self) -> None:
         self.skew = 0.0
@@ -131,7 +137,7 @@ class TokenServer:
 
 
 def skew_of(headers: Mapping[str, str], now: float) -> float:
-    """How many seconds a server's clock is ahead of `now`; 0 when it does not tell."""
+    """Return the seconds that a server's clock is ahead of `now`; 0 without a `date` header."""
     try:
         return parsedate_to_datetime(headers["date"]).timestamp() - now
     except (KeyError, ValueError):
@@ -139,7 +145,7 @@ def skew_of(headers: Mapping[str, str], now: float) -> float:
 
 
 def refusal(response: httpx.Response, reply: Mapping[str, Any]) -> GrantRefused | UpstreamError:
-    """The error a reply stands for; only one that names an OAuth error is about the login."""
+    """Return the error for a reply. Only a reply that names an OAuth error is about the login."""
     error, said = reply.get("error"), reply.get("error_description")
     if isinstance(error, dict):
         details: dict[str, Any] = error
@@ -155,7 +161,7 @@ def refusal(response: httpx.Response, reply: Mapping[str, Any]) -> GrantRefused 
 
 
 def parse_object(data: bytes | str) -> dict[str, Any]:
-    """A JSON object, or an empty one for anything else."""
+    """Return the JSON object in `data`; an empty one for any other content."""
     try:
         found = json.loads(data)
     except ValueError:
@@ -176,14 +182,14 @@ def text(content: Mapping[str, Any], name: str) -> str:
 
 
 def seconds(content: Mapping[str, Any], name: str, *, unit: float = 1.0) -> float:
-    """A time or a time span, told in `unit` seconds; 0 when it says nothing."""
+    """Return a time or a time span of `unit` seconds each, in seconds; 0 if absent."""
     found = content.get(name)
     told = found * unit if isinstance(found, int | float) else 0.0
     return told if 0 < told < LAST_SECOND else 0.0
 
 
 def claims_of(token: Any) -> dict[str, Any]:
-    """What a JWT says. Its signature is for whoever receives the token, not for us."""
+    """Return the claims of a JWT. Its signature is left to the receiver of the token."""
     if not isinstance(token, str) or token.count(".") != 2:
         return {}
     payload = token.split(".")[1]

@@ -29,7 +29,7 @@ LIFETIME_SECONDS = 600.0
 
 
 class PendingLogins:
-    """Those begun under one run directory."""
+    """The logins begun under one run directory."""
 
     def __init__(self, run_dir: Path) -> None:
         self._directory = run_dir / "logins"
@@ -41,7 +41,9 @@ class PendingLogins:
             file.write(json.dumps(asdict(pending)).encode())
 
     def take(self, state: str) -> PendingLogin:
-        """The login begun with `state`, for its one completion. Raises ClientError when there is none."""
+        """Return the login begun with `state`, for its one completion. Raises ClientError if there
+        is none.
+        """
         place = self._place(state)
         try:
             pending = PendingLogin(**json.loads(place.read_bytes()))
@@ -117,8 +119,9 @@ async def _exchange(issuer: Issuer, file: CredentialFile, pending: PendingLogin,
 
 
 async def remove(issuer: Issuer, path: Path) -> bool:
-    """Take the login out of its file, and the file away when nothing else is in it; says whether there was one.
-    Raises OSError."""
+    """Remove the login from its file, and the file if it is empty then. Return False if there was
+    no login. Raises OSError.
+    """
     file = CredentialFile(path)
     if not (content := file.read()) or issuer.read_login(content) is None:
         return False
@@ -139,7 +142,9 @@ async def lock(file: CredentialFile) -> IO[bytes]:
 
 
 def page(title: str, text: str) -> str:
-    """What a browser shows after a login. `text` may come from anywhere, so it is escaped."""
+    """Return the page that a browser shows after a login. `text` is escaped, because it may come
+    from anywhere.
+    """
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f'<title>{html.escape(title)}</title><body style="font:16px system-ui;max-width:34em;margin:4em auto">'

@@ -27,7 +27,7 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 300.0
 
 
 class Refresher:
-    """The login in `file`, and its renewal."""
+    """The login in `file` and its renewal."""
 
     def __init__(
         self, issuer: Issuer, file: CredentialFile, tokens: TokenServer, now: Callable[[], float] = time.time
@@ -59,11 +59,13 @@ class Refresher:
         return self._login
 
     def authorization(self) -> Authorization | None:
-        """What carries the login last seen."""
+        """Return the credential of the login last read."""
         return self._authorization
 
     def obstacle(self, login: Login) -> str:
-        """Why this login cannot be renewed, and what to do about it; empty when it can be."""
+        """Return the reason against renewing this login, with the remedy; an empty text if renewal
+        is possible.
+        """
         if not login.refresh_token:
             return f"it has no refresh token; {self._issuer.fix}"
         if self._refused:
@@ -75,7 +77,7 @@ class Refresher:
         return self._now() - self.file.changed_at < SETTLED_SECONDS
 
     def renew_soon(self, login: Login) -> None:
-        """Renew in the background a login that still serves; not when that would be in vain."""
+        """Renew a login that still serves in the background, unless renewal is impossible."""
         if not self._stopping and self._now() >= self._try_at and not self.obstacle(login):
             self._begin(login)
 
@@ -90,7 +92,9 @@ class Refresher:
         return await asyncio.shield(self._begin(stale))
 
     def recover(self) -> None:
-        """Take over what a process that died after its exchange left behind. Anyone busy with the file will do it."""
+        """Take over the draft of a process that died after its exchange, unless another process
+        does so already.
+        """
         login = self.login(fresh=True)
         if login is None or self.obstacle(login) or (lock := self.file.try_lock()) is None:
             return
@@ -98,7 +102,9 @@ class Refresher:
             self._promote_finished(self.file.draft(login.refresh_token))
 
     async def finish(self) -> None:
-        """Begin no further exchange, and wait for one under way: its refresh token is spent, its reply the login."""
+        """Begin no further exchange, and wait for the current one: its refresh token is spent, so
+        its reply is the login.
+        """
         self._stopping = True
         if self._running is not None:
             get_log().info(
@@ -137,7 +143,7 @@ class Refresher:
             return self._newer(stale) or await self._exchange()
 
     def _newer(self, stale: Login) -> Login | None:
-        """A living login that somebody else has written since `stale` was read."""
+        """Return a valid login that another process has written since `stale` was read."""
         login = self.login(fresh=True)
         if login is None or login.access_token == stale.access_token or login.expires_within(0, self._now()):
             return None
@@ -187,7 +193,7 @@ class Refresher:
             raise self._failed(problem) from error
 
     def _store(self, draft: Draft, spent: Login, reply: Mapping[str, Any]) -> Login:
-        """Write the successor over the login it was made from, and over no other."""
+        """Write the successor over the login that it was made from, and over no other login."""
         current = self.login(fresh=True)
         if current is not None and current.refresh_token != spent.refresh_token:
             draft.discard()

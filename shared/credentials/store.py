@@ -41,7 +41,9 @@ class CredentialFile:
         return self._content
 
     def obstacle(self) -> str:
-        """Why this file cannot be replaced, and what to do about it; empty when it can be."""
+        """Return the reason against replacing this file, with the remedy; an empty text if it is
+        replaceable.
+        """
         try:
             facts = os.stat(self.path)
         except OSError as error:
@@ -109,8 +111,11 @@ class CredentialFile:
 
 
 class Draft:
-    """A successor on its way. Its name holds a digest of the refresh token it replaces: while the file still holds
-    that token, a complete draft is the newer of the two, and an empty one tells of a process that died asking."""
+    """A successor of a login file in the making.
+
+    Its name holds a digest of the refresh token it replaces: while the file still holds that token,
+    a complete draft is the newer of the two, and an empty one tells of a process that died asking.
+    """
 
     def __init__(self, target: Path, path: Path) -> None:
         self._target = target
@@ -136,7 +141,7 @@ class Draft:
             flush(file)
 
     def promote(self) -> None:
-        """Let the draft take the file's place, and clear away what earlier ones may have left."""
+        """Put the draft in the place of the file, and delete the remains of earlier drafts."""
         try:
             self._rename()
         except OSError as error:
@@ -160,7 +165,9 @@ class Draft:
 
 
 def open_private(path: Path, flags: int) -> IO[bytes]:
-    """Open for the owner alone; made by root in somebody's home (a container does), it becomes theirs."""
+    """Open a file for the owner alone. A file made by root in another user's home (a container does
+    so) becomes that user's.
+    """
     descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     if os.geteuid() == 0:
         home = os.stat(path.parent)
@@ -175,7 +182,9 @@ def flush(file: IO[bytes]) -> None:
 
 
 def overwrite(path: Path, data: bytes) -> None:
-    """Write in place, valid JSON at every moment: blanks cover what is longer, then it is cut."""
+    """Write in place, valid JSON at every moment: blanks cover a longer content, then the file is
+    cut.
+    """
     with open(path, "r+b") as file:
         file.write(data.ljust(os.fstat(file.fileno()).st_size))
         file.flush()

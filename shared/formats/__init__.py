@@ -28,7 +28,9 @@ class MakeWriter(Protocol):
 
 
 class MakeReader(Protocol):
-    """The prompt tells which tools are custom and what their names were shortened to."""
+    """Make the reader of one provider stream. The prompt says which tools are custom and how their
+    names were shortened.
+    """
 
     def __call__(self, prompt: Prompt) -> EventReader: ...
 

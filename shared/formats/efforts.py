@@ -10,7 +10,9 @@ _RANKS = {effort: rank for rank, effort in enumerate(EFFORTS)}
 
 
 def nearest_effort(wanted: str, has: Iterable[str]) -> str | None:
-    """The strongest of `has` that is no stronger than the one wanted, else the weakest; None if there is none."""
+    """Return the strongest effort of `has` that is no stronger than `wanted`, else the weakest;
+    None if `has` is empty.
+    """
     known = sorted(_RANKS.keys() & has, key=_RANKS.__getitem__)
     limit = _RANKS.get(wanted, _RANKS["medium"])
     fitting = [effort for effort in known if _RANKS[effort] <= limit] or known[:1]

@@ -19,14 +19,14 @@ OWN_SEARCH = f"srvtoolu_{MARK}_"
 
 
 def wrap(thinking: Thinking) -> str:
-    """Everything about `thinking` in one line of ASCII; `unwrap` is its inverse."""
+    """Return all of `thinking` as one line of ASCII; `unwrap` is the inverse."""
     fields = [thinking.vendor, thinking.id, thinking.signature, thinking.redacted, thinking.text]
     text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
     return PREFIX + base64.b64encode(text.encode("utf-8", "surrogatepass")).decode("ascii")
 
 
 def unwrap(sealed: str) -> Thinking | None:
-    """What was wrapped, or None when this is not one of our envelopes."""
+    """Return the thinking inside `sealed`, or None if `sealed` is no envelope of `wrap`."""
     if not sealed.startswith(PREFIX):
         return None
     try:

@@ -15,10 +15,12 @@ T = TypeVar("T")
 
 
 class Fate(NamedTuple):
-    """What becomes of a request's field. Null and the `harmless` values (the vendor's defaults) are always fine.
+    """The policy for one field of a request. Null and the `harmless` values (the vendor's defaults)
+    always pass.
 
-    carried: the prompt has it. ignored: the gateway acts on it, or leaving it out changes nothing. dropped: left out,
-    and the caller is told. refused: 400, with the note as the reason.
+    carried: the prompt has the field. ignored: the gateway acts on the field, or leaving it out
+    changes nothing. dropped: the field is left out, and the caller is told. refused: 400, with the
+    note as the reason.
     """
 
     kind: Literal["carried", "ignored", "dropped", "refused"]
@@ -79,7 +81,7 @@ def _shorten(value: Any, limit: int = 60) -> str:
 
 
 def expect(value: Any, kind: type[T], path: str) -> T:
-    """`value`, when it is a `kind`; a boolean is no integer."""
+    """Return `value` if it is a `kind`; a boolean counts as no integer."""
     if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
         return value
     raise wrong_type(value, _TYPE_NAMES[kind], path)
@@ -92,7 +94,7 @@ def one_of(value: str, values: Iterable[str], path: str) -> str:
 
 
 def objects(value: Any, path: str) -> list[Object]:
-    """The objects of a list, each with its path."""
+    """Return the objects of a list, each with its path."""
     paths = [(item, f"{path}[{number}]") for number, item in enumerate(expect(value, list, path))]
     return [Object(expect(item, dict, where), where) for item, where in paths]
 
@@ -103,9 +105,10 @@ def texts(value: Any, path: str) -> tuple[str, ...]:
 
 
 class Object:
-    """One JSON object somebody else wrote, and its path: a look that finds something else names the field.
+    """A JSON object from outside and its path: a look-up that finds another type names the field in
+    its error.
 
-    Optional looks take null for absence.
+    Optional look-ups take null for absence.
     """
 
     __slots__ = ("path", "value")
@@ -160,7 +163,7 @@ class Object:
         return Object(self.required(name, dict), self.at(name))
 
     def inner(self, name: str) -> Object:
-        """The object of that name, an empty one for none."""
+        """Return the object called `name`; an empty object if absent."""
         return Object(self.optional(name, dict) or {}, self.at(name))
 
     def objects(self, name: str) -> list[Object]:
@@ -169,9 +172,9 @@ class Object:
 
 
 def strangers(value: Any, path: str, known: Mapping[str, frozenset[str]]) -> Iterator[str]:
-    """The fields nobody here knows, in every object whose path is in `known`.
+    """Yield the unknown fields of every object whose path is in `known`.
 
-    Paths have no indexes ("messages[].weight"), so that a long conversation names each once.
+    Paths have no indexes ("messages[].weight"), so that a long conversation names each field once.
     """
     if isinstance(value, list):
         for item in value:
@@ -186,19 +189,19 @@ def strangers(value: Any, path: str, known: Mapping[str, frozenset[str]]) -> Ite
 
 
 def inner_object(shape: Any, name: str) -> Json:
-    """Return the object of that name in what a provider sent; an empty one for anything else."""
+    """Return the object called `name` in a provider's answer; an empty object for any other type."""
     inner = shape.get(name) if isinstance(shape, dict) else None
     return inner if isinstance(inner, dict) else {}
 
 
 def count_in(shape: Json, name: str) -> int:
-    """Return the count of that name in what a provider sent; 0 for anything else."""
+    """Return the count called `name` in a provider's answer; 0 for any other type."""
     value = shape.get(name)
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
 
 def unbroken(data: str) -> str:
-    """Return base64 without the line breaks that encoders of mail put into it, and no provider accepts."""
+    """Return base64 without the line breaks of mail encoders, which no provider accepts."""
     return "".join(data.split()) if "\n" in data or "\r" in data or " " in data else data
 
 
@@ -208,7 +211,7 @@ def words_of(text: str) -> str:
 
 
 def filled(**fields: Any) -> Json:
-    """The fields that say something; numbers and booleans always do."""
+    """Return the fields that are not empty; numbers and booleans always stay."""
     return {name: value for name, value in fields.items() if value not in (None, "", [], {})}
 
 

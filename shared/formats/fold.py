@@ -18,9 +18,9 @@ MALFORMED = ir.Fail("The provider sent an event that is not what its format prom
 
 
 class Sequencer:
-    """Puts blocks that overlap upstream one after another: the first flows, the others wait for their turn.
+    """Puts blocks that overlap upstream into sequence: the first block flows, the later ones wait.
 
-    Blocks are told apart by any key the format has (an index, an item id).
+    Blocks are distinguished by any key of the format (an index, an item id).
     """
 
     __slots__ = ("_current", "_waiting")
@@ -37,7 +37,9 @@ class Sequencer:
         return NOTHING
 
     def add(self, key: Hashable, event: ir.Event) -> Sequence[ir.Event]:
-        """An event of an open block; of a block nobody opened it is dropped."""
+        """Return the events to pass on after `event` of the block `key`. An event of a block that
+        was never opened is dropped.
+        """
         if key == self._current:
             return (event,)
         if key in self._waiting:
@@ -57,7 +59,7 @@ class Sequencer:
         return released
 
     def drain(self) -> Sequence[ir.Event]:
-        """Close everything still open: the provider said it is done."""
+        """Close every open block: the provider has ended the reply."""
         released: list[ir.Event] = []
         while self._current is not None:
             released += self.close(self._current)
@@ -65,9 +67,10 @@ class Sequencer:
 
 
 class EventReader(Protocol):
-    """Turns the payloads of a provider's stream into events; `end` says what a stream that just stops means.
+    """Turns the payloads of a provider's stream into events. `end` handles a stream that stops
+    without an end.
 
-    Blocks must not overlap (`Sequencer` helps); `WellFormed` sees to the rest of the grammar.
+    Blocks must not overlap (`Sequencer` helps); `WellFormed` ensures the rest of the grammar.
     """
 
     def feed(self, data: Json) -> Sequence[ir.Event]: ...
@@ -75,9 +78,11 @@ class EventReader(Protocol):
 
 
 class WellFormed:
-    """A reader whose output keeps the grammar: started once, blocks closed, one terminal event and nothing after it.
+    """A reader whose output keeps the grammar: one start, closed blocks, one terminal event at the
+    end.
 
-    Readers take payloads at their word; one that lacks what its type promises becomes a Fail here.
+    Readers trust the shape of payloads; a payload that lacks a field of its type becomes a Fail
+    here.
     """
 
     __slots__ = ("_done", "_open", "_reader", "_started")
@@ -105,7 +110,7 @@ class WellFormed:
         return [repaired for event in events for repaired in self.repair(event)]
 
     def repair(self, event: ir.Event) -> Sequence[ir.Event]:
-        """The events that must stand in place of this one."""
+        """Return the events that replace `event` to keep the grammar."""
         kind = type(event)
         if self._done:
             return NOTHING
@@ -142,7 +147,7 @@ _TAKES_DELTA = frozenset({ir.Text, ir.Thinking, ir.ToolCall, ir.Refusal})
 
 
 class Fold:
-    """Builds the whole reply while events pass; `result` is what they came to."""
+    """Builds a whole reply from passing events. `result` is the reply so far."""
 
     __slots__ = ("_cites", "_end", "_part", "_parts", "_seal", "_start", "_texts")
 
@@ -196,7 +201,7 @@ class Fold:
 
 
 def fold(events: Iterable[ir.Event]) -> ir.Reply | ir.Fail:
-    """Well-formed events as one reply, or the failure they ended in."""
+    """Return well-formed events as one reply, or as the failure that ended them."""
     folding = Fold()
     for event in events:
         folding.feed(event)
@@ -204,7 +209,7 @@ def fold(events: Iterable[ir.Event]) -> ir.Reply | ir.Fail:
 
 
 def unfold(reply: ir.Reply) -> Iterator[ir.Event]:
-    """A whole reply as the shortest events that fold to it."""
+    """Yield the shortest sequence of events that folds to `reply`."""
     yield ir.Start(reply.id, reply.model, replace(reply.stop.usage, output=0, reasoning=0))
     for part in reply.parts:
         header, text, last = _taken_apart(part)
@@ -217,7 +222,7 @@ def unfold(reply: ir.Reply) -> Iterator[ir.Event]:
 
 
 def _taken_apart(part: ir.ReplyPart) -> tuple[ir.ReplyPart, str, Iterable[ir.Event]]:
-    """A part's header, its text, and what is told of it last."""
+    """Return a part as its header, its text, and its closing events."""
     match part:
         case ir.Text():
             return replace(part, text="", citations=()), part.text, map(ir.Cite, part.citations)

@@ -28,7 +28,7 @@ EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """Where a text comes from. `start`/`end` count characters of the text block it belongs to (None: all of it).
+    """The source of a text. `start` and `end` count characters of the text block (None: all of the block).
 
     `data` is the vendor's own shape, kept for a writer of the same vendor.
     """
@@ -80,7 +80,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Thinking:
-    """Reasoning, with what its maker needs to believe it again: `signature`, sealed by `vendor` (None: unsigned).
+    """Reasoning with the signature that lets its vendor accept the reasoning again (`vendor` None: unsigned).
 
     Anthropic: the block's signature, or its `data` when `redacted`. OpenAI: `encrypted_content`, and `id` is `rs_…`;
     summary parts are joined by a blank line. In a stream a signature arrives as `Seal`, that of a redacted block in
@@ -108,7 +108,7 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """The answer to one call; it stands in a user message."""
+    """The result of one call. It stands in a user message."""
 
     call_id: str
     parts: tuple[Text | Image | Document | Opaque, ...] = ()
@@ -124,7 +124,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Opaque:
-    """A block or item only `vendor` understands, as it was written (server tools and their results, future types)."""
+    """A block or item, unchanged, that only `vendor` understands (server tools and their results, future types)."""
 
     vendor: Vendor
     data: Json
@@ -165,7 +165,7 @@ WEB_SEARCH = "web_search"
 
 @dataclass(frozen=True, slots=True)
 class WebSearch:
-    """The one tool run by the provider that every vendor has. `location` is {country, region, city, timezone}."""
+    """The web search that every provider runs itself. `location` is {country, region, city, timezone}."""
 
     allowed_domains: tuple[str, ...] = ()
     blocked_domains: tuple[str, ...] = ()
@@ -185,7 +185,9 @@ class ToolChoice:
 
 @dataclass(frozen=True, slots=True)
 class Reasoning:
-    """How hard to think, as far as the client said: one of EFFORTS, Anthropic's budget and mode, OpenAI's summary."""
+    """The wanted effort of reasoning, as far as the client set it: one of EFFORTS, Anthropic's budget and mode,
+    OpenAI's summary.
+    """
 
     effort: str | None = None
     budget: int | None = None
@@ -205,11 +207,11 @@ class ResponseFormat:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One request. `dropped` names the fields, as the client spelled them, that the reader could not carry.
+    """One request, independent of its format.
 
-    `spelling` gives the client's name of a field that writers name differently, so that they can name it as well.
-
-    `include_usage` and `legacy_functions` (calls answered as Chat's old `function_call`) are for the client's writer.
+    `dropped` names the fields, spelled as the client did, that the reader could not carry. `spelling` gives the
+    client's name of a field that writers name differently, so that they can name it as well. `include_usage` and
+    `legacy_functions` (calls answered as Chat's old `function_call`) are for the client's writer.
     """
 
     model: str
@@ -252,7 +254,7 @@ class Written(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a model takes. Learned from the provider's own list; `shared/models.py` has the fallback.
+    """The fields and values that a model takes, learned from the provider's list; `shared/models.py` has the fallback.
 
     `efforts` and `thinking` hold the accepted values; `system_messages` is role `system` in mid-conversation.
     """
@@ -303,7 +305,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """`id` and `model` are the provider's; `usage` is its input side as far as it is known yet."""
+    """The beginning of a reply. `id` and `model` are the provider's; `usage` holds the input counts known so far."""
 
     id: str = ""
     model: str = ""
@@ -312,7 +314,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """A block begins; `part` is its header, its text still empty. An `Opaque` is complete and takes no delta."""
+    """The beginning of a block. `part` is its header with an empty text. An `Opaque` is complete and takes no delta."""
 
     part: ReplyPart
 
@@ -333,7 +335,7 @@ class Cite:
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """What makes the open thinking block believable again; at most one, after its deltas."""
+    """The signature of the open thinking block; at most one, after the block's deltas."""
 
     signature: str
     vendor: Vendor
@@ -364,8 +366,11 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Fail:
-    """The reply broke off, or the request was refused. `status` is its HTTP status (529: overloaded) and its kind;
-    `code` is the stable word its sender gives it, `message` its sender's own words."""
+    """The failure of a reply or the refusal of a request.
+
+    `status` is its HTTP status (529: overloaded) and its kind; `code` is the sender's stable word for it, `message`
+    the sender's own words.
+    """
 
     message: str
     status: int = 502
@@ -378,7 +383,7 @@ Event: TypeAlias = Start | Open | Delta | Cite | Seal | Close | Ping | Stop | Fa
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A whole reply: what `fold` makes of events that ended in a Stop."""
+    """A whole reply: the fold of events that ended in a Stop."""
 
     id: str
     model: str
@@ -387,9 +392,9 @@ class Reply:
 
 
 class Frame(NamedTuple):
-    """One server-sent event to write: `name` is its `event:` line, if the format has one; `data` JSON or bare text.
+    """One server-sent event to write. `name` is its `event:` line, if the format has one; `data` is JSON or bare text.
 
-    The name ":" makes it a comment.
+    The name ":" makes the frame a comment.
     """
 
     name: str | None

@@ -14,7 +14,9 @@ DEEPEST = 800
 
 
 def load_text(text: str) -> Any:
-    """Return the document in `text`, which a model wrote. Raises ValueError also where reading would change it."""
+    """Return the document in `text`, written by a model. Raises ValueError also if reading would
+    change the document.
+    """
     if text.count("[") + text.count("{") > DEEPEST and levels(text) > DEEPEST:
         raise ValueError(f"more than {DEEPEST} levels")
     return json.loads(text, parse_float=finite, parse_constant=refuse_constant)

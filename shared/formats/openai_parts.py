@@ -21,7 +21,9 @@ _IMAGE_TYPES = frozenset(_SIGNATURES.values())
 
 
 def read_image(url: str, path: str, *, detail: str | None = None, cache: str | None = None) -> Image:
-    """An image from a `data:` or `https:` URL. Bytes that contradict the declared type win: both vendors check them."""
+    """Return an image from a `data:` or `https:` URL. Bytes win over a contradicting type: both
+    vendors check them.
+    """
     detail = None if detail == "auto" else detail
     if url[:8].lower() == "https://":
         return Image(url=url, detail=detail, cache=cache)
@@ -47,7 +49,9 @@ def read_file(file: Object, *, cache: str | None = None) -> Document:
 
 
 def _split_data_url(url: str, path: str, *, or_else: str) -> tuple[str, str]:
-    """The media type and the base64 of a `data:` URL. `or_else` says in the error what is taken at this place."""
+    """Return the media type and the base64 of a `data:` URL. `or_else` completes the error with the
+    accepted alternatives.
+    """
     match = _DATA_URL.match(url)
     if match is None or not match["base64"]:
         raise invalid(url, path, f"Expected {or_else}.")

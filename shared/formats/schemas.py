@@ -42,7 +42,7 @@ REFUSED_AT_ROOT: dict[Reader, tuple[str, ...]] = {
 
 
 class Repaired(NamedTuple):
-    """A schema its reader takes, and the paths of what the client wrote and the reader does not get."""
+    """A schema that the reader accepts, and the paths of the client's keywords that were left out."""
 
     schema: Json
     lost: tuple[str, ...]
@@ -115,7 +115,7 @@ _GONE = object()
 
 
 class _Repair:
-    """One walk through one schema. `lost` collects the paths of the keywords that had to go."""
+    """One walk through one schema. `lost` collects the paths of removed keywords."""
 
     def __init__(self, reader: Reader) -> None:
         self.reader: Reader = reader
@@ -140,7 +140,7 @@ class _Repair:
         return {**repaired, "items": {}} if lacks_items and self.reader == "openai" else repaired
 
     def value(self, keyword: str, value: Any, path: str, depth: int) -> Any:
-        """Return the keyword's value as the reader takes it, or `_GONE`."""
+        """Return the keyword's value as the reader accepts it, or `_GONE`."""
         if keyword in MAPS:
             return self.map(keyword, value, path, depth)
         if keyword in LISTS:
@@ -185,7 +185,9 @@ class _Repair:
         return value if unchanged else kept
 
     def single(self, keyword: str, value: Any, path: str, depth: int) -> Any:
-        """One schema. `items` was a list before draft 2020-12: any of its members may stand anywhere then."""
+        """Return one schema. `items` was a list before draft 2020-12: then any member may stand at
+        any place.
+        """
         if keyword == "items" and isinstance(value, list):
             self.lost.append(path)
             members = self.list(value, path, depth) if value else _GONE
@@ -216,9 +218,11 @@ class _Repair:
 
 
 def without_combinators(schema: Json, refused: list[str]) -> Json:
-    """Return `schema` with the properties of its alternatives in one object, and their rule told in the description.
+    """Return `schema` with the properties of all alternatives in one object, and their rule in the
+    description.
 
-    A property is required if every alternative of an `anyOf` or `oneOf` requires it, or any part of an `allOf`.
+    A property is required if every alternative of an `anyOf` or `oneOf` requires it, or any part of
+    an `allOf`.
     """
     merged = {keyword: value for keyword, value in schema.items() if keyword not in refused}
     properties: Json = dict(merged.get("properties") or {})
@@ -256,7 +260,7 @@ def resolved(inner: Any, root: Json) -> Json:
 
 
 def definition(reference: Any, root: Json) -> Json:
-    """What a reference like `#/$defs/name` names; {} when there is nothing."""
+    """Return the schema that a reference like `#/$defs/name` names; {} if there is none."""
     if not isinstance(reference, str) or not reference.startswith("#/"):
         return {}
     found: Any = root
@@ -267,7 +271,7 @@ def definition(reference: Any, root: Json) -> Json:
 
 
 def either(first: Any, second: Any) -> Any:
-    """A schema that allows what any of the two allows."""
+    """Return a schema that allows every value that `first` or `second` allows."""
     if first == second:
         return first
     known = first.get("anyOf") if isinstance(first, dict) and first.keys() == {"anyOf"} else None

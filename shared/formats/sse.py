@@ -27,7 +27,9 @@ class ServerSentEvent(NamedTuple):
 
 
 class Parser:
-    """Feed chunks as they come; each call returns the events completed by it. Events without data are not events."""
+    """The parser of a server-sent event stream. Feed chunks; each call returns the events completed
+    by the chunk. An event needs data.
+    """
 
     __slots__ = ("_after_cr", "_at_start", "_limit", "_pending", "_pending_size")
 
@@ -39,7 +41,9 @@ class Parser:
         self._at_start = True
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
-        """Raises UpstreamError when one event exceeds the limit."""
+        """Return the events that `chunk` completes. Raises UpstreamError if one event exceeds the
+        limit.
+        """
         if self._after_cr or b"\r" in chunk:
             chunk = self._unify_line_ends(chunk)
         if not chunk:
@@ -119,7 +123,7 @@ def last_boundary(data: bytes) -> int:
 
 
 def split_events(data: bytes) -> Iterator[bytes]:
-    """Yield the bytes of `data` event by event, each with its blank line, nothing changed."""
+    """Yield the bytes of `data` event by event, unchanged, each with its blank line."""
     start = 0
     for end in BLANK_LINE.finditer(data):
         yield data[start : end.end()]
@@ -129,7 +133,9 @@ def split_events(data: bytes) -> Iterator[bytes]:
 
 
 def events_in(data: bytes) -> list[ServerSentEvent]:
-    """Return the events of `data`, which ends where an event does. Raises UpstreamError for one beyond the limit."""
+    """Return the events of `data`, which ends at the end of an event. Raises UpstreamError for an
+    event beyond the limit.
+    """
     parser = Parser()
     return [*parser.feed(data), *parser.end()]
 

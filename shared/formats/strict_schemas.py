@@ -23,7 +23,7 @@ MOST_UNIONS = 16
 
 
 class StrictBudget:
-    """The strict schemas of one request, admitted in order while they fit."""
+    """The strict schemas of one request, admitted in order while the vendor's budget lasts."""
 
     __slots__ = ("_optional", "_tools", "_unions")
 
@@ -33,7 +33,7 @@ class StrictBudget:
         self._unions = MOST_UNIONS
 
     def admit(self, schema: Json, *, is_tool: bool) -> bool:
-        """Return True, and take the schema's share, if it still fits."""
+        """Take the schema's share of the budget. Return False if the budget is too small."""
         optional = unions = 0
         for node in nodes(schema):
             optional += len(set(node.get("properties") or {}) - set(node.get("required") or []))
@@ -88,7 +88,7 @@ def _can_be_strict(node: Json) -> bool:
 
 
 def _is_recursive(schema: Json) -> bool:
-    """Return True if a definition contains itself, over however many others."""
+    """Return True if a definition contains itself, over any number of other definitions."""
     definitions = {**(schema.get("definitions") or {}), **(schema.get("$defs") or {})}
     uses = {name: _references(inner) for name, inner in definitions.items()}
     for name, used in uses.items():

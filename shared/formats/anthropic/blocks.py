@@ -25,7 +25,7 @@ CUSTOM_INPUT = "input"
 
 
 def clean_id(call_id: str) -> str:
-    """The id itself where `tool_use.id` allows it, else its base64; different ids stay different."""
+    """Return `call_id` if `tool_use.id` allows it, else its base64. Different ids stay different."""
     if _ID.fullmatch(call_id) and not call_id.startswith(ESCAPED):
         return call_id
     return ESCAPED + base64.urlsafe_b64encode(call_id.encode("utf-8", "surrogatepass")).decode("ascii").rstrip("=")
@@ -52,7 +52,9 @@ class WireIds:
 
 
 def wire_name(name: str, namespace: str = "") -> str:
-    """A tool's name as Anthropic's pattern allows it; one that had to change keeps apart by a hash of the old."""
+    """Return a tool's name as Anthropic's pattern allows it. A changed name ends in a hash of the
+    old name, so that names stay different.
+    """
     full = f"{namespace}__{name}" if namespace else name
     if _NAME.fullmatch(full):
         return full
@@ -64,7 +66,9 @@ def tools_by_wire_name(prompt: Prompt) -> dict[str, Tool]:
 
 
 def cache_control(lifetime: str) -> Json:
-    """OpenAI's half hour is nearer to five minutes, which every hit renews, than to the hour that costs double."""
+    """Return the cache control for OpenAI's half hour: five minutes, which every hit renews,
+    because an hour costs double.
+    """
     return {"type": "ephemeral", "ttl": "1h"} if lifetime.endswith("h") else {"type": "ephemeral"}
 
 
@@ -81,7 +85,9 @@ def image_block(part: Image) -> Json:
 
 
 def _image_type(part: Image) -> str:
-    """What the bytes say they are; the service refuses an image that is not what its label says."""
+    """Return the media type that the bytes show: the service refuses an image whose label
+    contradicts the bytes.
+    """
     try:
         head = base64.b64decode(part.data[:24], validate=True)
     except binascii.Error as error:
@@ -131,7 +137,7 @@ def tool_use_block(part: ToolCall, wire_id: str) -> Json:
 
 
 def call_input(part: ToolCall) -> Any:
-    """Return the arguments as the object they spell; any other text is kept as it is, under `_raw`."""
+    """Return the arguments as the object they spell; any other text is kept unchanged under `_raw`."""
     if part.kind == "custom":
         return {CUSTOM_INPUT: part.arguments}
     try:

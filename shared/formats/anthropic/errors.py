@@ -32,7 +32,7 @@ _STATUSES = {kind: status for status, kind in reversed(ERROR_TYPES.items())} | {
 
 
 def error_type(status: int) -> str:
-    """Return the type of an error with this HTTP status."""
+    """Return the error type for this HTTP status."""
     return ERROR_TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
 
 

@@ -31,7 +31,9 @@ _TEXT_FIELDS = {"text_delta": "text", "input_json_delta": "partial_json", "think
 
 @dataclass(slots=True)
 class _Block:
-    """A block on its way. `held` collects what can only be told when it is whole: custom input, a block not ours."""
+    """An open block. `held` collects content that is only readable when whole: custom input, a
+    foreign block.
+    """
 
     data: Json
     kind: str
@@ -67,7 +69,7 @@ class Reader:
         return handler(data) if handler else NOTHING
 
     def end(self) -> Sequence[ir.Event]:
-        """A stream that stops without `message_stop` said nothing final."""
+        """Return no final event: a stream that stops without `message_stop` has no end of its own."""
         return NOTHING
 
     def _on_delta(self, data: Json) -> Sequence[ir.Event]:
@@ -140,7 +142,9 @@ class Reader:
         return [*events, *self._sequencer.close(index)]
 
     def _late_arguments(self, block: _Block) -> str:
-        """What a call's deltas did not tell: a custom tool's unwrapped text, or input that came with the start."""
+        """Return the arguments that no delta of the call carried: a custom tool's unwrapped text,
+        or input of the block's start.
+        """
         if block.held is None:
             return "" if block.spoke else write_arguments(block.data.get("input"))
         written = "".join(block.held)
@@ -168,7 +172,9 @@ class Reader:
         return [*self._sequencer.drain(), stop]
 
     def _count(self, usage: Json | None) -> None:
-        """Later counts are cumulative and correct earlier ones; null corrects nothing."""
+        """Take `usage` over. Later counts are cumulative and replace earlier ones; null replaces no
+        count.
+        """
         self._usage = merge_usage(self._usage, usage)
 
 

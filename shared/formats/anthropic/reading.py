@@ -89,7 +89,9 @@ def read_prompt(body: Json) -> ir.Prompt:
 
 
 def refuse_part(body: Json) -> None:
-    """Without what came before, which Anthropic's servers alone would have kept, an answer would be another one."""
+    """Refuse a request that continues state of Anthropic's servers: without that state the answer
+    would be wrong.
+    """
     thread = body.get("thread")
     if isinstance(thread, dict) and thread.get("type") == "continue":
         raise ThreadNotFound
@@ -193,7 +195,9 @@ def _tool_result(block: Object) -> ir.Part:
 
 
 def read_thinking(text: str, signature: str) -> ir.Thinking:
-    """A thinking block; one that carries another vendor's reasoning becomes that again."""
+    """Return a thinking block. A block that carries another vendor's reasoning becomes that
+    reasoning again.
+    """
     foreign = unwrap(signature)
     if foreign is not None:
         return replace(foreign, text=foreign.text or text)
@@ -205,7 +209,9 @@ def read_redacted(data: str) -> ir.Thinking:
 
 
 def write_arguments(arguments: Any) -> str:
-    """A tool call's input as the JSON text other formats carry; nothing for an empty one."""
+    """Return a tool call's input as the JSON text of the other formats; an empty text for an empty
+    input.
+    """
     return dump_text(arguments) if arguments else ""
 
 
@@ -242,7 +248,9 @@ def _tool(tool: Object) -> ir.Tool | ir.WebSearch | ir.Opaque:
 
 
 def _unread_of_tools(tools: Iterable[Json]) -> dict[str, None]:
-    """What the client's own tools say beyond what every vendor knows; the path has no number."""
+    """Return the fields of the client's tools that no other vendor knows. The paths have no list
+    numbers.
+    """
     custom = (tool for tool in tools if tool.get("type") in (None, "custom"))
     return {
         join("tools[]", name): None

@@ -12,7 +12,7 @@ from shared.formats.ir import Json, Usage
 
 
 def merge_usage(known: Json, told: Any) -> Json:
-    """Return `known` with every count that `told` names."""
+    """Return `known`, updated with every count in `told`."""
     if not isinstance(told, dict):
         return known
     return known | {name: value for name, value in told.items() if value is not None}

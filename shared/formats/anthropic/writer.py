@@ -29,7 +29,9 @@ _DELTAS = {
 
 
 class Writer:
-    """Feed well-formed events. A block that means nothing here leaves no trace, not even a number."""
+    """The writer of a Messages stream. Feed well-formed events. A block without a meaning in this
+    format leaves no trace, not even a number.
+    """
 
     __slots__ = ("_delta", "_handlers", "_held", "_id", "_index", "_model", "_searches")
 
@@ -163,7 +165,7 @@ def _usage(usage: ir.Usage, stop: ir.Stop | None, searches: int) -> Json:
 
 
 def _header(part: ir.ReplyPart) -> Json | None:
-    """A block as it begins, or None for one that Anthropic's clients cannot read."""
+    """Return the start of a block, or None for a block that Anthropic's clients cannot read."""
     match part:
         case ir.Text() | ir.Refusal():
             return {"type": "text", "text": ""}
@@ -183,7 +185,9 @@ def is_foreign_search(part: ir.ReplyPart) -> TypeGuard[ir.Opaque]:
 
 
 def search_blocks(call: Json) -> tuple[Json, Json]:
-    """A `web_search_call` item as Anthropic's call and result. The mark in their id says that both are ours."""
+    """Return a `web_search_call` item as Anthropic's call and result. A mark in their id says that
+    this product made both.
+    """
     told = call.get("action")
     action: Json = told if isinstance(told, dict) else {}
     used_id = OWN_SEARCH + re.sub(r"[^a-zA-Z0-9_]", "_", str(call.get("id") or ""))

@@ -32,14 +32,16 @@ ONE_JSON_OBJECT = "Answer with exactly one JSON object and nothing else."
 
 
 def write_prompt(prompt: ir.Prompt, capabilities: ir.Capabilities) -> ir.Written:
-    """Always asks for a stream. Raises ClientError for what cannot be said in this format at all."""
+    """Return `prompt` as a Messages request, which always asks for a stream. Raises ClientError for content that this
+    format cannot express.
+    """
     return _Writing(prompt, capabilities).write()
 
 
 def with_a_turn(prompt: ir.Prompt) -> ir.Prompt:
-    """Return `prompt`, its instructions as the user's turn when nobody said anything else.
+    """Return `prompt` with its instructions as a user turn if the prompt has no turn at all.
 
-    OpenAI answers instructions alone; Anthropic wants a conversation that begins with the user.
+    OpenAI answers instructions alone; Anthropic requires a conversation that begins with the user.
     """
     if prompt.messages or not prompt.system:
         return prompt
@@ -65,7 +67,7 @@ class _Writing:
         self.dropped.update(dict.fromkeys(map(self.prompt.spell, names)))
 
     def drop_inside(self, name: str, paths: Iterable[str]) -> None:
-        """Name the `paths` inside the field `name` that this service does not get."""
+        """Name the `paths` inside the field `name` that are left out of the request."""
         self.dropped.update({self.prompt.spell(name, path): None for path in paths})
 
     def write(self) -> ir.Written:
@@ -139,7 +141,9 @@ class _Writing:
         return {"type": "json_schema", "schema": self.output_schema} if self.output_schema is not None else None
 
     def turns(self) -> list[Json]:
-        """The messages, neighbours of one role merged, each call's result in the turn right after it."""
+        """Return the messages: neighbours of one role are merged, and each result follows its call in the very next
+        turn.
+        """
         results = blocks.Results(self.prompt)
         turns: list[Json] = []
         waiting: list[tuple[ir.ToolCall, str]] = []
@@ -189,7 +193,7 @@ class _Writing:
             turn["content"][-1] = last | {"text": last["text"].rstrip()}
 
     def written(self, part: ir.Part) -> Iterator[Json]:
-        """A part as one block, or none when it is blank or foreign."""
+        """Yield a part as one block; yield no block for a blank or foreign part."""
         match part:
             case ir.Text(cache=cache) if part.text.strip():
                 yield self.marked(blocks.text_block(part), cache)
@@ -218,7 +222,7 @@ class _Writing:
             yield {"type": "thinking", "thinking": part.text, "signature": part.signature}
 
     def tool_use(self, call: ir.ToolCall) -> Json:
-        """The call; where a model wrote half a character, the service, which takes whole ones only, gets another."""
+        """Return the call. Half a character, which a model may write, is replaced: the service takes whole ones only."""
         block = blocks.tool_use_block(call, self.wire_ids.take(call.id))
         if not may_hold_halves(call.arguments):
             return block
@@ -303,7 +307,9 @@ class _Writing:
     # --- settings ---
 
     def thinking(self, max_tokens: int, *, forced: bool, unsigned: bool) -> _Thinking:
-        """Forced tools and thinking exclude each other; the tool was asked for by name, so thinking yields."""
+        """Return the thinking settings. A forced tool excludes thinking; thinking yields, because the client named the
+        tool.
+        """
         asked, types = self.prompt.reasoning, self.model.thinking
         wanted = asked.effort
         if wanted is None and asked.mode == "enabled":  # models that have no budgets any more have efforts
@@ -348,7 +354,9 @@ class _Writing:
         return found
 
     def sampling(self, *, thinking: Json | None) -> Json:
-        """Older models take one of temperature and top_p; newer ones, and any that thinks, take neither."""
+        """Return temperature and top_p as the model takes them: older models take either, newer and thinking ones
+        neither.
+        """
         prompt, refused = self.prompt, not self.model.sampling or (thinking or {}).get("type") == "enabled"
         wanted = {"temperature": prompt.temperature, "top_p": prompt.top_p, "top_k": prompt.top_k}
         wanted = {
@@ -380,7 +388,7 @@ class _Writing:
 
 
 def _continues_unsigned_turn(turns: list[Json]) -> bool:
-    """Whether a tool loop goes on whose last assistant turn has no signed thinking at its head."""
+    """Return True if a tool loop goes on whose last assistant turn has no signed thinking at its head."""
     if len(turns) < 2 or turns[-1]["content"][0]["type"] != "tool_result":
         return False
     return turns[-2]["content"][0]["type"] not in {"thinking", "redacted_thinking"}

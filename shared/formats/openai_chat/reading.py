@@ -92,7 +92,9 @@ KNOWN = {
 
 
 def read_prompt(body: Json) -> ir.Prompt:
-    """Raises ClientError naming the field that cannot be taken."""
+    """Return the Chat Completions request `body` as a prompt. Raises ClientError naming the refused
+    field.
+    """
     dropped = [*judge(body, FIELDS), *strangers({name: body[name] for name in KNOWN[""] & body.keys()}, "", KNOWN)]
     asked = Object(body)
     model = asked.text("model")
@@ -135,7 +137,7 @@ def read_prompt(body: Json) -> ir.Prompt:
 
 
 def _spelling(body: Json, *, legacy: bool) -> dict[str, str]:
-    """The names this request used where the format has an old and a new one."""
+    """Return the names that this request uses for fields with an old and a new name."""
     return SPELLING | {
         "max_tokens": "max_tokens" if body.get("max_completion_tokens") is None else "max_completion_tokens",
         "user": "user" if body.get("safety_identifier") is None else "safety_identifier",
@@ -149,7 +151,7 @@ def _read_reasoning(effort: str | None) -> ir.Reasoning:
 
 
 def _unless(value: Any, default: Any) -> Any:
-    """A value equal to the API's default says nothing."""
+    """Return `value`, or None if `value` equals the API's default."""
     return None if value == default else value
 
 
@@ -192,7 +194,7 @@ def _read_search(options: Object) -> ir.WebSearch:
 
 
 def _read_choice(choice: Any, names: set[str], path: str) -> ir.ToolChoice | None:
-    """Also of `function_call`, whose named form is just `{name}`."""
+    """Return the tool choice, also of `function_call`, whose named form is just `{name}`."""
     if choice is None or (not names and choice in ("auto", "none")):
         return None
     if not names:

@@ -28,7 +28,9 @@ DONE = ir.Frame(None, "[DONE]")
 
 
 class Writer:
-    """One reply as the frames of a stream. Annotations wait for its end: the official SDK cannot add to them."""
+    """One reply as the frames of a Chat stream. Annotations wait for the end: the official SDK
+    cannot append to them.
+    """
 
     def __init__(
         self,
@@ -158,7 +160,7 @@ class Writer:
         return self._chunk({"tool_calls": [{"index": self._calls - 1, **more}]})
 
     def _annotate(self) -> None:
-        """What the closing block cited from the web, at its place in the joined text."""
+        """Add the web citations of the closing block, at the block's place in the joined text."""
         for cited in self._cited:
             start = self._block_start + (cited.start or 0)
             end = self._length if cited.end is None else self._block_start + cited.end

@@ -35,9 +35,10 @@ BREAKPOINT = "prompt_cache_breakpoint"
 
 
 def prepare(body: Json, dialect: Dialect = CODEX) -> Written:
-    """`body` made acceptable, and what that cost; the very same object when nothing had to change.
+    """Return `body` as the service accepts it, and the losses. An acceptable body is returned as
+    the same object.
 
-    Raises ClientError for what the service behind cannot do at all.
+    Raises ClientError for a request that the service cannot do at all.
     """
     if not dialect.codex:
         return _for_public(body)
@@ -62,7 +63,9 @@ def prepare(body: Json, dialect: Dialect = CODEX) -> Written:
 
 
 def _for_public(body: Json) -> Written:
-    """The public interface takes every request as it is, but for reasoning that another vendor sealed."""
+    """Return `body` for the public interface, which takes every request except reasoning sealed by
+    another vendor.
+    """
     items = body.get("input")
     if not isinstance(items, list):
         return Written(body, ())
@@ -92,7 +95,9 @@ def _input(body: Json, dropped: dict[str, None]) -> list[Json]:
 
 
 def _item(asked: fields.Object, dropped: dict[str, None]) -> Json | None:
-    """The item as the backend takes it: the same object if it does, None if nothing of it is left."""
+    """Return the item as the backend takes it: the same object if unchanged, None if no content is
+    left.
+    """
     item, kind = asked.value, asked.get("type") or "message"
     if kind == "item_reference":
         raise fields.refused(asked.path, _STATE)
@@ -153,10 +158,10 @@ def _fit(body: Json, dropped: dict[str, None]) -> None:
 
 
 def _tool(tool: Any, path: str, dropped: dict[str, None]) -> Any:
-    """The tool as the backend takes it; the same object if it does.
+    """Return the tool as the backend takes it; the same object if unchanged.
 
-    OpenAI's public interface treats a function that says nothing of `strict` as strict only where its schema can be.
-    The backend takes it for strict always, so it has to be told.
+    OpenAI's public interface treats a function that says nothing of `strict` as strict only where
+    its schema can be. The backend takes it for strict always, so it has to be told.
     """
     if not isinstance(tool, dict):
         return tool

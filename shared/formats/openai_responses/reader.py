@@ -26,9 +26,10 @@ _CANCELLED = ir.Fail("The provider cancelled the response.", code="cancelled")
 
 @dataclass(slots=True)
 class _Item:
-    """`told` counts what was told of each section's text; `block` is the open one, of which a thinking has many.
+    """An output item in progress. `told` counts the characters passed on of each section's text.
 
-    `number` is this reader's own: services have given two items the same `output_index`.
+    `block` is the open one, of which a thinking has many. `number` is this reader's own: services
+    have given two items the same `output_index`.
     """
 
     number: int
@@ -85,7 +86,7 @@ class Reader:
             return (ir.Fail(f"The provider sent an incomplete {data['type']} event: {error!r}", code="bad_stream"),)
 
     def end(self) -> Sequence[ir.Event]:
-        """A stream that stops without its last event said nothing final."""
+        """Return no final event: a stream that stops without its last event has no end of its own."""
         return NOTHING
 
     # --- what an item says ---
@@ -114,7 +115,7 @@ class Reader:
         return [*begun, *self._cite(item, section, [data["annotation"]])]
 
     def _item(self, data: Json) -> _Item:
-        """The item an event speaks of; one that was not announced yet is begun."""
+        """Return the item of an event. An item that was not announced begins here."""
         index, name = data.get("output_index", 0), self._name_of(data)
         return self._known(index, name) or self._begin_item(index, {})
 
@@ -124,9 +125,11 @@ class Reader:
         return item
 
     def _known(self, index: int, name: str) -> _Item | None:
-        """The item announced by that id, or else the latest of that index, unless it is done and has another id.
+        """Return the item announced under that id, else the latest of that index unless finished
+        under another id.
 
-        Ids are no more to be trusted than indexes: some services name an item differently in every event.
+        Ids are no more to be trusted than indexes: some services name an item differently in every
+        event.
         """
         if name in self._named:
             return self._named[name]
@@ -195,7 +198,7 @@ class Reader:
     # --- items, whole ---
 
     def _on_item(self, data: Json) -> Sequence[ir.Event]:
-        """An item is announced; of a text that came before its item some is told already."""
+        """Handle the announcement of an item, whose text may have begun before the announcement."""
         index, announced = data.get("output_index", 0), data["item"]
         waiting = self._items.get(index)
         if waiting is not None and not waiting.data:

@@ -116,7 +116,8 @@ LOCAL_SHELL = ir.Tool(
 
 
 def read_prompt(body: Json) -> ir.Prompt:
-    """Raises ClientError naming the first field that cannot be taken.
+    """Return the Responses request `body` as a prompt. Raises ClientError naming the first refused
+    field.
 
     A field unknown here is dropped, not refused: Codex gains one with most of its versions.
     """
@@ -173,7 +174,7 @@ def input_items(body: Json) -> list[Object]:
 
 
 class _Conversation:
-    """Items in, messages out: what one speaker said in a row is one message."""
+    """Turns items into messages: consecutive items of one speaker become one message."""
 
     def __init__(self) -> None:
         self.system: list[ir.Text] = []
@@ -185,7 +186,9 @@ class _Conversation:
         self._turns[-1][1].extend(parts)
 
     def instruct(self, texts: list[ir.Text]) -> None:
-        """Instructions before the first turn are the prompt's own; later ones keep their place."""
+        """Add instructions. Before the first turn they belong to the prompt itself; later ones keep
+        their place.
+        """
         if self._turns:
             self.say("system", texts)
         else:
@@ -277,7 +280,7 @@ def _call(item: Object, kind: str) -> ir.ToolCall:
 
 
 def shell_action(arguments: str) -> Json:
-    """The `action` of a local shell call: its arguments, and a type that never varies."""
+    """Return the `action` of a local shell call: the arguments, and a type that never varies."""
     try:
         action = json.loads(arguments)
     except ValueError:
@@ -330,7 +333,7 @@ def _tools(tools: Any, path: str, namespace: str = "") -> Iterator[ir.Tool | ir.
 
 
 def _described(tool: ir.Tool | ir.WebSearch | ir.Opaque, about: str) -> ir.Tool | ir.WebSearch | ir.Opaque:
-    """A namespace's description, told with each of its tools: other vendors have tools only."""
+    """Return a tool with the description of its namespace: other vendors have no namespaces."""
     if isinstance(tool, ir.Tool):
         return replace(tool, description=f"{about}\n\n{tool.description}" if tool.description else about)
     return tool

@@ -9,7 +9,9 @@ from shared.formats.ir import Usage
 
 
 def read_usage(usage: Any) -> Usage:
-    """Return the counts; OpenAI's input includes cached tokens, here they stand beside it."""
+    """Return the counts. OpenAI's input count includes cached tokens; the returned input count
+    excludes them.
+    """
     if not isinstance(usage, dict):
         return Usage()
     details = inner_object(usage, "input_tokens_details")

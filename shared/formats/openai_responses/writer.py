@@ -28,7 +28,9 @@ _NO_FRAMES: tuple[ir.Frame, ...] = ()
 
 
 class Writer:
-    """Feed well-formed events. A block that means nothing here leaves no trace, not even a number."""
+    """The writer of a Responses stream. Feed well-formed events. A block without a meaning in this
+    format leaves no trace, not even a number.
+    """
 
     __slots__ = (
         "_block", "_cites", "_delta", "_handlers", "_item", "_output", "_place", "_refused", "_response", "_seal",
@@ -44,7 +46,9 @@ class Writer:
         model: str,
         echo: Json | None = None,
     ) -> None:
-        """`echo` are the fields of the response that say how it is stored; nothing is stored without."""
+        """Begin a response to `prompt`. `echo` holds the response's fields about storage; without
+        it the response is not stored.
+        """
         self._token = id
         self._response = _response(prompt, f"resp_{id}", created, model) | (echo or {})
         self._output: list[Json] = []
@@ -128,7 +132,7 @@ class Writer:
         return [self._frame("output_item.done", output_index=len(self._output) - 1, item=item)]
 
     def _message(self, phase: str | None) -> list[ir.Frame]:
-        """A message item to put a part into: the one at hand, or a new one."""
+        """Return the frames that open a message item for a part; no frames if one is open already."""
         if self._item and self._item["type"] == "message" and self._item.get("phase") == phase:
             return []
         item = {"type": "message", "id": self._next_id("msg"), "role": "assistant", "status": "in_progress"}
@@ -142,7 +146,7 @@ class Writer:
         return [added]
 
     def _speak(self, block: ir.Text | ir.Thinking | ir.ToolCall | ir.Refusal, event: str) -> None:
-        """From now on deltas are events of this name, all alike but for their number and text."""
+        """Make `event` the name of the deltas to come. They differ only in number and text."""
         self._block = block
         self._delta = {"type": f"response.{event}", "sequence_number": 0, **self._place, "delta": ""}
         if isinstance(block, ir.Text):
@@ -168,7 +172,7 @@ class Writer:
         return [*frames, *(self._frame(f"web_search_call.{step}", **self._place) for step in _SEARCH_STEPS)]
 
     def _note_sources(self, found: list[Any]) -> None:
-        """Add the pages that the search at hand found; the item's end tells them."""
+        """Add the pages found by the current search; the end of the item reports them."""
         if self._item is None or self._item["type"] != "web_search_call":
             return
         urls = [page["url"] for page in found if isinstance(page, dict) and isinstance(page.get("url"), str)]
@@ -317,7 +321,9 @@ def _summary_part(text: str) -> Json:
 
 
 def _annotation(citation: ir.Citation, text: str) -> Json | None:
-    """Only addresses can be told: OpenAI's other citations name files it keeps."""
+    """Return a web citation as an annotation; None for other citations, which name files that
+    OpenAI stores.
+    """
     if citation.vendor == "openai" and citation.data:
         return citation.data
     if not citation.url:
@@ -328,7 +334,9 @@ def _annotation(citation: ir.Citation, text: str) -> Json | None:
 
 
 def _encrypted(block: ir.Thinking, text: str, seal: ir.Seal | None) -> str:
-    """What its maker needs to believe this reasoning again. The text goes along: signatures cover every character."""
+    """Return the seal by which the vendor accepts this reasoning again. The text is included:
+    signatures cover every character.
+    """
     if block.redacted:
         return wrap(block)
     if seal is None:
@@ -349,7 +357,9 @@ def _usage(usage: ir.Usage) -> Json:
 
 
 def _response(prompt: ir.Prompt, response_id: str, created: int, model: str) -> Json:
-    """A response as it begins. Small settings are echoed; instructions and tools, which can be long, are not."""
+    """Return a response as it begins. Small settings are echoed; instructions and tools, which can
+    be long, are not.
+    """
     choice = prompt.tool_choice
     named = choice is not None and choice.mode == "named"
     told: Json = {

@@ -27,11 +27,11 @@ LONGEST_NAME = 64
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """Which Responses service is asked, and what its operator says to every model.
+    """The Responses service that is asked, and its operator's instructions to every model.
 
-    `codex` is the ChatGPT backend, which takes fewer fields. `instructions` are the operator's own: in mode "override"
-    they take the client's place, which moves to the first developer message; "append" puts them after the client's;
-    "disabled" leaves them out.
+    `codex` is the ChatGPT backend, which takes fewer fields. `instructions` are the operator's own:
+    in mode "override" they take the client's place, which moves to the first developer message;
+    "append" puts them after the client's; "disabled" leaves them out.
     """
 
     codex: bool = True
@@ -102,7 +102,7 @@ class _Writing:
         self.dropped[self.prompt.spell(name)] = None
 
     def drop_inside(self, name: str, paths: Iterable[str]) -> None:
-        """Name the `paths` inside the field `name` that this service does not get."""
+        """Name the `paths` inside the field `name` that are left out of the request."""
         self.dropped.update({self.prompt.spell(name, path): None for path in paths})
 
     # --- conversation ---
@@ -201,7 +201,9 @@ class _Writing:
                 yield self.tool(tool)
 
     def tool(self, tool: ir.Tool) -> Json:
-        """`strict` is always said: left out, OpenAI takes it for true, which most schemas do not survive."""
+        """Return the tool, always with `strict`: OpenAI's default is true, which most schemas do
+        not survive.
+        """
         if tool.kind == "local_shell":
             return {"type": "local_shell"}
         written: Json = {"type": tool.kind, "name": short_name(tool.name), **filled(description=tool.description)}
@@ -239,7 +241,9 @@ class _Writing:
     # --- settings ---
 
     def settings(self) -> Json:
-        """What the public service takes and the ChatGPT backend refuses by name; there, a user is but a cache key."""
+        """Return the settings that the public service takes and the ChatGPT backend refuses; there
+        a user is only a cache key.
+        """
         prompt, public = self.prompt, not self.dialect.codex
         sampling = public and self.model.sampling
         user = _digest(prompt.user) if prompt.user and (public or prompt.cache_key) else None
@@ -340,5 +344,5 @@ def write_format(wanted: ir.ResponseFormat | None) -> Json:
 
 
 def _digest(text: str) -> str:
-    """A key that tells nothing: clients put account and session ids in the user field."""
+    """Return a key that reveals no id: clients put account and session ids in the user field."""
     return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
