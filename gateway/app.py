@@ -37,6 +37,7 @@ from gateway.providers.sdk import Sdk
 from gateway.quota import Quotas
 from gateway.reasoning import ReasoningMemory
 from gateway.records import Records
+from gateway.resources import Resource
 from gateway.routes import (
     claude,
     codex,
@@ -72,6 +73,10 @@ from shared.settings import ObservabilitySettings, ResponsesSettings, ServerSett
 from shared.tracing import open_tracer
 from shared.version import VERSION
 
+PARAMETER = re.compile(r"{(\w+)}")
+OPAQUE_ID = "[A-Za-z0-9_-]{1,128}"
+SEGMENTS = {"session_id": "[^/]+"}
+POST_ONLY = frozenset({"POST"})
 ALL_METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "POST"})
 
 
@@ -88,17 +93,13 @@ class Gateway:
 class Switch:
     """Proxy routes by exact path, everything else to the management app: FastAPI's router would halve the speed.
 
-    A path may name its conversation as `{session_id}`; such addresses are looked for last. HEAD is answered as GET
-    without its body, OPTIONS with the methods of the address.
+    A path may name its conversation as `{session_id}`, or a resource by its id; such addresses are looked for last.
+    HEAD is answered as GET without its body, OPTIONS with the methods of the address.
     """
 
     def __init__(self, endpoints: Mapping[str, ASGIApp], management: ASGIApp, addresses: Addresses) -> None:
         self._endpoints = endpoints
-        self._named = [
-            (re.compile(template.replace("{session_id}", "(?P<session_id>[^/]+)")), template)
-            for template in endpoints
-            if "{" in template
-        ]
+        self._named = [(pattern_of(template), template) for template in endpoints if "{" in template]
         self._management = management
         self._addresses = addresses
 
@@ -107,9 +108,12 @@ class Switch:
         method = scope["method"]
         if path not in self._endpoints and not (path := self._find(scope)):
             await self._manage(scope, receive, send)
-        elif method == "POST":
+        elif method in (methods := methods_of(self._endpoints[path])):
             scope["ccproxy.endpoint"] = path
             await self._endpoints[path](scope, receive, send)
+        elif method == "HEAD" and "GET" in methods:  # the server leaves out the body
+            scope["ccproxy.endpoint"] = path
+            await self._endpoints[path]({**scope, "method": "GET"}, receive, send)
         elif scope["ccproxy.headers"].get(b"upgrade", b"").lower() == b"websocket":
             raise UpgradeRefused(headers={"upgrade": "http/1.1"})
         else:
@@ -138,6 +142,16 @@ class Switch:
                 scope["path_params"] = found.groupdict()
                 return template
         return ""
+
+
+def pattern_of(template: str) -> re.Pattern[str]:
+    """Return the pattern of the paths that `template` serves: a session has any name, an id only an id's characters."""
+    return re.compile(PARAMETER.sub(lambda found: f"(?P<{found[1]}>{SEGMENTS.get(found[1], OPAQUE_ID)})", template))
+
+
+def methods_of(endpoint: ASGIApp) -> frozenset[str]:
+    """Return the methods that a proxy route takes."""
+    return endpoint.methods if isinstance(endpoint, Resource) else POST_ONLY
 
 
 def flights_of(server: ServerSettings) -> Flights:
@@ -187,9 +201,10 @@ async def open_gateway(settings: Settings, bus: Bus, before: Gateway | None = No
         chatgpt = Codex(settings, openai, upstream, quotas.of("codex"), profile)
         for closing in (direct.catalogue, chatgpt.catalogue, profile):
             stack.callback(closing.close)
-        sdk_parts = (bus, direct.catalogue, quotas.of("claude"), metrics.part(LineMetrics))
-        through_sdk = Sdk(*sdk_parts, max_waiting=settings.sdk.max_waiting)
-        endpoints = claude.endpoints(exchange, direct) | sdk.endpoints(exchange, through_sdk, estimated(through_sdk))
+        line = metrics.part(LineMetrics)
+        through_sdk = Sdk(bus, direct.catalogue, quotas.of("claude"), line, max_waiting=settings.sdk.max_waiting)
+        endpoints = claude.endpoints(exchange, direct, flights, settings.server)
+        endpoints |= sdk.endpoints(exchange, through_sdk, estimated(through_sdk))
         guard = Guard(settings.server, settings.security)
         routers = [
             system.router(settings, bus, {"oauth2_credentials": account, "codex_credentials": openai}, metrics),

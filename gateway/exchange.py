@@ -49,7 +49,8 @@ class Exchange(ABC):
         try:
             with flight:
                 request = await self._read(scope, receive, record, flight)
-                flight.begin_waiting(self.flights.patience.first_byte, receive)
+                if request.upload is None:  # else the body is still to come, and the upload waits for it
+                    flight.begin_waiting(self.flights.patience.first_byte, receive)
             scope["ccproxy.begin"](record)
             failure = await self.answer(request, send, flight)
         except CCProxyError as error:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+import re
 from collections.abc import Iterable
 from typing import NamedTuple, get_args
 
@@ -50,6 +51,17 @@ SCOPES: tuple[tuple[str, Scope], ...] = (
     ("/docs", "admin"),
     ("/openapi.json", "admin"),
 )
+
+
+# What such a token may not do below an address that needs `use`: it would take away, or change, what others rely on.
+CHANGES: tuple[tuple[str, re.Pattern[str]], ...] = (
+    ("DELETE", re.compile(r"/api/v1/(messages/batches|files|skills)/.*")),
+    ("POST", re.compile(r"/api/v1/skills/[^/]+/versions")),
+)
+# Addresses that take forms with files, and some no body at all. A web page can send both to any server, so that a
+# request must have one of the headers which no page can send unasked.
+FORM_ADDRESSES = re.compile(r"/api/v1/(messages/batches|files|skills)(/.*)?")
+NO_PAGE_SENDS = (b"anthropic-version", b"x-api-key")
 
 
 class Caller(NamedTuple):
@@ -108,13 +120,13 @@ class Guard:
             if path in OPEN_PATHS:
                 return UNKNOWN_CALLER
             raise NotAuthorized(headers={"www-authenticate": CHALLENGE})
-        if path not in OPEN_PATHS and (needed := scope_of(path)) not in caller.scopes:
+        if path not in OPEN_PATHS and (needed := scope_of(method, path)) not in caller.scopes:
             raise NotAllowed(f"The token {caller.name!r} may not do this: it lacks the scope {needed!r}.")
         if path in OPEN_PATHS:
             return caller
         # what a plain form can send without asking is a POST; a body of any other kind is not ours to read
         if method not in SAFE_METHODS and not is_json(headers) and (method == "POST" or b"content-type" in headers):
-            raise UnsupportedMedia
+            check_form(path, headers)
         return caller
 
     def _identify(self, method: str, path: str, headers: dict[bytes, bytes], peer: str) -> Caller | None:
@@ -177,11 +189,27 @@ def given_secrets(headers: dict[bytes, bytes]) -> list[bytes]:
     return given
 
 
-def scope_of(path: str) -> Scope:
+def scope_of(method: str, path: str) -> Scope:
+    """Return the scope that `method` needs at `path`."""
+    for verb, addresses in CHANGES:
+        if method == verb and addresses.fullmatch(path):
+            return "admin"
     for prefix, scope in SCOPES:
         if path == prefix or path.startswith(prefix + "/"):
             return scope
     return "use"
+
+
+def check_form(path: str, headers: dict[bytes, bytes]) -> None:
+    """Raise UnsupportedMedia for a body that is no JSON, unless this address takes it and a program sent it."""
+    if not FORM_ADDRESSES.fullmatch(path):
+        raise UnsupportedMedia
+    bearer = headers.get(b"authorization", b"").lower().startswith(b"bearer ")
+    if not bearer and not any(name in headers for name in NO_PAGE_SENDS):
+        raise UnsupportedMedia(
+            "A body that is not JSON is taken here with one of the headers that no web page sends by itself: "
+            "`anthropic-version`, `x-api-key` or `Authorization: Bearer`."
+        )
 
 
 def is_json(headers: dict[bytes, bytes]) -> bool:

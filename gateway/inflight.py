@@ -73,6 +73,18 @@ class InFlight:
         self.held += count
         self._flights.hold(count)
 
+    def begin_reading(self, limit: float) -> None:
+        """Wait for the client: for the next piece of a body that goes on to the provider as it comes."""
+        self.reading = True
+        self.limit = limit
+        self.touch()
+
+    def begin_writing(self, limit: float) -> None:
+        """Wait for the provider: for it to take the piece at hand."""
+        self.reading = False
+        self.limit = limit
+        self.touch()
+
     def begin_waiting(self, limit: float, receive: Receive) -> None:
         """The body is here: from now on it is the provider that is waited for, and the client may leave."""
         self.reading = False

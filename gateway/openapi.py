@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,9 @@ from fastapi import FastAPI
 
 from gateway.asgi import ASGIApp
 from gateway.exchange import Exchange
+from gateway.resources import Resource
 
+PARAMETER = re.compile(r"{(\w+)}")
 SPOKEN = {
     "anthropic": "Anthropic Messages",
     "openai_chat": "OpenAI Chat Completions",
@@ -24,11 +27,29 @@ def describe_endpoints(app: FastAPI, endpoints: Mapping[str, ASGIApp]) -> None:
     def openapi() -> dict[str, Any]:
         schema = generate()
         for path, endpoint in endpoints.items():
-            if isinstance(endpoint, Exchange):
+            if isinstance(endpoint, Resource):
+                described = {method.lower(): passed(path, method, does) for method, does in endpoint.summaries.items()}
+                schema["paths"].setdefault(path, {}).update(described)
+            elif isinstance(endpoint, Exchange):
                 schema["paths"].setdefault(path, {})["post"] = operation(path, endpoint)
         return schema
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def passed(path: str, method: str, summary: str) -> dict[str, Any]:
+    """Return the description of one method of a resource; what goes through it is the provider's to describe."""
+    names = PARAMETER.findall(path)
+    return {
+        "tags": ["claude"],
+        "summary": summary,
+        "operationId": method.lower() + path.replace("/", "_").replace("{", "").replace("}", ""),
+        "parameters": [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names],
+        "responses": {
+            "200": {"description": "The provider's answer."},
+            "default": {"description": "An error in Anthropic's envelope, with the provider's status."},
+        },
+    }
 
 
 def operation(path: str, endpoint: Exchange) -> dict[str, Any]:

@@ -84,6 +84,25 @@ async def pump(chunks: AsyncIterator[bytes], send: Send, flight: InFlight, tap: 
             flight.sending = False
 
 
+async def relay_download(opened: Opened, send: Send, flight: InFlight) -> CCProxyError | None:
+    """Relay an answer of any length as it comes. Return what cut it short: the connection then ends without its end,
+    for nothing else can tell the client."""
+    try:
+        with flight:
+            await send({"type": "http.response.start", "status": opened.status, "headers": opened.headers})
+            async for chunk in opened.chunks:
+                flight.touch()
+                flight.sending = True
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                flight.sending = False
+    except CCProxyError as error:
+        return error.with_traceback(None)  # which holds this frame
+    finally:
+        await opened.aclose()
+    await send({"type": "http.response.body", "body": b""})
+    return None
+
+
 async def relay_whole(opened: Opened, send: Send, flight: InFlight) -> bytes:
     """Relay an answer that is not a stream, once all of it is here: until then an error can still have its status."""
     try:

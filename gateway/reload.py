@@ -47,6 +47,7 @@ RELOADABLE = frozenset(
         "server.idle_timeout_seconds",
         "server.max_bodies_bytes",
         "server.max_body_bytes",
+        "server.max_upload_bytes",
     }
 )
 

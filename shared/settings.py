@@ -70,6 +70,9 @@ class ServerSettings(Section):
         "auto", description="Colours on a terminal, else JSON."
     )
     max_body_bytes: int = Field(32 * MEBIBYTE, ge=1024, description="Largest request body (Anthropic's own limit).")
+    max_upload_bytes: int = Field(
+        500 * MEBIBYTE, ge=1024, description="Largest file or batch passed on to Anthropic; it is never held."
+    )
     max_bodies_bytes: int = Field(
         256 * MEBIBYTE, ge=MEBIBYTE, description="All request bodies one gateway holds at once; then 429."
     )

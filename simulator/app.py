@@ -14,6 +14,7 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from shared.log import get_log
+from simulator.anthropic.files import MAX_FILE_BYTES
 from simulator.anthropic.messages import JSON, MAX_BODY_BYTES, Anthropic
 from simulator.codex.responses import BACKEND, PUBLIC, Codex
 from simulator.exchange import Exchange, Left
@@ -43,6 +44,11 @@ class Services:
             await self._anthropic(exchange)
 
 
+def largest_body(path: str) -> int:
+    """Return how many bytes of a request to `path` are read."""
+    return MAX_FILE_BYTES if path in ("/v1/files", "/v1/messages/batches") else MAX_BODY_BYTES
+
+
 class Simulator:
     def __init__(self, provider: Provider | None = None) -> None:
         self.ledger = Ledger()
@@ -58,7 +64,7 @@ class Simulator:
         self.ledger.open(exchange.record)
         cancelled = True
         try:
-            await exchange.read(MAX_BODY_BYTES)
+            await exchange.read(largest_body(exchange.path))
             cancelled = await self._answer(exchange)
         except Left:
             pass

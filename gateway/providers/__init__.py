@@ -28,6 +28,9 @@ class Outgoing:
 
     `document` is the parsed body when it is known. `path` begins behind the provider's base address and keeps the
     caller's query. `session` is the conversation the caller named, `path_session` the one its address named.
+
+    `upload` is a body that is not held: it is read once, so the request cannot be sent twice. `spends` is False for
+    what uses nothing of a subscription. `origin` is how the caller addressed this server, where that matters.
     """
 
     method: str
@@ -39,6 +42,9 @@ class Outgoing:
     session: str = ""
     path_session: str = ""
     trace: Trace = UNTRACED
+    upload: AsyncIterator[bytes] | None = None
+    spends: bool = True
+    origin: str = ""
 
 
 @dataclass(slots=True)
@@ -91,7 +97,8 @@ async def send_authorized(
     `Account.authorize` raises: the owner's login is not the provider's refusal. Raises QuotaReached."""
     authorization = await account.authorize()
     request.record.lane = authorization.lane
-    quota.admit(request.record)
+    if request.spends:
+        quota.admit(request.record)
     request.trace.attempt(request.record)
     opened = await send(request, authorization)
     if opened.status != 401:
@@ -102,7 +109,7 @@ async def send_authorized(
     except BaseException:
         await opened.aclose()
         raise
-    if renewed is None:
+    if renewed is None or request.upload is not None:
         return opened
     await opened.aclose()
     request.record.retries += 1

@@ -53,7 +53,10 @@ class Claude:
 
     async def _send(self, request: Outgoing, authorization: Authorization) -> Opened:
         headers = prepare_headers(request.headers, authorization)
-        return await self._upstream.open(request.method, self._base_url + request.path, headers, request.body)
+        body = request.body if request.upload is None else request.upload
+        if request.upload is not None and b"content-length" in request.headers:
+            headers["content-length"] = request.headers[b"content-length"].decode()
+        return await self._upstream.open(request.method, self._base_url + request.path, headers, body)
 
 
 def prepare_headers(caller: dict[bytes, bytes], authorization: Authorization) -> dict[str, str]:

@@ -24,9 +24,20 @@ from shared.errors import UpstreamError, UpstreamTimeout
 WRITE_WHOLE_BYTES = 1024 * 1024
 READ_BUFFER_BYTES = 256 * 1024
 
+Body = bytes | AsyncIterator[bytes]
+
 # What a client may see of a provider's answer. No cookies, no hop-by-hop headers, nothing of the provider's edge.
 VISIBLE = frozenset(
-    {b"content-type", b"content-encoding", b"request-id", b"retry-after", b"retry-after-ms", b"x-should-retry", b"etag"}
+    {
+        b"content-type",
+        b"content-encoding",
+        b"request-id",
+        b"retry-after",
+        b"retry-after-ms",
+        b"x-should-retry",
+        b"etag",
+        b"content-disposition",
+    }
 )
 CONTROL_BYTES = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")  # a value with one of these cannot be sent on
 VISIBLE_PREFIXES = (b"anthropic-", b"x-ratelimit-", b"x-codex-", b"openai-")
@@ -58,11 +69,13 @@ class Upstream:
         if self._session is not None:
             await self._session.close()
 
-    async def open(self, method: str, url: str, headers: dict[str, str], body: bytes) -> Opened:
+    async def open(self, method: str, url: str, headers: dict[str, str], body: Body) -> Opened:
         """Send one request and wait for the head of its answer. Raises UpstreamError or UpstreamTimeout."""
         if self._session is None:
             raise RuntimeError("open the Upstream before using it")
-        data = io.BytesIO(body) if len(body) > WRITE_WHOLE_BYTES else body
+        data: Body | io.BytesIO = body
+        if isinstance(body, bytes) and len(body) > WRITE_WHOLE_BYTES:
+            data = io.BytesIO(body)
         try:
             response = await self._session.request(
                 method, _parsed(url), headers=headers, data=data or None, allow_redirects=False

@@ -11,10 +11,14 @@ from datetime import datetime
 from typing import Any
 
 from fastapi import APIRouter, Request
+from starlette.datastructures import QueryParams
 
 from gateway.catalogue import Catalogue
-from shared.errors import NotFound
+from shared.errors import ClientError, NotFound
 from shared.formats.ir import Json
+
+MOST_LISTED = 1000  # Anthropic's own limit of a page; a client that names none gets the whole list
+LISTED_LIFECYCLES = frozenset({"active", "deprecated"})
 
 
 def router(prefix: str, catalogue: Catalogue, aliases: Mapping[str, str]) -> APIRouter:
@@ -31,8 +35,7 @@ def router(prefix: str, catalogue: Catalogue, aliases: Mapping[str, str]) -> API
         """Every model of the owner's account, and the owner's own names for them."""
         models = await known()
         if speaks_anthropic(request):
-            ends = {"first_id": models[0]["id"], "last_id": models[-1]["id"]} if models else {}
-            return {"data": models, "has_more": False, "first_id": None, "last_id": None, **ends}
+            return page_of(models, request.query_params)
         return {"object": "list", "data": [as_openai(model) for model in models]}
 
     @routes.get("/v1/models/{model_id}")
@@ -44,6 +47,32 @@ def router(prefix: str, catalogue: Catalogue, aliases: Mapping[str, str]) -> API
         raise NotFound(f"model: {model_id} is not a model of this account; GET {prefix}/v1/models lists them.")
 
     return routes
+
+
+def page_of(models: list[Json], asked: QueryParams) -> Json:
+    """Return the page of Anthropic's list that `asked` names. Raises ClientError naming a parameter that is wrong."""
+    limit = asked.get("limit", str(MOST_LISTED))
+    if not limit.isdecimal() or not 1 <= int(limit) <= MOST_LISTED:
+        raise ClientError(f"limit: must be a number from 1 to {MOST_LISTED}.", param="limit")
+    wanted = {*asked.getlist("lifecycle"), *asked.getlist("lifecycle[]")}
+    if unknown := sorted(wanted - LISTED_LIFECYCLES):
+        raise ClientError(f"lifecycle: {unknown[0]!r} models are not listed here.", param="lifecycle")
+    found = [model for model in models if not wanted or model.get("lifecycle", "active") in wanted]
+    after, before = asked.get("after_id"), asked.get("before_id")
+    start = place_of(after, found, "after_id") + 1 if after else 0
+    stop = place_of(before, found, "before_id") if before else len(found)
+    within = found[start:stop]
+    shown = within[-int(limit) :] if before and not after else within[: int(limit)]
+    ends = (shown[0]["id"], shown[-1]["id"]) if shown else (None, None)
+    return {"data": shown, "has_more": len(shown) < len(within), "first_id": ends[0], "last_id": ends[1]}
+
+
+def place_of(model_id: str, models: list[Json], param: str) -> int:
+    """Return the index of the model. Raises ClientError when there is none of that id."""
+    for place, model in enumerate(models):
+        if model["id"] == model_id:
+            return place
+    raise ClientError(f"{param}: {model_id!r} is not a model of this list.", param=param)
 
 
 def speaks_anthropic(request: Request) -> bool:

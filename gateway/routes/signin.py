@@ -58,7 +58,7 @@ def router(guard: Guard) -> APIRouter:
         if token is None:
             attempts.fail(client)
             return sign_in_page(target, "This token is not known here.", 401)
-        if (needed := scope_of(target)) not in token.scopes:
+        if (needed := scope_of("GET", target)) not in token.scopes:
             problem = f"The token “{token.name}” may not open {target}: it lacks the scope “{needed}”."
             return sign_in_page(target, problem, 403)
         request.scope["ccproxy.record"].caller = token.name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import zlib
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -14,10 +15,13 @@ import orjson
 
 from simulator.anthropic import fields
 from simulator.anthropic.access import VERSION_2026, Caller, Limits, admit, admit_account
+from simulator.anthropic.batches import Batches
+from simulator.anthropic.files import Files
 from simulator.anthropic.models import find_model, list_models
 from simulator.anthropic.problem import Problem, refuse
 from simulator.anthropic.rules import Request, enforce, merge_turns
 from simulator.anthropic.scenarios import answer, output_size
+from simulator.anthropic.skills import Skills
 from simulator.anthropic.stream import event, frames
 from simulator.anthropic.threads import Threads
 from simulator.anthropic.usage import InputUsage, PromptCache
@@ -68,6 +72,12 @@ class Anthropic:
             ("GET", "/api/oauth/profile"): self._profile,
             **{(verb, path): self._hello for verb in ("GET", "HEAD") for path in ("/", "/api/hello")},
         }
+        kept = (Batches(self._complete), Files(), Skills())
+        self._kept = [
+            (method, re.compile(re.sub(r"{\w+}", "([^/]+)", path)), handler)
+            for resource in kept
+            for (method, path), handler in resource.routes.items()
+        ]
 
     async def __call__(self, exchange: Exchange) -> None:
         exchange.front = FRONT | {"request-id": exchange.request_id}
@@ -83,6 +93,11 @@ class Anthropic:
         if method == "GET" and path.startswith("/v1/models/"):
             return self._model
         known = any(path == other for _, other in self._endpoints)
+        for verb, pattern, handler in self._kept:
+            if found := pattern.fullmatch(path):
+                if verb == method:
+                    return lambda asked: handler(asked, *found.groups())
+                known = True
         raise Problem(405, "Method Not Allowed") if known else Problem(404, "Not Found")
 
     async def _hello(self, exchange: Exchange) -> None:
@@ -136,6 +151,16 @@ class Anthropic:
         self._limits.spend(caller, used.total, message["usage"]["output_tokens"])
         await play(exchange, reply, message, self._limits.headers(caller), stream=bool(request.body.get("stream")))
 
+    def _complete(self, params: dict[str, Any], caller: Caller) -> dict[str, Any]:
+        """The message that answers one request of a batch. Raises Problem."""
+        if params.get("stream"):
+            refuse("stream: streaming is not supported in batches")
+        raw = orjson.dumps(params)
+        shape = fields.MESSAGES_2026 if caller.version == VERSION_2026 else fields.MESSAGES_2023
+        request = check_request(params, caller, shape, self._threads)
+        reply = answer(request, raw, uuid4().hex[:24])
+        return compose(request, reply, PromptCache().measure(request.body, ""))
+
 
 def read_request(exchange: Exchange, caller: Caller, shape: Check, threads: Threads) -> tuple[Request, bytes]:
     """The checked request, with what its thread holds, and its decoded body."""
@@ -144,6 +169,11 @@ def read_request(exchange: Exchange, caller: Caller, shape: Check, threads: Thre
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         refuse(f"The request body is not valid JSON: {error}")
+    return check_request(body, caller, shape, threads), raw
+
+
+def check_request(body: Any, caller: Caller, shape: Check, threads: Threads) -> Request:
+    """The request that `body` is, with what its thread holds. Raises Problem in the service's words."""
     try:
         shape(body, "", caller.betas)
     except Misfit as misfit:
@@ -152,7 +182,7 @@ def read_request(exchange: Exchange, caller: Caller, shape: Check, threads: Thre
     turns = merge_turns(body["messages"])
     request = Request(body, find_model(body["model"]), caller.version, caller.betas, turns)
     enforce(request)
-    return request, raw
+    return request
 
 
 def decode(body: bytes, encoding: str) -> bytes:

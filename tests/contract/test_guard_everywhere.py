@@ -66,7 +66,7 @@ async def test_a_token_of_too_small_a_scope_is_refused_everywhere(guarded: str) 
     async with httpx.AsyncClient(base_url=guarded) as client:
         for method, path in await operations(guarded):
             for scope, secret in TOKENS.items():
-                if scope != scope_of(path):
+                if scope != scope_of(method, path):
                     response = await attempt(client, method, path, **{"x-api-key": secret})
                     assert response.status_code == 403, f"{method} {path} with the scope {scope}"
 

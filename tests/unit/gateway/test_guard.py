@@ -153,7 +153,7 @@ def test_a_token_does_only_what_its_scopes_allow(path: str, token: str) -> None:
     ],
 )
 def test_paths_need_the_scope_of_what_lies_under_them(path: str, scope: str) -> None:
-    assert scope_of(path) == scope
+    assert scope_of("GET", path) == scope
 
 
 def test_too_many_or_too_long_headers_are_refused() -> None:
