@@ -53,8 +53,14 @@ class Asker:
         self._protected = protected
         self._working_directory = working_directory
         self._bypass = bypass
+        self._open = 0  # requests that are not decided yet
         self._turn: Turn | None = None
         self._decided: dict[str, Line] = {}  # the hook's decisions of this turn, by the id of the tool call
+
+    @property
+    def is_asking(self) -> bool:
+        """Return True while a request is not decided yet."""
+        return self._open > 0
 
     @contextlib.contextmanager
     def on_behalf(self, turn: Turn) -> Iterator[None]:
@@ -127,10 +133,13 @@ class Asker:
         ask.reach = await asyncio.to_thread(known_reach, ask.tool_name, ask.input, folder)
         if not bypass and self._may_read_file_of(ask):
             ask.file_before = await asyncio.to_thread(read_file_before, ask.tool_name, ask.input, folder)
+        self._open += 1
         try:
             decision = await self._ask(ask)
         except CCProxyError as error:
             return mcp.not_placed(error), ""
+        finally:
+            self._open -= 1
         return mcp.behavior(decision, ask.input), decision.decided_by
 
     def _may_read_file_of(self, ask: PermissionAsk) -> bool:

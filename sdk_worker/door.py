@@ -138,6 +138,11 @@ class Conversation:
     def alive(self) -> bool:
         return self.program.alive
 
+    @property
+    def asks_person(self) -> bool:
+        """Return True while a permission request of the program is open."""
+        return self.asker is not None and self.asker.is_asking
+
     async def begun(self) -> None:
         """Returns when the program answers, and knows whom to ask for permission. Raises UpstreamError."""
         if self.asker is None:

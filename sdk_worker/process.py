@@ -108,12 +108,14 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int | None:
 
 
 def patience(settings: Settings) -> Patience:
-    """A person may be asked in the middle of a turn, and gets the time the settings promise."""
-    idle: float | None = settings.sdk.idle_timeout_seconds
-    if settings.claude.builtin_permissions:
-        thinking = settings.security.confirmation_timeout_seconds
-        idle = max(settings.sdk.idle_timeout_seconds, thinking + THINKING_MARGIN_SECONDS) if thinking else None
-    return Patience(settings.sdk.first_byte_timeout_seconds, idle, settings.server.ping_interval_seconds)
+    """Return how long a turn may be silent. While a person is asked, they get the time the settings promise."""
+    thinking = settings.security.confirmation_timeout_seconds
+    return Patience(
+        settings.sdk.first_byte_timeout_seconds,
+        settings.sdk.idle_timeout_seconds,
+        settings.server.ping_interval_seconds,
+        thinking + THINKING_MARGIN_SECONDS if thinking else None,
+    )
 
 
 def open_pool(settings: Settings, program_file: ProgramFile, driver: Driver, *, ask: Ask | None) -> Pool[Conversation]:

@@ -37,12 +37,13 @@ DECLINED_AT_ONCE = 8  # turns sent to this worker alone that it tells to go else
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Seconds. `idle`: the longest silence in a turn (None: a person may think as long as they like); `ping`: the
-    longest the client sees."""
+    """Seconds. `idle`: the longest silence in a turn that waits for nobody; `ping`: the longest the client sees;
+    `asking`: the longest time that a permission request of the turn is open (None: a person may think for ever)."""
 
     first_byte: float
-    idle: float | None
+    idle: float
     ping: float
+    asking: float | None = None
 
 
 class Worker:
@@ -170,7 +171,7 @@ class Worker:
         except TimeoutError:
             raise UpstreamTimeout("Claude Code did not begin its answer in time.") from None
         while not splice.finished:
-            await self._wait_for_line(session.program, say)
+            await self._wait_for_line(session, say)
             await self._publish_next(session.program, splice, say)
 
     async def _recall(self, session: Conversation, feed: Feed, splice: Splice) -> None:
@@ -182,13 +183,23 @@ class Worker:
             while (answer := await session.program.read())["type"] != "result":
                 splice.feed(answer)
 
-    async def _wait_for_line(self, program: Program, say: Say) -> None:
+    async def _wait_for_line(self, session: Conversation, say: Say) -> None:
         """Keep the client's connection alive through a silence. Raises UpstreamTimeout when it is too long."""
-        silent = 0.0
-        while not await program.has_line(within=self._patience.ping):
-            silent += self._patience.ping
-            if self._patience.idle is not None and silent >= self._patience.idle:
-                raise UpstreamTimeout("Claude Code fell silent in the middle of its answer.")
+        patience = self._patience
+        step = min(patience.ping, patience.idle)
+        silent = asking = 0.0  # seconds in a row
+        while not await session.program.has_line(within=step):
+            if session.asks_person:
+                silent, asking = 0.0, asking + step
+                if patience.asking is not None and asking >= patience.asking:
+                    raise UpstreamTimeout("A permission request of this turn got no answer in time.")
+            else:
+                silent, asking = silent + step, 0.0
+                if silent >= patience.idle:
+                    raise UpstreamTimeout(
+                        f"Claude Code was silent for {patience.idle:g} seconds in the middle of its answer "
+                        "(SDK__IDLE_TIMEOUT_SECONDS)."
+                    )
             say(PING)
 
     async def _publish_next(self, program: Program, splice: Splice, say: Say) -> None:

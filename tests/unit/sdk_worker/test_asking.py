@@ -64,6 +64,27 @@ async def test_it_asks_for_its_turn_in_the_directory_it_works_in() -> None:
     assert desk.asked[0].request_id != desk.asked[1].request_id
 
 
+async def test_it_is_asking_until_each_request_is_decided() -> None:
+    may_decide = asyncio.Event()
+
+    async def ask(asked: PermissionAsk) -> PermissionDecision:
+        await may_decide.wait()
+        return PermissionDecision(asked.request_id, "allowed")
+
+    asker = Asker(ask, "/work", PROTECTED)
+    assert not asker.is_asking
+    with asker.on_behalf(TURN):
+        calls = [asyncio.create_task(asker.answer(call(tool_use_id=name))) for name in ("t1", "t2")]
+        async with asyncio.timeout(5):
+            while not asker.is_asking:  # noqa: ASYNC110 - the loop is asked, not the clock
+                await asyncio.sleep(0)
+            calls[0].cancel()
+            await asyncio.gather(calls[0], return_exceptions=True)
+            may_decide.set()
+            await calls[1]
+    assert not asker.is_asking
+
+
 async def test_between_turns_there_is_nobody_to_ask_for() -> None:
     desk = Desk()
     asker = Asker(desk.ask, "/work", PROTECTED)

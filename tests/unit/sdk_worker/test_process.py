@@ -8,16 +8,18 @@ from sdk_worker.process import THINKING_MARGIN_SECONDS, patience
 from shared.settings import Settings
 
 
+@pytest.mark.parametrize("asked", [True, False])
 @pytest.mark.parametrize(
-    ("asked", "thinking", "idle"),
-    [(False, 300, 20), (True, 300, 300 + THINKING_MARGIN_SECONDS), (True, 0, None)],
-    ids=["nobody is asked", "a person has their time", "a person may take for ever"],
+    ("thinking", "asking"),
+    [(300, 300 + THINKING_MARGIN_SECONDS), (0, None)],
+    ids=["a person has their time", "a person may take for ever"],
 )
-def test_a_silence_is_as_long_as_it_may_be_unless_a_person_is_asked(asked, thinking, idle):
+def test_only_an_open_permission_request_makes_a_long_silence_one_to_wait_for(asked, thinking, asking):
     settings = Settings(
         claude={"builtin_permissions": asked},
         security={"confirmation_timeout_seconds": thinking},
         sdk={"idle_timeout_seconds": 20, "first_byte_timeout_seconds": 7},
         _env_file=None,
     )
-    assert (patience(settings).idle, patience(settings).first_byte) == (idle, 7)
+    found = patience(settings)
+    assert (found.idle, found.first_byte, found.asking) == (20, 7, asking)

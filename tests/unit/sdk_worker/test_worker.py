@@ -47,6 +47,7 @@ class Program:
 class Conversation:
     def __init__(self, lines):
         self.program, self.said, self.alive = Program(lines), [], True
+        self.asks_person = False
 
     def say(self, line):
         self.said.append(line)
@@ -135,6 +136,34 @@ async def test_a_process_that_says_nothing_is_given_up_in_time():
 async def test_a_silence_in_the_middle_is_bridged_by_pings_until_it_is_too_long():
     delivered = await House(START, ping=0.01, idle=0.03).handle()
     assert kinds(delivered) == ["message_start", "ping", "ping", "error"]
+
+
+async def test_a_limit_shorter_than_the_pings_is_kept():
+    delivered = await asyncio.wait_for(House(START, ping=600.0, idle=0.03).handle(), 5)
+    assert kinds(delivered) == ["message_start", "error"]
+    assert "silent for 0.03 seconds" in delivered.events[-1]["error"]["message"]
+
+
+async def test_an_open_permission_request_is_waited_for_as_long_as_a_person_has():
+    house = House(START, ping=0.01, idle=0.02, asking=0.06)
+    house.session.asks_person = True
+    delivered = await house.handle()
+    assert kinds(delivered) == ["message_start", *["ping"] * 5, "error"]
+    assert "permission request" in delivered.events[-1]["error"]["message"]
+
+
+async def test_a_person_may_think_for_ever_but_a_silence_after_the_decision_ends():
+    house = House(START, ping=0.01, idle=0.03, asking=None)
+    house.session.asks_person = True
+    delivered = Delivered(body=body("hi"))
+    work = asyncio.create_task(house.handle(delivered))
+    async with asyncio.timeout(5):
+        while kinds(delivered).count("ping") < 20:  # noqa: ASYNC110 - the pings are what is waited for
+            await asyncio.sleep(0.01)
+        assert not work.done()
+        house.session.asks_person = False
+        await work
+    assert kinds(delivered)[-1] == "error"
 
 
 async def test_a_caller_who_left_is_not_worked_for_any_longer():
