@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dotenv import dotenv_values
-from pydantic_settings import BaseSettings, EnvSettingsSource
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource
 
 from shared.complaints import ConfigurationError, complain, name_of, unknown
 from shared.guarded import Values, digest_of, flat, split_guarded
@@ -44,6 +44,21 @@ class ConfigurationFile:
 
     def digest(self) -> str:
         return digest_of(self.guarded)
+
+
+class FileLayer(PydanticBaseSettingsSource):
+    """Settings that were read from files before."""
+
+    def __init__(self, settings_cls: type[BaseSettings], values: Values) -> None:
+        super().__init__(settings_cls)
+        self._values = values
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        del field
+        return self._values.get(field_name), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        return self._values
 
 
 def own_file() -> Path:

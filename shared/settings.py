@@ -32,7 +32,7 @@ from pydantic_settings import (
 
 from shared.addresses import check_provider_url, host_of, is_readable_on_the_way
 from shared.complaints import ConfigurationError, complain, describe_validation, leaves, misspelt_names, name_of
-from shared.configuration_files import origins_here, read_files
+from shared.configuration_files import FileLayer, origins_here, read_files
 from shared.guarded import GUARDED, Values
 from shared.networks import Network, is_loopback
 from shared.origins import KeyPath
@@ -262,21 +262,6 @@ class ObservabilitySettings(Section):
             given = dict(given)
             given["metrics_endpoint_enabled"] = given.pop("metrics_enabled")
         return given
-
-
-class FileLayer(PydanticBaseSettingsSource):
-    """Settings that were read from files before."""
-
-    def __init__(self, settings_cls: type[BaseSettings], values: Values) -> None:
-        super().__init__(settings_cls)
-        self._values = values
-
-    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
-        del field
-        return self._values.get(field_name), field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        return self._values
 
 
 class Settings(BaseSettings):

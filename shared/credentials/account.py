@@ -20,6 +20,7 @@ from shared.credentials.refresher import EARLY_SECONDS, Refresher
 from shared.credentials.store import CredentialFile
 from shared.errors import CredentialsMissing
 
+TORN_LOOK_SECONDS = 0.05  # between two looks at a file that is just being written
 SKEW_WORTH_TELLING_SECONDS = 60.0
 
 
@@ -103,18 +104,22 @@ class Account:
 
     async def _find(self, *, fresh: bool = False) -> tuple[Refresher, Login]:
         """The first login that serves or can be made to; else the first there is. Raises CredentialsMissing."""
-        second_best = None
-        for refresher in self._refreshers:
-            if refresher.file is self._keychain:
-                await self._keychain.look()
-            login = refresher.login(fresh=fresh)
-            if login is None:
-                continue
-            if not login.expires_within(0, self._now()) or not refresher.obstacle(login):
-                return refresher, login
-            second_best = second_best or (refresher, login)
-        if not fresh:  # before anybody is refused: a login may have come within this second
-            return await self._find(fresh=True)
+        while True:
+            second_best = None
+            for refresher in self._refreshers:
+                if refresher.file is self._keychain:
+                    await self._keychain.look()
+                login = refresher.login(fresh=fresh)
+                if login is None:
+                    continue
+                if not login.expires_within(0, self._now()) or not refresher.obstacle(login):
+                    return refresher, login
+                second_best = second_best or (refresher, login)
+            if any(refresher.file.is_torn for refresher in self._refreshers):
+                await asyncio.sleep(TORN_LOOK_SECONDS)  # another program is just writing a login
+            elif fresh:
+                break
+            fresh = True  # before anybody is refused: a login may have come within this second
         if second_best is None:
             files = [refresher.file for refresher in self._refreshers]
             looked = "; ".join(f"{file.path} {file.problem or 'holds no login'}" for file in files)

@@ -1,6 +1,7 @@
 """A login file that several programs write: read again when it changed on disk, replaced whole, never emptied.
 
-Programs replace such a file by rename, so its identity is (inode, mtime, size) and not its path. Our own successor of
+Programs replace such a file by rename, so its identity is (inode, mtime, size) and not its path. One that writes it in
+place leaves it torn for a moment: then what was read last still holds, and the file is read again. Our own successor of
 it is on disk, as a draft, before it takes the file's place: a process that dies in between leaves it to be found.
 """
 
@@ -13,19 +14,23 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
 LOOK_AGAIN_SECONDS = 1.0  # a stat per request would be wasted; a login by another program is noticed within this
+TORN_SECONDS = 3.0  # a program that writes the file in place, and not by rename, is done by then
 DRAFT_ROOM = 64 * 1024  # taken on disk before a refresh token is spent, so that a full disk is noticed first
 
 
 class CredentialFile:
     """The current content of `path`: a JSON object, or None while there is no readable one."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self.path = path
         self.problem = ""
+        self._clock = clock
+        self._torn_at: float | None = None  # when the present bad content was seen first
         self.changed_at = 0.0
         self._seen: tuple[int, int, int] | None = None
         self._content: dict[str, Any] | None = None
@@ -34,16 +39,23 @@ class CredentialFile:
     def read(self, *, fresh: bool = False) -> dict[str, Any] | None:
         """At most one look at the disk per second, unless `fresh`. `problem` says why the answer is None. The same
         object is returned until the file changes."""
-        now = time.monotonic()
-        if fresh or now - self._looked >= LOOK_AGAIN_SECONDS:
+        now = self._clock()
+        if fresh or self.is_torn or now - self._looked >= LOOK_AGAIN_SECONDS:
             self._looked = now
             self._look()
         return self._content
+
+    @property
+    def is_torn(self) -> bool:
+        """Return True if the file has no valid JSON yet, and another program may be just writing it."""
+        return self._torn_at is not None and self._clock() - self._torn_at < TORN_SECONDS
 
     def obstacle(self) -> str:
         """Return the reason against replacing this file, with the remedy; an empty text if it is
         replaceable.
         """
+        if self.is_torn:
+            return "another program is just writing the file; try again"
         try:
             facts = os.stat(self.path)
         except OSError as error:
@@ -100,11 +112,15 @@ class CredentialFile:
         except OSError as error:
             self._forget(f"cannot be read: {error.strerror}")
         except ValueError:
-            self._forget("is not valid JSON")
+            self._torn_at = self._clock() if self._torn_at is None else self._torn_at
+            if self._content is None or not self.is_torn:
+                self._forget("is not valid JSON")
+            return
         else:
             self._seen, self.changed_at = identity, found.st_mtime
             self._content = content if isinstance(content, dict) else None
             self.problem = "" if self._content is not None else "is not a JSON object"
+        self._torn_at = None
 
     def _forget(self, problem: str) -> None:
         self._seen, self._content, self.problem = None, None, problem

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from pathlib import Path
 
@@ -131,6 +132,17 @@ async def test_without_any_credential_every_place_is_named(tmp_path: Path) -> No
         with pytest.raises(CredentialsMissing, match=r"does not exist; .*ccproxy auth login"):
             await known.authorize()
         assert (await known.describe()).status == "warn"
+
+
+async def test_a_login_that_is_just_being_written_is_waited_for(tmp_path: Path, login: Path) -> None:
+    put(login, {})
+    os.truncate(login, 1)
+    async with account(tmp_path) as known:
+        asked = asyncio.create_task(known.authorize())
+        await asyncio.sleep(0)
+        put(login, claude_content(3600, token="sk-ant-oat01-whole"))
+        authorization = await asyncio.wait_for(asked, 5)
+    assert authorization.headers["authorization"] == "Bearer sk-ant-oat01-whole"
 
 
 async def test_the_keychain_is_asked_only_when_no_file_serves(tmp_path: Path, login: Path) -> None:

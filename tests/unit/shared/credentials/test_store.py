@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.credentials.store import CredentialFile, Draft, overwrite
+from shared.credentials.store import TORN_SECONDS, CredentialFile, Draft, overwrite
 
 
 @pytest.fixture
@@ -40,9 +40,40 @@ def test_a_file_that_appears_after_the_start_is_found(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("text", "problem"), [("{", "is not valid JSON"), ("[]", "is not a JSON object")])
 def test_a_file_that_makes_no_sense_is_named(file: CredentialFile, text: str, problem: str) -> None:
+    file = CredentialFile(file.path)
     file.path.write_text(text)
     assert file.read(fresh=True) is None
     assert file.problem == problem
+
+
+@pytest.mark.parametrize("torn", ["", "{", '{"a": 1, "b"'])
+def test_a_file_that_is_just_being_written_keeps_its_last_content_for_a_moment(tmp_path: Path, torn: str) -> None:
+    now = 100.0
+    file = CredentialFile(tmp_path / "login.json", lambda: now)
+    file.path.write_text('{"a": 1}')
+    assert file.read() == {"a": 1}
+    file.path.write_text(torn)
+    assert file.read(fresh=True) == {"a": 1}
+    assert file.is_torn
+    assert "another program is just writing" in file.obstacle()
+    file.path.write_text('{"a": 2}')
+    assert file.read() == {"a": 2}, "it is looked at again at once, not in a second"
+    assert not file.is_torn
+    file.path.write_text(torn)
+    assert file.read(fresh=True) == {"a": 2}
+    now += TORN_SECONDS
+    assert file.read(fresh=True) is None
+    assert file.problem == "is not valid JSON"
+    assert not file.is_torn
+
+
+def test_a_file_that_is_removed_while_it_is_torn_is_gone(file: CredentialFile) -> None:
+    file.read()
+    file.path.write_text("{")
+    file.read(fresh=True)
+    file.path.unlink()
+    assert file.read(fresh=True) is None
+    assert not file.is_torn
 
 
 def test_a_directory_in_the_place_of_the_file_is_told_with_its_cause(tmp_path: Path) -> None:
