@@ -45,7 +45,9 @@ class Progress:
 
 
 class Consumer:
-    """Moves records from the stream to the file and knows how far it is. `describe` tells other processes."""
+    """Moves records from the stream into the file and counts its progress. `describe` reports the
+    progress to other processes.
+    """
 
     def __init__(
         self,
@@ -145,7 +147,7 @@ class Consumer:
                 self._count_pending(-sum(len(records) for records, _ in batch))
 
     async def _commit(self, batch: list[Taken], stop: asyncio.Event) -> None:
-        """Store the batch, then acknowledge it. The record that spoils a batch is found by halving it."""
+        """Store the batch, then acknowledge it. A record that spoils the batch is found by halving."""
         every = [record for records, _ in batch for record in records]
         try:
             await self._insert(every, stop)
@@ -219,6 +221,8 @@ class Consumer:
 
 
 async def acknowledge(delivery: Delivery) -> None:
-    """A lost acknowledgement brings the record again, and that adds nothing."""
+    """Acknowledge `delivery`. A lost acknowledgement only repeats the record, and a repeated record
+    adds no row.
+    """
     with contextlib.suppress(BusUnavailable):
         await delivery.ack()

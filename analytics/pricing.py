@@ -42,7 +42,7 @@ class PricesUnavailable(CCProxyError):
 
 
 class Rates(BaseModel):
-    """Dollars per million tokens. A cache without prices of its own costs what input costs."""
+    """Dollars per million tokens. A cache without a price of its own costs the price of input."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -74,7 +74,7 @@ class Rates(BaseModel):
 
 
 class LongPrompt(BaseModel):
-    """Prompts of more than `above` tokens; None where it is known that they cost more, but not how much."""
+    """The rates of prompts over `above` tokens; None if the higher price is unknown."""
 
     above: int
     rates: Rates | None = None
@@ -102,7 +102,7 @@ class PriceList(BaseModel):
     models: dict[str, Price]
 
     def cost(self, record: AccessRecord) -> float | None:
-        """Dollars for what a request took, None when nobody knows."""
+        """Return the dollars for a request, or None without a known price."""
         if not (record.tokens_input or record.tokens_output or record.cache_read_tokens or record.cache_write_tokens):
             return None
         price = self.models.get(record.model) or self.models.get(SUFFIX.sub("", record.model))
@@ -114,7 +114,7 @@ def shipped() -> PriceList:
 
 
 class Prices:
-    """The newest list there is. `path` is where a fetched one is kept, `url` where it comes from."""
+    """The newest price list. `path` keeps a fetched list, `url` is the source of a fetch."""
 
     def __init__(self, path: Path, url: str) -> None:
         self._path, self._url = path, url
@@ -141,7 +141,7 @@ class Prices:
             record.cost_usd = record.cost_sdk_usd if cost is None else cost
 
     async def refresh(self) -> PriceList:
-        """Fetch the list, keep it, use it. Raises PricesUnavailable, and everything stays as it was."""
+        """Fetch the list, store it and use it. Raises PricesUnavailable and changes no price then."""
         try:
             async with httpx.AsyncClient(timeout=FETCH_SECONDS, follow_redirects=True) as client:
                 answer = (await client.get(self._url)).raise_for_status().json()

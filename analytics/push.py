@@ -30,7 +30,9 @@ async def push_metrics(bus: Bus, url: str, every: float, stop: asyncio.Event) ->
 
 
 async def push_once(bus: Bus, client: httpx.AsyncClient) -> str:
-    """What went wrong, or nothing. PUT replaces what was pushed before: a process that is gone is gone there too."""
+    """Push the metrics of every live process. Return the problem, or an empty text. PUT replaces
+    the earlier push, so that the series of a dead process end.
+    """
     try:
         text = render(await bus.scan(SNAPSHOT_PREFIX))
         answer = await client.put(GROUP, content=text, headers={"content-type": CONTENT_TYPE})

@@ -30,7 +30,9 @@ Parameters = Mapping[str, Any]
 
 
 class Filter(BaseModel):
-    """Which records are meant. Times are UTC seconds; `service_type` is a list by commas, `!x` leaves `x` out."""
+    """The selection of records. Times are UTC seconds; `service_type` is a list by commas, `!x`
+    leaves `x` out.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -54,12 +56,14 @@ class Filter(BaseModel):
         }
 
     def given(self) -> dict[str, Any]:
-        """What the caller really asked for, to be shown beside the answer."""
+        """Return the caller's own parameters, to be shown beside the answer."""
         return self.model_dump(include=self.model_fields_set & set(Filter.model_fields), exclude_none=True)
 
 
 class Entries(Filter):
-    """`order` is that of time; every other `order_by` puts the largest first."""
+    """A page of records. The `order` applies to time; every other `order_by` puts the largest
+    first.
+    """
 
     limit: int = Field(1000, ge=1, le=10_000)
     offset: int = Field(0, ge=0)
@@ -78,7 +82,7 @@ class Entries(Filter):
 
 
 class Permissions(BaseModel):
-    """Which requests for permission are meant; the latest first."""
+    """The selection of permission requests, latest first."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -120,7 +124,7 @@ class Sql(BaseModel):
 
 
 class Reset(BaseModel):
-    """Everything is forgotten, so it must be said."""
+    """The order to delete every record, with an explicit confirmation."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -156,7 +160,7 @@ def shape_entries(question: Entries, rows: list[Row], total: int) -> Answer:
 
 
 def shape_analytics(question: Analytics, totals: list[Row], seconds: float) -> Answer:
-    """The predecessor's keys, and a breakdown by each of `PARTS`, all read in one scan."""
+    """Return the predecessor's keys and a breakdown by each of `PARTS`, all read in one scan."""
     everything = next(row for row in totals if row["grouped_by"] == "all")
     tokens = _tokens(everything)
     requests = _requests(everything)
@@ -229,7 +233,7 @@ def spans(now: float) -> dict[str, Any]:
 
 
 def before_days(now: float, days: float) -> datetime:
-    """The last full hour that lies so many days back."""
+    """Return the last full hour `days` days ago."""
     return _instant((now - days * 86_400) // 3600 * 3600)
 
 

@@ -81,7 +81,7 @@ async def run_schedule(
 
 
 async def work(redis_url: str, jobs: list[CronJob]) -> None:
-    """Run until cancelled. Raises what Redis raises when it goes away."""
+    """Run the jobs until cancelled. Raises Redis' error when Redis goes away."""
     pool = await create_pool(RedisSettings.from_dsn(redis_url), default_queue_name=QUEUE)
     worker = Worker(
         cron_jobs=jobs, redis_pool=pool, queue_name=QUEUE, handle_signals=False, poll_delay=POLL_SECONDS, max_jobs=1

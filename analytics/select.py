@@ -36,7 +36,9 @@ FUNCTIONS = frozenset(
 
 
 def check_select(parsed: Any) -> None:
-    """`parsed` is what json_serialize_sql tells. Raises ClientError saying what is not allowed."""
+    """Check the statement `parsed`, an answer of json_serialize_sql. Raises ClientError naming the
+    forbidden part.
+    """
     if parsed.get("error"):
         raise _refused(str(parsed.get("error_message") or "it cannot be parsed").rstrip("."))
     if len(parsed["statements"]) != 1:

@@ -41,7 +41,7 @@ CHUNK_BYTES = 512 * 1024
 
 
 class QueryServer:
-    """Reads the store beside the one writer."""
+    """Answers questions from the store beside the one writer."""
 
     def __init__(self, store: Store, progress: Progress, prices: Prices) -> None:
         self._store = store
@@ -132,7 +132,7 @@ class QueryServer:
         return {"prices_as_of": str(fetched.as_of), "models": len(fetched.models), "source": fetched.source}
 
     async def _export(self, delivery: Delivery, parameters: Parameters) -> None:
-        """The matching records as one Parquet file, in pieces."""
+        """Send the matching records as one Parquet file, in pieces."""
         bound = read(Filter, parameters).bound()
         self._store.exports.mkdir(mode=0o700, exist_ok=True)
         path = self._store.exports / f"{secrets.token_hex(8)}.parquet"

@@ -42,7 +42,7 @@ T = TypeVar("T")
 
 
 class RecordRefused(ValueError):
-    """A record of this batch has a value no column can hold; nothing of the batch was stored."""
+    """A record of this batch has a value beyond its column; no record of the batch was stored."""
 
 
 def load_statements(name: str) -> dict[str, str]:
@@ -63,7 +63,9 @@ STATEMENTS = {
 
 
 class Store:
-    """A file that is open or says why not. `insert` has one caller at a time; `query` any number, beside it."""
+    """The DuckDB file, open or closed with a `problem`. One caller at a time may `insert`; any
+    number may `query` meanwhile.
+    """
 
     def __init__(self, path: Path, statements: Mapping[str, str] = STATEMENTS) -> None:
         self.path = path
@@ -73,7 +75,9 @@ class Store:
         self._connection: duckdb.DuckDBPyConnection | None = None
 
     async def open(self) -> None:
-        """Open the file, creating or migrating it. Raises StoreUnavailable, whose message is kept as `problem`."""
+        """Open the file, creating or migrating it. Raises StoreUnavailable and keeps the message as
+        `problem`.
+        """
         try:
             self._connection = await asyncio.to_thread(_open, self.path, self.exports)
         except StoreUnavailable as error:
@@ -82,7 +86,7 @@ class Store:
         self.problem = ""
 
     async def close(self, problem: str = "The DuckDB file is closed.") -> None:
-        """Let go of the file, after writing what its log holds into it."""
+        """Close the file after writing its log into it."""
         connection, self._connection, self.problem = self._connection, None, problem
         if connection is not None:
             await asyncio.to_thread(connection.close)
@@ -96,12 +100,17 @@ class Store:
         return await self._run(_fetch, self._statements[name], dict(parameters))
 
     async def query_freely(self, sql: str, limit: int) -> list[Row]:
-        """At most `limit` rows of a SELECT over `requests` and `hours`, and nothing else. Raises ClientError for any
-        other, in words; StoreUnavailable. Cancelling the caller interrupts it."""
+        """Return at most `limit` rows of one SELECT over `requests` and `hours`.
+
+        Raises ClientError, in words, for any other statement; StoreUnavailable. Cancelling the
+        caller interrupts the query.
+        """
         return await self._run(_fetch_freely, sql, limit)
 
     async def change(self, *names: str, **parameters: Any) -> int:
-        """Run named statements as one transaction; how many rows the last one changed. Raises StoreUnavailable."""
+        """Run named statements as one transaction. Return the number of rows changed by the last
+        one. Raises StoreUnavailable.
+        """
         return await self._run(_change, [self._statements[name] for name in names], parameters)
 
     async def export(self, parameters: Mapping[str, Any], path: Path) -> None:
@@ -122,7 +131,7 @@ class Store:
             raise
 
     def size(self) -> int:
-        """Bytes on disk, without what still lies in the log beside it."""
+        """Return the bytes of the file on disk, without its log."""
         return self.path.stat().st_size
 
     def _open_connection(self) -> duckdb.DuckDBPyConnection:
@@ -187,7 +196,7 @@ def _as_row(record: AccessRecord) -> list[Any]:
 
 
 def _insert(connection: duckdb.DuckDBPyConnection, records: Sequence[AccessRecord]) -> int:
-    """Each record by its id once, without those the file has."""
+    """Insert each record once by its id, skipping those in the file."""
     try:
         rows = {record.request_id: _as_row(record) for record in records}
     except (ValueError, OverflowError) as error:

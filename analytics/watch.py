@@ -24,13 +24,15 @@ Event = dict[str, Any]
 
 
 class Keys(Protocol):
-    """The one verb of the bus this needs."""
+    """The one method of the bus that this module needs."""
 
     async def put(self, key: str, value: bytes, *, ttl: float) -> None: ...
 
 
 class Watchers:
-    """`show` is called with each record, or event, once; `serve` sends them to one watcher until it leaves."""
+    """`show` is called once with each record or event; `serve` sends them to one watcher until the
+    watcher leaves.
+    """
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
@@ -48,7 +50,7 @@ class Watchers:
                 queue.put_nowait(each)
 
     async def keep_telling(self) -> None:
-        """That somebody looks on, until cancelled."""
+        """Report the presence of watchers until cancelled."""
         while True:
             if self._queues:
                 await self._tell()

@@ -30,7 +30,7 @@ from shared.bus import Bus
 from shared.channels import ACCESS_RECORD, LOGS_QUERY, AccessRecord, LogsQuery, encode
 from shared.errors import CCProxyError
 from shared.records import pack
-from shared.settings import RedisSettings
+from shared.server_settings import RedisSettings
 
 BIN = Path(sys.executable).parent
 TICKS = os.sysconf("SC_CLK_TCK")

@@ -25,7 +25,7 @@ from typing import Any
 
 from benchmarks import analytics, sdk
 from ccproxy.redis_server import find_server, render_config
-from shared.settings import RedisSettings
+from shared.server_settings import RedisSettings
 
 HERE = Path(__file__).parent
 BIN = Path(sys.executable).parent

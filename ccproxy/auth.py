@@ -45,48 +45,50 @@ AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 
 @app.callback()
 def auth() -> None:
-    """Log in, and see what requests are paid with."""
+    """Log in, and see the credentials that pay for requests."""
 
 
 @app.command()
 def login(no_browser: NoBrowser = False, yes: Yes = False) -> None:
-    """Log in to Claude. The login is kept where Claude Code keeps its own, and shared with it."""
+    """Log in to Claude. Claude Code's own login file is used, so both share the login."""
     run(lambda settings: new_login(settings, Provider.CLAUDE, browser=not no_browser, yes=yes))
 
 
 @app.command()
 def login_openai(no_browser: NoBrowser = False, yes: Yes = False) -> None:
-    """Log in to ChatGPT. The login is kept where the Codex program keeps its own, and shared with it."""
+    """Log in to ChatGPT. The Codex program's own login file is used, so both share the login."""
     run(lambda settings: new_login(settings, Provider.OPENAI, browser=not no_browser, yes=yes))
 
 
 @app.command()
 def status(as_json: AsJson = False) -> None:
-    """Every provider's credential at a glance. 0 when at least one of them serves."""
+    """Show every provider's credential. The exit code is 0 if at least one of them serves."""
     run(lambda settings: show_status(settings, as_json=as_json))
 
 
 @app.command()
 def validate(provider: Which = Provider.CLAUDE) -> None:
-    """Whether requests would be paid for. A Claude login is shown to the provider, and renewed first if need be."""
+    """Check that a credential works. A Claude login is shown to the provider, and renewed first if
+    necessary.
+    """
     run(lambda settings: check(settings, provider))
 
 
 @app.command()
 def info(provider: Which = Provider.CLAUDE, as_json: AsJson = False) -> None:
-    """The account behind a login."""
+    """Show the account behind a login."""
     run(lambda settings: show_account(settings, provider, as_json=as_json))
 
 
 @app.command()
 def refresh(provider: Which = Provider.CLAUDE) -> None:
-    """Renew a login now, however long it would live."""
+    """Renew a login now, whatever its remaining lifetime."""
     run(lambda settings: renew(settings, provider))
 
 
 @app.command()
 def logout(provider: Which = Provider.CLAUDE, yes: Yes = False) -> None:
-    """Take a login out of its file. The official program that shares it is logged out too."""
+    """Remove a login from its file. The official program that shares the file is logged out too."""
     run(lambda settings: log_out(settings, provider, yes=yes))
 
 

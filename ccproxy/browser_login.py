@@ -39,7 +39,7 @@ REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found"}
 
 
 class Attempt:
-    """One login on its way. `done` is its file, or the error that ended it."""
+    """One login in progress. `done` is the login file, or the error that ended the attempt."""
 
     def __init__(self, settings: Settings, pending: PendingLogin) -> None:
         self.pending = pending
@@ -49,8 +49,9 @@ class Attempt:
         self._settings = settings
 
     async def finish(self, answer: str) -> None:
-        """Complete with `code#state` or an address. Raises ClientError for an answer that belongs to another login,
-        which changes nothing; and whatever ended this one."""
+        """Complete the login with `code#state` or an address. Raises ClientError for an answer to
+        another login, which changes nothing, and every error that ends this one.
+        """
         code, state = read_answer(answer)
         if not hmac.compare_digest(state.encode(), self.pending.state.encode()):
             raise ClientError("This answer belongs to another login than the one that waits here.")
@@ -64,7 +65,9 @@ class Attempt:
 
 
 class Callback:
-    """Listens where the browser returns to, for as long as it is open. `listening` is false when somebody else does."""
+    """The local page to which the browser returns. `listening` is False if another program has the
+    port.
+    """
 
     def __init__(self, issuer: Issuer) -> None:
         self._host, self._port, self._path = issuer.redirect
@@ -147,8 +150,10 @@ async def log_in(settings: Settings, issuer: Issuer, *, browser: bool, say: Say)
 
 
 def open_browser(url: str) -> bool:
-    """Whether there is a browser to start; never one inside this terminal. Some return only when they are closed, so
-    nobody waits for it."""
+    """Open `url` in a browser outside this terminal. Return False if there is none.
+
+    Some return only when they are closed, so nobody waits for it.
+    """
     places = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
     if sys.platform != "darwin" and not any(os.environ.get(place) for place in places):
         return False
@@ -157,7 +162,7 @@ def open_browser(url: str) -> bool:
 
 
 async def take_pasted(attempt: Attempt, say: Say) -> None:
-    """Lines from standard input until one completes the login; a wrong one is explained."""
+    """Read lines from standard input until one completes the login; a wrong line is explained."""
     while not attempt.done.done():
         try:
             await attempt.finish(await read_line())
@@ -169,7 +174,9 @@ async def take_pasted(attempt: Attempt, say: Say) -> None:
 
 
 async def read_line() -> str:
-    """What was typed up to Enter, without a thread that would outlive the command. Raises EOFError."""
+    """Return the line typed up to Enter, without a thread that would outlive the command. Raises
+    EOFError.
+    """
     loop, readable = asyncio.get_running_loop(), asyncio.Event()
     with contextlib.suppress(PermissionError):  # a plain file or /dev/null: always readable
         loop.add_reader(0, readable.set)
@@ -184,7 +191,7 @@ async def read_line() -> str:
 
 
 async def wait_elsewhere(attempt: Attempt, issuer: Issuer) -> None:
-    """Notice that a gateway's `/oauth/callback` completed the login."""
+    """Return when a gateway's `/oauth/callback` has completed the login."""
     file = CredentialFile(issuer.files[0])
     before = file.read()
     while attempt.logins.holds(attempt.pending.state):  # noqa: ASYNC110 - another process takes it

@@ -35,7 +35,7 @@ Status = Literal["pass", "warn", "fail"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was looked at, how it is, and what to do about it when it is not well."""
+    """The result of one check: its subject, its state, and the remedy for a bad state."""
 
     about: str
     status: Status
@@ -44,8 +44,11 @@ class Finding:
 
 
 class Machine:
-    """What the checks look at. `proc` and `cgroup` are where Linux tells about itself. `running` is the stack
-    that `ccproxy.status.find_running` found; without it only the run directory is looked at."""
+    """The machine under examination. `proc` and `cgroup` are Linux' folders about itself.
+
+    `running` is the stack that `ccproxy.status.find_running` found; without it only the run
+    directory is looked at.
+    """
 
     def __init__(
         self,
@@ -63,7 +66,9 @@ class Machine:
 
     @property
     def runs_in_parts(self) -> bool:
-        """True when the running stack is not of this run directory: its parts are in containers of their own."""
+        """Return True if the running stack belongs to another run directory: its parts are in
+        containers.
+        """
         return bool(self.running) and "pid" not in self.running
 
 
@@ -75,7 +80,7 @@ def look_at_configuration() -> Iterator[Finding]:
 
 
 def look_at_secret_files(_: Machine) -> Iterator[Finding]:
-    """A file with a token in it is nobody else's to read."""
+    """Check that files with tokens are readable for the owner alone."""
     for file in (*toml_files(), Path(ENV_FILE)):
         if file.exists() and file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH) and holds_secret(file.read_text()):
             yield Finding("configuration", "warn", f"{file} holds a secret and others can read it", f"chmod 600 {file}")
@@ -86,14 +91,14 @@ def holds_secret(text: str) -> bool:
 
 
 def look_at_provider_addresses(machine: Machine) -> Iterator[Finding]:
-    """Yield each address that gets credentials and is not the provider's own."""
+    """Yield each address other than the provider's own that gets credentials."""
     for name, url in foreign_addresses(machine.settings):
         says = f"{name}: your credentials go to {url}, which is not the provider's own address"
         yield Finding("provider address", "warn", says, "Unset it, unless you mean a stand-in or a relay of your own.")
 
 
 def look_at_permission_rules(machine: Machine) -> Iterator[Finding]:
-    """Yield what is wrong with the rules file, and each of its rules that never applies."""
+    """Yield the problem of the rules file, and each rule that never applies."""
     file = machine.settings.security.permission_rules_file.expanduser()
     try:
         rules = read_rules(file.read_text())
@@ -150,7 +155,7 @@ def look_at_redis_program(machine: Machine) -> Iterator[Finding]:
 
 
 def look_at_login_files(machine: Machine) -> Iterator[Finding]:
-    """What a look at one login alone cannot see: copies, and mounts of single files."""
+    """Find copies of logins, and mounts of single files."""
     mounts = mount_points(machine.proc)
     for issuer in (ClaudeIssuer(machine.settings.claude), CodexIssuer(machine.settings.codex)):
         files = [path for path in issuer.files if path.is_file()]
@@ -187,7 +192,7 @@ def unwritable_folder(folder: Path) -> Path | None:
 
 
 def copies(files: list[Path]) -> Iterator[tuple[Path, Path]]:
-    """Pairs of different files that share a refresh token, which can be spent only once."""
+    """Yield pairs of different files with the same refresh token, which can be spent only once."""
     first: dict[str, Path] = {}
     for path in files:
         for token in refresh_tokens(path):
@@ -213,7 +218,7 @@ def mount_points(proc: Path) -> set[str]:
 
 
 def look_at_records(machine: Machine) -> Iterator[Finding]:
-    """DuckDB's own lock is a POSIX lock on the file: whoever else has it keeps our analytics out."""
+    """Check that no other program has locked the DuckDB file, which would keep analytics out."""
     path = machine.settings.observability.duckdb_path
     if machine.running or not machine.settings.observability.enabled:
         return
@@ -254,7 +259,7 @@ def look_at_memory(machine: Machine) -> Iterator[Finding]:
 
 
 def available_bytes(machine: Machine) -> int | None:
-    """What this machine has to spare, or this container may still take; None where nobody tells."""
+    """Return the memory left on this machine or in this container; None if unknown."""
     free = []
     try:
         match = re.search(r"(?m)^MemAvailable:\s+(\d+) kB", (machine.proc / "meminfo").read_text())

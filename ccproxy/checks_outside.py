@@ -44,7 +44,7 @@ async def look_at_redis_server(machine: Machine) -> list[Finding]:
 
 
 async def look_at_claude_program(machine: Machine) -> list[Finding]:
-    """The worker that would use it says which one it is."""
+    """Report the `claude` program of the workers, as a worker names it."""
     if machine.settings.sdk.workers == 0 or machine.runs_in_parts:
         return []
     process = await asyncio.create_subprocess_exec(
@@ -58,7 +58,7 @@ async def look_at_claude_program(machine: Machine) -> list[Finding]:
 
 
 async def look_at_codex_program(machine: Machine) -> list[Finding]:
-    """Only its own instructions and its version's models depend on it."""
+    """Report the `codex` program, the source of Codex's instructions and of its models."""
     codex = machine.settings.codex
     if not codex.enabled:
         return []
@@ -114,7 +114,9 @@ async def look_at_providers(machine: Machine) -> list[Finding]:
 
 
 async def look_at_provider(client: httpx.AsyncClient, name: str, url: str) -> list[Finding]:
-    """Any answer at all will do: this asks for nothing and shows no credential."""
+    """Check that the provider can be reached. Any answer will do: the request asks for nothing and
+    carries no credential.
+    """
     about = f"{name} provider"
     try:
         answer = await client.head(url)
@@ -132,7 +134,7 @@ async def look_at_provider(client: httpx.AsyncClient, name: str, url: str) -> li
 
 
 def clock_skew(date: str) -> float:
-    """Seconds the other clock is ahead of ours; 0 when it does not say."""
+    """Return the seconds that the other clock is ahead of ours; 0 without a date."""
     try:
         return parsedate_to_datetime(date).timestamp() - time.time()
     except ValueError:
@@ -140,7 +142,7 @@ def clock_skew(date: str) -> float:
 
 
 async def look_at_stack(machine: Machine) -> list[Finding]:
-    """What the running stack complains of itself."""
+    """Report the complaints of the running stack about itself."""
     if not machine.running:
         return []
     health = await ask(machine.running.get("url") or "", machine.settings)
@@ -153,8 +155,11 @@ async def look_at_stack(machine: Machine) -> list[Finding]:
 
 
 async def look_through_proxy(machine: Machine, url: str) -> list[Finding]:
-    """A second event must come through while the stream stays open; a proxy that buffers keeps it. The first proves
-    nothing: it travels with the reply's head."""
+    """Check that a second event arrives while the stream stays open; a buffering proxy keeps it
+    back.
+
+    The first proves nothing: it travels with the reply's head.
+    """
     token = machine.settings.security.auth_token
     headers = {"x-api-key": token.get_secret_value()} if token else {}
     about, address = "reverse proxy", f"{url.rstrip('/')}/permissions/stream"

@@ -29,9 +29,11 @@ from shared.origins import OPTIONS
 
 
 class Commands(TyperGroup):
-    """Groups of commands live in modules of their own, loaded when one of them runs; `--help` has only their names.
+    """Groups of commands in modules of their own, loaded when one of them runs; `--help` only lists
+    their names.
 
-    Completion must look inside a group to know what comes next, and loads the one that is being typed.
+    Completion must look inside a group to know what comes next, and loads the one that is being
+    typed.
     """
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
@@ -123,7 +125,7 @@ OVERRIDES = (
 
 
 def apply_overrides(given: dict[str, Any]) -> None:
-    """Put the options that were given into the environment."""
+    """Put the given options into the environment."""
     said = []
     for option in OVERRIDES:
         if (value := given.get(option.name)) is not None:
@@ -134,7 +136,7 @@ def apply_overrides(given: dict[str, Any]) -> None:
 
 
 def with_overrides(*, hidden: bool = False) -> Callable[[Command], Command]:
-    """The command with its `**overrides` spelled out as one option a setting."""
+    """Return the command with its `**overrides` spelled out as one option for each setting."""
 
     def spell_out(command: Command) -> Command:
         signature = inspect.signature(command, eval_str=True)
@@ -190,7 +192,7 @@ PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_optio
 
 @app.command(context_settings=PASS_ON)
 def simulator(context: typer.Context) -> None:
-    """Stand-ins for the providers, to try things with."""
+    """Run the simulated providers alone."""
     from ccproxy.programs import find_script  # noqa: PLC0415
 
     command = [*find_script("ccproxy-simulator"), *context.args]
@@ -204,13 +206,13 @@ def run_group(context: typer.Context) -> None:
 
 @app.command(context_settings=PASS_ON)
 def auth(context: typer.Context) -> None:
-    """Log in, and see what requests are paid with."""
+    """Log in, and see the credentials that pay for requests."""
     run_group(context)
 
 
 @app.command(context_settings=PASS_ON)
 def codex(context: typer.Context) -> None:
-    """The Codex lane: settings, models, quota, a test."""
+    """Show and test Codex: settings, models, quota."""
     run_group(context)
 
 
@@ -222,19 +224,19 @@ def config(context: typer.Context) -> None:
 
 @app.command(context_settings=PASS_ON)
 def workers(context: typer.Context) -> None:
-    """The running stack's SDK workers, more or fewer."""
+    """Show and scale the SDK workers."""
     run_group(context)
 
 
 @app.command(context_settings=PASS_ON)
 def logs(context: typer.Context) -> None:
-    """What went through: live, by question, as a file."""
+    """See requests live, query the records, or export them."""
     run_group(context)
 
 
 @app.command(context_settings=PASS_ON)
 def permissions(context: typer.Context) -> None:
-    """What tools asked for, and the rules that answer."""
+    """Show permission requests, and rules for them."""
     run_group(context)
 
 
@@ -248,7 +250,7 @@ def permission_handler(
     as_json: Annotated[bool, typer.Option("--json", help="Events and answers as lines of JSON.")] = False,
     bell: Annotated[bool, typer.Option("--bell", help="Ring the terminal's bell for each new request.")] = False,
 ) -> None:
-    """Answer tools that ask for permission, in a terminal."""
+    """Answer permission requests of agents in a terminal."""
     from ccproxy.permissions.commands import handle  # noqa: PLC0415
 
     del token  # `main` has moved it into the environment
@@ -260,7 +262,7 @@ def usage(
     refresh_prices: Annotated[bool, typer.Option("--refresh-prices", help="Fetch a newer price list first.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """What is left of each subscription, and what was spent."""
+    """Show each subscription's rest, and the costs."""
     from ccproxy.usage import show  # noqa: PLC0415
 
     raise typer.Exit(show(as_json=as_json, refresh_prices=refresh_prices))
@@ -279,13 +281,13 @@ def generate_token(
 
 @app.command(context_settings=PASS_ON)
 def service(context: typer.Context) -> None:
-    """Have systemd keep the stack up, as your own user."""
+    """Have systemd run the stack, as your own user."""
     run_group(context)
 
 
 @app.command()
 def status(as_json: AsJson = False) -> None:
-    """Whether the stack runs, and how it is."""
+    """Show if the stack runs, and its state."""
     from ccproxy.status import show  # noqa: PLC0415
 
     raise typer.Exit(show(as_json=as_json))
@@ -296,7 +298,7 @@ def doctor(
     url: Annotated[str | None, typer.Option("--url", help="Public address of a reverse proxy to look through.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Find why it would not work here, and how to mend it."""
+    """Find what is wrong on this machine, and the remedy."""
     from ccproxy.doctor import examine  # noqa: PLC0415
 
     raise typer.Exit(examine(url=url, as_json=as_json))
@@ -307,7 +309,7 @@ def demo(
     once: Annotated[bool, typer.Option("--once", help="Check that everything arrives, then end: 0 if so.")] = False,
     port: Annotated[int | None, typer.Option("--port", "-p", help="Port to listen on.")] = None,
 ) -> None:
-    """The whole stack on the simulator: no account needed."""
+    """Run the stack on a simulator, without an account."""
     from ccproxy.demo import run  # noqa: PLC0415
 
     raise typer.Exit(run(once=once, port=port))

@@ -46,12 +46,12 @@ class Mode(StrEnum):
 
 @app.callback()
 def codex() -> None:
-    """Codex: the ChatGPT account (or OpenAI key) behind `/codex`."""
+    """Show and test Codex: the account or key behind `/codex`."""
 
 
 @app.command()
 def info(as_json: AsJson = False) -> None:
-    """Settings, credential, quota, models and their limits."""
+    """Show settings, credential, quota, models and their limits."""
     run(lambda backend: show_info(backend, as_json=as_json))
 
 
@@ -69,7 +69,7 @@ def set_(
     ] = None,
     config_file: Annotated[Path | None, typer.Option("--config-file", "-c", help="Else the file in use.")] = None,
 ) -> None:
-    """Change settings in the TOML file; its comments stay."""
+    """Change settings in the TOML file, keeping its comments."""
     given = {
         "enable_dynamic_model_info": enable_dynamic_model_info,
         "max_output_tokens_fallback": max_output_tokens_fallback,
@@ -96,7 +96,7 @@ def cache(
     raw: Annotated[bool, typer.Option("--raw", help="All of it, as JSON.")] = False,
     clear: Annotated[bool, typer.Option("--clear", help="Forget it; it is learned again when it is needed.")] = False,
 ) -> None:
-    """What the installed Codex program told, kept on disk."""
+    """Show the facts learned from the Codex program."""
     path = cache_file()
     known = read_cache(path)
     if clear:
@@ -114,7 +114,7 @@ def cache(
 
 @app.command("test")
 def try_out(model: Annotated[str | None, typer.Option("--model", "-m", help="Else the first one.")] = None) -> None:
-    """One real, short request to the provider; says what it cost."""
+    """Send one real, short request to the provider, and show its cost."""
     run(lambda backend: show_test(backend, model))
 
 
@@ -141,7 +141,7 @@ async def at_the_backend(work: Callable[[Backend], Awaitable[int]], settings: Se
 
 
 async def show_info(backend: Backend, *, as_json: bool) -> int:
-    """What the provider cannot be asked for is left out, with its sentence; the rest is shown all the same."""
+    """Show everything known. Facts that the provider refuses are replaced by its sentence."""
     credential = await backend.account.describe()
     path = cache_file()
     profile = await CodexProfile(backend.settings).get() or read_cache(path)
@@ -168,7 +168,7 @@ async def show_info(backend: Backend, *, as_json: bool) -> int:
 
 
 def windows_of(usage: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """(length, used, reset) of each window of the subscription."""
+    """Yield (length, used, reset) of each window of the subscription."""
     limits = usage.get("rate_limit") or {}
     for name in ("primary_window", "secondary_window"):
         if window := limits.get(name):
@@ -192,7 +192,7 @@ MODEL_COLUMNS = ("MODEL", "CONTEXT", "OUTPUT", "EFFORTS")
 
 
 def model_rows(models: list[dict[str, Any]], fallback: int | None = None) -> Iterator[tuple[str, str, str, str]]:
-    """A limit nobody told is the configured fallback, marked."""
+    """Yield the rows of the models. An unknown limit is the configured fallback, marked."""
     for model in models:
         window, output = model.get("context_window"), model.get("max_output_tokens")
         efforts = " ".join(level["effort"] for level in model.get("supported_reasoning_levels") or [])
@@ -247,7 +247,9 @@ def overruled(path: Path, wanted: dict[str, Any]) -> Iterator[str]:
 
 
 def reading(path: Path) -> Settings:
-    """The settings as a program started with this file has them. Raises ConfigurationError if none could start."""
+    """Return the settings of a program started with this file. Raises ConfigurationError if it
+    could not start.
+    """
     named, os.environ["CONFIG_FILE"] = os.environ.get("CONFIG_FILE"), str(path)
     try:
         return load_settings()

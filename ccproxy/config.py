@@ -43,7 +43,7 @@ def show(
     sources: Annotated[bool, typer.Option("--sources", help="Say who set each value.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Every setting and its value; secrets are masked."""
+    """Show every setting and its value; secrets are masked."""
     settings, origins = load_settings(), origins_here()
     found, said = values(settings), {name_of(path): origins.of(path) for path, _ in leaves(Settings)}
     if as_json:
@@ -69,10 +69,7 @@ def init(
 
 @app.command()
 def check(file: Annotated[Path | None, typer.Argument(help="A TOML file; else the one in use.")] = None) -> None:
-    """Read it as a start would, and name all that is wrong.
-
-    Each complaint has its file and line.
-    """
+    """Check the settings as a start would. Every mistake is named with its file and line."""
     if file is not None:
         os.environ["CONFIG_FILE"] = str(file)
     load_settings()
@@ -101,19 +98,19 @@ def trust(
 
 @app.command()
 def schema() -> None:
-    """The settings as a JSON Schema, for editors."""
+    """Print the settings as a JSON Schema, for editors."""
     show_json(Settings.model_json_schema())
 
 
 def retired_variables(origins: Origins) -> Iterator[str]:
-    """What the environment still says to the first ccproxy, and what became of it."""
+    """Yield the variables of the first ccproxy in the environment, with their replacements."""
     for name in sorted(origins.names()):
         if fate := fate_of(name):
             yield f"{name} ({origins.of((name.lower(),))}) does nothing any more: {fate}."
 
 
 def default_of(field: FieldInfo) -> Any:
-    """The default as JSON knows it; None also when it depends on the machine."""
+    """Return the default as a JSON value; None also if it depends on the machine."""
     if field.default_factory in {dict, list}:
         return field.get_default(call_default_factory=True)
     if field.default_factory:
@@ -122,7 +119,7 @@ def default_of(field: FieldInfo) -> Any:
 
 
 def annotated_toml() -> str:
-    """Every setting as a comment, under the header of its section."""
+    """Return every setting as a comment, under the header of its section."""
     lines = ["# The settings of CCProxy with their defaults. Uncomment what you change.", ""]
     for path, section in sections(Settings):
         lines += [f"[{'.'.join(path)}]", f"# {summary(section)}", ""]
@@ -134,7 +131,7 @@ def annotated_toml() -> str:
 
 
 def env_example() -> str:
-    """The same as variables, after those of the containers."""
+    """Return every setting as a variable, after those of the containers."""
     lines = [ENV_HEADER]
     for path, section in sections(Settings):
         lines += [f"# --- {summary(section)}", ""]
@@ -175,7 +172,7 @@ PGID=1000
 
 
 def sections(of: type[BaseModel], above: KeyPath = ()) -> Iterator[tuple[KeyPath, type[BaseModel]]]:
-    """Every section with its path, an outer one before those inside it."""
+    """Yield every section with its path, an outer section before the inner ones."""
     for name, field in of.model_fields.items():
         if is_section(field):
             inner: Any = field.annotation
@@ -192,7 +189,7 @@ def summary(section: type[BaseModel]) -> str:
 
 
 def choices(field: FieldInfo) -> str:
-    """The words a setting may be, when it is one of a few."""
+    """Return the words that a setting with a fixed choice accepts."""
     words = [word for kind in (field.annotation, *get_args(field.annotation)) for word in get_args(kind)]
     return f" One of: {', '.join(words)}." if words and all(isinstance(word, str) for word in words) else ""
 

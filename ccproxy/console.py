@@ -38,14 +38,15 @@ def say(sentence: str) -> None:
 
 
 def say_to_a_person(sentence: str) -> None:
-    """What a command is busy with, for whoever waits at a terminal."""
+    """Print the current activity of a command for a person at a terminal."""
     if sys.stderr.isatty():
         say(sentence)
 
 
 def readable(line: bytes) -> bytes:
-    """Return a JSON log line as a person reads it. Any other line keeps its colours, and nothing else that a terminal
-    obeys."""
+    """Return a JSON log line for people. Any other line keeps its colours, without other control
+    sequences.
+    """
     try:
         facts = _facts(line)
         when, level, event = str(facts.pop("timestamp")), str(facts.pop("level")), str(facts.pop("event"))
@@ -69,7 +70,9 @@ def _without_commands(line: bytes) -> bytes:
 
 
 def _facts(line: bytes) -> dict[str, Any]:
-    """What a line says. Raises ValueError when it is neither JSON nor supervisord's own."""
+    """Return the fields of a log line. Raises ValueError if the line is neither JSON nor
+    supervisord's own.
+    """
     if said := SUPERVISORD_LINE.match(line):
         when, level, event = (part.decode("utf-8", "replace") for part in said.groups())
         level = SUPERVISORD_LEVELS.get(level, "info")
@@ -79,7 +82,7 @@ def _facts(line: bytes) -> dict[str, Any]:
 
 
 class LogOutput:
-    """A thread that writes lines to the file descriptor `out`, with a bounded line of waiting ones."""
+    """A thread that writes lines to the file descriptor `out`, from a bounded queue."""
 
     def __init__(self, out: int, *, for_a_person: bool) -> None:
         self._out = out  # not sys.stdout: its lock, held by a blocked thread, would abort the interpreter's exit

@@ -41,7 +41,7 @@ OWNERS_KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL"
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """One way in: a request, and the words that must come back."""
+    """One route of the demo: a request, and the words expected in the reply."""
 
     name: str
     path: str
@@ -77,7 +77,7 @@ def run(*, once: bool, port: int | None) -> int:
 
 
 def isolate(home: Path, simulator: str, port: int) -> None:
-    """Turn this process, whose environment the stack inherits, into one without an owner."""
+    """Remove the owner's settings from this process, whose environment the stack inherits."""
     for name in list(os.environ):
         section = name.upper().partition("__")[0].lower()
         if name in OWNERS_PLACES + OWNERS_KEYS or ("__" in name and section in Settings.model_fields):
@@ -107,7 +107,7 @@ def make_up_login(path: Path) -> Path:
 
 
 def choose_port(wanted: int | None) -> int:
-    """The port asked for; unasked the usual one, or any when that is taken."""
+    """Return the wanted port; without a wish the usual one, or any free port if that is taken."""
     if wanted is not None:
         return wanted
     return PORT if can_listen(PORT) else 0
@@ -132,7 +132,9 @@ def free_port() -> int:
 
 
 async def show(url: str, settings: Settings, *, once: bool, patience: float = FOLLOW_UP_SECONDS) -> int | None:
-    """Knock at every door, and show what came back and what it left. With `once`: the exit code."""
+    """Send one request to each route, and show the replies and their records. With `once`: return
+    the exit code.
+    """
     del settings
     console = Console(highlight=False, soft_wrap=True)
     missing = []
@@ -156,7 +158,7 @@ async def show(url: str, settings: Settings, *, once: bool, patience: float = FO
 
 
 async def knock(client: httpx.AsyncClient, door: Door) -> str:
-    """The text of the reply, or what went wrong in words."""
+    """Return the text of the reply, or the failure in words."""
     try:
         reply = await client.post(door.path, json=door.body(), headers={"x-request-id": door.request_id})
         if reply.status_code != 200:
@@ -195,7 +197,7 @@ async def show_rows(client: httpx.AsyncClient, console: Console, patience: float
 
 
 async def show_metrics(client: httpx.AsyncClient, console: Console, patience: float) -> list[str]:
-    """The lines that count our requests, out of /metrics; returns what is missing."""
+    """Show the lines of /metrics that count our requests. Return the missing ones."""
     console.print("\n[bold]What they left in the metrics[/bold]  (GET /metrics)")
     found: list[str] = []
     async for answer in asked_until_late(client, "/metrics", patience):
@@ -215,7 +217,9 @@ def counting_lines(metrics: str) -> Iterator[str]:
 
 
 async def asked_until_late(client: httpx.AsyncClient, path: str, patience: float) -> AsyncIterator[str]:
-    """Ask again and again, yielding each good answer, until the caller has seen enough or it is late."""
+    """Ask again and again and yield each good answer, until the caller has seen enough or
+    `patience` is over.
+    """
     loop = asyncio.get_running_loop()
     late = loop.time() + patience
     while loop.time() < late:

@@ -62,17 +62,17 @@ WhenReady = Callable[[str, Settings], Awaitable[int | None]]
 
 
 class Unavailable(CCProxyError):
-    """Something the stack needs is not to be had."""
+    """A resource that the stack needs is missing."""
 
 
 async def stay(url: str, settings: Settings) -> None:
-    """Once ready: nothing more to do."""
+    """Return at once: the stack is ready and needs no further step."""
     del url, settings
 
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """What one start is made of."""
+    """The parts of one start."""
 
     settings: Settings
     places: Places
@@ -108,7 +108,9 @@ def serve(*, commands: Commands | None = None, extra: Commands | None = None, wh
 def _serve(
     settings: Settings, kept: Mapping[str, str], commands: Commands, extra: Commands, when_ready: WhenReady
 ) -> int:
-    """Run the stack with `settings`; `kept` are the files by which services started again have the same ones."""
+    """Run the stack with `settings`; `kept` are the files that give restarted services the same
+    settings.
+    """
     refuse_open_bind(settings)
     own_redis = None if settings.redis.url else find_server(settings.redis)
     server = settings.server
@@ -145,7 +147,9 @@ def _write_configuration(
     own_redis: Path | None,
     extra: Commands,
 ) -> Places:
-    """What the programs read from the run directory. Raises ConfigurationError when Redis' data cannot be moved."""
+    """Write the files in the run directory that the programs read. Raises ConfigurationError when
+    Redis' data cannot be moved.
+    """
     run.write("supervisord.conf", supervisor_configuration())
     run.write("programs.conf", program_sections(extra))
     run.write("workers.conf", worker_sections(range(settings.sdk.workers)))
@@ -161,7 +165,7 @@ def _write_configuration(
 
 @contextlib.contextmanager
 def _swept(places: Places) -> Iterator[None]:
-    """Without what a supervisord that was killed could not tidy up: before, of an earlier stack; after, of this one."""
+    """Remove the remains of a killed supervisord: of an earlier stack before, of this one after."""
     _sweep(places.sockets)
     try:
         yield
@@ -205,12 +209,12 @@ def _cannot_listen(host: str, port: int, error: OSError) -> CCProxyError:
 
 
 def local_host(host: str) -> str:
-    """Where this machine reaches what listens on `host`."""
+    """Return the host at which this machine reaches a listener on `host`."""
     return {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
 
 
 def local_url(host: str, port: int) -> str:
-    """Return the address at which this machine reaches what listens on `host` and `port`."""
+    """Return the address at which this machine reaches a listener on `host` and `port`."""
     reached = local_host(host)
     return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"
 
@@ -223,8 +227,9 @@ def _allow_open_files() -> None:
 
 
 async def _supervise(stack: Stack, when_ready: WhenReady) -> int | None:
-    """Run supervisord from its start to its end. Return the exit code; None when the run directory was lost and the
-    stack must be started again in a new one."""
+    """Run supervisord from start to end. Return the exit code; None if the run directory was lost
+    and the stack must be started again in a new one.
+    """
     asked = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -256,14 +261,17 @@ async def _supervise(stack: Stack, when_ready: WhenReady) -> int | None:
 
 
 def refuse_connections(listening: socket.socket) -> None:
-    """End the listening for every process that has the socket: clients are refused at once, and none waits in a queue
-    that nobody serves any more."""
+    """End listening in every process that has the socket: clients are refused at once, and none
+    waits in an unserved queue.
+    """
     with contextlib.suppress(OSError):  # only Linux does so; elsewhere clients wait for the end of this process
         listening.shutdown(socket.SHUT_RDWR)
 
 
 async def _notice_loss(stack: Stack) -> None:
-    """Return once the run directory or its sockets are gone in two looks running (one may meet an orderly end)."""
+    """Return once the run directory or its sockets are gone in two checks in a row (one check may
+    meet an orderly end).
+    """
     control = stack.places.sockets / "control.sock"
     while not control.exists():  # noqa: ASYNC110 - supervisord is just starting, and tells nobody
         await asyncio.sleep(START_LOOK_SECONDS)
@@ -289,7 +297,9 @@ def _outcome(
 
 
 async def _start_supervisord(stack: Stack) -> Process:
-    """In a session of its own: Ctrl-C is for the launcher alone, which then stops everything in order."""
+    """Start supervisord in its own session: Ctrl-C reaches only the launcher, which stops
+    everything in order.
+    """
     fds = (stack.listening.fileno(), stack.run.lock, stack.state.lock)
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "ccproxy.supervision", "-c", str(stack.run.path / "supervisord.conf")),
@@ -314,7 +324,7 @@ async def _stop(supervisord: Process, ended: Task[int], patience: float) -> None
 
 
 async def _kill_leftovers(session: int, output: Task[None], patience: float) -> None:
-    """Wait until every program has closed its output; kill those that have not after `patience` seconds."""
+    """Wait until every program has closed its output; kill the others after `patience` seconds."""
     await asyncio.wait({output}, timeout=patience)
     if not output.done():
         killed = await asyncio.to_thread(kill_session, session)
@@ -326,7 +336,7 @@ async def _kill_leftovers(session: int, output: Task[None], patience: float) -> 
 
 
 async def _copy_output(supervisord: Process) -> None:
-    """Everything the programs log, until the last of them has closed its end."""
+    """Copy the logs of the programs until the last program has closed its end."""
     assert supervisord.stdout is not None
     log = LogOutput(sys.stdout.fileno(), for_a_person=sys.stdout.isatty())
     try:
@@ -337,7 +347,7 @@ async def _copy_output(supervisord: Process) -> None:
 
 
 async def read_line(reader: asyncio.StreamReader) -> bytes:
-    """One line, or as much of it as the reader holds when it is longer than that; empty at the end."""
+    """Return one line, or the reader's whole buffer for a longer line; empty at the end."""
     try:
         return await reader.readuntil(b"\n")
     except asyncio.IncompleteReadError as error:
@@ -347,7 +357,7 @@ async def read_line(reader: asyncio.StreamReader) -> bytes:
 
 
 def notes(settings: Settings) -> Iterator[str]:
-    """Yield what the owner should know about who gets credentials and who may approve."""
+    """Yield the owner's notes: who gets credentials, who may approve."""
     for name, url in foreign_addresses(settings):
         yield f"  note     {name}: your credentials go to {url}, which is not the provider's own address"
     security = settings.security

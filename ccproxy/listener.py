@@ -44,7 +44,9 @@ def service_of(process: str) -> str:
 
 
 class Watch:
-    """What is known of the programs. It can `report` a death, `end_stack`, and ask supervisord (`control`)."""
+    """The states of the programs. It can `report` a death, `end_stack`, and ask supervisord
+    (`control`).
+    """
 
     def __init__(
         self,
@@ -64,7 +66,7 @@ class Watch:
         self._resting: set[str] = set()
 
     def handle(self, event: str, facts: dict[str, str], now: float) -> None:
-        """Act on one event; `facts` are supervisord's own words for it, `now` is monotonic seconds."""
+        """Act on one event; `facts` are supervisord's own words, `now` is monotonic seconds."""
         if event.startswith("TICK"):
             if self._redis_data and now - self._running_since.get(REDIS, now) > SHORT_LIFE_SECONDS:
                 self._redis_data.keep()
@@ -159,14 +161,14 @@ class Watch:
 
 
 def end_stack(run_dir: Path, sentence: str) -> None:
-    """Leave the launcher its sentence and stop supervisord, our parent."""
+    """Leave a sentence for the launcher and stop supervisord, our parent."""
     get_log().error("stack_ends", why=sentence)
     (run_dir / "fatal").write_text(sentence)
     os.kill(os.getppid(), signal.SIGTERM)
 
 
 def report_exit(redis_url: str, process: str, pid: int | None) -> None:
-    """Tell the bus at once. Redis may be the one that died; then leases run out by themselves."""
+    """Report the death of a process to the bus. If Redis itself died, leases run out by themselves."""
     if process != "redis":
         with contextlib.suppress(CCProxyError, TimeoutError):
             asyncio.run(_report_exit(redis_url, process, pid))
@@ -178,7 +180,7 @@ async def _report_exit(redis_url: str, process: str, pid: int | None) -> None:
 
 
 def main() -> None:
-    """Answer supervisord's events on stdin and stdout, one at a time, until it ends."""
+    """Answer supervisord's events on stdin and stdout, one at a time, to their end."""
     settings = load_settings()
     server = settings.server
     configure_log(level=server.log_level, style=server.log_format, service="listener", instance="listener")

@@ -27,7 +27,7 @@ Facts = dict[str, Any]
 
 @app.callback()
 def logs() -> None:
-    """What went through: live, by question, as a file."""
+    """See requests live, query the records, or export them."""
 
 
 @app.command()
@@ -36,7 +36,7 @@ def tail(
     errors: Annotated[bool, typer.Option("--errors", help="Only what failed.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Each request as it ends, until Ctrl-C."""
+    """Show each request at its end, until Ctrl-C."""
     wanted = {"model": model} if model else {}
     with connection(load_settings()) as client:
         live = httpx.Timeout(10.0, read=None)
@@ -55,7 +55,7 @@ def query(
     sql: Annotated[str, typer.Argument(help="One SELECT over `requests` and `hours`.")],
     as_json: AsJson = False,
 ) -> None:
-    """The answer to a question in SQL."""
+    """Answer a question in SQL."""
     with connection(load_settings()) as client:
         answer = checked(client.get("/logs/query", params={"sql": sql})).json()
     rows: list[Facts] = answer["results"] if answer["count"] else []
@@ -74,7 +74,7 @@ def export(
     model: Model = None,
     days: Annotated[float | None, typer.Option("--days", help="Only the last so many days.")] = None,
 ) -> None:
-    """Every record as one Parquet file."""
+    """Write every record to one Parquet file."""
     wanted: Facts = {"model": model} if model else {}
     if days is not None:
         wanted["start_time"] = max(0.0, datetime.now().astimezone().timestamp() - days * 86_400)
@@ -109,7 +109,7 @@ def events_of(answer: httpx.Response) -> Iterator[Facts]:
 
 
 def line_of(event: Facts) -> str:
-    """One request as a person reads it."""
+    """Return one request as a line for people."""
     if event["type"] == "overflow":
         return f"… {event['missed']} more"
     when = datetime.fromtimestamp(event["timestamp"]).astimezone().strftime("%H:%M:%S")

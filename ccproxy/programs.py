@@ -62,10 +62,11 @@ stdout_logfile_maxbytes=0
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where one run of the stack can be reached. `redis_binary` is None when somebody else's Redis is used.
+    """The addresses and files of one run of the stack.
 
-    `sockets` is the run directory, or a stand-in when that is too deep for a socket's path; `redis_data` is where our
-    own Redis keeps its file.
+    `redis_binary` is None when somebody else's Redis is used. `sockets` is the run directory, or a
+    stand-in when that is too deep for a socket's path; `redis_data` is where our own Redis keeps
+    its file.
     """
 
     run_dir: Path
@@ -77,7 +78,9 @@ class Places:
 
 
 def find_script(name: str) -> list[str]:
-    """The console script `name` of this very installation. Raises ConfigurationError when it is not there."""
+    """Return the console script `name` of this installation. Raises ConfigurationError if it is
+    missing.
+    """
     beside = [Path(sys.argv[0]).resolve().parent, Path(sys.executable).parent, Path(sysconfig.get_path("scripts"))]
     found = shutil.which(name, path=os.pathsep.join(map(str, beside))) or shutil.which(name)
     if found is None:
@@ -102,7 +105,9 @@ def program_sections(extra: Commands) -> str:
 
 
 def worker_sections(numbers: Iterable[int]) -> str:
-    """A section a worker, so that one can come or go alone. One that was told to finish and did stays down."""
+    """Return one section for each worker, so that workers come and go alone. A worker that ended on
+    request stays down.
+    """
     restart = f"autorestart=unexpected\nexitcodes={DRAINED_EXIT}"
     return "\n".join(
         PROGRAM.format(name=f"sdk_worker_{n:02d}", command=placeholder("sdk_worker"), restart=restart) for n in numbers
@@ -110,7 +115,7 @@ def worker_sections(numbers: Iterable[int]) -> str:
 
 
 def worker_numbers(sections: str) -> list[int]:
-    """The workers that `worker_sections` wrote."""
+    """Return the numbers of the workers in `worker_sections`."""
     return [int(number) for number in re.findall(r"^\[program:sdk_worker_(\d+)\]$", sections, re.MULTILINE)]
 
 
@@ -119,7 +124,9 @@ def placeholder(name: str) -> str:
 
 
 def child_environment(settings: Settings, places: Places, commands: Commands) -> dict[str, str]:
-    """This process's environment with what every child needs on top, settings in their own names."""
+    """Return this process's environment with the additions for every child; settings have their own
+    names.
+    """
     redis = [str(places.redis_binary or "redis-server"), str(places.run_dir / "redis.conf")]
     stop_seconds = math.ceil(settings.server.shutdown_grace_seconds) + 2  # past it, supervisord kills
     ours = {
@@ -150,7 +157,7 @@ def child_environment(settings: Settings, places: Places, commands: Commands) ->
 
 
 def control_access(environment: Mapping[str, str]) -> str:
-    """What another command of the owner's needs to speak to supervisord, as JSON."""
+    """Return the access to supervisord for other commands of the owner, as JSON."""
     return json.dumps(
         {
             "socket": environment["CCPROXY_CONTROL_SOCKET"],

@@ -43,9 +43,8 @@ class RedisData:
         return any(words in last for words in BLAME)
 
     def set_aside(self) -> Path | None:
-        """Rename the directory and make an empty one. Return its new place; None when it holds nothing.
-
-        Raises OSError.
+        """Rename the directory and make an empty one. Return the new place; None for an empty
+        directory. Raises OSError.
         """
         if not self._path.is_dir() or not any(self._path.iterdir()):
             return None
@@ -57,8 +56,7 @@ class RedisData:
         return aside
 
     def put_back(self) -> None:
-        """Put the directory back in its place; what a Redis that could not start left there is removed.
-
+        """Put the directory back in its place; files of a failed Redis in that place are removed.
         Raises OSError.
         """
         if self._aside is None:
@@ -68,5 +66,5 @@ class RedisData:
         self._aside = None
 
     def keep(self) -> None:
-        """Leave the directory where it was set aside: Redis runs with the empty one."""
+        """Leave the directory set aside: Redis runs with the empty one."""
         self._aside = None

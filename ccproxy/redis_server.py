@@ -19,7 +19,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from shared.complaints import ConfigurationError
-from shared.settings import RedisSettings
+from shared.server_settings import RedisSettings
 
 OLDEST = (6, 2)  # the first with XAUTOCLAIM and XADD NOMKSTREAM
 LONGEST_SOCKET_PATH = 103  # sockaddr_un.sun_path without its NUL: 107 on Linux, 103 on macOS

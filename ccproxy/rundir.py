@@ -33,7 +33,7 @@ class AlreadyRunning(CCProxyError):
 
 
 def holder(run_dir: Path) -> dict[str, Any]:
-    """What the stack in `run_dir` says of itself (`pid`, `url`), or an empty dict."""
+    """Return the facts of the stack in `run_dir` (`pid`, `url`), or an empty dict."""
     try:
         said = json.loads((run_dir / "lock").read_text())
     except (OSError, ValueError):
@@ -42,7 +42,7 @@ def holder(run_dir: Path) -> dict[str, Any]:
 
 
 def write_private(path: Path, text: str) -> Path:
-    """Write a file that only its owner can read."""
+    """Write a file for the owner alone."""
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(text)
     return path
@@ -59,7 +59,7 @@ class RunDirectory:
         return self
 
     def retake(self) -> None:
-        """Make the directory anew after its loss, and take it. Raises as on entry."""
+        """Make the directory anew after a loss, and lock it. Raises as on entry."""
         os.close(self.lock)
         self._open()
 
@@ -85,7 +85,7 @@ class RunDirectory:
         os.close(self.lock)
 
     def tell(self, url: str | None) -> None:
-        """Write down who holds the lock, for the next one to read."""
+        """Write the facts of the lock's holder, for other starts to read."""
         os.ftruncate(self.lock, 0)
         os.pwrite(self.lock, json.dumps({"pid": os.getpid(), "url": url}).encode(), 0)
 
@@ -93,7 +93,9 @@ class RunDirectory:
         return write_private(self.path / name, text)
 
     def is_lost(self) -> bool:
-        """Return True if the directory was removed or replaced, which leaves every process without its sockets."""
+        """Return True if the directory was removed or replaced, so that every process has lost its
+        sockets.
+        """
         try:
             there = (self.path / "lock").stat()
         except OSError:
@@ -145,9 +147,10 @@ def lock_within(lock: int, seconds: float) -> bool:
 
 
 def end_orphaned_redis(path: Path) -> None:
-    """Stop a server left on this socket by a stack that was killed outright, and wait until it is gone.
+    """Stop a server on this socket left by a killed stack, and wait for its end.
 
-    Asking on the socket reaches the right process whatever became of its pid; it saves its file before it goes.
+    Asking on the socket reaches the right process whatever became of its pid; it saves its file
+    before it goes.
     """
     with socket.socket(socket.AF_UNIX) as orphan, contextlib.suppress(OSError):
         orphan.settimeout(STOPPING_SECONDS)
@@ -159,7 +162,7 @@ def end_orphaned_redis(path: Path) -> None:
 
 
 def is_alive(pid: Any) -> bool:
-    """Return True if a process has this id. One that has ended and only waits to be reaped is not alive."""
+    """Return True if a process has this id. An ended process that waits to be reaped is not alive."""
     if not isinstance(pid, int) or _is_zombie(pid):
         return False
     try:

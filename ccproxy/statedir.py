@@ -16,7 +16,7 @@ from ccproxy.redis_server import private_directory
 from ccproxy.rundir import STOPPING_SECONDS, AlreadyRunning, lock_within
 from shared.complaints import ConfigurationError
 from shared.places import default_run_dir, state_dir
-from shared.settings import ServerSettings
+from shared.server_settings import ServerSettings
 
 
 def stack_state_dir(server: ServerSettings) -> Path:

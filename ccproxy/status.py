@@ -23,7 +23,9 @@ ANSWER_SECONDS = 5.0
 
 
 def show(*, as_json: bool) -> int:
-    """Print it and return the exit code: 0 all well (or worth a note), 1 something is missing, 3 not running."""
+    """Print the status. Return 0 for well (or worth a note), 1 for something missing, 3 for not
+    running.
+    """
     settings = load_settings()
     running = find_running(settings)
     if not running:
@@ -55,7 +57,7 @@ def find_running(settings: Settings) -> dict[str, Any]:
 
 
 async def ask(url: str, settings: Settings) -> dict[str, Any]:
-    """The gateway's own account; a failing one when there is none."""
+    """Return the gateway's account of itself; a failing one without a gateway."""
     address = urlsplit(url)
     try:
         async with asyncio.timeout(ANSWER_SECONDS):

@@ -43,7 +43,7 @@ class InheritedSocket(SocketConfig):  # type: ignore[misc]
 
 
 class ShortPoll:
-    """A poller that never sleeps longer than a turn, and looks after the launcher and the programs in each turn."""
+    """A poller that sleeps at most one turn, and checks the launcher and the programs in each turn."""
 
     def __init__(self, options: Options, poller: Any) -> None:
         self._options = options
@@ -87,15 +87,18 @@ class Options(ServerOptions):  # type: ignore[misc]
             os.dup2(nowhere, stream)
 
     def refuse_connections(self) -> None:
-        """End the listening for every process that has the socket: clients are refused at once, and none waits in a
-        queue that nobody serves any more. (Only Linux does so; elsewhere they wait for the launcher's end.)"""
+        """End listening in every process that has the socket: clients are refused at once, and none
+        waits in an unserved queue.
+
+        (Only Linux does so; elsewhere they wait for the launcher's end.)
+        """
         listening = socket.socket(fileno=os.dup(self._listening_fd))
         with contextlib.suppress(OSError):
             listening.shutdown(socket.SHUT_RDWR)
         listening.close()
 
     def kill_silent(self) -> None:
-        """Kill each program whose heartbeats have stopped; supervisord then starts it again, or goes on stopping."""
+        """Kill each program without heartbeats; supervisord then restarts it, or goes on stopping."""
         for pid in self._heartbeats.silent(self.pidhistory, time.monotonic()):
             name = self.pidhistory[pid].config.name
             self.logger.warn(f"{name} (pid {pid}) has been silent for {SILENT_SECONDS:g} s: it hangs and is killed")
@@ -103,7 +106,7 @@ class Options(ServerOptions):  # type: ignore[misc]
                 os.killpg(pid, signal.SIGKILL)
 
     def setpgrp(self) -> None:
-        """In each new child: its own group, and its end when this process is killed outright (Linux)."""
+        """Give each new child its own group, and an end with this process (Linux)."""
         super().setpgrp()
         if sys.platform == "linux":
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

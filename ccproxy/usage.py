@@ -22,7 +22,7 @@ Facts = dict[str, Any]
 
 
 def show(*, as_json: bool, refresh_prices: bool) -> int:
-    """Print it and return the exit code. Raises NotRunning or Unanswered."""
+    """Print the usage and return the exit code. Raises NotRunning or Unanswered."""
     with connection(load_settings()) as client:
         if refresh_prices:
             say_to_a_person("Fetching the price list.")
@@ -67,7 +67,7 @@ def forecast(window: Facts, now: float) -> str:
 
 
 def clock(at: float, now: float) -> str:
-    """A time of day in the reader's own zone, with its day when that is another."""
+    """Return a time of day in the reader's own zone, with the day if it is another day."""
     when, today = datetime.fromtimestamp(at).astimezone(), datetime.fromtimestamp(now).astimezone()
     return when.strftime("%H:%M" if when.date() == today.date() else "%a %d %b %H:%M")
 

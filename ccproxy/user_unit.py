@@ -63,7 +63,9 @@ def install(
     directory: Annotated[Path | None, typer.Option("--directory", help="Where it runs; else here.")] = None,
     start: Annotated[bool, typer.Option("--start/--no-start", help="Start it at once.")] = True,
 ) -> None:
-    """Write the unit, start it, and have it started from now on. Run it again after a change of PATH or place."""
+    """Write the unit, start it now and at every login. Run the command again after a change of PATH
+    or place.
+    """
     refuse_open_bind(load_settings())
     path = unit_path()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -77,7 +79,7 @@ def install(
 
 @app.command()
 def uninstall() -> None:
-    """Stop it, and remove the unit."""
+    """Stop the unit and remove it."""
     path = unit_path()
     if not path.exists():
         say(f"{path} is not there; nothing to do.")
@@ -90,7 +92,7 @@ def uninstall() -> None:
 
 @app.command()
 def status() -> None:
-    """What systemd says of it."""
+    """Show systemd's view of the unit."""
     if not unit_path().exists():
         say("It is not installed; `ccproxy service install` does that.")
         raise typer.Exit(NOT_RUNNING)
@@ -114,13 +116,13 @@ def unit_text(directory: Path) -> str:
 
 
 def quoted(text: str) -> str:
-    """As systemd.syntax(7) wants it."""
+    """Return `text` quoted for systemd.syntax(7)."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     return f'"{escaped}"'
 
 
 def systemctl(*arguments: str) -> None:
-    """Raises NoSystemd, or CCProxyError with what systemd says."""
+    """Run systemctl. Raises NoSystemd, or CCProxyError with systemd's words."""
     said = ask_systemctl(*arguments)
     if said.returncode:
         raise CCProxyError(f"systemctl --user {' '.join(arguments)}: {said.stderr.strip() or said.returncode}")

@@ -53,7 +53,9 @@ class Control:
         self._proxy = xmlrpc.client.ServerProxy("http://127.0.0.1", transport)
 
     def _ask(self, verb: str, *arguments: Any, unless: int | None = None) -> Any:
-        """supervisord's answer; None for the fault `unless`, which says that it was so already."""
+        """Return supervisord's answer; None for the fault `unless`, which means that the state was
+        reached before.
+        """
         try:
             return getattr(self._proxy.supervisor, verb)(*arguments)
         except xmlrpc.client.Fault as fault:
@@ -64,11 +66,13 @@ class Control:
             raise NotRunning from error
 
     def workers(self) -> list[Facts]:
-        """What supervisord knows of each worker, finishing ones too: `name`, `statename`, `pid`, `start`, `now`."""
+        """Return supervisord's facts about each worker, finishing ones included: `name`,
+        `statename`, `pid`, `start`, `now`.
+        """
         return [facts for facts in self._ask("getAllProcessInfo") if facts["group"].startswith("sdk_worker_")]
 
     def scale(self, count: int) -> list[str]:
-        """Have `count` workers. Returns the names of those that are finishing what they have."""
+        """Run `count` workers. Return the names of the workers that finish their turns first."""
         wanted = worker_numbers(self._configuration.read_text())
         taken = {int(facts["group"].removeprefix("sdk_worker_")) for facts in self.workers()}
         free = (number for number in range(len(taken) + count) if number not in taken)
@@ -80,9 +84,11 @@ class Control:
         return [name for name in removed if name.startswith("sdk_worker_")]
 
     def dismiss(self, leaving: list[str]) -> list[str]:
-        """Ask each to finish, and forget those that have. Returns the others; safe to call again and again.
+        """Ask each worker to finish, and forget the finished ones. Return the others; safe to call
+        again and again.
 
-        supervisord takes an end within the first second for a failed start, so a new worker is asked after it.
+        supervisord takes an end within the first second for a failed start, so a new worker is
+        asked after it.
         """
         alive = {facts["group"]: facts for facts in self.workers() if facts["statename"] in ALIVE}
         for name in leaving:
@@ -103,7 +109,7 @@ def workers(context: typer.Context) -> None:
 
 @app.command("list")
 def list_workers(as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False) -> None:
-    """Each worker with its state and process id."""
+    """List each worker with its state and process id."""
     found = [
         {
             "name": facts["name"],
@@ -136,7 +142,9 @@ def scale(
 
 
 def dismiss(control: Control, leaving: list[str], *, wait: bool) -> None:
-    """Wait until those that leave are done, or at least asked to be; Ctrl-C leaves them to it."""
+    """Wait until the leaving workers are done, or at least asked to finish; Ctrl-C stops the
+    waiting only.
+    """
     began, said = time.monotonic(), False
     while (left := control.dismiss(leaving)) and (wait or len(control.asked) < len(leaving)):
         if not said and time.monotonic() - began > QUIET_SECONDS:

@@ -69,7 +69,8 @@ from shared.errors import CCProxyError, ClientError, NotFound, UpgradeRefused
 from shared.formats import FORMATS
 from shared.metrics import LineMetrics, Metrics
 from shared.process import instance_name
-from shared.settings import ObservabilitySettings, ResponsesSettings, ServerSettings, Settings
+from shared.server_settings import ServerSettings
+from shared.settings import ObservabilitySettings, ResponsesSettings, Settings
 from shared.tracing import open_tracer
 from shared.version import VERSION
 

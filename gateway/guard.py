@@ -21,7 +21,8 @@ from gateway.browser import check_page, host_name, is_ours
 from gateway.forwarded import TrustedProxies, is_loopback_address
 from gateway.signed_in import Token, accepts_cookie, cookie_given, read_cookie
 from shared.errors import HeadersTooLarge, NotAllowed, NotAuthorized, UnsupportedMedia
-from shared.settings import OWNER, Scope, SecuritySettings, ServerSettings
+from shared.server_settings import ServerSettings
+from shared.settings import OWNER, Scope, SecuritySettings
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 FORM_PATHS = frozenset({"/signin", "/signout"})  # the only addresses that take a plain form, from our own pages

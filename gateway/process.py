@@ -27,7 +27,8 @@ from shared.bus import Bus
 from shared.complaints import ConfigurationError
 from shared.log import get_log
 from shared.process import instance_name, run, settle_collector
-from shared.settings import ServerSettings, Settings, foreign_addresses, refuse_open_bind
+from shared.server_settings import ServerSettings
+from shared.settings import Settings, foreign_addresses, refuse_open_bind
 
 BACKLOG = 2048
 TICKS_PER_SECOND = 10  # of uvicorn's main loop

@@ -41,7 +41,7 @@ CONVERSATION_TOOLS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class BuiltInRule:
-    """An allow rule that is no line in the owner's file. `origin` says where it comes from, for people."""
+    """An allow rule outside the owner's file. `origin` names its source, for people."""
 
     id: str
     text: str

@@ -41,7 +41,7 @@ class Ruling:
 
     @property
     def quiet(self) -> bool:
-        """True for what happens all the time and interests nobody until they look into the permission log."""
+        """Return True for frequent decisions, shown only in the permission log."""
         return self.allowed and self.by in {BY_BUILT_IN, BY_BYPASS}
 
 

@@ -94,9 +94,7 @@ class Answer:
 
 @dataclass
 class Desk:
-    """All permission requests of the service: the pending ones, and the ended ones of the last
-    hour.
-    """
+    """All permission requests of the service: pending ones, and ended ones for an hour."""
 
     timeout_seconds: float
     max_open_requests: int = 16
@@ -146,7 +144,9 @@ class Desk:
         )
 
     def refusal(self, case: Case) -> str:
-        """Return why `case` must not be opened beside those that are pending; "" when there is room for it."""
+        """Return a sentence against opening `case` beside the pending ones; an empty text if there
+        is room.
+        """
         if problem := self.share_problem(case.ask):
             return problem
         pending = [known for known in self.pending() if known.id != case.id]
@@ -177,8 +177,8 @@ class Desk:
         return request_id in self._cases
 
     def present(self, case: Case) -> Case:
-        """Return `case` with its presentation. The text of the file that the call would change is
-        then forgotten.
+        """Return `case` with its presentation, without the text of the file that the call would
+        change.
         """
         if case.status != "pending" or case.presentation is not None:
             return case
@@ -225,11 +225,11 @@ class Desk:
         return self._last_number
 
     def drop(self, case: Case) -> None:
-        """Forget a case that was never reported to anybody."""
+        """Forget a case that was never reported."""
         del self._cases[case.id]
 
     def shorten(self, case: Case) -> Case:
-        """Return an ended `case` with an excerpt of its input.
+        """Return an ended `case` with an excerpt of the input.
 
         An input that a person changed stays whole: an answer that got lost is sent again.
         """
@@ -238,7 +238,7 @@ class Desk:
         return replace(case, ask=replace(case.ask, input=kept), size=input_size(kept), suggestion=suggestion)
 
     def forget_old(self, now: float) -> list[Case]:
-        """Forget ended cases beyond the time, the number and the bytes that are kept. Return the forgotten ones."""
+        """Forget and return ended cases beyond the limits of time, number and bytes."""
         kept_bytes, forgotten = 0, []
         for place, case in enumerate(self.finished()):
             kept_bytes += case.size

@@ -32,12 +32,12 @@ DEFAULTS: dict[str, tuple[Any, ...]] = {
 
 
 class OddShape(Exception):
-    """The input does not have the shape that its tool takes."""
+    """The input does not have the shape of its tool."""
 
 
 @dataclass
 class Draft:
-    """What is known so far about the presentation of `request`. `left` holds the fields that no block shows yet."""
+    """The unfinished presentation of `request`. `left` holds the fields without a block."""
 
     request: PermissionAsk
     title: str = ""
@@ -52,7 +52,7 @@ class Draft:
         self.left = dict(self.request.input)
 
     def take_text(self, name: str) -> str:
-        """Return the text field `name` and count it as shown. Raises OddShape when it is no text."""
+        """Return the text field `name` and count it as shown. Raises OddShape for any other type."""
         value = self.left.get(name)
         if not isinstance(value, str):
             raise OddShape(name)
@@ -67,11 +67,11 @@ class Draft:
         return False
 
     def warn(self, *sentences: str) -> None:
-        """Add sentences that a person should read first, each once."""
+        """Add warnings, shown first, each once."""
         self.warnings += [sentence for sentence in sentences if sentence not in self.warnings]
 
     def add_text(self, label: str, text: str, kind: BlockKind = "text", note: str = "") -> None:
-        """Add a block with the whole of `text`, or with its ends when it is longer than SHOWN_CHARACTERS."""
+        """Add a block with the whole of `text`, or with its ends if longer than SHOWN_CHARACTERS."""
         shown, hidden = cut_middle(text, SHOWN_CHARACTERS)
         self.warn(*word_warnings(shown))
         self.complete = self.complete and not hidden
@@ -81,16 +81,16 @@ class Draft:
         self.blocks.append(Block(line(label), kind, seen, note=line(note), hidden=hidden))
 
     def add_line(self, label: str, text: str) -> None:
-        """Add a short text, as a path or an address, that is drawn beside its label."""
+        """Add a short text, as a path or an address, beside its label."""
         self.add_text(label, text, "line")
 
     def add_block(self, block: Block) -> None:
-        """Add a block that is made of visible text already."""
+        """Add a block of visible text."""
         self.warn(*word_warnings(block.text), *word_warnings("\n".join(row.text for row in block.rows)))
         self.blocks.append(block)
 
     def add_json(self, label: str, value: Any) -> None:
-        """Add a block with `value` as JSON. A value that is nested too deeply for that leaves the rest unseen."""
+        """Add a block with `value` as JSON. A value nested too deeply is counted as unseen."""
         try:
             text = json.dumps(value, indent=2, ensure_ascii=False, default=repr)
         except (RecursionError, ValueError):
@@ -100,7 +100,7 @@ class Draft:
         self.add_text(label, text, "json")
 
     def add_rest(self) -> None:
-        """Add what the model says about the call, and every field that no block shows yet."""
+        """Add the model's remark about the call, and every field without a block."""
         description = self.left.get("description")
         if isinstance(description, str) and description and self.blocks:
             del self.left["description"]
@@ -124,7 +124,9 @@ def is_default(name: str, value: Any) -> bool:
 
 
 def cut_middle(text: str, limit: int) -> tuple[str, int]:
-    """Return `text` with at most `limit` of its characters, and how many were cut out of its middle."""
+    """Return `text` with at most `limit` characters, and the number of characters cut from the
+    middle.
+    """
     hidden = len(text) - limit
     if hidden <= 0:
         return text, 0
@@ -133,7 +135,7 @@ def cut_middle(text: str, limit: int) -> tuple[str, int]:
 
 
 def line(text: str, limit: int = LINE_CHARACTERS) -> str:
-    """Return `text` on one line, escaped, with its middle left out when it is longer than `limit`."""
+    """Return `text` on one line, escaped, cut in the middle beyond `limit` characters."""
     if len(text) > limit:
         half = limit // 2
         text = f"{text[:half]} … {text[-half:]}"

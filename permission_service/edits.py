@@ -41,7 +41,7 @@ def present_edit(draft: Draft) -> None:
 
 
 def present_multi_edit(draft: Draft) -> None:
-    """Present a MultiEdit: several replacements in one file, each made after those before it."""
+    """Present a MultiEdit: several replacements in one file, applied in order."""
     path = draft.take_text("file_path")
     edits = draft.left.get("edits")
     if not isinstance(edits, list) or not edits:
@@ -60,7 +60,7 @@ def present_multi_edit(draft: Draft) -> None:
 
 
 def _edit_of(edit: Any) -> tuple[str, str, bool]:
-    """Return the parts of one edit of a MultiEdit. Raises OddShape, also for a field that is not known."""
+    """Return the parts of one edit of a MultiEdit. Raises OddShape, also for an unknown field."""
     if not isinstance(edit, dict) or set(edit) - {"old_string", "new_string", "replace_all"}:
         raise OddShape("edits")
     old, new, everywhere = edit.get("old_string"), edit.get("new_string"), edit.get("replace_all", False)
@@ -191,7 +191,7 @@ def _add_change(draft: Draft, label: str, file_text: str | None, old: str, new: 
 
 
 def _add_given(draft: Draft, label: str, old: str, new: str, note: str) -> None:
-    """Add a replacement as the input has it, without the file."""
+    """Add a replacement from the input alone, without the file."""
     removed, added = lines_of(old), lines_of(new)
     if _rows_so_far(draft) + len(removed) + len(added) > ROWS_SHOWN:
         _add_texts(draft, label, note, (old, new))

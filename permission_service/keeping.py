@@ -73,7 +73,7 @@ class CaseStore:
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """A rule of a session or a caller, who made it, and when it ends (UTC seconds)."""
+    """A rule of a session or a caller, with its author and its end (UTC seconds)."""
 
     rule: Rule
     by: str
@@ -115,7 +115,9 @@ class RuleBook:
         return self.problem or self._settings.problem
 
     def notes(self) -> list[str]:
-        """Return a sentence for each rule in force that never applies, or depends on links this machine cannot see."""
+        """Return a sentence for each rule in force that never applies, or depends on links of
+        another machine.
+        """
         return rule_problems(self.all())
 
     async def load(self) -> None:
@@ -139,7 +141,7 @@ class RuleBook:
         return next((rule for rule in self.all() if rule.id == rule_id), None)
 
     def built_in(self) -> list[BuiltInRule]:
-        """Return the built-in rules in force, and those that follow from a permission mode."""
+        """Return the built-in rules in force, and the rules of the permission mode."""
         self._read_file()
         if self.problem:
             return []
@@ -147,15 +149,16 @@ class RuleBook:
         return [rule for rule in known if rule.id not in self._removed]
 
     def text_of(self, rule_id: str) -> str:
-        """Return a rule in words; an empty text for one that is not in force."""
+        """Return a rule in words; an empty text for a rule that is not in force."""
         rule = self.find(rule_id)
         if rule is not None:
             return rule.describe()
         return next((known.text for known in self.built_in() if known.id == rule_id), "")
 
     def describe(self) -> list[dict[str, Any]]:
-        """Return every rule as it is shown: its id, where it comes from, and until when it holds. A built-in rule that
-        the owner removed is there too, so that it can be restored."""
+        """Return every rule with its id, its source and its end. Removed built-in rules are
+        included, for restoring them.
+        """
         shown = []
         lasting = {rule.id for rule in self._lasting}
         for rule in self.all():
@@ -183,8 +186,9 @@ class RuleBook:
         self._remembered[rule.id] = kept
 
     async def remove(self, rule_id: str) -> str:
-        """Remove a rule and return it in words. Raises NotFound, Conflict for a rule that follows from a setting; else
-        as `add`."""
+        """Remove a rule and return it in words. Raises NotFound, Conflict for a rule of a setting;
+        else as `add`.
+        """
         text = self.text_of(rule_id)
         if not text:
             raise NotFound(f"There is no rule {rule_id!r}.")

@@ -25,13 +25,13 @@ GREEK_LOOKALIKES = frozenset("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧονυ")
 
 
 def punycode(host: str) -> str:
-    """Return `host` as it is looked up: `xn--…` for each label that is not ASCII. Never raises."""
+    """Return `host` in the form of a look-up: `xn--…` for each label beyond ASCII. Never raises."""
     labels = unicodedata.normalize("NFKC", host).lower().replace("。", ".").split(".")
     return ".".join(label if label.isascii() else "xn--" + encoded(label) for label in labels)
 
 
 def encoded(label: str) -> str:
-    """Return one label of a host in the Punycode of RFC 3492, without its prefix."""
+    """Return one label of a host in the Punycode of RFC 3492, without the prefix."""
     return label.encode("utf-8", "replace").decode().encode("punycode").decode("ascii")
 
 
@@ -44,7 +44,7 @@ def host_of(url: str) -> str:
 
 
 def url_warnings(text: str) -> list[str]:
-    """Return a sentence for each address in `text` whose host is not what it looks like."""
+    """Return a sentence for each address in `text` with a deceptive host."""
     found: list[str] = []
     for place, match in enumerate(URL.finditer(text)):
         if place >= URLS_LOOKED_AT:
@@ -80,13 +80,13 @@ def _mixed_words(text: str) -> Iterator[str]:
 
 
 def is_styled(word: str) -> bool:
-    """Return True for letters that are another form of ASCII ones, as full-width or mathematical letters are."""
+    """Return True for other forms of ASCII letters, as full-width or mathematical letters."""
     foreign = "".join(letter for letter in word if not letter.isascii())
     return foreign.isalpha() and unicodedata.normalize("NFKC", foreign).isascii()
 
 
 def is_lookalike(letter: str) -> bool:
-    """Return True for a letter of another script that may be taken for a Latin one."""
+    """Return True for a letter of another script that resembles a Latin one."""
     if letter.isascii():
         return False
     script = unicodedata.name(letter, "").partition(" ")[0]

@@ -25,7 +25,7 @@ SUMMARY_CHARACTERS = 60
 
 
 def present(request: PermissionAsk, suggestion: dict[str, str] | None) -> Presentation:
-    """Return what a person sees of `request`. `suggestion` is the rule that an answer may be remembered as."""
+    """Return the presentation of `request`. `suggestion` is the rule that an answer may create."""
     draft = Draft(request)
     try:
         TOOLS.get(request.tool_name, _present_any)(draft)
@@ -108,7 +108,7 @@ def _present_agent(draft: Draft) -> None:
 
 
 def _present_any(draft: Draft) -> None:
-    """Present a tool that is not known, or an input that is not understood: as JSON."""
+    """Present an unknown tool, or an input of unknown shape, as JSON."""
     name = draft.request.tool_name
     server, _, tool = name.removeprefix(MCP_PREFIX).partition("__")
     if name.startswith(MCP_PREFIX) and tool:
@@ -150,7 +150,7 @@ def _summary(draft: Draft) -> str:
 
 
 def remember_choices(request: PermissionAsk, suggestion: dict[str, str] | None) -> list[RememberChoice]:
-    """Return the ways to answer for the future as well, each with the exact scope of the rule it makes."""
+    """Return the ways to remember an answer, each with the exact scope of the new rule."""
     if not suggestion:
         return []
     what = _covered(suggestion)
@@ -163,7 +163,7 @@ def remember_choices(request: PermissionAsk, suggestion: dict[str, str] | None) 
 
 
 def _covered(suggestion: dict[str, str]) -> str:
-    """Return what a suggested rule allows, exactly."""
+    """Return the exact scope of a suggested rule."""
     tool = line(suggestion["tool"])
     if "command" in suggestion:
         return f"exactly this command of {tool}: {line(suggestion['command'])}"

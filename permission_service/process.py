@@ -72,7 +72,9 @@ def rules_from_settings(settings: Settings) -> FromSettings:
 
 
 async def loaded(server: DeskServer, stop: asyncio.Event) -> bool:
-    """Wait, however long Redis is away, until the desk knows what it knew; False when `stop` came first."""
+    """Load the stored requests, waiting for Redis without a limit. Return False if `stop` came
+    first.
+    """
     while not stop.is_set():
         try:
             await server.load()

@@ -10,7 +10,9 @@ from shared.visible_text import visible
 
 
 def present_questions(draft: Draft) -> None:
-    """Present every question with its options. Raises OddShape when there is a part that no answer could name."""
+    """Present every question with its options. Raises OddShape for a part without a name for an
+    answer.
+    """
     questions = draft.left.get("questions")
     if not isinstance(questions, list) or not questions:
         raise OddShape("questions")

@@ -10,9 +10,10 @@ from shared.permissions.rules import Rule, judge, read_rule
 
 
 def remembered_rule(case: Case, remember: Any, *, allowed: bool) -> Rule | None:
-    """Return the rule that an answer to `case` should become; None when it is an answer for once.
+    """Return the new rule of an answer to `case`, or None for an answer without a rule.
 
-    `remember` is `{"scope": …}`, with a `rule` of the person's own or else the suggested one. Raises ClientError.
+    `remember` is `{"scope": …}`, with a `rule` of the person's own or else the suggested one.
+    Raises ClientError.
     """
     if remember is None:
         return None

@@ -82,20 +82,20 @@ class DeskServer:
         }
 
     async def load(self) -> None:
-        """What the desk before this one left. Raises BusUnavailable."""
+        """Load the requests of the process before this one. Raises BusUnavailable."""
         await self._rules.load()
         for case in await self._cases.load():
             self._desk.keep(case)
 
     async def withdraw_orphans(self, after: float = ORPHAN_SECONDS) -> None:
-        """End the cases left by a desk before this one whose askers have not come back."""
+        """End the requests of the process before this one whose askers have not come back."""
         left = {case.id for case in self._desk.pending()}
         await asyncio.sleep(after)
         for request_id in left - self._attended:
             await self._conclude(await self._withdraw(request_id))
 
     async def ask(self, delivery: Delivery) -> None:
-        """Send the one decision. Raises ClientError."""
+        """Send the one decision on a request. Raises ClientError."""
         ask = decode(PermissionAsk, delivery.payload)
         if problem := ask.refused or request_problem(ask):
             await self._send_at_once(delivery, self._refused(ask, problem))
@@ -127,7 +127,7 @@ class DeskServer:
             self._attended.discard(ask.request_id)
 
     def _without_opening(self, ask: PermissionAsk) -> Case | None:
-        """Return the ended case of an ask that nobody is asked about; None for an ask that has to be opened."""
+        """Return the ended case of a request without a person; None for a request to open."""
         if self._desk.knows(ask.request_id):
             return None
         ruling = self._policy.decide(ask)
@@ -139,7 +139,7 @@ class DeskServer:
         return self._desk.decided_at_once(ask, answer_of(ruling), self._clock())
 
     async def _opened(self, ask: PermissionAsk) -> Case | None:
-        """Open the case of an ask. Return an ended case in its place when there is no room for another one."""
+        """Open a case for `ask`, or return an ended case if there is no room."""
         try:
             await self._change(lambda: self._open(ask))
         except NoRoom as full:
@@ -159,7 +159,7 @@ class DeskServer:
         await delivery.send(encode(await verb(question.parameters, question.by)))
 
     def _refused(self, ask: PermissionAsk, problem: str) -> Case:
-        """Return the denied case of an ask that nobody is asked about because of `problem`."""
+        """Return the denied case of a request that reaches no person because of `problem`."""
         return self._desk.refuse(refused_excerpt(ask, problem), problem, self._clock())
 
     async def _send_at_once(self, delivery: Delivery, case: Case) -> None:
@@ -174,12 +174,12 @@ class DeskServer:
                 await self._cases.delete(case)
 
     async def _conclude(self, case: Case) -> None:
-        """Log how `case` ended, and keep an excerpt of it."""
+        """Log the end of `case`, and keep an excerpt of it."""
         await self._record(case)
         await self._shorten(case)
 
     async def _shorten(self, case: Case) -> None:
-        """Keep an excerpt of what has ended. It is written only if it is shorter than the input was."""
+        """Store an excerpt of an ended case if it is shorter than the input."""
         short = self._desk.shorten(case)
         if short.size < case.size:
             with contextlib.suppress(BusUnavailable):
@@ -187,7 +187,7 @@ class DeskServer:
             self._desk.keep(short)
 
     def _open(self, ask: PermissionAsk) -> Case:
-        """The case of an ask, settled already when a rule does. Raises NoRoom when its caller has its share open."""
+        """Return the case of `ask`, settled if a rule decides. Raises NoRoom if the caller's share is used up."""
         case = self._desk.open(ask, self._clock())
         self._desk.keep(case)
         ruled = self._ruled(case)
@@ -204,7 +204,7 @@ class DeskServer:
         return self._desk.present(case)
 
     def _ruled(self, case: Case) -> Case | None:
-        """The case as the rules settle it, if they do."""
+        """Return the case as settled by the rules, or None."""
         now = self._clock()
         if case.status != "pending" or (case.expires_at is not None and now >= case.expires_at):
             return None
@@ -231,7 +231,7 @@ class DeskServer:
         return self._ruled(case) or case
 
     def _end(self, request_id: str, end: Callable[[Case, float], Case]) -> Case:
-        """The case ended as `end` says; as it is when it has ended already."""
+        """Return the case ended by `end`, or unchanged if it has ended before."""
         case = self._desk.find(request_id)
         return end(case, self._clock()) if case.status == "pending" else case
 
@@ -241,7 +241,7 @@ class DeskServer:
     async def _change(
         self, step: Callable[[], Case], *, first: Callable[[], Awaitable[None]] | None = None, patient: bool = True
     ) -> Case:
-        """One step of one case: checked, written down, told. It is finished even if its caller is cancelled."""
+        """Take one step of one case: check it, store it, report it. A cancelled caller does not stop the step."""
         task = asyncio.create_task(self._make_change(step, first, patient))
         self._changes.add(task)
         task.add_done_callback(self._changed)
@@ -297,8 +297,7 @@ class DeskServer:
             self._watchers -= 1
 
     async def _send_events(self, after: Any, delivery: Delivery) -> None:
-        """Every event after number `after`; without one, what is pending and from there on. `synced` tells where the
-        present begins."""
+        """Send every event after number `after`, or else the pending requests and later events; `synced` marks now."""
         seen = after if isinstance(after, int) else None
         if seen is None:
             seen = self._desk.last_number
@@ -327,7 +326,7 @@ class DeskServer:
         return show_case(self._desk.find(str(parameters.get("request_id"))), self._clock())
 
     async def _decide(self, parameters: Parameters, by: str) -> dict[str, Any]:
-        """The first answer counts. `remember` makes a rule of it, which then also answers what else waits."""
+        """Settle a request; the first answer counts. `remember` makes a rule, which then answers waiting ones too."""
         request_id, allowed = str(parameters.get("request_id")), parameters.get("allowed")
         if not isinstance(allowed, bool):
             raise ClientError("allowed: expected true or false.")
@@ -348,14 +347,14 @@ class DeskServer:
         return shown | ({"rule": rule.id, "remembered": rule.describe()} if rule else {})
 
     async def _apply_rules(self) -> None:
-        """A new rule answers what waits already."""
+        """Settle waiting requests by a new rule."""
         for case in self._desk.pending():
             if self._ruled(case) is None:
                 continue
             await self._change(partial(self._settle_by_rule, case.id))
 
     async def _withdraw_asker(self, parameters: Parameters, by: str) -> dict[str, Any]:
-        """The asker calls its question back."""
+        """Withdraw the requests of an asker, on the asker's own demand."""
         asked = self._desk.asked_by(str(parameters.get("asker") or ""))
         for case in asked:
             await self._withdraw(case.id)
@@ -381,11 +380,11 @@ class DeskServer:
         return {"id": rule_id, "text": text, "status": "restored"}
 
     async def _claude_rules(self, parameters: Parameters, by: str) -> dict[str, Any]:
-        """What Claude Code can deny by itself: the protected paths, and the deny rules that it can express."""
+        """Return the denials for Claude Code's own settings: the protected paths, and the deny rules in its syntax."""
         return {"deny": [*self._protected.as_claude_rules(), *as_claude_deny(self._rules.all())]}
 
     async def _explain(self, parameters: Parameters, by: str) -> dict[str, Any]:
-        """Why a case ended as it did, or what the rules would say to an ask."""
+        """Explain the end of a case, or the rules' decision on a request."""
         if request_id := parameters.get("request_id"):
             case = self._desk.find(str(request_id))
             shown = show_case(case, self._clock())

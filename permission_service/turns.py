@@ -39,5 +39,5 @@ class CallerTurns:
                 del self._locks[caller]
 
     def __len__(self) -> int:
-        """Return the number of callers with a request that waits for its turn or has it."""
+        """Return the number of callers with a waiting or running request."""
         return len(self._locks)

@@ -21,7 +21,9 @@ def iso(seconds: float | None) -> str | None:
 
 
 def show_request(case: Case) -> dict[str, Any]:
-    """What is asked, by whom, and what "and the like" would mean. `timeout_seconds` 0: it waits for ever."""
+    """Return a request for people: the call, the caller, and the scope of the suggested rule.
+    `timeout_seconds` 0: no limit.
+    """
     ask = case.ask
     return {
         "request_id": case.id,
@@ -39,12 +41,12 @@ def show_request(case: Case) -> dict[str, Any]:
 
 
 def show_presentation(case: Case) -> dict[str, Any]:
-    """Return what a person sees of the case, as every view draws it."""
+    """Return the presentation of the case as JSON, for every view."""
     return {"presentation": case.presentation or present(case.ask, case.suggestion)}
 
 
 def show_case(case: Case, now: float) -> dict[str, Any]:
-    """A case and where it stands. `time_remaining` in seconds, None when there is no end to it."""
+    """Return a case and its state. `time_remaining` is in seconds, None without a limit."""
     left = None if case.expires_at is None else max(0.0, case.expires_at - now)
     shown = show_request(case) | {"status": case.status, "time_remaining": 0.0 if case.closed else left}
     if not case.closed:
@@ -56,7 +58,7 @@ def show_case(case: Case, now: float) -> dict[str, Any]:
 
 
 def show_event(event: Event) -> dict[str, Any]:
-    """`name` and `data` of the event as it goes out over HTTP, and its number."""
+    """Return `name` and `data` of the event for HTTP, and its number."""
     case = event.case
     if not event.closing:
         name, data = "permission_request", show_request(case) | show_presentation(case)
@@ -102,7 +104,7 @@ def as_text(given: dict[str, Any]) -> str:
 
 
 def why(case: Case, rule: str) -> str:
-    """Return why `case` ended as it did. `rule` is the text of the rule that decided it."""
+    """Return the reason for the end of `case`. `rule` is the text of the deciding rule."""
     if case.decided_by == BY_RULE:
         return rule or f"a rule that has since been removed ({case.rule})"
     if case.decided_by in {BY_PROTECTION, BY_NO_WATCHER}:

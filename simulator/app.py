@@ -29,7 +29,9 @@ BROKEN = b'{"type":"error","error":{"type":"api_error","message":"The simulator 
 
 
 class Services:
-    """Everything on one address. The paths differ but for `/v1/models`, where the headers tell who is meant."""
+    """All services on one address. Paths differ, except `/v1/models`, where headers choose the
+    service.
+    """
 
     def __init__(self) -> None:
         self._anthropic, self._codex, self._logins = Anthropic(), Codex(), Logins()
@@ -72,7 +74,7 @@ class Simulator:
             self.ledger.end(exchange.record, cancelled=cancelled)
 
     async def _answer(self, exchange: Exchange) -> bool:
-        """Answer unless the client leaves first; says whether it did."""
+        """Answer the request. Return False if the client left first."""
         reply = asyncio.create_task(self._provider(exchange))
         departure = asyncio.create_task(exchange.departure())
         try:

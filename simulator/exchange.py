@@ -7,7 +7,7 @@ connection: the server closes the socket when the application returns.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -15,9 +15,12 @@ from starlette.types import Receive, Scope, Send
 
 from simulator.ledger import Record
 
+# The handlers of a resource by method and path; a handler gets the exchange and the values in the path.
+Routes = dict[tuple[str, str], Callable[..., Awaitable[None]]]
+
 
 class Left(Exception):
-    """The client went away before its request was complete."""
+    """The client left before the request was complete."""
 
 
 class Exchange:

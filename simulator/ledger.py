@@ -44,7 +44,9 @@ class Record:
         return len(self.body) + len(self.response)
 
     def as_dict(self) -> dict[str, Any]:
-        """`body` is text when it is UTF-8 (`body_encoding` says which); `ended_after_ms` is null while it runs."""
+        """Return the record as JSON. `body` is text when it is UTF-8 (`body_encoding` says which);
+        `ended_after_ms` is null while it runs.
+        """
         try:
             body, encoding = self.body.decode(), "utf-8"
         except UnicodeDecodeError:
@@ -68,7 +70,7 @@ class Record:
 
 
 def mask(name: str, value: str) -> str:
-    """A credential as its scheme and last four characters."""
+    """Return a credential as its scheme and last four characters."""
     if name not in SECRET_HEADERS:
         return value
     scheme, space, secret = value.rpartition(" ")
@@ -112,7 +114,7 @@ class Ledger:
 
     @property
     def is_settled(self) -> bool:
-        """Whether every reply that has ended is counted."""
+        """Return True if every ended reply is counted."""
         return all(record.counted or record.finished is None for record in self._records)
 
     def requests(self) -> list[dict[str, Any]]:

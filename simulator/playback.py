@@ -18,7 +18,7 @@ DELTA = re.compile(rb"event: (content_block_delta|[\w.]+\.delta)\n")
 
 
 async def play_stream(exchange: Exchange, reply: Reply, frames: Iterable[bytes], failure: Callable[[], bytes]) -> bool:
-    """Whether all of it was sent; `failure` is the event of an error."""
+    """Send the stream. Return True if all of it was sent; `failure` is the event of an error."""
     pending, deltas = bytearray(), 0
     clock = asyncio.get_running_loop().time
     due = clock()
@@ -47,7 +47,9 @@ async def play_stream(exchange: Exchange, reply: Reply, frames: Iterable[bytes],
 async def play_whole(
     exchange: Exchange, reply: Reply, data: bytes, headers: Mapping[str, str], frames: Iterable[bytes]
 ) -> bool:
-    """Whether all of it was sent, in the time its stream of `frames` would have taken."""
+    """Send the whole reply in the time of its stream of `frames`. Return True if all of it was
+    sent.
+    """
     if reply.pace:
         await asyncio.sleep(reply.pace * sum(DELTA.match(frame) is not None for frame in frames))
     if reply.fault:

@@ -87,7 +87,7 @@ def nodes(schema: Any, context: Context = ()) -> Iterator[tuple[Context, Any]]:
 
 
 def structure_flaw(schema: Any) -> Flaw | None:
-    """The first part that draft 2020-12 does not allow."""
+    """Return the first part that draft 2020-12 forbids."""
     for context, node in nodes(schema):
         if isinstance(node, bool):
             continue
@@ -156,7 +156,7 @@ def strict_flaw(schema: Any) -> Flaw | None:
 
 
 def circular_reference(schema: Any) -> str:
-    """The name of a definition that contains itself; "" for none."""
+    """Return the name of a definition that contains itself; an empty text if there is none."""
     if any(isinstance(node, dict) and node.get("$ref") == "#" for _, node in nodes(schema)):
         return "#"
     definitions = {**schema.get("definitions", {}), **schema.get("$defs", {})} if isinstance(schema, dict) else {}
@@ -175,20 +175,20 @@ def circular_reference(schema: Any) -> str:
 
 
 def referenced(schema: Any) -> set[str]:
-    """The names of the definitions that `schema` refers to."""
+    """Return the names of the definitions in the references of `schema`."""
     references = (node.get("$ref") for _, node in nodes(schema) if isinstance(node, dict))
     return {str(reference).rpartition("/")[2] for reference in references if reference}
 
 
 class StrictCost(NamedTuple):
-    """The share of a request's budget that one strict schema takes."""
+    """The share of a request's budget for one strict schema."""
 
     optional: int
     unions: int
 
 
 def strict_cost(schema: Any) -> StrictCost:
-    """Count the parameters that are optional, and those of several types."""
+    """Count the optional parameters, and those of several types."""
     optional = unions = 0
     for _, node in nodes(schema):
         if isinstance(node, dict):

@@ -56,7 +56,8 @@ class Reply:
 
 @dataclass(slots=True)
 class Ask(ABC):
-    """A request in any provider's words: the last prompt, and what came back from the tools it started.
+    """A request independent of its provider: the last prompt, and the results of the tools called
+    since.
 
     `raw` is the whole decoded body, `first` and `second` are the numbers of the scenario's name.
     """
@@ -72,12 +73,12 @@ class Ask(ABC):
     @property
     @abstractmethod
     def tools(self) -> dict[str, dict[str, Any]]:
-        """What the model may call, by name."""
+        """Return the tools offered to the model, by name."""
 
     @property
     @abstractmethod
     def forced(self) -> list[dict[str, Any]]:
-        """The tool it has to call, if it has to."""
+        """Return the forced tool, if any."""
 
     @property
     @abstractmethod
@@ -86,7 +87,7 @@ class Ask(ABC):
     @property
     @abstractmethod
     def schema(self) -> Any:
-        """What the reply has to fit; None for free text."""
+        """Return the schema of the reply; None for free text."""
 
     @abstractmethod
     def say(self, text: str, *, aside: bool = False) -> Part: ...
@@ -103,7 +104,9 @@ Refusal = Callable[[int | None], Exception]
 
 
 def perform(ask: Ask, name: str, scenarios: Mapping[str, Scenario], refusals: Mapping[str, Refusal]) -> Reply | None:
-    """What the scenario asked for, or else `name`, says; None if there is no such. Raises what a refusing one says."""
+    """Return the reply of the requested scenario, or of `name`; None for an unknown one. Raises the
+    refusal of a refusing one.
+    """
     matched = NAME.fullmatch(ask.directives.scenario or name)
     if matched is None:
         return None
@@ -115,7 +118,9 @@ def perform(ask: Ask, name: str, scenarios: Mapping[str, Scenario], refusals: Ma
 
 
 def tokens_of(size: int) -> int:
-    """Tokens without a tokenizer: one for every four bytes, rounded up."""
+    """Return the tokens of `size` bytes without a tokenizer: a token for every four bytes, rounded
+    up.
+    """
     return -(-size // BYTES_PER_TOKEN)
 
 
@@ -133,7 +138,7 @@ def characters(size: int) -> str:
 
 
 def pieces(text: str, size: int) -> list[str]:
-    """The text in pieces of that many characters; 0: word by word."""
+    """Return the text in pieces of `size` characters; 0: word by word."""
     if size:
         return [text[start : start + size] for start in range(0, len(text), size)]
     return [word for word in WORD.findall(text) if word]
@@ -157,12 +162,12 @@ def calls(ask: Ask, wanted: list[tuple[dict[str, Any], dict[str, Any]]]) -> list
 
 
 def with_samples(tools: list[dict[str, Any]]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Calls of these tools, with arguments made from their schemas."""
+    """Return calls of these tools, with arguments made from their schemas."""
     return [(tool, sample(tool.get("input_schema") or tool.get("parameters") or {})) for tool in tools]
 
 
 def plain(ask: Ask) -> Reply:
-    """The directives' tools until they are answered, the one that is forced, else words."""
+    """Return the calls of the directives until answered, else the forced call, else words."""
     told = (
         [] if ask.results else [(ask.tools[name], given) for name, given in ask.directives.tools if name in ask.tools]
     )
@@ -193,7 +198,7 @@ def slow(ask: Ask) -> Reply:
 
 
 def faulty(fault: Fault, failure: str = "failed") -> Scenario:
-    """The fault comes after this many deltas (3)."""
+    """Return a scenario with a fault after the given number of deltas (3)."""
     return lambda ask: Reply(
         [ask.say(words(50))], fault=fault, failure=failure, fault_after=3 if ask.first is None else ask.first
     )

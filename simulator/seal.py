@@ -16,7 +16,7 @@ DIGEST_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class Sealer:
-    """One provider's seals; no other provider's are taken for them."""
+    """The seals of one provider; seals of another provider are refused."""
 
     key: bytes
 
@@ -25,7 +25,7 @@ class Sealer:
         return base64.urlsafe_b64encode(self._digest(mark.encode(), covered) + mark.encode()).decode()
 
     def open(self, sealed: str, covered: str = "") -> str | None:
-        """The mark; None for what was not sealed here, or not over this."""
+        """Return the mark; None for a foreign seal or another content."""
         try:
             raw = base64.b64decode(sealed, altchars=b"-_", validate=True)
         except (binascii.Error, ValueError):

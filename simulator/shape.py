@@ -14,7 +14,7 @@ Check = Callable[[Any, str, frozenset[str]], None]
 
 
 class Misfit(Exception):
-    """`where: problem`, the way pydantic-built services word it."""
+    """A mismatch, worded `where: problem` as pydantic-built services do."""
 
     def __init__(self, where: str, problem: str) -> None:
         super().__init__(f"{where}: {problem}" if where else problem)
@@ -81,7 +81,7 @@ def nullable(inner: Check) -> Check:
 
 
 def text_or(inner: Check) -> Check:
-    """A plain string, or what `inner` says."""
+    """Accept a plain string, or a value for `inner`."""
 
     def check(value: Any, where: str, betas: frozenset[str]) -> None:
         if not isinstance(value, str):
@@ -103,7 +103,7 @@ def list_of(inner: Check, most: int | None = None) -> Check:
 
 
 def with_beta(wanted: str, inner: Check = anything) -> Check:
-    """A field that only exists for requests carrying one of these `anthropic-beta` values."""
+    """Accept a field only in requests with one of these `anthropic-beta` values."""
     accepted = frozenset(names(wanted))
 
     def check(value: Any, where: str, betas: frozenset[str]) -> None:
@@ -115,7 +115,9 @@ def with_beta(wanted: str, inner: Check = anything) -> Check:
 
 
 def record(required: str = "", /, **fields: Check) -> Check:
-    """An object of exactly these fields; `required` names those that must be there, separated by spaces."""
+    """Accept an object of exactly these fields; `required` names the mandatory ones, separated by
+    spaces.
+    """
     needed = names(required)
 
     def check(value: Any, where: str, betas: frozenset[str]) -> None:
@@ -133,7 +135,7 @@ def record(required: str = "", /, **fields: Check) -> Check:
 
 
 def including(**fields: Check) -> Check:
-    """An object of any fields, of which only these are looked at."""
+    """Accept an object of any fields, checking only the given ones."""
 
     def check(value: Any, where: str, betas: frozenset[str]) -> None:
         mapping(value, where, betas)
@@ -144,7 +146,7 @@ def including(**fields: Check) -> Check:
 
 
 def tagged(shapes: Mapping[str, Check], tag: str = "type", default: str | None = None, *, shown: bool = True) -> Check:
-    """The shape named by the object's `tag` field and fitting the rest of it; `shown` puts that name into the path."""
+    """Accept the shape named by the object's `tag` field; `shown` puts that name into the path."""
 
     def check(value: Any, where: str, betas: frozenset[str]) -> None:
         if not isinstance(value, dict):

@@ -52,7 +52,7 @@ SPELLINGS: tuple[Respell, ...] = (
 
 
 def respell(frame: bytes, number: int) -> bytes:
-    """Return the event `frame`, written as the services write it, in the spelling of that number."""
+    """Return the event `frame` of a service in the spelling with that number."""
     head, _, data = frame.removesuffix(b"\n\n").partition(b"\ndata: ")
     name = head.removeprefix(b"event: ").decode()
     return SPELLINGS[number % len(SPELLINGS)](name, data)

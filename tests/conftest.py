@@ -26,7 +26,7 @@ from hypothesis import settings
 
 from ccproxy.redis_server import find_server, render_config, socket_url
 from shared.bus import Bus, Timings
-from shared.settings import RedisSettings
+from shared.server_settings import RedisSettings
 
 # HYPOTHESIS_PROFILE=soak looks much longer. A busy machine's delays are no failure.
 settings.register_profile("quick", max_examples=25, deadline=None)

@@ -12,8 +12,11 @@ from shared.permissions.rules import judge, read_rules
 
 
 class Automatic:
-    """The file is read at each request. Raises ConfigurationError at once for one that cannot be used; one that breaks
-    later answers nothing."""
+    """The rules of a file, read again at each request.
+
+    Raises ConfigurationError at once for a file that cannot be used. A file that breaks later
+    answers no request.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -25,7 +28,7 @@ class Automatic:
             raise ConfigurationError(f"The rules file {path} cannot be used: {error.message}") from error
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any] | None:
-        """What to answer to the data of a `permission_request`, if the rules say."""
+        """Return the answer to the data of a `permission_request`, or None if no rule applies."""
         ask = PermissionAsk(
             request["request_id"],
             request["tool_name"],

@@ -70,7 +70,9 @@ def is_terminal(stream: TextIO | None) -> bool:
 
 
 def address(settings: Settings, host: str | None, port: int | None) -> str:
-    """The gateway asked for, else the one of this run directory."""
+    """Return the address of the gateway named by the options, else of the gateway of this run
+    directory.
+    """
     if host is None and port is None and (known := holder(settings.server.run_dir).get("url")):
         return str(known)
     if host is not None and "://" in host:
@@ -86,7 +88,7 @@ def token_of(settings: Settings) -> str:
 
 @app.callback()
 def permissions() -> None:
-    """What tools asked for, and the rules that answer for you."""
+    """Show permission requests, and rules for them."""
 
 
 @app.command()
@@ -97,9 +99,9 @@ def log(
     outcome: Annotated[str | None, typer.Option("--outcome", help="allowed, denied, expired or cancelled.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """What was asked, what became of it, by whom, how fast.
+    """List past requests, latest first.
 
-    The latest comes first; a rule that answered is named.
+    Each row has the tool, the outcome, the person or rule, and the time.
     """
     wanted = {"limit": limit, "tool_name": tool, "caller": caller, "outcome": outcome}
     given = {name: value for name, value in wanted.items() if value is not None}
@@ -122,7 +124,7 @@ def log_row(row: dict[str, Any]) -> list[str]:
 
 @app.command()
 def rules(as_json: AsJson = False) -> None:
-    """The rules in force."""
+    """List the rules in force."""
     answer = ask("GET", "/permissions/rules")
     if as_json:
         show_json(answer)
@@ -133,7 +135,7 @@ def rules(as_json: AsJson = False) -> None:
 
 
 def rule_row(rule: dict[str, Any]) -> list[str]:
-    """Return a rule as a row. A built-in rule that was removed is there too, so that it can be restored."""
+    """Return a rule as a row. A removed built-in rule is included, for restoring it."""
     text = rule["text"] if rule.get("in_force", True) else f"(removed) {rule['text']}"
     return [rule["id"], text, rule["by"]]
 
@@ -146,13 +148,13 @@ def restore(rule_id: Annotated[str, typer.Argument(help="A built-in rule that wa
 
 @app.command()
 def revoke(rule_id: Annotated[str, typer.Argument(help="As `ccproxy permissions rules` shows it.")]) -> None:
-    """Take a rule back. What it allowed before has happened."""
+    """Remove a rule. Calls that the rule allowed before stay done."""
     say(f"Revoked: {ask('DELETE', f'/permissions/rules/{rule_id}', headers=JSON)['text']}")
 
 
 @app.command()
 def explain(request_id: Annotated[str, typer.Argument(help="As `log --json` shows it.")]) -> None:
-    """Why a request ended as it did."""
+    """Explain the outcome of a request."""
     answer = ask("POST", "/permissions/rules/explain", json={"request_id": request_id})
     say(f"{answer['outcome']}: {answer['why']}")
 

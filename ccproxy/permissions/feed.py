@@ -34,7 +34,9 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What became of an answer: whether it counts, and the desk's words if not, or on what it remembers."""
+    """The fate of an answer: if it counts, and a sentence of the permission service otherwise or
+    about the remembered rule.
+    """
 
     counts: bool
     words: str = ""

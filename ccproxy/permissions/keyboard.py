@@ -29,7 +29,9 @@ NAMES = {
 
 
 class Keyboard:
-    """`pressed` yields what one read gave: the name of a special key, one character, or several that were pasted."""
+    """The keys of a terminal. `pressed` yields the result of each read: the name of a special key,
+    one character, or a pasted text.
+    """
 
     def __init__(self) -> None:
         self._fd = sys.stdin.fileno()

@@ -34,7 +34,7 @@ def body_rows(shown: Presentation, width: int) -> list[Text]:
 
 
 def block_rows(block: Block, width: int) -> list[Text]:
-    """Return the rows of one block, with its label."""
+    """Return the rows of one block, with the block's label."""
     if block.kind == "line":
         return wrapped(Text.assemble((f"{block.label}  ", "dim"), block.text), width, at_blanks=False)
     rows = wrapped(Text(f"{block.label}:", "dim" if block.kind == "remark" else "bold"), width, at_blanks=True)
@@ -61,7 +61,7 @@ def _styled(block: Block) -> Text:
 
 
 def diff_rows(row: DiffRow, digits: int, width: int) -> list[Text]:
-    """Return the rows of one line of a diff. `digits` is the width of its line number; 0 for none."""
+    """Return the rows of one line of a diff. `digits` is the width of the line number; 0 for none."""
     number = row.new if row.new is not None else row.old
     gutter = f"{number or '':>{digits}} {row.mark} " if digits else f"{row.mark} "
     style = ROW_STYLES[row.mark]
@@ -71,7 +71,9 @@ def diff_rows(row: DiffRow, digits: int, width: int) -> list[Text]:
 
 
 def wrapped(line: Text, width: int, *, at_blanks: bool) -> list[Text]:
-    """Return one line as rows of at most `width` cells. With `at_blanks`, words stay whole where that is possible."""
+    """Return one line as rows of at most `width` cells. With `at_blanks`, words stay whole if
+    possible.
+    """
     offsets = row_starts(line.plain, width, at_blanks=at_blanks)
     return list(line.divide(offsets)) if offsets else [line]
 
@@ -94,7 +96,9 @@ def row_starts(text: str, width: int, *, at_blanks: bool) -> list[int]:
 
 
 def _fitting(text: str, start: int, width: int) -> int:
-    """Return the offset behind the last character that fits into `width` cells from `start`, at least one character."""
+    """Return the offset behind the last character within `width` cells from `start`, at least one
+    character.
+    """
     cells = 0
     for at in range(start, min(len(text), start + 4 * width)):
         cells += cell_len(text[at])

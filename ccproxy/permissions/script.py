@@ -85,9 +85,8 @@ class Script:
 
 
 async def read_lines() -> AsyncGenerator[bytes, None]:
-    """Yield the lines of standard input until it ends.
-
-    A pipe is read as data arrives. Any other kind (a file, /dev/null) cannot be waited for, and never blocks.
+    """Yield the lines of standard input to its end. A pipe is read as data arrives. Any other kind
+    (a file, /dev/null) cannot be waited for, and never blocks.
     """
     kind = os.fstat(sys.stdin.fileno()).st_mode
     if not stat.S_ISFIFO(kind) and not stat.S_ISSOCK(kind):

@@ -48,7 +48,7 @@ Happening = Callable[[], Awaitable[None]]
 
 @dataclass(slots=True)
 class Typing:
-    """A line being typed, and what happens with it."""
+    """A line of text in the making, and the action for its end."""
 
     label: str
     then: Callable[[str], None]
@@ -145,7 +145,7 @@ class Terminal:
         self._live.update(card.drawn, refresh=True)
 
     def _rows(self, prompt: Prompt) -> list[Text]:
-        """Return the rows of a request. They are made once for a request and a width, not at each tick."""
+        """Return the rows of a request, made once for a request and a width, not at each tick."""
         width = self._size.width - FRAME
         question = prompt.open_question() if prompt.is_question else None
         made_for = (prompt.id, width, id(prompt.edited), question and question.place, tuple(prompt.chosen))
@@ -158,7 +158,9 @@ class Terminal:
         return self._body[1]
 
     def _clear(self, size: ConsoleDimensions) -> None:
-        """Begin on an empty screen: a resized terminal has wrapped the old card anew, so that it cannot be erased."""
+        """Begin on an empty screen: a resized terminal has wrapped the old card anew, beyond
+        erasing.
+        """
         self._size = self._console.size = size
         self._live.stop()
         self._console.clear()
@@ -224,7 +226,9 @@ class Terminal:
                 typing.text = typed(typing.text, key)
 
     async def _choose(self, prompt: Prompt, key: str) -> None:
-        """Do what `key` means for the request on the screen. Looking works at once, answering once it is armed."""
+        """Act on `key` for the request on the screen. Keys for looking work at once, keys for
+        answering once armed.
+        """
         if self._confirming is not None:
             self._confirm(prompt, self._confirming, key)
         elif prompt.whole and key in SCROLLS:
@@ -265,7 +269,9 @@ class Terminal:
                 self._answer_question(prompt, question, prompt.option_label(question, place))
 
     def _allow(self, prompt: Prompt, key: str) -> None:
-        """Allow the request once, or begin to allow it for the future; only after its end was on the screen."""
+        """Allow the request once, or begin to allow it for the future, after its end was on the
+        screen.
+        """
         choices = {choice.scope[0]: choice for choice in prompt.shown.remember}
         if key != "y" and key not in choices:
             return
@@ -279,7 +285,7 @@ class Terminal:
             self._confirming = choices[key]
 
     def _confirm(self, prompt: Prompt, choice: RememberChoice, key: str) -> None:
-        """Answer for the future on `y` or the same key again; any other key that means no goes back."""
+        """Answer for the future on `y` or a repeated key; any other key means no and goes back."""
         if key in {"y", choice.scope[0]}:
             how = "in this session" if choice.scope == "session" else "always"
             self._answer(prompt, self._allowed(prompt) | {"remember": {"scope": choice.scope}}, how)
@@ -294,7 +300,7 @@ class Terminal:
         self._answer(prompt, {"allowed": False, "message": message}, message)
 
     def _answer_question(self, prompt: Prompt, question: PresentedQuestion, answer: str) -> None:
-        """Keep one answer, and send all of them once every question has one."""
+        """Keep one answer, and send all answers after the last question."""
         prompt.answers[prompt.question_text(question)] = answer
         prompt.chosen, prompt.whole, prompt.top = [], False, 0
         if prompt.open_question() is None:
@@ -353,7 +359,9 @@ def screen_size(console: Console) -> ConsoleDimensions:
 
 
 def typed(text: str, keys: str) -> str:
-    """The text after keys that came together. A line end among them was pasted, and sends nothing."""
+    """Return the text after keys that came together. A line end among them was pasted and sends no
+    answer.
+    """
     for key in keys:
         if key in "\x7f\b":
             text = text[:-1]
@@ -363,7 +371,7 @@ def typed(text: str, keys: str) -> str:
 
 
 async def edit_text(text: str, suffix: str) -> str:
-    """The text as it is when the editor ends; unchanged if it fails."""
+    """Return the text after the editor has ended; unchanged if the editor fails."""
     editor = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi")
     with tempfile.TemporaryDirectory(prefix="ccproxy-edit-") as folder:
         path = Path(folder) / f"input{suffix}"

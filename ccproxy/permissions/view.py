@@ -34,7 +34,7 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What stands around the request. `ask` takes the place of the keys while something is typed or confirmed."""
+    """The texts around the request. `ask` replaces the keys while a person types or confirms."""
 
     place: int
     count: int
@@ -74,7 +74,7 @@ def draw_card(prompt: Prompt, body: list[Text], around: Surroundings) -> Card:
 
 
 def shortened(text: str, width: int) -> str:
-    """Return `text`, with its middle left out when it is longer than `width`."""
+    """Return `text` with at most `width` characters, cut in the middle."""
     if len(text) <= width:
         return text
     half = max(1, (width - 1) // 2)
@@ -82,7 +82,9 @@ def shortened(text: str, width: int) -> str:
 
 
 def visible_rows(prompt: Prompt, body: list[Text], room: int) -> tuple[list[Text], bool]:
-    """Return the rows of `body` for which there is room, and whether nothing of its end is left unseen."""
+    """Return the rows of `body` for the available room, and True if the end of `body` is among
+    them.
+    """
     if len(body) <= room:
         return body, True
     if prompt.whole:
@@ -107,7 +109,7 @@ def time_left(prompt: Prompt, now: float) -> str:
 
 
 def question_rows(question: PresentedQuestion, chosen: list[int], width: int) -> list[Text]:
-    """Return the rows of a question and its options. `chosen` are the positions that were chosen so far."""
+    """Return the rows of a question and its options. `chosen` holds the positions chosen so far."""
     rows = [row for line in question.text.split("\n") for row in wrapped(Text(line, "bold"), width, at_blanks=True)]
     rows.append(Text())
     for number, option in enumerate(question.options, 1):
@@ -123,12 +125,12 @@ def question_rows(question: PresentedQuestion, chosen: list[int], width: int) ->
 
 
 def confirmation(choice: RememberChoice) -> str:
-    """Return what a person confirms before an answer is remembered."""
+    """Return the sentence that a person confirms before an answer is remembered."""
     return f"{choice.covers}\ny: yes, and remember it   Esc: no, go back"
 
 
 def keys(prompt: Prompt, *, several: bool, width: int) -> list[Text]:
-    """Return the rows that name the keys. No key is a default: Enter does nothing."""
+    """Return the rows with the keys. No key is a default: Enter has no effect."""
     offered: list[tuple[str, str]] = []
     if prompt.is_question:
         question = prompt.open_question()

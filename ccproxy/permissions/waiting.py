@@ -17,10 +17,11 @@ from shared.visible_text import visible
 
 @dataclass(slots=True)
 class Prompt:
-    """One request as a person sees it.
+    """One request on the screen. `edited` is the input changed here; `answers` maps questions, by
+    their text, to answers.
 
-    `edited` is the input as it was changed here; `answers` those to the questions, by their text. `whole` and `top`
-    place the scrolling window; `seen` is True once the end of the request has been on the screen.
+    `whole` and `top` place the scrolling window; `seen` is True once the end of the request has
+    been on the screen.
     """
 
     id: str
@@ -38,7 +39,9 @@ class Prompt:
 
     @property
     def shown(self) -> Presentation:
-        """What a person sees; after an edit with the changed part, which that person wrote."""
+        """Return the presentation; after an edit with the changed part, written by the person at
+        this terminal.
+        """
         if self.edited is None:
             return self.presentation
         command = self.edited.get("command")
@@ -67,7 +70,9 @@ class Prompt:
 
 
 def read_prompt(data: dict[str, Any]) -> Prompt:
-    """Return the request that a `permission_request` event tells. Raises Unanswered for one without a presentation."""
+    """Return the request in a `permission_request` event. Raises Unanswered for a request without a
+    presentation.
+    """
     if "presentation" not in data:
         raise Unanswered("The gateway is older than this program and cannot show its requests here: update it.")
     expires = data.get("expires_at")
@@ -82,7 +87,7 @@ def read_prompt(data: dict[str, Any]) -> Prompt:
 
 
 class Waiting:
-    """The open requests; callers take turns. `current` is the one on the screen, until it is settled or left."""
+    """The open requests; callers take turns. `current` is the request on the screen."""
 
     def __init__(self) -> None:
         self._prompts: dict[str, Prompt] = {}
@@ -106,28 +111,30 @@ class Waiting:
         return [prompt.id for prompt in taking_turns(self._prompts.values(), lambda prompt: prompt.caller)]
 
     def step(self, by: int) -> None:
-        """Look at the next request, or the one before."""
+        """Show the next request, or the previous one."""
         if self.current:
             ids = self._ids()
             self._current = ids[(ids.index(self._current) + by) % len(ids)]
 
     def find(self, request_id: str) -> Prompt | None:
-        """Return the request with this id; None when it does not wait."""
+        """Return the open request with this id, or None."""
         return self._prompts.get(request_id)
 
     def answered(self, prompt: Prompt) -> None:
-        """Take out a request that was answered here; the event that follows is then no news."""
+        """Remove a request that was answered here; the event about it is then no news."""
         self._prompts.pop(prompt.id, None)
         self._mine.add(prompt.id)
 
     def put_back(self, prompt: Prompt) -> None:
-        """Put a request back whose answer did not arrive."""
+        """Put a request back after its answer failed to arrive."""
         self._mine.discard(prompt.id)
         self._prompts = {prompt.id: prompt, **self._prompts}
         self._current = prompt.id
 
     def apply(self, event: Event) -> str:
-        """Apply one event. Return a sentence about what others did, or nothing. Raises Unanswered."""
+        """Apply one event. Return a sentence about the actions of others, or an empty text. Raises
+        Unanswered.
+        """
         if event.name == "permission_request":
             self._prompts.setdefault(event.data["request_id"], read_prompt(event.data))
             return ""
@@ -140,7 +147,7 @@ class Waiting:
 
 
 def how_it_ended(event: Event) -> str:
-    """Return how a request ended that was not answered here."""
+    """Return the end of a request that was answered elsewhere, as a sentence."""
     match event.name:
         case "permission_expired":
             return "nobody answered in time; it was not allowed."

@@ -8,7 +8,7 @@ from gateway.forwarded import TrustedProxies
 from gateway.inflight import Flights
 from gateway.providers import Provider
 from gateway.resources import RESOURCES, Resource
-from shared.settings import ServerSettings
+from shared.server_settings import ServerSettings
 
 
 def endpoints(exchange: MakeExchange, claude: Provider, flights: Flights, server: ServerSettings) -> dict[str, ASGIApp]:

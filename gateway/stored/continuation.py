@@ -29,8 +29,11 @@ STORED_STATUSES = frozenset({"completed", "incomplete"})
 
 @dataclass(slots=True)
 class Continuation:
-    """One request on its way. `document` is the request as the provider gets it; `echo` are the fields of the response
-    that say what was stored. `earlier` are the responses before this one, oldest first."""
+    """A request in progress that may continue stored responses.
+
+    `document` is the request for the provider; `echo` holds the response's fields about storage.
+    `earlier` are the responses before this one, oldest first.
+    """
 
     memory: ResponseMemory
     conversations: Conversations
@@ -44,7 +47,9 @@ class Continuation:
     stores: bool = True
 
     async def keep(self, response: Json) -> None:
-        """Store `response`, complete as its client sees it. A failure to store is logged: the reply still counts."""
+        """Store `response`, complete as its client sees it. A failure to store is logged: the reply
+        still counts.
+        """
         entry = response.get("id")
         if not self.stores or not isinstance(entry, str) or response.get("status") not in STORED_STATUSES:
             return
@@ -63,8 +68,10 @@ class Continuation:
 
 
 class Continuations:
-    """Makes the Continuation of each request. `available` answers True while Redis can be asked; without `enabled`
-    nothing is stored, and a request that names something stored is refused."""
+    """Makes the Continuation of each request. `available` returns True while Redis answers.
+
+    Without `enabled` no response is stored, and a request that names a stored response is refused.
+    """
 
     def __init__(
         self,
@@ -141,7 +148,7 @@ class Continuations:
         await self._memory.forget(owner, response_id)
 
     async def input_of(self, owner: str, response_id: str) -> list[Json]:
-        """Return every item that a stored response answered, oldest first, each with its id."""
+        """Return all items that a stored response answered, oldest first, each with an id."""
         stored = await self.stored(owner, response_id)
         before: list[Json] = []
         if stored.earlier:
@@ -185,12 +192,12 @@ def response_missing(response_id: str) -> StoredThingMissing:
 
 
 def previous_missing(message: str) -> StoredThingMissing:
-    """Return the refusal of a `previous_response_id`, with the code and status by which clients know it."""
+    """Return the refusal of a `previous_response_id`, with OpenAI's code and status."""
     return StoredThingMissing(message, code="previous_response_not_found", param="previous_response_id", status=400)
 
 
 def echo_of(stores: bool, previous: str | None, conversation: str) -> Json:
-    """Return the fields of a response that say how it was stored."""
+    """Return the fields of a response about its storage."""
     echo: Json = {"store": stores, "previous_response_id": previous}
     if conversation:
         echo["conversation"] = {"id": conversation}
@@ -198,7 +205,7 @@ def echo_of(stores: bool, previous: str | None, conversation: str) -> Json:
 
 
 def read_store(document: Json) -> bool:
-    """Return `store`, which OpenAI takes as true where a client leaves it out. Raises ClientError."""
+    """Return `store`; OpenAI's default is true. Raises ClientError."""
     store = document.get("store")
     if store is not None and not isinstance(store, bool):
         raise ClientError("store: expected true or false.", param="store")

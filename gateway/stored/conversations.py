@@ -26,7 +26,7 @@ ITEMS_AT_ONCE = 20  # OpenAI's own limit on one `items` request
 
 @dataclass(slots=True)
 class About:
-    """What is known of a conversation beside its items. `created_at` is in UTC seconds."""
+    """The facts of a conversation beside its items. `created_at` is in UTC seconds."""
 
     created_at: int
     metadata: dict[str, str] = field(default_factory=dict)
@@ -34,8 +34,9 @@ class About:
 
 
 class Conversations:
-    """The conversations of every owner. Every method raises BusUnavailable, those that name a conversation
-    StoredThingMissing."""
+    """The conversations of every owner. Every method raises BusUnavailable, those with a
+    conversation's id also StoredThingMissing.
+    """
 
     def __init__(self, store: BoundedStore, memory: ResponseMemory, clock: Callable[[], float] = time.time) -> None:
         self._store = store
@@ -43,7 +44,7 @@ class Conversations:
         self._clock = clock
 
     async def create(self, owner: str, items: list[Json], metadata: dict[str, str]) -> str:
-        """Make a conversation that begins with `items`, and return its id."""
+        """Create a conversation that begins with `items`, and return its id."""
         conversation = "conv_" + secrets.token_hex(24)
         await self._write(owner, conversation, About(int(self._clock()), metadata))
         if items:
@@ -51,7 +52,7 @@ class Conversations:
         return conversation
 
     async def about(self, owner: str, conversation: str) -> About:
-        """Return what is known of a conversation."""
+        """Return the facts of a conversation."""
         [found] = await self._store.get(owner, [conversation])
         if found is None:
             raise conversation_missing(conversation)
@@ -64,7 +65,7 @@ class Conversations:
         await self._write(owner, conversation, about)
 
     async def delete(self, owner: str, conversation: str) -> None:
-        """Forget a conversation. Its responses stay stored under their own ids, as at OpenAI."""
+        """Delete a conversation. Its responses stay stored under their own ids, as at OpenAI."""
         await self.about(owner, conversation)
         await self._store.delete(owner, list_entry(conversation))
         await self._store.delete(owner, conversation)
@@ -74,7 +75,7 @@ class Conversations:
         await self._store.append(owner, list_entry(conversation), f"{entry}\n".encode())
 
     async def add(self, owner: str, conversation: str, items: list[Json]) -> list[Json]:
-        """Add items that no response produced, and return them with their ids."""
+        """Add items of the client, and return them with their ids."""
         await self.about(owner, conversation)
         entry = "item_" + secrets.token_hex(12)
         stored = StoredResponse({}, await self._memory.resolve(owner, items))
@@ -84,7 +85,7 @@ class Conversations:
         return list(items_of(entry, stored))
 
     async def items(self, owner: str, conversation: str) -> list[Json]:
-        """Return all items of a conversation in order, each with its id, without the removed ones."""
+        """Return all items of a conversation in order, each with its id, without removed items."""
         about = await self.about(owner, conversation)
         [listed] = await self._store.get(owner, [list_entry(conversation)])
         entries = listed.decode().split() if listed else []
@@ -97,7 +98,9 @@ class Conversations:
         return [item for item in items if item["id"] not in about.removed]
 
     async def remove_item(self, owner: str, conversation: str, item_id: str) -> None:
-        """Take one item out of a conversation. Raises StoredThingMissing when it is not in there."""
+        """Remove one item from a conversation. Raises StoredThingMissing if the conversation has no
+        such item.
+        """
         if all(item["id"] != item_id for item in await self.items(owner, conversation)):
             raise StoredThingMissing(f"Item with id '{item_id}' not found.")
         about = await self.about(owner, conversation)

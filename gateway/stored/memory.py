@@ -34,8 +34,11 @@ _ID_PREFIXES = {
 
 @dataclass(slots=True)
 class StoredResponse:
-    """A response as its client saw it, the new input items it answered, and the ids of the responses before it,
-    oldest first. A conversation's items that no response produced are stored with an empty `response`."""
+    """A response as its client saw it, with its new input items and the ids of the responses before
+    it, oldest first.
+
+    A conversation's items that no response produced are stored with an empty `response`.
+    """
 
     response: Json
     input: list[Json]
@@ -54,7 +57,7 @@ class ResponseMemory:
         self._store = store
 
     async def save(self, owner: str, entry: str, stored: StoredResponse) -> bool:
-        """Store a response under its id, found by the ids of its items too. Return False when it is too large."""
+        """Store a response under its id and the ids of its items. Return False if it is too large."""
         data = dump_json([stored.response, stored.input, stored.earlier])
         if len(data) > THREAD_BYTES:
             data = await asyncio.to_thread(zlib.compress, data, COMPRESSION_LEVEL)
@@ -63,16 +66,18 @@ class ResponseMemory:
         return await self._store.put(owner, entry, data, [item["id"] for item in items_of(entry, stored)])
 
     async def load(self, owner: str, entries: Sequence[str]) -> list[StoredResponse | None]:
-        """Return the stored responses in the order of `entries`, None for each that is not there."""
+        """Return the stored responses in the order of `entries`, None for each missing one."""
         found = await self._store.get(owner, entries)
         return [None if data is None else StoredResponse(*load_json(zlib.decompress(data))) for data in found]
 
     async def forget(self, owner: str, entry: str) -> bool:
-        """Delete one stored response. Return False when there is none of that id."""
+        """Delete one stored response. Return False for an unknown id."""
         return await self._store.delete(owner, entry)
 
     async def find_items(self, owner: str, ids: Sequence[str]) -> dict[str, Json]:
-        """Return the stored items by their ids. Raises StoredThingMissing naming the first id that is not stored."""
+        """Return the stored items by their ids. Raises StoredThingMissing naming the first missing
+        id.
+        """
         entries = await self._store.find(owner, ids)
         needed = list(dict.fromkeys(entry for entry in entries if entry is not None))
         stored = await self.load(owner, needed)
@@ -105,7 +110,7 @@ class ResponseMemory:
         await self._store.put(owner, session_entry(session), entry.encode())
 
     async def use(self, owner: str) -> Use:
-        """Return how much is stored for one owner."""
+        """Return the amount stored for one owner."""
         return await self._store.use(owner)
 
 
@@ -114,9 +119,10 @@ def session_entry(session: str) -> str:
 
 
 def referenced(item: Json) -> str:
-    """Return the id of the stored item that an `item_reference` names; an empty text for any other item.
+    """Return the id in an `item_reference`; an empty text for any other item. Raises ClientError
+    for a reference without an id.
 
-    Raises ClientError for a reference without an id. OpenAI lets clients leave the type out.
+    OpenAI lets clients leave the type out.
     """
     if item.get("type") != "item_reference" and item.keys() != {"id"}:
         return ""
@@ -127,7 +133,9 @@ def referenced(item: Json) -> str:
 
 
 def items_of(entry: str, stored: StoredResponse) -> Iterator[Json]:
-    """Yield every item of a stored response with an id: its input first, references left out, then its output."""
+    """Yield every item of a stored response with an id: the input first, without references, then
+    the output.
+    """
     for place, item in enumerate(stored.input):
         if not referenced(item):
             yield item if isinstance(item.get("id"), str) else item | {"id": made_id(entry, place, item)}
@@ -141,7 +149,9 @@ def made_id(entry: str, place: int, item: Json) -> str:
 
 
 def without_made_id(item: Json) -> Json:
-    """Return `item` without the id `made_id` gave it, which no provider knows; the same object if it has none."""
+    """Return `item` without an id made by `made_id`, which no provider knows; the same object if
+    unchanged.
+    """
     if not _MADE_ID.fullmatch(str(item.get("id", ""))):
         return item
     return {name: value for name, value in item.items() if name != "id"}

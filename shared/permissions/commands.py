@@ -43,9 +43,10 @@ VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9@*#?$!-]")
 
 @dataclass(slots=True)
 class Word:
-    """One word: `text` without its quotes, `pattern` with UNKNOWN and wildcards in place of what is expanded.
+    """One word of a command line.
 
-    `redirect` is `<` or `>` when the word is the file of a redirection.
+    `text` is the word without its quotes, `pattern` has UNKNOWN and wildcards in place of
+    expansions. `redirect` is `<` or `>` when the word is the file of a redirection.
     """
 
     text: str
@@ -55,7 +56,7 @@ class Word:
 
 @dataclass(slots=True)
 class CommandLine:
-    """The commands of a line, each a list of words. `plain` is False when a shell does more than run one command."""
+    """The commands of a line, each a list of words. `plain` is True for a single simple command."""
 
     commands: list[list[Word]] = field(default_factory=list)
     plain: bool = True
@@ -159,7 +160,9 @@ class _Reader:
         self._at = end + 1
 
     def _dollar(self) -> None:
-        """Read what follows a `$`: a value we know, or UNKNOWN. A substitution is read as commands of its own."""
+        """Read the text after a `$`: a known value, or UNKNOWN. A substitution is read as further
+        commands.
+        """
         self._found.plain = False
         following = self._line[self._at : self._at + 1]
         if following == "(":
@@ -214,7 +217,9 @@ class _Reader:
         self._at = len(self._line) if end < 0 else end
 
     def _wildcard(self, letter: str) -> None:
-        """Add one of `*?[]{}`. A closed bracket stands for one letter, a closed brace list for nobody knows what."""
+        """Add one of `*?[]{}`. A closed bracket stands for one letter, a closed brace list for
+        UNKNOWN.
+        """
         self._begin_word()
         assert self._text is not None
         self._text.append(letter)
@@ -267,9 +272,10 @@ def read_command(line: str, variables: Mapping[str, str] | None = None) -> Comma
 
 
 def simple_command(text: str) -> list[str] | None:
-    """Return the words of a command line that runs one program and nothing else; None for any other line.
+    """Return the words of a command line that runs exactly one program; None for any other line.
 
-    Quotes are understood, but an operator inside them counts as one all the same: in doubt a line is not simple.
+    Quotes are understood, but an operator inside them counts as one all the same: in doubt a line
+    is not simple.
     """
     if len(text) > LONGEST_SIMPLE_COMMAND or SHELL_SYNTAX.search(text):
         return None
@@ -297,7 +303,7 @@ def may_run(words: list[str], program: str) -> bool:
 
 
 def is_other_git_command(words: list[str], wanted: list[str]) -> bool:
-    """Return True when `words` is a git command that certainly does not do what the git command `wanted` does."""
+    """Return True if `words` is a git command that certainly differs from the git command `wanted`."""
     both_known = len(words) > 1 and len(wanted) > 1 and {words[1], wanted[1]} <= GIT_SUBCOMMANDS
     if words[0] != "git" or wanted[0] != "git" or not both_known or words[1] == wanted[1]:
         return False

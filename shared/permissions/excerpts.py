@@ -22,7 +22,7 @@ NESTED = "… (nested too deeply to be shown)"
 
 
 def excerpt(given: dict[str, Any]) -> dict[str, Any]:
-    """Return `given`, or its beginning when it has more than WHOLE_BYTES bytes as JSON."""
+    """Return `given`, or the beginning of it beyond WHOLE_BYTES bytes of JSON."""
     if not deeper_than(given, MAX_INPUT_DEPTH) and input_size(given) <= WHOLE_BYTES:
         return given
     fields = list(given.items())
@@ -33,13 +33,13 @@ def excerpt(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def refused_excerpt(request: PermissionAsk, problem: str) -> PermissionAsk:
-    """Return `request` as an excerpt that says `problem`: why nobody is to be asked about it."""
+    """Return `request` as an excerpt with `problem`, the reason for asking no person."""
     texts: dict[str, Any] = {name: _cut(getattr(request, name)) for name in TEXT_FIELDS}
     return replace(request, **texts, input=excerpt(request.input), reach=None, file_before=None, refused=problem)
 
 
 def _short(value: Any) -> Any:
-    """Return `value`, or the beginning of its text."""
+    """Return `value`, or the beginning of a long text."""
     if isinstance(value, str):
         return _cut(value)
     if deeper_than(value, MAX_INPUT_DEPTH):

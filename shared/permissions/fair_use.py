@@ -68,14 +68,16 @@ def input_size(given: dict[str, Any]) -> int:
 
 
 def size_in_flight(request: PermissionAsk) -> int:
-    """Return the bytes of `request` that count against its caller while it travels."""
+    """Return the bytes of `request` counted against its caller during transport."""
     before = request.file_before
     text = before.text if before is not None and before.text is not None else ""
     return input_size(request.input) + len(text.encode())
 
 
 def request_problem(request: PermissionAsk) -> str:
-    """Return why nobody is asked about `request`, in words for the model; "" when its size is fine."""
+    """Return the reason for asking no person about `request`, in words for the model; an empty text
+    if the size is fine.
+    """
     if deeper_than(request.input, MAX_INPUT_DEPTH):
         return TOO_DEEP
     size = input_size(request.input)
@@ -89,7 +91,7 @@ def request_problem(request: PermissionAsk) -> str:
 
 
 class InputsInFlight:
-    """The bytes of inputs that each caller has on their way through this process."""
+    """The bytes of inputs in transport, for each caller of this process."""
 
     def __init__(self, limit: int = MAX_BYTES_IN_FLIGHT) -> None:
         self._limit = limit
@@ -110,7 +112,8 @@ class InputsInFlight:
 
 
 def taking_turns(requests: Iterable[T], caller_of: Callable[[T], Hashable]) -> list[T]:
-    """Return `requests` with the callers taking turns: the first of each caller, then each second, and so on.
+    """Return `requests` with the callers taking turns: the first request of each caller, then each
+    second, and so on.
 
     Callers, and the requests of one caller, keep the order in which they came.
     """

@@ -78,7 +78,7 @@ class Mentions:
 
 
 def mentions_of(request: PermissionAsk, home: str) -> Mentions:
-    """Return the paths that a permission request names. `home` is the home folder of whoever runs the tool."""
+    """Return the paths in a permission request. `home` is the home folder of the tool's user."""
     tool, given, folder = request.tool_name, request.input, request.working_directory
     found = Mentions()
     if tool in PATH_FIELDS:
@@ -131,7 +131,9 @@ def _texts(given: Any) -> list[str]:
 
 
 def _spellings(given: object, folder: str, home: str) -> list[str]:
-    """Return the absolute paths that a tool may read in a text: as it stands, trimmed, decoded, expanded."""
+    """Return the absolute paths that a tool may read in a text: unchanged, trimmed, decoded,
+    expanded.
+    """
     if not isinstance(given, str) or not given:
         return []
     texts = {given, given.strip(), unquote(given.strip())}
@@ -162,7 +164,7 @@ def _mentions_of_command(command: object, folder: str, home: str) -> Mentions:
 
 
 class _CommandMentions:
-    """Collects the mentions of one command line, and of the command lines quoted in it."""
+    """Collects the mentions of one command line, and of command lines quoted inside."""
 
     def __init__(self, folder: str, home: str) -> None:
         self._home = home
@@ -222,7 +224,7 @@ class _CommandMentions:
                 self._read(word.text, depth=depth + 1, certain=certain and bool(programs & RUNNERS))
 
     def _doubt(self, words: list[Word], programs: set[str]) -> None:
-        """Say why a command may touch what it does not name."""
+        """Record the reason why a command may touch unnamed paths."""
         program = program_of(words[0].text)
         if UNKNOWN in words[0].pattern or ANY_TEXT in words[0].pattern or ANY_LETTER in words[0].pattern:
             self._found.unclear = "the program is known to the shell alone"
@@ -249,7 +251,9 @@ class _CommandMentions:
 
 
 def _operands(words: list[Word], flags: str) -> int:
-    """Count the words that are no options; a word after an option with other letters may be the option's value."""
+    """Count the words without a dash; a word after an option with other letters may be the option's
+    value.
+    """
     count = 0
     takes_next = False
     for word in words[1:]:
@@ -263,7 +267,9 @@ def _operands(words: list[Word], flags: str) -> int:
 
 
 def _parts(pattern: str) -> list[str]:
-    """Return the texts of one word that may be a path: all of it, and what follows `=`, `:`, `@`, `,` or an option."""
+    """Return the possible paths in one word: all of it, and the text after `=`, `:`, `@`, `,` or an
+    option.
+    """
     found = [pattern, *NAME_SEPARATORS.split(pattern)]
     if "=" in pattern:
         found.append(pattern.partition("=")[2])

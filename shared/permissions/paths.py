@@ -43,17 +43,17 @@ def normalised(path: str) -> str:
 
 
 def lies_in(path: str, folder: str) -> bool:
-    """Return True when the normalised `path` is `folder` or below it."""
+    """Return True if the normalised `path` is `folder` or below."""
     return folder in {path, "/"} or path.startswith(folder + "/")
 
 
 def folded(path: str) -> str:
-    """Return the path as a file system that ignores case and Unicode forms compares it."""
+    """Return the path as compared by a file system that ignores case and Unicode forms."""
     return unicodedata.normalize("NFC", path).casefold()
 
 
 def protectable_path(path: str) -> str:
-    """Return a path of `SECURITY__PROTECTED_PATHS` as it is. Raises ValueError when it can protect nothing."""
+    """Return a valid path of `SECURITY__PROTECTED_PATHS`. Raises ValueError for a useless one."""
     if not path.strip("/~") or ".." in path.split("/") or set(path) & set("*?[\0"):
         raise ValueError(f"{path!r} is not a path to protect: no wildcards, no `..`, not the root")
     if path.startswith("~") and not path.startswith("~/"):

@@ -41,8 +41,9 @@ class DiffRow:
 class Block:
     """One labelled part of the input. A diff has `rows`, every other kind has `text`.
 
-    `line` is a short text that is drawn beside its label, as a path. `remark` is what the model says about its own
-    call. `note` is our own sentence about the block. `hidden` counts the characters cut out of the middle.
+    `line` is a short text that is drawn beside its label, as a path. `remark` is what the model
+    says about its own call. `note` is our own sentence about the block. `hidden` counts the
+    characters cut out of the middle.
     """
 
     label: str
@@ -55,7 +56,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class PresentedOption:
-    """One answer that a question offers. `place` is its position in the input, from 0."""
+    """One option of a question. `place` is the option's position in the input, from 0."""
 
     place: int
     label: str
@@ -64,7 +65,9 @@ class PresentedOption:
 
 @dataclass(frozen=True, slots=True)
 class PresentedQuestion:
-    """One question of the model. `place` is its position in the input, from 0; `multiple` allows several answers."""
+    """One question of the model. `place` is the question's position in the input, from 0;
+    `multiple` allows several answers.
+    """
 
     place: int
     text: str
@@ -74,7 +77,7 @@ class PresentedQuestion:
 
 @dataclass(frozen=True, slots=True)
 class RememberChoice:
-    """One way to answer for the future as well. `label` names it on a button; `covers` is its exact scope."""
+    """One way to remember an answer. `label` is the text of a button; `covers` is the exact scope."""
 
     scope: Literal["session", "always"]
     label: str
@@ -85,8 +88,8 @@ class RememberChoice:
 class Presentation:
     """One permission request, ready to be drawn.
 
-    `title` says on one line what would happen, `summary` is the same for a list of past requests. `asker` says who
-    asks. `warnings` name what deceives the eye or deserves care.
+    `title` says on one line what would happen, `summary` is the same for a list of past requests.
+    `asker` says who asks. `warnings` name what deceives the eye or deserves care.
     """
 
     title: str

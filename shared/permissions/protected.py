@@ -116,10 +116,11 @@ Place = Literal["in", "above", "unclear"]
 
 @dataclass(frozen=True, slots=True)
 class ProtectedPath:
-    """One row of the list. `anywhere`: `path` is a tail that counts in every folder; else it is absolute.
+    """One row of the list. `anywhere`: `path` is a tail that counts in every folder; else it is
+    absolute.
 
-    A row that is closed for neither reading nor writing opens a folder within another row, such as the agent's own
-    working folder within the data folder.
+    A row that is closed for neither reading nor writing opens a folder within another row, such as
+    the agent's own working folder within the data folder.
     """
 
     path: str
@@ -162,7 +163,7 @@ class ProtectedPaths:
         return cls([*rows, *resolved], str(home))
 
     def touched_by(self, request: PermissionAsk) -> str | None:
-        """Return why the request is denied: the protected path it names; None when it names none."""
+        """Return the denial of the request with the named protected path; None without one."""
         for mention in mentions_of(request, self._home).paths:
             if mention.certain:
                 row = self._row_around(mention)
@@ -197,7 +198,7 @@ class ProtectedPaths:
         return list(dict.fromkeys(rules))
 
     def _row_around(self, mention: Mention) -> ProtectedPath | None:
-        """Return the row that closes the path itself: of the rows around it the deepest, down to an open one."""
+        """Return the row that closes the path: the deepest row around it, down to an open one."""
         around = [(depth, row) for row, place, depth in self._places(mention) if place == "in"]
         # Of rows of the same depth the open one is last, so that it does not open what another one closes.
         for _, row in sorted(around, key=lambda found: (-found[0], found[1].is_open)):
@@ -208,7 +209,9 @@ class ProtectedPaths:
         return None
 
     def _row_within_reach(self, mention: Mention) -> ProtectedPath | None:
-        """Return a row that a call may reach from the path: below it, or behind a word only the shell knows."""
+        """Return a row within a call's reach from the path: below it, or behind a word for the
+        shell to expand.
+        """
         for row, place, _ in self._places(mention):
             reachable = place == "unclear" or (place == "above" and mention.walks)
             if reachable and row.closed_for(mention):
@@ -235,7 +238,9 @@ def _compare_exact(path: tuple[str, ...], wanted: tuple[str, ...]) -> Place | No
 
 
 def _compare(path: tuple[str, ...], wanted: tuple[str, ...]) -> Place | None:
-    """Return where a path, which may hold wildcards, lies in relation to a protected one; None when elsewhere."""
+    """Return the position of a path, perhaps with wildcards, relative to a protected one; None if
+    elsewhere.
+    """
     sure = True
     for index, name in enumerate(wanted):
         if index >= len(path):
@@ -293,7 +298,7 @@ def _rows_anywhere() -> Iterator[ProtectedPath]:
 
 
 def _rows_of_settings(settings: Settings, start_folder: Path) -> Iterator[ProtectedPath]:
-    """Yield our own files, those of the logins we use, and the folders that stay open within them."""
+    """Yield our own files, the login files in use, and the open folders within them."""
 
     def row(path: Path, why: str) -> ProtectedPath:
         return ProtectedPath(normalised(str(start_folder / path.expanduser())), why)

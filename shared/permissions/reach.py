@@ -39,9 +39,10 @@ MOST_PATHS = 64  # paths listed of one command; a longer list is not complete
 
 @dataclass(slots=True)
 class ReachedPath:
-    """One path of a tool call: `asked` is absolute and as it was written, `real` has every link resolved.
+    """One path of a tool call: `asked` is absolute and as written, `real` has every link resolved.
 
-    `real` is empty when the links are not known. `below` is True when the call also touches what lies below.
+    `real` is empty when the links are not known. `below` is True when the call also touches what
+    lies below.
     """
 
     asked: str
@@ -60,7 +61,8 @@ class Reach:
 
 
 def reach_of(tool_name: str, given: dict[str, Any], working_directory: str) -> Reach:
-    """Return what the call of a tool with the input `given` touches, with the links of this machine resolved.
+    """Return the paths touched by the call of a tool with the input `given`, with this machine's
+    links resolved.
 
     `working_directory` is the folder in which relative paths start; an empty text when unknown.
     """
@@ -83,7 +85,7 @@ def _linked_words(given: dict[str, Any], working_directory: str) -> list[Reached
 
 
 def spelled_reach(tool_name: str, given: dict[str, Any], working_directory: str) -> Reach:
-    """Return what the call touches by its spelling alone; every `real` is empty."""
+    """Return the paths touched by the call, judged by spelling alone; every `real` is empty."""
     if tool_name in TOUCH_NOTHING:
         return Reach(complete=True)
     if tool_name in PATH_FIELDS:
@@ -106,7 +108,9 @@ def _reach_of_file(tool_name: str, given: dict[str, Any], working_directory: str
 
 
 def _reach_of_folder(tool_name: str, given: dict[str, Any], working_directory: str) -> Reach:
-    """The folder and everything below it. A pattern that may leave the folder makes the reach incomplete."""
+    """Return the folder and everything below. A pattern that may leave the folder makes the reach
+    incomplete.
+    """
     folder = plain_path(given.get(FOLDER_READERS[tool_name]) or working_directory, working_directory)
     if folder is None:
         return Reach()
@@ -140,7 +144,7 @@ def _reach_of_command(given: dict[str, Any], working_directory: str) -> Reach:
 
 
 def _mentioned_paths(command: str, working_directory: str) -> Iterator[ReachedPath]:
-    """Yield the words of a command that are spelled as paths, up to MOST_PATHS of them."""
+    """Yield the words of a command with the spelling of paths, up to MOST_PATHS of them."""
     count = 0
     for words in read_command(command).commands:
         for word in words:

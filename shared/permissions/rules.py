@@ -42,8 +42,11 @@ REMOVED = "removed"  # the entry of a rules file that names the built-in rules i
 
 
 class Rule(BaseModel):
-    """A rule; everything it gives must fit. `command` is one exact command line, `command_prefix` its first words,
-    `under` a folder, `host` a name or `*.name`. `tool` may end in `*`. A session's rule is also its caller's."""
+    """A rule. Every given field must fit.
+
+    `command` is one exact command line, `command_prefix` its first words, `under` a folder, `host`
+    a name or `*.name`. `tool` may end in `*`. A session's rule is also its caller's.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -122,7 +125,7 @@ def judge(request: PermissionAsk, rules: Iterable[Rule]) -> Verdict:
 
 
 def reach_as_sent(request: PermissionAsk) -> Reach:
-    """Return the reach that came with the request, else the reach by its spelling."""
+    """Return the reach sent with the request, else the reach by spelling."""
     if request.reach is not None:
         return request.reach
     return spelled_reach(request.tool_name, request.input, request.working_directory)
@@ -168,7 +171,7 @@ def _fits_command(rule: Rule, request: PermissionAsk) -> Match:
 
 @lru_cache(maxsize=1024)
 def _folder_and_its_target(under: str) -> tuple[str, str]:
-    """Return the folder of a rule as it is written, and with the links of this machine resolved.
+    """Return the folder of a rule as written, and with this machine's links resolved.
 
     The links are read once: a folder that is replaced by a link later does not widen the rule.
     """
@@ -250,7 +253,7 @@ def never_matches(rule: Rule) -> str | None:
 
 
 def rule_problems(rules: Iterable[Rule]) -> list[str]:
-    """Return a sentence for each rule that never applies, or that depends on links which this machine cannot see."""
+    """Return a sentence for each rule that never applies, or depends on links of another machine."""
     found = []
     for rule in rules:
         reason = never_matches(rule)
@@ -265,7 +268,7 @@ def rule_problems(rules: Iterable[Rule]) -> list[str]:
 
 
 def read_rule(shape: Any) -> Rule:
-    """Return the rule that somebody wrote. Raises ClientError naming what is wrong."""
+    """Return a rule written by a person or program. Raises ClientError naming the mistake."""
     try:
         return Rule.model_validate(shape)
     except ValidationError as error:

@@ -18,7 +18,7 @@ from shared.permissions.tools import COMMAND_FIELDS, COMMAND_TOOL, FOLDER_READER
 
 
 def suggest(request: PermissionAsk) -> dict[str, str] | None:
-    """Return the fields of the rule for requests like this one; None when no rule is safe to suggest."""
+    """Return the fields of a rule for requests like this one; None if no rule is safe to suggest."""
     tool = request.tool_name
     if tool == QUESTION:
         return None

@@ -84,7 +84,7 @@ def admit_account(headers: Mapping[str, str]) -> Caller:
 
 
 def _authenticate(headers: Mapping[str, str]) -> tuple[str, bool]:
-    """The credential, and whether it is an OAuth token."""
+    """Return the credential, and True if it is an OAuth token."""
     key = headers.get("x-api-key")
     if key is not None:
         if not _usable(key) or key.startswith("sk-ant-oat"):

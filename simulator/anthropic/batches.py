@@ -18,7 +18,7 @@ import orjson
 from simulator.anthropic.access import Caller, admit
 from simulator.anthropic.paging import page_by_id
 from simulator.anthropic.problem import Problem, refuse
-from simulator.exchange import Exchange
+from simulator.exchange import Exchange, Routes
 from simulator.shape import Misfit, list_of, mapping, matching, record
 
 MOST_REQUESTS = 100_000
@@ -75,7 +75,7 @@ class Batches:
     def __init__(self, complete: Complete) -> None:
         self._complete = complete
         self._kept: dict[str, Batch] = {}
-        self.routes = {
+        self.routes: Routes = {
             ("POST", "/v1/messages/batches"): self._create,
             ("GET", "/v1/messages/batches"): self._list,
             ("GET", "/v1/messages/batches/{id}"): self._look,
@@ -159,4 +159,4 @@ class Batches:
 
 
 def stamp(moment: datetime | None) -> str | None:
-    return moment and moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return None if moment is None else moment.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -16,7 +16,7 @@ from simulator.anthropic.access import admit
 from simulator.anthropic.paging import page_by_cursor, read_query
 from simulator.anthropic.problem import Problem, refuse
 from simulator.anthropic.uploads import read_form
-from simulator.exchange import Exchange
+from simulator.exchange import Exchange, Routes
 
 MAX_FILE_BYTES = 500 * 1024 * 1024
 MADE = re.compile(r"file_sim_(\d{1,10})")
@@ -32,7 +32,7 @@ class Files:
 
     def __init__(self) -> None:
         self._kept: dict[str, dict[str, Any]] = {}
-        self.routes = {
+        self.routes: Routes = {
             ("POST", "/v1/files"): self._upload,
             ("GET", "/v1/files"): self._list,
             ("GET", "/v1/files/{id}"): self._describe,

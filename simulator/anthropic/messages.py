@@ -59,7 +59,7 @@ PROFILE = {
 
 
 class Anthropic:
-    """One pretended service: its endpoints, its prompt cache, its counters."""
+    """The simulated service: its endpoints, prompt cache and counters."""
 
     def __init__(self) -> None:
         self._cache = PromptCache()
@@ -72,7 +72,7 @@ class Anthropic:
             ("GET", "/api/oauth/profile"): self._profile,
             **{(verb, path): self._hello for verb in ("GET", "HEAD") for path in ("/", "/api/hello")},
         }
-        kept = (Batches(self._complete), Files(), Skills())
+        kept: tuple[Batches | Files | Skills, ...] = (Batches(self._complete), Files(), Skills())
         self._kept = [
             (method, re.compile(re.sub(r"{\w+}", "([^/]+)", path)), handler)
             for resource in kept
@@ -163,7 +163,7 @@ class Anthropic:
 
 
 def read_request(exchange: Exchange, caller: Caller, shape: Check, threads: Threads) -> tuple[Request, bytes]:
-    """The checked request, with what its thread holds, and its decoded body."""
+    """Return the checked request, completed by its thread, and the decoded body."""
     raw = decode(exchange.record.body, exchange.headers.get("content-encoding", "identity"))
     try:
         body = orjson.loads(raw)
@@ -186,7 +186,7 @@ def check_request(body: Any, caller: Caller, shape: Check, threads: Threads) -> 
 
 
 def decode(body: bytes, encoding: str) -> bytes:
-    """The body as it was before compression; the service's 400 or 413 when there is none or it is too large."""
+    """Return the decompressed body. Raises the service's 400 or 413 for a missing or too large one."""
     if len(body) > MAX_BODY_BYTES:
         raise Problem(413, "Request exceeds the maximum size")
     if encoding == "identity":
@@ -233,7 +233,7 @@ def compose(request: Request, reply: Reply, used: InputUsage) -> dict[str, Any]:
 async def play(
     exchange: Exchange, reply: Reply, message: dict[str, Any], headers: dict[str, str], *, stream: bool
 ) -> None:
-    """Send the reply, and note what its client was told of its cost."""
+    """Send the reply, and note the costs reported to the client."""
     if reply.fault == "hang":
         await stall(reply)
     if stream:

@@ -15,7 +15,9 @@ SIMULATED = "claude-sim-"
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What a family of models accepts. `thinking` are the values of `thinking.type`, `effort` those of effort."""
+    """The abilities of a family of models. `thinking` holds the values of `thinking.type`, `effort`
+    those of effort.
+    """
 
     thinking: frozenset[str]
     effort: tuple[str, ...] = ("low", "medium", "high", "xhigh", "max")
@@ -109,7 +111,7 @@ KNOWN = {name: model for model in MODELS for name in (model.id, model.alias) if 
 
 
 def find_model(name: str) -> Model:
-    """Raises the service's 404 for a name it does not serve."""
+    """Return the model `name`. Raises the service's 404 for any other name."""
     if name.startswith(SIMULATED):
         return Model(name, "2026-01-01", PERMISSIVE)
     if name not in KNOWN:
@@ -118,7 +120,7 @@ def find_model(name: str) -> Model:
 
 
 def list_models(*, limit: int, after_id: str | None, before_id: str | None, lifecycle: list[str]) -> dict[str, Any]:
-    """One page. A cursor that names no model is a 400."""
+    """Return one page of models. A cursor without a model is a 400."""
     entries = [model.describe() for model in MODELS]
     entries = [entry for entry in entries if entry["lifecycle"] in (lifecycle or ("active", "deprecated"))]
     ids = [entry["id"] for entry in entries]

@@ -45,7 +45,9 @@ MAGIC = {
 
 @dataclass(slots=True)
 class Turn:
-    """Messages of one role in a row, which the service merges. `number` is the first one's place in `messages`."""
+    """Consecutive messages of one role, merged by the service. `number` is the place of the first
+    one in `messages`.
+    """
 
     role: str
     number: int
@@ -211,7 +213,7 @@ def thinking(request: Request) -> None:
 
 
 def _thought_first(request: Request) -> None:
-    """An assistant turn whose tools are being answered has to start with what was thought."""
+    """Refuse an assistant turn with answered tools that does not start with its thinking."""
     if len(request.turns) < 2 or not any(b["type"] == "tool_result" for b in request.turns[-1].blocks):
         return
     turn = request.turns[-2]
@@ -324,7 +326,7 @@ def _bytes_fit(where: str, source: dict[str, str]) -> None:
 
 
 def dated(request: Request) -> None:
-    """What the version 2026-10-21 took away."""
+    """Refuse fields that the version 2026-10-21 removed."""
     if request.version != VERSION_2026:
         return
     for where, message, block in _each_block(request):
@@ -348,7 +350,7 @@ def schemas(request: Request) -> None:
 
 
 def strict_budget(request: Request) -> None:
-    """Everything that is promised to the letter costs, and a request has one budget for all of it."""
+    """Refuse a request whose strict schemas cost more than the one budget of a request."""
     formats = (request.body.get("output_config", {}).get("format"), request.body.get("output_format"))
     promised = [("output_config.format.schema", config["schema"]) for config in formats if config]
     strict = [(place, tool) for place, tool in enumerate(request.body.get("tools", [])) if tool.get("strict")]

@@ -83,7 +83,7 @@ class MessagesAsk(Ask):
 
 
 def read_ask(request: Request, raw: bytes) -> MessagesAsk:
-    """Look back from the end: tool results, then the user turn that has none, which is the prompt they belong to."""
+    """Return the last user prompt and the tool results after it, found from the end of the request."""
     last = request.turns[-1]
     ask = MessagesAsk(
         request.body, raw, paused=last.role == "assistant", shows_thoughts=request.model.line.thinking_shown
@@ -109,7 +109,9 @@ def _result_text(block: Block) -> str:
 
 
 def answer(request: Request, raw: bytes, salt: str) -> Reply:
-    """The reply to a valid request; Problem for a scenario that refuses. `salt` makes this reply's ids its own."""
+    """Return the reply to a valid request; raise Problem for a refusing scenario. `salt` makes the
+    ids of this reply unique.
+    """
     ask, model = read_ask(request, raw), request.model.id
     name = model.removeprefix(SIMULATED) if model.startswith(SIMULATED) else "text"
     reply = perform(ask, name, SCENARIOS, REFUSALS)
@@ -122,7 +124,7 @@ def answer(request: Request, raw: bytes, salt: str) -> Reply:
 
 
 def _finished(block: Block, salt: str) -> Block:
-    """The block with its id or its signature."""
+    """Return the block with its id or signature."""
     match block["type"]:
         case "tool_use":
             return {**block, "id": f"toolu_{salt}"}
@@ -155,7 +157,7 @@ def _within_limits(reply: Reply, body: dict[str, Any]) -> Reply:
 
 
 def output_size(block: Block) -> int:
-    """Bytes that count as output tokens."""
+    """Return the bytes of the block that count as output tokens."""
     if block["type"] in ("tool_use", "server_tool_use"):
         return len(compact(block["input"]).encode())
     return len(str(block.get("text") or block.get("thinking") or "").encode())
@@ -182,7 +184,9 @@ def stop_sequence(ask: Ask) -> Reply:
 
 
 def web_search(ask: Ask, *, pausing: bool = False) -> Reply:
-    """A server's tool: called, and answered in the same turn, or, `pausing`, in the one that continues it."""
+    """Return a server tool's call with its result in the same turn, or, `pausing`, in the
+    continuation.
+    """
     paused = isinstance(ask, MessagesAsk) and ask.paused
     if pausing and not paused:
         return Reply([ask.say("I will search."), SEARCH], "pause_turn")

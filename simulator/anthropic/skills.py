@@ -16,7 +16,7 @@ from simulator.anthropic.access import admit
 from simulator.anthropic.paging import page_by_cursor, read_query
 from simulator.anthropic.problem import Problem, refuse
 from simulator.anthropic.uploads import Uploaded, read_form
-from simulator.exchange import Exchange
+from simulator.exchange import Exchange, Routes
 
 JSON = {"content-type": "application/json"}
 FRONT_MATTER = re.compile(r"---\r?\n(.*?)\r?\n---", re.DOTALL)
@@ -50,7 +50,7 @@ class Skills:
 
     def __init__(self) -> None:
         self._kept: dict[str, Skill] = {}
-        self.routes = {
+        self.routes: Routes = {
             ("POST", "/v1/skills"): self._create,
             ("GET", "/v1/skills"): self._list,
             ("GET", "/v1/skills/{id}"): self._describe,

@@ -71,7 +71,9 @@ class PromptCache:
         self._seen: OrderedDict[bytes, None] = OrderedDict()
 
     def measure(self, body: dict[str, Any], owner: str) -> InputUsage:
-        """What this prompt costs `owner` (credential and model); remembers its prefixes."""
+        """Return the cost of this prompt for `owner` (credential and model), and remember its
+        prefixes.
+        """
         found = list(pieces(body))
         if found and (whole := body.get("cache_control")):
             found[-1] = (found[-1][0], whole.get("ttl", "5m"))

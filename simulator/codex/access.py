@@ -63,7 +63,7 @@ def refused_token(code: str, message: str) -> Problem:
 
 
 def claims_of(token: str) -> dict[str, Any]:
-    """The claims in a JWT's middle, {} when this is none."""
+    """Return the claims in the middle of a JWT; {} for any other token."""
     try:
         middle = token.split(".")[1]
         claims = orjson.loads(base64.urlsafe_b64decode(middle + "=" * (-len(middle) % 4)))
@@ -73,7 +73,9 @@ def claims_of(token: str) -> dict[str, Any]:
 
 
 class Limits:
-    """Every request costs its account half a percent of the five hours and a tenth of that of the week."""
+    """The windows of an account: a request costs half a percent of five hours and a tenth of that
+    of the week.
+    """
 
     def __init__(self) -> None:
         self._requests: Counter[str] = Counter()

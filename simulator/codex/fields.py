@@ -183,7 +183,7 @@ NOTHING: frozenset[str] = frozenset()
 
 
 def check_field(name: str, value: object, fields: dict[str, Check]) -> None:
-    """Raises the Problem in OpenAI's words for what does not fit."""
+    """Check one field. Raises the Problem in OpenAI's words for a misfit."""
     try:
         fields[name](value, name, NOTHING)
     except Misfit as misfit:

@@ -21,7 +21,7 @@ INSTRUCTIONS = "You are {name}, a simulated coding agent."
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """`since` is the first version of Codex that is shown it."""
+    """A model of the backend. `since` is the first version of Codex with it."""
 
     slug: str
     priority: int
@@ -68,7 +68,7 @@ KNOWN = {model.slug: model for model in MODELS}
 
 
 def find_model(name: str, *, public: bool = False) -> Model:
-    """Raises each service's refusal of a name it does not serve."""
+    """Return the model `name`. Raises each service's refusal for any other name."""
     if name.startswith(SIMULATED):
         return Model(name, 99, ("none", *TO_MAX), visibility="hide")
     if name not in KNOWN:
@@ -81,7 +81,9 @@ def find_model(name: str, *, public: bool = False) -> Model:
 
 
 def list_models(client_version: str) -> tuple[bytes, str]:
-    """The backend's list for that version of Codex, and its ETag. Raises the 400 for one that is no version."""
+    """Return the backend's list for a version of Codex, and its ETag. Raises the 400 for an invalid
+    version.
+    """
     if not re.fullmatch(r"\d+(\.\d+){1,3}", client_version):
         raise detail("client_version: Field required")  # unmeasured words
     version = tuple(map(int, client_version.split(".")))

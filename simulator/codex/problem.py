@@ -23,7 +23,7 @@ class Problem(Exception):
 
 
 def detail(text: str, status: int = 400) -> Problem:
-    """What the backend's own front says, before anything reaches the model."""
+    """Return a refusal of the backend's front, sent before the request reaches a model."""
     return Problem(status, orjson.dumps({"detail": text}), JSON)
 
 

@@ -37,7 +37,9 @@ SSE = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-
 
 
 class Codex:
-    """Both doors, one memory of prompts. A stream of the backend comes without a content type, as the real one's."""
+    """The backend and the public interface, with one memory of prompts. A stream of the backend has
+    no content type, as in reality.
+    """
 
     def __init__(self) -> None:
         self._cache = PromptCache()
@@ -110,7 +112,9 @@ class Codex:
 
 
 def decode(body: bytes, encoding: str, *, public: bool) -> bytes:
-    """The body as it was before compression: zstd at the backend, gzip at the public door, nothing else."""
+    """Return the decompressed body: zstd at the backend, gzip at the public interface, no other
+    encoding.
+    """
     try:
         if encoding == "zstd" and not public:
             body = zstd.ZstdDecompressor().decompress(body, MAX_BODY_BYTES + 1)
@@ -135,7 +139,7 @@ def parse(raw: bytes, *, public: bool) -> Any:
 
 
 def compose(request: Request, reply: Reply) -> dict[str, Any]:
-    """The whole response, but for its usage."""
+    """Return the whole response, without its usage."""
     body = request.body
     return {
         "id": f"resp_{uuid4().hex}",

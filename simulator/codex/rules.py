@@ -28,7 +28,9 @@ IMAGE = re.compile(r"data:image/(png|jpe?g|gif|webp);base64,(.+)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A body that passed every rule. `tools` holds every offered tool by name, those inside namespaces too."""
+    """A body that passed every rule. `tools` holds every offered tool by name, also from
+    namespaces.
+    """
 
     body: dict[str, Any]
     model: Model
@@ -38,7 +40,7 @@ class Request:
 
 
 def read_request(body: Any, *, public: bool) -> Request:
-    """Raises the first Problem, in the order the service finds them."""
+    """Return the checked request. Raises the first Problem, in the order of the service."""
     if not isinstance(body, dict):
         raise detail("Request body must be a JSON object")  # unmeasured words
     fields = PUBLIC if public else BACKEND
@@ -62,7 +64,7 @@ def read_request(body: Any, *, public: bool) -> Request:
 
 
 def demands(body: dict[str, Any]) -> None:
-    """What only the backend insists on."""
+    """Check the extra demands of the backend."""
     if body.get("store") is not False:
         raise detail("Store must be set to false")
     if body.get("stream") is not True:
@@ -148,7 +150,7 @@ def not_stored(name: str) -> Exception:
 
 
 def calls(request: Request) -> None:
-    """Every call has its one output, somewhere behind it."""
+    """Check that each call has exactly one output, later in the input."""
     waiting: dict[str, str] = {}
     for item in request.items:
         kind = item["type"]
@@ -229,7 +231,9 @@ def refuse_schema(whose: str, problem: str) -> NoReturn:
 
 
 def strict_schema(schema: Any, whose: str) -> None:
-    """`strict` (true when left out) takes only objects that are closed and whose properties are all required."""
+    """Check a strict schema (`strict` is the default): objects must be closed and require all their
+    properties.
+    """
     if not isinstance(schema, dict):
         return
     if schema.get("type") == "object" or "properties" in schema:
@@ -271,7 +275,7 @@ def structure(request: Request) -> None:
 
 
 def stored(request: Request) -> None:
-    """The public interface can store; this one has no memory to find anything in."""
+    """Refuse references to stored items: this simulated interface keeps no memory."""
     if previous := request.body.get("previous_response_id"):
         raise error(
             400,

@@ -28,7 +28,7 @@ THOUGHTS = ("**Looking**\n\nThe simulated model reads.", "**Answering**\n\nIt kn
 
 @dataclass(slots=True)
 class ResponsesAsk(Ask):
-    """`offered` holds every tool of the request by its name."""
+    """A request of the Responses API. `offered` holds every tool of the request by name."""
 
     offered: dict[str, Item] = field(default_factory=dict)
 
@@ -80,7 +80,9 @@ def message(part: Item, phase: str = "final_answer") -> Item:
 
 
 def read_ask(request: Request, raw: bytes) -> ResponsesAsk:
-    """Look back from the end: tool results, then the last thing a person said, which is the prompt they belong to."""
+    """Return the last words of a person and the tool results after them, found from the end of the
+    request.
+    """
     ask = ResponsesAsk(request.body, raw, offered=request.tools)
     for item in reversed(request.items):
         if item["type"] in CALLS.values():
@@ -101,7 +103,9 @@ def text_of(content: str | list[Item]) -> str:
 
 
 def answer(request: Request, raw: bytes, salt: str) -> Reply:
-    """The reply to a valid request; Problem for a scenario that refuses. `salt` makes this reply's ids its own."""
+    """Return the reply to a valid request; raise Problem for a refusing scenario. `salt` makes the
+    ids of this reply unique.
+    """
     slug = request.model.slug
     name = slug.removeprefix(SIMULATED) if slug.startswith(SIMULATED) else "text"
     reply = perform(read_ask(request, raw), name, SCENARIOS, REFUSALS)
@@ -113,7 +117,7 @@ def answer(request: Request, raw: bytes, salt: str) -> Reply:
 
 
 def finished(item: Item, salt: str, sealed: bool) -> Item:
-    """The item with its ids, and its seal where one was asked for."""
+    """Return the item with its ids, and with its seal if requested."""
     name = f"{PREFIXES.get(item['type'], 'ws')}_{salt}"
     if item["type"] == "reasoning":
         return {"id": name, **item, "encrypted_content": REASONING.seal(name) if sealed else None}

@@ -22,7 +22,7 @@ EMPTY: dict[str, Item] = {
 
 
 class Events:
-    """Numbers events as they are written."""
+    """The numbers of events in writing order."""
 
     def __init__(self) -> None:
         self._numbers = count()
@@ -33,7 +33,7 @@ class Events:
 
 
 def frames(event: Events, response: dict[str, Any], reply: Reply, *, told_output: bool) -> Iterator[bytes]:
-    """`response` is the whole one the events add up to; `told_output` whether the last event holds its items again."""
+    """Yield the events of `response`. `told_output` puts the items into the last event again."""
     begun = response | {"status": "in_progress", "output": [], "usage": None, "incomplete_details": None}
     yield event("response.created", response=begun)
     yield event("response.in_progress", response=begun)
@@ -64,7 +64,7 @@ def item_events(event: Events, index: int, item: Item, piece: int) -> Iterator[b
 
 
 def announced(item: Item) -> Item:
-    """The item before anything of it is known."""
+    """Return the item as announced, without content."""
     status = {} if item["type"] == "reasoning" else {"status": "in_progress"}
     return item | EMPTY.get(item["type"], {}) | status
 
@@ -106,7 +106,7 @@ def call_events(event: Events, here: dict[str, Any], kind: str, name: str, text:
 
 
 def failure(event: Events, response: dict[str, Any], reply: Reply) -> bytes:
-    """The event that ends a stream as a failure."""
+    """Return the event that ends a stream as a failure."""
     code, message = FAILURES[reply.failure]
     if reply.fault == "error":
         return event("error", code=code, message=message, param=None)

@@ -18,7 +18,7 @@ MOST_PREFIXES = 20_000
 
 
 def pieces(request: Request) -> Iterator[bytes]:
-    """The prompt in the order it is read."""
+    """Yield the prompt in reading order."""
     yield compact(request.body.get("tools") or []).encode()
     yield (request.body.get("instructions") or "").encode()
     for item in request.items:
@@ -30,7 +30,9 @@ class PromptCache:
         self._seen: OrderedDict[bytes, None] = OrderedDict()
 
     def measure(self, request: Request, owner: str) -> tuple[int, int]:
-        """(input tokens, those of them read from the cache); remembers the prefixes. Without a key nothing is."""
+        """Return (input tokens, cached ones among them), and remember the prefixes. A prompt
+        without a key is never cached.
+        """
         key = request.body.get("prompt_cache_key")
         digest = hashlib.sha256(f"{owner} {request.model.slug} {key}".encode())
         total = cached = 0
@@ -63,6 +65,6 @@ def usage_of(measured: tuple[int, int], reply: Reply) -> dict[str, Any]:
 
 
 def spoken_size(item: Item) -> int:
-    """Bytes that count as output tokens."""
+    """Return the bytes of the item that count as output tokens."""
     texts = [part.get("text") or part.get("refusal") or "" for part in item.get("content") or item.get("summary") or []]
     return len("".join([*texts, item.get("arguments", ""), item.get("input", "")]).encode())

@@ -19,7 +19,7 @@ NEEDED = ("client_id", "redirect_uri", "scope", "state", "code_challenge")
 
 
 class BadGrant(Exception):
-    """A code, or a request for one, that is not as it must be; its text says how."""
+    """An invalid code, or an invalid request for one; the text names the mistake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Codes:
     _grants: dict[str, Grant] = field(default_factory=dict)
 
     async def page(self, exchange: Exchange) -> None:
-        """GET: the form. POST: what pressing one of its buttons leads to."""
+        """Serve the login form (GET), and the redirect of its buttons (POST)."""
         approving = exchange.record.method == "POST"
         asked = dict(parse_qsl(exchange.record.body.decode() if approving else exchange.query))
         decision = asked.pop("decision", "")
@@ -59,7 +59,9 @@ class Codes:
             await redirect(exchange, asked, code=self._grant(asked))
 
     def redeem(self, fields: Mapping[str, str]) -> None:
-        """Check an exchange against the page it comes from. A code is gone after its first use, right or wrong."""
+        """Check an exchange against the login page of its code. A code ends with the first use,
+        right or wrong.
+        """
         grant = self._grants.pop(fields.get("code", ""), None)
         if grant is None or grant.until < time.time():
             raise BadGrant("Invalid authorization code")

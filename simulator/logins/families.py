@@ -67,11 +67,11 @@ def made_up(token: str) -> Family:
 
 
 def opaque_token(prefix: str, family: Family) -> str:
-    """An access token that tells this simulator, and nobody else, when it ends."""
+    """Return an access token whose end only this simulator can read."""
     return f"{prefix}-until-{int(time.time()) + family.lifetime}-{uuid4().hex}"
 
 
 def has_ended(token: str) -> bool:
-    """Whether an access token of `opaque_token` is past its end; others never are."""
+    """Return True if an access token of `opaque_token` has ended; other tokens never end."""
     until = EXPIRY.search(token)
     return until is not None and int(until[1]) <= time.time()

@@ -50,7 +50,9 @@ class Logins:
 
 
 class LoginServer(ABC):
-    """What both token endpoints do: exchange a code once, rotate refresh tokens. Each answers in its own words."""
+    """The common part of the token endpoints: exchange a code once, rotate refresh tokens. Each
+    server answers in its own words.
+    """
 
     client: str
     unknown_client: str
@@ -164,6 +166,6 @@ def require(fields: Mapping[str, str], names: frozenset[str]) -> None:
 
 
 def jwt(claims: Mapping[str, Any]) -> str:
-    """Unsigned in all but form: nobody here checks a signature."""
+    """Return a token of JWT form with an empty signature: no reader of it checks signatures."""
     parts = (orjson.dumps({"alg": "RS256", "typ": "JWT"}), orjson.dumps(claims), b"simulated")
     return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)

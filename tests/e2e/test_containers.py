@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from ccproxy.redis_server import find_server
-from shared.settings import RedisSettings
+from shared.server_settings import RedisSettings
 from tests.compose import ROOT, load, stage_of
 
 KINDS = (

@@ -222,7 +222,7 @@ class _Writing:
             yield {"type": "thinking", "thinking": part.text, "signature": part.signature}
 
     def tool_use(self, call: ir.ToolCall) -> Json:
-        """Return the call. Half a character, which a model may write, is replaced: the service takes whole ones only."""
+        """Return the call. Half a character, which a model may write, is replaced, as the service requires."""
         block = blocks.tool_use_block(call, self.wire_ids.take(call.id))
         if not may_hold_halves(call.arguments):
             return block

@@ -21,7 +21,7 @@ from ccproxy.redis_server import (
     socket_url,
 )
 from shared.complaints import ConfigurationError
-from shared.settings import RedisSettings
+from shared.server_settings import RedisSettings
 
 
 def program(path: Path, says: str) -> Path:

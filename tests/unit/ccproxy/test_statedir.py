@@ -7,7 +7,7 @@ import pytest
 from ccproxy.rundir import AlreadyRunning
 from ccproxy.statedir import StateDirectory, stack_state_dir
 from shared.complaints import ConfigurationError
-from shared.settings import ServerSettings
+from shared.server_settings import ServerSettings
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from gateway.guard import Guard
 from shared.channels import AccessRecord
 from shared.errors import NotFound
 from shared.metrics import Metrics
-from shared.settings import SecuritySettings, ServerSettings
+from shared.server_settings import ServerSettings
+from shared.settings import SecuritySettings
 from tests.unit.gateway.conftest import Start
 from tests.unit.gateway.test_relay import Sink
 

@@ -16,7 +16,7 @@ from gateway.forwarded import TrustedProxies
 from gateway.guard import MAX_HEADER_BYTES
 from gateway.process import Server
 from shared.errors import Busy
-from shared.settings import ServerSettings
+from shared.server_settings import ServerSettings
 from tests.unit.gateway.conftest import Running, Start
 
 PROXIES = TrustedProxies(["10.0.0.0/8"])

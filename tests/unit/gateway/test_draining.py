@@ -13,7 +13,7 @@ import pytest
 from gateway.connections import Connections
 from gateway.draining import drain, others_accept
 from gateway.forwarded import TrustedProxies
-from shared.settings import ServerSettings
+from shared.server_settings import ServerSettings
 from tests.unit.gateway.conftest import DELTA, END, START, Connection, Running, Start
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody can tell that the listening was ended")

@@ -8,7 +8,8 @@ import pytest
 
 from gateway.guard import EVERYTHING, LOCAL_CALLER, MAX_HEADERS, UNKNOWN_CALLER, Caller, Guard, host_name, scope_of
 from shared.errors import CCProxyError, HeadersTooLarge, NotAllowed, NotAuthorized, UnsupportedMedia
-from shared.settings import SecuritySettings, ServerSettings
+from shared.server_settings import ServerSettings
+from shared.settings import SecuritySettings
 
 JSON = {b"content-type": b"application/json; charset=utf-8"}
 
