@@ -28,6 +28,7 @@ from shared.complaints import name_of
 from shared.formats.anthropic.reading import FATES
 from shared.formats.fields import Fate
 from shared.formats.openai_chat.reading import FIELDS as CHAT_FIELDS
+from shared.formats.openai_images import FIELDS as IMAGES_FIELDS
 from shared.formats.openai_responses.reading import FIELDS as RESPONSES_FIELDS
 from shared.guarded import is_guarded
 from shared.metrics import AnalyticsMetrics, DeskMetrics, LineMetrics, Metrics, PoolMetrics, QuotaMetrics
@@ -207,6 +208,7 @@ def compatibility() -> str:
         "Anthropic Messages": FATES,
         "OpenAI Chat Completions": CHAT_FIELDS,
         "OpenAI Responses": RESPONSES_FIELDS,
+        "OpenAI Images": IMAGES_FIELDS,
     }
     return page(
         "Fields of requests",

@@ -221,7 +221,7 @@ async def open_gateway(settings: Settings, bus: Bus, before: Gateway | None = No
             *(models.router(prefix, direct.catalogue, settings.models.aliases) for prefix in ("/api", "/sdk")),
         ]
         if settings.codex.enabled:
-            endpoints |= codex.endpoints(exchange, chatgpt, estimated(chatgpt))
+            endpoints |= codex.endpoints(exchange, chatgpt, estimated(chatgpt), flights, largest)
             routers.append(codex.router(chatgpt, openai, settings.models.aliases))
         management, addresses = build_management(endpoints, *routers)
         whole = WholeBody(management, flights, largest)

@@ -69,13 +69,18 @@ class Exchange(ABC):
     async def answer(self, request: Outgoing, send: Send, flight: InFlight) -> CCProxyError | None:
         """Ask the provider and send its answer. Returns what cut a stream short; raises while nothing was sent."""
 
-    async def _read(self, scope: Scope, receive: Receive, record: AccessRecord, flight: InFlight) -> Outgoing:
+    async def _read_body(self, scope: Scope, receive: Receive, flight: InFlight) -> tuple[dict[bytes, bytes], bytes]:
+        """Return the request's headers and body as they are without a content encoding."""
         headers: dict[bytes, bytes] = scope["ccproxy.headers"]
         body = await read_body(receive, headers, self.max_body_bytes, flight.receive_bytes)
         if encodings := headers.get(b"content-encoding"):
             body = await decode(body, encodings.decode("latin-1"), self.max_body_bytes)
             flight.receive_bytes(len(body))
             headers = {name: value for name, value in headers.items() if name != b"content-encoding"}
+        return headers, body
+
+    async def _read(self, scope: Scope, receive: Receive, record: AccessRecord, flight: InFlight) -> Outgoing:
+        headers, body = await self._read_body(scope, receive, flight)
         record.bytes_in = len(body)
         body = body.removeprefix(BOM)
         seen = await peek(body)

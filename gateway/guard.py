@@ -61,7 +61,7 @@ CHANGES: tuple[tuple[str, re.Pattern[str]], ...] = (
 )
 # Addresses that take forms with files, and some no body at all. A web page can send both to any server, so that a
 # request must have one of the headers which no page can send unasked.
-FORM_ADDRESSES = re.compile(r"/api/v1/(messages/batches|files|skills)(/.*)?")
+FORM_ADDRESSES = re.compile(r"/api/v1/(messages/batches|files|skills)(/.*)?|/codex(/v1)?/images/edits")
 NO_PAGE_SENDS = (b"anthropic-version", b"x-api-key")
 
 

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from gateway.asgi import ASGIApp
 from gateway.exchange import Exchange
+from gateway.images import Images
 from gateway.resources import Resource
 
 PARAMETER = re.compile(r"{(\w+)}")
@@ -53,11 +54,14 @@ def passed(path: str, method: str, summary: str) -> dict[str, Any]:
 
 
 def operation(path: str, endpoint: Exchange) -> dict[str, Any]:
-    body = {"type": "object", "required": ["model"], "properties": {"model": {"type": "string"}}}
+    is_images = isinstance(endpoint, Images)
+    spoken = "OpenAI Images" if is_images else SPOKEN[endpoint.dialect]
+    needed = "prompt" if is_images else "model"
+    body = {"type": "object", "required": [needed], "properties": {needed: {"type": "string"}}}
     answers = {kind: {"schema": {"type": "object"}} for kind in ("application/json", "text/event-stream")}
     return {
         "tags": [endpoint.provider.name],
-        "summary": f"{SPOKEN[endpoint.dialect]} by {endpoint.provider.name}",
+        "summary": f"{spoken} by {endpoint.provider.name}",
         "operationId": "post" + path.replace("/", "_").replace("{", "").replace("}", ""),
         "parameters": [
             {"name": "session_id", "in": "path", "required": True, "schema": {"type": "string"}}

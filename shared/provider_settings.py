@@ -127,5 +127,10 @@ class CodexSettings(Section):
         description="Codex's own instructions: `override` puts them in place of the client's, which move to a "
         "developer message; `append` puts them behind the client's; `disabled` sends the client's alone.",
     )
+    image_caller: str = Field(
+        "",
+        description="The text model that calls the image tool for `/codex/v1/images`; unset: the first of the "
+        "account's list.",
+    )
     enable_dynamic_model_info: bool = Field(True, description="Ask the backend for the account's models and limits.")
     max_output_tokens_fallback: int = Field(8192, ge=1, description="Output limit told for models whose list has none.")

@@ -12,6 +12,8 @@ from fastapi.responses import Response
 
 from gateway.asgi import ASGIApp
 from gateway.exchange import MakeExchange
+from gateway.images import Images
+from gateway.inflight import Flights
 from gateway.providers.codex import Codex
 from shared.credentials.account import Account
 from shared.errors import CCProxyError, NotFound
@@ -20,8 +22,12 @@ from shared.formats.ir import Json
 FORMATS = {"responses": "/responses", "chat_completions": "/v1/chat/completions", "messages": "/v1/messages"}
 
 
-def endpoints(exchange: MakeExchange, codex: Codex, count_tokens: ASGIApp) -> dict[str, ASGIApp]:
-    """The paths answered by Codex. A conversation may be named in the path."""
+def endpoints(
+    exchange: MakeExchange, codex: Codex, count_tokens: ASGIApp, flights: Flights, largest: int
+) -> dict[str, ASGIApp]:
+    """Return the paths answered by Codex. A conversation may be named in the path."""
+    drawn = Images("openai_chat", codex, "/responses", flights, largest)
+    edited = Images("openai_chat", codex, "/responses", flights, largest, edit=True)
     responses = exchange("openai_responses", codex, "/responses")
     chat = exchange("openai_chat", codex, "/responses")
     messages = exchange("anthropic", codex, "/responses")
@@ -36,6 +42,10 @@ def endpoints(exchange: MakeExchange, codex: Codex, count_tokens: ASGIApp) -> di
         "/codex/v1/messages": messages,
         "/codex/messages/count_tokens": count_tokens,
         "/codex/v1/messages/count_tokens": count_tokens,
+        "/codex/images/generations": drawn,
+        "/codex/v1/images/generations": drawn,
+        "/codex/images/edits": edited,
+        "/codex/v1/images/edits": edited,
     }
 
 

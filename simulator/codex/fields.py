@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from simulator.codex import images
 from simulator.codex.problem import Problem, error
 from simulator.shape import (
     Check,
@@ -110,6 +111,7 @@ TOOL = tagged(
         "custom": CUSTOM,
         "namespace": record("name tools", name=NAME, description=text, tools=list_of(NESTED)),
         **dict.fromkeys(HOSTED_TOOLS, mapping),
+        images.TOOL: images.SHAPE,
     },
     shown=False,
 )

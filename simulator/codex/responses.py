@@ -14,6 +14,7 @@ from uuid import uuid4
 import orjson
 
 from simulator.codex.access import Caller, Limits, admit_backend, admit_public
+from simulator.codex.images import tool_usage
 from simulator.codex.models import list_models, list_public
 from simulator.codex.problem import JSON, Problem, detail, error, refuse
 from simulator.codex.rules import Request, read_request
@@ -77,6 +78,8 @@ class Codex:
         reply = answer(request, raw, uuid4().hex[:24])
         response = compose(request, reply)
         response["usage"] = usage_of(self._cache.measure(request, caller.name), reply)
+        if spent := tool_usage(reply.parts):
+            response["tool_usage"] = spent
         if reply.fault == "hang":
             await stall(reply)
         events = Events()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+from simulator.codex import images
 from simulator.codex.fields import BACKEND, PUBLIC, check_field, check_items
 from simulator.codex.models import Model, find_model
 from simulator.codex.problem import detail, error, refuse
@@ -20,7 +21,13 @@ from simulator.seal import REASONING
 
 Item = dict[str, Any]
 
-PREFIXES = {"message": "msg", "function_call": "fc", "custom_tool_call": "ctc", "reasoning": "rs"}
+PREFIXES = {
+    "message": "msg",
+    "function_call": "fc",
+    "custom_tool_call": "ctc",
+    "reasoning": "rs",
+    images.CALL: "ig",
+}
 CALLS = {"function_call": "function_call_output", "custom_tool_call": "custom_tool_call_output"}
 LONGEST_ID = 64
 IMAGE = re.compile(r"data:image/(png|jpe?g|gif|webp);base64,(.+)", re.DOTALL)
@@ -196,6 +203,8 @@ def tools(request: Request) -> None:
     choice = request.body.get("tool_choice")
     if isinstance(choice, str) and choice not in {"none", "auto", "required"}:
         refuse(f"Invalid value: '{choice}'. Supported values are: 'none', 'auto', and 'required'.", "tool_choice")
+    if images.TOOL in request.tools:
+        images.check_tool(request.tools[images.TOOL], choice, request.items, public=request.public)
     if isinstance(choice, dict) and choice.get("name", choice["type"]) not in {*request.tools, "allowed_tools"}:
         refuse(f"Tool choice '{choice.get('name')}' not found in 'tools' parameter.", "tool_choice")
 

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from simulator.codex import images
 from simulator.codex.models import SIMULATED
 from simulator.codex.problem import Problem, challenge, detail, error
 from simulator.codex.rules import CALLS, PREFIXES, Item, Request
@@ -108,7 +109,13 @@ def answer(request: Request, raw: bytes, salt: str) -> Reply:
     """
     slug = request.model.slug
     name = slug.removeprefix(SIMULATED) if slug.startswith(SIMULATED) else "text"
-    reply = perform(read_ask(request, raw), name, SCENARIOS, REFUSALS)
+    ask = read_ask(request, raw)
+    told = str(request.body.get("instructions"))
+    drawn = images.wants_image(request.tools, request.body.get("tool_choice"), told, ask.prompt)
+    reply = perform(ask, name, SCENARIOS, REFUSALS)
+    if drawn and reply and name == "text" and not ask.directives.scenario:
+        call = images.make_call(request.tools[images.TOOL], ask.prompt, public=request.public)
+        reply = replace(reply, parts=[call])
     if reply is None:
         raise detail(f"The '{request.body['model']}' model plays no scenario of that name.")
     sealed = "reasoning.encrypted_content" in (request.body.get("include") or [])

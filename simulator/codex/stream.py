@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from simulator.codex import images
 from simulator.codex.rules import Item
 from simulator.codex.scenarios import FAILURES
 from simulator.script import Reply, pieces
@@ -18,6 +19,7 @@ EMPTY: dict[str, Item] = {
     "reasoning": {"summary": [], "encrypted_content": "gAAAA-provisional"},  # the seal is only final once it is done
     "function_call": {"arguments": ""},
     "custom_tool_call": {"input": ""},
+    images.CALL: {"result": None},
 }
 
 
@@ -37,8 +39,12 @@ def frames(event: Events, response: dict[str, Any], reply: Reply, *, told_output
     begun = response | {"status": "in_progress", "output": [], "usage": None, "incomplete_details": None}
     yield event("response.created", response=begun)
     yield event("response.in_progress", response=begun)
+    offered: Item = next((tool for tool in response["tools"] if tool["type"] == images.TOOL), {})
     for index, item in enumerate(reply.parts):
-        yield from item_events(event, index, item, reply.piece)
+        if item["type"] == images.CALL:
+            yield from image_events(event, index, item, offered.get("partial_images", 0))
+        else:
+            yield from item_events(event, index, item, reply.piece)
         if reply.pings:
             yield event("keepalive")
     last = response if told_output else response | {"output": []}
@@ -60,6 +66,19 @@ def item_events(event: Events, index: int, item: Item, piece: int) -> Iterator[b
         case "web_search_call":
             for state in ("in_progress", "searching", "completed"):
                 yield event(f"response.web_search_call.{state}", **here)
+    yield event("response.output_item.done", output_index=index, item=item)
+
+
+def image_events(event: Events, index: int, item: Item, partial: int) -> Iterator[bytes]:
+    here: dict[str, Any] = {"item_id": item["id"], "output_index": index}
+    yield event("response.output_item.added", output_index=index, item=announced(item))
+    yield event("response.image_generation_call.in_progress", **here)
+    yield event("response.image_generation_call.generating", **here)
+    settings = {name: item[name] for name in images.DEFAULTS}
+    for number, picture in enumerate(images.partial_pictures(item, partial)):
+        shown = {"partial_image_index": number, "partial_image_b64": picture}
+        yield event("response.image_generation_call.partial_image", **here, **shown, **settings)
+    yield event("response.image_generation_call.completed", **here)
     yield event("response.output_item.done", output_index=index, item=item)
 
 
