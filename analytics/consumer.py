@@ -64,6 +64,8 @@ class Consumer:
         self._reopen_seconds = reopen_seconds
         self._metrics = metrics
         self._describe = describe
+        self._opening = asyncio.Lock()
+        self._opened = 0  # how often
         self._waiting: list[Taken] = []
         self._some, self._enough = asyncio.Event(), asyncio.Event()
         self.progress = Progress()
@@ -74,9 +76,11 @@ class Consumer:
             return
         async with asyncio.TaskGroup() as tasks:
             taking = tasks.create_task(self._take(deliveries))
+            tending = tasks.create_task(self._keep_open(stop))
             writing = tasks.create_task(self._write(stop))
             await stop.wait()
             taking.cancel()
+            tending.cancel()
             self._some.set()
             self._enough.set()
             await asyncio.wait([writing], timeout=FLUSH_SECONDS)
@@ -95,10 +99,30 @@ class Consumer:
                     self._describe(problem=told)
                 await self._pause(stop)
             else:
+                self._opened += 1
                 get_log().info("database_open", path=str(self._store.path))
-                self._describe(problem="")
+                self._describe(problem=self._store.note)
                 return True
         return False
+
+    async def _keep_open(self, stop: asyncio.Event) -> None:
+        """Open the file anew when it is gone or damaged, also while no record comes, until `stop`."""
+        while not stop.is_set():
+            await self._pause(stop)
+            opened = self._opened
+            if trouble := await asyncio.to_thread(self._store.trouble):
+                await self._reopen(trouble, opened, stop)
+
+    async def _reopen(self, reason: str, opened: int, stop: asyncio.Event) -> bool:
+        """Close the file and open it anew, unless that was done since it was opened for the `opened`th time. Return
+        False when `stop` came first."""
+        async with self._opening:
+            if opened != self._opened:
+                return True
+            await self._store.close(reason)
+            self._describe(problem=reason)
+            await self._pause(stop)
+            return await self._open_store(stop)
 
     async def _take(self, deliveries: AsyncIterator[Delivery]) -> None:
         async for delivery in deliveries:
@@ -184,14 +208,12 @@ class Consumer:
     async def _insert(self, records: list[AccessRecord], stop: asyncio.Event) -> None:
         """Insert, opening the file anew as often as it fails. Raises StoreUnavailable only once `stop` is set."""
         while True:
+            opened = self._opened
             try:
                 await self._store.insert(records)
             except StoreUnavailable as error:
                 get_log().warning("commit_failed", reason=error.message, records=len(records))
-                await self._store.close(error.message)
-                self._describe(problem=error.message)
-                await self._pause(stop)
-                if not await self._open_store(stop):
+                if not await self._reopen(error.message, opened, stop):
                     raise
             else:
                 return

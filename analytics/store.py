@@ -19,9 +19,11 @@ from typing import Any, TypeVar
 import duckdb
 import orjson
 
+from analytics.damage import Identity, identity_of, is_damage, is_ours, set_aside
 from analytics.select import check_select
 from shared.channels import AccessRecord
 from shared.errors import ClientError, StoreUnavailable
+from shared.log import get_log
 from shared.records import COLUMNS, row_of
 
 CONFIG: dict[str, str | bool | int | float | list[str]] = {
@@ -32,6 +34,7 @@ CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "python_enable_replacements": False,  # a query sees tables, never the variables of this program
     "max_temp_directory_size": "1GB",
 }
+INTERRUPT_SECONDS = 0.05
 HOLDER = re.compile(r"Conflicting lock is held in .*?\(PID (\d+)\)")
 
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - UTC, and naive as the column is
@@ -72,28 +75,45 @@ class Store:
         self.exports = path.with_name("exports")
         self._statements = statements
         self.problem = "The DuckDB file is not open yet."
+        self.note = ""  # what became of a damaged file, for as long as this process lives
+        self._damage = ""  # what a query met in the file that is open
+        self._identity: Identity | None = None
         self._connection: duckdb.DuckDBPyConnection | None = None
+        self._working: dict[asyncio.Task[Any], duckdb.DuckDBPyConnection] = {}
 
     async def open(self) -> None:
-        """Open the file, creating or migrating it. Raises StoreUnavailable and keeps the message as
-        `problem`.
-        """
+        """Open the file, creating or migrating it; a damaged one is set aside first. Raises StoreUnavailable, whose
+        message is kept as `problem`."""
         try:
-            self._connection = await asyncio.to_thread(_open, self.path, self.exports)
+            self._connection = await asyncio.to_thread(self._open_or_begin_anew)
         except StoreUnavailable as error:
             self.problem = error.message
             raise
+        self._identity = identity_of(self.path)
         self.problem = ""
 
     async def close(self, problem: str = "The DuckDB file is closed.") -> None:
-        """Close the file after writing its log into it."""
+        """Close the file after writing its log into it. Queries that run are ended: while one of their
+        cursors is open, DuckDB would hand out the old file again."""
         connection, self._connection, self.problem = self._connection, None, problem
+        await asyncio.gather(*(_interrupt(cursor, task) for task, cursor in list(self._working.items())))
         if connection is not None:
             await asyncio.to_thread(connection.close)
 
+    def trouble(self) -> str:
+        """Return why the open file must be opened anew: it was removed or replaced, or a query met damage."""
+        if self._connection is None or self._damage:
+            return self._damage
+        if identity_of(self.path) == self._identity:
+            return ""
+        return f"The DuckDB file {self.path} was removed or replaced while it was open; records go into a new one."
+
     async def insert(self, records: Sequence[AccessRecord]) -> int:
         """Commit the records not yet there; the number added. Raises RecordRefused or StoreUnavailable."""
-        return await asyncio.to_thread(_insert, self._open_connection(), records)
+        connection = self._open_connection()
+        if trouble := await asyncio.to_thread(self.trouble):
+            raise StoreUnavailable(trouble)
+        return await asyncio.to_thread(_insert, connection, records)
 
     async def query(self, name: str, parameters: Mapping[str, Any]) -> list[Row]:
         """The rows of a named query. Cancelling the caller interrupts it. Raises StoreUnavailable."""
@@ -123,21 +143,56 @@ class Store:
         """In a thread, on a cursor of its own; interrupted when the caller is cancelled."""
         cursor = self._open_connection().cursor()
         task = asyncio.create_task(asyncio.to_thread(work, cursor, *arguments))
+        self._working[task] = cursor
+        task.add_done_callback(self._working.pop)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            cursor.interrupt()
-            await asyncio.gather(task, return_exceptions=True)
+            await _interrupt(cursor, task)
             raise
+        except duckdb.InterruptException as error:  # by `close`
+            raise StoreUnavailable(self.problem) from error
+        except duckdb.Error as error:
+            if not is_damage(str(error)):
+                raise
+            self._damage = f"The DuckDB file {self.path} is damaged: {first_line(error)}"
+            raise StoreUnavailable(self._damage) from error
+
+    def _open_or_begin_anew(self) -> duckdb.DuckDBPyConnection:
+        """Open the file; one that is damaged is renamed, and a new one begun. Raises StoreUnavailable."""
+        damage, self._damage = self._damage, ""
+        if not damage:
+            try:
+                return _open(self.path, self.exports)
+            except StoreUnavailable as error:
+                if not is_damage(error.message) or not is_ours(self.path):
+                    raise
+                damage = error.message
+        try:
+            aside = set_aside(self.path)
+        except OSError as error:
+            self._damage = damage
+            raise StoreUnavailable(f"{damage} It cannot be set aside: {error.strerror}.") from error
+        self.note = f"{damage} It is kept as {aside}; the records begin anew."
+        get_log().error("database_set_aside", why=damage, kept_as=str(aside))
+        return _open(self.path, self.exports)
 
     def size(self) -> int:
-        """Return the bytes of the file on disk, without its log."""
-        return self.path.stat().st_size
+        """Bytes on disk, without what still lies in the log beside it; 0 when the file is gone."""
+        return self.path.stat().st_size if self.path.exists() else 0
 
     def _open_connection(self) -> duckdb.DuckDBPyConnection:
         if self._connection is None:
             raise StoreUnavailable(self.problem)
         return self._connection
+
+
+async def _interrupt(cursor: duckdb.DuckDBPyConnection, task: asyncio.Task[Any]) -> None:
+    """End the work of `task` on `cursor`. An interrupt that comes before the statement has begun is lost, so it is
+    repeated."""
+    while not task.done():
+        cursor.interrupt()
+        await asyncio.wait([task], timeout=INTERRUPT_SECONDS)
 
 
 def _open(path: Path, exports: Path) -> duckdb.DuckDBPyConnection:
@@ -158,7 +213,12 @@ def _open(path: Path, exports: Path) -> duckdb.DuckDBPyConnection:
 def _why_closed(path: Path, message: str) -> str:
     if holder := HOLDER.search(message):
         return f"Another program (PID {holder[1]}) holds {path}; records wait in Redis until it lets go."
-    return f"The DuckDB file {path} cannot be opened: {message.splitlines()[0]}"
+    return f"The DuckDB file {path} cannot be opened: {first_line(message)}"
+
+
+def first_line(words: object) -> str:
+    """Return the first line of DuckDB's words, which may be followed by advice or a trace."""
+    return next(iter(str(words).splitlines()), "")
 
 
 def _migrate(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
@@ -238,6 +298,8 @@ def _fetch(cursor: duckdb.DuckDBPyConnection, statement: str, parameters: dict[s
     except duckdb.OutOfMemoryException as error:
         raise ClientError(f"This takes more than the {CONFIG['memory_limit']} there are; ask for less.") from error
     except duckdb.OperationalError as error:
+        if is_damage(str(error)):
+            raise
         raise StoreUnavailable(str(error)) from error
     finally:
         cursor.close()
@@ -253,6 +315,8 @@ def _fetch_freely(cursor: duckdb.DuckDBPyConnection, sql: str, limit: int) -> li
     except duckdb.InterruptException:
         raise  # its caller is gone
     except (duckdb.Error, orjson.JSONDecodeError) as error:
+        if is_damage(str(error)):
+            raise
         raise ClientError(f"sql: {error}", param="sql") from error
     finally:
         cursor.close()
@@ -265,6 +329,8 @@ def _change(cursor: duckdb.DuckDBPyConnection, statements: Sequence[str], parame
         cursor.commit()
         return int(changed[-1][0][0])
     except duckdb.Error as error:
+        if is_damage(str(error)):
+            raise
         raise StoreUnavailable(str(error)) from error
     finally:
         cursor.close()

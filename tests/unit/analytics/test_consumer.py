@@ -68,8 +68,9 @@ class Consuming:
         if problem:
             self.troubled.set()
 
-    def start(self, records: list[Record]) -> None:
-        self._task = asyncio.create_task(self.consumer.run(stream(records), self.stop))
+    def start(self, records: list[Record] | AsyncIterator[Record]) -> None:
+        deliveries = stream(records) if isinstance(records, list) else records
+        self._task = asyncio.create_task(self.consumer.run(deliveries, self.stop))
 
     async def end(self) -> None:
         self.stop.set()

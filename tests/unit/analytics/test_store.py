@@ -278,7 +278,7 @@ async def test_a_file_held_by_another_program_is_named_with_its_holder(
 
 
 async def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.duckdb"
+    path = tmp_path / "notes.txt"
     path.write_text("something else " * 1000)
     with pytest.raises(StoreUnavailable, match="not a valid DuckDB database"):
         await Store(path).open()
