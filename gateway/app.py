@@ -33,7 +33,7 @@ from gateway.providers import Provider
 from gateway.providers.claude import Claude
 from gateway.providers.codex import Codex
 from gateway.providers.http import Upstream
-from gateway.providers.sdk import Sdk
+from gateway.providers.sdk import MAX_WAITING_BYTES, Sdk
 from gateway.quota import Quotas
 from gateway.reasoning import ReasoningMemory
 from gateway.records import Records
@@ -203,7 +203,7 @@ async def open_gateway(settings: Settings, bus: Bus, before: Gateway | None = No
         for closing in (direct.catalogue, chatgpt.catalogue, profile):
             stack.callback(closing.close)
         line = metrics.part(LineMetrics)
-        through_sdk = Sdk(bus, direct.catalogue, quotas.of("claude"), line, max_waiting=settings.sdk.max_waiting)
+        through_sdk = Sdk(bus, direct.catalogue, quotas.of("claude"), line, **waiting_limits(settings))
         endpoints = claude.endpoints(exchange, direct, flights, settings.server)
         endpoints |= sdk.endpoints(exchange, through_sdk, estimated(through_sdk))
         guard = Guard(settings.server, settings.security)
@@ -236,6 +236,14 @@ def open_stored(bus: Bus, settings: ResponsesSettings) -> tuple[Continuations, C
     conversations = Conversations(store, memory)
     continuations = Continuations(memory, conversations, lambda: bus.connected, settings.enabled)
     return continuations, conversations
+
+
+def waiting_limits(settings: Settings) -> dict[str, int]:
+    """Return how many requests may wait for an SDK worker, and how many bytes of one gateway; Redis holds them all."""
+    return {
+        "max_waiting": settings.sdk.max_waiting,
+        "max_waiting_bytes": max(settings.sdk.max_body_bytes, MAX_WAITING_BYTES // settings.server.workers),
+    }
 
 
 def largest_body(settings: Settings, provider: Provider) -> int:

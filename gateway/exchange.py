@@ -106,6 +106,7 @@ class Exchange(ABC):
 
     async def open(self, request: Outgoing, flight: InFlight) -> Opened:
         """The provider's answer, once it has begun; from then on silence is measured by the shorter limit."""
+        request.flight = flight
         opened = await self.provider.open(request)
         note_upstream(request.record, opened.headers)
         sent = (request.document or {}).get("model")

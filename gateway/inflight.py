@@ -17,6 +17,7 @@ from shared.errors import Busy, CallerGone, CCProxyError, ClientTimeout, Stoppin
 
 # A client that leaves is noticed within two of these and one turn of the loop; the promise is a second.
 LOOK_SECONDS = 0.25
+PROVIDER_SILENT = "The provider has sent nothing"  # what a request has waited for in vain, unless it says otherwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class InFlight:
         "reason",
         "receive",
         "sending",
+        "silence",
     )
 
     def __init__(self, limit: float, flights: Flights) -> None:
@@ -58,6 +60,7 @@ class InFlight:
         self.last = self.pinged = asyncio.get_running_loop().time()
         self.reading = True
         self.sending = False
+        self.silence = PROVIDER_SILENT
         self.ping: Callable[[], Coroutine[None, None, None]] | None = None
         self.receive: Receive | None = None
         self._inside = False
@@ -222,4 +225,4 @@ def stalled(flight: InFlight, seconds: float) -> CCProxyError:
         return ClientTimeout(f"No more of the request's body came for {seconds:.0f} seconds.")
     if flight.sending:
         return CallerGone("The client stopped reading.")
-    return UpstreamTimeout(f"The provider has sent nothing for {seconds:.0f} seconds.")
+    return UpstreamTimeout(f"{flight.silence} for {seconds:.0f} seconds.")

@@ -7,6 +7,7 @@ outright leaves nothing behind. A service whose event loop hangs ends too (share
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import gc
 import os
@@ -59,10 +60,18 @@ def settle_collector() -> None:
 
 
 async def collect_by_the_clock(seconds: float = COLLECT_SECONDS) -> None:
-    """Collect garbage every `seconds`, until cancelled; a process that allocates little never would by itself."""
+    """Collect garbage every `seconds`, until cancelled; a process that allocates little never would by itself. What is
+    free then goes back to the system: the memory of large bodies would stay with the process."""
     while True:
         await asyncio.sleep(seconds)
         gc.collect()
+        await asyncio.to_thread(trim_memory)
+
+
+def trim_memory() -> None:
+    """Have the C library give free memory back to the system. Only glibc can; elsewhere this does nothing."""
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def run(service: str, serve: Serve) -> None:

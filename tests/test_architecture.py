@@ -90,7 +90,6 @@ PROVED_ELSEWHERE = {
     "gateway/routes/responses.py": "tests/contract/test_stored_responses.py",
     "gateway/stored/memory.py": "tests/contract/test_stored_responses.py",
     "gateway/stored/conversations.py": "tests/contract/test_stored_responses.py",
-    "shared/bus/connection.py": "tests/contract/test_bus_crashes.py",
     "shared/bus/probe.py": "tests/unit/ccproxy/test_checks_outside.py",
     "ccproxy/permissions/keyboard.py": "tests/contract/test_permission_handler.py",
     "ccproxy/permissions/script.py": "tests/contract/test_permission_handler.py",

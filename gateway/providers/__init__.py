@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from gateway.asgi import Headers
 from gateway.catalogue import Catalogue
+from gateway.inflight import InFlight
 from gateway.quota import QuotaWatch
 from gateway.tracing import UNTRACED, Trace
 from shared.channels import AccessRecord
@@ -30,7 +31,8 @@ class Outgoing:
     caller's query. `session` is the conversation the caller named, `path_session` the one its address named.
 
     `upload` is a body that is not held: it is read once, so the request cannot be sent twice. `spends` is False for
-    what uses nothing of a subscription. `origin` is how the caller addressed this server, where that matters.
+    what uses nothing of a subscription. `origin` is how the caller addressed this server, where that matters. `flight`
+    is told whom the request waits for.
     """
 
     method: str
@@ -45,6 +47,7 @@ class Outgoing:
     upload: AsyncIterator[bytes] | None = None
     spends: bool = True
     origin: str = ""
+    flight: InFlight | None = None
 
 
 @dataclass(slots=True)

@@ -8,7 +8,8 @@ to the worker that keeps its process, as long as that can take it at once.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from hashlib import sha256
@@ -44,6 +45,9 @@ from shared.provider_settings import MessageMode
 
 DIRECTORY_HEADER = b"x-ccproxy-cwd"
 MESSAGES_HEADER = b"x-ccproxy-sdk-messages"
+MAX_WAITING_BYTES = 64 * 1024 * 1024  # a quarter of what our own Redis holds
+NO_FREE_WORKER = "No SDK worker has been free (SDK__WORKERS, SDK__MAX_TURNS_AT_ONCE)"
+WORKER_SILENT = "The SDK worker has sent nothing"
 ABOUT_THE_RUN = frozenset({"system_message", "result_message"})
 
 Begun = tuple[bytes, AsyncIterator[bytes], Callable[[], Awaitable[None]]]  # first frame, further ones, how to leave
@@ -56,11 +60,21 @@ class Sdk:
     speaks: ProviderFormat = anthropic
 
     def __init__(
-        self, bus: Bus, catalogue: Catalogue, quota: QuotaWatch, metrics: LineMetrics, *, max_waiting: int
+        self,
+        bus: Bus,
+        catalogue: Catalogue,
+        quota: QuotaWatch,
+        metrics: LineMetrics,
+        *,
+        max_waiting: int,
+        max_waiting_bytes: int = MAX_WAITING_BYTES,
     ) -> None:
+        """`max_waiting_bytes` is the limit of the bodies that this gateway has waiting in Redis at once."""
         self.catalogue = catalogue
         self._bus, self._quota, self._metrics = bus, quota, metrics
         self._line = replace(SDK_TURN, max_length=max_waiting)
+        self._waiting_bytes = 0
+        self._max_waiting_bytes = max_waiting_bytes
         self._lane = "unknown"  # until a worker has told what its programs use
 
     async def open(self, request: Outgoing) -> Opened:
@@ -76,18 +90,18 @@ class Sdk:
         turn.message_mode = read_message_mode(request.headers)
         turn.traceparent = request.trace.attempt(record)
         turn.repeat = repeat_of(turn)
-        first, frames, leave = await self._begin(turn, record)
+        first, frames, leave = await self._begin(turn, request)
         headers = with_ignored([(b"content-type", b"text/event-stream; charset=utf-8")], record)
         opened = Opened(200, headers, _with_first(first, frames), leave)
         return opened if document.get("stream") is True else await _whole(opened)
 
-    async def _begin(self, turn: Turn, record: AccessRecord) -> Begun:
+    async def _begin(self, turn: Turn, request: Outgoing) -> Begun:
         """From the worker that has what is wanted, if it is there and has a slot; else from any."""
         if keeper := await self._keeper(turn):
             with contextlib.suppress(NoWorker, Busy):
-                return await self._call(SDK_TURN.at(keeper), turn, record)
+                return await self._call(SDK_TURN.at(keeper), turn, request)
         try:
-            return await self._call(self._line, turn, record)
+            return await self._call(self._line, turn, request)
         except Busy:
             self._metrics.refused.inc()
             raise
@@ -99,9 +113,10 @@ class Sdk:
         stored = await self._bus.get(session_key(turn)) if turn.session_id else None
         return decode(KnownSession, stored).keeper if stored else ""
 
-    async def _call(self, channel: Channel, turn: Turn, record: AccessRecord) -> Begun:
+    async def _call(self, channel: Channel, turn: Turn, request: Outgoing) -> Begun:
+        record = request.record
         async with AsyncExitStack() as stack:
-            with self._metrics.waiting.track_inprogress():
+            with self._metrics.waiting.track_inprogress(), self._wait(request):
                 replies = await stack.enter_async_context(self._bus.call(channel, turn, request_id=record.request_id))
                 head = await anext(replies, b"")
             if head:
@@ -111,6 +126,25 @@ class Sdk:
             if not first:
                 raise UpstreamError("The SDK worker ended the turn without an answer.")
             return first, frames, stack.pop_all().aclose
+
+    @contextlib.contextmanager
+    def _wait(self, request: Outgoing) -> Iterator[None]:
+        """Count the body of `request` while it waits in Redis for a worker, and measure that time as a wait for a
+        worker. From then on the worker keeps the limits of the turn. Raises Busy past the limit of bytes."""
+        size = len(request.body)
+        if self._waiting_bytes and self._waiting_bytes + size > self._max_waiting_bytes:
+            raise Busy("The requests that wait for an SDK worker are too large together; try again shortly.")
+        self._waiting_bytes += size
+        if request.flight is not None:
+            request.flight.silence = NO_FREE_WORKER
+        try:
+            yield
+        finally:
+            self._waiting_bytes -= size
+        if request.flight is not None:
+            request.flight.silence = WORKER_SILENT
+            request.flight.limit = math.inf
+            request.flight.touch()
 
     async def _frames(self, replies: Call, record: AccessRecord) -> AsyncIterator[bytes]:
         """The turn's frames; what its tail tells is noted."""

@@ -63,4 +63,6 @@ async def with_deadline(answer: Awaitable[Any], *, after: float = 0) -> Any:
 
 
 def unavailable(why: object) -> BusUnavailable:
-    return BusUnavailable(f"{BusUnavailable().message} ({why})")
+    """Return the error with `why` in words; a time limit that ran out has none of its own."""
+    words = str(why) or ("no answer in time" if isinstance(why, TimeoutError) else type(why).__name__)
+    return BusUnavailable(f"{BusUnavailable().message} ({words})")

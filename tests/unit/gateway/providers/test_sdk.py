@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import math
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -11,6 +13,7 @@ import orjson
 import pytest
 
 from gateway.catalogue import Catalogue
+from gateway.inflight import Flights, Patience
 from gateway.providers import Outgoing
 from gateway.providers.sdk import Sdk
 from gateway.quota import QuotaWatch
@@ -23,6 +26,7 @@ from shared.errors import (
     QuotaReached,
     UpstreamError,
     UpstreamRefused,
+    UpstreamTimeout,
     WorkerLost,
 )
 from shared.metrics import LineMetrics, Metrics
@@ -268,3 +272,58 @@ async def test_the_same_turn_shown_in_another_way_is_not_a_repeat() -> None:
         assert bus.turn is not None
         repeats.append(bus.turn.repeat)
     assert repeats[0] != repeats[1] == repeats[2]
+
+
+class WaitingBus(OneTurnBus):
+    """Nobody takes a turn until `taken` is set; `placed` turns wait."""
+
+    def __init__(self, *replies: bytes | CCProxyError) -> None:
+        super().__init__(*replies)
+        self.taken = asyncio.Event()
+        self.placed = 0
+
+    async def _read(self, replies: tuple[bytes | CCProxyError, ...]) -> AsyncIterator[bytes]:
+        self.placed += 1
+        await self.taken.wait()
+        for reply in replies:
+            assert isinstance(reply, bytes)
+            yield reply
+
+
+async def test_the_wait_for_a_worker_is_no_silence_of_the_provider() -> None:
+    bus = WaitingBus(HEAD, START, END, TAIL)
+    async with Flights(Patience(first_byte=0.05)) as flights:
+        flight = flights.open()
+        request = outgoing(stream=True)
+        request.flight = flight
+        flight.begin_waiting(0.05, asyncio.Event().wait)  # type: ignore[arg-type]
+        with pytest.raises(UpstreamTimeout, match="No SDK worker has been free"), flight:
+            await sdk(bus).open(request)
+        flights.close(flight)
+
+
+async def test_a_turn_that_a_worker_has_taken_keeps_the_limits_of_the_worker() -> None:
+    bus, request = WaitingBus(HEAD, START, END, TAIL), outgoing(stream=True)
+    bus.taken.set()
+    request.flight = Flights(Patience(first_byte=1)).open()
+    await sdk(bus).open(request)
+    assert request.flight.limit == math.inf
+    assert "SDK worker" in request.flight.silence
+
+
+async def test_bodies_that_wait_in_redis_are_bounded_together() -> None:
+    bus = WaitingBus(HEAD, START, END, TAIL)
+    provider = Sdk(
+        *(bus, NO_MODELS, QuotaWatch("claude"), LineMetrics(Metrics())),  # type: ignore[arg-type]
+        max_waiting=9,
+        max_waiting_bytes=len(outgoing(stream=True).body) + 1,
+    )
+    waiting = asyncio.create_task(provider.open(outgoing(stream=True)))
+    async with asyncio.timeout(5):
+        while not bus.placed:  # noqa: ASYNC110 - the loop is asked, not the clock
+            await asyncio.sleep(0)
+    with pytest.raises(Busy, match="too large together"):
+        await provider.open(outgoing(stream=True))
+    bus.taken.set()
+    await waiting
+    await provider.open(outgoing(stream=True))
