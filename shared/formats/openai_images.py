@@ -12,13 +12,12 @@ from typing import Any
 
 from shared.formats import ir
 from shared.formats.fields import Fate, Object, count_in, filled, inner_object, invalid, judge, missing, refused
+from shared.formats.generated_images import IMAGE_CALL, IMAGE_TOOL
 from shared.formats.ir import Json
 from shared.formats.openai_errors import read_error
 from shared.formats.openai_parts import read_image
 from shared.formats.openai_responses.usage import read_usage
 
-IMAGE_TOOL = "image_generation"
-IMAGE_CALL = "image_generation_call"
 IMAGE_MODELS = ("gpt-image-", "chatgpt-image-", "dall-e-")
 INSTRUCTIONS = (
     "Use the image_generation tool once, with the user's description as it is, to make the image the user asks for. "

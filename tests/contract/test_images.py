@@ -197,3 +197,38 @@ async def test_a_stream_without_an_image_is_an_error(
 
     with pytest.raises(openai.APIError, match=told):
         await make()
+
+
+# --- Chat and Messages ----------------------------------------------------------------------------------------------
+
+
+async def test_an_image_reaches_a_chat_client_whole_and_streamed_and_goes_back(
+    client: AsyncOpenAI, simulator: GroundTruth
+) -> None:
+    messages: list[Any] = [{"role": "user", "content": "Please draw a cat"}]
+    request: Any = {"model": "gpt-5.5", "extra_body": {"modalities": ["image", "text"]}}
+    whole = (await client.chat.completions.create(messages=messages, **request)).choices[0].message
+    [image] = whole.to_dict()["images"]  # type: ignore[misc]
+    assert (image["type"], image["index"]) == ("image_url", 0)
+    assert image["image_url"]["url"].startswith("data:image/png;base64,")
+    stream = await client.chat.completions.create(messages=messages, stream=True, **request)
+    deltas = [chunk.choices[0].delta.to_dict() async for chunk in stream if chunk.choices]
+    assert [delta["images"] for delta in deltas if "images" in delta] == [[image]]
+    messages += [whole.to_dict(), {"role": "user", "content": "hello"}]
+    again = await client.chat.completions.create(messages=messages, **request)
+    assert again.choices[0].message.content == "You said: hello"
+    [call] = [item for item in simulator.last(BACKEND).body["input"] if item["type"] == "image_generation_call"]
+    assert f"data:image/png;base64,{call['result']}" == image["image_url"]["url"]
+
+
+async def test_a_provider_without_images_answers_in_text_and_the_loss_is_named(images_url: str) -> None:
+    said = [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "images": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]},
+        {"role": "user", "content": "hello"},
+    ]
+    body = {"model": "claude-haiku-5-5", "messages": said, "modalities": ["text", "image"]}
+    async with httpx.AsyncClient(base_url=images_url.removesuffix("/codex/v1"), timeout=20) as http:
+        reply = await http.post("/api/v1/chat/completions", json=body)
+    assert reply.status_code == 200, reply.text
+    assert set(reply.headers["x-ccproxy-ignored"].split(",")) == {"modalities", "messages[].images"}

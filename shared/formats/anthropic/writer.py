@@ -16,8 +16,10 @@ from shared.formats.anthropic.blocks import call_input
 from shared.formats.anthropic.errors import write_error
 from shared.formats.anthropic.reader import STOP_REASONS
 from shared.formats.envelope import OWN_SEARCH, wrap
+from shared.formats.generated_images import image_url_of
 from shared.formats.ir import Json
 
+IMAGE_LOST = "(The model made an image. The Messages format has no block for it; the other formats carry it.)"
 _REASONS = {reason: name for name, reason in STOP_REASONS.items()}
 _NO_FRAMES: tuple[ir.Frame, ...] = ()
 _DELTAS = {
@@ -64,6 +66,9 @@ class Writer:
     def _on_open(self, opened: ir.Open) -> Sequence[ir.Frame]:
         if is_foreign_search(opened.part):
             return self._search(opened.part.data)
+        if image_url_of(opened.part):
+            said = (ir.Open(ir.Text("")), ir.Delta(IMAGE_LOST), ir.Close())
+            return [frame for event in said for frame in self.feed(event)]
         block = _header(opened.part)
         if block is None:
             return _NO_FRAMES
@@ -208,6 +213,8 @@ def search_blocks(call: Json) -> tuple[Json, Json]:
 
 
 def _whole(part: ir.ReplyPart) -> Sequence[Json]:
+    if image_url_of(part):
+        return [{"type": "text", "text": IMAGE_LOST}]
     if is_foreign_search(part):
         return search_blocks(part.data)
     block = _whole_block(part)

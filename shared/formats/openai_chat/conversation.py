@@ -8,6 +8,7 @@ from typing import cast
 from shared.errors import ClientError
 from shared.formats import ir
 from shared.formats.fields import Object, invalid, missing, objects, one_of, refused, wrong_type
+from shared.formats.generated_images import image_call_of
 from shared.formats.openai_parts import DETAILS, read_cache_mark, read_file, read_image
 
 PART_KINDS = ("text", "image_url", "file")
@@ -62,12 +63,24 @@ class Conversation:
         if message.get("content") is not None:
             said = self._content(message, ("text", "refusal"))
             parts += [part for part in said if not (isinstance(part, ir.Text) and not part.text)]
+        parts += self._read_images(message)
         if refusal := message.optional("refusal", str):
             parts.append(ir.Refusal(refusal))
         self._calls = self._read_calls(message)
         parts += self._calls.values()
         if parts:
             self.messages.append(ir.Message("assistant", tuple(parts)))
+
+    def _read_images(self, message: Object) -> list[ir.Part]:
+        """Return the images that the model made earlier, as far as they came along."""
+        given = message.get("images")
+        images = given if isinstance(given, list) else []
+        urls = [image.get("image_url") for image in images if isinstance(image, dict)]
+        found = [image_call_of(str(url.get("url"))) for url in urls if isinstance(url, dict)]
+        calls: list[ir.Part] = [call for call in found if call is not None]
+        if given and (images is not given or len(calls) != len(images)):
+            self.dropped.append("messages[].images")
+        return calls
 
     def _read_calls(self, message: Object) -> dict[str, ir.ToolCall]:
         calls: dict[str, ir.ToolCall] = {}

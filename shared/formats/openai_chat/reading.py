@@ -19,10 +19,12 @@ from shared.formats.fields import (
     missing,
     objects,
     one_of,
+    refused,
     strangers,
     texts,
     wrong_type,
 )
+from shared.formats.generated_images import IMAGE_TOOL
 from shared.formats.ir import Json
 from shared.formats.openai_chat.conversation import Conversation
 from shared.formats.openai_parts import LEVELS, read_cache_mark, read_function, read_schema
@@ -49,7 +51,7 @@ FIELDS = {
     "logprobs": Fate("refused", "the providers do not return log probabilities", harmless=(False,)),
     "top_logprobs": Fate("refused", "the providers do not return log probabilities", harmless=(0,)),
     "prediction": Fate("refused", "the providers do not take predicted output"),
-    "modalities": Fate("refused", "only text can be generated", harmless=(["text"],)),
+    "modalities": Fate("carried", "`image` lets the model make images, where the provider can", harmless=(["text"],)),
     "audio": Fate("refused", "only text can be generated"),
     "moderation": Fate("refused", "nothing here moderates"),
 }
@@ -61,6 +63,8 @@ SPELLING = {
     "tools.schema": "tools[].function.parameters",
     "tools.strict": "tools[].function.strict",
     "tools.format": "tools[].custom.format",
+    "tools.image_generation": "modalities",
+    "messages.image_generation_call": "messages[].images",
     "search_context_size": "web_search_options.search_context_size",
 }
 """How this format spells what the writers name otherwise."""
@@ -70,7 +74,7 @@ KNOWN = {
     path: frozenset(names.split())
     for path, names in {
         "": "messages tools functions response_format stream_options web_search_options",
-        "messages[]": "role content name tool_call_id tool_calls function_call refusal reasoning_content audio",
+        "messages[]": "role content name tool_call_id tool_calls function_call refusal reasoning_content audio images",
         "messages[].content[]": "type text image_url file refusal prompt_cache_breakpoint cache_control",
         "messages[].content[].image_url": "url detail",
         "messages[].content[].file": "file_data file_id filename",
@@ -155,7 +159,7 @@ def _unless(value: Any, default: Any) -> Any:
     return None if value == default else value
 
 
-def _read_tools(body: Object) -> tuple[tuple[ir.Tool | ir.WebSearch, ...], ir.ToolChoice | None, bool]:
+def _read_tools(body: Object) -> tuple[tuple[ir.Tool | ir.WebSearch | ir.Opaque, ...], ir.ToolChoice | None, bool]:
     """The tools, the choice among them, and whether both were given in the old `functions` spelling."""
     functions = [read_function(function) for function in body.objects("functions")]
     tools = [_read_tool(tool) for tool in body.objects("tools")]
@@ -164,7 +168,15 @@ def _read_tools(body: Object) -> tuple[tuple[ir.Tool | ir.WebSearch, ...], ir.To
     field = "tool_choice" if body.get("tool_choice") is not None else "function_call"
     choice = _read_choice(body.get(field), {tool.name for tool in (*tools, *functions)}, field)
     search = [] if body.get("web_search_options") is None else [_read_search(body.object("web_search_options"))]
-    return (*tools, *functions, *search), choice, bool(functions)
+    return (*tools, *functions, *search, *_read_modalities(body)), choice, bool(functions)
+
+
+def _read_modalities(body: Object) -> list[ir.Opaque]:
+    """Return the tool that makes images, if images are wanted beside text."""
+    wanted = texts(body.optional("modalities", list) or [], "modalities")
+    if others := [name for name in wanted if name not in ("text", "image")]:
+        raise refused("modalities", f"text and images can be generated, {others[0]!r} cannot")
+    return [ir.Opaque("openai", {"type": IMAGE_TOOL})] if "image" in wanted else []
 
 
 def _read_tool(tool: Object) -> ir.Tool:

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 from shared.formats import ir
 from shared.formats.fold import unfold
+from shared.formats.generated_images import image_url_of
 from shared.formats.ir import Json
 from shared.formats.openai_errors import write_error
 
@@ -54,6 +55,7 @@ class Writer:
         self._cited: list[ir.Citation] = []
         self._annotations: list[Json] = []
         self._calls = 0
+        self._images = 0
         self._call_is_empty = False
         self._thought = self._refused = False
 
@@ -114,9 +116,19 @@ class Writer:
                 self._before = "<thinking>" if self._style == "tags" else "\n\n" if self._thought else ""
             case ir.ToolCall() if not (self._legacy and self._calls):  # `function_call` has room for one
                 return self._open_call(part)
+            case ir.Opaque():
+                self._write = self._drop
+                return self._show_image(image_url_of(part))
             case _:
                 self._write = self._drop
         return NOTHING
+
+    def _show_image(self, url: str) -> Sequence[ir.Frame]:
+        """Return the chunk with an image that the model made, where clients look for one; nothing for no image."""
+        if not url:
+            return NOTHING
+        self._images += 1
+        return self._chunk({"images": [{"type": "image_url", "index": self._images - 1, "image_url": {"url": url}}]})
 
     def _open_call(self, call: ir.ToolCall) -> Sequence[ir.Frame]:
         self._write, self._call_is_empty = self._write_arguments, True
@@ -215,6 +227,8 @@ def _add_delta(message: Json, delta: Json) -> None:
                     _add_delta(calls[-1], fragment)
         elif isinstance(value, str) and field != "role":
             message[field] = (message.get(field) or "") + value
+        elif isinstance(value, list):
+            message[field] = [*message.get(field, ()), *value]
         elif isinstance(value, dict) and field in message:
             _add_delta(message[field], value)
         else:

@@ -226,3 +226,13 @@ def test_a_search_another_vendor_ran_is_shown_as_anthropics_own_streamed_and_who
     assert found["content"][0]["url"] == "https://a.test"
     assert text["text"] == "found"
     assert streamed["usage"]["server_tool_use"]["web_search_requests"] == 1
+
+
+def test_an_image_that_a_model_made_is_told_in_words_streamed_and_whole() -> None:
+    call = {"type": "image_generation_call", "id": "ig_1", "status": "completed", "result": "AAAA"}
+    reply = Reply("r", "m", (Opaque("openai", call), Text("found")), Stop(StopReason.END_TURN))
+    streamed = format_laws.assemble("anthropic", format_laws.written_for(anthropic, unfold(reply)))
+    assert streamed == anthropic.write_reply(PROMPT, reply, **format_laws.NAMES)
+    told, text = streamed["content"]
+    assert "made an image" in told["text"]
+    assert text["text"] == "found"

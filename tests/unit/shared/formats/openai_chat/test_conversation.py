@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from shared.formats.ir import (
     Document,
     Image,
     Message,
+    Opaque,
     Prompt,
     Refusal,
     Text,
@@ -220,3 +222,23 @@ def test_a_message_that_cannot_be_taken_is_refused_by_path(messages, path) -> No
 def test_an_unanswered_call_is_refused_by_its_id(following) -> None:
     with pytest.raises(ClientError, match=r"did not have response messages: b$"):
         read(CALLING, result("a", "x"), *following)
+
+
+@pytest.mark.parametrize(
+    ("images", "kept"),
+    [
+        ([{"image_url": {"url": "data:image/png;base64,AAAA"}}], 1),
+        (
+            [{"image_url": {"url": "data:image/png;base64,AAAA"}}, {"image_url": {"url": "https://example.com/a.png"}}],
+            1,
+        ),
+        (["odd", {"image_url": "odd"}, {}], 0),
+        ({"url": "x"}, 0),
+    ],
+)
+def test_images_that_the_model_made_go_back_to_it_and_others_are_named(images: Any, kept: int) -> None:
+    said = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "Here.", "images": images}]
+    prompt = read_prompt({"model": "m", "messages": said})
+    calls = [part for part in prompt.messages[1].parts if isinstance(part, Opaque)]
+    assert [call.data["type"] for call in calls] == ["image_generation_call"] * kept
+    assert ("messages[].images" in prompt.dropped) == (kept != len(images) or isinstance(images, dict))
