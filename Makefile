@@ -22,6 +22,7 @@ help:
 	@echo "make bench  side-by-side measurements"
 	@echo "make faults  breaks a running stack in every way we know, and writes docs/reliability.md"
 	@echo "make soak   what takes many minutes: a thousand requests, a kill among thirty streams"
+	@echo "make fuzz   ten thousand request bodies on every way from a client's format to a provider"
 	@echo "make containers  the images and compose files on the engine that docker finds"
 	@echo "make conformance  real clients from their registries, and the table of them; the release on every Python"
 	@echo "make lock   pin the requirement locks anew (needs uv)"
@@ -72,6 +73,9 @@ soak: $(VENV)/requirements-dev.stamp
 
 faults: $(VENV)/requirements-dev.stamp
 	$(BIN)/pytest tests/faults -m "not soak" -p no:xdist -rs --timeout 300 --write-faults-table
+
+fuzz: $(VENV)/requirements-dev.stamp
+	FUZZ_BODIES=10000 $(BIN)/pytest tests/contract/test_typed_bodies.py -n logical
 
 # DOCKER_BUILDKIT and BUILD_NETWORK (docs/how-to/containers.md) reach the builds from the environment.
 containers: $(VENV)/requirements-dev.stamp

@@ -10,9 +10,8 @@ import re
 from hashlib import sha256
 from itertools import takewhile
 
-import orjson
-
 from gateway.providers import Outgoing
+from shared.exact_json import dump_json
 from shared.formats.ir import Json
 
 SESSION_HEADERS = (b"session_id", b"session-id")
@@ -41,7 +40,7 @@ def first_turn(caller: str, document: Json) -> bytes:
     items = items if isinstance(items, list) else [items]
     opening = list(takewhile(lambda item: not is_users(item), items))
     asked = list(takewhile(is_users, items[len(opening) :]))
-    return orjson.dumps([caller, document.get("instructions"), opening, asked])
+    return dump_json([caller, document.get("instructions"), opening, asked])
 
 
 def is_users(item: object) -> bool:

@@ -13,8 +13,6 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-import orjson
-
 from permission_service.decision import BY_NO_WATCHER, Policy, answer_of
 from permission_service.desk import Answer, Case, Desk, NoRoom
 from permission_service.keeping import CaseStore, RuleBook, insist
@@ -25,6 +23,7 @@ from permission_service.views import audit, show_case, show_event, why
 from shared.bus import Bus, Delivery
 from shared.channels import PERMISSION_AUDIT, DeskQuestion, PermissionAsk, decode, encode
 from shared.errors import BusUnavailable, ClientError, NotFound
+from shared.exact_json import dump_json
 from shared.log import get_log
 from shared.metrics import DeskMetrics
 from shared.permissions.claude_rules import as_claude_deny
@@ -394,6 +393,6 @@ class DeskServer:
                 "rule": case.rule,
                 "permission": shown,
             }
-        ask = decode(PermissionAsk, orjson.dumps({"request_id": "", **parameters}))
+        ask = decode(PermissionAsk, dump_json({"request_id": "", **parameters}))
         outcome, text, rule = self._policy.explain(ask)
         return {"outcome": outcome, "why": text, "rule": rule}

@@ -18,6 +18,7 @@ import orjson
 
 from sdk_worker.client_tools import PREFIX, client_name
 from shared.errors import CCProxyError, CredentialsMissing, UpstreamError, UpstreamRefused
+from shared.exact_json import dump_json
 from shared.formats.anthropic.errors import error_type
 
 Line = dict[str, Any]
@@ -37,7 +38,7 @@ ERROR_STATUSES = {"authentication_failed": 401, "rate_limit": 429, "overloaded":
 
 
 def frame(event: Line) -> bytes:
-    return b"event: %s\ndata: %s\n\n" % (event["type"].encode(), orjson.dumps(event))
+    return b"event: %s\ndata: %s\n\n" % (event["type"].encode(), dump_json(event))
 
 
 def error_envelope(status: int, message: str) -> bytes:
@@ -255,7 +256,7 @@ class Splice:
     def _as_json(self, value: Line) -> str:
         if self._pretty:
             return json.dumps(value, indent=2, ensure_ascii=False)
-        return html.escape(orjson.dumps(value).decode(), quote=False)
+        return html.escape(dump_json(value).decode(), quote=False)
 
     def _tagged(self, tag: str, inside: str, attributes: str = "") -> bytes:
         newline = "\n" if self._pretty else ""
@@ -287,6 +288,6 @@ def unfilled(block: Line) -> tuple[Line, list[Line]]:
             delta = {"type": "thinking_delta", "thinking": block["thinking"]}
             return {"type": "thinking", "thinking": "", "signature": ""}, [delta, signature]
         case "tool_use":
-            written = {"type": "input_json_delta", "partial_json": orjson.dumps(block["input"]).decode()}
+            written = {"type": "input_json_delta", "partial_json": dump_json(block["input"]).decode()}
             return block | {"name": client_name(block["name"]), "input": {}}, [written]
     return block, []

@@ -18,6 +18,7 @@ from sdk_worker import asking
 from sdk_worker.client_tools import SERVER, ClientTools
 from sdk_worker.door import Conversation
 from shared.errors import ClientError, CredentialsMissing, NotAllowed
+from shared.exact_json import load_json
 from shared.provider_settings import ClaudeSettings, CodeOptions
 from shared.settings import Settings
 from shared.version import VERSION
@@ -161,7 +162,7 @@ async def bind(conversation: Conversation, binding: Binding, options: CodeOption
     if options.append_system_prompt:
         initialize["appendSystemPrompt"] = options.append_system_prompt
     if binding.tools:
-        program.on_mcp = ClientTools(orjson.loads(binding.tools)).answer
+        program.on_mcp = ClientTools(load_json(binding.tools)).answer
         initialize["sdkMcpServers"] = [SERVER]
     await conversation.open(initialize)
     await adjust(conversation, binding, options)

@@ -17,9 +17,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from shared.errors import UpstreamError
+from shared.exact_json import dump_json, load_json
 from shared.log import get_log
 from shared.process import end_with_parent
 
@@ -90,10 +89,10 @@ class Program:
 
     async def write(self, data: str) -> None:
         if not self._first_request:
-            request = orjson.loads(data)
+            request = load_json(data.encode())
             self._first_request = request["request_id"]
             request["request"] |= self.initialize
-            await self._write(orjson.dumps(request) + b"\n")
+            await self._write(dump_json(request) + b"\n")
         else:
             await self._write(data.encode())
 
@@ -141,7 +140,7 @@ class Program:
         answer = self._requests[request_id] = asyncio.get_running_loop().create_future()
         line = {"type": "control_request", "request_id": request_id, "request": {"subtype": subtype, **request}}
         try:
-            await self._write(orjson.dumps(line) + b"\n")
+            await self._write(dump_json(line) + b"\n")
             async with asyncio.timeout(CONTROL_SECONDS):
                 response = await answer
         except TimeoutError:
@@ -212,7 +211,7 @@ class Program:
         self.hang_up()
 
     async def _route(self, raw: bytes) -> None:
-        line: Line = orjson.loads(raw)
+        line: Line = load_json(raw)
         match line.get("type"):
             case "control_response":
                 response = line["response"]
@@ -254,7 +253,7 @@ class Program:
             content = {wrapped_in: answer} if wrapped_in else answer
             response = {"subtype": "success", "request_id": request_id, "response": content}
             with contextlib.suppress(UpstreamError):
-                await self._write(orjson.dumps({"type": "control_response", "response": response}) + b"\n")
+                await self._write(dump_json({"type": "control_response", "response": response}) + b"\n")
         finally:
             del self._answers[request_id]
 

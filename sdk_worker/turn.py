@@ -6,10 +6,9 @@ the program has no way to carry is named in `ignored`, or refused when leaving i
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
-
-import orjson
 
 from sdk_worker.client_tools import program_name
 from sdk_worker.launch import Binding, Launch
@@ -20,6 +19,8 @@ Block = dict[str, Any]
 Line = dict[str, Any]
 
 CARRIED = frozenset({"model", "messages", "system", "max_tokens", "stream", "thinking", "tools", "tool_choice"})
+LISTED = frozenset({"type", "name", "description", "input_schema", "eager_input_streaming"})
+SPOKEN = frozenset({"type", "text"})
 SHOWN_BY_US = frozenset({"system_message", "result_message"})  # told about a run, never part of the conversation
 
 
@@ -46,6 +47,7 @@ def read_turn(body: dict[str, Any], *, working_directory: str | None = None) -> 
     messages, marked = _read_messages(body.get("messages"), renamed=bool(tools))
     if marked:
         ignored.append("cache_control")
+    ignored += unread_of(body, tools)
     lines: list[Line] = [{"type": role, "message": {"role": role, "content": content}} for role, content in messages]
     if lines[-1]["type"] != "user":
         raise ClientError("messages: the last one must be from the user; /sdk cannot continue an answer.")
@@ -58,9 +60,25 @@ def read_turn(body: dict[str, Any], *, working_directory: str | None = None) -> 
         model=_optional(body, "model", str),
         max_tokens=_positive(body, "max_tokens"),
         thinking=_read_thinking(body.get("thinking")),
-        tools=orjson.dumps(tools, option=orjson.OPT_SORT_KEYS) if tools else b"",
+        tools=sorted_json(tools) if tools else b"",
     )
     return Feed(Launch(working_directory, own_tools=not tools), binding, history, prompt, ignored)
+
+
+def unread_of(body: dict[str, Any], tools: list[Block]) -> list[str]:
+    """Return the paths of what stands inside carried fields, and the program has no place for."""
+    system = body["system"] if isinstance(body.get("system"), list) else []
+    thinking, choice = body.get("thinking") or {}, body.get("tool_choice") or {}
+    found = {f"tools[].{name}": value for tool in tools for name, value in tool.items() if name not in LISTED and value}
+    found |= {f"system[].{name}": value for block in system for name, value in block.items() if name not in SPOKEN}
+    found |= {"thinking.display": thinking.get("display")}
+    found |= {"tool_choice.disable_parallel_tool_use": choice.get("disable_parallel_tool_use")}
+    return [name for name, value in found.items() if value]
+
+
+def sorted_json(tools: list[Block]) -> bytes:
+    """Return the tools as JSON that is equal for equal tools, with every digit and every half character kept."""
+    return json.dumps(tools, sort_keys=True).encode()
 
 
 def _is_ours(metadata: Any) -> bool:

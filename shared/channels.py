@@ -11,14 +11,16 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Hashable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from functools import cache
+from json import JSONDecodeError
 from typing import Any, Literal, TypeVar, cast
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from shared.errors import ClientError
+from shared.exact_json import dump_json, load_json
 from shared.permissions.reach import Reach
 
 T = TypeVar("T")
@@ -58,7 +60,11 @@ LOGS_WATCH = Channel("logs:watch", "on_accept", max_length=64)
 
 def encode(payload: Any) -> bytes:
     """Return a dataclass, or a plain JSON value, as JSON bytes."""
-    return orjson.dumps(payload)
+    try:
+        return orjson.dumps(payload)
+    except TypeError:  # an integer beyond 64 bits, or half of a surrogate pair
+        is_record = is_dataclass(payload) and not isinstance(payload, type)
+        return dump_json(asdict(payload) if is_record else payload)
 
 
 @cache
@@ -66,10 +72,24 @@ def _adapter(shape: Any) -> TypeAdapter[Any]:
     return TypeAdapter(shape)
 
 
+def validated(shape: type[T], data: bytes) -> T:
+    """Return JSON bytes as `shape`, also those that pydantic's own parser of JSON refuses. Raises ValidationError."""
+    adapter: TypeAdapter[T] = _adapter(cast("Hashable", shape))
+    try:
+        return adapter.validate_json(data)
+    except ValidationError as error:
+        if error.errors(include_url=False)[0]["type"] != "json_invalid" or b"\\u" not in data:
+            raise
+    try:
+        return adapter.validate_python(load_json(data))
+    except JSONDecodeError as error:
+        raise ClientError(f"payload: {error}") from error
+
+
 def decode(shape: type[T], data: bytes) -> T:
     """Return JSON bytes as `shape`. Raises ClientError naming the first field that does not fit."""
     try:
-        result: T = _adapter(cast("Hashable", shape)).validate_json(data)
+        result: T = validated(shape, data)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "payload"

@@ -9,10 +9,9 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-import orjson
-
 from shared.channels import PermissionAsk, PermissionDecision
 from shared.errors import CCProxyError, ClientError
+from shared.exact_json import dump_json
 from shared.version import VERSION
 
 Message = dict[str, Any]
@@ -123,9 +122,9 @@ def not_placed(failure: CCProxyError) -> dict[str, Any]:
 
 
 def tool_result(message: Message, said: dict[str, Any]) -> Message:
-    text = orjson.dumps(said).decode()
+    text = dump_json(said).decode()
     return result(message, {"content": [{"type": "text", "text": text}], "isError": False})
 
 
 def event(message: Message) -> bytes:
-    return b"event: message\ndata: %s\n\n" % orjson.dumps(message)
+    return b"event: message\ndata: %s\n\n" % dump_json(message)

@@ -37,8 +37,10 @@ from shared.channels import (
     session_key,
 )
 from shared.errors import Busy, ClientError, NoWorker, UpstreamError, UpstreamRefused
+from shared.exact_json import dump_json, load_json
 from shared.formats import ProviderFormat, anthropic
 from shared.formats.anthropic_whole import WholeMessage
+from shared.formats.ir import Capabilities, Prompt, Written
 from shared.formats.sse import Parser
 from shared.metrics import LineMetrics
 from shared.provider_settings import MessageMode
@@ -48,16 +50,50 @@ MESSAGES_HEADER = b"x-ccproxy-sdk-messages"
 MAX_WAITING_BYTES = 64 * 1024 * 1024  # a quarter of what our own Redis holds
 NO_FREE_WORKER = "No SDK worker has been free (SDK__WORKERS, SDK__MAX_TURNS_AT_ONCE)"
 WORKER_SILENT = "The SDK worker has sent nothing"
+NOT_IN_THE_PROGRAM: dict[str, Any] = {
+    **dict.fromkeys(("temperature", "top_p", "top_k", "service_tier", "user", "cache", "parallel_tools"), None),
+    "stop": (),
+}
+SAYS_NOTHING = (None, "", (), 1, "auto", "default")
 ABOUT_THE_RUN = frozenset({"system_message", "result_message"})
 
 Begun = tuple[bytes, AsyncIterator[bytes], Callable[[], Awaitable[None]]]  # first frame, further ones, how to leave
+
+
+class SdkFormat:
+    """The Messages format as the workers take it: what the program has no option for is left out, and named in the
+    words of the client's own format. The reply's schema goes by instruction.
+    """
+
+    Reader = anthropic.Reader
+    Writer = anthropic.Writer
+    read_prompt = staticmethod(anthropic.read_prompt)
+    write_reply = staticmethod(anthropic.write_reply)
+    write_error = staticmethod(anthropic.write_error)
+    read_error = staticmethod(anthropic.read_error)
+
+    def write_prompt(self, prompt: Prompt, capabilities: Capabilities) -> Written:
+        fitting = replace(prompt, **NOT_IN_THE_PROGRAM)
+        written = anthropic.write_prompt(fitting, replace(capabilities, structured_output=False, efforts=frozenset()))
+        wanted = {name: getattr(prompt, name) for name in NOT_IN_THE_PROGRAM if name != "cache"}
+        if prompt.legacy_functions:  # one call at a time is that spelling's nature, not the client's wish
+            del wanted["parallel_tools"]
+        lost = [name for name, value in wanted.items() if value not in SAYS_NOTHING]
+        kind = written.body.get("thinking", {}).get("type")
+        if prompt.reasoning.effort and kind not in ("enabled", "disabled"):
+            lost.append("reasoning_effort")
+        if prompt.reasoning.summary and "summary" in prompt.spelling:
+            lost.append("summary")
+        if kind == "adaptive":
+            written.body["thinking"] = {"type": kind}
+        return Written(written.body, tuple(dict.fromkeys((*written.dropped, *map(prompt.spell, lost)))))
 
 
 class Sdk:
     """Provider of the Messages format over the bus."""
 
     name = "sdk"
-    speaks: ProviderFormat = anthropic
+    speaks: ProviderFormat = SdkFormat()
 
     def __init__(
         self,
@@ -199,7 +235,7 @@ async def _whole(opened: Opened) -> Opened:
     try:
         async for chunk in opened.chunks:
             for event in parser.feed(chunk):
-                whole.feed(orjson.loads(event.data))
+                whole.feed(load_json(event.data))
     finally:
         await opened.aclose()
     if whole.error is not None:
@@ -207,7 +243,7 @@ async def _whole(opened: Opened) -> Opened:
     if not whole.stopped:
         raise UpstreamError("The turn ended before its last event.")
     headers = [(b"content-type", b"application/json"), *opened.headers[1:]]
-    body = orjson.dumps(_answer_last(whole.message))
+    body = dump_json(_answer_last(whole.message))
     return Opened(200, headers, _with_first(body, _nothing()), opened.aclose)
 
 

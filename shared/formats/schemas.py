@@ -63,6 +63,8 @@ def _repaired(schema: Json | None, reader: Reader, *, is_tool: bool) -> Repaired
     repaired = repair.node(schema or {}, "", 0)
     if is_tool:
         repaired = repair.root(repaired)
+    elif reader == "openai" and repaired.get("type") == "object" and "properties" not in repaired:
+        repaired = {**repaired, "properties": {}}
     return Repaired(repaired, tuple(dict.fromkeys(repair.lost)))
 
 

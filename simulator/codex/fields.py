@@ -139,13 +139,12 @@ INCLUDABLE = one_of(
     "file_search_call.results", "code_interpreter_call.outputs", "message.input_image.image_url",
     "computer_call_output.output.image_url", "message.output_text.logprobs",
 )  # fmt: skip
-REASONING = nullable(
-    record(
-        effort=nullable(text),
-        summary=nullable(one_of("auto", "concise", "detailed", "none")),
-        context=nullable(one_of("auto", "current_turn", "all_turns")),
-    )
-)
+REASONING_FIELDS: dict[str, Check] = {
+    "effort": nullable(text),
+    "summary": nullable(one_of("auto", "concise", "detailed", "none")),
+    "context": nullable(one_of("auto", "current_turn", "all_turns")),
+}
+REASONING = nullable(record(**REASONING_FIELDS))
 BACKEND: dict[str, Check] = {
     "model": text,
     "instructions": nullable(text),
@@ -163,6 +162,15 @@ BACKEND: dict[str, Check] = {
     "client_metadata": nullable(mapping),
 }
 PUBLIC: dict[str, Check] = BACKEND | {
+    "access_programs": nullable(mapping),
+    "background_options": nullable(mapping),
+    "conversation": nullable(text_or(mapping)),
+    "image": nullable(mapping),
+    "parallel_tool_calls": nullable(boolean),
+    "prompt": nullable(mapping),
+    "store": nullable(boolean),
+    "stream": nullable(boolean),
+    "reasoning": nullable(record(**REASONING_FIELDS, generate_summary=anything, mode=nullable(text))),
     "service_tier": nullable(one_of("auto", "default", "flex", "scale", "priority", "fast")),
     "temperature": nullable(at_least(0, at_most(2, number))),
     "top_p": nullable(at_least(0, at_most(1, number))),

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, cast
 
@@ -22,7 +22,8 @@ ATTRIBUTION = "x-anthropic-billing-header"
 FATES: dict[str, Fate] = {
     **dict.fromkeys(("model", "messages", "system", "max_tokens", "tools", "tool_choice"), Fate("carried")),
     **dict.fromkeys(("temperature", "top_p", "top_k", "stop_sequences", "stream", "thinking"), Fate("carried")),
-    **dict.fromkeys(("output_config", "output_format", "metadata", "service_tier", "cache_control"), Fate("carried")),
+    **dict.fromkeys(("output_config", "output_format", "metadata", "service_tier"), Fate("carried")),
+    "cache_control": Fate("carried", "OpenAI caches without marks"),
     "diagnostics": Fate("ignored"),
     "speed": Fate("dropped", harmless=("standard",)),
     **dict.fromkeys(("container", "context_management", "inference_geo", "mcp_servers", "fallbacks"), Fate("dropped")),
@@ -31,6 +32,10 @@ FATES: dict[str, Fate] = {
     "thread": Fate("dropped", "begun but not kept: continuing it is answered 404 `thread_not_found`"),
 }
 SPELLING = {
+    "messages": "messages[].content[]",
+    "tools": "tools[]",
+    "budget": "thinking.budget_tokens",
+    "messages.context": "messages[].content[].context",
     "stop": "stop_sequences",
     "user": "metadata.user_id",
     "reasoning": "messages[].content[].thinking",
@@ -46,6 +51,21 @@ SPELLING = {
 _CUSTOM_TOOL = frozenset(
     {"type", "name", "description", "input_schema", "strict", "cache_control", "eager_input_streaming"}
 )
+_SEARCH_TOOL = frozenset(
+    {"type", "name", "allowed_domains", "blocked_domains", "max_uses", "user_location", "cache_control"}
+)
+_BLOCKS = {
+    "text": frozenset({"text"}),
+    "image": frozenset({"source"}),
+    "document": frozenset({"source", "title", "context", "citations"}),
+    "search_result": frozenset({"source", "title", "content"}),
+    "thinking": frozenset({"thinking", "signature"}),
+    "redacted_thinking": frozenset({"data"}),
+    "tool_use": frozenset({"id", "name", "input"}),
+    "tool_result": frozenset({"tool_use_id", "content", "is_error"}),
+}
+"""What is read of each kind of block. Blocks of other kinds travel whole, or are dropped by their kind."""
+_SAYS_NOTHING: tuple[object, ...] = (None, "", [], {}, False, {"type": "direct"}, {"enabled": False})
 _KNOWN = {
     "": frozenset(FATES),
     "metadata": frozenset({"user_id"}),
@@ -83,6 +103,8 @@ def read_prompt(body: Json) -> ir.Prompt:
         dropped=(
             *judge({name: value for name, value in body.items() if name in FATES}, FATES),
             *strangers(body, "", _KNOWN),
+            *dict.fromkeys(_unread_of_blocks(body.get("system"), "system")),
+            *dict.fromkeys(_unread_of_messages(body["messages"])),
             *_unread_of_tools(body.get("tools") or []),
         ),
     )
@@ -251,13 +273,37 @@ def _unread_of_tools(tools: Iterable[Json]) -> dict[str, None]:
     """Return the fields of the client's tools that no other vendor knows. The paths have no list
     numbers.
     """
-    custom = (tool for tool in tools if tool.get("type") in (None, "custom"))
-    return {
-        join("tools[]", name): None
-        for tool in custom
-        for name, value in tool.items()
-        if name not in _CUSTOM_TOOL and value is not None
-    }
+    unread: dict[str, None] = {}
+    for tool in tools:
+        kind = str(tool.get("type") or "custom")
+        if kind == "custom" or kind.startswith("web_search_"):
+            known = _CUSTOM_TOOL if kind == "custom" else _SEARCH_TOOL
+            names = (name for name, value in tool.items() if name not in known and value not in _SAYS_NOTHING)
+            unread.update({join("tools[]", name): None for name in names})
+    return unread
+
+
+def _unread_of_messages(messages: Iterable[Json]) -> Iterator[str]:
+    for message in messages:
+        yield from (join("messages[]", name) for name in message if name not in ("role", "content"))
+        yield from _unread_of_blocks(message.get("content"), "messages[].content")
+
+
+def _unread_of_blocks(blocks: Any, path: str) -> Iterator[str]:
+    """Yield the fields of blocks that no other vendor is told, blocks inside blocks included."""
+    for block in blocks if isinstance(blocks, list) else ():
+        known = _BLOCKS.get(str(block.get("type"))) if isinstance(block, dict) else None
+        if known is None:
+            continue
+        for name, value in block.items():
+            where = f"{path}[].{name}"
+            if name not in known and name not in ("type", "cache_control"):
+                if value not in _SAYS_NOTHING:
+                    yield where
+            elif name == "source" and isinstance(value, dict):
+                yield from _unread_of_blocks(value.get("content"), f"{where}.content")
+            elif name == "content":
+                yield from _unread_of_blocks(value, where)
 
 
 def _tool_choice(choice: Json) -> ir.ToolChoice | None:

@@ -61,6 +61,7 @@ class _Writing:
         self.marks_too_many = _count_marks(prompt) - MOST_CACHE_MARKS
         self.wire_ids = blocks.WireIds()
         self.strict_budget = StrictBudget()
+        self.search = next((tool for tool in prompt.tools if isinstance(tool, ir.WebSearch)), None)
         self.output_schema = self.strict_output()
 
     def drop(self, *names: str) -> None:
@@ -74,6 +75,10 @@ class _Writing:
         prompt = self.prompt
         tools, choice = self.tools()
         system, turns = self.system(), self.turns()
+        if turns and turns[0]["role"] == "system":  # what the user said before was blank
+            system += turns.pop(0)["content"]
+        if self.prompt.messages and not turns:
+            raise ClientError("messages: nothing is said in them.", param="messages")
         forced = choice is not None and choice["type"] in {"any", "tool"}
         max_tokens = min(prompt.max_tokens or DEFAULT_MAX_TOKENS, self.model.max_output)
         if prompt.max_tokens is not None and max_tokens < prompt.max_tokens:
@@ -123,7 +128,7 @@ class _Writing:
         self.drop("response_format")
         sentence = ONE_JSON_OBJECT
         if wanted.schema is not None:
-            sentence += f" It must match this JSON Schema: {json.dumps(wanted.schema, ensure_ascii=False)}"
+            sentence += f" It must match this JSON Schema: {json.dumps(described(wanted), ensure_ascii=False)}"
         return [*texts, {"type": "text", "text": sentence}]
 
     def strict_output(self) -> Json | None:
@@ -131,7 +136,7 @@ class _Writing:
         wanted = self.prompt.response_format
         if wanted is None or wanted.schema is None or not self.model.structured_output:
             return None
-        strict = strict_for_anthropic(wanted.schema)
+        strict = strict_for_anthropic(described(wanted))
         if strict is None or not self.strict_budget.admit(strict.schema, is_tool=False):
             return None
         self.drop_inside("response_format.schema", strict.lost)
@@ -172,6 +177,8 @@ class _Writing:
                 answer_calls()
         answer_calls()
         results.refuse_leftovers()
+        if len(turns) > 1 and (turns[-2]["role"], turns[-1]["role"]) == ("assistant", "system"):
+            turns[-1] = {"role": "user", "content": [as_told(block) for block in turns[-1]["content"]]}
         if turns and turns[0]["role"] == "assistant":
             turns.insert(0, {"role": "user", "content": [{"type": "text", "text": BEFORE_A_GREETING}]})
         if turns and turns[-1]["role"] == "assistant":
@@ -181,7 +188,7 @@ class _Writing:
     def as_user_or_system(self, role: str, said: list[Json]) -> tuple[str, list[Json]]:
         if role != "system" or self.model.system_messages:
             return role, said
-        return "user", [block | {"text": f"<system>\n{block['text']}\n</system>"} for block in said]
+        return "user", [as_told(block) for block in said]
 
     def prefill(self, turn: Json) -> None:
         if not self.model.prefill:
@@ -196,10 +203,14 @@ class _Writing:
         """Yield a part as one block; yield no block for a blank or foreign part."""
         match part:
             case ir.Text(cache=cache) if part.text.strip():
+                if part.phase:
+                    self.drop("phase")
                 yield self.marked(blocks.text_block(part), cache)
             case ir.Refusal() if part.text.strip():
                 yield blocks.text_block(part)
             case ir.Image(cache=cache):
+                if part.detail not in {None, "auto"}:
+                    self.drop("detail")
                 yield self.marked(blocks.image_block(part), cache)
             case ir.Document(cache=cache):
                 yield self.marked(blocks.document_block(part), cache)
@@ -210,7 +221,7 @@ class _Writing:
             case ir.Opaque(vendor="anthropic", data=data):
                 yield data
             case ir.Opaque(data=data):
-                self.drop(f"messages.{data.get('type')}")
+                self.drop_inside("messages", [str(data.get("type"))])
 
     def thinking_block(self, part: ir.Thinking) -> Iterator[Json]:
         """Only what Anthropic signed may go back; the service refuses anything else."""
@@ -281,6 +292,8 @@ class _Writing:
                 yield self.marked(blocks.custom_tool(tool), tool.cache)
             case ir.Tool():
                 yield self.marked(self.function_tool(tool), tool.cache)
+            case ir.WebSearch() if tool is not self.search:
+                self.drop_inside("tools", [ir.WEB_SEARCH])  # the service takes one tool of a name
             case ir.WebSearch():
                 if tool.context_size:
                     self.drop("search_context_size")
@@ -288,7 +301,7 @@ class _Writing:
             case ir.Opaque(vendor="anthropic", data=data):
                 yield data
             case ir.Opaque(data=data):
-                self.drop(f"tools.{data.get('type')}")
+                self.drop_inside("tools", [str(data.get("type"))])
 
     def function_tool(self, tool: ir.Tool) -> Json:
         """A strict tool the service cannot promise to keep to the letter is offered as an ordinary one."""
@@ -315,6 +328,8 @@ class _Writing:
         if wanted is None and asked.mode == "enabled":  # models that have no budgets any more have efforts
             wanted = "medium" if asked.budget is None else effort_of_budget(asked.budget)
         if wanted is None and asked.mode is None:
+            if asked.summary not in {None, "none"}:
+                self.drop("summary")  # the model thinks as its default is
             return _Thinking()
         if asked.mode == "disabled" or wanted == "none":
             if "disabled" in types:
@@ -357,7 +372,9 @@ class _Writing:
         """Return temperature and top_p as the model takes them: older models take either, newer and thinking ones
         neither.
         """
-        prompt, refused = self.prompt, not self.model.sampling or (thinking or {}).get("type") == "enabled"
+        prompt = self.prompt
+        thinks = thinking is not None and thinking["type"] != "disabled"
+        refused = thinks or not self.model.sampling
         wanted = {"temperature": prompt.temperature, "top_p": prompt.top_p, "top_k": prompt.top_k}
         wanted = {
             name: value for name, value in wanted.items() if value is not None and (value != 1 or name == "top_k")
@@ -385,6 +402,17 @@ class _Writing:
         if tier not in {"default", "standard_only"}:
             self.drop("service_tier")
         return "standard_only"
+
+
+def as_told(block: Json) -> Json:
+    """Return an instruction as a block of the user's turn, for places where the service takes no system message."""
+    return block | {"text": f"<system>\n{block['text']}\n</system>"}
+
+
+def described(wanted: ir.ResponseFormat) -> Json:
+    """Return the schema of the reply, with the format's own description where the schema has none."""
+    schema = wanted.schema or {}
+    return {"description": wanted.description, **schema} if wanted.description else schema
 
 
 def _continues_unsigned_turn(turns: list[Json]) -> bool:

@@ -31,10 +31,11 @@ from shared.formats.openai_parts import LEVELS, read_cache_mark, read_function, 
 
 _CARRIED = (
     "messages model stream tool_choice parallel_tool_calls function_call max_completion_tokens max_tokens temperature "
-    "top_p stop reasoning_effort verbosity response_format service_tier prompt_cache_key metadata safety_identifier"
+    "top_p stop reasoning_effort verbosity response_format service_tier metadata safety_identifier"
 )
 FIELDS = {
     **dict.fromkeys(_CARRIED.split(), Fate("carried")),
+    "prompt_cache_key": Fate("carried", "Claude caches by content and needs no key"),
     "stream_options": Fate("carried", "`include_usage`; obfuscation is not added"),
     "tools": Fate("carried", "`function` and `custom`"),
     "functions": Fate("carried", "answered with `function_call`"),
@@ -57,6 +58,9 @@ FIELDS = {
 }
 
 SPELLING = {
+    "parallel_tools": "parallel_tool_calls",
+    "detail": "messages[].content[].image_url.detail",
+    "response_format.strict": "response_format.json_schema.strict",
     "reasoning": "messages[].reasoning_content",
     "cache_control": "prompt_cache_breakpoint",
     "response_format.schema": "response_format.json_schema.schema",
@@ -146,6 +150,7 @@ def _spelling(body: Json, *, legacy: bool) -> dict[str, str]:
         "max_tokens": "max_tokens" if body.get("max_completion_tokens") is None else "max_completion_tokens",
         "user": "user" if body.get("safety_identifier") is None else "safety_identifier",
         "tools.schema": "functions[].parameters" if legacy else SPELLING["tools.schema"],
+        "tool_choice": "function_call" if body.get("tool_choice") is None else "tool_choice",
     }
 
 
@@ -268,6 +273,6 @@ def _read_response_format(body: Object) -> ir.ResponseFormat | None:
             return ir.ResponseFormat()
         case "json_schema":
             named = shape.object("json_schema")
-            schema, name = named.optional("schema", dict), named.text("name")
+            name, schema = named.text("name"), named.required("schema", dict)
             return read_schema(named, name, schema)
     return None

@@ -17,12 +17,17 @@ from shared.formats.strict_schemas import qualifies_for_openai
 
 REFUSED_THERE = frozenset(
     {
-        "context_management", "frequency_penalty", "max_completion_tokens", "max_output_tokens", "max_tool_calls",
-        "metadata", "moderation", "presence_penalty", "prompt_cache_options", "prompt_cache_retention",
-        "safety_identifier", "seed", "stream_options", "temperature", "top_logprobs", "top_p", "truncation", "user",
+        "access_programs", "background_options", "context_management", "frequency_penalty",
+        "max_completion_tokens", "max_output_tokens", "max_tool_calls", "image", "metadata",
+        "moderation", "presence_penalty", "prompt_cache_options", "prompt_cache_retention",
+        "safety_identifier", "seed", "stream_options", "temperature", "top_logprobs", "top_p",
+        "truncation", "user",
     }
 )  # fmt: skip
 """What the ChatGPT backend answers with 400 "Unsupported parameter"."""
+
+UNKNOWN_REASONING = ("generate_summary", "mode")
+"""What the public interface takes in `reasoning`, and the backend does not know."""
 
 NULLABLE_THERE = frozenset(
     {"client_metadata", "include", "instructions", "prompt_cache_key", "reasoning", "service_tier", "text", "tools"}
@@ -145,8 +150,8 @@ def _fit(body: Json, dropped: dict[str, None]) -> None:
         if tier != "auto":
             dropped["service_tier"] = None
     reasoning = body.get("reasoning")
-    if isinstance(reasoning, dict) and reasoning.get("effort") == "minimal":
-        body["reasoning"] = reasoning | {"effort": "low"}
+    if isinstance(reasoning, dict):
+        body["reasoning"] = _reasoning(reasoning, dropped)
     if isinstance(body.get("tools"), list):
         body["tools"] = [_tool(tool, "tools[]", dropped) for tool in body["tools"]]
     form = (body.get("text") or {}).get("format") if isinstance(body.get("text"), dict) else None
@@ -155,6 +160,22 @@ def _fit(body: Json, dropped: dict[str, None]) -> None:
         dropped.update({f"text.format.schema.{path}": None for path in repaired.lost})
         if repaired.schema is not form["schema"]:
             body["text"] = body["text"] | {"format": form | {"schema": repaired.schema}}
+
+
+def _reasoning(reasoning: Json, dropped: dict[str, None]) -> Json:
+    """Return the reasoning as the backend takes it; the same object if it does."""
+    changed: Json = {}
+    if reasoning.get("effort") == "minimal":
+        changed["effort"] = "low"
+    if reasoning.get("generate_summary") and not reasoning.get("summary"):
+        changed["summary"] = reasoning["generate_summary"]
+    unknown = [name for name in UNKNOWN_REASONING if name in reasoning]
+    for name in unknown:
+        if reasoning[name] is not None and not (name == "generate_summary" and "summary" in changed):
+            dropped[f"reasoning.{name}"] = None
+    if not changed and not unknown:
+        return reasoning
+    return {name: value for name, value in (reasoning | changed).items() if name not in unknown}
 
 
 def _tool(tool: Any, path: str, dropped: dict[str, None]) -> Any:

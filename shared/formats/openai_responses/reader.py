@@ -15,7 +15,7 @@ from shared.formats.fold import NOTHING, Sequencer
 from shared.formats.ir import Json
 from shared.formats.openai_errors import read_error
 from shared.formats.openai_responses.usage import read_usage
-from shared.formats.openai_responses.writing import short_name
+from shared.formats.openai_responses.writing import openai_name
 
 Section: TypeAlias = tuple[str, int]
 
@@ -48,7 +48,7 @@ class Reader:
     )  # fmt: skip
 
     def __init__(self, prompt: ir.Prompt) -> None:
-        self._names = {short_name(tool.name): tool.name for tool in prompt.tools if isinstance(tool, ir.Tool)}
+        self._names = {openai_name(tool.name): tool.name for tool in prompt.tools if isinstance(tool, ir.Tool)}
         self._items: dict[int, _Item] = {}
         self._named: dict[str, _Item] = {}
         self._numbered = 0

@@ -24,6 +24,7 @@ from shared.formats.openai_parts import (
     read_image,
     read_schema,
 )
+from shared.formats.openai_responses.unread import unread_of_items
 
 FIELDS: dict[str, Fate] = {
     "model": Fate("carried"),
@@ -41,10 +42,10 @@ FIELDS: dict[str, Fate] = {
     "temperature": Fate("carried"),
     "top_p": Fate("carried"),
     "metadata": Fate("carried"),
-    "prompt_cache_key": Fate("carried"),
+    "prompt_cache_key": Fate("carried", "Claude caches by content and needs no key"),
     "service_tier": Fate("carried"),
     "safety_identifier": Fate("carried"),
-    "user": Fate("carried", "when there is no `safety_identifier`"),
+    "user": Fate("carried", "dropped when `safety_identifier` says something else"),
     "stream_options": Fate("ignored", "there is no obfuscation to switch off"),
     "access_programs": Fate("dropped", harmless=({"cyber": "standard"},)),
     "client_metadata": Fate("dropped"),
@@ -65,6 +66,12 @@ FIELDS: dict[str, Fate] = {
 }
 
 SPELLING = {
+    "parallel_tools": "parallel_tool_calls",
+    "messages": "input[]",
+    "tools": "tools[]",
+    "phase": "input[].phase",
+    "detail": "input[].content[].detail",
+    "summary": "reasoning.summary",
     "max_tokens": "max_output_tokens",
     "reasoning_effort": "reasoning.effort",
     "reasoning": "input[].reasoning",
@@ -134,6 +141,12 @@ def read_prompt(body: Json) -> ir.Prompt:
             tools += _tools(item.get("tools") or [], item.at("tools"))
         else:
             _read_item(item, conversation)
+    dropped += dict.fromkeys(unread_of_items(input_items(body)))
+    user, identifier = asked.optional("user", str), asked.optional("safety_identifier", str)
+    if user and identifier and user != identifier:
+        dropped.append("user")
+    if asked.inner("reasoning").get("summary") and asked.inner("reasoning").get("generate_summary"):
+        dropped.append("reasoning.generate_summary")
     text = asked.inner("text")
     return ir.Prompt(
         model=asked.text("model"),
@@ -150,7 +163,7 @@ def read_prompt(body: Json) -> ir.Prompt:
         verbosity=text.choice("verbosity", LEVELS),
         service_tier=asked.optional("service_tier", str),
         cache_key=asked.optional("prompt_cache_key", str),
-        user=asked.optional("safety_identifier", str) or asked.optional("user", str),
+        user=identifier or user,
         metadata=asked.optional("metadata", dict),
         stream=asked.optional("stream", bool) or False,
         include_usage=True,
@@ -247,6 +260,7 @@ def _part(part: Object, phase: str | None) -> ir.Text | ir.Image | ir.Document |
 
 
 def _image(part: Object) -> ir.Image:
+    _refuse_several(part, "file_id", "image_url")
     detail, cache = part.choice("detail", DETAILS), read_cache_mark(part)
     if file_id := part.optional("file_id", str):
         return ir.Image(file_id=file_id, detail=detail, cache=cache)
@@ -254,12 +268,20 @@ def _image(part: Object) -> ir.Image:
 
 
 def _file(part: Object) -> ir.Document:
+    _refuse_several(part, "file_data", "file_id", "file_url")
     name, cache = part.optional("filename", str) or "", read_cache_mark(part)
     if url := part.optional("file_url", str):
         return ir.Document(url=url, name=name, cache=cache)
     if file_id := part.optional("file_id", str):
         return ir.Document(file_id=file_id, name=name, cache=cache)
     return read_file(part, cache=cache)
+
+
+def _refuse_several(part: Object, *names: str) -> None:
+    """Raises ClientError for a part that names its content in more than one way: which way counts is not defined."""
+    given = [name for name in names if part.get(name)]
+    if len(given) > 1:
+        raise fields.invalid(given, part.path, "Send only one of these.")
 
 
 _CALL_KINDS: dict[str, ir.CallKind] = {

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Literal
 
+from shared.errors import ClientError
 from shared.formats import ir
 from shared.formats.efforts import effort_of_budget, nearest_effort
 from shared.formats.fields import filled
@@ -23,6 +24,9 @@ from shared.formats.strict_schemas import qualifies_for_openai
 DEFAULT_INSTRUCTIONS = "You are a helpful assistant."
 """The ChatGPT backend refuses a request without any instructions."""
 LONGEST_NAME = 64
+_NAME = re.compile(r"[a-zA-Z0-9_-]+")
+LEAST_OUTPUT = 16
+"""The fewest `max_output_tokens` that the public interface takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,14 @@ def short_name(name: str) -> str:
     return f"{name[: LONGEST_NAME - len(digest) - 1]}_{digest}"
 
 
+def openai_name(name: str) -> str:
+    """Return a tool's name as OpenAI's pattern allows it; a name that changed keeps apart by a hash of the old."""
+    if _NAME.fullmatch(name):
+        return short_name(name)
+    digest = sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{re.sub(r'[^a-zA-Z0-9_-]', '_', name)[: LONGEST_NAME - len(digest) - 1]}_{digest}"
+
+
 class _Writing:
     def __init__(self, prompt: ir.Prompt, capabilities: ir.Capabilities, dialect: Dialect) -> None:
         self.prompt, self.model, self.dialect = prompt, capabilities, dialect
@@ -89,12 +101,16 @@ class _Writing:
             "reasoning": self.reasoning(),
             "text": self.text(),
             "service_tier": self.service_tier(),
-            "prompt_cache_key": prompt.cache_key or (_digest(prompt.user) if prompt.user else None),
+            "prompt_cache_key": prompt.cache_key,
             "include": [ENCRYPTED_REASONING, *([SEARCH_SOURCES] if searches else [])],
             "store": False,
             "stream": True,
             **self.settings(),
         }
+        if prompt.messages and not written["input"]:
+            raise ClientError("Nothing is said in the messages.", param="messages")
+        if not tools and prompt.tool_choice and prompt.tool_choice.mode in {"required", "named"}:
+            raise ClientError("tool_choice: there is no tool to choose.", param="tool_choice")
         body = {name: value for name, value in written.items() if value not in (None, [], {}) or name == "input"}
         return ir.Written(body, tuple(self.dropped))
 
@@ -146,14 +162,14 @@ class _Writing:
             case ir.Opaque(vendor="openai", data=data):
                 return data
             case ir.Opaque(data=data):
-                self.drop(f"messages.{data.get('type')}")
+                self.drop_inside("messages", [str(data.get("type"))])
         return None
 
     def call(self, call: ir.ToolCall) -> Json:
         item: Json = {"type": _CALLS[call.kind], "call_id": short_name(call.id)}
         if call.kind == "local_shell":
             return item | {"action": shell_action(call.arguments), "status": "completed"}
-        item |= {"name": short_name(call.name), **filled(namespace=call.namespace)}
+        item |= {"name": openai_name(call.name), **filled(namespace=call.namespace)}
         return item | ({"input": call.arguments} if call.kind == "custom" else {"arguments": call.arguments or "{}"})
 
     def output(self, result: ir.ToolResult) -> str | list[Json]:
@@ -170,12 +186,26 @@ class _Writing:
             case ir.Refusal(text=text):
                 return {"type": "refusal", "refusal": text}
             case ir.Image():
+                _refuse_foreign_file(part.file_id)
                 return _image(part)
             case ir.Document():
-                if part.citations:
-                    self.drop("messages.citations")
-                return _document(part)
+                return self.document(part)
         return None
+
+    def document(self, document: ir.Document) -> Json:
+        """Plain text is put into the conversation as such: not every model opens text files."""
+        _refuse_foreign_file(document.file_id)
+        if document.citations:
+            self.drop("messages.citations")
+        if not (document.url or document.data):
+            heading = [line for line in (document.name, document.context) if line]
+            return _input_text("\n\n".join([*heading, document.text]))
+        if document.context:
+            self.drop("messages.context")
+        if document.url:
+            return {"type": "input_file", "file_url": document.url, **filled(filename=document.name)}
+        data = f"data:{document.media_type};base64,{document.data}"
+        return {"type": "input_file", "filename": document.name or "document.pdf", "file_data": data}
 
     # --- tools ---
 
@@ -187,7 +217,7 @@ class _Writing:
                 if tool.vendor == "openai":
                     yield tool.data
                 else:
-                    self.drop(f"tools.{tool.data.get('type')}")
+                    self.drop_inside("tools", [str(tool.data.get("type"))])
             elif isinstance(tool, ir.WebSearch):
                 yield self.web_search(tool)
             elif choice.allowed is not None and tool.name not in choice.allowed:
@@ -206,7 +236,7 @@ class _Writing:
         """
         if tool.kind == "local_shell":
             return {"type": "local_shell"}
-        written: Json = {"type": tool.kind, "name": short_name(tool.name), **filled(description=tool.description)}
+        written: Json = {"type": tool.kind, "name": openai_name(tool.name), **filled(description=tool.description)}
         if tool.kind == "custom":
             return written | {"format": {"type": "grammar", **tool.grammar}} if tool.grammar else written
         repaired = for_openai(tool.schema)
@@ -236,7 +266,7 @@ class _Writing:
         if kind is None and any(isinstance(tool, ir.WebSearch) for tool in self.prompt.tools):
             return {"type": ir.WEB_SEARCH}
         kind = kind or "function"
-        return {"type": kind} if kind == "local_shell" else {"type": kind, "name": short_name(choice.name)}
+        return {"type": kind} if kind == "local_shell" else {"type": kind, "name": openai_name(choice.name)}
 
     # --- settings ---
 
@@ -246,9 +276,13 @@ class _Writing:
         """
         prompt, public = self.prompt, not self.dialect.codex
         sampling = public and self.model.sampling
-        user = _digest(prompt.user) if prompt.user and (public or prompt.cache_key) else None
+        user = _digest(prompt.user) if prompt.user else None
+        max_tokens = prompt.max_tokens
+        if public and max_tokens is not None and max_tokens < LEAST_OUTPUT:
+            self.drop("max_tokens")
+            max_tokens = LEAST_OUTPUT
         table = (
-            ("max_tokens", "max_output_tokens", prompt.max_tokens, public),
+            ("max_tokens", "max_output_tokens", max_tokens, public),
             ("temperature", "temperature", None if prompt.temperature == 1 else prompt.temperature, sampling),
             ("top_p", "top_p", None if prompt.top_p == 1 else prompt.top_p, sampling),
             ("top_k", "", prompt.top_k, False),
@@ -264,10 +298,16 @@ class _Writing:
     def reasoning(self) -> Json:
         asked = self.prompt.reasoning
         effort = asked.effort
-        if effort is None and asked.mode == "enabled" and asked.budget:
-            effort = effort_of_budget(asked.budget)
-        elif effort is None and asked.mode == "disabled":
+        if asked.mode == "disabled":
+            if effort:
+                self.drop("reasoning_effort")
             effort = "none"
+        elif effort is None and asked.mode == "enabled" and asked.budget:
+            effort = effort_of_budget(asked.budget)
+        elif asked.budget:
+            self.drop("budget")
+        if asked.mode == "between_tools":
+            self.drop("thinking")
         written: Json = {"effort": self.effort(effort)} if effort else {}
         reasons = self.dialect.codex or self.model.efforts or effort
         if reasons and asked.summary not in {"none", "omitted"}:
@@ -288,7 +328,10 @@ class _Writing:
         if wanted is not None and wanted.schema is not None:
             repaired = for_openai(wanted.schema, is_tool=False)
             self.drop_inside("response_format.schema", repaired.lost)
-            wanted = replace(wanted, schema=repaired.schema)
+            is_strict = bool(wanted.strict) and qualifies_for_openai(repaired.schema)
+            if wanted.strict and not is_strict:
+                self.drop("response_format.strict")
+            wanted = replace(wanted, schema=repaired.schema, strict=is_strict)
         return filled(format=write_format(wanted) if wanted else None, verbosity=self.prompt.verbosity)
 
     def service_tier(self) -> str | None:
@@ -316,21 +359,14 @@ def _input_text(text: str) -> Json:
 
 
 def _image(image: ir.Image) -> Json:
-    url = None if image.file_id else image.url or f"data:{image.media_type};base64,{image.data}"
-    return {"type": "input_image"} | filled(file_id=image.file_id, image_url=url, detail=image.detail)
+    url = image.url or f"data:{image.media_type};base64,{image.data}"
+    return {"type": "input_image"} | filled(image_url=url, detail=image.detail)
 
 
-def _document(document: ir.Document) -> Json:
-    """Plain text is put into the conversation as such: not every model opens text files."""
-    if document.text:
-        heading = [line for line in (document.name, document.context) if line]
-        return _input_text("\n\n".join([*heading, document.text]))
-    if document.url:
-        return {"type": "input_file", "file_url": document.url}
-    if document.file_id:
-        return {"type": "input_file", "file_id": document.file_id}
-    data = f"data:{document.media_type};base64,{document.data}"
-    return {"type": "input_file", "filename": document.name or "document.pdf", "file_data": data}
+def _refuse_foreign_file(file_id: str) -> None:
+    """Raises ClientError for a file of another provider, which OpenAI cannot open."""
+    if file_id:
+        raise ClientError(f"The file id {file_id!r} belongs to another provider; send the content.", param="messages")
 
 
 def write_format(wanted: ir.ResponseFormat | None) -> Json:

@@ -57,3 +57,9 @@ def test_unnamed_conversations_are_told_by_caller_and_first_turn() -> None:
 def test_an_input_that_is_a_plain_text_has_a_key_too() -> None:
     assert session_of(outgoing(), {"input": "hello"}) != session_of(outgoing(), {"input": "bye"})
     assert session_of(outgoing(), {})
+
+
+@pytest.mark.parametrize("value", [2**70, "\ud83d"])
+def test_a_first_turn_that_not_every_reader_of_json_takes_has_a_key(value: object) -> None:
+    item = {"role": "user", "content": [{"type": "input_text", "text": value}]}
+    assert session(item) == session(item) != session(USER)

@@ -4,6 +4,7 @@ import pytest
 
 from sdk_worker.turn import read_turn
 from shared.errors import ClientError, ThreadNotFound
+from shared.exact_json import load_json
 
 TOOL = {"name": "find", "input_schema": {"type": "object"}}
 
@@ -121,3 +122,27 @@ def test_what_would_change_the_answers_meaning_is_refused_by_name(fields, named)
 def test_metadata_that_says_which_conversation_and_where_was_heeded():
     assert read_turn(ask(metadata={"session_id": "s", "cwd": "/srv"})).ignored == []
     assert read_turn(ask(metadata={"user_id": "u"})).ignored == ["metadata"]
+
+
+@pytest.mark.parametrize("value", [2**70, "\ud83d"])
+def test_a_tool_keeps_numbers_and_halves_of_characters_that_not_every_reader_of_json_takes(value):
+    schema = {"type": "object", "properties": {"a": {"const": value}}}
+    binding = read_turn(ask(tools=[{"name": "find", "input_schema": schema}])).binding
+    assert load_json(binding.tools)[0]["input_schema"] == schema
+
+
+def test_what_stands_inside_carried_fields_and_has_no_place_in_the_program_is_named():
+    feed = read_turn(
+        ask(
+            system=[{"type": "text", "text": "s", "cache_control": {"type": "ephemeral"}}],
+            tools=[TOOL | {"strict": True, "defer_loading": False}],
+            tool_choice={"type": "auto", "disable_parallel_tool_use": True},
+            thinking={"type": "adaptive", "display": "summarized"},
+        )
+    )
+    assert feed.ignored == [
+        "tools[].strict",
+        "system[].cache_control",
+        "thinking.display",
+        "tool_choice.disable_parallel_tool_use",
+    ]

@@ -40,3 +40,13 @@ def test_names_of_different_callers_and_places_differ() -> None:
         Turn("r", {}, caller="a", session_id="s", working_directory="/w"),
     ]
     assert len({session_key(turn) for turn in turns}) == 3
+
+
+@pytest.mark.parametrize("value", [2**70, -(2**64), "\ud83d", {"deep": ["\udc00", 2**65]}])
+def test_a_payload_keeps_integers_of_any_size_and_halves_of_characters(value: object) -> None:
+    assert decode(Turn, encode(Turn("r", {"value": value}))).body == {"value": value}
+
+
+def test_a_payload_that_is_no_json_is_a_client_error() -> None:
+    with pytest.raises(ClientError, match="payload"):
+        decode(Turn, b'{"request_id": "\\ud8')

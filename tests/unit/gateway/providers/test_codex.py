@@ -162,7 +162,7 @@ async def test_the_format_follows_the_door() -> None:
     prompt = Prompt("gpt-x", (Message("user", (Text("hello"),)),), temperature=0.5, max_tokens=99, user="somebody")
     takes = Capabilities(sampling=True)
     codex, _ = make(KEY)
-    assert codex.speaks.write_prompt(prompt, takes).dropped == ("max_tokens", "temperature")
+    assert codex.speaks.write_prompt(prompt, takes).dropped == ("max_tokens", "temperature", "user")
     await codex.open(request(FITTING))
     written = codex.speaks.write_prompt(prompt, takes)
     assert (written.body["temperature"], written.body["max_output_tokens"], written.dropped) == (0.5, 99, ())

@@ -15,7 +15,7 @@ import pytest
 from gateway.catalogue import Catalogue
 from gateway.inflight import Flights, Patience
 from gateway.providers import Outgoing
-from gateway.providers.sdk import Sdk
+from gateway.providers.sdk import Sdk, SdkFormat
 from gateway.quota import QuotaWatch
 from shared.channels import AccessRecord, Channel, KnownSession, Turn, TurnHead, TurnTail, encode, left_key
 from shared.errors import (
@@ -29,7 +29,9 @@ from shared.errors import (
     UpstreamTimeout,
     WorkerLost,
 )
+from shared.formats import openai_chat
 from shared.metrics import LineMetrics, Metrics
+from shared.models import claude_capabilities
 from shared.quota import Quota, Window
 from tests.unit.gateway.conftest import DELTA, END, START, frame
 
@@ -327,3 +329,26 @@ async def test_bodies_that_wait_in_redis_are_bounded_together() -> None:
     bus.taken.set()
     await waiting
     await provider.open(outgoing(stream=True))
+
+
+def test_what_the_program_has_no_option_for_is_left_out_and_named_in_the_clients_words() -> None:
+    prompt = openai_chat.read_prompt(
+        {
+            "model": "m",
+            "messages": [{"role": "user", "content": "hi"}],
+            "temperature": 0.5,
+            "stop": "x",
+            "user": "somebody",
+            "reasoning_effort": "high",
+            "tools": [{"type": "function", "function": {"name": "f"}}],
+            "parallel_tool_calls": False,
+            "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}},
+        }
+    )
+    written = SdkFormat().write_prompt(prompt, claude_capabilities("claude-opus-5-5", []))
+    assert written.body.keys() == {"model", "max_tokens", "stream", "system", "messages", "tools", "thinking"}
+    assert written.body["thinking"] == {"type": "adaptive"}
+    assert "JSON Schema" in written.body["system"][0]["text"]
+    assert set(written.dropped) == {
+        "temperature", "stop", "user", "reasoning_effort", "parallel_tool_calls", "response_format",
+    }  # fmt: skip

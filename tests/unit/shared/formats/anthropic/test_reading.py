@@ -237,3 +237,43 @@ def test_a_system_message_in_mid_conversation_stays_where_it_is() -> None:
 def test_what_cannot_be_read_is_refused_by_name(fields: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ClientError, match=complaint):
         read(**fields)
+
+
+@pytest.mark.parametrize(
+    ("block", "named"),
+    [
+        ({"type": "text", "text": "t", "citations": [{"type": "char_location", "cited_text": "c"}]}, "citations"),
+        ({"type": "text", "text": "t", "citations": []}, ""),
+        ({"type": "tool_use", "id": "t", "name": "f", "input": {}, "caller": {"type": "direct"}}, ""),
+        ({"type": "tool_use", "id": "t", "name": "f", "input": {}, "toolset_name": "browser"}, "toolset_name"),
+        (
+            {
+                "type": "image",
+                "source": {"type": "url", "url": "https://x.test/a"},
+                "transformations": {"oversized_image": "error"},
+            },
+            "transformations",
+        ),
+        ({"type": "text", "text": "t", "cache_control": {"type": "ephemeral"}}, ""),
+    ],
+)
+def test_a_field_of_a_block_that_no_other_vendor_is_told_is_named(block: dict[str, Any], named: str) -> None:
+    expected = (f"messages[].content[].{named}",) if named else ()
+    assert read(messages=[{"role": "user", "content": [block]}]).dropped == expected
+
+
+def test_fields_of_blocks_inside_results_documents_and_the_system_are_named_too() -> None:
+    cited = {"type": "text", "text": "t", "citations": [{"type": "char_location"}]}
+    document = {"type": "document", "source": {"type": "content", "content": [cited]}}
+    result = {"type": "tool_result", "tool_use_id": "t", "content": [cited]}
+    dropped = read(system=[cited], messages=[{"role": "user", "content": [document, result]}]).dropped
+    assert dropped == (
+        "system[].citations",
+        "messages[].content[].source.content[].citations",
+        "messages[].content[].content[].citations",
+    )
+
+
+def test_what_only_anthropic_knows_of_its_web_search_is_named() -> None:
+    search = {"type": "web_search_20250305", "name": "web_search", "max_uses": 2, "allowed_callers": ["direct"]}
+    assert read(tools=[search | {"defer_loading": False}]).dropped == ("tools[].allowed_callers",)

@@ -432,3 +432,50 @@ def test_reading_what_was_written_gives_the_prompt_back() -> None:
     written = write_prompt(prompt, OLD)
     assert written.dropped == ()
     assert read_prompt(written.body) == prompt
+
+
+def test_an_instruction_that_only_a_blank_turn_precedes_is_the_systems() -> None:
+    told = Message("system", (Text("Be brief."),))
+    body = write(user(Text(" ")), told, USER).body
+    assert body["system"] == [{"type": "text", "text": "Be brief."}]
+    assert shape(body) == [("user", ["text"])]
+
+
+def test_an_instruction_after_the_assistants_last_word_is_told_in_the_users_turn() -> None:
+    body = write(USER, assistant(Text("hello")), Message("system", (Text("Go on."),))).body
+    assert body["messages"][-1] == {
+        "role": "user",
+        "content": [{"type": "text", "text": "<system>\nGo on.\n</system>"}],
+    }
+
+
+def test_a_conversation_of_which_nothing_is_left_is_refused() -> None:
+    with pytest.raises(ClientError, match="nothing is said"):
+        write(user(Text(" ")))
+
+
+@pytest.mark.parametrize("mode", ["adaptive", "enabled"])
+def test_a_model_that_thinks_takes_no_temperature(mode: str) -> None:
+    model = claude_capabilities("claude-opus-4-6", [])
+    written = write(model=model, reasoning=Reasoning(mode=mode), temperature=0.5)  # type: ignore[arg-type]
+    assert "temperature" not in written.body
+    assert written.dropped == ("temperature",)
+    without = write(model=model, reasoning=Reasoning(mode="disabled"), temperature=0.5)
+    assert without.body["temperature"] == 0.5
+
+
+def test_settings_that_anthropic_has_no_word_for_are_named() -> None:
+    picture = Image(url="https://x.test/a.png", detail="low")
+    written = write(user(picture), assistant(Text("hm", phase="commentary")), USER, reasoning=Reasoning(summary="auto"))
+    assert set(written.dropped) == {"detail", "phase", "summary"}
+
+
+def test_the_description_of_a_reply_format_is_told_with_its_schema() -> None:
+    form = ResponseFormat({"type": "object", "properties": {}, "additionalProperties": False}, "n", "A reply.")
+    assert write(response_format=form).body["output_config"]["format"]["schema"]["description"] == "A reply."
+
+
+def test_of_two_web_searches_the_service_gets_the_first() -> None:
+    written = write(tools=(WebSearch(("a.test",)), WebSearch(("b.test",))))
+    assert [tool["allowed_domains"] for tool in written.body["tools"]] == [["a.test"]]
+    assert written.dropped == ("tools.web_search",)

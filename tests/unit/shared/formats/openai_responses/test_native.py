@@ -227,3 +227,23 @@ def test_a_schema_is_repaired_and_its_loss_named():
         "tools[].tools[].parameters.properties.a.pattern",
         "text.format.schema.properties.a.pattern",
     )
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "sent", "dropped"),
+    [
+        ({"generate_summary": "auto"}, {"summary": "auto"}, ()),
+        ({"summary": "auto", "generate_summary": "concise"}, {"summary": "auto"}, ("reasoning.generate_summary",)),
+        ({"effort": "low", "mode": "standard"}, {"effort": "low"}, ("reasoning.mode",)),
+    ],
+)
+def test_reasoning_goes_out_in_the_backends_words(reasoning, sent, dropped):
+    written = prepare(CODEX | {"reasoning": reasoning})
+    assert (written.body["reasoning"], written.dropped) == (sent, dropped)
+
+
+@pytest.mark.parametrize("name", ["access_programs", "image"])
+def test_a_field_that_only_the_public_interface_knows_is_left_out_and_named(name):
+    written = prepare(CODEX | {name: {"a": "b"}})
+    assert name not in written.body
+    assert written.dropped == (name,)

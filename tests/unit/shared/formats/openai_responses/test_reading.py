@@ -425,3 +425,20 @@ def test_the_lite_codex_request_brings_its_tools_as_an_item():
     lite["input"] = [*lite["input"], *CODEX_BODY["input"]]
     assert read_prompt(lite).tools == read_prompt(CODEX_BODY).tools
     assert read_prompt(lite).messages == read_prompt(CODEX_BODY).messages
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "input_image", "image_url": "https://x.test/a.png", "file_id": "file-1"},
+        {"type": "input_file", "file_url": "https://x.test/a.pdf", "file_data": "data:application/pdf;base64,QUJD"},
+    ],
+)
+def test_content_that_is_given_in_two_ways_is_refused(part):
+    with pytest.raises(ClientError, match="only one"):
+        read_items({"role": "user", "content": [part]})
+
+
+def test_a_user_beside_another_safety_identifier_is_named():
+    assert read(user="a", safety_identifier="b").dropped == ("user",)
+    assert read(user="a", safety_identifier="a").dropped == ()

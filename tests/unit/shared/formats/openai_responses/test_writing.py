@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
 
+from shared.errors import ClientError
 from shared.formats.ir import (
     Capabilities,
     Document,
@@ -26,9 +28,11 @@ from shared.formats.ir import (
     WebSearch,
 )
 from shared.formats.openai_responses.reading import LOCAL_SHELL, read_prompt
-from shared.formats.openai_responses.writing import Dialect, short_name, write_prompt
+from shared.formats.openai_responses.writing import Dialect, openai_name, short_name, write_prompt
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}}
+CLOSED = {**SCHEMA, "required": ["a"], "additionalProperties": False}
+IMAGE_ITEM = {"type": "input_image", "image_url": "https://x.test/a.png", "detail": "low"}
 PUBLIC = Dialect(codex=False)
 MODEL = Capabilities(efforts=frozenset({"low", "medium", "high", "xhigh"}), sampling=True)
 
@@ -139,13 +143,17 @@ def test_an_image_in_a_tool_result_stays_an_image():
 @pytest.mark.parametrize(
     ("part", "content"),
     [
-        (Image(file_id="file-1"), {"type": "input_image", "file_id": "file-1"}),
+        (Image(url="https://x.test/a.png", detail="low"), IMAGE_ITEM),
         (
             Document(media_type="application/pdf", data="QUJD"),
             {"type": "input_file", "filename": "document.pdf", "file_data": "data:application/pdf;base64,QUJD"},
         ),
         (Document(url="https://x.test/a.pdf"), {"type": "input_file", "file_url": "https://x.test/a.pdf"}),
-        (Document(file_id="file-1"), {"type": "input_file", "file_id": "file-1"}),
+        (
+            Document(url="https://x.test/a.pdf", name="a"),
+            {"type": "input_file", "file_url": "https://x.test/a.pdf", "filename": "a"},
+        ),
+        (Document(media_type="text/plain", name="empty.txt"), {"type": "input_text", "text": "empty.txt\n\n"}),
         (
             Document(media_type="text/plain", text="body", name="n.txt", context="why"),
             {"type": "input_text", "text": "n.txt\n\nwhy\n\nbody"},
@@ -154,6 +162,53 @@ def test_an_image_in_a_tool_result_stays_an_image():
 )
 def test_content_of_every_kind_is_written(part, content):
     assert items(Message("user", (part,)))[0]["content"] == [content]
+
+
+@pytest.mark.parametrize("part", [Image(file_id="file_1"), Document(file_id="file_1")])
+def test_a_file_of_another_provider_is_refused(part):
+    with pytest.raises(ClientError, match=r"file_1.*another provider"):
+        items(Message("user", (part,)))
+
+
+def test_a_conversation_of_which_nothing_is_left_is_refused():
+    with pytest.raises(ClientError, match="Nothing is said"):
+        items(Message("assistant", (Thinking("unsigned"),)))
+
+
+def test_what_a_document_cannot_tell_openai_is_named():
+    part = Document(url="https://x.test/a.pdf", context="why", citations=True)
+    dropped = write(messages=(Message("user", (part,)),)).dropped
+    assert dropped == ("messages.citations", "messages.context")
+
+
+@pytest.mark.parametrize("name", ["läser", "a b", "mcp.server/read", ""])
+def test_a_tool_name_is_fitted_to_openais_pattern_and_differs_from_similar_names(name):
+    call = ToolCall("c", name, "{}")
+    messages = (Message("assistant", (call,)), Message("user", (ToolResult("c", (Text("r"),)),)))
+    body = write(messages=messages, tools=(Tool(name, schema=SCHEMA),), tool_choice=ToolChoice("named", name)).body
+    written = body["tools"][0]["name"]
+    assert re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", written)
+    assert written == body["tool_choice"]["name"] == body["input"][0]["name"] == openai_name(name)
+    assert openai_name(name) != openai_name(re.sub(r"[^a-z]", "_", name) or "_")
+
+
+@pytest.mark.parametrize(
+    ("asked", "effort", "dropped"),
+    [
+        (Reasoning("high", mode="disabled"), "none", ("reasoning_effort",)),
+        (Reasoning("high", 2048, "enabled"), "high", ("budget",)),
+        (Reasoning(mode="between_tools"), None, ("thinking",)),
+    ],
+)
+def test_thinking_that_openai_has_no_word_for_is_named(asked, effort, dropped):
+    written = write(model=Capabilities(efforts=frozenset({"none", "low", "high"})), reasoning=asked)
+    assert (written.body["reasoning"].get("effort"), written.dropped) == (effort, dropped)
+
+
+def test_a_forced_tool_of_which_none_is_left_is_refused():
+    tools = (Opaque("anthropic", {"type": "bash_20250124", "name": "bash"}),)
+    with pytest.raises(ClientError, match="there is no tool to choose"):
+        write(messages=(Message("user", (Text("hi"),)),), tools=tools, tool_choice=ToolChoice("required"))
 
 
 def test_openais_own_reasoning_goes_back_and_other_reasoning_is_named_as_left_out():
@@ -288,7 +343,7 @@ def test_without_tools_nothing_is_said_about_them():
 # --- settings ---
 
 SAMPLING = {
-    "max_tokens": 9,
+    "max_tokens": 99,
     "temperature": 0.5,
     "top_p": 0.5,
     "top_k": 3,
@@ -301,16 +356,21 @@ SAMPLING = {
 def test_the_codex_backend_is_spared_what_it_refuses_and_the_caller_is_told():
     written = write(**SAMPLING)
     assert not {"max_output_tokens", "temperature", "top_p", "metadata", "safety_identifier"} & written.body.keys()
-    assert written.dropped == tuple(name for name in SAMPLING if name != "user")
+    assert written.dropped == tuple(SAMPLING)
     assert write(cache_key="k", user="u").dropped == ("user",)
 
 
 def test_the_public_service_takes_more():
     written = write(PUBLIC, **SAMPLING)
     taken = ("max_output_tokens", "temperature", "top_p", "metadata")
-    assert [written.body[name] for name in taken] == [9, 0.5, 0.5, {"a": "b"}]
+    assert [written.body[name] for name in taken] == [99, 0.5, 0.5, {"a": "b"}]
     assert len(written.body["safety_identifier"]) == 32
     assert written.dropped == ("top_k", "stop")
+
+
+def test_fewer_tokens_than_the_public_service_takes_become_its_fewest_and_are_named():
+    written = write(PUBLIC, max_tokens=1)
+    assert (written.body["max_output_tokens"], written.dropped) == (16, ("max_tokens",))
 
 
 def test_defaults_are_not_worth_a_word():
@@ -371,8 +431,8 @@ def test_a_public_model_not_known_to_reason_is_not_asked_for_summaries():
     [
         (ResponseFormat(), {"type": "json_object"}),
         (
-            ResponseFormat(SCHEMA, "my shape", "d", True),
-            {"type": "json_schema", "name": "my_shape", "schema": SCHEMA, "strict": True, "description": "d"},
+            ResponseFormat(CLOSED, "my shape", "d", True),
+            {"type": "json_schema", "name": "my_shape", "schema": CLOSED, "strict": True, "description": "d"},
         ),
         (ResponseFormat(SCHEMA), {"type": "json_schema", "name": "reply", "schema": SCHEMA, "strict": False}),
     ],
@@ -398,11 +458,19 @@ def test_a_service_tier_is_named_as_the_service_names_it(dialect, tier, written,
     assert result.dropped == dropped
 
 
-def test_the_cache_key_is_the_clients_or_stands_for_its_user_without_naming_him():
+def test_a_reply_format_that_cannot_be_strict_is_an_ordinary_one_and_named():
+    written = write(response_format=ResponseFormat(SCHEMA, "n", None, True))
+    assert (written.body["text"]["format"]["strict"], written.dropped) == (False, ("response_format.strict",))
+
+
+def test_a_reply_format_without_properties_gets_empty_ones():
+    written = write(response_format=ResponseFormat({"type": "object"}))
+    assert written.body["text"]["format"]["schema"] == {"type": "object", "properties": {}}
+
+
+def test_the_cache_key_is_the_clients_and_a_user_stands_for_none():
     assert write(cache_key="k", user="u").body["prompt_cache_key"] == "k"
-    key = write(user="user_1_session_2").body["prompt_cache_key"]
-    assert key == write(user="user_1_session_2").body["prompt_cache_key"]
-    assert "user" not in key
+    assert "prompt_cache_key" not in write(user="user_1_session_2").body
 
 
 @pytest.mark.parametrize("dialect", [Dialect(), Dialect(codex=False)])
@@ -450,7 +518,7 @@ def test_what_was_written_reads_back_as_it_was():
         tool_choice=ToolChoice("required"),
         parallel_tools=False,
         reasoning=Reasoning("high", summary="detailed"),
-        response_format=ResponseFormat(SCHEMA, "n", "d", True),
+        response_format=ResponseFormat(CLOSED, "n", "d", True),
         verbosity="low",
         service_tier="priority",
         cache_key="k",
