@@ -1,8 +1,9 @@
 """Who may come in, and for what. Loopback is hostile too: any web page in the owner's browser can reach it.
 
 So the Host must be one we serve (no rebinding), the page behind a request must be our own (`gateway/browser.py`), and
-a body must be JSON (no plain forms). Once a token exists every address needs one of the right scope, or, for our pages,
-the cookie of a browser that has signed in with one. Decided from the request's head alone.
+a body must be JSON (no plain forms), or come with a header that no page sends by itself. Once a token exists every
+address needs one of the right scope, or, for our pages, the cookie of a browser that has signed in with one. Decided
+from the request's head alone.
 
 Health is answered to everybody, because load balancers have no token; its details need the scope `admin`.
 """
@@ -54,7 +55,7 @@ SCOPES: tuple[tuple[str, Scope], ...] = (
 )
 
 
-# What such a token may not do below an address that needs `use`: it would take away, or change, what others rely on.
+# What needs `admin` although its address needs `use`: it takes away, or changes, what others rely on.
 CHANGES: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("DELETE", re.compile(r"/api/v1/(messages/batches|files|skills)/.*")),
     ("POST", re.compile(r"/api/v1/skills/[^/]+/versions")),

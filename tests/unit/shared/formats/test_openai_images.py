@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared.errors import ClientError
+from shared.exact_json import dump_json
 from shared.formats.openai_images import (
+    FIELDS,
     ImagesReader,
     changed_settings,
     images_usage,
@@ -19,6 +23,7 @@ from shared.formats.openai_images import (
     write_partial_image,
 )
 
+KINDS = ["response.output_item.done", "response.completed", "response.failed", "error", "other"]
 ITEM = {"type": "image_generation_call", "id": "ig_1", "status": "completed", "result": "AAAA", "size": "1024x1024"}
 
 
@@ -155,3 +160,30 @@ def test_replies_and_events_have_what_the_sdk_requires() -> None:
         "background": "auto", "output_format": "png", "partial_image_index": 1,
     }  # fmt: skip
     assert write_finished_image(ITEM, "image_edit", usage, created=7).data["usage"] == usage  # type: ignore[index]
+
+
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["image_url", "file_id", "x"]), inner),
+    max_leaves=6,
+)
+
+
+@given(body=st.dictionaries(st.sampled_from(sorted(FIELDS)), ANY_JSON), edit=st.booleans())
+def test_any_body_is_taken_or_refused_by_name(body: dict[str, Any], edit: bool) -> None:
+    named = "prompt"
+    try:
+        asked = read_images_request({"prompt": "x", **body}, edit=edit)
+        dump_json(write_images_request(asked, caller="m", image_model=asked.model, forced=True))
+    except ClientError as error:
+        named = error.param or ""
+    assert named.partition("[")[0].partition(".")[0] in FIELDS
+
+
+EVENTS = st.dictionaries(st.sampled_from(["type", "item", "response", "error"]), ANY_JSON)
+
+
+@given(payload=EVENTS, kind=st.sampled_from(KINDS))
+def test_any_event_of_a_provider_is_read(payload: dict[str, Any], kind: str) -> None:
+    reader = finished(payload | {"type": kind}, {"type": kind, "item": ITEM | payload, "response": payload})
+    images_usage([reader])
