@@ -13,12 +13,12 @@ from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from shared.bounds import LAST_SECOND, Bucket, Count, Hours, Moment, Status
 from shared.channels import encode
 from shared.errors import ClientError
 
 REPLY_BYTES = 1024 * 1024
 USUAL_STEPS, MOST_STEPS = 60, 1000
-LAST_SECOND = 253_402_300_799.0  # the end of the year 9999, where Python's calendar ends
 
 Q = TypeVar("Q", bound=BaseModel)
 
@@ -36,14 +36,14 @@ class Filter(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    start_time: float | None = Field(None, ge=0, le=LAST_SECOND)
-    end_time: float | None = Field(None, ge=0, le=LAST_SECOND)
+    start_time: Moment | None = None
+    end_time: Moment | None = None
     model: str | None = None
     caller: str | None = None
     provider: str | None = None
     service_type: str | None = None
-    status_min: int = Field(0, ge=0, le=999)
-    status_max: int = Field(999, ge=0, le=999)
+    status_min: Status = 0
+    status_max: Status = 999
 
     def bound(self) -> dict[str, Any]:
         """The parameters of the `matching` fragment."""
@@ -66,7 +66,7 @@ class Entries(Filter):
     """
 
     limit: int = Field(1000, ge=1, le=10_000)
-    offset: int = Field(0, ge=0)
+    offset: Count = 0
     order: Literal["desc", "asc"] = "desc"
     order_by: Literal["timestamp", "duration_ms", "first_byte_ms", "cost_usd", "tokens"] = "timestamp"
 
@@ -95,7 +95,7 @@ class Permissions(BaseModel):
 class Analytics(Filter):
     """`hours` reaches back from `end_time` (now) and gives way to `start_time`."""
 
-    hours: int = Field(24, ge=1, le=24 * 366)
+    hours: Hours = 24
 
     def window(self) -> Self:
         if self.start_time is not None:
@@ -107,7 +107,7 @@ class Analytics(Filter):
 class Timeline(Analytics):
     """`bucket` is the length of each step in seconds; by default there are about 60."""
 
-    bucket: int = Field(0, ge=0, le=31 * 86_400)
+    bucket: Bucket = 0
 
     def step(self) -> int:
         """Never so short that there are more than `MOST_STEPS`. Call on a `window`."""

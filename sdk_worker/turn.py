@@ -47,7 +47,7 @@ def read_turn(body: dict[str, Any], *, working_directory: str | None = None) -> 
     messages, marked = _read_messages(body.get("messages"), renamed=bool(tools))
     if marked:
         ignored.append("cache_control")
-    ignored += unread_of(body, tools)
+    ignored += [name for name in unread_of(body, tools) if name not in ignored]
     lines: list[Line] = [{"type": role, "message": {"role": role, "content": content}} for role, content in messages]
     if lines[-1]["type"] != "user":
         raise ClientError("messages: the last one must be from the user; /sdk cannot continue an answer.")
@@ -70,7 +70,8 @@ def unread_of(body: dict[str, Any], tools: list[Block]) -> list[str]:
     system = body["system"] if isinstance(body.get("system"), list) else []
     thinking, choice = body.get("thinking") or {}, body.get("tool_choice") or {}
     found = {f"tools[].{name}": value for tool in tools for name, value in tool.items() if name not in LISTED and value}
-    found |= {f"system[].{name}": value for block in system for name, value in block.items() if name not in SPOKEN}
+    said = {name: value for block in system for name, value in block.items() if name not in SPOKEN}
+    found |= {name if name == "cache_control" else f"system[].{name}": value for name, value in said.items()}
     found |= {"thinking.display": thinking.get("display")}
     found |= {"tool_choice.disable_parallel_tool_use": choice.get("disable_parallel_tool_use")}
     return [name for name, value in found.items() if value]

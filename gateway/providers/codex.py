@@ -22,7 +22,7 @@ from shared.channels import AccessRecord
 from shared.codex_profile import CLIENT_VERSION, NEUTRAL_INSTRUCTIONS, CodexProfile
 from shared.credentials.account import Account
 from shared.credentials.login import Authorization
-from shared.errors import UpstreamRefused
+from shared.errors import ClientError, UpstreamRefused
 from shared.exact_json import dump_json
 from shared.formats import openai_responses
 from shared.formats.ir import Capabilities, Fail, Json, Prompt, Reply, Written
@@ -45,6 +45,8 @@ class CodexFormat:
 
     def write_prompt(self, prompt: Prompt, capabilities: Capabilities) -> Written:
         written = openai_responses.write_prompt(prompt, capabilities, Dialect(codex=self.codex))
+        if not written.body["input"]:
+            raise ClientError("Nothing is said in the messages.", param="messages")
         if not prompt.system:
             written.body.pop("instructions", None)
         if not prompt.cache_key:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from gateway.inflight import Flights
 from gateway.live import Live
 from gateway.relay import COMMENT_PING
+from shared.bounds import Bucket, Count, Hours, Moment, Status
 from shared.bus import Bus
 from shared.channels import LOGS_QUERY, LOGS_WATCH, LogsQuery
 from shared.errors import CCProxyError, NotFound
@@ -29,34 +30,39 @@ class Chosen(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    start_time: float | None = Field(None, description="UTC seconds")
-    end_time: float | None = Field(None, description="UTC seconds")
+    start_time: Moment | None = None
+    end_time: Moment | None = None
     model: str | None = None
     caller: str | None = None
     provider: str | None = None
     service_type: str | None = Field(None, description="A list by commas; `!x` leaves `x` out")
-    status_min: int | None = None
-    status_max: int | None = None
+    status_min: Status | None = None
+    status_max: Status | None = None
 
 
 class Queried(Chosen):
     limit: int = Field(1000, ge=1, le=10_000)
-    offset: int = Field(0, ge=0)
+    offset: Count = 0
     order: Literal["desc", "asc"] = "desc"
-    sql: str | None = Field(None, description="One SELECT over `requests` and `hours`; instead of every filter")
+    sql: str | None = Field(
+        None,
+        min_length=1,
+        max_length=20_000,
+        description="One SELECT over `requests` and `hours`; instead of every filter",
+    )
 
 
 class Summed(Chosen):
-    hours: int | None = Field(None, description="How far back from `end_time`; gives way to `start_time`")
+    hours: Hours | None = Field(None, description="How far back from `end_time`; gives way to `start_time`")
 
 
 class Stepped(Summed):
-    bucket: int | None = Field(None, description="Seconds a step; unset: about 60 steps")
+    bucket: Bucket | None = Field(None, description="Seconds a step; unset: about 60 steps")
 
 
 class Paged(Chosen):
     limit: int = Field(50, ge=1, le=1000)
-    offset: int = Field(0, ge=0)
+    offset: Count = 0
     order_by: Literal["timestamp", "duration_ms", "first_byte_ms", "cost_usd", "tokens"] = "timestamp"
     order_desc: bool = True
 
@@ -66,10 +72,10 @@ class Watched(BaseModel):
 
     model: str | None = None
     service_type: str | None = None
-    min_duration_ms: float = 0
-    max_duration_ms: float = float("inf")
-    status_code_min: int = 0
-    status_code_max: int = 999
+    min_duration_ms: float = Field(0, ge=0, allow_inf_nan=False)
+    max_duration_ms: float | None = Field(None, ge=0, allow_inf_nan=False)
+    status_code_min: Status = 0
+    status_code_max: Status = 999
 
     def wants(self, event: Mapping[str, Any]) -> bool:
         if not event["type"].startswith("request_"):
@@ -80,7 +86,8 @@ class Watched(BaseModel):
             return True
         lasted: float = event["duration_ms"]
         status: int = event["status_code"]
-        in_time = self.min_duration_ms <= lasted <= self.max_duration_ms
+        longest = lasted if self.max_duration_ms is None else self.max_duration_ms
+        in_time = self.min_duration_ms <= lasted <= longest
         return in_time and self.status_code_min <= status <= self.status_code_max
 
 

@@ -17,8 +17,9 @@ from gateway.live import Live
 from gateway.pages import page
 from gateway.routes.logs import query
 from gateway.signed_in import cookie_given
+from shared.bounds import Document
 from shared.bus import Bus
-from shared.channels import LogsQuery
+from shared.channels import LogsQuery, Outcome
 
 PAGE = frozenset({"permissions.html", "permissions.js", "permissions.css", "requests.js", "requests.css"})
 
@@ -31,8 +32,8 @@ class Answer(BaseModel):
 
     allowed: StrictBool
     message: str = ""
-    updated_input: dict[str, Any] | None = None
-    remember: dict[str, Any] | None = None
+    updated_input: Document | None = None
+    remember: Document | None = None
 
 
 Ask = Callable[[Request, str, dict[str, Any]], Awaitable[Response]]
@@ -66,7 +67,7 @@ def add_views(routes: APIRouter, bus: Bus, desk: DeskClient, flights: Flights) -
         limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
         tool_name: str | None = None,
         caller: str | None = None,
-        outcome: str | None = None,
+        outcome: Outcome | None = None,
     ) -> dict[str, Any]:
         """Every request there ever was and what became of it, latest first."""
         given = {"limit": limit, "tool_name": tool_name, "caller": caller, "outcome": outcome}
@@ -80,12 +81,12 @@ def add_rules(routes: APIRouter, ask: Ask) -> None:
         return await ask(request, "rules", {})
 
     @routes.post("/rules", response_model=None)
-    async def add_rule(request: Request, rule: dict[str, Any]) -> Response:
+    async def add_rule(request: Request, rule: Document) -> Response:
         """Add a rule: `effect`, `tool`, and `command`, `command_prefix`, `under` or `host`; by default for always."""
         return await ask(request, "add_rule", rule)
 
     @routes.post("/rules/explain", response_model=None)
-    async def explain(request: Request, about: dict[str, Any]) -> Response:
+    async def explain(request: Request, about: Document) -> Response:
         """Why `request_id` ended as it did, or what the rules would say to a `tool_name` and its `input`."""
         return await ask(request, "explain", about)
 

@@ -74,7 +74,7 @@ def test_a_typed_body_is_carried_or_refused_and_no_field_is_lost_in_silence(rout
         refused += told is None
         for finding in told or ():
             found.setdefault(finding, []).append(number)
-    assert found == {}
+    assert {finding: numbers[:3] for finding, numbers in found.items()} == {}
     assert refused < BODIES * 0.45, "most bodies must get as far as their fields"
 
 

@@ -140,8 +140,18 @@ def says_nothing(body: Json, place: Place, carried: Carried) -> bool:
             return True
         return choice == "none" or (isinstance(choice, dict) and choice.get("type") in ("none", "allowed_tools"))
     if steps[0] in ("parallel_tool_calls", "tool_choice", "function_call"):
-        return not body.get("tools") or choice in ("none", {"type": "none"}) or name == "mode"
-    return steps[:2] == ["text", "format"] and name in ("name", "strict")
+        return (
+            not (body.get("tools") and carried.document.get("tools"))
+            or choice in ("none", {"type": "none"})
+            or name == "mode"
+        )
+    if name == "modalities":
+        return set(value or []) <= {"text"}
+    if name == "phase":
+        return not place.holder.get("content")
+    if name in ("name", "namespace"):  # an output's, which its call has as well
+        return str(place.holder.get("type")).endswith("_output") or "format" in steps
+    return name == "strict" and ("format" in steps or "json_schema" in steps)
 
 
 CACHE_HINTS = ("cache_control", "prompt_cache_breakpoint", "prompt_cache_key")

@@ -195,7 +195,7 @@ class Values:
         if chance.random() < 0.5:
             made["additionalProperties"] = False
         match chance.randrange(12):
-            case 0:
+            case 0 if "required" not in made:
                 made["anyOf"] = [{"required": [name]} for name in made["properties"]]
             case 1:
                 del made["properties"]

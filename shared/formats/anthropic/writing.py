@@ -61,6 +61,7 @@ class _Writing:
         self.marks_too_many = _count_marks(prompt) - MOST_CACHE_MARKS
         self.wire_ids = blocks.WireIds()
         self.strict_budget = StrictBudget()
+        self.leading: list[Json] = []
         self.search = next((tool for tool in prompt.tools if isinstance(tool, ir.WebSearch)), None)
         self.output_schema = self.strict_output()
 
@@ -75,8 +76,7 @@ class _Writing:
         prompt = self.prompt
         tools, choice = self.tools()
         system, turns = self.system(), self.turns()
-        if turns and turns[0]["role"] == "system":  # what the user said before was blank
-            system += turns.pop(0)["content"]
+        system += self.leading
         if self.prompt.messages and not turns:
             raise ClientError("messages: nothing is said in them.", param="messages")
         forced = choice is not None and choice["type"] in {"any", "tool"}
@@ -177,6 +177,8 @@ class _Writing:
                 answer_calls()
         answer_calls()
         results.refuse_leftovers()
+        if turns and turns[0]["role"] == "system":  # what the user said before was blank
+            self.leading = turns.pop(0)["content"]
         if len(turns) > 1 and (turns[-2]["role"], turns[-1]["role"]) == ("assistant", "system"):
             turns[-1] = {"role": "user", "content": [as_told(block) for block in turns[-1]["content"]]}
         if turns and turns[0]["role"] == "assistant":

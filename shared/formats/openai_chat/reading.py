@@ -112,6 +112,8 @@ def read_prompt(body: Json) -> ir.Prompt:
     conversation.end()
     if not body["messages"]:
         raise invalid([], "messages", "Expected at least one message.")
+    if not conversation.messages and not conversation.system:
+        raise ClientError("Invalid value for 'messages': nothing is said in them.", param="messages")
     user, identifier = asked.optional("user", str), asked.optional("safety_identifier", str)
     if user and identifier and user != identifier:
         dropped.append("user")

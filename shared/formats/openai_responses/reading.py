@@ -139,6 +139,7 @@ def read_prompt(body: Json) -> ir.Prompt:
     for item in input_items(body):
         if item.get("type") == "additional_tools":
             tools += _tools(item.get("tools") or [], item.at("tools"))
+            dropped += fields.strangers({"tools": item.get("tools")}, "", KNOWN)
         else:
             _read_item(item, conversation)
     dropped += dict.fromkeys(unread_of_items(input_items(body)))

@@ -142,7 +142,7 @@ def test_what_stands_inside_carried_fields_and_has_no_place_in_the_program_is_na
     )
     assert feed.ignored == [
         "tools[].strict",
-        "system[].cache_control",
+        "cache_control",
         "thinking.display",
         "tool_choice.disable_parallel_tool_use",
     ]

@@ -171,7 +171,9 @@ async def test_the_format_follows_the_door() -> None:
 async def test_nobodys_name_becomes_a_conversations_key() -> None:
     """Two conversations of one user must not share a key, and instructions are added once, by the provider."""
     codex, _ = make()
-    written = codex.speaks.write_prompt(Prompt("gpt-x", user="somebody"), Capabilities())
+    written = codex.speaks.write_prompt(
+        Prompt("gpt-x", (Message("user", (Text("hello"),)),), user="somebody"), Capabilities()
+    )
     assert not {"prompt_cache_key", "instructions"} & written.body.keys()
     kept = codex.speaks.write_prompt(Prompt("gpt-x", system=(Text("s"),), cache_key="k"), Capabilities())
     assert (kept.body["prompt_cache_key"], kept.body["instructions"]) == ("k", "s")
