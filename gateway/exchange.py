@@ -107,7 +107,10 @@ class Exchange(ABC):
     async def open(self, request: Outgoing, flight: InFlight) -> Opened:
         """The provider's answer, once it has begun; from then on silence is measured by the shorter limit."""
         request.flight = flight
-        opened = await self.provider.open(request)
+        return self.begun(await self.provider.open(request), request, flight)
+
+    def begun(self, opened: Opened, request: Outgoing, flight: InFlight) -> Opened:
+        """Return the answer that has begun, once it is noted."""
         note_upstream(request.record, opened.headers)
         sent = (request.document or {}).get("model")
         if isinstance(sent, str) and sent != request.record.asked_model:

@@ -1,5 +1,7 @@
 """OpenAI's Images interface on `/codex`: one request of a text model with the image tool for each image.
 
+The Codex program knows routes of the backend that need no text model; its own requests pass there as they are.
+
 A whole reply asks for its images at once; a streamed one makes them one after the other, so that their earlier states
 do not mix. What the provider chose otherwise than it was asked to is named like any other loss.
 """
@@ -21,13 +23,14 @@ from gateway.inflight import InFlight
 from gateway.peek import parse_object
 from gateway.problems import error_frame, refused
 from gateway.providers import Opened, Outgoing, limited
-from gateway.providers.codex import Codex
-from gateway.relay import COMMENT_PING, relay_stream, send_whole
+from gateway.providers.codex import Codex, is_codexs_own
+from gateway.relay import COMMENT_PING, relay_stream, relay_whole, send_whole
 from gateway.tap import note_usage
 from shared.channels import AccessRecord
 from shared.errors import CCProxyError, UpstreamError, UpstreamRefused
+from shared.exact_json import BOM
 from shared.formats import ir
-from shared.formats.fields import inner_object
+from shared.formats.fields import count_in, inner_object
 from shared.formats.ir import Json
 from shared.formats.openai_errors import read_error, write_error
 from shared.formats.openai_images import (
@@ -60,13 +63,19 @@ class Images(Exchange):
         headers, body = await self._read_body(scope, receive, flight)
         record.bytes_in, record.client_format = len(body), CLIENT_FORMAT
         kind = headers.get(b"content-type", b"").decode("latin-1")
-        document = await read_form(body, kind) if is_form(kind) else parse_object(body)
+        document = await read_form(body, kind) if is_form(kind) else parse_object(body.removeprefix(BOM))
         record.model = record.asked_model = str(document.get("model") or "")[:200]
         record.streaming = document.get("stream") is True
         record.session_id = session_named(scope, headers, document)
-        return Outgoing("POST", self.path, headers, b"", record, document, trace=scope["ccproxy.trace"])
+        request = Outgoing("POST", self.path, headers, b"", record, document, trace=scope["ccproxy.trace"])
+        if is_codexs_own(request):
+            request.body = body
+        return request
 
     async def answer(self, request: Outgoing, send: Send, flight: InFlight) -> CCProxyError | None:
+        if is_codexs_own(request):
+            await self._pass(request, send, flight)
+            return None
         with flight:
             asked = read_images_request(request.document or {}, edit=self.edit)
             note_ignored(request.record, asked.dropped)
@@ -81,6 +90,16 @@ class Images(Exchange):
             await first.aclose()
         await self._send_whole(asked, request, readers, first, send)
         return None
+
+    async def _pass(self, request: Outgoing, send: Send, flight: InFlight) -> None:
+        """Send what the Codex program asked for, and its answer, as they are."""
+        assert isinstance(self.provider, Codex)
+        with flight:
+            opened = self.begun(await self.provider.open_images(request), request, flight)
+        reply = as_object(await relay_whole(opened, send, flight))
+        spent = inner_object(reply, "usage")
+        used = ir.Usage(input=count_in(spent, "input_tokens"), output=count_in(spent, "output_tokens"))
+        note_usage(request.record, used)
 
     async def _written(self, asked: ImagesRequest) -> Json:
         """Return the request for one image, to the model that is to draw."""

@@ -88,6 +88,11 @@ class Codex:
             opened.headers.append(SSE)  # the backend's streams come without
         return opened
 
+    async def open_images(self, request: Outgoing) -> Opened:
+        """Send a request for images as the Codex program wrote it, to the route that program asks."""
+        opened = await send_authorized(request, self._account, self._quota, self._send_as_it_is)
+        return await refused(opened) if opened.status >= 400 else opened
+
     async def list_models(self) -> list[Json]:
         """The account's models in the backend's shape; those Codex was built with when nobody is to be asked."""
         if not self.settings.enable_dynamic_model_info:
@@ -122,6 +127,11 @@ class Codex:
         note_ignored(request.record, written.dropped)
         data = request.body if body is asked else dump_json(body)
         return await self._upstream.open("POST", f"{self._door(codex)}/responses", headers, data)
+
+    async def _send_as_it_is(self, request: Outgoing, authorization: Authorization) -> Opened:
+        headers = self._headers(request, authorization) | {"accept": "application/json"}
+        url = self._door(authorization.lane != "api_key") + request.path
+        return await self._upstream.open("POST", url, headers, request.body)
 
     async def _send_question(self, request: Outgoing, authorization: Authorization) -> Opened:
         codex = authorization.lane != "api_key"

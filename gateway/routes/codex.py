@@ -26,8 +26,8 @@ def endpoints(
     exchange: MakeExchange, codex: Codex, count_tokens: ASGIApp, flights: Flights, largest: int
 ) -> dict[str, ASGIApp]:
     """Return the paths answered by Codex. A conversation may be named in the path."""
-    drawn = Images("openai_chat", codex, "/responses", flights, largest)
-    edited = Images("openai_chat", codex, "/responses", flights, largest, edit=True)
+    drawn = Images("openai_chat", codex, "/images/generations", flights, largest)
+    edited = Images("openai_chat", codex, "/images/edits", flights, largest, edit=True)
     responses = exchange("openai_responses", codex, "/responses")
     chat = exchange("openai_chat", codex, "/responses")
     messages = exchange("anthropic", codex, "/responses")

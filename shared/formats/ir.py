@@ -240,9 +240,11 @@ class Prompt:
     spelling: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def spell(self, name: str, inside: str = "") -> str:
-        """Return the client's name of the field `name`, or of the path `inside` the field."""
+        """Return the client's name of the field `name`, or of the path `inside` the field, which may have one of its
+        own.
+        """
         spelled = self.spelling.get(name, name)
-        return f"{spelled}.{inside}" if inside else spelled
+        return self.spelling.get(f"{name}.{inside}", f"{spelled}.{inside}") if inside else spelled
 
 
 class Written(NamedTuple):

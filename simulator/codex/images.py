@@ -1,7 +1,7 @@
 """The image tool: what it takes, when the simulated model uses it, and the pictures it makes.
 
 The backend lets nobody force the tool and chooses size, quality and format itself, whatever it is asked; the public
-interface does as it is told.
+interface does as it is told. The Codex program asks the backend for pictures at routes of their own, without a model.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import zlib
 from typing import Any
 
 from simulator.codex.problem import refuse
-from simulator.shape import Check, at_least, at_most, integer, matching, nullable, one_of, record, text
+from simulator.shape import Check, at_least, at_most, integer, list_of, matching, nullable, one_of, record, text
 
 Item = dict[str, Any]
 
@@ -36,6 +36,16 @@ SHAPE: Check = record(
     quality=one_of(*QUALITIES),
     size=matching(r"^(auto|[1-9]\d{1,3}x[1-9]\d{1,3})$"),
 )
+OF_A_ROUTE: dict[str, Check] = {
+    "prompt": matching(r"\S"),
+    "model": text,
+    "background": one_of("transparent", "opaque", "auto"),
+    "n": at_least(1, at_most(10, integer)),
+    "quality": one_of("low", "medium", "high", "auto"),
+    "size": text,
+}
+GENERATION: Check = record("prompt model", **OF_A_ROUTE)
+EDIT: Check = record("prompt images", **OF_A_ROUTE, images=list_of(record("image_url", image_url=text)))
 CHOSEN_BY_BACKEND = {"size": "1254x1254", "quality": "medium", "background": "opaque", "output_format": "png"}
 DEFAULTS = {"size": "1024x1024", "quality": "high", "background": "opaque", "output_format": "png"}
 MAGIC = {"jpeg": b"\xff\xd8\xff\xe0", "webp": b"RIFF\x24\x00\x00\x00WEBP", "gif": b"GIF89a", "svg": b"<svg/>"}
@@ -117,3 +127,12 @@ def tool_usage(output: list[Item]) -> Item | None:
         "total_tokens": (INPUT_TOKENS + OUTPUT_TOKENS) * count,
     }
     return {"image_gen": image_gen, "web_search": {"num_requests": 0}}
+
+
+def reply_of_route(body: Item) -> Item:
+    """Return what the backend's own routes answer."""
+    count = body.get("n", 1)
+    form = CHOSEN_BY_BACKEND["output_format"]
+    usage = tool_usage([{"type": CALL}] * count) or {}
+    data = [{"b64_json": picture(body["prompt"], form, number + 1)} for number in range(count)]
+    return {"created": 1_780_000_000, "data": data, **CHOSEN_BY_BACKEND, "usage": usage["image_gen"]}

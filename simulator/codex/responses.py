@@ -13,8 +13,9 @@ from uuid import uuid4
 
 import orjson
 
+from simulator.codex import images
 from simulator.codex.access import Caller, Limits, admit_backend, admit_public
-from simulator.codex.images import tool_usage
+from simulator.codex.fields import in_their_words
 from simulator.codex.models import list_models, list_public
 from simulator.codex.problem import JSON, Problem, detail, error, refuse
 from simulator.codex.rules import Request, read_request
@@ -24,6 +25,7 @@ from simulator.codex.usage import PromptCache, usage_of
 from simulator.exchange import Exchange
 from simulator.playback import play_stream, play_whole, stall
 from simulator.script import Reply
+from simulator.shape import Check, Misfit
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -51,6 +53,8 @@ class Codex:
             ("GET", f"{BACKEND}wham/usage"): self._usage,
             ("POST", PUBLIC): self._public,
             ("GET", "/v1/models"): self._public_models,
+            ("POST", f"{BACKEND}codex/images/generations"): partial(self._images, shape=images.GENERATION),
+            ("POST", f"{BACKEND}codex/images/edits"): partial(self._images, shape=images.EDIT),
         }
 
     async def __call__(self, exchange: Exchange) -> None:
@@ -68,6 +72,19 @@ class Codex:
         self._limits.spend(caller)
         await self._respond(exchange, caller, public=False)
 
+    async def _images(self, exchange: Exchange, shape: Check) -> None:
+        caller = admit_backend(exchange.headers)
+        self._limits.spend(caller)
+        body = parse(
+            decode(exchange.record.body, exchange.headers.get("content-encoding", "identity"), public=False),
+            public=False,
+        )
+        try:
+            shape(body, "", frozenset())
+        except Misfit as misfit:
+            raise in_their_words(str(misfit)) from misfit
+        await exchange.send(200, orjson.dumps(images.reply_of_route(body)), JSON | self._limits.headers(caller))
+
     async def _public(self, exchange: Exchange) -> None:
         await self._respond(exchange, admit_public(exchange.headers), public=True)
 
@@ -78,7 +95,7 @@ class Codex:
         reply = answer(request, raw, uuid4().hex[:24])
         response = compose(request, reply)
         response["usage"] = usage_of(self._cache.measure(request, caller.name), reply)
-        if spent := tool_usage(reply.parts):
+        if spent := images.tool_usage(reply.parts):
             response["tool_usage"] = spent
         if reply.fault == "hang":
             await stall(reply)

@@ -199,6 +199,24 @@ async def test_a_stream_without_an_image_is_an_error(
         await make()
 
 
+@pytest.mark.parametrize("edit", [False, True])
+async def test_the_codex_programs_own_request_passes_as_it_is(
+    images_url: str, simulator: GroundTruth, edit: bool
+) -> None:
+    route = "/images/edits" if edit else "/images/generations"
+    body: Any = {"prompt": "A cat", "model": "gpt-image-2", "n": 2, "size": "auto"}
+    body |= {"images": [{"image_url": "data:image/png;base64,AAAA"}]} if edit else {}
+    own = {"originator": "codex_exec", "user-agent": "codex_exec/0.169.0", "x-codex-image-turn-id": "turn-1"}
+    async with httpx.AsyncClient(base_url=images_url.removesuffix("/v1"), headers=own) as http:
+        reply = await http.post(route, json=body)
+        refusal = await http.post(route, json=body | {"seed": 1})
+    assert (reply.status_code, len(reply.json()["data"])) == (200, 2)
+    seen = simulator.requests(f"/backend-api/codex{route}")[0]
+    assert seen.body == body
+    assert (seen.header("originator"), seen.header("x-codex-image-turn-id")) == ("codex_exec", "turn-1")
+    assert (refusal.status_code, refusal.json()["error"]["param"]) == (400, "seed")
+
+
 # --- Chat and Messages ----------------------------------------------------------------------------------------------
 
 
