@@ -13,6 +13,7 @@ from gateway.asgi import Headers, Send
 from gateway.inflight import InFlight
 from gateway.providers import Opened
 from shared.errors import CCProxyError, UpstreamError
+from shared.log import get_log
 
 MESSAGES_PING = b'event: ping\ndata: {"type": "ping"}\n\n'
 COMMENT_PING = b": keep-alive\n\n"  # for formats without a ping of their own
@@ -67,6 +68,10 @@ async def relay_stream(
     except CCProxyError as error:
         failure = error.with_traceback(None)  # which holds this frame, and so the error and the request's body
         last = write_error(error)
+    except Exception:  # noqa: BLE001 - a fault of ours ends a stream with its error event too, never with a cut
+        get_log().exception("stream_failed")
+        failure = CCProxyError()
+        last = write_error(failure)
     finally:
         flight.ping = None
         await opened.aclose()

@@ -2,12 +2,15 @@
 
 The ChatGPT backend's last event leaves `output` empty (now and then it is little more than an id and usage), and the
 items come only one by one. A client that knows that backend gets every byte as it is; for any other the last event is
-made whole, and events of that backend's own are left out. Frames are only decoded when they carry one of the marks.
+made whole, every response in an event gets the settings that the public standard of this format requires, and events of
+that backend's own are left out. Frames are only decoded when they carry one of the marks.
 """
 
 from __future__ import annotations
 
+import json
 import re
+import time
 from collections.abc import Callable
 from operator import itemgetter
 from typing import Any
@@ -17,15 +20,17 @@ import orjson
 from gateway.tap import MAX_PENDING_BYTES, note_usage, text_in
 from shared.channels import AccessRecord
 from shared.errors import UpstreamError
+from shared.exact_json import dump_json, load_json
 from shared.formats.fields import inner_object
 from shared.formats.ir import Fail, Json, StopReason
 from shared.formats.openai_responses import read_error
+from shared.formats.openai_responses.settings import with_settings
 from shared.formats.openai_responses.usage import read_usage
 from shared.formats.sse import encode, events_in, last_boundary, split_events
 
 # Inside a JSON string these quotes would be escaped, so text never carries a mark.
 MARKS = re.compile(
-    rb'"(?:response\.(?:created|in_progress|output_item\.done|completed|done|incomplete|failed|cancelled)|error'
+    rb'"(?:response\.(?:created|queued|in_progress|output_item\.done|completed|done|incomplete|failed|cancelled)|error'
     rb'|codex\.[a-z_.]+)"'
 )
 STATUSES = {
@@ -54,9 +59,11 @@ class ResponsesTap:
         untouched: bool,
         naming: Callable[[bytes], bytes] = bytes,
         echo: Json | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.record = record
         self._echo = echo or {}
+        self._clock = clock
         self._held = b""
         self._untouched = untouched
         self.naming = naming
@@ -115,24 +122,27 @@ class ResponsesTap:
         """The frame as it goes on, once noted."""
         payload = payload_of(frame)
         kind = payload.get("type")
-        if self._echo and isinstance(payload.get("response"), dict):
-            payload["response"].update(self._echo)
-            frame = encode(str(kind), orjson.dumps(payload))
+        told = inner_object(payload, "response")
         if kind == "response.created":
-            self._begun = inner_object(payload, "response")
-            self.record.model = text_in(self._begun, "model") or self.record.model
+            self._begun = told
+            self.record.model = text_in(told, "model") or self.record.model
         elif kind == "response.output_item.done":
             self._keep(payload)
         elif kind == "error":
             self._fail(read_error(payload, 0))
         elif kind in STATUSES:
-            told = inner_object(payload, "response")
-            whole = self._finish(STATUSES[kind], told)
-            if whole is not told and not self._untouched:
-                frame = encode(kind, orjson.dumps(payload | {"response": whole}))
+            told = self._finish(STATUSES[kind], told)
         elif isinstance(kind, str) and kind.startswith("codex.") and not self._untouched:
             return b""
-        return self.naming(frame) if "response" in payload else frame
+        if not told:
+            return frame
+        if not self._untouched:
+            whole = with_settings(told | self._echo, now=self._clock())
+            if self.response:
+                self.response = whole
+            if whole != payload.get("response"):
+                frame = encode(str(kind), dump_json(payload | {"response": whole}))
+        return self.naming(frame)
 
     def _keep(self, payload: Json) -> None:
         """An item that is done, once; services have given two items the same index."""
@@ -168,8 +178,8 @@ def payload_of(frame: bytes) -> dict[str, Any]:
     """The JSON object an event carries, in whichever lines; an empty one for anything else."""
     try:
         events = events_in(frame)
-        payload = orjson.loads(events[0].data) if events else {}
-    except (orjson.JSONDecodeError, UpstreamError):
+        payload = load_json(events[0].data) if events else {}
+    except (json.JSONDecodeError, UpstreamError):
         return {}
     return payload if isinstance(payload, dict) else {}
 

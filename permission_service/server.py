@@ -114,7 +114,8 @@ class DeskServer:
             await delivery.send(encode(case.decision()))
             await self._shorten(case)
         except asyncio.CancelledError:
-            if delivery.caller_gone.is_set():  # else this desk stops, and the next one goes on
+            # Else this process stops and its successor goes on, or the asker is about to ask again.
+            if delivery.caller_gone.is_set() and not delivery.caller_gave_up:
                 with contextlib.suppress(NotFound):  # it left before its turn
                     await self._conclude(await self._withdraw(ask.request_id))
             raise

@@ -333,9 +333,10 @@ class Bus:
     def _dispatch(self, message: wire.Message) -> None:
         if message.kind == wire.EXITED:
             self._lose(message.data.decode())
-        elif message.kind == wire.CANCEL:
+        elif message.kind in {wire.CANCEL, wire.GAVE_UP}:
             for delivery in self._deliveries():
                 if delivery.caller == message.data.decode() and delivery.call == message.call:
+                    delivery.caller_gave_up = message.kind == wire.GAVE_UP
                     delivery.caller_gone.set()
         else:
             self._calls.receive(message)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
@@ -18,6 +19,7 @@ from shared.bus.wire import (
     CANCEL,
     END,
     ERROR,
+    GAVE_UP,
     REPLY,
     Message,
     Post,
@@ -32,6 +34,7 @@ from shared.errors import BusUnavailable, Busy, CCProxyError, NoWorker, WorkerLo
 
 UNREAD_BYTES = 16 * 1024 * 1024  # what a slow reader may leave lying: one SSE event of the longest kind
 MESSAGE_COST = 256  # bytes an unread message is charged beyond its data
+GIVEN_UP_CALLS = 1000  # calls without a server whose late acceptance is still answered as such
 RETRY_AFTER_SECONDS = 5  # told with a full line: it has moved on by then, and a client would else ask again at once
 
 
@@ -165,6 +168,7 @@ class Calls:
         self._address, self._post, self._ready = address, post, ready
         self._numbers = itertools.count(1)
         self._open: dict[bytes, Call] = {}
+        self._given_up: deque[bytes] = deque(maxlen=GIVEN_UP_CALLS)
 
     def new(self, channel: Channel, request: bytes, request_id: str | None) -> Call:
         number = str(next(self._numbers)).encode()
@@ -225,7 +229,8 @@ class Calls:
             self._cancel(holder, call.number)
 
     def _cancel(self, holder: str, number: bytes) -> None:
-        answer = write_inbox(self._post, holder, Message(CANCEL, number, data=self._address.encode()))
+        kind = GAVE_UP if number in self._given_up else CANCEL
+        answer = write_inbox(self._post, holder, Message(kind, number, data=self._address.encode()))
         answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # a dead server needs no cancel
 
     def fail(self, call: Call, error: CCProxyError) -> None:
@@ -251,6 +256,7 @@ class Calls:
     def refuse(self, channel: str) -> None:
         """Fail every call that waits for a server of `channel`, because no server is alive."""
         for call in [call for call in self._open.values() if call.channel.name == channel and not call.holder]:
+            self._given_up.append(call.number)
             self.fail(call, NoWorker(f"No process is there to take this call ({channel})."))
 
     def receive(self, message: Message) -> None:

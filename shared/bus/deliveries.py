@@ -33,7 +33,8 @@ class Delivery:
 
     The server must call `finish`, `fail` or `ack`, which frees the slot and never raises because
     the caller left. `caller_gone` is set when no caller waits for the answer any more;
-    `caller_lost` is true when the caller died.
+    `caller_lost` is true when the caller died, `caller_gave_up` when the caller found no server in
+    time and may place the call again.
     """
 
     def __init__(self, served: Served, entry: bytes, fields: dict[bytes, bytes]) -> None:
@@ -41,6 +42,7 @@ class Delivery:
         self.payload = fields[b"data"]
         self.caller_gone = asyncio.Event()
         self.caller_lost = False
+        self.caller_gave_up = False
         self.caller = fields.get(b"inbox", b"").decode()  # "": published, nobody waits
         self.call = fields.get(b"call", b"")
         self.entry = entry

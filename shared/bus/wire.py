@@ -23,6 +23,7 @@ REPLY = b"reply"
 END = b"end"
 ERROR = b"error"  # data: CCProxyError.as_dict
 CANCEL = b"cancel"  # data: the address of the caller; nobody waits for this call any more
+GAVE_UP = b"gave up"  # data: the address of the caller; it found no server in time, and may place the call again
 EXITED = b"exited"  # data: the address of a process known to be dead
 
 

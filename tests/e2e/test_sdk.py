@@ -36,6 +36,7 @@ from tests.e2e.turns import (
     sdk_stack,
     stream,
 )
+from tests.open_responses import validate_events, validate_response
 from tests.processes import command_line
 from tests.simulator_fixture import GroundTruth, Seen
 
@@ -196,6 +197,16 @@ async def test_the_official_anthropic_client_has_its_tools_called(stack: Stack) 
         ]
         second = await client.messages.create(**ask(turns, tools=[WEATHER]))
     assert "sunny" in "".join(block.text for block in second.content if block.type == "text")
+
+
+@pytest.mark.parametrize("text", ["[[say:hello]]", ASK_WEATHER])
+async def test_every_response_and_event_of_sdk_keeps_the_public_standard(http: httpx.AsyncClient, text: str) -> None:
+    tool = {"type": "function", "name": "get_weather", "parameters": CITY}
+    body = {"model": MODEL, "input": text, "tools": [tool]}
+    whole = await http.post("/sdk/v1/responses", json=body)
+    validate_response(whole.json())
+    streamed = await http.post("/sdk/v1/responses", json=body | {"stream": True})
+    assert validate_events(streamed.content)[-1] == "response.completed"
 
 
 async def test_the_official_openai_client_is_streamed_to_and_has_its_tools_called(

@@ -37,7 +37,20 @@ DEFAULTS: Json = {
 }
 
 
-def with_settings(response: Json) -> Json:
-    """Return `response` with every setting it leaves out, and the default for a null where a value is required."""
+# What the standard requires of `text.format` with a JSON schema, beside the schema.
+FORMAT_DEFAULTS: Json = {"description": None, "strict": False}
+
+
+def with_settings(response: Json, *, now: float | None = None) -> Json:
+    """Return `response` with the default of every setting that it leaves out, or has as null against the standard.
+
+    `now` (UTC seconds) becomes the `completed_at` of a completed response that has none.
+    """
     missing = {name: value for name, value in DEFAULTS.items() if response.get(name) is None}
-    return response | missing
+    if now is not None and response.get("status") == "completed" and "completed_at" in missing:
+        missing["completed_at"] = int(now)
+    text = response.get("text")
+    form = text.get("format") if isinstance(text, dict) else None
+    if isinstance(form, dict) and form.get("type") == "json_schema" and not form.keys() >= FORMAT_DEFAULTS.keys():
+        missing["text"] = {**response["text"], "format": FORMAT_DEFAULTS | form}
+    return response | missing if missing else response

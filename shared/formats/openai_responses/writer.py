@@ -7,6 +7,7 @@ no client runs half a tool call. Reasoning another vendor sealed travels wrapped
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -33,8 +34,8 @@ class Writer:
     """
 
     __slots__ = (
-        "_block", "_cites", "_delta", "_handlers", "_item", "_output", "_place", "_refused", "_response", "_seal",
-        "_sequence", "_texts", "_token",
+        "_block", "_cites", "_clock", "_delta", "_handlers", "_item", "_output", "_place", "_refused", "_response",
+        "_seal", "_sequence", "_texts", "_token",
     )  # fmt: skip
 
     def __init__(
@@ -45,11 +46,13 @@ class Writer:
         created: int,
         model: str,
         echo: Json | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         """Begin a response to `prompt`. `echo` holds the response's fields about storage; without
         it the response is not stored.
         """
         self._token = id
+        self._clock = clock
         self._response = _response(prompt, f"resp_{id}", created, model) | (echo or {})
         self._output: list[Json] = []
         self._sequence = 0
@@ -275,6 +278,8 @@ class Writer:
         news: Json = {"status": status, "usage": _usage(stop.usage)}
         if why:
             news["incomplete_details"] = {"reason": why}
+        else:
+            news["completed_at"] = int(self._clock())
         if stop.service_tier:
             news["service_tier"] = stop.service_tier
         return [*frames, *self._end_item(status), self._snapshot(status, **news)]
@@ -292,8 +297,9 @@ def write_reply(
     created: int,
     model: str,
     echo: Json | None = None,
+    clock: Callable[[], float] = time.time,
 ) -> Json:
-    writer = Writer(prompt, id=id, created=created, model=model, echo=echo)
+    writer = Writer(prompt, id=id, created=created, model=model, echo=echo, clock=clock)
     frames = [frame for event in unfold(reply) for frame in writer.feed(event)]
     data = frames[-1].data
     assert isinstance(data, dict)

@@ -76,12 +76,14 @@ async def test_a_failure_of_the_provider_becomes_the_last_event() -> None:
     assert failure is not None
 
 
-async def test_an_unknown_failure_still_closes_the_provider() -> None:
-    source = Source(START, then=RuntimeError("bug"))
-    flight, tap = Flights(Patience()).open(), MessagesTap(AccessRecord("r", 0))
-    with pytest.raises(RuntimeError):
-        await relay_stream(source.opened(), Sink(), flight, tap, write_error, b"")
-    assert source.closed
+async def test_a_fault_of_ours_in_a_stream_becomes_the_last_event_and_a_line_of_the_log(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    sink, failure = await relay(Source(START, then=RuntimeError("a bug")))
+    assert sink.body == START + b"!internal"
+    assert failure is not None
+    assert failure.kind == "internal"
+    assert capsys.readouterr().out.count("stream_failed") == 1
 
 
 async def test_a_whole_reply_is_one_body_with_its_length() -> None:

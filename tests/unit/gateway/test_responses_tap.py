@@ -9,9 +9,10 @@ import pytest
 from gateway.rename import rename
 from gateway.responses_tap import ResponsesTap, note_whole_response
 from shared.channels import AccessRecord
+from shared.formats.openai_responses.settings import DEFAULTS, with_settings
 from simulator.spelling import SPELLINGS, respell
 
-CREATED = {
+CREATED: dict[str, Any] = {
     "type": "response.created",
     "response": {"id": "resp_1", "object": "response", "model": "gpt-x", "tools": []},
 }
@@ -47,8 +48,11 @@ def payloads(data: bytes) -> list[dict[str, Any]]:
     return [orjson.loads(line[5:]) for line in data.splitlines() if line.startswith(b"data:")]
 
 
+NOW = 1_800_000_000.5
+
+
 def run(*chunks: bytes, untouched: bool = False) -> tuple[ResponsesTap, bytes]:
-    tap = ResponsesTap(AccessRecord("req_1", 0.0), untouched=untouched)
+    tap = ResponsesTap(AccessRecord("req_1", 0.0), untouched=untouched, clock=lambda: NOW)
     return tap, b"".join([*map(tap.feed, chunks), tap.end()])
 
 
@@ -65,9 +69,29 @@ def test_an_empty_output_is_filled_from_the_items(line_end: bytes) -> None:
 
 def test_all_other_bytes_are_the_providers() -> None:
     _, sent = run(*map(frame, STREAM))
-    kept = b"".join(map(frame, STREAM[1:-1]))
-    assert sent.startswith(kept)
+    kept = b"".join(map(frame, STREAM[2:-1]))
+    assert kept in sent
     assert b"codex.rate_limits" not in sent
+
+
+def test_every_response_in_an_event_has_the_settings_of_the_standard() -> None:
+    queued = {"type": "response.queued", "response": CREATED["response"] | {"store": True}}
+    _, sent = run(*map(frame, [queued, *STREAM]))
+    responses = [payload["response"] for payload in payloads(sent) if "response" in payload]
+    assert [response.keys() >= DEFAULTS.keys() for response in responses] == [True] * 3
+    assert [response["store"] for response in responses] == [True, False, False]
+    assert [response["completed_at"] for response in responses] == [None, None, int(NOW)]
+
+
+def test_a_number_beyond_64_bits_in_a_response_stays_exact() -> None:
+    big = 2**70 + 1
+    _, sent = run(
+        *map(frame, [CREATED]),
+        frame(completed())
+        .replace(b'"input_tokens": 100', b"")
+        .replace(b'"id":"resp_1"', b'"id":"resp_1","x":%d' % big),
+    )
+    assert b'"x":%d' % big in sent
 
 
 def test_a_client_that_knows_the_backend_gets_every_byte() -> None:
@@ -78,7 +102,9 @@ def test_a_client_that_knows_the_backend_gets_every_byte() -> None:
 
 
 def test_a_response_that_was_told_whole_is_left_alone() -> None:
-    stream = [CREATED, done(0, MESSAGE), completed(object="response", output=[MESSAGE])]
+    created = CREATED | {"response": with_settings(CREATED["response"])}
+    whole = with_settings({"object": "response", "status": "completed", "output": [MESSAGE]}, now=1.0)
+    stream = [created, done(0, MESSAGE), completed(**whole)]
     _, sent = run(*map(frame, stream))
     assert sent == b"".join(map(frame, stream))
 

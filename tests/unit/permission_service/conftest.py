@@ -59,6 +59,7 @@ class Asked:
         self.payload = payload
         self.request_id = "r"
         self.caller_gone = asyncio.Event()
+        self.caller_gave_up = False
         self.replies: list[Any] = []
         self.arrived = asyncio.Condition()
 

@@ -90,6 +90,19 @@ async def test_an_asker_that_leaves_withdraws_its_prompt_and_watchers_hear_at_on
     assert [record.outcome for record in bus.published] == ["cancelled"]
 
 
+async def test_an_asker_that_gave_up_waiting_for_a_service_finds_its_request_still_open(room: Room) -> None:
+    asked = room.ask("a")
+    await room.pending("a")
+    asked.caller_gave_up = True
+    asked.caller_gone.set()
+    asked.task.cancel()  # type: ignore[attr-defined]
+    await asyncio.gather(asked.task, return_exceptions=True)  # type: ignore[attr-defined]
+    again = room.ask("a")
+    await room.decide("a")
+    (decision,) = await again.until(1)
+    assert decision["outcome"] == "allowed"
+
+
 async def test_an_asker_can_call_its_question_back(room: Room) -> None:
     asked = room.ask("a", asker="token:7")
     await room.pending("a")

@@ -153,6 +153,7 @@ async def test_a_prompt_waits_through_a_time_without_a_desk(front: Front, redis_
         (asked,) = await front.pending(1)
     await asyncio.sleep(1.5)  # longer than a call waits for somebody to take it (`QUICK.no_worker`)
     async with running_desk(redis_url, tmp_path / "rules.toml"):
+        await front.pending(1)  # the service has loaded its requests, and the prompt has asked again
         await front.respond(asked["request_id"])
         assert said((await calling)[-1])["behavior"] == "allow"
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from shared.bus.calls import MESSAGE_COST, UNREAD_BYTES, Call, Calls
-from shared.bus.wire import ACCEPTED, CANCEL, END, ERROR, REPLY, Message
+from shared.bus.wire import ACCEPTED, CANCEL, END, ERROR, GAVE_UP, REPLY, Message
 from shared.channels import Channel, encode
-from shared.errors import BusUnavailable, NotFound, WorkerLost
+from shared.errors import BusUnavailable, NotFound, NoWorker, WorkerLost
 
 TURNS = Channel("turns", "on_accept")
 ASKS = Channel("asks", "when_done")
@@ -23,6 +23,7 @@ class Redis:
     def __init__(self) -> None:
         self.holder: str | None = None
         self.cancelled: list[tuple[str, bytes]] = []
+        self.given_up: list[tuple[str, bytes]] = []
         self.withdrawn: list[bytes] = []
 
     def post(self, *command: Any, patient: bool = False) -> asyncio.Future[Any]:
@@ -37,8 +38,8 @@ class Redis:
             return [(self.holder or ME).encode(), 1]
         if command[0] == "XADD" and "NOMKSTREAM" in command:
             fields = dict(zip(command[7::2], command[8::2], strict=True))
-            assert fields[b"k"] == CANCEL
-            self.cancelled.append((command[1].removeprefix("inbox:"), fields[b"c"]))
+            told = {CANCEL: self.cancelled, GAVE_UP: self.given_up}[fields[b"k"]]
+            told.append((command[1].removeprefix("inbox:"), fields[b"c"]))
         return {"XADD": b"1-1", "XLEN": 1}.get(command[0])
 
 
@@ -171,6 +172,16 @@ async def test_a_server_that_accepts_a_call_nobody_remembers_is_told(line: Line)
     line.arrive(ACCEPTED, 0, SERVER.encode(), call=b"99")
     line.arrive(REPLY, 1, b"a", call=b"99")
     assert line.redis.cancelled == [(SERVER, b"99")]
+
+
+async def test_a_server_that_accepts_a_call_too_late_hears_that_the_caller_may_come_back(line: Line):
+    call = await line.call(ASKS)
+    line.calls.refuse(ASKS.name)
+    with pytest.raises(NoWorker):
+        await anext(aiter(call))
+    line.arrive(ACCEPTED, 0, SERVER.encode())
+    assert line.redis.given_up == [(SERVER, b"1")]
+    assert line.redis.cancelled == []
 
 
 async def test_leaving_a_call_that_is_over_says_nothing(line: Line):

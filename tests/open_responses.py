@@ -1,0 +1,93 @@
+"""The public Open Responses types as a judge of replies: a whole response, or every event of a stream.
+
+The standard lets a service add items and tools of its own. Only the additions in EXTENSIONS may appear, and they are
+left out before the rest is validated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import openresponses_types.types as standard
+import orjson
+from pydantic import BaseModel
+
+from shared.formats.sse import events_in
+
+EXTENSIONS = frozenset(
+    {"custom_tool_call", "custom", "image_generation_call", "image_generation", "local_shell_call", "web_search_call"}
+    | {"web_search", "local_shell", "namespace", "apply_patch_call", "tool_search_call"}
+)
+# Events of the standard by their type. The events of extensions have the type of their item in their name.
+EVENTS: dict[str, type[BaseModel]] = {
+    "response.created": standard.ResponseCreatedStreamingEvent,
+    "response.queued": standard.ResponseQueuedStreamingEvent,
+    "response.in_progress": standard.ResponseInProgressStreamingEvent,
+    "response.completed": standard.ResponseCompletedStreamingEvent,
+    "response.failed": standard.ResponseFailedStreamingEvent,
+    "response.incomplete": standard.ResponseIncompleteStreamingEvent,
+    "response.output_item.added": standard.ResponseOutputItemAddedStreamingEvent,
+    "response.output_item.done": standard.ResponseOutputItemDoneStreamingEvent,
+    "response.content_part.added": standard.ResponseContentPartAddedStreamingEvent,
+    "response.content_part.done": standard.ResponseContentPartDoneStreamingEvent,
+    "response.output_text.delta": standard.ResponseOutputTextDeltaStreamingEvent,
+    "response.output_text.done": standard.ResponseOutputTextDoneStreamingEvent,
+    "response.output_text.annotation.added": standard.ResponseOutputTextAnnotationAddedStreamingEvent,
+    "response.refusal.delta": standard.ResponseRefusalDeltaStreamingEvent,
+    "response.refusal.done": standard.ResponseRefusalDoneStreamingEvent,
+    "response.reasoning.delta": standard.ResponseReasoningDeltaStreamingEvent,
+    "response.reasoning.done": standard.ResponseReasoningDoneStreamingEvent,
+    "response.reasoning_summary_part.added": standard.ResponseReasoningSummaryPartAddedStreamingEvent,
+    "response.reasoning_summary_part.done": standard.ResponseReasoningSummaryPartDoneStreamingEvent,
+    "response.reasoning_summary_text.delta": standard.ResponseReasoningSummaryDeltaStreamingEvent,
+    "response.reasoning_summary_text.done": standard.ResponseReasoningSummaryDoneStreamingEvent,
+    "response.function_call_arguments.delta": standard.ResponseFunctionCallArgumentsDeltaStreamingEvent,
+    "response.function_call_arguments.done": standard.ResponseFunctionCallArgumentsDoneStreamingEvent,
+    "error": standard.ErrorStreamingEvent,
+}
+EXTENSION_EVENTS = ("response.web_search_call.", "response.custom_tool_call_input.", "response.image_generation_call.")
+
+
+def validate_response(document: dict[str, Any]) -> None:
+    """Raise ValidationError if `document` is no response of the standard."""
+    standard.ResponseResource.model_validate(_without_extensions(document))
+
+
+def validate_events(data: bytes) -> list[str]:
+    """Return the types of the events in a whole stream. Raise if one is invalid or out of order."""
+    types = []
+    last_number = -1
+    for payload in _payloads(data):
+        kind = payload["type"]
+        types.append(kind)
+        assert payload["sequence_number"] > last_number, f"{kind} has the number {payload['sequence_number']}"
+        last_number = payload["sequence_number"]
+        if kind.startswith(EXTENSION_EVENTS):
+            continue
+        if isinstance(payload.get("response"), dict):
+            payload["response"] = _without_extensions(payload["response"])
+        if payload.get("item", {}).get("type") in EXTENSIONS:
+            payload["item"] = None
+        EVENTS[kind].model_validate(payload)
+    return types
+
+
+def _payloads(data: bytes) -> Iterator[dict[str, Any]]:
+    for event in events_in(data):
+        if event.data != "[DONE]":
+            yield orjson.loads(event.data)
+
+
+def _without_extensions(response: dict[str, Any]) -> dict[str, Any]:
+    """Return `response` without items and tools of a service's own, and without the schema of a JSON format.
+
+    The published types take no JSON schema in `text.format.schema`, a slip of their generator.
+    """
+    kept = dict(response)
+    for name in ("output", "tools"):
+        kept[name] = [each for each in response[name] if each["type"] not in EXTENSIONS]
+    text = response["text"]
+    if text["format"].get("schema") is not None:
+        kept["text"] = text | {"format": text["format"] | {"schema": None}}
+    return kept
