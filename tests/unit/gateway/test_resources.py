@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import time
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -186,3 +189,21 @@ async def test_what_others_rely_on_is_taken_away_by_the_admin_only(start_gateway
                 headers = {"x-api-key": f"token-to-{scope}"}
                 reply = await running.client.request(method, path, headers=headers)
                 assert reply.status_code == (200 if scope == needed else 403), (method, path, scope)
+
+
+async def test_a_used_up_subscription_stops_new_batches_and_nothing_else(start_gateway: Start, tmp_path: Path) -> None:
+    login = tmp_path / "login.json"
+    login.write_text(json.dumps({"claudeAiOauth": {"accessToken": "token"}}))
+    account = {"api_key": None, "credentials_file": str(login)}
+    running = await start_gateway(claude=account, quota={"stop_at_percent": 50})
+    limits = {
+        "status": "allowed",
+        "5h-status": "allowed",
+        "5h-utilization": "0.9",
+        "5h-reset": str(int(time.time()) + 900),
+    }
+    told = "".join(f"anthropic-ratelimit-unified-{name}: {value}\r\n" for name, value in limits.items())
+    running.provider.scripts += [lambda connection: connection.answer(b"{}", headers=told.encode())] * 2
+    assert (await running.client.get("/api/v1/files")).status_code == 200
+    assert (await running.post("/api/v1/messages/batches", json={"requests": []})).status_code == 429
+    assert (await running.client.get("/api/v1/messages/batches")).status_code == 200
