@@ -54,7 +54,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
 
 @pytest.fixture
 async def bus(bus_factory: Callable[..., Awaitable[Bus]]) -> Bus:
-    return await bus_factory("gateway", timings=Timings())
+    return await bus_factory("gateway", timings=Timings(no_worker=20))
 
 
 async def question(bus: Bus, verb: str, **parameters: Any) -> Any:
