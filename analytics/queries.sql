@@ -13,7 +13,8 @@ SELECT
     tokens_input, tokens_output, cache_read_tokens, cache_write_tokens, reasoning_tokens,
     CASE WHEN cost_usd IS NULL THEN tokens_input + tokens_output + cache_read_tokens + cache_write_tokens ELSE 0 END
         AS unpriced_tokens,
-    cost_usd, duration_ms AS duration_sum_ms, bytes_in, bytes_out, duration_ms, first_byte_ms
+    cost_usd, duration_ms AS duration_sum_ms, bytes_in, bytes_out, duration_ms, first_byte_ms,
+    asked_model, session_id, agent_id, client_program, client_version, cache_miss_reason
 FROM access_records
 UNION ALL BY NAME FROM hours;
 
@@ -28,6 +29,13 @@ timestamp >= $start_time AND timestamp < $end_time
     AND ($model IS NULL OR model = $model)
     AND ($caller IS NULL OR caller = $caller)
     AND ($provider IS NULL OR provider = $provider)
+    AND ($asked_model IS NULL OR asked_model = $asked_model)
+    AND ($session_id IS NULL OR session_id = $session_id)
+    AND ($agent_id IS NULL OR agent_id = $agent_id)
+    AND ($client_program IS NULL OR client_program = $client_program)
+    AND ($client_version IS NULL OR client_version = $client_version)
+    AND ($cache_miss_reason IS NULL OR cache_miss_reason = $cache_miss_reason)
+    AND ($error_kind IS NULL OR error_kind = $error_kind)
     AND (len($services) = 0 OR list_contains($services, service_type))
     AND NOT list_contains($services_left_out, service_type)
     AND status_code BETWEEN $status_min AND $status_max

@@ -29,6 +29,13 @@ Answer = dict[str, Any]
 Parameters = Mapping[str, Any]
 
 
+# Filters that a record matches by being equal. Sums of older hours know no column of single requests.
+EQUAL = (
+    "model", "caller", "provider", "asked_model", "session_id", "agent_id", "client_program", "client_version",
+    "cache_miss_reason", "error_kind",
+)  # fmt: skip
+
+
 class Filter(BaseModel):
     """The selection of records. Times are UTC seconds; `service_type` is a list by commas, `!x`
     leaves `x` out.
@@ -41,6 +48,13 @@ class Filter(BaseModel):
     model: str | None = None
     caller: str | None = None
     provider: str | None = None
+    asked_model: str | None = None
+    session_id: str | None = None
+    agent_id: str | None = None
+    client_program: str | None = None
+    client_version: str | None = None
+    cache_miss_reason: str | None = None
+    error_kind: str | None = None
     service_type: str | None = None
     status_min: Status = 0
     status_max: Status = 999
@@ -48,7 +62,7 @@ class Filter(BaseModel):
     def bound(self) -> dict[str, Any]:
         """The parameters of the `matching` fragment."""
         services = [name.strip() for name in (self.service_type or "").split(",") if name.strip(" !")]
-        return self.model_dump(include={"model", "caller", "provider", "status_min", "status_max"}) | {
+        return self.model_dump(include={*EQUAL, "status_min", "status_max"}) | {
             "start_time": _instant(self.start_time or 0),
             "end_time": _instant(LAST_SECOND if self.end_time is None else self.end_time),
             "services": [name for name in services if not name.startswith("!")],

@@ -97,3 +97,9 @@ CREATE TABLE permission_audit (
 ALTER TABLE access_records ADD COLUMN asked_model VARCHAR DEFAULT '';
 ALTER TABLE access_records ADD COLUMN agent_id VARCHAR DEFAULT '';
 ALTER TABLE access_records ADD COLUMN parent_agent_id VARCHAR DEFAULT '';
+
+-- name: 5
+-- The client's program as its user agent names it, and why the provider's prompt cache could not be used.
+ALTER TABLE access_records ADD COLUMN client_program VARCHAR DEFAULT '';
+ALTER TABLE access_records ADD COLUMN client_version VARCHAR DEFAULT '';
+ALTER TABLE access_records ADD COLUMN cache_miss_reason VARCHAR DEFAULT '';

@@ -21,6 +21,8 @@ from shared.visible_text import visible_line
 app = typer.Typer(name="logs", add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
 Model = Annotated[str | None, typer.Option("--model", help="Only this model.")]
+Program = Annotated[str | None, typer.Option("--client", help="Only this client program, as `claude-code`.")]
+Session = Annotated[str | None, typer.Option("--session", help="Only this session.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 Facts = dict[str, Any]
 
@@ -33,11 +35,13 @@ def logs() -> None:
 @app.command()
 def tail(
     model: Model = None,
+    client_program: Program = None,
+    session: Session = None,
     errors: Annotated[bool, typer.Option("--errors", help="Only what failed.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show each request at its end, until Ctrl-C."""
-    wanted = {"model": model} if model else {}
+    wanted = filters(model=model, client_program=client_program, session_id=session)
     with connection(load_settings()) as client:
         live = httpx.Timeout(10.0, read=None)
         with client.stream("GET", "/logs/stream", params=wanted, timeout=live) as answer:
@@ -72,10 +76,12 @@ def query(
 def export(
     to: Annotated[Path, typer.Argument(help="The Parquet file to write.")],
     model: Model = None,
+    client_program: Program = None,
+    session: Session = None,
     days: Annotated[float | None, typer.Option("--days", help="Only the last so many days.")] = None,
 ) -> None:
     """Write every record to one Parquet file."""
-    wanted: Facts = {"model": model} if model else {}
+    wanted: Facts = filters(model=model, client_program=client_program, session_id=session)
     if days is not None:
         wanted["start_time"] = max(0.0, datetime.now().astimezone().timestamp() - days * 86_400)
     unfinished = to.with_name(to.name + ".unfinished")
@@ -96,6 +102,17 @@ def export(
     finally:
         unfinished.unlink(missing_ok=True)
     say(f"{to}: {to.stat().st_size:,} bytes.")
+
+
+def filters(**given: str | None) -> dict[str, str]:
+    """Return the filters that were given, by the names of their columns."""
+    return {name: value for name, value in given.items() if value}
+
+
+def model_of(event: Facts) -> str:
+    """Return the served model of a request, after the asked one where the two differ."""
+    asked, served = event.get("asked_model", ""), event["model"]
+    return f"{asked} → {served}" if asked and served and asked != served else str(served)
 
 
 def events_of(answer: httpx.Response) -> Iterator[Facts]:
@@ -120,7 +137,7 @@ def line_of(event: Facts) -> str:
         str(event["status_code"]),
         f"{event['duration_ms'] / 1000:.2f} s".rjust(9),
         event["endpoint"],
-        event["model"],
+        model_of(event),
         tokens + str(event["tokens_output"]) + cost if event["model"] else "",
         event["error_kind"] and f"{event['error_kind']}: {event['error_message']}",
     ]

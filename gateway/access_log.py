@@ -17,6 +17,7 @@ from urllib.parse import quote, urlencode
 from gateway.addresses import fold
 from gateway.asgi import ASGIApp, Headers, Message, Receive, Scope, Send
 from gateway.browser import RESPONSE_HEADERS, wants_page
+from gateway.client_programs import client_program
 from gateway.field_lines import joined
 from gateway.guard import Guard
 from gateway.problems import Problem, dialect_of, render, respond
@@ -125,6 +126,8 @@ class Answer:
 def open_record(scope: Scope, headers: dict[bytes, bytes]) -> AccessRecord:
     client = scope.get("client")
     given = headers.get(b"x-request-id", b"")
+    user_agent = headers.get(b"user-agent", b"").decode("latin-1")
+    program, version = client_program(user_agent)
     return AccessRecord(
         request_id=f"req_{IDS.getrandbits(96):024x}",
         timestamp=time.time(),
@@ -132,8 +135,10 @@ def open_record(scope: Scope, headers: dict[bytes, bytes]) -> AccessRecord:
         path=scope["path"],
         query=scope["query_string"].decode("latin-1"),
         client_ip=client[0] if client else "",
-        user_agent=headers.get(b"user-agent", b"").decode("latin-1"),
+        user_agent=user_agent,
         client_request_id=given.decode() if GIVEN_ID.fullmatch(given) else "",
+        client_program=program,
+        client_version=version,
     )
 
 

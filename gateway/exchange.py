@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from gateway.asgi import Headers, Receive, Scope, Send, read_body
+from gateway.beside import open_and_tell
 from gateway.decoding import decode
-from gateway.ignored import UNFIT, note_ignored, with_ignored
+from gateway.ignored import note_ignored, with_ignored
 from gateway.inflight import Flights, InFlight
 from gateway.peek import parse_object, peek
 from gateway.problems import Dialect, error_frame, render, respond
@@ -27,8 +28,6 @@ from shared.errors import CallerGone, CCProxyError
 from shared.exact_json import BOM, dump_json
 from shared.formats.anthropic.native import MARK_BYTES, without_own_marks
 from shared.formats.ir import Json
-
-MODEL_HEADER = b"x-ccproxy-model"  # the model that was asked, where it is not the one the client named
 
 
 @dataclass(slots=True)
@@ -107,14 +106,11 @@ class Exchange(ABC):
     async def open(self, request: Outgoing, flight: InFlight) -> Opened:
         """The provider's answer, once it has begun; from then on silence is measured by the shorter limit."""
         request.flight = flight
-        return self.begun(await self.provider.open(request), request, flight)
+        return self.begun(await open_and_tell(self.provider.open, self.provider.speaks, request), request, flight)
 
     def begun(self, opened: Opened, request: Outgoing, flight: InFlight) -> Opened:
         """Return the answer that has begun, once it is noted."""
         note_upstream(request.record, opened.headers)
-        sent = (request.document or {}).get("model")
-        if isinstance(sent, str) and sent != request.record.asked_model:
-            opened.headers = [*opened.headers, (MODEL_HEADER, UNFIT.sub("?", sent).encode())]
         flight.limit = self.flights.patience.idle
         flight.touch()
         return opened

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import orjson
 
 from gateway.asgi import Receive, Scope, Send
+from gateway.beside import open_and_tell
 from gateway.exchange import Exchange, session_named
 from gateway.forms import is_form, read_form
 from gateway.ignored import note_ignored, with_ignored
@@ -95,7 +96,9 @@ class Images(Exchange):
         """Send what the Codex program asked for, and its answer, as they are."""
         assert isinstance(self.provider, Codex)
         with flight:
-            opened = self.begun(await self.provider.open_images(request), request, flight)
+            opened = self.begun(
+                await open_and_tell(self.provider.open_images, self.provider.speaks, request), request, flight
+            )
         reply = as_object(await relay_whole(opened, send, flight))
         spent = inner_object(reply, "usage")
         used = ir.Usage(input=count_in(spent, "input_tokens"), output=count_in(spent, "output_tokens"))

@@ -17,7 +17,18 @@ from shared.bus import Bus
 from shared.channels import AccessRecord, decode, encode
 from shared.errors import BusUnavailable, ClientError, QuotaReached
 from shared.metrics import Metrics, QuotaMetrics
-from shared.quota import CLAUDE_OVERAGE, Quota, describe, empty_at, merge, read_quota, read_told, used_now, used_up
+from shared.quota import (
+    CLAUDE_OVERAGE,
+    Quota,
+    describe,
+    empty_at,
+    merge,
+    read_event,
+    read_quota,
+    read_told,
+    used_now,
+    used_up,
+)
 from shared.settings import QuotaSettings
 
 PROVIDERS = ("claude", "codex")
@@ -50,6 +61,13 @@ class QuotaWatch:
     def learn_told(self, record: AccessRecord, told: dict[str, Any]) -> None:
         """The same from what Claude Code told of its own requests."""
         if record.lane == "subscription" and (news := read_told(told, time.time())):
+            self._known, self.untold = merge(self.quota, news), True
+            if news.extra_usage:
+                record.lane = "extra_usage"
+
+    def learn_event(self, record: AccessRecord, told: dict[str, Any]) -> None:
+        """Keep what a `codex.rate_limits` event of a reply tells, as `learn` keeps what its headers tell."""
+        if record.lane == "subscription" and (news := read_event(told, time.time())):
             self._known, self.untold = merge(self.quota, news), True
             if news.extra_usage:
                 record.lane = "extra_usage"

@@ -188,6 +188,7 @@ def note_response(record: AccessRecord, response: Json) -> None:
     """What a whole response says of its model, its end and its cost."""
     record.model = text_in(response, "model") or record.model
     note_usage(record, read_usage(response.get("usage")))
+    record.cache_miss_reason = text_in(inner_object(response, "prompt_cache_diagnostics"), "reason")[:100]
     cause = inner_object(response, "incomplete_details").get("reason")
     output = response.get("output")
     items = output if isinstance(output, list) else []

@@ -90,8 +90,11 @@ class MessagesTap:
             case "message_start":
                 message = inner_object(payload, "message")
                 self._record.model = text_in(message, "model") or self._record.model
+                note_cache_miss(self._record, message)
                 self._count(message.get("usage"))
             case "message_delta":
+                note_cache_miss(self._record, payload)
+                note_cache_miss(self._record, inner_object(payload, "delta"))
                 self._count(payload.get("usage"))
                 self._record.stop_reason = text_in(inner_object(payload, "delta"), "stop_reason")
 
@@ -125,7 +128,14 @@ def note_whole_message(record: AccessRecord, body: bytes) -> None:
     elif document.get("type") == "message":
         record.model = text_in(document, "model") or record.model
         record.stop_reason = text_in(document, "stop_reason")
+        note_cache_miss(record, document)
         note_usage(record, read_usage(inner_object(document, "usage")))
+
+
+def note_cache_miss(record: AccessRecord, message: Json) -> None:
+    """Put the cause that Anthropic names for a prompt that its cache did not reuse into the record."""
+    reason = inner_object(inner_object(message, "diagnostics"), "cache_miss_reason")
+    record.cache_miss_reason = text_in(reason, "type")[:100] or record.cache_miss_reason
 
 
 def note_usage(record: AccessRecord, usage: Usage) -> None:

@@ -190,7 +190,9 @@ class AccessRecord:
     `lane` says who pays: `subscription`, `api_key`, `extra_usage` (paid, on top of a subscription) or `unknown`.
     Tokens are those the provider told, also for a reply that broke off; `cache_write_tokens` includes those kept for an
     hour. `asked_model` is the client's name for the model, `model` the name of the one that answered. `agent_id` and
-    `parent_agent_id` name a subagent of Claude Code and the agent that started it.
+    `parent_agent_id` name a subagent of Claude Code and the agent that started it. `client_program` and
+    `client_version` are read from the user agent. `cache_miss_reason` is the provider's own word for a prompt that its
+    cache could not reuse; only requests that ask for it are told.
     `cost_usd` is the list price of them, whoever pays, filled in by analytics; None where no price is known.
     """
 
@@ -237,6 +239,9 @@ class AccessRecord:
     asked_model: str = ""
     agent_id: str = ""
     parent_agent_id: str = ""
+    client_program: str = ""
+    client_version: str = ""
+    cache_miss_reason: str = ""
 
 
 @dataclass(slots=True)

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from shared.formats.fields import inner_object
+
 READINGS_KEPT = 100
 READINGS_PER_WINDOW = 300  # so a reading a minute in five hours, one in half an hour in a week
 PACE_LOOKS_BACK = 0.2  # of the window: an hour of five, a day and a half of a week
@@ -94,6 +96,28 @@ def read_told(told: dict[str, Any], now: float) -> Quota | None:
                 Window(ours + name.removeprefix(length), facts["utilization"], seconds, facts["resetsAt"], status)
             )
     return Quota("claude", now, windows, extra_usage=told.get("isUsingOverage") is True) if windows else None
+
+
+def read_event(told: dict[str, Any], now: float) -> Quota | None:
+    """Return the quota in a `codex.rate_limits` event; None without any window.
+
+    The event tells the same facts as the headers, so it is read as if it were headers.
+    """
+    credits_told = inner_object(told, "credits")
+    limits = inner_object(told, "rate_limits")
+    facts: dict[str, Any] = {
+        "x-codex-plan-type": told.get("plan_type"),
+        "x-codex-credits-has-credits": credits_told.get("has_credits"),
+    }
+    for place in ("primary", "secondary"):
+        for name, value in inner_object(limits, place).items():
+            facts[f"x-codex-{place}-{name.replace('_', '-')}"] = value
+    headers = [
+        (name.encode(errors="replace"), str(value).encode(errors="replace"))
+        for name, value in facts.items()
+        if isinstance(value, str | int | float)
+    ]
+    return read_quota("codex", headers, now)
 
 
 def _read_codex(headers: dict[str, str], now: float) -> Iterable[Window]:

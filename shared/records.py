@@ -19,7 +19,10 @@ from shared.errors import ClientError
 
 WATCHED_KEY = "logs:watched"  # is there while somebody wants to know what has begun
 BEGUN = b'{"begun":'
-TOLD_OF_BEGUN = "request_id timestamp method path model streaming service_type provider client_format caller session_id"
+TOLD_OF_BEGUN = (
+    "request_id timestamp method path model streaming service_type provider client_format caller session_id "
+    "client_program client_version"
+)
 COLUMNS = [field.name for field in fields(AccessRecord)]
 row_of = attrgetter(*COLUMNS)
 ROWS: TypeAdapter[Any] = TypeAdapter(list[tuple[tuple(get_type_hints(AccessRecord).values())]])  # type: ignore[arg-type, misc]

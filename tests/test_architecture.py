@@ -79,6 +79,7 @@ PROVED_ELSEWHERE = {
     "shared/process.py": "tests/e2e/test_launcher.py",
     "gateway/process.py": "tests/e2e/test_gateway.py",
     "gateway/app.py": "tests/contract/test_gateway_openai.py",
+    "gateway/beside.py": "tests/contract/test_served_models.py",
     "sdk_worker/process.py": "tests/contract/test_sdk_worker_process.py",
     "permission_service/process.py": "tests/contract/test_permission_process.py",
     "analytics/process.py": "tests/contract/test_analytics_process.py",

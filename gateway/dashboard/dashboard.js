@@ -169,6 +169,11 @@ function showBegun(event) {
   prepend(row([new Date(event.timestamp * 1000).toLocaleTimeString(), "running", [""], [""], event.path, event.model, [""], [""], [""], event.caller, ""]), event, "running");
 }
 
+// The served model, after the asked one where an alias or the provider chose another.
+function modelOf(event) {
+  return event.asked_model && event.model && event.asked_model !== event.model ? `${event.asked_model} → ${event.model}` : event.model;
+}
+
 function prepend(added, event, state) {
   $("nothing").hidden = true;
   [...$("rows").children].find((there) => there.dataset.request === event.request_id)?.remove();
@@ -182,7 +187,7 @@ function showRequest(event) {
   const failed = event.type === "request_error";
   const inward = event.tokens_input + event.cache_read_tokens + event.cache_write_tokens;
   const added = row([new Date(event.timestamp * 1000).toLocaleTimeString(), String(event.status_code) + (event.error_kind ? ` ${event.error_kind}` : ""), [duration(event.duration_ms)], [duration(event.first_byte_ms)],
-    event.endpoint, event.model, [event.model ? count(inward) : ""], [event.model ? count(event.tokens_output) : ""], [event.cost_usd == null ? "" : money(event.cost_usd)], event.caller, event.lane.replace("_", " ")]);
+    event.endpoint, modelOf(event), [event.model ? count(inward) : ""], [event.model ? count(event.tokens_output) : ""], [event.cost_usd == null ? "" : money(event.cost_usd)], event.caller, event.lane.replace("_", " ")]);
   if (failed) { added.children[1].className = "bad"; added.children[1].title = event.error_message; }
   prepend(added, event, "new");
 }

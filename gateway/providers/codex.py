@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 from gateway.catalogue import Catalogue
 from gateway.ignored import note_ignored
@@ -15,6 +16,7 @@ from gateway.peek import parse_object
 from gateway.providers import Opened, Outgoing, send_authorized
 from gateway.providers.headers import forwarded
 from gateway.providers.http import Upstream
+from gateway.providers.limits import watch_limits
 from gateway.providers.refusals import in_envelope
 from gateway.quota import QuotaWatch
 from gateway.sessions import session_of
@@ -86,6 +88,8 @@ class Codex:
             return await refused(opened)
         if not any(name == b"content-type" for name, _ in opened.headers):
             opened.headers.append(SSE)  # the backend's streams come without
+        if opened.is_stream and request.record.lane != "api_key":
+            opened.chunks = watch_limits(opened.chunks, partial(self._quota.learn_event, request.record))
         return opened
 
     async def open_images(self, request: Outgoing) -> Opened:

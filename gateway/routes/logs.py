@@ -35,6 +35,13 @@ class Chosen(BaseModel):
     model: str | None = None
     caller: str | None = None
     provider: str | None = None
+    asked_model: str | None = Field(None, description="The model as the client named it")
+    session_id: str | None = None
+    agent_id: str | None = Field(None, description="A subagent of Claude Code")
+    client_program: str | None = Field(None, description="`claude-code`, `codex`, `openai-sdk-python`, …")
+    client_version: str | None = None
+    cache_miss_reason: str | None = Field(None, description="The provider's word: `tools_changed`, …")
+    error_kind: str | None = None
     service_type: str | None = Field(None, description="A list by commas; `!x` leaves `x` out")
     status_min: Status | None = None
     status_max: Status | None = None
@@ -72,6 +79,8 @@ class Watched(BaseModel):
 
     model: str | None = None
     service_type: str | None = None
+    session_id: str | None = None
+    client_program: str | None = None
     min_duration_ms: float = Field(0, ge=0, allow_inf_nan=False)
     max_duration_ms: float | None = Field(None, ge=0, allow_inf_nan=False)
     status_code_min: Status = 0
@@ -80,7 +89,8 @@ class Watched(BaseModel):
     def wants(self, event: Mapping[str, Any]) -> bool:
         if not event["type"].startswith("request_"):
             return True
-        if self.model not in {None, event["model"]} or self.service_type not in {None, event["service_type"]}:
+        named = {name: getattr(self, name) for name in ("model", "service_type", "session_id", "client_program")}
+        if any(wanted is not None and event.get(name) != wanted for name, wanted in named.items()):
             return False
         if event["type"] == "request_start":
             return True

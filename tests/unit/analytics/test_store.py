@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from analytics.questions import Entries, Filter, before_days
+from analytics.questions import EQUAL, Entries, Filter, before_days
 from analytics.store import STATEMENTS, RecordRefused, Store
 from shared.channels import AccessRecord
 from shared.errors import ClientError, StoreUnavailable
@@ -119,6 +119,14 @@ async def test_filters_choose_the_records_they_name(store: Store) -> None:
     assert await newest(store, status_min=400, status_max=499) == ["r2"]
     assert await newest(store, start_time=NOON + 2, end_time=NOON + 3) == ["r2"]
     assert await newest(store, model="' OR 1=1 --") == []
+
+
+@pytest.mark.parametrize("name", EQUAL)
+async def test_every_filter_chooses_the_records_with_that_value_in_lists_and_in_sums(store: Store, name: str) -> None:
+    await store.insert([record(1, **{name: "wanted"}), record(2, **{name: "other"}), record(3)])
+    assert await newest(store, **{name: "wanted"}) == ["r1"]
+    totals = await store.query("totals", Filter.model_validate({name: "wanted"}).bound())
+    assert [row["requests"] for row in totals if row["grouped_by"] == "all"] == [1]
 
 
 async def test_pages_cover_everything_once_even_at_one_instant(store: Store) -> None:
@@ -320,4 +328,4 @@ async def test_a_migration_is_applied_once(store: Store) -> None:
     await store.open()
     await store.close()
     with duckdb.connect(store.path) as connection:
-        assert connection.execute("SELECT version FROM schema_versions").fetchall() == [(1,), (2,), (3,), (4,)]
+        assert connection.execute("SELECT version FROM schema_versions").fetchall() == [(1,), (2,), (3,), (4,), (5,)]

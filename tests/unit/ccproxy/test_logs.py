@@ -39,6 +39,11 @@ def test_a_failure_says_why_and_an_unknown_price_nothing() -> None:
     assert line.endswith("15 → 7  overloaded: Overloaded")
 
 
+def test_a_request_that_another_model_served_shows_the_asked_and_the_served_model() -> None:
+    assert "  opus → claude-x  " in line_of(event(asked_model="opus"))
+    assert "→ claude-x" not in line_of(event(asked_model="claude-x"))
+
+
 def test_events_that_were_missed_are_counted() -> None:
     assert line_of({"type": "overflow", "missed": 3}) == "… 3 more"
 

@@ -163,3 +163,15 @@ async def test_the_windows_are_in_the_metrics_and_leave_them() -> None:
     quotas.show()
     assert b'ccproxy_quota_used_ratio{provider="claude",window="5h"} 0.9' in metrics.snapshot()
     assert b"ccproxy_quota_empty_timestamp_seconds{" in metrics.snapshot()
+
+
+def test_events_of_limits_are_learned_like_headers_and_only_from_a_subscription() -> None:
+    window = {"used_percent": 40, "window_minutes": 300, "reset_at": time.time() + HOUR}
+    event = {"rate_limits": {"primary": window}, "plan_type": "plus"}
+    watch = QuotaWatch("codex")
+    watch.learn_event(record("api_key"), event)
+    assert watch.quota is None
+    watch.learn_event(record(), event)
+    assert watch.quota is not None
+    assert [(found.name, found.used) for found in watch.quota.windows] == [("5h", 0.4)]
+    assert watch.untold

@@ -40,6 +40,40 @@ def test_every_spelling_of_a_stream_is_understood_and_unchanged(number: int) -> 
         assert (record.tokens_input, record.tokens_output, record.stop_reason) == (3, 7, "end_turn"), f"cut at {cut}"
 
 
+MISS = '"diagnostics": {"cache_miss_reason": {"type": "tools_changed", "cache_missed_input_tokens": 321}}'
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        frame("message_start", '{"type": "message_start", "message": {"model": "m", ' + MISS + "}}"),
+        frame("message_delta", '{"type": "message_delta", "delta": {}, ' + MISS + "}"),
+        frame("message_delta", '{"type": "message_delta", "delta": {' + MISS + "}}"),
+    ],
+)
+def test_the_reason_of_a_cache_miss_is_kept_from_a_stream(told: bytes) -> None:
+    record, _, out = read([told + END])
+    assert record.cache_miss_reason == "tools_changed"
+    assert b"".join(out) == told + END
+
+
+@pytest.mark.parametrize(
+    ("diagnostics", "reason"),
+    [
+        ('{"cache_miss_reason": {"type": "system_changed"}}', "system_changed"),
+        ('{"cache_miss_reason": null}', ""),
+        ('{"cache_miss_reason": "odd"}', ""),
+        ('{"cache_miss_reason": {"type": 7}}', ""),
+        ("null", ""),
+        ("[]", ""),
+    ],
+)
+def test_the_reason_of_a_cache_miss_is_kept_from_a_whole_reply(diagnostics: str, reason: str) -> None:
+    record = AccessRecord("r", 0.0)
+    note_whole_message(record, b'{"type": "message", "diagnostics": %b}' % diagnostics.encode())
+    assert record.cache_miss_reason == reason
+
+
 ODD = [
     "[1]",
     "null",

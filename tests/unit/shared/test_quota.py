@@ -8,7 +8,20 @@ from typing import Any
 import pytest
 
 from shared.channels import decode, encode
-from shared.quota import Quota, Window, describe, empty_at, merge, pace, read_quota, read_told, span, used_now, used_up
+from shared.quota import (
+    Quota,
+    Window,
+    describe,
+    empty_at,
+    merge,
+    pace,
+    read_event,
+    read_quota,
+    read_told,
+    span,
+    used_now,
+    used_up,
+)
 
 NOW = 1_800_000_000.0
 HOUR, DAY = 3600.0, 86_400.0
@@ -193,3 +206,45 @@ def test_what_claude_code_tells_of_its_limits_is_the_same_windows() -> None:
     windows = [Window("5h", 0.83, 5 * HOUR, NOW + 60, "allowed_warning"), Window("7d_opus", 0.2, 7 * DAY, NOW + 90)]
     assert read_told(event, NOW) == Quota("claude", NOW, windows, extra_usage=True)
     assert read_told({"status": "allowed", "isUsingOverage": False}, NOW) is None
+
+
+EVENT: dict[str, Any] = {
+    "type": "codex.rate_limits",
+    "plan_type": "plus",
+    "rate_limits": {
+        "allowed": True,
+        "primary": {"used_percent": 7, "window_minutes": 300, "reset_after_seconds": 600, "reset_at": NOW + HOUR},
+        "secondary": {"used_percent": 29.5, "window_minutes": 10_080, "reset_after_seconds": 60},
+    },
+    "credits": {"has_credits": False},
+}
+
+
+def test_an_event_of_limits_tells_the_windows_that_headers_tell() -> None:
+    found = quota_of(read_event(EVENT, NOW))
+    assert [(window.name, window.used, window.resets_at) for window in found.windows] == [
+        ("5h", 0.07, NOW + HOUR),
+        ("7d", 0.295, NOW + 60),
+    ]
+    assert (found.plan, found.extra_usage) == ("plus", False)
+
+
+def test_an_event_of_limits_tells_of_credits_that_are_used() -> None:
+    full = {"primary": {"used_percent": 100, "window_minutes": 300, "reset_at": NOW + HOUR}}
+    assert quota_of(read_event(EVENT | {"rate_limits": full, "credits": {"has_credits": True}}, NOW)).extra_usage
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {},
+        {"rate_limits": None},
+        {"rate_limits": []},
+        {"rate_limits": {"primary": None, "secondary": 7}},
+        {"rate_limits": {"primary": {"used_percent": "many", "window_minutes": 300}}},
+        {"rate_limits": {"primary": {"used_percent": 7}}, "credits": [], "plan_type": 3},
+        {"rate_limits": {"primary": {"used_percent": {}, "window_minutes": True, "\ud800": "\ud800"}}},
+    ],
+)
+def test_an_event_of_an_odd_shape_tells_nothing(odd: dict[str, Any]) -> None:
+    assert read_event(odd, NOW) is None

@@ -1,0 +1,80 @@
+"""What response headers tell beside a provider's answer: which model was asked, and a way out of a refused model.
+
+The answer itself passes unchanged: a refusal that is looked at here goes on byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import orjson
+
+from gateway.asgi import Headers
+from gateway.ignored import UNFIT
+from gateway.providers import Opened, Outgoing
+from shared.errors import UpstreamRefused
+from shared.formats import ProviderFormat
+from shared.log import get_log
+from shared.unknown_models import HINT_HEADER, REFUSING_STATUSES, is_unknown_model, unknown_model_hint
+
+MODEL_HEADER = b"x-ccproxy-model"  # the model that was asked, where it is not the one the client named
+
+
+async def open_and_tell(
+    open_answer: Callable[[Outgoing], Awaitable[Opened]], speaks: ProviderFormat, request: Outgoing
+) -> Opened:
+    """Return a provider's answer with what headers tell beside it. A refusal that is raised gets the same headers."""
+    try:
+        opened = await open_answer(request)
+    except UpstreamRefused as refusal:
+        message = message_of(speaks, refusal.body, refusal.status) or refusal.message
+        told = [*model_header(request), *hint_header(request, refusal.status, message)]
+        refusal.headers = refusal.headers | {name.decode(): value.decode() for name, value in told}
+        raise
+    hint: Headers = []
+    if opened.status in REFUSING_STATUSES and not opened.is_stream:
+        body = await read_refusal(opened)
+        hint = hint_header(request, opened.status, message_of(speaks, body, opened.status))
+    opened.headers = [*opened.headers, *model_header(request), *hint]
+    return opened
+
+
+def model_header(request: Outgoing) -> Headers:
+    """Return the header that names the model of a request that asks for another than its client named."""
+    sent = (request.document or {}).get("model")
+    if not isinstance(sent, str) or sent == request.record.asked_model:
+        return []
+    return [(MODEL_HEADER, UNFIT.sub("?", sent).encode())]
+
+
+def hint_header(request: Outgoing, status: int, message: str) -> Headers:
+    """Return the header that tells the way out of a refused model; the same goes to the log."""
+    if not is_unknown_model(status, message):
+        return []
+    record = request.record
+    hint = unknown_model_hint(record.provider, record.asked_model or record.model)
+    get_log().warning("model_unknown", request_id=record.request_id, provider=record.provider, hint=hint)
+    return [(HINT_HEADER.encode(), hint.encode())]
+
+
+async def read_refusal(opened: Opened) -> bytes:
+    """Return the body of a refusal, and leave it to be read once more."""
+    try:
+        body = await opened.read()
+    except BaseException:
+        await opened.aclose()
+        raise
+    opened.chunks = _once(body)
+    return body
+
+
+async def _once(body: bytes) -> AsyncIterator[bytes]:
+    yield body
+
+
+def message_of(speaks: ProviderFormat, body: bytes, status: int) -> str:
+    """Return the words of a refusal; an empty text for a body that is no JSON."""
+    try:
+        return speaks.read_error(orjson.loads(body), status).message
+    except orjson.JSONDecodeError:
+        return ""

@@ -1,0 +1,60 @@
+"""The `codex.rate_limits` events of a stream, noticed as they pass.
+
+A watcher changes no byte and never fails: an event that it cannot read tells nothing. Chunks without the event cost
+one search; nothing is kept of them but the end that may hold the beginning of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import orjson
+
+from shared.errors import UpstreamError
+from shared.formats.sse import events_in, last_boundary
+
+KIND = "codex.rate_limits"
+MARK = KIND.encode()
+KEPT_BYTES = 1024  # an event's beginning, up to its type, is shorter
+MOST_BYTES = 64 * 1024  # an event of limits is shorter
+
+
+async def watch_limits(chunks: AsyncIterator[bytes], learn: Callable[[dict[str, Any]], None]) -> AsyncIterator[bytes]:
+    """Yield `chunks` unchanged; `learn` is called with each event of limits before its last bytes go on."""
+    kept = b""
+    async for chunk in chunks:
+        data = kept + chunk
+        place = data.find(MARK)
+        if place < 0:
+            kept = data[-KEPT_BYTES:]
+        elif (end := last_boundary(data)) > place:
+            for told in limits_in(data[:end]):
+                learn(told)
+            kept = data[end:]
+        else:
+            kept = data if len(data) < MOST_BYTES else b""
+        yield chunk
+    for told in limits_in(kept + b"\n\n"):
+        learn(told)
+
+
+def limits_in(data: bytes) -> list[dict[str, Any]]:
+    """Return the events of limits among whole events, whose first may lack its beginning."""
+    if MARK not in data:
+        return []
+    found = []
+    try:
+        events = events_in(data)
+    except UpstreamError:
+        return []
+    for event in events:
+        if MARK not in event.data:
+            continue
+        try:
+            told = orjson.loads(event.data)
+        except orjson.JSONDecodeError:
+            continue
+        if isinstance(told, dict) and told.get("type") == KIND:
+            found.append(told)
+    return found
