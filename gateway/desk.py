@@ -6,12 +6,11 @@ import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any
 
-import orjson
-
 from shared.bus import Bus
 from shared.channels import PERMISSION_DESK, DeskQuestion
 from shared.desk import RETRY_SECONDS
 from shared.errors import BusUnavailable, NoWorker, Stopping, WorkerLost
+from shared.exact_json import load_json
 
 
 class DeskClient:
@@ -34,7 +33,7 @@ class DeskClient:
             try:
                 async with self._bus.call(PERMISSION_DESK, DeskQuestion("watch", {"after": after})) as replies:
                     async for reply in replies:
-                        event = orjson.loads(reply)
+                        event = load_json(reply)
                         if "synced" in event:
                             after = event["synced"]
                         elif after is not None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
-
 from permission_service.decision import BY_NO_WATCHER, BY_PROTECTION, BY_RULE
 from permission_service.desk import Case, Event
 from permission_service.presentation import present
 from shared.channels import PermissionAudit
+from shared.exact_json import dump_json
 from shared.permissions.tools import QUESTION
 
 AUDIT_TEXT = 65_536  # characters kept of an input: a written file can be megabytes
@@ -99,7 +98,7 @@ def audit(case: Case) -> PermissionAudit:
 
 
 def as_text(given: dict[str, Any]) -> str:
-    text = orjson.dumps(given).decode()
+    text = dump_json(given).decode()
     return text if len(text) <= AUDIT_TEXT else text[:AUDIT_TEXT] + "…"
 
 

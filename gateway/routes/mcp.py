@@ -10,7 +10,6 @@ import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
-import orjson
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
@@ -26,6 +25,7 @@ from shared.bus import Bus
 from shared.channels import PermissionAsk, PermissionDecision
 from shared.desk import ask_desk
 from shared.errors import CCProxyError, ClientError
+from shared.exact_json import dump_json
 from shared.permissions.fair_use import InputsInFlight
 
 JSON = "application/json"
@@ -44,7 +44,7 @@ class Check(BaseModel):
     tool_use_id: str = ""
     session_id: str = ""
     working_directory: str = ""
-    timeout_seconds: float | None = Field(None, ge=0)
+    timeout_seconds: float | None = Field(None, ge=0, allow_inf_nan=False)
 
 
 class PermissionTool:
@@ -87,7 +87,7 @@ class PermissionTool:
 
         def write(said: dict[str, Any]) -> bytes:
             result = mcp.tool_result(message, said)
-            return mcp.event(result) if streams else orjson.dumps(result)
+            return mcp.event(result) if streams else dump_json(result)
 
         return self._waiting(place, ping, lambda error: write(mcp.not_placed(error)), EVENT_STREAM if streams else JSON)
 
@@ -95,7 +95,7 @@ class PermissionTool:
         """The same for whoever speaks no MCP."""
 
         def write(outcome: str, said: dict[str, Any]) -> bytes:
-            return orjson.dumps({"permission_id": ask.request_id, "outcome": outcome, **said})
+            return dump_json({"permission_id": ask.request_id, "outcome": outcome, **said})
 
         async def place() -> bytes:
             decision = await ask_desk(self._bus, self._in_flight, ask)
@@ -131,7 +131,7 @@ def session_of(request: Request) -> str:
 
 def call_name(caller: str, session: str, message_id: Any) -> str:
     """What tells a call from those of others; "" when its client gave nothing to tell it by."""
-    return f"{caller}/{session}:{orjson.dumps(message_id).decode()}" if session else ""
+    return f"{caller}/{session}:{dump_json(message_id).decode()}" if session else ""
 
 
 def router(bus: Bus, flights: Flights, body_limit: int) -> APIRouter:
@@ -167,4 +167,4 @@ def router(bus: Bus, flights: Flights, body_limit: int) -> APIRouter:
 
 
 def reply(message: mcp.Message, status: int = 200) -> Response:
-    return Response(orjson.dumps(message), status, media_type=JSON)
+    return Response(dump_json(message), status, media_type=JSON)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Annotated, Any
 
-import orjson
 from fastapi import APIRouter, Header, Query, Request
 from pydantic import BaseModel, ConfigDict, StrictBool
 from starlette.responses import Response
@@ -20,6 +19,7 @@ from gateway.signed_in import cookie_given
 from shared.bounds import Document
 from shared.bus import Bus
 from shared.channels import LogsQuery, Outcome
+from shared.exact_json import dump_json
 
 PAGE = frozenset({"permissions.html", "permissions.js", "permissions.css", "requests.js", "requests.css"})
 
@@ -140,4 +140,4 @@ async def events(desk: DeskClient, after: int | None) -> AsyncGenerator[bytes, N
 
 def named(name: str, data: dict[str, Any], number: int | None = None) -> bytes:
     place = b"" if number is None else b"id: %d\n" % number
-    return place + b"event: %s\ndata: %s\n\n" % (name.encode(), orjson.dumps(data))
+    return place + b"event: %s\ndata: %s\n\n" % (name.encode(), dump_json(data))

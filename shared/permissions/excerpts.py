@@ -10,9 +10,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import orjson
-
 from shared.channels import PermissionAsk
+from shared.exact_json import dump_json
 from shared.permissions.fair_use import MAX_INPUT_DEPTH, TEXT_FIELDS, deeper_than, input_size
 
 WHOLE_BYTES = 4096  # an input up to this size is kept as it is
@@ -44,7 +43,7 @@ def _short(value: Any) -> Any:
         return _cut(value)
     if deeper_than(value, MAX_INPUT_DEPTH):
         return NESTED
-    text = orjson.dumps(value).decode()
+    text = dump_json(value).decode()
     return value if len(text) <= MAX_CHARS else _cut(text)
 
 

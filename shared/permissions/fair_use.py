@@ -16,9 +16,8 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-import orjson
-
 from shared.channels import PermissionAsk
+from shared.exact_json import dump_json
 
 T = TypeVar("T")
 
@@ -64,7 +63,7 @@ def _children(value: Any) -> Iterable[Any]:
 
 def input_size(given: dict[str, Any]) -> int:
     """Return the bytes of `given` as JSON. `given` is at most MAX_INPUT_DEPTH levels deep."""
-    return len(orjson.dumps(given))
+    return len(dump_json(given))
 
 
 def size_in_flight(request: PermissionAsk) -> int:

@@ -148,7 +148,7 @@ def says_nothing(body: Json, place: Place, carried: Carried) -> bool:
     if name == "modalities":
         return set(value or []) <= {"text"}
     if name == "phase":
-        return not place.holder.get("content")
+        return not str(place.holder.get("content") or "").strip()  # nothing is said in that phase
     if name in ("name", "namespace"):  # an output's, which its call has as well
         return str(place.holder.get("type")).endswith("_output") or "format" in steps
     return name == "strict" and ("format" in steps or "json_schema" in steps)
