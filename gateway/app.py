@@ -186,7 +186,7 @@ async def open_gateway(settings: Settings, bus: Bus, before: Gateway | None = No
         def exchange(dialect: Dialect, provider: Provider, path: str) -> Exchange:
             """The endpoint for a client's format on a provider: bytes through when both are the same."""
             fixed = (dialect, provider, path, flights, largest_body(settings, provider))
-            if FORMATS[dialect] is provider.speaks:
+            if passes_through(dialect, provider):
                 return PassThrough(*fixed)
             if dialect == "openai_responses" and provider is chatgpt:
                 return NativeResponses(*fixed, continuations)
@@ -227,6 +227,11 @@ async def open_gateway(settings: Settings, bus: Bus, before: Gateway | None = No
         whole = WholeBody(management, flights, largest)
         app = AccessLog(Switch(endpoints, whole, addresses), guard, metrics, records, tracer)
         yield Gateway(app, flights, metrics, quotas)
+
+
+def passes_through(dialect: Dialect, provider: Provider) -> bool:
+    """Return True if `provider` takes the client's own format as it is; the workers of `/sdk` take Messages."""
+    return FORMATS[dialect] is provider.speaks or (dialect == "anthropic" and isinstance(provider, Sdk))
 
 
 def open_stored(bus: Bus, settings: ResponsesSettings) -> tuple[Continuations, Conversations]:
