@@ -257,7 +257,7 @@ async def _supervise(stack: Stack, when_ready: WhenReady) -> int | None:
         patience = gateway_seconds + STOPPED_IN_TURN * stop_seconds + MARGIN_SECONDS
         await _stop(supervisord, ended, patience)
         await _kill_leftovers(supervisord.pid, output, stop_seconds + MARGIN_SECONDS)
-    return code
+    return DONE if code is None and asked.is_set() else code  # it may have been asked to stop meanwhile
 
 
 def refuse_connections(listening: socket.socket) -> None:

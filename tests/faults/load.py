@@ -59,8 +59,10 @@ AGENT = Kind("/sdk/v1/messages", stream=True)
 
 @dataclass
 class Seen:
-    """What the clients saw. `answered` are the ids of whole good answers, `words` the first words of each error."""
+    """What the clients saw. `answered` are the ids of whole good answers, each of which begins with `prefix`; `words`
+    are the first words of each error."""
 
+    prefix: str = field(default_factory=lambda: f"fault-{os.getpid()}-{next(unique)}-")
     counts: Counter[str] = field(default_factory=Counter)
     by_path: Counter[tuple[str, str]] = field(default_factory=Counter)
     answered: set[str] = field(default_factory=set)
@@ -108,7 +110,7 @@ class Load:
 async def ask(http: aiohttp.ClientSession, url: str, kind: Kind, seen: Seen, text: str = SLOW) -> str:
     """Send one request, note its outcome, and return it: ok, typed, cut, refused or wrong."""
     number = next(unique)
-    request_id = f"fault-{os.getpid()}-{number}"
+    request_id = f"{seen.prefix}{number}"
     secret = f"SECRET-{os.getpid()}x{number}x"
     prompt = f"{text if kind.stream and kind is not AGENT else ''} {secret}"
     received = b""
@@ -208,12 +210,11 @@ async def is_ready(http: aiohttp.ClientSession, url: str) -> bool:
         return False
 
 
-async def recorded(url: str, answered: set[str], deadline: float = 40.0) -> tuple[int, int]:
-    """Return how many of the ids `answered` have no record once records have come, and how many have more than one."""
-    prefix = f"fault-{os.getpid()}-"
+async def recorded(url: str, seen: Seen, deadline: float = 40.0) -> tuple[int, int]:
+    """Return how many good answers have no record once the records have come, and how many have more than one."""
     sql = (
         "SELECT client_request_id AS id, count(*) AS times FROM requests "
-        f"WHERE starts_with(client_request_id, '{prefix}') GROUP BY client_request_id"
+        f"WHERE starts_with(client_request_id, '{seen.prefix}') GROUP BY client_request_id"
     )
     late = time.monotonic() + deadline
     async with aiohttp.ClientSession(trust_env=False) as http:
@@ -221,7 +222,7 @@ async def recorded(url: str, answered: set[str], deadline: float = 40.0) -> tupl
             async with http.get(f"{url}/logs/query", params={"sql": sql, "limit": 10_000}) as reply:
                 answer = await reply.json() if reply.status == 200 else {"results": []}
             times = {row["id"]: row["times"] for row in answer["results"]}
-            missing = len(answered - times.keys())
+            missing = len(seen.answered - times.keys())
             if not missing or time.monotonic() > late:
                 return missing, sum(1 for count in times.values() if count > 1)
             await asyncio.sleep(POLL_SECONDS * 4)
