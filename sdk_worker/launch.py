@@ -17,6 +17,7 @@ import orjson
 from sdk_worker import asking
 from sdk_worker.client_tools import SERVER, ClientTools
 from sdk_worker.door import Conversation
+from shared.credentials.claude import login_file_in_use, login_files
 from shared.errors import ClientError, CredentialsMissing, NotAllowed
 from shared.exact_json import load_json
 from shared.provider_settings import ClaudeSettings, CodeOptions
@@ -49,7 +50,8 @@ QUIET = {
 # Ours hold secrets that the model's own tools could read; CLAUDECODE would tell the program it runs inside another.
 # Our settings, and what the supervisor told its children: the owner's tools have no use for either.
 OURS = (*(f"{section.upper()}__" for section in Settings.model_fields), "CCPROXY_", "SUPERVISOR_", "PYTHONSAFEPATH")
-ADDRESS_VARIABLES = ("ANTHROPIC_BASE_URL", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEY")
+CLIENT_VARIABLES = ("ANTHROPIC_BASE_URL", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN")
+LOGIN_FILE = ".credentials.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,37 +111,58 @@ def command(program: Path, launch: Launch, options: CodeOptions, *, asks: bool) 
     return line
 
 
-def lane_of(claude: ClaudeSettings, inherited: Mapping[str, str]) -> str:
-    """Who pays for what a program in this `environment` uses."""
-    own = {} if "ANTHROPIC_BASE_URL" in inherited else inherited
-    if claude.api_key is not None or own.get("ANTHROPIC_API_KEY"):
-        return "api_key"
-    return "unknown" if own.get("ANTHROPIC_AUTH_TOKEN") else "subscription"
+def lane_of(claude: ClaudeSettings) -> str:
+    """Return the billing of a program's requests: the rule of `shared/credentials/claude.py`."""
+    return "api_key" if claude.api_key is not None else "subscription"
 
 
 def environment(claude: ClaudeSettings, inherited: Mapping[str, str]) -> dict[str, str]:
-    """The owner's environment without what is ours, and with the owner's own credential.
+    """Return the environment of a program: the owner's without our variables, with the credential that `/api` uses.
 
-    Without CLAUDE__API_KEY the program finds the login itself. An inherited ANTHROPIC_BASE_URL most likely points at
-    this very proxy; it and the tokens meant for it stay out. Raises CredentialsMissing for a login file elsewhere.
+    An inherited ANTHROPIC_BASE_URL most likely points at this very proxy, and ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN
+    are meant for the owner's own clients: none of them reaches the program, so none pays by accident. Raises
+    CredentialsMissing for a login file with another name than Claude Code's.
     """
-    env = {name: value for name, value in inherited.items() if not name.upper().startswith(OURS)}
+    ours = (*OURS, *CLIENT_VARIABLES)
+    env = {name: value for name, value in inherited.items() if not name.upper().startswith(ours)}
     env.pop("CLAUDECODE", None)
-    if "ANTHROPIC_BASE_URL" in env:
-        env = {name: value for name, value in env.items() if name not in ADDRESS_VARIABLES}
     env |= QUIET
     if claude.base_url != DEFAULT_BASE_URL:
         env["ANTHROPIC_BASE_URL"] = claude.base_url
     if claude.api_key is not None:
         env["ANTHROPIC_API_KEY"] = claude.api_key.get_secret_value()
-    elif claude.credentials_file is not None:
-        if claude.credentials_file.name != ".credentials.json":
-            raise CredentialsMissing(
-                f"Claude Code reads its login from a file named .credentials.json only: rename "
-                f"{claude.credentials_file}, or set CLAUDE__API_KEY."
-            )
-        env["CLAUDE_CONFIG_DIR"] = str(claude.credentials_file.expanduser().parent)
+    elif claude.oauth_token is not None:
+        env["CLAUDE_CODE_OAUTH_TOKEN"] = claude.oauth_token.get_secret_value()
+    elif folder := login_folder(claude, inherited):
+        env["CLAUDE_CONFIG_DIR"] = str(folder)
     return env
+
+
+def login_folder(claude: ClaudeSettings, inherited: Mapping[str, str]) -> Path | None:
+    """Return the folder in which a program must look for the login; None for the folder it uses anyway."""
+    if claude.credentials_file is not None and claude.credentials_file.name != LOGIN_FILE:
+        raise CredentialsMissing(
+            f"Claude Code reads its login from a file named {LOGIN_FILE} only: rename {claude.credentials_file}, or "
+            "set CLAUDE__API_KEY."
+        )
+    if claude.credentials_file is not None:
+        return claude.credentials_file.expanduser().parent
+    usual = login_files(claude, inherited)[0]
+    found = login_file_in_use(claude, inherited)
+    return found.parent if found is not None and found != usual else None
+
+
+def login_state(claude: ClaudeSettings, inherited: Mapping[str, str]) -> tuple[object, ...]:
+    """Return a value that changes with every login file: a program started before the change has another login."""
+    states: list[object] = []
+    for path in login_files(claude, inherited):
+        try:
+            facts = path.stat()
+        except OSError:
+            states.append(None)
+        else:
+            states.append((facts.st_ino, facts.st_ctime_ns, facts.st_size))  # a change of owner counts too
+    return tuple(states)
 
 
 def refuse_what_cannot_start(launch: Launch, options: CodeOptions, env: Mapping[str, str], *, as_root: bool) -> None:

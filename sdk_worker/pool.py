@@ -52,8 +52,11 @@ class Readiness(NamedTuple):
 
 @dataclass(slots=True)
 class Spare(Generic[S]):
+    """`since` is the pool's clock at the start, `login` the state of the login files before the start."""
+
     session: S
     since: float
+    login: object
 
 
 class Pool(Generic[S]):
@@ -68,6 +71,7 @@ class Pool(Generic[S]):
         launch: Launch,
         lull: float = LULL_SECONDS,
         clock: Callable[[], float] = time.monotonic,
+        login_state: Callable[[], object] = lambda: None,
     ) -> None:
         self.problem: str | None = None
         self.warm = self.cold = self.starts = 0  # checkouts that met a spare, and those that waited for a start
@@ -76,6 +80,7 @@ class Pool(Generic[S]):
         self._taken: set[S] = set()
         self._make, self._bind, self._size, self._launch, self._clock = make, bind, size, launch, clock
         self._lull = lull
+        self._login_state = login_state
         self._spares: dict[Readiness, list[Spare[S]]] = {}
         self._recent: deque[tuple[Readiness, float]] = deque(maxlen=REMEMBERED)
         self._starts = asyncio.Semaphore(os.cpu_count() or 1)  # a start costs 1.2 s of one core
@@ -164,6 +169,7 @@ class Pool(Generic[S]):
     async def _fill(self) -> None:
         self._drop_unfit()
         while missing := next(iter(self.wanted() - self._kept()), None):
+            login = self._login_state()
             try:
                 session = await self._started(missing.launch)
                 if missing.binding is not None:
@@ -171,7 +177,7 @@ class Pool(Generic[S]):
             except CCProxyError:
                 self._forget(missing)
                 raise
-            self._spares.setdefault(missing, []).append(Spare(session, self._clock()))
+            self._spares.setdefault(missing, []).append(Spare(session, self._clock(), login))
             self._drop_unfit()
 
     def _forget(self, readiness: Readiness) -> None:
@@ -184,9 +190,10 @@ class Pool(Generic[S]):
         return Counter({readiness: len(spares) for readiness, spares in self._spares.items()})
 
     def _drop_unfit(self) -> None:
-        wanted, now = self.wanted(), self._clock()
+        wanted = self.wanted()
+        login = self._login_state()
         for readiness, spares in list(self._spares.items()):
-            fit = [spare for spare in spares if spare.session.alive and now - spare.since < SPARE_SECONDS]
+            fit = [spare for spare in spares if self._is_fit(spare, login)]
             kept = fit[: wanted[readiness]]
             for spare in spares:
                 if spare not in kept:
@@ -197,14 +204,27 @@ class Pool(Generic[S]):
                 del self._spares[readiness]
 
     def _pop(self, readiness: Readiness) -> S | None:
-        """The oldest healthy spare of this kind."""
+        """Return the oldest fit spare for `readiness`, or None."""
         spares = self._spares.get(readiness, [])
+        login = self._login_state()
         while spares:
-            session = spares.pop(0).session
-            if session.alive:
-                return session
-            self.retire(session)
+            spare = spares.pop(0)
+            if self._is_fit(spare, login):
+                return spare.session
+            self.retire(spare.session)
         return None
+
+    def _is_fit(self, spare: Spare[S], login: object) -> bool:
+        """Return True if `spare` lives, is young, and was started with the present state of the login files."""
+        return spare.session.alive and self._clock() - spare.since < SPARE_SECONDS and spare.login == login
+
+    def drop_spares(self) -> None:
+        """End every spare, because their login was refused."""
+        for spares in self._spares.values():
+            for spare in spares:
+                self.retire(spare.session)
+        self._spares.clear()
+        self._changed.set()
 
     @contextlib.contextmanager
     def _checkout(self) -> Iterator[None]:

@@ -22,6 +22,7 @@ from sdk_worker.launch import (
     command,
     environment,
     lane_of,
+    login_state,
     refuse_what_cannot_start,
 )
 from sdk_worker.pool import Pool
@@ -83,7 +84,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int | None:
             mode=settings.claude.sdk_message_mode,
             pretty=settings.claude.pretty_format,
             patience=patience(settings),
-            lane=lane_of(settings.claude, os.environ),
+            lane=lane_of(settings.claude),
             roots=sdk.working_roots,
             tracer=tracer,
         )
@@ -138,7 +139,7 @@ def open_pool(settings: Settings, program_file: ProgramFile, driver: Driver, *, 
         await bind(conversation, binding, options)
 
     size = settings.sdk.pool_size if settings.sdk.enable_pool else 0
-    return Pool(start, tell, size=size, launch=Launch())
+    return Pool(start, tell, size=size, launch=Launch(), login_state=partial(login_state, claude, os.environ))
 
 
 async def describe(

@@ -12,6 +12,7 @@ import contextlib
 import itertools
 import os
 import signal
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
@@ -39,6 +40,7 @@ class Program:
         self.command = command
         self.on_mcp: Answer | None = None
         self.on_hook: Answer | None = None
+        self.started_at = time.monotonic()
         self.initialize: Line = {}  # added to the SDK's first request, which has no field for it
         self.initialized: asyncio.Future[Line] = asyncio.get_running_loop().create_future()
         self._env, self._cwd = dict(env), cwd

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -26,7 +27,7 @@ from sdk_worker.tracing import turn_span
 from sdk_worker.turn import Feed, read_turn
 from shared.bus import Bus, Delivery, Slots
 from shared.channels import SDK_TURN, Turn, TurnHead, TurnTail, decode, encode, session_key
-from shared.errors import Busy, CCProxyError, UpstreamError, UpstreamTimeout
+from shared.errors import Busy, CCProxyError, CredentialsMissing, UpstreamError, UpstreamRefused, UpstreamTimeout
 from shared.log import get_log
 from shared.serving import serve_each
 from shared.tracing import Tracer
@@ -44,6 +45,24 @@ class Patience:
     idle: float
     ping: float
     asking: float | None = None
+
+
+Hold = contextlib.AbstractAsyncContextManager[tuple[Conversation, Feed, float]]
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One attempt to run a turn. `program_started` is the start of its process in monotonic seconds."""
+
+    splice: Splice
+    named: str
+    head_sent: bool = False
+    program_started: float = math.inf
+
+
+def is_login_refused(error: CCProxyError) -> bool:
+    """Return True if the provider, or Claude Code itself, refused the credential of a process."""
+    return isinstance(error, CredentialsMissing) or (isinstance(error, UpstreamRefused) and error.status == 401)
 
 
 class Worker:
@@ -113,21 +132,44 @@ class Worker:
             await self._run(turn, say, told)
 
     async def _run(self, turn: Turn, say: Say, told: dict[str, Any]) -> None:
-        began = time.time()
+        """Run `turn`. If the login of a spare is refused before the first frame, run it in a fresh process once."""
+        began = time.monotonic()
         key = session_key(turn)  # as the gateway sees it
         turn.working_directory = choose_directory(turn.working_directory, self._roots)
         feed = read_turn(turn.body, working_directory=turn.working_directory)
-        mode = cast("Mode", turn.message_mode or self._mode)  # the gateway has checked the request's own
-        splice = Splice(mode, pretty=self._pretty, client_tools=bool(feed.binding.tools))
         named = turn.session_id or ""
         if named and not feed.launch.own_tools:  # it would end in a call that nobody answers in its transcript
             named, feed.ignored = "", [*feed.ignored, "session_id"]
-        hold = self._sessions.hold(key, turn, feed, splice) if named else self._once(feed)
+        attempt = Attempt(self._splice(turn, feed), named)
+        if named:
+            await self._try(attempt, self._sessions.hold(key, turn, feed, attempt.splice), turn, feed, say, told)
+            return
+        try:
+            await self._try(attempt, self._once(feed), turn, feed, say, told)
+        except CCProxyError as error:
+            if not is_login_refused(error) or attempt.program_started >= began:
+                raise
+            get_log().info("turn_begins_again", request_id=turn.request_id, reason=error.message)
+            self._pool.drop_spares()
+            again = replace(attempt, splice=self._splice(turn, feed))
+            await self._try(again, self._once(feed), turn, feed, say, told)
+
+    def _splice(self, turn: Turn, feed: Feed) -> Splice:
+        mode = cast("Mode", turn.message_mode or self._mode)  # the gateway has checked the request's own
+        return Splice(mode, pretty=self._pretty, client_tools=bool(feed.binding.tools))
+
+    async def _try(self, attempt: Attempt, hold: Hold, turn: Turn, feed: Feed, say: Say, told: dict[str, Any]) -> None:
+        """Run `turn` in the process of `hold`. Raises CCProxyError for a failure before the first frame."""
+        began = time.time()
+        splice = attempt.splice
         try:
             async with hold as (session, unheard, spent):
                 waited = max(0.0, 1000 * (time.time() - turn.sent_at))
                 told["ccproxy.queue_ms"] = waited
-                say(encode(TurnHead(self._name, waited, feed.ignored, named, self._lane)))
+                if not attempt.head_sent:
+                    say(encode(TurnHead(self._name, waited, feed.ignored, attempt.named, self._lane)))
+                attempt.head_sent = True
+                attempt.program_started = session.program.started_at
                 with session.on_behalf(turn):
                     await self._converse(session, unheard, splice, say)
         except CCProxyError as error:

@@ -20,7 +20,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 from shared.complaints import ConfigurationError, complain, name_of, unknown
 from shared.guarded import Values, digest_of, flat, split_guarded
-from shared.origins import Origins
+from shared.origins import Origins, with_own_names
 from shared.places import config_dir
 
 HERE = Path()
@@ -150,7 +150,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def _read_env(tree: Tree, path: Path) -> Values:
     """Return the settings in a file of variables, nested as in the tree."""
-    variables = dotenv_values(stream=StringIO(_read_text(path)))
+    variables = with_own_names(dotenv_values(stream=StringIO(_read_text(path))))
     source = EnvSettingsSource(tree)
     source.env_vars = {name.lower(): value for name, value in variables.items() if value and "__" in name}
     return source()

@@ -22,6 +22,20 @@ NOTHING = {"", '""', "''"}
 
 KeyPath = tuple[str, ...]
 
+# Names that another program gives to a variable of ours. Our own name wins where both are set.
+FOREIGN_NAMES = {"CLAUDE__OAUTH_TOKEN": "CLAUDE_CODE_OAUTH_TOKEN"}
+
+
+def with_own_names(variables: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Return `variables` (names in any case) with the value of each foreign name under our name too."""
+    known = {name.upper(): value for name, value in variables.items()}
+    added = {
+        own.lower(): known[foreign]
+        for own, foreign in FOREIGN_NAMES.items()
+        if known.get(foreign) and not known.get(own)
+    }
+    return {**variables, **added}
+
 
 class Origins:
     """The values of the command line, the environment, an `.env` file and TOML files, under their
@@ -43,15 +57,17 @@ class Origins:
         A table is the source of the keys that stand in it and of no others.
         """
         names = ["__".join(path[:length]).upper() for length in range(len(path), 0, -1)]
+        spellings = [(name, name) for name in names]
+        spellings += [(FOREIGN_NAMES[name], name) for name in names if name in FOREIGN_NAMES]
         for name in names:
             if name in self._options:
                 return f"command line {self._options[name]}"
-        for name in names:
-            if name in self._environ and has_key(self._environ[name], name, path):
-                return f"environment {name}"
-        for name in names:
-            if name in self._env_lines and has_key(self.text(name), name, path):
-                return f"{self._env_file}:{self._env_lines[name]}"
+        for spelt, name in spellings:
+            if spelt in self._environ and has_key(self._environ[spelt], name, path):
+                return f"environment {spelt}"
+        for spelt, name in spellings:
+            if spelt in self._env_lines and has_key(self.text(spelt), name, path):
+                return f"{self._env_file}:{self._env_lines[spelt]}"
         for file, lines, tables in self._toml:
             line = line_of(lines, tables, path)
             if line is not None:

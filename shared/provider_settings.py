@@ -68,6 +68,11 @@ class ClaudeSettings(Section):
     api_key: SecretStr | None = Field(
         None, description="API key; used instead of a login when set.", json_schema_extra=GUARDED
     )
+    oauth_token: SecretStr | None = Field(
+        None,
+        description="Token of `claude setup-token`, used instead of a login file; also CLAUDE_CODE_OAUTH_TOKEN.",
+        json_schema_extra=GUARDED,
+    )
     credentials_file: Path | None = Field(
         None, description="Login file; unset: searched where Claude Code keeps it.", json_schema_extra=GUARDED
     )

@@ -35,7 +35,7 @@ from shared.complaints import ConfigurationError, complain, describe_validation,
 from shared.configuration_files import FileLayer, origins_here, read_files
 from shared.guarded import GUARDED, Values
 from shared.networks import is_loopback
-from shared.origins import KeyPath
+from shared.origins import KeyPath, with_own_names
 from shared.permissions.paths import ProtectablePath
 from shared.places import config_dir, default_data_dir
 from shared.provider_settings import ClaudeSettings, CodexSettings, Section
@@ -238,7 +238,8 @@ class Settings(BaseSettings):
         assert isinstance(env_settings, EnvSettingsSource)
         assert isinstance(dotenv_settings, DotEnvSettingsSource)
         # SDK=/opt/sdk is somebody else's variable, not our section.
-        env_settings.env_vars = {name: value for name, value in env_settings.env_vars.items() if "__" in name}
+        variables = with_own_names(env_settings.env_vars)
+        env_settings.env_vars = {name: value for name, value in variables.items() if "__" in name}
         layers = init_settings.init_kwargs.pop(LAYERS, None)
         if layers is None:  # made without `load_settings`
             files = read_files(settings_cls, with_env=dotenv_settings.env_file is not None)

@@ -1,7 +1,9 @@
 """How the owner pays Claude. Searched in this order, and the first that serves is used and named in `/health`:
 
-CLAUDE__API_KEY, CLAUDE_CODE_OAUTH_TOKEN (of `claude setup-token`), Claude Code's login files (CLAUDE__CREDENTIALS_FILE
-alone when set; else in $CLAUDE_CONFIG_DIR or ~/.claude, ~/.config/claude), and on macOS Claude Code's keychain item.
+CLAUDE__API_KEY, CLAUDE_CODE_OAUTH_TOKEN (of `claude setup-token`; also CLAUDE__OAUTH_TOKEN), Claude Code's login
+files (CLAUDE__CREDENTIALS_FILE alone when set; else in $CLAUDE_CONFIG_DIR or ~/.claude, ~/.config/claude), and on
+macOS Claude Code's keychain item. The same order holds for `/api` and for the programs of `/sdk`
+(`sdk_worker/launch.py`).
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from shared.credentials.account import Account
 from shared.credentials.keychain import Keychain
 from shared.credentials.login import Authorization, Login
 from shared.credentials.oauth import Ask, PendingLogin, TokenServer, part, seconds, text
+from shared.credentials.store import CredentialFile
 from shared.provider_settings import ClaudeSettings
 
 OAUTH_BETA = "oauth-2025-04-20"  # without it the service answers 401 to a login's token
@@ -132,15 +135,37 @@ class ClaudeAccount(Account):
     ) -> None:
         searching = settings.credentials_file is None
         keychain = Keychain() if platform == "darwin" and searching else None
-        super().__init__(ClaudeIssuer(settings, environ), given(settings, environ), keychain, now)
+        super().__init__(ClaudeIssuer(settings, environ), given(settings), keychain, now)
 
 
-def given(settings: ClaudeSettings, environ: Mapping[str, str]) -> Authorization | None:
+def given(settings: ClaudeSettings) -> Authorization | None:
+    """Return the credential that the settings hold outright, or None."""
     if settings.api_key is not None:
         return Authorization({"x-api-key": settings.api_key.get_secret_value()}, "api_key", "CLAUDE__API_KEY")
-    if token := environ.get("CLAUDE_CODE_OAUTH_TOKEN"):
-        return Authorization({"authorization": f"Bearer {token}"}, "subscription", "CLAUDE_CODE_OAUTH_TOKEN")
+    if settings.oauth_token is not None:
+        bearer = f"Bearer {settings.oauth_token.get_secret_value()}"
+        return Authorization({"authorization": bearer}, "subscription", "CLAUDE_CODE_OAUTH_TOKEN")
     return None
+
+
+def login_file_in_use(
+    settings: ClaudeSettings, environ: Mapping[str, str] = os.environ, now: Callable[[], float] = time.time
+) -> Path | None:
+    """Return the login file that requests use, or None without any login.
+
+    It is the first file with a login that serves or can be renewed, else the first with a login, as in `Account`.
+    """
+    issuer = ClaudeIssuer(settings, environ)
+    expired = None
+    for path in issuer.files:
+        file = CredentialFile(path)
+        login = issuer.read_login(file.read(fresh=True) or {})
+        if login is None:
+            continue
+        if not login.expires_within(0, now()) or (login.refresh_token and not file.obstacle()):
+            return path
+        expired = expired or path
+    return expired
 
 
 def login_files(settings: ClaudeSettings, environ: Mapping[str, str]) -> list[Path]:

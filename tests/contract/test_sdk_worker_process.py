@@ -16,12 +16,13 @@ import pytest
 from ccproxy.cli import OVERRIDES
 from shared.bus import Timings
 from shared.channels import SDK_TURN, Turn
-from shared.errors import ClientError, NoWorker, Stopping
+from shared.errors import ClientError, CredentialsMissing, NoWorker, Stopping
 from shared.process import DRAINED_EXIT
+from tests.logins import claude_content, put
 from tests.permission_stack import running_desk
 from tests.processes import running_programs
 from tests.sdk_stack import body
-from tests.simulator_fixture import API_KEY
+from tests.simulator_fixture import API_KEY, OAUTH_TOKEN
 
 pytestmark = pytest.mark.claude
 
@@ -135,6 +136,22 @@ async def test_a_worker_asked_to_finish_takes_nothing_new_and_ends_when_its_turn
     head, *_ = await replies(bus, Turn("r2", body("hi")))
     assert orjson.loads(head)["worker"] == "other"
     assert spare.is_running()
+
+
+@pytest.mark.parametrize("folder", [".claude", ".config/claude"])
+async def test_a_login_that_comes_while_the_worker_runs_serves_the_next_request(
+    start_worker, bus_factory, simulator, tmp_path, folder
+):
+    """The spare was started without a login, and a key of the owner's own clients stands in the environment."""
+    start_worker(CLAUDE__API_KEY="", ANTHROPIC_API_KEY="sk-ant-api03-not-ours", SDK__POOL_SIZE="2")
+    bus = await bus_factory(timings=PATIENT)
+    with pytest.raises(CredentialsMissing, match="not logged in"):
+        await replies(bus, Turn("r1", body("hi")))
+    put(tmp_path / folder / ".credentials.json", claude_content(3600, token=OAUTH_TOKEN))
+    for number in range(3):
+        assert b"message_stop" in b"".join(await replies(bus, Turn(f"after{number}", body("[[say:hello]]"))))
+    asked = simulator.last("/v1/messages")
+    assert asked.header("authorization") == f"Bearer …{OAUTH_TOKEN[-4:]}"
 
 
 async def test_every_option_of_the_command_line_reaches_the_program(

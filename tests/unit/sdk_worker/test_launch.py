@@ -1,10 +1,21 @@
 from __future__ import annotations
 
+import json
+import time
 from pathlib import Path
 
 import pytest
 
-from sdk_worker.launch import Launch, asks_nobody, command, environment, lane_of, refuse_what_cannot_start
+from sdk_worker.launch import (
+    Launch,
+    asks_nobody,
+    command,
+    environment,
+    lane_of,
+    login_state,
+    refuse_what_cannot_start,
+)
+from shared.credentials.claude import login_file_in_use
 from shared.errors import ClientError, CredentialsMissing, NotAllowed
 from shared.provider_settings import ClaudeSettings, CodeOptions
 
@@ -65,15 +76,55 @@ def test_our_own_secrets_stay_out_of_the_programs_reach():
     assert (env["PATH"], env["HTTPS_PROXY"]) == ("/bin", "p")
 
 
-def test_without_a_key_the_program_finds_the_owners_login_itself():
-    env = environment(ClaudeSettings(), {"CLAUDE_CODE_OAUTH_TOKEN": "o", "ANTHROPIC_API_KEY": "k"})
-    assert (env["CLAUDE_CODE_OAUTH_TOKEN"], env["ANTHROPIC_API_KEY"]) == ("o", "k")
-    assert "ANTHROPIC_BASE_URL" not in env
+def test_the_keys_of_the_owners_own_clients_never_pay_for_the_agent():
+    inherited = {
+        "ANTHROPIC_API_KEY": "k",
+        "ANTHROPIC_AUTH_TOKEN": "t",
+        "ANTHROPIC_BASE_URL": "http://127.0.0.1:8000/api",
+        "CLAUDE_CODE_OAUTH_TOKEN": "o",
+        "HOME": "/nowhere",
+    }
+    env = environment(ClaudeSettings(), inherited)
+    assert not set(inherited) & set(env) - {"HOME"}
 
 
-def test_an_address_meant_for_the_owners_own_clients_is_not_followed():
-    inherited = {"ANTHROPIC_BASE_URL": "http://127.0.0.1:8000/api", "ANTHROPIC_AUTH_TOKEN": "ours"}
-    assert not set(inherited) & set(environment(ClaudeSettings(), inherited))
+def test_the_token_of_the_settings_reaches_the_program_unless_a_key_is_set():
+    token = {"oauth_token": "sk-ant-oat01-x"}
+    assert environment(ClaudeSettings(**token), {})["CLAUDE_CODE_OAUTH_TOKEN"] == "sk-ant-oat01-x"
+    env = environment(ClaudeSettings(**token, api_key="key"), {})
+    assert ("CLAUDE_CODE_OAUTH_TOKEN" in env, env["ANTHROPIC_API_KEY"]) == (False, "key")
+
+
+def write_login(folder: Path, expires_in: float, refresh_token: str = "") -> Path:
+    folder.mkdir(parents=True)
+    login = {"accessToken": "a", "expiresAt": int(1000 * (time.time() + expires_in)), "refreshToken": refresh_token}
+    file = folder / ".credentials.json"
+    file.write_text(json.dumps({"claudeAiOauth": login}))
+    return file
+
+
+def test_the_program_looks_where_the_login_was_found(tmp_path):
+    inherited = {"HOME": str(tmp_path)}
+    assert "CLAUDE_CONFIG_DIR" not in environment(ClaudeSettings(), inherited)
+    older = write_login(tmp_path / ".config/claude", expires_in=60)
+    assert environment(ClaudeSettings(), inherited)["CLAUDE_CONFIG_DIR"] == str(older.parent)
+    usual = write_login(tmp_path / ".claude", expires_in=-60)  # it can neither serve nor be renewed
+    assert environment(ClaudeSettings(), inherited)["CLAUDE_CONFIG_DIR"] == str(older.parent)
+    older.unlink()
+    assert login_file_in_use(ClaudeSettings(), inherited) == usual
+    assert "CLAUDE_CONFIG_DIR" not in environment(ClaudeSettings(), inherited)
+
+
+def test_a_login_that_comes_changes_or_goes_is_another_state(tmp_path):
+    inherited = {"HOME": str(tmp_path)}
+    states = [login_state(ClaudeSettings(), inherited)]
+    file = write_login(tmp_path / ".claude", expires_in=60)
+    states.append(login_state(ClaudeSettings(), inherited))
+    file.write_text(file.read_text() + " ")
+    states.append(login_state(ClaudeSettings(), inherited))
+    assert len(set(states)) == 3
+    file.unlink()
+    assert login_state(ClaudeSettings(), inherited) == states[0]
 
 
 def test_address_and_key_of_the_settings_are_used():
@@ -99,14 +150,8 @@ def test_what_the_program_would_refuse_is_refused_with_a_reason(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("settings", "inherited", "lane"),
-    [
-        ({"api_key": "sk-ant-x"}, {}, "api_key"),
-        ({}, {"ANTHROPIC_API_KEY": "sk-ant-x"}, "api_key"),
-        ({}, {"ANTHROPIC_AUTH_TOKEN": "t"}, "unknown"),
-        ({}, {"ANTHROPIC_AUTH_TOKEN": "t", "ANTHROPIC_BASE_URL": "http://localhost:8000"}, "subscription"),
-        ({}, {}, "subscription"),
-    ],
+    ("settings", "lane"),
+    [({"api_key": "sk-ant-x"}, "api_key"), ({"oauth_token": "t"}, "subscription"), ({}, "subscription")],
 )
-def test_who_pays_follows_the_credential_the_program_will_use(settings, inherited, lane):
-    assert lane_of(ClaudeSettings(**settings), inherited) == lane
+def test_who_pays_follows_the_credential_of_the_settings(settings, lane):
+    assert lane_of(ClaudeSettings(**settings)) == lane

@@ -39,7 +39,16 @@ class House:
         self.now, self.made, self.may_start, self.fault = 0.0, [], asyncio.Event(), None
         self.may_start.set()
         self._numbers = itertools.count()
-        self.pool = Pool(self.start, self.tell, size=size, launch=HERE, lull=0, clock=lambda: self.now)
+        self.login = "none"
+        self.pool = Pool(
+            self.start,
+            self.tell,
+            size=size,
+            launch=HERE,
+            lull=0,
+            clock=lambda: self.now,
+            login_state=lambda: self.login,
+        )
 
     async def start(self, launch):
         await self.may_start.wait()
@@ -243,3 +252,21 @@ async def test_a_process_that_is_just_beginning_holds_up_no_stop():
     await pool.drain()
     assert house.living() == []
     assert pool.owned == set()
+
+
+async def test_a_spare_from_before_a_login_is_not_taken(filled):
+    before = filled.living()
+    filled.login = "alice"
+    taken = await filled.pool.take(HERE, PIRATE)
+    assert taken not in before
+    await filled.settle()
+    assert not any(session.alive for session in before)
+    filled.pool.retire(taken)
+
+
+async def test_spares_whose_login_was_refused_are_replaced(filled):
+    before = filled.living()
+    filled.pool.drop_spares()
+    await filled.settle()
+    assert not any(session.alive for session in before)
+    assert len(filled.living()) == len(before)

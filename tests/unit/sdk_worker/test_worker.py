@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections import deque
 
 import pytest
@@ -11,7 +12,15 @@ import pytest
 from sdk_worker.reply import LeftReplies
 from sdk_worker.sessions import Sessions
 from sdk_worker.worker import Patience, Worker
-from shared.errors import BusUnavailable, CallerGone, ClientError, NotAllowed, UpstreamError, UpstreamTimeout
+from shared.errors import (
+    BusUnavailable,
+    CallerGone,
+    ClientError,
+    NotAllowed,
+    UpstreamError,
+    UpstreamRefused,
+    UpstreamTimeout,
+)
 from shared.provider_settings import CodeOptions
 from tests.sdk_stack import Delivered, Shelf, body
 
@@ -21,8 +30,8 @@ RESULT = {"type": "result", "subtype": "success", "num_turns": 1, "total_cost_us
 
 
 class Program:
-    def __init__(self, lines):
-        self.lines, self.asked = deque(lines), []
+    def __init__(self, lines, started_at):
+        self.lines, self.asked, self.started_at = deque(lines), [], started_at
 
     async def read(self):
         if not self.lines:
@@ -45,8 +54,8 @@ class Program:
 
 
 class Conversation:
-    def __init__(self, lines):
-        self.program, self.said, self.alive = Program(lines), [], True
+    def __init__(self, lines, started_at=math.inf):
+        self.program, self.said, self.alive = Program(lines, started_at), [], True
         self.asks_person = False
 
     def say(self, line):
@@ -61,6 +70,7 @@ class House:
 
     def __init__(self, *lines, tracer=None, **patience):
         self.session, self.retired, self.fault = Conversation(lines), [], None
+        self.next_sessions, self.dropped = [], 0
         times = {"first_byte": 10.0, "idle": 10.0, "ping": 10.0} | patience
         sessions = Sessions(self, Shelf(), CodeOptions(), limit=1, idle=60, patience=1, keeper="w1")
         told = {"name": "w1", "mode": "ignore", "pretty": False, "tracer": tracer}
@@ -70,7 +80,12 @@ class House:
     async def take(self, launch, binding):
         if self.fault:
             raise self.fault
+        if self.next_sessions:
+            self.session = self.next_sessions.pop(0)
         return self.session
+
+    def drop_spares(self):
+        self.dropped += 1
 
     def retire(self, session):
         self.retired.append(session)
@@ -92,6 +107,28 @@ async def test_a_turn_has_a_head_its_frames_and_a_tail_and_its_process_is_done()
     assert kinds(delivered) == ["message_start", "message_delta", "message_stop"]
     assert house.retired == [house.session]
     assert house.session.program.asked == []
+
+
+REFUSED = {"type": "result", "subtype": "success", "is_error": True, "api_error_status": 401, "result": "401 expired"}
+
+
+async def test_a_spare_whose_login_is_refused_is_replaced_by_a_fresh_process_once():
+    house = House()
+    house.next_sessions = [Conversation([REFUSED], started_at=0.0), Conversation([START, END, RESULT])]
+    delivered = await house.handle()
+    assert kinds(delivered) == ["message_start", "message_delta", "message_stop"]
+    assert [reply.startswith(b'{"worker"') for reply in delivered.replies].count(True) == 1
+    assert (house.dropped, len(house.retired)) == (1, 2)
+
+
+@pytest.mark.parametrize("started_at", [0.0, math.inf])
+async def test_a_login_that_a_fresh_process_is_refused_too_is_the_callers_error(started_at):
+    house = House()
+    house.next_sessions = [Conversation([REFUSED], started_at), Conversation([REFUSED])]
+    with pytest.raises(UpstreamRefused) as refused:
+        await house.handle()
+    assert refused.value.status == 401
+    assert house.dropped == (started_at == 0.0)
 
 
 async def test_lines_that_came_together_leave_together():

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from shared.complaints import ConfigurationError, leaves, name_of
+from shared.configuration_files import origins_here
 from shared.settings import Settings, foreign_addresses, load_settings, provider_addresses, refuse_open_bind
 from tests.trusting import trust_folder
 
@@ -43,6 +44,20 @@ def test_the_environment_is_stronger_than_dotenv_and_that_than_toml_value_by_val
     here.environ.setenv("SERVER__PORT", "3")
     server = load_settings().server
     assert (server.port, server.host, server.workers) == (3, "127.0.0.3", 3)
+
+
+def test_claude_codes_own_name_of_the_lasting_token_counts_in_the_environment_and_in_dotenv(here):
+    here(".env", "CLAUDE_CODE_OAUTH_TOKEN=from-dotenv\n")
+    with pytest.raises(ConfigurationError, match="CLAUDE__OAUTH_TOKEN"):
+        load_settings()  # a folder's file names a credential only when its owner trusts it
+    trust_folder()
+    assert load_settings().claude.oauth_token.get_secret_value() == "from-dotenv"
+    assert origins_here().of(("claude", "oauth_token")).endswith(".env:1")
+    here.environ.setenv("CLAUDE_CODE_OAUTH_TOKEN", "from-environment")
+    assert load_settings().claude.oauth_token.get_secret_value() == "from-environment"
+    assert origins_here().of(("claude", "oauth_token")) == "environment CLAUDE_CODE_OAUTH_TOKEN"
+    here.environ.setenv("CLAUDE__OAUTH_TOKEN", "by-our-name")
+    assert load_settings().claude.oauth_token.get_secret_value() == "by-our-name"
 
 
 def test_a_folder_has_one_toml_file_and_the_owner_s_own_file_lies_below(here):
