@@ -13,6 +13,7 @@ from email.utils import parsedate_to_datetime
 import httpx
 
 from ccproxy.checks import Finding, Machine, Status
+from ccproxy.checks_models import look_at_models
 from ccproxy.programs import find_script
 from ccproxy.readiness import checks_of
 from ccproxy.redis_server import OLDEST
@@ -27,6 +28,7 @@ from shared.errors import BusUnavailable
 ANSWER_SECONDS = 8.0
 SKEW_SECONDS = 60.0
 SLACK_SECONDS = 5.0
+STORED = "stored_responses"  # the name of the gateway's check
 
 
 async def look_at_redis_server(machine: Machine) -> list[Finding]:
@@ -149,9 +151,10 @@ async def look_at_stack(machine: Machine) -> list[Finding]:
     if "checks" not in health:
         return [Finding("stack", "fail", str(health["output"]), "See its log; `ccproxy status` asks again.")]
     troubled = [(name, status, output) for name, status, output in checks_of(health) if status != "pass"]
+    told = [Finding("stored responses", "pass", says) for name, _, says in checks_of(health) if name == STORED]
     if not troubled:
-        return [Finding("stack", "pass", f"runs at {machine.running['url']}, and complains of nothing")]
-    return [Finding(f"stack: {name}", known(status), output) for name, status, output in troubled]
+        return [Finding("stack", "pass", f"runs at {machine.running['url']}, and complains of nothing"), *told]
+    return [*(Finding(f"stack: {name}", known(status), output) for name, status, output in troubled), *told]
 
 
 async def look_through_proxy(machine: Machine, url: str) -> list[Finding]:
@@ -195,4 +198,5 @@ OUTSIDE: Iterable[Callable[[Machine], Awaitable[list[Finding]]]] = (
     look_at_credentials,
     look_at_providers,
     look_at_stack,
+    look_at_models,
 )

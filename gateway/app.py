@@ -208,7 +208,7 @@ async def open_gateway(settings: Settings, bus: Bus, before: Gateway | None = No
         endpoints |= sdk.endpoints(exchange, through_sdk, estimated(through_sdk))
         guard = Guard(settings.server, settings.security)
         routers = [
-            system.router(settings, bus, {"oauth2_credentials": account, "codex_credentials": openai}, metrics),
+            system.router(settings, bus, account, openai, metrics, continuations.use),
             logs.router(settings.observability, bus, flights),
             permissions.router(bus, flights),
             mcp.router(bus, flights, largest),

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
+from gateway.guard import LOCAL_CALLER, tokens_of
 from shared.bus import Bus
+from shared.bus.bounded import Use
 from shared.credentials.account import Account
 from shared.errors import BusUnavailable, NotFound
 from shared.metrics import CONTENT_TYPE, SNAPSHOT_PREFIX, BusMetrics, Metrics, render, snapshot_key
@@ -24,11 +26,16 @@ HEALTH_TYPE = "application/health+json"
 WORST = {"pass": 0, "warn": 1, "fail": 2}
 
 Check = dict[str, Any]
+StoredUse = Callable[[str], Awaitable[Use | None]]
 
 
-def router(settings: Settings, bus: Bus, accounts: Mapping[str, Account], metrics: Metrics) -> APIRouter:
-    """`accounts` by the name of their check."""
-    routes, seen = APIRouter(tags=["system"]), metrics.part(BusMetrics)
+def router(
+    settings: Settings, bus: Bus, claude: Account, chatgpt: Account, metrics: Metrics, stored_use: StoredUse
+) -> APIRouter:
+    """`stored_use` returns how much a token's stored responses use."""
+    routes = APIRouter(tags=["system"])
+    seen = metrics.part(BusMetrics)
+    accounts = {"oauth2_credentials": claude, "codex_credentials": chatgpt}
 
     @routes.get("/health/live")
     async def live(request: Request) -> JSONResponse:
@@ -48,6 +55,7 @@ def router(settings: Settings, bus: Bus, accounts: Mapping[str, Account], metric
     async def whole(request: Request) -> JSONResponse:
         """The health of the stack: `status` for everybody, each part and no secret for the scope `admin`."""
         checks = await credential_checks(accounts) | await service_checks(bus, settings)
+        checks |= await stored_check(settings, stored_use)
         return health(request, worst(checks), "CCProxy API Server", checks)
 
     @routes.get("/metrics")
@@ -93,6 +101,27 @@ async def service_checks(bus: Bus, settings: Settings) -> dict[str, Check]:
         alive = [process for process in processes if process["service"] == service]
         found[service] = service_check(service, alive)
     return found
+
+
+async def stored_check(settings: Settings, stored_use: StoredUse) -> dict[str, Check]:
+    """One check that tells how much stored Responses use, for each token; none while nothing is or can be stored.
+
+    To be near the limit is no fault: the values unused for longest make room.
+    """
+    owners = [token.name for token in tokens_of(settings.security)] or [LOCAL_CALLER.name]
+    try:
+        used = {owner: use for owner in owners if (use := await stored_use(owner)) is not None}
+    except BusUnavailable:
+        return {}
+    if not used:
+        return {}
+    values = sum(use.values for use in used.values())
+    size = sum(use.bytes for use in used.values())
+    limit, hours = settings.responses.bytes_per_token, settings.responses.lifetime_hours
+    output = f"{values:,} stored, {size:,} bytes; at most {limit:,} bytes a token, {hours:g} h after the last use."
+    tokens = {owner: {"items": use.values, "bytes": use.bytes} for owner, use in used.items()}
+    facts = {"items": values, "bytes": size, "limit_bytes_per_token": limit, "lifetime_hours": hours}
+    return {"stored_responses": check("pass", output, **facts, tokens=tokens)}
 
 
 def service_check(service: str, alive: list[dict[str, Any]]) -> Check:

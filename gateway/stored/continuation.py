@@ -18,6 +18,7 @@ from gateway.stored.memory import (
     referenced,
     without_made_id,
 )
+from shared.bus.bounded import Use
 from shared.errors import BusUnavailable, ClientError, StoredThingMissing
 from shared.formats.ir import Json
 from shared.formats.openai_responses.reading import input_items
@@ -84,6 +85,10 @@ class Continuations:
         self._memory = memory
         self._conversations = conversations
         self._available = available
+
+    async def use(self, owner: str) -> Use | None:
+        """Return the amount stored for one owner; None while nothing is stored at all. Raises BusUnavailable."""
+        return await self._memory.use(owner) if self._enabled else None
 
     async def begin(self, document: Json, *, owner: str, session: str = "") -> Continuation | None:
         """Return the Continuation of a request, or None when it neither stores nor names anything stored.

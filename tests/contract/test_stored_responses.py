@@ -256,3 +256,21 @@ async def test_input_tokens_are_estimated_with_the_stored_context(clients: dict[
         model="claude-sim-text", input="hello", previous_response_id=first.id
     )
     assert after.input_tokens > alone.input_tokens + 400
+
+
+async def test_health_tells_how_much_stored_responses_use(clients: dict[str, AsyncOpenAI], gateway_url: str) -> None:
+    async def stored() -> dict[str, Any]:
+        async with httpx.AsyncClient(base_url=gateway_url, trust_env=False) as http:
+            [found] = (await http.get("/health")).json()["checks"]["stored_responses"]
+        return dict(found)
+
+    before = await stored()
+    assert (before["items"], before["bytes"], before["status"]) == (0, 0, "pass")
+    for _ in range(2):
+        await clients["/api/v1"].responses.create(model="claude-sim-text", input="hello")
+    await clients["/api/v1"].responses.create(model="claude-sim-text", input="hello", store=False)
+    after = await stored()
+    assert after["items"] == 2
+    assert 0 < after["bytes"] < after["limit_bytes_per_token"]
+    assert after["lifetime_hours"] == 24
+    assert "2 stored" in after["output"]
