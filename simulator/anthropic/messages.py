@@ -16,6 +16,7 @@ import orjson
 from simulator.anthropic import fields
 from simulator.anthropic.access import VERSION_2026, Caller, Limits, admit, admit_account
 from simulator.anthropic.batches import Batches
+from simulator.anthropic.diagnoses import Diagnoses
 from simulator.anthropic.files import Files
 from simulator.anthropic.models import find_model, list_models
 from simulator.anthropic.problem import Problem, refuse
@@ -65,6 +66,7 @@ class Anthropic:
         self._cache = PromptCache()
         self._limits = Limits()
         self._threads = Threads()
+        self._diagnoses = Diagnoses()
         self._endpoints: dict[tuple[str, str], Callable[[Exchange], Awaitable[None]]] = {
             ("POST", "/v1/messages"): self._create,
             ("POST", "/v1/messages/count_tokens"): self._count,
@@ -147,6 +149,8 @@ class Anthropic:
         if used.total > request.model.line.max_input_tokens:
             refuse(f"prompt is too long: {used.total} tokens > {request.model.line.max_input_tokens} maximum")
         message = compose(request, reply, used)
+        if told := self._diagnoses.compare(request.body, caller.credential, message["id"]):
+            message["diagnostics"] = told.shown
         self._threads.keep(request.body, message)
         self._limits.spend(caller, used.total, message["usage"]["output_tokens"])
         await play(exchange, reply, message, self._limits.headers(caller), stream=bool(request.body.get("stream")))

@@ -10,8 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from shared.channels import SDK_TURN, Turn, TurnHead, TurnTail, decode, encode
+from shared.channels import ACCESS_RECORD, SDK_TURN, Turn, TurnHead, TurnTail, decode, encode
 from shared.errors import UpstreamRefused
+from shared.records import unpack
 from tests.codex import codex_settings
 from tests.conftest import BusFactory
 from tests.contract.conftest import OpenGateway
@@ -109,3 +110,24 @@ async def test_any_other_refusal_has_no_hint(http: httpx.AsyncClient) -> None:
         refused = await http.post("/api" + path, json=ask("claude-sim-400"))
         assert refused.status_code == 400
         assert "x-ccproxy-hint" not in refused.headers
+
+
+async def test_a_cache_miss_that_the_provider_tells_passes_and_is_recorded(
+    open_gateway_at: OpenGateway, bus_factory: BusFactory, simulator: GroundTruth
+) -> None:
+    watching = await bus_factory("analytics")
+    url = await open_gateway_at()
+    ask = FORMATS["/v1/messages"]("claude-sonnet-5-5")
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=20, verify=False) as client:
+        first = await client.post("/api/v1/messages", json=ask | {"diagnostics": {"previous_message_id": None}})
+        changed = ask | {"system": "Be brief.", "diagnostics": {"previous_message_id": first.json()["id"]}}
+        second = await client.post("/api/v1/messages", json=changed)
+    assert second.json()["diagnostics"]["cache_miss_reason"]["type"] == "system_changed"
+    reasons: list[str] = []
+    async for delivery in watching.serve(ACCESS_RECORD, slots=1):
+        await delivery.accept()
+        reasons += [record.cache_miss_reason for record in unpack(delivery.payload)]
+        await delivery.finish()
+        if len(reasons) == 2:
+            break
+    assert reasons == ["", "system_changed"]

@@ -178,6 +178,16 @@ async def test_a_running_stack_is_asked_what_it_complains_of(machine, server, tm
     assert (finding.about, finding.status, finding.says) == ("stack: bus", "fail", "Redis is away.")
 
 
+async def test_the_use_of_stored_responses_is_told_beside_a_stack_that_is_well(machine, server, tmp_path):
+    stored = [{"status": "pass", "output": "2 stored, 900 bytes."}]
+    body = json.dumps({"status": "pass", "checks": {"stored_responses": stored}}).encode()
+    url = await server(b"HTTP/1.1 200 OK\ncontent-type: application/json", body)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/lock").write_text(json.dumps({"pid": os.getpid(), "url": url}))
+    _, told = await checks.look_at_stack(machine())
+    assert (told.about, told.status, told.says) == ("stored responses", "pass", "2 stored, 900 bytes.")
+
+
 async def test_a_proxy_that_passes_each_event_on_is_well(machine, server):
     never = asyncio.Event()
     soon = asyncio.get_running_loop().call_later(1.0, never.set)
