@@ -26,10 +26,14 @@ def fold(path: str) -> str:
 
 
 class Addresses:
-    """What is served, read from the OpenAPI document that `document` returns; the document is built on first use."""
+    """What is served, read from the OpenAPI document that `document` returns; the document is built on first use.
 
-    def __init__(self, document: Callable[[], dict[str, Any]]) -> None:
+    `pages` are the methods of the addresses for browsers, which that document leaves out.
+    """
+
+    def __init__(self, document: Callable[[], dict[str, Any]], pages: Mapping[str, set[str]] | None = None) -> None:
         self._document = document
+        self._pages = pages or {}
         self._methods: dict[str, frozenset[str]] = {}
         self._patterns: list[tuple[re.Pattern[str], str]] = []
 
@@ -47,7 +51,7 @@ class Addresses:
     def meant(self, path: str) -> list[str]:
         """Return the served addresses that `path` probably means, the most likely first; often there is none."""
         self._read()
-        plain = [served for served in self._methods if "{" not in served]
+        plain = [served for served in self._methods if "{" not in served and served not in self._pages]
         named = distinctive(path)
         same = [served for served in plain if named and distinctive(served) == named]
         if same:
@@ -63,7 +67,9 @@ class Addresses:
             return
         paths: Mapping[str, Mapping[str, Any]] = self._document()["paths"]
         self._methods = {path: frozenset(method.upper() for method in operations) for path, operations in paths.items()}
-        self._patterns = [(pattern_of(path), path) for path in paths if "{" in path]
+        for page, methods in self._pages.items():
+            self._methods.setdefault(page, frozenset(methods))
+        self._patterns = [(pattern_of(path), path) for path in self._methods if "{" in path]
 
 
 def distinctive(path: str) -> list[str]:

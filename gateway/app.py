@@ -14,6 +14,7 @@ from functools import partial
 
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -275,7 +276,11 @@ def build_management(endpoints: Mapping[str, ASGIApp], *routers: APIRouter) -> t
     app.add_exception_handler(CCProxyError, show_problem)
     app.add_exception_handler(RequestValidationError, show_invalid)
     describe_endpoints(app, endpoints)
-    addresses = Addresses(app.openapi)  # as describe_endpoints has just replaced it
+    pages: dict[str, set[str]] = {}
+    for route in (route for router in routers for route in router.routes):
+        if isinstance(route, APIRoute) and not route.include_in_schema:
+            pages.setdefault(route.path, set()).update(route.methods or ())
+    addresses = Addresses(app.openapi, pages)  # as describe_endpoints has just replaced it
     app.add_exception_handler(HTTPException, partial(show_http_error, addresses=addresses))
     return app, addresses
 

@@ -7,9 +7,9 @@ caches and thinking signatures hang on it. What a model cannot take is mapped to
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from shared.errors import ClientError
 from shared.formats import ir
@@ -26,6 +26,7 @@ DEFAULT_MAX_TOKENS = 32_000
 MOST_CACHE_MARKS = 4
 LEAST_BUDGET = 1024
 BUDGETS = {"minimal": 2048, "low": 2048, "medium": 8192, "high": 16_384, "xhigh": 32_768, "max": 32_768}
+AnyTool: TypeAlias = ir.Tool | ir.WebSearch | ir.Opaque
 BEFORE_A_GREETING = "(The assistant speaks first.)"
 """The service wants a conversation to begin with the user's turn."""
 ONE_JSON_OBJECT = "Answer with exactly one JSON object and nothing else."
@@ -261,7 +262,7 @@ class _Writing:
             choice = ir.ToolChoice("auto", allowed=allowed)
         tools = [
             written
-            for tool in self.prompt.tools
+            for tool in without_repetitions(self.prompt.tools)
             if choice.allowed is None or not isinstance(tool, ir.Tool) or tool.name in choice.allowed
             for written in self.tool(tool)
         ]
@@ -404,6 +405,13 @@ class _Writing:
         if tier not in {"default", "standard_only"}:
             self.drop("service_tier")
         return "standard_only"
+
+
+def without_repetitions(
+    tools: Sequence[ir.Tool | ir.WebSearch | ir.Opaque],
+) -> list[ir.Tool | ir.WebSearch | ir.Opaque]:
+    """Return the tools without those that say exactly what an earlier one says: the service refuses a second one."""
+    return [tool for place, tool in enumerate(tools) if tool not in tools[:place]]
 
 
 def as_told(block: Json) -> Json:

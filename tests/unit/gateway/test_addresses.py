@@ -120,7 +120,7 @@ async def test_a_miss_is_told_in_the_dialect_of_its_path(
         ("DELETE", "/logs/status", "GET, HEAD, OPTIONS"),
         ("PUT", "/codex/responses/resp_1", "DELETE, GET, HEAD, OPTIONS"),
         ("HEAD", "/api/v1/messages", "OPTIONS, POST"),
-        ("DELETE", "/dashboard", "GET"),
+        ("DELETE", "/dashboard", "GET, HEAD, OPTIONS"),
     ],
 )
 async def test_a_wrong_method_is_told_the_right_ones(start_gateway: Start, method: str, path: str, taken: str) -> None:
@@ -137,6 +137,22 @@ async def test_head_is_get_without_its_body(start_gateway: Start, path: str) -> 
     assert (reply.status_code, reply.content) == (200, b"")
     [record] = [one for one in await running.bus.records(1) if one.path == path] if path == "/docs" else [None]
     assert record is None or (record.method, record.endpoint) == ("HEAD", "/docs")
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/", "GET, HEAD, OPTIONS"),
+        ("/docs", "GET, HEAD, OPTIONS"),
+        ("/docs/docs.js", "GET, HEAD, OPTIONS"),
+        ("/dashboard", "GET, HEAD, OPTIONS"),
+        ("/signin", "GET, HEAD, OPTIONS, POST"),
+    ],
+)
+async def test_options_name_the_methods_of_a_page(start_gateway: Start, path: str, methods: str) -> None:
+    running = await start_gateway()
+    reply = await running.client.options(path)
+    assert (reply.status_code, reply.headers["allow"], reply.content) == (204, methods, b"")
 
 
 async def test_options_name_the_methods(start_gateway: Start) -> None:
