@@ -1,7 +1,9 @@
 """Who may come in, and what every reply tells them about their limits.
 
 Credentials are made up by whoever uses the simulator: `sk-ant-oat…` is an OAuth token, any other `sk-ant-…` an API
-key; one that contains `expired` or `revoked` is refused, like everything else.
+key; one that contains `expired` or `revoked` is refused, like everything else. With `own-apps` in a token other
+programs than Claude Code are refused, with `extra-usage` they are billed on top; the user agent that really arrived
+tells them apart.
 """
 
 from __future__ import annotations
@@ -46,12 +48,17 @@ BETAS = frozenset(
 )
 
 
+OWN_PROGRAM = "claude-cli/"  # how the user agent of Claude Code begins
+THIRD_PARTY = "Third-party apps now draw from your extra usage, not your plan limits."
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     credential: str
     oauth: bool
     version: str
     betas: frozenset[str]
+    pays_extra: bool = False
 
 
 def admit(headers: Mapping[str, str]) -> Caller:
@@ -72,7 +79,10 @@ def admit(headers: Mapping[str, str]) -> Caller:
             f"Unexpected value(s) {named} for the `anthropic-beta` header. "
             "Please consult our documentation or try again without the header.",
         )
-    return Caller(credential, oauth, version, betas)
+    is_third_party = oauth and not headers.get("user-agent", "").startswith(OWN_PROGRAM)
+    if is_third_party and "own-apps" in credential:
+        raise Problem(400, THIRD_PARTY)
+    return Caller(credential, oauth, version, betas, is_third_party and "extra-usage" in credential)
 
 
 def admit_account(headers: Mapping[str, str]) -> Caller:
@@ -159,7 +169,9 @@ class Limits:
             "7d-status": "allowed",
             "7d-utilization": f"{used / 10:.4f}",
             "7d-reset": str(reset + 7 * 86_400),
-            "overage-status": "rejected",
-            "overage-disabled-reason": "org_level_disabled",
         }
+        if caller.pays_extra:
+            values |= {"overage-status": "allowed", "overage-in-use": "true"}
+        else:
+            values |= {"overage-status": "rejected", "overage-disabled-reason": "org_level_disabled"}
         return {f"anthropic-ratelimit-unified-{name}": value for name, value in values.items()}

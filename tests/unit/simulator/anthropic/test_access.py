@@ -84,3 +84,26 @@ def test_a_subscription_sees_its_windows_fill() -> None:
 )
 def test_an_exhausted_caller_sees_nothing_left(oauth: bool, name: str, value: str) -> None:
     assert Limits().headers(caller(oauth=oauth), exhausted_for=30)[name] == value
+
+
+CLAUDE_CODE, OTHER = {"user-agent": "claude-cli/2.1.330 (external, cli)"}, {"user-agent": "tool/1"}
+
+
+@pytest.mark.parametrize("sent", [OTHER, {}])
+def test_a_subscription_for_own_programs_refuses_others_in_the_vendors_words(sent: dict[str, str]) -> None:
+    headers = {"authorization": "Bearer sk-ant-oat01-own-apps", **OAUTH}
+    assert admit(headers | CLAUDE_CODE).oauth
+    with pytest.raises(Problem, match="Third-party apps now draw from your extra usage") as caught:
+        admit(headers | sent)
+    assert caught.value.status == 400
+
+
+def test_a_subscription_with_extra_usage_bills_other_programs_and_says_so() -> None:
+    headers = {"authorization": "Bearer sk-ant-oat01-extra-usage", **OAUTH}
+    billed = Limits().headers(admit(headers | OTHER))
+    assert billed["anthropic-ratelimit-unified-overage-in-use"] == "true"
+    assert "anthropic-ratelimit-unified-overage-in-use" not in Limits().headers(admit(headers | CLAUDE_CODE))
+
+
+def test_a_key_serves_every_program() -> None:
+    assert not admit({"x-api-key": "sk-ant-api03-own-apps-extra-usage", **VERSION} | OTHER).pays_extra
