@@ -7,6 +7,7 @@ the program has no way to carry is named in `ignored`, or refused when leaving i
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ Line = dict[str, Any]
 CARRIED = frozenset({"model", "messages", "system", "max_tokens", "stream", "thinking", "tools", "tool_choice"})
 LISTED = frozenset({"type", "name", "description", "input_schema", "eager_input_streaming"})
 SPOKEN = frozenset({"type", "text"})
+PLAIN = re.compile(r"[\w.-]{1,64}", re.ASCII)  # a type that may stand in a header
 SHOWN_BY_US = frozenset({"system_message", "result_message"})  # told about a run, never part of the conversation
 
 
@@ -48,6 +50,7 @@ def read_turn(body: dict[str, Any], *, working_directory: str | None = None) -> 
     if marked:
         ignored.append("cache_control")
     ignored += [name for name in unread_of(body, tools) if name not in ignored]
+    ignored += hosted_names(body.get("tools") or [])
     lines: list[Line] = [{"type": role, "message": {"role": role, "content": content}} for role, content in messages]
     if lines[-1]["type"] != "user":
         raise ClientError("messages: the last one must be from the user; /sdk cannot continue an answer.")
@@ -121,21 +124,34 @@ def _read_thinking(thinking: Any) -> int | Literal["adaptive"] | None:
 
 
 def _read_tools(body: dict[str, Any]) -> list[dict[str, Any]]:
-    """The client's own tools. What only the provider's own servers can run, or a forced choice, is refused."""
+    """Return the client's own tools, without those of the provider's servers. Refuses a forced choice."""
     tools, choice = body.get("tools") or [], body.get("tool_choice") or {"type": "auto"}
     if not isinstance(tools, list):
         raise ClientError("tools: expected a list.")
     for index, tool in enumerate(tools):
-        if not isinstance(tool, dict) or tool.get("type", "custom") != "custom":
-            raise ClientError(f"tools.{index}: /sdk carries custom tools only; use /api for the provider's own.")
+        if not isinstance(tool, dict):
+            raise ClientError(f"tools.{index}: expected an object.")
+        if is_hosted(tool):
+            continue
         if not isinstance(tool.get("name"), str) or not isinstance(tool.get("input_schema"), dict):
             raise ClientError(f"tools.{index}: a tool needs a name and an input_schema.")
     match choice:
         case {"type": "none"}:
             return []
         case {"type": "auto"}:
-            return tools
+            return [tool for tool in tools if not is_hosted(tool)]
     raise ClientError("tool_choice: /sdk cannot force a tool; use auto or none, or send the request to /api.")
+
+
+def is_hosted(tool: Block) -> bool:
+    """Return True if the provider's servers would run the tool: the program leaves it out, and the reply names it."""
+    return (tool.get("type") or "custom") != "custom"
+
+
+def hosted_names(tools: list[Block]) -> list[str]:
+    """Return the paths that name the hosted tools among `tools`, by their types."""
+    types = [str(tool["type"]) for tool in tools if is_hosted(tool)]
+    return sorted({f"tools[].{kind}" if PLAIN.fullmatch(kind) else "tools" for kind in types})
 
 
 def _read_messages(messages: Any, *, renamed: bool) -> tuple[list[tuple[str, list[Block]]], bool]:

@@ -18,8 +18,9 @@ DEADLINE_SECONDS = 30.0
 
 
 class PseudoTerminal:
-    def __init__(self, master: int, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, master: int, process: asyncio.subprocess.Process, deadline: float) -> None:
         self._master, self.process = master, process
+        self._deadline = deadline
         self.raw = b""
         self._arrived = asyncio.Event()
         asyncio.get_running_loop().add_reader(master, self._read)
@@ -42,7 +43,7 @@ class PseudoTerminal:
     async def until(self, words: str, *, since: int = 0) -> int:
         """Wait until `words` are shown; where they end in `text`."""
         try:
-            async with asyncio.timeout(DEADLINE_SECONDS):
+            async with asyncio.timeout(self._deadline):
                 while (at := self.text.find(words, since)) < 0:
                     self._arrived.clear()
                     await self._arrived.wait()
@@ -58,19 +59,21 @@ class PseudoTerminal:
         self.process.send_signal(signal.SIGWINCH)
 
     async def end(self) -> int:
-        async with asyncio.timeout(DEADLINE_SECONDS):
+        async with asyncio.timeout(self._deadline):
             return await self.process.wait()
 
 
 @asynccontextmanager
-async def in_terminal(*command: str, env: dict[str, str], columns: int = 80) -> AsyncIterator[PseudoTerminal]:
+async def in_terminal(
+    *command: str, env: dict[str, str], columns: int = 80, deadline: float = DEADLINE_SECONDS
+) -> AsyncIterator[PseudoTerminal]:
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
     process = await asyncio.create_subprocess_exec(
         *command, stdin=slave, stdout=slave, stderr=slave, env={"TERM": "xterm-256color", **env}, start_new_session=True
     )
     os.close(slave)
-    terminal = PseudoTerminal(master, process)
+    terminal = PseudoTerminal(master, process, deadline)
     try:
         yield terminal
     finally:

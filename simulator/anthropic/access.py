@@ -40,7 +40,8 @@ BETAS = frozenset(
     thinking-token-count-2026-05-13 token-counting-2024-11-01 token-efficient-tools-2025-02-19
     user-profiles-2026-03-24 user-profiles-2026-08-18 user-profiles-2026-09-04 user-profiles-billing-2026-10-01
     webhooks-2026-10-07
-    advanced-tool-use-2025-11-20 claude-code-20250219 effort-2025-11-24 fine-grained-tool-streaming-2025-05-14
+    advanced-tool-use-2025-11-20 afk-mode-2026-01-31 claude-code-20250219 dangerous-tool-use-2026-09-03
+    effort-2025-11-24 fine-grained-tool-streaming-2025-05-14
     mid-conversation-system-2026-04-07 oauth-2025-04-20 per-turn-control-2026-07-01 prompt-caching-scope-2026-01-05
     redact-thinking-2026-02-12 tool-provenance-2026-10-26
     """,

@@ -201,6 +201,7 @@ CREATED: dict[str, Check] = COUNTED | {
     "fallback_credit_token": with_beta("fallback-credit-2026-06-01 fallback-credit-2026-07-01"),
     "thread": with_beta("message-threads-2026-08-12", nullable(mapping)),
     "compaction": with_beta("compact-2026-09-04", nullable(mapping)),
+    "safeguards": with_beta("dangerous-tool-use-2026-09-03"),
 }
 SHARE = at_most(1, at_least(0, number))
 SAMPLING: dict[str, Check] = {"temperature": SHARE, "top_p": SHARE, "top_k": at_least(0, integer)}

@@ -1,6 +1,6 @@
 """What a page in docs/clients tells a reader to run, as the tests run it: so a page cannot go stale.
 
-A section (`## …`) is one trial. Its `bash` blocks run as one script, each `python` or `js` block as a program; a block
+A section (`## …`) is one trial. Its `bash` blocks run as one script, each other block as a program; a block
 with `title="path"` is a file its reader saves first, in this section or an earlier one. `console` and `text` are only
 read.
 """
@@ -14,7 +14,8 @@ from pathlib import Path
 
 PAGES = Path(__file__).parents[2] / "docs/clients"
 BLOCK = re.compile(r'^```(?P<language>\w+)(?: title="(?P<title>[^"]+)")?\n(?P<text>.*?)^```$', re.MULTILINE | re.DOTALL)
-RUN = ("bash", "python", "js")
+RUN = ("bash", "python", "js", "java", "go")
+ROUTE = re.compile(r'(?:8000/|"|\{ |, )(api|codex|sdk)(?=["/:\s]|$)', re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,12 @@ class Section:
     @property
     def text(self) -> str:
         return "\n".join(text for _, text in (*self.files, *self.programs))
+
+    @property
+    def routes(self) -> list[str]:
+        """Return the routes that the programs ask; of two files with one name the later is what they find."""
+        texts = [*dict(self.files).values(), *(text for _, text in self.programs)]
+        return sorted({route for text in texts for route in ROUTE.findall(text)})
 
 
 def read_sections(page: str) -> Iterator[Section]:

@@ -109,7 +109,11 @@ def test_tools_the_client_does_not_want_used_are_not_offered():
         ({"max_tokens": 0}, "max_tokens"),
         ({"thinking": {"type": "deep"}}, "thinking"),
         ({"tools": {"name": "x"}}, "tools"),
-        ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, r"tools\.0"),
+        ({"tools": [1]}, r"tools\.0"),
+        (
+            {"tools": [{"type": "web_search_20250305", "name": "w"}], "tool_choice": {"type": "tool", "name": "w"}},
+            "tool_choice",
+        ),
         ({"tools": [{"name": "x"}]}, r"tools\.0"),
         ({"tools": [TOOL], "tool_choice": {"type": "any"}}, "tool_choice"),
     ],
@@ -117,6 +121,17 @@ def test_tools_the_client_does_not_want_used_are_not_offered():
 def test_what_would_change_the_answers_meaning_is_refused_by_name(fields, named):
     with pytest.raises(ClientError, match=named):
         read_turn(ask(**fields))
+
+
+@pytest.mark.parametrize("kind", ["web_search_20250305", "code_execution_20250825", "bash_20250124", "mcp_toolset"])
+def test_a_tool_of_the_providers_servers_is_left_out_and_named(kind):
+    feed = read_turn(ask(tools=[{"type": kind, "name": "theirs"}, TOOL]))
+    assert load_json(feed.binding.tools) == [TOOL]
+    assert feed.ignored == [f"tools[].{kind}"]
+
+
+def test_a_tools_type_that_no_header_can_carry_is_named_by_its_field():
+    assert read_turn(ask(tools=[{"type": "a\r\nb: c", "name": "x"}])).ignored == ["tools"]
 
 
 def test_metadata_that_says_which_conversation_and_where_was_heeded():
