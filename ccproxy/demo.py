@@ -27,6 +27,7 @@ from ccproxy.launcher import serve
 from ccproxy.output import plain
 from ccproxy.programs import find_script
 from shared.credentials.codex import AUTH_CLAIM
+from shared.formats.sse import events_in
 from shared.settings import Settings
 
 PORT = 8000
@@ -174,7 +175,7 @@ def whole_text(message: dict[str, Any]) -> str:
 
 def streamed_text(body: str) -> str:
     """The text deltas of a complete Messages stream. Raises ValueError when it ends early."""
-    events = [json.loads(line.removeprefix("data:")) for line in body.split("\n") if line.startswith("data:")]
+    events = [json.loads(event.data) for event in events_in(body.encode())]
     if not events or events[-1]["type"] != "message_stop":
         raise ValueError("the stream ended before its message_stop")
     return "".join(event["delta"].get("text", "") for event in events if event["type"] == "content_block_delta")

@@ -15,6 +15,7 @@ import typer
 from ccproxy.console import say, say_to_a_person
 from ccproxy.gateway import Unanswered, checked, connection
 from ccproxy.output import show_json, show_line, show_table
+from shared.formats.sse import Parser
 from shared.settings import load_settings
 from shared.visible_text import visible_line
 
@@ -116,9 +117,11 @@ def model_of(event: Facts) -> str:
 
 
 def events_of(answer: httpx.Response) -> Iterator[Facts]:
-    for line in answer.iter_lines():
-        if line.startswith("data: "):
-            event: Facts = json.loads(line.removeprefix("data: "))
+    """Yield the requests of an event stream. Raises Unanswered for the error that ends one."""
+    parser = Parser()
+    for chunk in answer.iter_bytes():
+        for found in parser.feed(chunk):
+            event: Facts = json.loads(found.data)
             if event["type"] == "error":
                 raise Unanswered(event["message"])
             if event["type"] not in {"connection", "request_start"}:
