@@ -107,7 +107,7 @@ def is_covered(place: Place, ignored: frozenset[str]) -> bool:
 def stands_in(names: list[str], steps: list[str]) -> bool:
     """Return True if `names` stand among `steps` in this order."""
     left = iter(steps)
-    return all(name in left for name in names)
+    return all(any(step == name or step.startswith(f"{name}_") for step in left) for name in names)
 
 
 def is_harmless(client: str, body: Json, place: Place) -> bool:
@@ -148,7 +148,7 @@ def says_nothing(body: Json, place: Place, carried: Carried) -> bool:
     if name == "modalities":
         return set(value or []) <= {"text"}
     if name == "phase":
-        return not str(place.holder.get("content") or "").strip()  # nothing is said in that phase
+        return not MARK.search(str(place.holder.get("content")))  # nothing is said in that phase
     if name in ("name", "namespace"):  # an output's, which its call has as well
         return str(place.holder.get("type")).endswith("_output") or "format" in steps
     return name == "strict" and ("format" in steps or "json_schema" in steps)
