@@ -52,6 +52,7 @@ def stack(home: Path) -> Iterator[tuple[str, str]]:
             "SERVER__PORT": "0",
             "CLAUDE__BASE_URL": upstream,
             "CLAUDE__API_KEY": KEY,
+            "SDK__WARM": "start",
         }
         log = (home / "log").open("w")
         with (

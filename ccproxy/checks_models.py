@@ -35,7 +35,7 @@ async def look_at_models(machine: Machine) -> list[Finding]:
     headers = {"anthropic-version": "2023-06-01"} | ({"x-api-key": token.get_secret_value()} if token else {})
     url = machine.running.get("url") or ""
     async with httpx.AsyncClient(base_url=url, headers=headers, timeout=ANSWER_SECONDS, trust_env=False) as client:
-        findings = []
+        findings: list[Finding] = []
         if aliases := settings.models.aliases:
             claude = await ask_for(client, "/api/v1/models", "data")
             codex = await ask_for(client, "/codex/v1/models", "models") if settings.codex.enabled else []

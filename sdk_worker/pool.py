@@ -23,6 +23,7 @@ from shared.log import get_log
 REMEMBERED = 16  # the checkouts that decide what is kept ready
 REMEMBERED_SECONDS = 600.0
 SPARE_SECONDS = 1800.0  # an older spare is replaced: logins and the program itself change on disk
+IDLE_SECONDS = 1800.0  # without a checkout: then spares are memory for nothing
 LOOK_SECONDS = 30.0
 LULL_SECONDS = 0.3  # a replacement started at once would take the core the turn needs for its first word
 RETRY_SECONDS = 5.0  # after a start that failed; doubled at each further one
@@ -72,6 +73,7 @@ class Pool(Generic[S]):
         lull: float = LULL_SECONDS,
         clock: Callable[[], float] = time.monotonic,
         login_state: Callable[[], object] = lambda: None,
+        warm_at_start: bool = True,
     ) -> None:
         self.problem: str | None = None
         self.warm = self.cold = self.starts = 0  # checkouts that met a spare, and those that waited for a start
@@ -81,6 +83,8 @@ class Pool(Generic[S]):
         self._make, self._bind, self._size, self._launch, self._clock = make, bind, size, launch, clock
         self._lull = lull
         self._login_state = login_state
+        self._warm_at_start = warm_at_start
+        self._last_asked: float | None = None  # the clock at the last checkout
         self._spares: dict[Readiness, list[Spare[S]]] = {}
         self._recent: deque[tuple[Readiness, float]] = deque(maxlen=REMEMBERED)
         self._starts = asyncio.Semaphore(os.cpu_count() or 1)  # a start costs 1.2 s of one core
@@ -90,6 +94,7 @@ class Pool(Generic[S]):
     async def take(self, launch: Launch, binding: Binding) -> S:
         """A process for one turn, told everything. The caller owns it, and hands it to `retire` afterwards."""
         readiness = Readiness(launch, binding)
+        self._last_asked = self._clock()
         self._recent.append((readiness, self._clock()))
         self._changed.set()
         with self._checkout():
@@ -104,8 +109,9 @@ class Pool(Generic[S]):
         return await self.start(launch, binding)
 
     async def start(self, launch: Launch, binding: Binding) -> S:
-        """The same from a fresh start, for what no spare can be ready for."""
+        """Return a process for one turn from a fresh start, for a launch that no spare can have."""
         self.cold += 1
+        self._last_asked = self._clock()
         with self._checkout():
             return self._note_taken(await self._told(await self._started(launch), binding))
 
@@ -117,7 +123,7 @@ class Pool(Generic[S]):
     def counts(self) -> dict[str, int]:
         """How it is, under the names of PoolMetrics. `busy` is what was taken and not retired."""
         return {
-            "size": self._size,
+            "size": self._warm_size(),
             "idle": sum(len(spares) for spares in self._spares.values()),
             "busy": len(self._taken),
             "waiting": self._waiting,
@@ -156,15 +162,26 @@ class Pool(Generic[S]):
             self._background -= ended  # from Python 3.12 on, what has ended is gathered before its callbacks run
 
     def wanted(self) -> Counter[Readiness]:
-        """What to keep ready: what was asked for repeatedly of late, and blanks. One blank is always among them."""
+        """Return the spares to keep: what was asked for repeatedly of late, and blanks, at least one of them."""
+        size = self._warm_size()
+        if size == 0:
+            return Counter()
         asked: Counter[Readiness] = Counter()
         for readiness, at in self._recent:
             if self._clock() - at < REMEMBERED_SECONDS:
                 asked[readiness] += 1
                 if readiness.launch != self._launch:
                     asked[Readiness(readiness.launch)] += 1
-        repeated = [readiness for readiness, times in asked.most_common() if times > 1][: max(0, self._size - 1)]
-        return Counter(repeated) + Counter({Readiness(self._launch): self._size - len(repeated)})
+        repeated = [readiness for readiness, times in asked.most_common() if times > 1][: size - 1]
+        return Counter(repeated) + Counter({Readiness(self._launch): size - len(repeated)})
+
+    def _warm_size(self) -> int:
+        """Return the number of spares to keep: none before the first checkout, and fewer after a long rest."""
+        if self._last_asked is None:
+            return self._size if self._warm_at_start else 0
+        if self._clock() - self._last_asked < IDLE_SECONDS:
+            return self._size
+        return min(self._size, 1) if self._warm_at_start else 0
 
     async def _fill(self) -> None:
         self._drop_unfit()

@@ -139,7 +139,14 @@ def open_pool(settings: Settings, program_file: ProgramFile, driver: Driver, *, 
         await bind(conversation, binding, options)
 
     size = settings.sdk.pool_size if settings.sdk.enable_pool else 0
-    return Pool(start, tell, size=size, launch=Launch(), login_state=partial(login_state, claude, os.environ))
+    return Pool(
+        start,
+        tell,
+        size=size,
+        launch=Launch(),
+        login_state=partial(login_state, claude, os.environ),
+        warm_at_start=settings.sdk.warm == "start",
+    )
 
 
 async def describe(

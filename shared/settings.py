@@ -34,6 +34,7 @@ from shared.addresses import check_provider_url, host_of, is_readable_on_the_way
 from shared.complaints import ConfigurationError, complain, describe_validation, leaves, misspelt_names, name_of
 from shared.configuration_files import FileLayer, origins_here, read_files
 from shared.guarded import GUARDED, Values
+from shared.memory import usable_bytes, usual_pool_size
 from shared.networks import is_loopback
 from shared.origins import KeyPath, with_own_names
 from shared.permissions.paths import ProtectablePath
@@ -106,7 +107,17 @@ class SdkSettings(Section):
     """The warm workers behind `/sdk`."""
 
     enable_pool: bool = Field(True, description="Keep connected `claude` processes ready.")
-    pool_size: int = Field(3, ge=0, le=64, description="Ready processes per worker.")
+    pool_size: int = Field(
+        default_factory=lambda: usual_pool_size(usable_bytes()),
+        ge=0,
+        le=64,
+        description="Ready processes per worker; unset: 1 to 3, by the memory of this machine.",
+    )
+    warm: Literal["first_use", "start"] = Field(
+        "first_use",
+        description="Since when `claude` processes are kept ready. Half an hour without a request ends them "
+        "(`start` keeps one).",
+    )
     workers: int = Field(1, ge=0, le=32, description="Worker processes to start.")
     working_roots: list[Path] = Field(
         default_factory=list,

@@ -91,7 +91,7 @@ def worker_settings(simulator_url: str, cwd: Path, **sdk: Any) -> Settings:
             "code_options": {"cwd": cwd},
             "sdk_message_mode": "ignore",
         },
-        sdk=sdk,
+        sdk={"warm": "start"} | sdk,
         _env_file=None,
     )
 

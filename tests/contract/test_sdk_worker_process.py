@@ -44,6 +44,7 @@ async def start_worker(redis_url, simulator_url, tmp_path):
             "CLAUDE__SDK_MESSAGE_MODE": "ignore",
             "CLAUDE__BUILTIN_PERMISSIONS": "false",  # there is no gateway to ask through
             "SDK__POOL_SIZE": "1",
+            "SDK__WARM": "start",
             "HOME": str(tmp_path),
         }
         processes.append(subprocess.Popen([PROGRAM], env=env | more, cwd=tmp_path))

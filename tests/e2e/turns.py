@@ -35,7 +35,7 @@ Fate = Callable[[httpx.AsyncClient, dict[str, Any]], Awaitable[str]]
 
 
 def sdk_stack(homes: Callable[[], Path], **settings: str) -> Iterator[Stack]:
-    more = {"SDK__WORKERS": str(WORKERS), "CLAUDE__SDK_MESSAGE_MODE": "ignore"} | settings
+    more = {"SDK__WORKERS": str(WORKERS), "SDK__WARM": "start", "CLAUDE__SDK_MESSAGE_MODE": "ignore"} | settings
     for start_simulator in simulators(homes):
         for start in stacks(find_script("ccproxy"), homes, simulated(start_simulator()) | more):
             yield start().wait_ready()

@@ -6,7 +6,7 @@ import itertools
 import pytest
 
 from sdk_worker.launch import Binding, Launch
-from sdk_worker.pool import REMEMBERED_SECONDS, SPARE_SECONDS, Pool
+from sdk_worker.pool import IDLE_SECONDS, REMEMBERED_SECONDS, SPARE_SECONDS, Pool
 from shared.errors import NoWorker, UpstreamError
 
 HERE, ELSEWHERE = Launch(), Launch(cwd="/elsewhere")
@@ -35,7 +35,7 @@ class Session:
 class House:
     """A pool of sessions that cost nothing, its clock, and what was made."""
 
-    def __init__(self, size=2):
+    def __init__(self, size=2, *, warm_at_start=True):
         self.now, self.made, self.may_start, self.fault = 0.0, [], asyncio.Event(), None
         self.may_start.set()
         self._numbers = itertools.count()
@@ -48,6 +48,7 @@ class House:
             lull=0,
             clock=lambda: self.now,
             login_state=lambda: self.login,
+            warm_at_start=warm_at_start,
         )
 
     async def start(self, launch):
@@ -270,3 +271,28 @@ async def test_spares_whose_login_was_refused_are_replaced(filled):
     await filled.settle()
     assert not any(session.alive for session in before)
     assert len(filled.living()) == len(before)
+
+
+async def test_no_process_is_started_before_the_first_request_and_spares_follow_it():
+    house = House(warm_at_start=False)
+    filling = asyncio.create_task(house.pool.keep_filled())
+    await house.settle()
+    assert house.made == []
+    taken = await house.pool.take(HERE, PIRATE)
+    await house.settle()
+    assert len(house.living()) == 3
+    house.pool.retire(taken)
+    filling.cancel()
+
+
+@pytest.mark.parametrize(("warm_at_start", "left"), [(False, 0), (True, 1)])
+async def test_spares_end_after_half_an_hour_without_a_request(warm_at_start, left):
+    house = House(warm_at_start=warm_at_start)
+    house.pool.retire(await house.pool.take(HERE, PIRATE))
+    await house.pool._fill()
+    assert sum(house.pool.wanted().values()) == 2
+    house.now = IDLE_SECONDS
+    await house.pool._fill()
+    await house.settle()
+    assert len(house.living()) == left
+    assert house.pool.counts()["size"] == left
