@@ -40,7 +40,7 @@ from shared.errors import Busy, ClientError, NoWorker, UpstreamError, UpstreamRe
 from shared.exact_json import dump_json, load_json
 from shared.formats import ProviderFormat, anthropic
 from shared.formats.anthropic_whole import WholeMessage
-from shared.formats.ir import Capabilities, Prompt, Written
+from shared.formats.ir import Capabilities, Prompt, WebSearch, Written
 from shared.formats.sse import Parser
 from shared.metrics import LineMetrics
 from shared.provider_settings import MessageMode
@@ -73,12 +73,15 @@ class SdkFormat:
     read_error = staticmethod(anthropic.read_error)
 
     def write_prompt(self, prompt: Prompt, capabilities: Capabilities) -> Written:
-        fitting = replace(prompt, **NOT_IN_THE_PROGRAM)
+        tools = tuple(tool for tool in prompt.tools if not isinstance(tool, WebSearch))
+        fitting = replace(prompt, **NOT_IN_THE_PROGRAM, tools=tools)
         written = anthropic.write_prompt(fitting, replace(capabilities, structured_output=False, efforts=frozenset()))
         wanted = {name: getattr(prompt, name) for name in NOT_IN_THE_PROGRAM if name != "cache"}
         if prompt.legacy_functions:  # one call at a time is that spelling's nature, not the client's wish
             del wanted["parallel_tools"]
         lost = [name for name, value in wanted.items() if value not in SAYS_NOTHING]
+        if len(tools) < len(prompt.tools):
+            lost.append("web_search")
         kind = written.body.get("thinking", {}).get("type")
         if prompt.reasoning.effort and kind not in ("enabled", "disabled"):
             lost.append("reasoning_effort")

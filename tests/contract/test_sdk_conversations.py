@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from dataclasses import dataclass, field
 
 import orjson
@@ -45,6 +46,7 @@ class Process:
     def __init__(self, script, launch):
         self.script, self.launch, self.alive, self.turns = script, launch, True, 0
         self.program, self.lines = self, asyncio.Queue()
+        self.started_at = time.monotonic()
 
     def on_behalf(self, turn):
         return contextlib.nullcontext()

@@ -149,6 +149,7 @@ def read_prompt(body: Json) -> ir.Prompt:
 def _spelling(body: Json, *, legacy: bool) -> dict[str, str]:
     """Return the names that this request uses for fields with an old and a new name."""
     return SPELLING | {
+        "web_search": "web_search_options",
         "max_tokens": "max_tokens" if body.get("max_completion_tokens") is None else "max_completion_tokens",
         "user": "user" if body.get("safety_identifier") is None else "safety_identifier",
         "tools.schema": "functions[].parameters" if legacy else SPELLING["tools.schema"],

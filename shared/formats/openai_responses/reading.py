@@ -66,6 +66,7 @@ FIELDS: dict[str, Fate] = {
 }
 
 SPELLING = {
+    "web_search": "tools[].web_search",
     "parallel_tools": "parallel_tool_calls",
     "messages": "input[]",
     "tools": "tools[]",
