@@ -22,12 +22,12 @@ from gateway.problems import Dialect, error_frame, render, respond
 from gateway.providers import Opened, Outgoing, Provider
 from gateway.relay import MESSAGES_PING, relay_stream, relay_whole
 from gateway.rename import renamed
+from gateway.sessions import session_named
 from gateway.tap import MessagesTap, note_whole_message
 from shared.channels import AccessRecord
 from shared.errors import CallerGone, CCProxyError
 from shared.exact_json import BOM, dump_json
 from shared.formats.anthropic.native import MARK_BYTES, without_own_marks
-from shared.formats.ir import Json
 
 
 @dataclass(slots=True)
@@ -154,19 +154,6 @@ def remove_own_marks(request: Outgoing) -> None:
 
 # What a route is made of: a client's format, a provider, and the provider's address for it.
 MakeExchange = Callable[[Dialect, Provider, str], Exchange]
-
-
-def session_named(scope: Scope, headers: dict[bytes, bytes], document: Json) -> str:
-    """The conversation the caller names: in the address, in a header, or in the body's metadata."""
-    if named := scope.get("path_params", {}).get("session_id"):
-        return str(named)
-    if header := headers.get(b"x-session-id"):
-        return header.decode("latin-1")
-    if header := headers.get(b"x-claude-code-session-id"):
-        return header.decode("latin-1")
-    metadata = document.get("metadata")
-    named = metadata.get("session_id") if isinstance(metadata, dict) else None
-    return named if isinstance(named, str) else ""
 
 
 def note_served(record: AccessRecord, model: str, asked: str) -> None:

@@ -17,7 +17,7 @@ import orjson
 
 from gateway.asgi import Receive, Scope, Send
 from gateway.beside import open_and_tell
-from gateway.exchange import Exchange, session_named
+from gateway.exchange import Exchange
 from gateway.forms import is_form, read_form
 from gateway.ignored import note_ignored, with_ignored
 from gateway.inflight import InFlight
@@ -26,6 +26,7 @@ from gateway.problems import error_frame, refused
 from gateway.providers import Opened, Outgoing, limited
 from gateway.providers.codex import Codex, is_codexs_own
 from gateway.relay import COMMENT_PING, relay_stream, relay_whole, send_whole
+from gateway.sessions import session_named
 from gateway.tap import note_usage
 from shared.channels import AccessRecord
 from shared.errors import CCProxyError, UpstreamError, UpstreamRefused

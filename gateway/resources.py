@@ -15,11 +15,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.asgi import Receive, Scope, Send, read_body
-from gateway.exchange import Exchange, session_named
+from gateway.exchange import Exchange
 from gateway.forwarded import TrustedProxies
 from gateway.inflight import InFlight
 from gateway.providers import Outgoing, limited
 from gateway.relay import relay_download, relay_whole
+from gateway.sessions import session_named
 from shared.channels import AccessRecord
 from shared.errors import CallerGone, CCProxyError, TooLarge
 from shared.exact_json import dump_json, load_json

@@ -10,6 +10,7 @@ import re
 from hashlib import sha256
 from itertools import takewhile
 
+from gateway.asgi import Scope
 from gateway.providers import Outgoing
 from shared.exact_json import dump_json
 from shared.formats.ir import Json
@@ -18,6 +19,19 @@ SESSION_HEADERS = (b"session_id", b"session-id")
 CLAUDE_CODE_HEADER = b"x-claude-code-session-id"
 # What the backend takes for a key, and what may stand in a header.
 PLAIN = re.compile(r"[\x21-\x7e]{1,64}")
+
+
+def session_named(scope: Scope, headers: dict[bytes, bytes], document: Json) -> str:
+    """The conversation the caller names: in the address, in a header, or in the body's metadata."""
+    if named := scope.get("path_params", {}).get("session_id"):
+        return str(named)
+    if header := headers.get(b"x-session-id"):
+        return header.decode("latin-1")
+    if header := headers.get(CLAUDE_CODE_HEADER):
+        return header.decode("latin-1")
+    metadata = document.get("metadata")
+    named = metadata.get("session_id") if isinstance(metadata, dict) else None
+    return named if isinstance(named, str) else ""
 
 
 def session_of(request: Outgoing, document: Json) -> str:

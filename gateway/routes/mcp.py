@@ -55,7 +55,7 @@ class PermissionTool:
         self._in_flight = InputsInFlight()
 
     async def ask(self, request: Request, message: mcp.Message, arguments: dict[str, Any]) -> PermissionDecision:
-        caller, session = request.scope["ccproxy.record"].caller, session_of(request)
+        caller, session = request.scope["ccproxy.record"].caller, mcp_session(request)
         return await ask_desk(
             self._bus,
             self._in_flight,
@@ -119,12 +119,13 @@ class PermissionTool:
         """Something that takes no answer. A cancelled call is withdrawn, whichever gateway has it."""
         if message.get("method") == "notifications/cancelled":
             caller = request.scope["ccproxy.record"].caller
-            if name := call_name(caller, session_of(request), (message.get("params") or {}).get("requestId")):
+            if name := call_name(caller, mcp_session(request), (message.get("params") or {}).get("requestId")):
                 await self._desk.question("withdraw", caller, {"asker": name})
         return Response(status_code=202)
 
 
-def session_of(request: Request) -> str:
+def mcp_session(request: Request) -> str:
+    """Return the session that the MCP client names in its header; "" without one."""
     session: bytes = request.scope["ccproxy.headers"].get(SESSION_HEADER, b"")
     return session.decode("latin-1")
 
