@@ -147,13 +147,14 @@ def test_an_sdk_holds_a_conversation_of_ten_requests_with_a_tool(
 ) -> None:
     conversation = sdk(stack.url, route, streamed=streamed)
     called = []
-    for city in CITIES:
-        calls, _ = conversation.say(ask(city))
-        assert [(name, json.loads(arguments)) for _, name, arguments in calls] == [("weather", {"city": city})]
-        called += calls
-        none, text = conversation.answer(calls)
-        assert none == []
-        assert f"sunny in {city}" in text
+    with conversation.client:
+        for city in CITIES:
+            calls, _ = conversation.say(ask(city))
+            assert [(name, json.loads(arguments)) for _, name, arguments in calls] == [("weather", {"city": city})]
+            called += calls
+            none, text = conversation.answer(calls)
+            assert none == []
+            assert f"sunny in {city}" in text
     assert len({call_id for call_id, _, _ in called}) == len(CITIES), "every call has an id of its own"
     requests = [seen for seen in truth.requests() if seen.method == "POST"]
     assert {seen.status for seen in requests} == {200}
