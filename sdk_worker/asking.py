@@ -42,10 +42,11 @@ Ask = Callable[[PermissionAsk], Awaitable[PermissionDecision]]
 
 
 class Asker:
-    """The permission requests of one program, which works in the folder `working_directory`.
+    """Asks permission for the tool calls of one program, which works in `working_directory`.
 
-    No text of a file in `protected` leaves this process. `bypass`: the owner wants nobody asked, so the hook only
-    denies what is protected or ruled out, and leaves every other call to Claude Code.
+    The text of a file in `protected` never leaves this process. With `bypass` no person is asked:
+    the hook denies protected and ruled-out calls only, and leaves all remaining calls to Claude
+    Code.
     """
 
     def __init__(self, ask: Ask, working_directory: str, protected: ProtectedPaths, *, bypass: bool = False) -> None:
@@ -64,7 +65,7 @@ class Asker:
 
     @contextlib.contextmanager
     def on_behalf(self, turn: Turn) -> Iterator[None]:
-        """While inside, the program asks for this turn."""
+        """Attribute the program's permission requests to `turn` while the context is open."""
         self._turn = turn
         try:
             yield
@@ -73,7 +74,9 @@ class Asker:
             self._decided.clear()
 
     async def answer(self, message: Line) -> Line:
-        """Return the reply to one JSON-RPC message of the program; a call is answered once it is decided."""
+        """Return the reply to one JSON-RPC message of the program, after the decision if the
+        message is a call.
+        """
         if "id" not in message:
             return mcp.NOTED
         if message.get("method") != "tools/call":
@@ -88,7 +91,7 @@ class Asker:
         return mcp.tool_result(message, said)
 
     async def before_tool(self, call: Line) -> Line:
-        """Return what the hook says to one tool call. `call` is the input of a `PreToolUse` hook."""
+        """Return the hook's output for one tool call. `call` is the input of a `PreToolUse` hook."""
         tool_name, given = call.get("tool_name"), call.get("tool_input")
         if not isinstance(tool_name, str) or not isinstance(given, dict):
             return hook_denial("The tool call could not be read, so it was not allowed.")
@@ -113,9 +116,11 @@ class Asker:
     async def _decide(
         self, asked: Line, folder: str, *, agent: str = "", bypass: bool = False, insists: bool = False
     ) -> tuple[Line, str]:
-        """Return the decision on a call in the words of the prompt tool, and who took it.
+        """Return the decision on a call in the words of the prompt tool, and the name of the
+        decider.
 
-        Relative paths of the call begin in `folder`, which differs from the working folder once a command changes it.
+        Relative paths of the call begin in `folder`, which differs from the working folder once a
+        command changes it.
         """
         if self._turn is None:
             return mcp.deny(NO_TURN), ""
@@ -143,14 +148,16 @@ class Asker:
         return mcp.behavior(decision, ask.input), decision.decided_by
 
     def _may_read_file_of(self, ask: PermissionAsk) -> bool:
-        """Return True when the call changes a file that is not, and cannot be, a protected one."""
+        """Return True when the call changes a file that certainly is not a protected one."""
         if ask.tool_name not in FILE_WRITERS:
             return False
         return self._protected.touched_by(ask) is None and self._protected.may_be_touched_by(ask) is None
 
 
 def known_reach(tool_name: str, given: dict[str, Any], folder: str) -> Reach:
-    """Return what a tool call touches on this machine; an unknown reach for paths that no file system takes."""
+    """Return the paths and hosts that a tool call touches; an unknown reach for paths that no file
+    system accepts.
+    """
     try:
         return reach_of(tool_name, given, os.path.realpath(folder))
     except (OSError, ValueError):

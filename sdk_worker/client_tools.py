@@ -24,7 +24,7 @@ class ClientTools:
         ]
 
     async def answer(self, message: dict[str, Any]) -> dict[str, Any] | None:
-        """The reply to one JSON-RPC message; None where none may come."""
+        """Return the reply to one JSON-RPC message; None for a notification."""
         if "id" not in message:
             return mcp.NOTED
         if message.get("method") == "tools/call":
@@ -33,10 +33,10 @@ class ClientTools:
 
 
 def program_name(name: str) -> str:
-    """What the program calls a tool of the client."""
+    """Return the name under which the program calls the client's tool `name`."""
     return PREFIX + name
 
 
 def client_name(name: str) -> str:
-    """What the client calls it."""
+    """Return the client's own name of the tool that the program calls `name`."""
     return name.removeprefix(PREFIX)

@@ -13,9 +13,10 @@ from shared.errors import ClientError, NotAllowed
 
 
 def own_directory(directory: Path) -> Path:
-    """Return our own folder for tools, `directory`, with every link resolved; create it if it is not there.
+    """Return the product's own folder for tools, `directory`, with every link resolved; create a
+    missing folder.
 
-    Raises NotAllowed when it cannot be created.
+    Raises NotAllowed when the folder cannot be created.
     """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -28,8 +29,11 @@ def own_directory(directory: Path) -> Path:
 
 
 def choose_directory(asked: str | None, roots: Sequence[Path]) -> str | None:
-    """The directory asked for, links resolved; None when none was. Raises NotAllowed outside of every root, whether it
-    exists or not, and ClientError when it is none."""
+    """Return the directory `asked` with links resolved; None when the request names no directory.
+
+    Raises NotAllowed for a path outside of every root, existing or not, and ClientError for a path
+    that is no directory.
+    """
     if not asked:
         return None
     directory = Path(asked)

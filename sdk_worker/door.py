@@ -43,7 +43,7 @@ INSTALL = (
 
 @dataclass(frozen=True, slots=True)
 class Driver:
-    """One of the two SDKs."""
+    """One of the two SDKs that can drive the program."""
 
     name: str
     query: Callable[..., AsyncIterator[Any]]
@@ -51,7 +51,7 @@ class Driver:
 
 
 def drivers() -> list[Driver]:
-    """The SDKs that are installed, the preferred one first."""
+    """Return the installed SDKs, the preferred one first."""
     found = [Driver("claude-code-sdk", claude_code_sdk.query, claude_code_sdk.ClaudeCodeOptions)]
     if AGENT_SDK is not None:
         found.insert(0, Driver("claude-agent-sdk", AGENT_SDK.query, AGENT_SDK.ClaudeAgentOptions))
@@ -59,7 +59,9 @@ def drivers() -> list[Driver]:
 
 
 def find_program(configured: Path | None) -> Path | None:
-    """CLAUDE__CLI_PATH, else PATH, else the one `claude-agent-sdk` brings."""
+    """Return CLAUDE__CLI_PATH, else `claude` on PATH, else the program that `claude-agent-sdk`
+    brings.
+    """
     if configured is not None:
         found = shutil.which(configured.expanduser())
         return Path(found) if found else None
@@ -72,14 +74,20 @@ def find_program(configured: Path | None) -> Path | None:
 
 
 class ProgramFile:
-    """Where `claude` is. Looked up at each use, so that installing it needs no restart; asked its version once."""
+    """The path of `claude`, looked up at each use so that an installation needs no restart. The
+    version is asked once.
+    """
 
     def __init__(self, configured: Path | None) -> None:
         self._configured = configured
         self._known: dict[tuple[Path, float], str] = {}
 
     async def path(self) -> Path:
-        """Raises NoWorker saying what to install when there is none, or only one that is too old to be safe."""
+        """Return the path of the program.
+
+        Raises NoWorker, with the step to take, for a missing program and for a version too old to
+        be safe.
+        """
         found = find_program(self._configured)
         if found is None:
             where = f"{self._configured} is not a program" if self._configured else "The claude program was not found"
@@ -97,7 +105,7 @@ class ProgramFile:
         return self._known[key]
 
     async def describe(self) -> dict[str, Any]:
-        """For `/health`: the program and its version, or what is wrong."""
+        """Return the program and its version, or the problem with the program, for `/health`."""
         try:
             path = await self.path()
         except NoWorker as error:
@@ -125,7 +133,9 @@ async def ask_version(path: Path) -> str:
 
 
 class Conversation:
-    """The SDK's client on one program. Opened and closed by one task of its own, whoever uses it."""
+    """The SDK's client on one program. One task of the conversation opens and closes the client,
+    for every caller.
+    """
 
     def __init__(self, driver: Driver, program: Program, asker: Asker | None = None) -> None:
         self.program = program
@@ -144,7 +154,9 @@ class Conversation:
         return self.asker is not None and self.asker.is_asking
 
     async def begun(self) -> None:
-        """Returns when the program answers, and knows whom to ask for permission. Raises UpstreamError."""
+        """Return once the program answers and knows where to ask for permission. Raises
+        UpstreamError.
+        """
         if self.asker is None:
             await self.program.control("mcp_status")
             return
@@ -168,15 +180,17 @@ class Conversation:
             )
 
     def on_behalf(self, turn: Turn) -> contextlib.AbstractContextManager[None]:
-        """While inside, whatever the program asks permission for is this turn's."""
+        """Attribute the program's permission requests to `turn` while the context is open."""
         return self.asker.on_behalf(turn) if self.asker else contextlib.nullcontext()
 
     def say(self, line: Line) -> None:
-        """Hand the program one line; `client_composed` keeps `@file` and `/command` in it plain text."""
+        """Send the program one line. `client_composed` keeps `@file` and `/command` in the line
+        plain text.
+        """
         self._prompt.put_nowait({**line, "client_composed": True})
 
     async def close(self) -> None:
-        """Ends the program, and with it the task that owns the SDK's client."""
+        """End the program, and the task that owns the SDK's client."""
         await self.program.stop()
         if self._owner is not None:
             self._owner.cancel()

@@ -18,9 +18,10 @@ MAX_BYTES = 262_144
 
 
 def read_file_before(tool_name: str, given: dict[str, Any], working_directory: str) -> FileBefore | None:
-    """Return the file that a call with the input `given` would change; None when it changes no file that is known.
+    """Return the file that a call with the input `given` would change; None when the call changes
+    no known file.
 
-    Never raises: a file that cannot be read is returned without a text, with the reason in `unread`.
+    Never raises: an unreadable file is returned without a text, with the reason in `unread`.
     """
     named = given.get(FILE_WRITERS.get(tool_name, ""))
     if not isinstance(named, str) or not named or "\0" in named:

@@ -46,7 +46,7 @@ def error_envelope(status: int, message: str) -> bytes:
 
 
 def error_frame(error: CCProxyError) -> bytes:
-    """`error` as the last event of a stream that already began."""
+    """Return `error` as the last event of a stream that has begun."""
     body = error.body if isinstance(error, UpstreamRefused) else b""
     return b"event: error\ndata: %s\n\n" % (body or error_envelope(error.status, error.message))
 
@@ -64,7 +64,9 @@ def refusal(result: Line, said: str | None) -> CCProxyError:
 
 
 def refuse_long_wait(retry: Line) -> None:
-    """A client can wait better than its open connection: it is told when to come back."""
+    """Raise the refusal of a wait longer than an open connection, with the time after which the
+    client may retry.
+    """
     seconds, status = math.ceil(retry.get("retry_delay_ms", 0) / 1000), retry.get("error_status")
     if status is not None and seconds > LONGEST_RETRY_SECONDS:
         message = f"The provider refuses for now ({retry.get('error')}) and asks to wait {seconds} seconds."
@@ -73,8 +75,12 @@ def refuse_long_wait(retry: Line) -> None:
 
 
 class Splice:
-    """Feed it every line of a run. `started` once a frame was made, `finished` after the last one. Thinking that has
-    to come back with the results of the client's own tools (`client_tools`) is passed on in every mode."""
+    """Turns the lines of one run into frames. `started` is set by the first frame, `finished` by
+    the last one.
+
+    Thinking that must return with the results of the client's own tools (`client_tools`) is passed
+    on in every mode.
+    """
 
     def __init__(self, mode: Mode, *, pretty: bool = True, client_tools: bool = False) -> None:
         self.started = self.finished = False
@@ -94,11 +100,11 @@ class Splice:
 
     @property
     def transcript(self) -> str:
-        """The program's own name for this conversation."""
+        """Return the program's own id of this conversation."""
         return self._init["session_id"] if self._init else ""
 
     def feed(self, line: Line) -> bytes:
-        """The frames this line makes. Raises CCProxyError when the run failed."""
+        """Return the frames of this line. Raises CCProxyError when the run failed."""
         if line.get("parent_tool_use_id"):
             return b""  # a conversation of a subagent with itself
         match line.get("type"):
@@ -133,7 +139,7 @@ class Splice:
         return b""
 
     def _refuse_to_repeat(self) -> None:
-        """An attempt that ends without a stop reason is tried anew; the client can only hear one of them."""
+        """Raise when the program starts a second attempt after frames of the first one were sent."""
         if self._attempt_shown and not self._attempt_done:
             raise UpstreamError("The provider's stream broke off; what was sent so far is not the whole answer.")
 
@@ -175,7 +181,9 @@ class Splice:
         return self._end() if self._is_last() else b""
 
     def _is_last(self) -> bool:
-        """Nothing more may come: the client has to act, or asked for no more."""
+        """Return True when the run is over for the client: the client has to act, or asked for no
+        more.
+        """
         return self._client_called or self._stop["stop_reason"] in FINAL_REASONS
 
     def _count(self, usage: Line) -> None:
@@ -246,7 +254,7 @@ class Splice:
         return frame(stop) + frame({"type": "message_stop"})
 
     def _show(self, block: Line, inside: Line | None = None) -> bytes:
-        """A block of ours: itself, or as tagged text of what is `inside`."""
+        """Return a block of the product's own, either as the block or as tagged text of `inside`."""
         if self._mode == "ignore":
             return b""
         if self._mode == "forward":
@@ -268,7 +276,7 @@ class Splice:
         return self._tagged("thinking", block.get("thinking", ""), signature)
 
     def _whole(self, block: Line) -> bytes:
-        """A finished block the way a stream tells it: opened, filled, closed."""
+        """Return the frames of a finished block as in a stream: start, deltas, stop."""
         self._attempt_shown = True
         index = self._number()
         empty, deltas = unfilled(block)
@@ -279,7 +287,9 @@ class Splice:
 
 
 def unfilled(block: Line) -> tuple[Line, list[Line]]:
-    """A finished block as the empty one a stream opens with, and the deltas that fill it."""
+    """Return a finished block as the empty block that starts a stream, and the deltas that fill the
+    block.
+    """
     match block["type"]:
         case "text":
             return {"type": "text", "text": ""}, [{"type": "text_delta", "text": block["text"]}]

@@ -56,8 +56,12 @@ LOGIN_FILE = ".credentials.json"
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """`own_tools`: Claude Code's own tools are there; a request that brings tools gets those instead. `kept`: the
-    conversation is written to disk; `resumed` names one that was."""
+    """The settings a process can only get at its start.
+
+    `own_tools`: the process has Claude Code's own tools; a request that brings tools gets the
+    client's tools instead. `kept`: the conversation is written to disk; `resumed` names an earlier
+    conversation to continue.
+    """
 
     cwd: str | None = None
     own_tools: bool = True
@@ -67,8 +71,11 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """What one request asks of its process. `thinking` in tokens; unasked (None) there is none, although Claude Code
-    would think on its own, because it would come out of `max_tokens`. `tools` is the request's list as JSON."""
+    """The settings one request needs of its process.
+
+    `thinking` is a number of tokens; None switches off the thinking that Claude Code would do by
+    default, because thinking counts against `max_tokens`. `tools` is the request's list as JSON.
+    """
 
     system: tuple[str, ...] = ()
     model: str | None = None
@@ -78,15 +85,16 @@ class Binding:
 
 
 def asks_nobody(claude: ClaudeSettings) -> bool:
-    """Return True when the owner wants nobody asked before a tool acts."""
+    """Return True when the owner wants no permission requests before a tool acts."""
     return not claude.builtin_permissions or claude.code_options.permission_mode == "bypassPermissions"
 
 
 def command(program: Path, launch: Launch, options: CodeOptions, *, asks: bool) -> list[str]:
-    """Return the command line of a process. `asks`: its Asker is asked for permission.
+    """Return the command line of a process. With `asks`, an Asker decides the process's permission
+    requests.
 
-    The tools that the owner allows are rules of the permission service then, which a deny rule beats. A value is joined
-    to its flag, so that no value is ever read as a flag itself.
+    The tools that the owner allows are then rules of the permission service, so that a deny rule
+    beats an allowed tool. A value is joined to its flag, so that no value is ever read as a flag.
     """
     denied = [*PEER_TOOLS, *(options.disallowed_tools or [])]
     allowed = [] if asks else options.allowed_tools or []
@@ -139,7 +147,9 @@ def environment(claude: ClaudeSettings, inherited: Mapping[str, str]) -> dict[st
 
 
 def login_folder(claude: ClaudeSettings, inherited: Mapping[str, str]) -> Path | None:
-    """Return the folder in which a program must look for the login; None for the folder it uses anyway."""
+    """Return the folder in which a program must look for the login; None for the program's default
+    folder.
+    """
     if claude.credentials_file is not None and claude.credentials_file.name != LOGIN_FILE:
         raise CredentialsMissing(
             f"Claude Code reads its login from a file named {LOGIN_FILE} only: rename {claude.credentials_file}, or "
@@ -166,7 +176,9 @@ def login_state(claude: ClaudeSettings, inherited: Mapping[str, str]) -> tuple[o
 
 
 def refuse_what_cannot_start(launch: Launch, options: CodeOptions, env: Mapping[str, str], *, as_root: bool) -> None:
-    """Say in a sentence what the program would only print on its error channel."""
+    """Raise a refusal in a sentence for a launch that the program would refuse on its error channel
+    only.
+    """
     if launch.cwd and not Path(launch.cwd).is_dir():
         raise ClientError(f"working_directory: {launch.cwd} is not a directory of this machine.")
     if options.permission_mode == "bypassPermissions" and as_root and env.get("IS_SANDBOX") != "1":
@@ -177,7 +189,9 @@ def refuse_what_cannot_start(launch: Launch, options: CodeOptions, env: Mapping[
 
 
 async def bind(conversation: Conversation, binding: Binding, options: CodeOptions) -> None:
-    """Shake hands and tell the program what this request asks. Only before its first turn."""
+    """Shake hands with the program and send the settings of this request. Only before the program's
+    first turn.
+    """
     program = conversation.program
     initialize: dict[str, Any] = {}
     if binding.system:
@@ -192,7 +206,7 @@ async def bind(conversation: Conversation, binding: Binding, options: CodeOption
 
 
 async def adjust(conversation: Conversation, binding: Binding, options: CodeOptions) -> None:
-    """Tell the program what may differ from turn to turn of one conversation."""
+    """Send the program the settings that may differ from turn to turn of one conversation."""
     program = conversation.program
     flag_settings: dict[str, Any] = dict(FLAG_SETTINGS)
     if binding.model:

@@ -20,8 +20,12 @@ ASK_AGAIN_SECONDS = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Seconds. `ttl`: how long the next one waits after a crash (no call survives a longer absence of Redis); `renew`:
-    how often; `margin`: how long before its end a holder gives up, for the end of what it was doing."""
+    """The times of a lease, in seconds.
+
+    `ttl`: the wait of the next holder after a crash (no call survives a longer absence of Redis);
+    `renew`: the pause between renewals; `margin`: the time before the lease's end at which a holder
+    gives up, to finish running work.
+    """
 
     ttl: float = 10.0
     renew: float = 2.5
@@ -32,15 +36,18 @@ TERMS = Terms()
 
 
 class Store(Protocol):
-    """The one verb of the bus this module needs."""
+    """The verb of the bus that this module needs."""
 
     async def lease(self, key: str, owner: str, *, ttl: float) -> bool: ...
 
 
 @contextlib.asynccontextmanager
 async def hold_lease(store: Store, key: str, *, patience: float, terms: Terms = TERMS) -> AsyncIterator[None]:
-    """Raises Conflict when others have it for `patience` seconds, and BusUnavailable, also in the middle of the block,
-    when Redis cannot say any more whose it is."""
+    """Hold the lease `key` while the context is open.
+
+    Raises Conflict when another holder keeps the lease for `patience` seconds, and BusUnavailable,
+    also in the middle of the block, when Redis can no longer confirm the holder.
+    """
     owner = secrets.token_hex(8)
     try:
         try:

@@ -31,7 +31,9 @@ RETRY_LIMIT_SECONDS = 300.0
 
 
 class Process(Protocol):
-    """`begun` returns when it can be told something, and raises CCProxyError when it ended instead."""
+    """A process of the pool. `begun` returns once the process accepts lines, and raises
+    CCProxyError if the process ended.
+    """
 
     @property
     def alive(self) -> bool: ...
@@ -45,7 +47,9 @@ S = TypeVar("S", bound=Process)
 
 
 class Readiness(NamedTuple):
-    """What a spare is ready for; one without a binding is blank and can be told any."""
+    """The launch and binding of a spare; a spare without a binding is blank and can take any
+    binding.
+    """
 
     launch: Launch
     binding: Binding | None = None
@@ -92,7 +96,9 @@ class Pool(Generic[S]):
         self._background: set[asyncio.Task[Any]] = set()
 
     async def take(self, launch: Launch, binding: Binding) -> S:
-        """A process for one turn, told everything. The caller owns it, and hands it to `retire` afterwards."""
+        """Return a process for one turn, with `binding` sent. The caller owns the process, and
+        passes it to `retire` afterwards.
+        """
         readiness = Readiness(launch, binding)
         self._last_asked = self._clock()
         self._recent.append((readiness, self._clock()))
@@ -116,12 +122,14 @@ class Pool(Generic[S]):
             return self._note_taken(await self._told(await self._started(launch), binding))
 
     def retire(self, session: S) -> asyncio.Task[None]:
-        """End a process; whoever has to can wait for it."""
+        """End a process in a task of the pool; a caller may await the returned task."""
         self._taken.discard(session)
         return self._in_background(self._end(session))
 
     def counts(self) -> dict[str, int]:
-        """How it is, under the names of PoolMetrics. `busy` is what was taken and not retired."""
+        """Return the pool's figures under the names of PoolMetrics. `busy` counts processes taken
+        and not retired.
+        """
         return {
             "size": self._warm_size(),
             "idle": sum(len(spares) for spares in self._spares.values()),
@@ -133,7 +141,7 @@ class Pool(Generic[S]):
         }
 
     async def keep_filled(self) -> None:
-        """Until cancelled: start what is missing, end what is too much, too old or dead."""
+        """Start missing spares and end surplus, old and dead spares, until cancelled."""
         pause = RETRY_SECONDS
         while True:
             self._changed.clear()
@@ -152,7 +160,9 @@ class Pool(Generic[S]):
                     await asyncio.sleep(self._lull)
 
     async def drain(self) -> None:
-        """End every process, also one that is just beginning, and wait for their end. Only when none is taken."""
+        """End every process, also a starting one, and wait for the end of all. Only when no process
+        is taken.
+        """
         for session in self.owned:
             self.retire(session)
         self._spares.clear()
@@ -162,7 +172,9 @@ class Pool(Generic[S]):
             self._background -= ended  # from Python 3.12 on, what has ended is gathered before its callbacks run
 
     def wanted(self) -> Counter[Readiness]:
-        """Return the spares to keep: what was asked for repeatedly of late, and blanks, at least one of them."""
+        """Return the spares to keep: readiness asked for repeatedly of late, and at least one blank
+        spare.
+        """
         size = self._warm_size()
         if size == 0:
             return Counter()
@@ -198,7 +210,9 @@ class Pool(Generic[S]):
             self._drop_unfit()
 
     def _forget(self, readiness: Readiness) -> None:
-        """What a caller asked for and cannot be had, such as a directory that is gone, must not hold up the rest."""
+        """Drop a readiness that cannot be had, such as a directory that is gone, so that the
+        remaining spares go on.
+        """
         kept = [(asked, at) for asked, at in self._recent if readiness not in (asked, Readiness(asked.launch))]
         self._recent.clear()
         self._recent.extend(kept)
@@ -236,7 +250,7 @@ class Pool(Generic[S]):
         return spare.session.alive and self._clock() - spare.since < SPARE_SECONDS and spare.login == login
 
     def drop_spares(self) -> None:
-        """End every spare, because their login was refused."""
+        """End every spare after the provider refused the login of a process."""
         for spares in self._spares.values():
             for spare in spares:
                 self.retire(spare.session)
@@ -270,7 +284,9 @@ class Pool(Generic[S]):
         return session
 
     async def _started(self, launch: Launch) -> S:
-        """One taker's leaving cuts no start short: a process nobody waits for any more is ended when it is there."""
+        """Return a started process. A cancelled taker cuts no start short: the process is ended
+        once it has started.
+        """
         starting = self._in_background(self._start_one(launch))
         try:
             return await asyncio.shield(starting)

@@ -46,7 +46,9 @@ THINKING_MARGIN_SECONDS = 60.0  # a prompt expires and is told to the program be
 
 
 def main() -> None:
-    """With `--describe`: say in JSON which `claude` would be used, or what is wrong with it, and end."""
+    """Run the worker. With `--describe`, print the `claude` that would be used, or the problem with
+    it, as JSON.
+    """
     if sys.argv[1:] == ["--describe"]:
         found = asyncio.run(ProgramFile(load_settings().claude.cli_path).describe())
         sys.stdout.write(json.dumps(found) + "\n")
@@ -55,8 +57,9 @@ def main() -> None:
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> int | None:
-    """Serve until `stop`, or after SIGUSR1 until the turns at hand are done; then nothing this process started is
-    alive."""
+    """Serve until `stop`, or after SIGUSR1 until the running turns are done; then end every process
+    this one started.
+    """
     drain = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, drain.set)
     url = settings.redis.url.get_secret_value() if settings.redis.url else ""

@@ -33,8 +33,11 @@ OUR_REQUESTS = "ccproxy-"
 
 
 class Program:
-    """Start with `spawn`, end with `stop`. `on_mcp` answers the program's calls to tools it was told we host, `on_hook`
-    the hooks that it was told to call."""
+    """One `claude` process. Start with `spawn`, end with `stop`.
+
+    `on_mcp` answers the program's calls to the tools of the hosted MCP servers, `on_hook` the calls
+    of registered hooks.
+    """
 
     def __init__(self, command: list[str], *, env: Mapping[str, str], cwd: str | None) -> None:
         self.command = command
@@ -103,7 +106,9 @@ class Program:
             yield line
 
     async def end_input(self) -> None:
-        """Input ends with the program, so that its last words are still read."""
+        """Close the program's input, so that the program ends by itself and its last lines are
+        still read.
+        """
 
     async def close(self) -> None:
         """The SDK is done; `stop` ends the program."""
@@ -125,7 +130,7 @@ class Program:
         return self._lines.popleft() if self._lines else None
 
     async def has_line(self, *, within: float) -> bool:
-        """Whether `read` will return, or raise, at once; waits for it that many seconds."""
+        """Return True once `read` will return, or raise, at once; wait up to `within` seconds."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within):
                 while not self._lines and not self._hung_up:
@@ -137,7 +142,9 @@ class Program:
         await self._news.wait()
 
     async def control(self, subtype: str, **request: Any) -> Line:
-        """Ask the program something and return its answer. Raises UpstreamError when it refuses or has ended."""
+        """Send the program a control request and return the answer. Raises UpstreamError after a
+        refusal or the program's end.
+        """
         request_id = f"{OUR_REQUESTS}{next(self._numbers)}"
         answer = self._requests[request_id] = asyncio.get_running_loop().create_future()
         line = {"type": "control_request", "request_id": request_id, "request": {"subtype": subtype, **request}}
@@ -155,7 +162,7 @@ class Program:
         return content
 
     def last_words(self) -> UpstreamError:
-        """Why it ended, as far as it said."""
+        """Return the reason for the program's end, as far as the program printed a reason."""
         code = self._process.returncode if self._process else None
         said = next((text for text in reversed(self._complaints) if text), "it said nothing")
         return UpstreamError(f"The claude program ended (exit code {code}): {said}")
@@ -169,7 +176,9 @@ class Program:
         return pages * os.sysconf("SC_PAGE_SIZE")
 
     async def stop(self) -> None:
-        """SIGTERM to the group, which also ends running tools, then SIGKILL to what is left. Safe to call twice."""
+        """Send SIGTERM to the process group, running tools included, then SIGKILL to survivors.
+        Safe to call twice.
+        """
         if self._process is None:
             return
         if self._process.returncode is None:
@@ -247,7 +256,9 @@ class Program:
             self.initialized.set_result(response.get("response") or {})
 
     async def _answer(self, give: Answer, request_id: str, message: Line, wrapped_in: str = "") -> None:
-        """Send the program the answer to its own request; nothing when there is none to give."""
+        """Send the program the answer to its own request; send nothing when `give` returns no
+        answer.
+        """
         try:
             answer = await give(message)
             if answer is None:
@@ -269,7 +280,7 @@ class Program:
                 get_log().debug("claude_said", pid=self.pid, text=text)
 
     def hang_up(self) -> None:
-        """Wake everyone who waits for a word of this program."""
+        """Wake every task that waits for a line of this program."""
         self._hung_up = True
         self._news.set()
         self._for_sdk.put_nowait(None)

@@ -21,13 +21,15 @@ Say = Callable[[bytes], None]
 
 
 class Store(Protocol):
-    """The verb of the bus this module needs."""
+    """The verb of the bus that this module needs."""
 
     async def put(self, key: str, value: bytes, *, ttl: float) -> None: ...
 
 
 class Reply:
-    """`run` is started at once, and says what its caller is told."""
+    """The frames of one turn, kept for repetition. `run` starts at once, and sends its frames to
+    the caller.
+    """
 
     def __init__(self, run: Callable[[Say], Awaitable[None]]) -> None:
         self._said: list[bytes] = []
@@ -51,7 +53,7 @@ class Reply:
             running.exception()  # its caller may never come back to hear of it
 
     async def tell(self, delivery: Delivery) -> None:
-        """Everything, from its beginning to its end; then raises what ended the turn."""
+        """Send every frame from the beginning to the end, then raise the error that ended the turn."""
         told = 0
         while told < len(self._said) or not self._running.done():
             if told == len(self._said):
@@ -66,27 +68,31 @@ class Reply:
         await self._running
 
     async def end(self) -> None:
-        """Break the turn off; returns when nothing of it runs."""
+        """Cancel the turn; return when no part of the turn runs."""
         self._running.cancel()
         await asyncio.wait([self._running])
 
 
 class LeftReplies:
-    """Replies whose callers were cut off, each for `seconds`. `address` is where this worker can be asked for one."""
+    """Replies whose callers were cut off, each kept for `seconds`. `address` is the worker's
+    address for repeated calls.
+    """
 
     def __init__(self, store: Store, address: str, *, seconds: float) -> None:
         self._store, self._address, self._seconds = store, address, seconds
         self._left: dict[str, tuple[Reply, asyncio.Task[None]]] = {}
 
     def keep(self, repeat: str, reply: Reply) -> bool:
-        """False: it cannot be told again, or nobody could ask for it."""
+        """Store `reply`. Return False when the reply cannot be sent again, or no caller could ask
+        for it.
+        """
         if not (repeat and reply.whole and self._seconds) or repeat in self._left:
             return False
         self._left[repeat] = reply, asyncio.create_task(self._give_up(repeat, reply))
         return True
 
     def take(self, repeat: str) -> Reply | None:
-        """For the caller that has come back."""
+        """Return and remove the reply for the caller that has come back."""
         if (found := self._left.pop(repeat, None)) is None:
             return None
         reply, giving_up = found
@@ -94,7 +100,7 @@ class LeftReplies:
         return reply
 
     async def end(self) -> None:
-        """Break off all of them."""
+        """Cancel all stored replies."""
         while self._left:
             _, (reply, giving_up) = self._left.popitem()
             giving_up.cancel()

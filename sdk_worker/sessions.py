@@ -32,7 +32,7 @@ SPEAKING = frozenset({"stream_event", "assistant", "user", "result"})
 
 
 class Store(Protocol):
-    """The verbs of the bus this module needs."""
+    """The verbs of the bus that this module needs."""
 
     async def get(self, key: str) -> bytes | None: ...
 
@@ -51,8 +51,12 @@ class Kept:
 
 
 class Sessions:
-    """`limit` processes are kept between turns, each for `idle` seconds. A turn waits `patience` seconds for another of
-    its conversation. `keeper` is the address under which this worker can be asked for the next one."""
+    """The idle processes of named conversations.
+
+    At most `limit` processes are kept between turns, each for `idle` seconds. A turn waits
+    `patience` seconds for another turn of its conversation. `keeper` is the worker's address for
+    the next turn of a kept conversation.
+    """
 
     def __init__(
         self,
@@ -73,8 +77,12 @@ class Sessions:
     async def hold(
         self, key: str, turn: Turn, feed: Feed, splice: Splice
     ) -> AsyncIterator[tuple[Conversation, Feed, float]]:
-        """A process in the conversation named by `key`, what it has not heard yet, and what was spent before. One turn
-        of a name runs at a time; the process stays when the turn came to its own end. Raises Conflict."""
+        """Yield a process in the conversation `key`, the part of `feed` new to the process, and the
+        cost before this turn.
+
+        One turn of a conversation runs at a time; the process stays after a turn that ended by
+        itself. Raises Conflict.
+        """
         async with hold_lease(self._store, f"turn:{key}", patience=self._patience):
             known = await self._known(key)
             feed = replace(feed, launch=replace(feed.launch, kept=True))
@@ -87,11 +95,11 @@ class Sessions:
             await self._remember(key, known, session, feed, splice, turn)
 
     def kept(self) -> int:
-        """Processes that wait for the next turn of their conversation."""
+        """Return the number of processes that wait for the next turn of their conversation."""
         return len(self._kept)
 
     def forget_all(self) -> None:
-        """End what is kept."""
+        """End all idle processes."""
         for key in list(self._kept):
             self._drop(key)
 
@@ -153,7 +161,7 @@ class Sessions:
             self._drop(next(iter(self._kept)))
 
     def _drop(self, key: str) -> list[asyncio.Task[None]]:
-        """Keep that process no longer; what it takes to end it."""
+        """Evict the idle process for `key`; return its retire tasks."""
         if (kept := self._kept.pop(key, None)) is None:
             return []
         kept.expiry.cancel()

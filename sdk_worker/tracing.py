@@ -13,7 +13,9 @@ from shared.tracing import Tracer
 
 @contextmanager
 def turn_span(tracer: Tracer | None, turn: Turn) -> Iterator[dict[str, Any]]:
-    """What is put into the dict is told of the turn; `error` is the kind of what broke it off."""
+    """Open a span for `turn` and yield a dict of its attributes; `error` is the kind of the error
+    that ended the turn.
+    """
     told: dict[str, Any] = {}
     if tracer is None:
         yield told

@@ -28,7 +28,9 @@ SHOWN_BY_US = frozenset({"system_message", "result_message"})  # told about a ru
 
 @dataclass(slots=True)
 class Feed:
-    """One request, ready for a process. `history` comes before `prompt`, the one line that asks the model."""
+    """One request, ready for a process: `history`, then `prompt`, the one line that starts the
+    model.
+    """
 
     launch: Launch
     binding: Binding
@@ -37,12 +39,14 @@ class Feed:
     ignored: list[str] = field(default_factory=list)
 
     def news(self) -> Feed:
-        """Only what a conversation that heard the rest has not heard: the prompt, which follows the last answer."""
+        """Return the feed for a conversation that heard the history: the prompt alone, which
+        follows the last answer.
+        """
         return replace(self, history=[])
 
 
 def read_turn(body: dict[str, Any], *, working_directory: str | None = None) -> Feed:
-    """Raises ClientError naming the field that cannot be carried."""
+    """Return the request as a Feed. Raises ClientError naming the field that cannot be carried."""
     refuse_part(body)
     ignored = sorted(name for name in body if name not in CARRIED and not (name == "metadata" and _is_ours(body[name])))
     tools = _read_tools(body)
@@ -86,7 +90,9 @@ def sorted_json(tools: list[Block]) -> bytes:
 
 
 def _is_ours(metadata: Any) -> bool:
-    """The gateway has read it already: which conversation, and where."""
+    """Return True for the metadata that the gateway has already read: conversation and working
+    directory.
+    """
     return isinstance(metadata, dict) and metadata.keys() <= {"session_id", "cwd"}
 
 
@@ -144,7 +150,9 @@ def _read_tools(body: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def is_hosted(tool: Block) -> bool:
-    """Return True if the provider's servers would run the tool: the program leaves it out, and the reply names it."""
+    """Return True if the provider's servers would run the tool: the program leaves such a tool out,
+    and the reply names it.
+    """
     return (tool.get("type") or "custom") != "custom"
 
 
@@ -188,7 +196,9 @@ def _read_content(message: Any, index: int) -> list[Block]:
 
 
 def _as_turns(role: str, blocks: list[Block]) -> list[tuple[str, list[Block]]]:
-    """One message as turns of the program. An agent run that was shown as one message is several of them again."""
+    """Return one message as turns of the program. An agent run that was shown as one message
+    becomes several turns again.
+    """
     if role == "system":
         text = "\n".join(str(block.get("text", "")) for block in blocks)
         return [("user", [{"type": "text", "text": f"<system-reminder>\n{text}\n</system-reminder>"}])]

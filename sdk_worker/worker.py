@@ -38,8 +38,12 @@ DECLINED_AT_ONCE = 8  # turns sent to this worker alone that it tells to go else
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Seconds. `idle`: the longest silence in a turn that waits for nobody; `ping`: the longest the client sees;
-    `asking`: the longest time that a permission request of the turn is open (None: a person may think for ever)."""
+    """The timeouts of a turn, in seconds.
+
+    `idle`: the longest silence in a turn that waits for no person; `ping`: the longest silence
+    towards the client; `asking`: the longest time that a permission request of the turn is open
+    (None: a person has no time limit).
+    """
 
     first_byte: float
     idle: float
@@ -52,7 +56,9 @@ Hold = contextlib.AbstractAsyncContextManager[tuple[Conversation, Feed, float]]
 
 @dataclass(slots=True)
 class Attempt:
-    """One attempt to run a turn. `program_started` is the start of its process in monotonic seconds."""
+    """One attempt to run a turn. `program_started` is the start of its process in monotonic
+    seconds.
+    """
 
     splice: Splice
     named: str
@@ -66,7 +72,7 @@ def is_login_refused(error: CCProxyError) -> bool:
 
 
 class Worker:
-    """`handle` runs one delivery of SDK_TURN."""
+    """Runs the turns of one worker process. `handle` runs one delivery of SDK_TURN."""
 
     def __init__(
         self,
@@ -87,9 +93,13 @@ class Worker:
         self._name, self._mode, self._pretty, self._lane = name, mode, pretty, lane
 
     async def serve(self, bus: Bus, *, slots: int, stop: asyncio.Event, drain: asyncio.Event) -> None:
-        """Take turns until `stop`, or after `drain` until those taken are done: from the line all workers share, and
-        those sent here because their conversation's process is here, which are told to go to the others if there is no
-        slot for them. What is being answered already needs none."""
+        """Take turns until `stop`, or after `drain` until the taken turns are done.
+
+        Turns come from the queue shared by all workers, and from the private channel of
+        conversations whose process is kept here. A turn of the private channel that finds no free
+        slot is refused at once, and its caller uses the shared queue. A call for the reply of a
+        running turn needs no slot.
+        """
         shared, own, done = Slots(slots), SDK_TURN.at(bus.address), asyncio.Event()
 
         async def handle_own(delivery: Delivery) -> None:
@@ -110,12 +120,14 @@ class Worker:
         await self._left.end()
 
     async def handle(self, delivery: Delivery) -> None:
-        """Raises CCProxyError for a turn that failed before its first frame."""
+        """Run one delivery of SDK_TURN. Raises CCProxyError for a turn that failed before its first
+        frame.
+        """
         turn = decode(Turn, delivery.payload)
         await self._answer(turn, self._left.take(turn.repeat), delivery)
 
     async def _answer(self, turn: Turn, reply: Reply | None, delivery: Delivery) -> None:
-        """With a turn of its own, or with what there is of the one that was cut off."""
+        """Stream a new turn, or attach to the running turn of a caller that was cut off."""
         if reply is None:
             reply = Reply(partial(self._begin, turn))
         else:
@@ -186,7 +198,7 @@ class Worker:
 
     @contextlib.asynccontextmanager
     async def _once(self, feed: Feed) -> AsyncIterator[tuple[Conversation, Feed, float]]:
-        """A process for this turn alone."""
+        """Yield a process for this turn alone."""
         session = await self._pool.take(feed.launch, feed.binding)
         try:
             yield session, feed, 0.0
@@ -194,7 +206,9 @@ class Worker:
             self._pool.retire(session)
 
     async def _converse(self, session: Conversation, feed: Feed, splice: Splice, say: Say) -> None:
-        """An interrupt lets a program that is left early call back what it asked others."""
+        """Run one turn; interrupt a program that is left early, so that it withdraws its permission
+        requests.
+        """
         try:
             await self._exchange(session, feed, splice, say)
         finally:
@@ -217,7 +231,9 @@ class Worker:
             await self._publish_next(session.program, splice, say)
 
     async def _recall(self, session: Conversation, feed: Feed, splice: Splice) -> None:
-        """Feed what was said before. A user's line gets its place only when the program has answered it."""
+        """Send the history. A user's line gets its place only once the program has answered the
+        line before.
+        """
         for line in feed.history:
             session.say(line)
             if line["type"] != "user":
@@ -245,7 +261,7 @@ class Worker:
             say(PING)
 
     async def _publish_next(self, program: Program, splice: Splice, say: Say) -> None:
-        """Wait for a line; frames of lines that arrived together leave together."""
+        """Wait for a line; frames of lines that arrived together are sent together."""
         frames = splice.feed(await program.read())
         try:
             while not splice.finished and (line := program.read_now()) is not None:
@@ -256,6 +272,10 @@ class Worker:
 
 
 def tail(splice: Splice, spent: float, began: float) -> TurnTail:
-    """The result is empty for a turn that ended before the program summed it up; it counts cost over its whole life."""
+    """Return the tail of a turn.
+
+    The result is empty for a turn that ended before the program's summary; the program counts cost
+    over its whole life.
+    """
     cost, turns = splice.result.get("total_cost_usd"), splice.result.get("num_turns")
     return TurnTail(cost - spent if cost else None, turns, 1000 * (time.time() - began), splice.limits)
