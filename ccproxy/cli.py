@@ -52,7 +52,7 @@ GROUPS = {
     "codex": "ccproxy.codex",
     "config": "ccproxy.config",
     "workers": "ccproxy.workers",
-    "service": "ccproxy.user_unit",
+    "service": "ccproxy.service",
     "logs": "ccproxy.logs",
     "permissions": "ccproxy.permissions.commands",
 }
@@ -281,7 +281,7 @@ def generate_token(
 
 @app.command(context_settings=PASS_ON)
 def service(context: typer.Context) -> None:
-    """Have systemd run the stack, as your own user."""
+    """Have systemd or launchd run the stack for you."""
     run_group(context)
 
 

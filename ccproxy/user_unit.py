@@ -1,4 +1,4 @@
-"""`ccproxy service`: the stack as a systemd service of its user, started at login (or at boot, when the user lingers).
+"""The stack as a systemd service of its user, started at login (or at boot, when the user lingers).
 
 The unit remembers what this shell knows and systemd does not: the directory, PATH (where `claude` is), CONFIG_FILE.
 Anything else belongs into `.env` or the TOML file, which the service reads like any other start.
@@ -6,20 +6,12 @@ Anything else belongs into `.env` or the TOML file, which the service reads like
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from ccproxy.console import say
-from ccproxy.exits import CONFIGURATION, DONE, NOT_RUNNING, TRY_LATER
-from ccproxy.output import show_line
-from ccproxy.programs import find_script
+from ccproxy.background import NoServices, Outcome, Run, remembered
+from ccproxy.exits import CONFIGURATION, TRY_LATER
 from shared.errors import CCProxyError
-from shared.settings import load_settings, refuse_open_bind
 
 UNIT = "ccproxy.service"
 TEXT = """\
@@ -44,92 +36,76 @@ UMask=0077
 [Install]
 WantedBy=default.target
 """
-REMEMBERED = ("PATH", "CONFIG_FILE", "CLAUDE_CONFIG_DIR", "CODEX_HOME")
-
-app = typer.Typer(name="service", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
 
-class NoSystemd(CCProxyError):
-    """There is no systemd for users here; start `ccproxy serve` from whatever starts your services."""
+class UserUnit:
+    """The unit of the user whose environment is `environ`; `program` is the `ccproxy` to start."""
+
+    def __init__(self, program: str, environ: Mapping[str, str], home: Path, run: Run) -> None:
+        self.path = Path(environ.get("XDG_CONFIG_HOME") or home / ".config") / "systemd/user" / UNIT
+        self._program = program
+        self._environ = environ
+        self._run = run
+
+    def install(self, directory: Path, *, start: bool) -> None:
+        """Write the unit and enable it. Raises NoServices, before anything is written, without a user's systemd."""
+        self._systemctl("daemon-reload")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text(self.text(directory))
+        self._systemctl("daemon-reload")
+        self._systemctl("enable", *(["--now"] if start else []), UNIT)
+
+    def uninstall(self) -> None:
+        self._systemctl("disable", "--now", UNIT)
+        self.path.unlink()
+        self._systemctl("daemon-reload")
+
+    def state(self) -> tuple[str, bool]:
+        outcome = self._ask("is-active", UNIT)
+        return outcome.output.strip() or outcome.words, outcome.code == 0
+
+    def advice(self) -> list[str]:
+        return [
+            "It runs while you are logged in; `loginctl enable-linger` keeps it up from boot on.",
+            f"Its log: journalctl --user -u {UNIT} -f",
+        ]
+
+    def text(self, directory: Path) -> str:
+        """Return the unit that starts the stack in `directory`."""
+        variables = [f"Environment={quoted(f'{name}={value}')}" for name, value in remembered(self._environ).items()]
+        return TEXT.format(
+            program=quoted(self._program).replace("$", "$$"),
+            directory=str(directory).replace("%", "%%"),
+            environment="\n".join(variables),
+            hopeless=f"{TRY_LATER} {CONFIGURATION}",
+        )
+
+    def _systemctl(self, *arguments: str) -> None:
+        """Run systemctl. Raises CCProxyError with systemd's words."""
+        outcome = self._ask(*arguments)
+        if outcome.code:
+            raise CCProxyError(f"systemctl --user {' '.join(arguments)}: {outcome.words}")
+
+    def _ask(self, *arguments: str) -> Outcome:
+        """Return systemctl's answer. Raises NoServices when this session has no systemd of its user."""
+        outcome = self._run("systemctl", "--user", *arguments)
+        if outcome.code and is_without_bus(outcome.errors):
+            raise NoServices(
+                f"systemd does not run for this user in this session ({outcome.words}). Log in as the user itself "
+                "(by ssh or at the machine, not through su or sudo), or have an administrator run `loginctl "
+                "enable-linger USER`; without systemd start `ccproxy serve` from whatever starts your services."
+            )
+        return outcome
 
 
-@app.callback()
-def service() -> None:
-    """Have the stack started and kept up by systemd, as your own user."""
-
-
-@app.command()
-def install(
-    directory: Annotated[Path | None, typer.Option("--directory", help="Where it runs; else here.")] = None,
-    start: Annotated[bool, typer.Option("--start/--no-start", help="Start it at once.")] = True,
-) -> None:
-    """Write the unit, start it now and at every login. Run the command again after a change of PATH
-    or place.
-    """
-    refuse_open_bind(load_settings())
-    path = unit_path()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(unit_text((directory or Path.cwd()).resolve()))
-    say(f"Written to {path}.")
-    systemctl("daemon-reload")
-    systemctl("enable", *(["--now"] if start else []), UNIT)
-    say("It runs while you are logged in; `loginctl enable-linger` keeps it up from boot on.")
-    say(f"Its log: journalctl --user -u {UNIT} -f")
-
-
-@app.command()
-def uninstall() -> None:
-    """Stop the unit and remove it."""
-    path = unit_path()
-    if not path.exists():
-        say(f"{path} is not there; nothing to do.")
-        return
-    systemctl("disable", "--now", UNIT)
-    path.unlink()
-    systemctl("daemon-reload")
-    say(f"Removed {path}.")
-
-
-@app.command()
-def status() -> None:
-    """Show systemd's view of the unit."""
-    if not unit_path().exists():
-        say("It is not installed; `ccproxy service install` does that.")
-        raise typer.Exit(NOT_RUNNING)
-    said = ask_systemctl("is-active", UNIT)
-    show_line(said.stdout.strip() or said.stderr.strip())
-    raise typer.Exit(DONE if said.returncode == 0 else NOT_RUNNING)
-
-
-def unit_path() -> Path:
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "systemd/user" / UNIT
-
-
-def unit_text(directory: Path) -> str:
-    remembered = [f"Environment={quoted(f'{name}={os.environ[name]}')}" for name in REMEMBERED if os.environ.get(name)]
-    return TEXT.format(
-        program=quoted(find_script("ccproxy")[0]).replace("$", "$$"),
-        directory=str(directory).replace("%", "%%"),
-        environment="\n".join(remembered),
-        hopeless=f"{TRY_LATER} {CONFIGURATION}",
-    )
+def is_without_bus(errors: str) -> bool:
+    """Return True if systemctl's words on stderr say that there is no bus of the user to speak through."""
+    text = errors.lower()
+    unreachable = "failed to connect" in text and " bus" in text
+    return unreachable or "not been booted with systemd" in text or "xdg_runtime_dir" in text
 
 
 def quoted(text: str) -> str:
     """Return `text` quoted for systemd.syntax(7)."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     return f'"{escaped}"'
-
-
-def systemctl(*arguments: str) -> None:
-    """Run systemctl. Raises NoSystemd, or CCProxyError with systemd's words."""
-    said = ask_systemctl(*arguments)
-    if said.returncode:
-        raise CCProxyError(f"systemctl --user {' '.join(arguments)}: {said.stderr.strip() or said.returncode}")
-
-
-def ask_systemctl(*arguments: str) -> subprocess.CompletedProcess[str]:
-    program = shutil.which("systemctl")
-    if program is None:
-        raise NoSystemd
-    return subprocess.run([program, "--user", *arguments], capture_output=True, text=True, check=False)  # noqa: S603
