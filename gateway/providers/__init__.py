@@ -1,6 +1,8 @@
-"""Whoever answers, one file each: a provider turns a prepared request into a status, headers and chunks.
+"""The providers, one file each: a provider turns a prepared request into a status, headers and
+chunks.
 
-What differs between providers (credentials, headers, addresses) lives there; what is the same lives in the exchange.
+The differences between providers (credentials, headers, addresses) live there; all common code
+lives in the exchange.
 """
 
 from __future__ import annotations
@@ -27,12 +29,14 @@ MAX_REPLY_BYTES = 64 * 1024 * 1024  # real replies, images included, stay below 
 class Outgoing:
     """A request on its way to a provider: the caller's own headers, and a body ready to be sent.
 
-    `document` is the parsed body when it is known. `path` begins behind the provider's base address and keeps the
-    caller's query. `session` is the conversation the caller named, `path_session` the one its address named.
+    `document` is the parsed body, if known. `path` begins behind the provider's base address and
+    keeps the caller's query. `session` is the conversation that the caller named, `path_session`
+    the conversation named in the address.
 
-    `upload` is a body that is not held: it is read once, so the request cannot be sent twice. `spends` is False for
-    what uses nothing of a subscription. `origin` is how the caller addressed this server, where that matters. `flight`
-    is told whom the request waits for.
+    `upload` is a body passed on in pieces and read once, so the request cannot be sent twice.
+    `spends` is False for a request that uses no part of a subscription. `origin` is the scheme and
+    host by which the caller addressed the gateway, where needed. `flight` is the active request;
+    the provider sets its time limit and the reason for a silence.
     """
 
     method: str
@@ -52,7 +56,9 @@ class Outgoing:
 
 @dataclass(slots=True)
 class Opened:
-    """An answer that has begun. `headers` are those a client may see; `aclose` drops the rest of the answer."""
+    """An answer that has begun. `headers` are the headers a client may see; `aclose` drops the rest
+    of the answer.
+    """
 
     status: int
     headers: Headers
@@ -79,7 +85,9 @@ async def limited(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 class Provider(Protocol):
-    """`name` is its label in logs and metrics; `speaks` the format it is asked in."""
+    """A provider of models. `name` is the label in logs and metrics; `speaks` is the format of its
+    requests.
+    """
 
     name: str
     catalogue: Catalogue
@@ -96,8 +104,12 @@ async def send_authorized(
     quota: QuotaWatch,
     send: Callable[[Outgoing, Authorization], Awaitable[Opened]],
 ) -> Opened:
-    """Send with the owner's credential; after a 401 once more, if there is another credential by then. Raises what
-    `Account.authorize` raises: the owner's login is not the provider's refusal. Raises QuotaReached."""
+    """Send with the owner's credential; after a 401 once more, if there is another credential by
+    then.
+
+    Raises the errors of `Account.authorize`: the owner's login is not the provider's refusal.
+    Raises QuotaReached.
+    """
     authorization = await account.authorize()
     request.record.lane = authorization.lane
     if request.spends:

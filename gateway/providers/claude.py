@@ -1,7 +1,8 @@
 """Claude, direct: the caller's bytes with the owner's credential.
 
-Nothing is added to look like another program: only authentication, the beta that a login's token needs, and the API
-version when a caller names none. Everything else the caller said about itself passes as it is.
+Nothing is added to look like another program: only authentication, the beta that a login's token
+needs, and the API version when a caller names none. All other headers of the caller about itself
+pass unchanged.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Claude:
         return await send_authorized(request, self._account, self._quota, self._send)
 
     async def list_models(self) -> list[Json]:
-        """Every model of the owner's account, as the provider describes it."""
+        """Return every model of the owner's account, in the provider's shape."""
         asked = Outgoing("GET", "/v1/models?limit=1000", {}, b"", AccessRecord("", 0.0))
         opened = await self.open(asked)
         body = await opened.read()
@@ -60,7 +61,7 @@ class Claude:
 
 
 def prepare_headers(caller: dict[bytes, bytes], authorization: Authorization) -> dict[str, str]:
-    """The caller's headers as they go out."""
+    """Return the headers for the provider: the caller's headers, the credential, and defaults."""
     headers = forwarded(caller) | dict(authorization.headers)
     headers.setdefault("anthropic-version", API_VERSION)
     headers.setdefault("user-agent", USER_AGENT)
@@ -70,6 +71,6 @@ def prepare_headers(caller: dict[bytes, bytes], authorization: Authorization) ->
 
 
 def merge_betas(named: str, needed: str) -> str:
-    """The caller's betas in their order, and the one that is needed."""
+    """Return the caller's betas in their order, with the `needed` beta."""
     betas = [beta for part in named.split(",") if (beta := part.strip())]
     return ",".join(betas if needed in betas else [*betas, needed])

@@ -1,7 +1,9 @@
-"""Codex: the Responses format at the ChatGPT backend with the owner's login, or at the public interface with a key.
+"""Codex: the Responses format at the ChatGPT backend with the owner's login, or at the public
+interface with a key.
 
-A request of the Codex program itself, which says so in `originator`, goes out as it is, under its own name. Any other
-goes out under ours, made acceptable: nothing is added to look like another program.
+A request of the Codex program itself, named in `originator`, goes out unchanged, under its own
+name. Any other request goes out under ours, made acceptable: nothing is added to look like another
+program.
 """
 
 from __future__ import annotations
@@ -36,7 +38,11 @@ SSE = (b"content-type", b"text/event-stream; charset=utf-8")
 
 @dataclass(slots=True)
 class CodexFormat:
-    """Responses, as the door in use takes it. `instructions` and the cache key are the provider's to add."""
+    """The Responses format as the base URL in use takes it; the `codex` flag marks the ChatGPT
+    backend.
+
+    The provider adds `instructions` and the cache key.
+    """
 
     codex: bool
     Reader = Reader
@@ -66,7 +72,9 @@ class CodexFormat:
 
 
 class Codex:
-    """`speaks` follows the credential in use: a key's door takes more fields than a login's."""
+    """The provider of the Responses format. `speaks` follows the credential in use: the public
+    interface (API key) takes more fields than the ChatGPT backend (login).
+    """
 
     name = "codex"
 
@@ -82,7 +90,9 @@ class Codex:
         self._quota = quota
 
     async def open(self, request: Outgoing) -> Opened:
-        """Send the request. A stream is labelled as one, a refusal comes in OpenAI's envelope."""
+        """Send the request. A stream gets the content type of a stream, a refusal comes in OpenAI's
+        envelope.
+        """
         opened = await send_authorized(request, self._account, self._quota, self._send)
         if opened.status >= 400:
             return await refused(opened)
@@ -93,12 +103,14 @@ class Codex:
         return opened
 
     async def open_images(self, request: Outgoing) -> Opened:
-        """Send a request for images as the Codex program wrote it, to the route that program asks."""
+        """Send the Codex program's own request for images to the route of the program's choice."""
         opened = await send_authorized(request, self._account, self._quota, self._send_as_it_is)
         return await refused(opened) if opened.status >= 400 else opened
 
     async def list_models(self) -> list[Json]:
-        """The account's models in the backend's shape; those Codex was built with when nobody is to be asked."""
+        """Return the account's models in the backend's shape; the built-in models when the provider
+        is not to be asked.
+        """
         if not self.settings.enable_dynamic_model_info:
             return await self.built_in_models()
         asked = Outgoing("GET", "/models", {}, b"", AccessRecord("", 0.0))
@@ -116,7 +128,9 @@ class Codex:
         return profile.models if profile else []
 
     async def _send(self, request: Outgoing, authorization: Authorization) -> Opened:
-        """What goes out depends on the credential, so it is made anew for each that is tried."""
+        """Send `request` in the form for the credential; the form is made anew for every credential
+        tried.
+        """
         self.speaks.codex = codex = authorization.lane != "api_key"
         asked = request.document = request.document or parse_object(request.body)
         document = with_input(asked)
@@ -155,7 +169,10 @@ class Codex:
         return ours | headers | dict(authorization.headers)
 
     async def _dialect(self, codex: bool, document: Json) -> Dialect:
-        """How this model is instructed. What is added stays the same through a conversation: caches hang on it."""
+        """Return the dialect for the requested model, with the added instructions.
+
+        The added text stays the same through a conversation: caches depend on it.
+        """
         mode = self.settings.system_prompt_injection_mode
         if mode == "disabled" or not codex:
             return Dialect(codex=codex)
@@ -165,14 +182,18 @@ class Codex:
 
 
 def with_input(document: Json) -> Json:
-    """`messages` is a spelling of `input` that older clients were told of; neither door knows it."""
+    """Return `document` with `messages` renamed to `input`: an old spelling that neither base URL
+    accepts.
+    """
     if document.get("input") is not None or "messages" not in document:
         return document
     return {name if name != "messages" else "input": value for name, value in document.items()}
 
 
 def is_codexs_own(request: Outgoing) -> bool:
-    """Whether the caller speaks to this backend itself and says under which name, as the Codex program does."""
+    """Return True if the request comes from a program that names itself in `originator`, as the
+    Codex program does.
+    """
     return b"originator" in request.headers
 
 

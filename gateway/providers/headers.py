@@ -1,4 +1,6 @@
-"""What of a caller's headers may go on to a provider: all it says about itself, nothing of its connection to us."""
+"""The caller's headers that go on to a provider: all headers about the caller, none about its
+connection to us.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ NOT_FORWARDED_PREFIXES = (b"x-forwarded-", b"sec-", b"access-control-", b"x-ccpr
 
 
 def forwarded(caller: dict[bytes, bytes]) -> dict[str, str]:
-    """The caller's headers as they go out. Usage is read from the bytes that come back: they must be uncompressed."""
+    """Return the caller's headers for the provider. The answer must come uncompressed, because
+    usage is read from its bytes.
+    """
     per_hop = {token.strip().lower() for token in caller.get(b"connection", b"").split(b",")}
     headers = {
         name.decode("latin-1"): value.decode("latin-1")

@@ -1,7 +1,7 @@
 """The one narrow interface to a provider over HTTP: open, status, headers, chunks, close.
 
-aiohttp stands behind it and nowhere else; its exceptions become ours here. One session per process, no limit on
-connections, no total timeout: patience belongs to the clock in `gateway/inflight.py`.
+aiohttp is used here and nowhere else; its exceptions become ours here. One session per process, no
+limit on connections, no total timeout: the clock in `gateway/inflight.py` keeps all time limits.
 """
 
 from __future__ import annotations
@@ -70,7 +70,9 @@ class Upstream:
             await self._session.close()
 
     async def open(self, method: str, url: str, headers: dict[str, str], body: Body) -> Opened:
-        """Send one request and wait for the head of its answer. Raises UpstreamError or UpstreamTimeout."""
+        """Send a request and wait for the head of the answer. Raises UpstreamError or
+        UpstreamTimeout.
+        """
         if self._session is None:
             raise RuntimeError("open the Upstream before using it")
         data: Body | io.BytesIO = body
@@ -109,7 +111,9 @@ def _is_visible(name: bytes) -> bool:
 
 
 def visible_headers(raw: tuple[tuple[bytes, bytes], ...]) -> Headers:
-    """Return the headers of a provider that a client may see. Raises UpstreamError for a value with a control byte."""
+    """Return the headers of a provider that a client may see. Raises UpstreamError for a value with
+    a control byte.
+    """
     visible = [(lower, value) for name, value in raw if _is_visible(lower := name.lower())]
     for name, value in visible:
         if CONTROL_BYTES.search(value):
@@ -118,7 +122,9 @@ def visible_headers(raw: tuple[tuple[bytes, bytes], ...]) -> Headers:
 
 
 async def _chunks(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    """Whatever each read brought, joined. Raises UpstreamError when the connection ends before the answer does."""
+    """Yield the bytes of every read. Raises UpstreamError when the connection ends before the end
+    of the answer.
+    """
     try:
         async for chunk in response.content.iter_any():
             yield chunk

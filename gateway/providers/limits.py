@@ -1,7 +1,7 @@
-"""The `codex.rate_limits` events of a stream, noticed as they pass.
+"""The `codex.rate_limits` events of a stream, read in passing.
 
-A watcher changes no byte and never fails: an event that it cannot read tells nothing. Chunks without the event cost
-one search; nothing is kept of them but the end that may hold the beginning of one.
+A watcher changes no byte and never fails: an unreadable event is ignored. Chunks without the event
+cost one search; of such chunks only the end is kept, because it may hold the beginning of an event.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ MOST_BYTES = 64 * 1024  # an event of limits is shorter
 
 
 async def watch_limits(chunks: AsyncIterator[bytes], learn: Callable[[dict[str, Any]], None]) -> AsyncIterator[bytes]:
-    """Yield `chunks` unchanged; `learn` is called with each event of limits before its last bytes go on."""
+    """Yield `chunks` unchanged; call `learn` with every event of limits before the event's last
+    bytes go on.
+    """
     kept = b""
     async for chunk in chunks:
         data = kept + chunk
@@ -40,7 +42,7 @@ async def watch_limits(chunks: AsyncIterator[bytes], learn: Callable[[dict[str, 
 
 
 def limits_in(data: bytes) -> list[dict[str, Any]]:
-    """Return the events of limits among whole events, whose first may lack its beginning."""
+    """Return the events of limits in `data`; the first event may lack its beginning."""
     if MARK not in data:
         return []
     found = []

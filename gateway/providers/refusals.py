@@ -1,7 +1,9 @@
-"""A refusal of the ChatGPT backend as every OpenAI client reads one: its own words and facts in the public envelope.
+"""A refusal of the ChatGPT backend as every OpenAI client reads one: its own words and facts in the
+public envelope.
 
-It comes as an envelope, as `{"detail": …}`, as a web page of whatever stands before it, or as nothing. What a client
-has to know to wait (`retry-after`, the time of the reset) is taken from wherever it is said.
+A refusal comes as an envelope, as `{"detail": …}`, as a web page of a proxy before the backend, or
+as an empty body. The facts a client needs for waiting (`retry-after`, the time of the reset) are
+taken from wherever the refusal has them.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ TRY_AGAIN = re.compile(r"try again in ([0-9.]+) ?(ms|s)")
 
 
 def in_envelope(status: int, headers: Headers, body: bytes) -> tuple[Headers, bytes]:
-    """The same refusal with its status kept: headers and body as the client gets them."""
+    """Return headers and body of a refusal for the client, in OpenAI's envelope."""
     error = error_in(status, body)
     kept = [(name, value) for name, value in headers if name not in {b"content-type", b"content-encoding"}]
     if status == 429 and not any(name == b"retry-after" for name, _ in kept):
@@ -53,7 +55,9 @@ def page_title(page: bytes) -> str:
 
 
 def with_reset(error: dict[str, Any]) -> dict[str, Any]:
-    """A limit's reset told in words too: of most formats a client shows nothing else."""
+    """Return `error` with the reset of a limit in its message: in most formats a client shows only
+    the message.
+    """
     resets_at = error.get("resets_at")
     if not isinstance(resets_at, int | float):
         return error
@@ -62,7 +66,7 @@ def with_reset(error: dict[str, Any]) -> dict[str, Any]:
 
 
 def seconds_to_wait(error: dict[str, Any]) -> int:
-    """Whole seconds, rounded up; 0 when nothing was said."""
+    """Return whole seconds, rounded up; 0 when the error names no time."""
     if isinstance(left := error.get("resets_in_seconds"), int | float):
         return max(1, math.ceil(left))
     if told := TRY_AGAIN.search(str(error.get("message"))):

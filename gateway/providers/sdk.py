@@ -1,8 +1,9 @@
 """Claude through the SDK: a turn on the bus, answered by any worker with Anthropic frames.
 
-For the rest of the gateway it looks like an HTTP provider. The first reply says who works on the turn, the last what
-it came to; everything between goes on as it is. Leaving early cancels the turn where it runs. A named conversation goes
-to the worker that keeps its process, as long as that can take it at once.
+For the rest of the gateway the provider looks like an HTTP provider. The first reply names the
+worker of the turn, the last reply has cost and limits; all replies between go on unchanged. Leaving
+early cancels the turn in its worker. A named conversation goes to the worker that keeps its
+process, as long as the worker has a free slot.
 """
 
 from __future__ import annotations
@@ -61,8 +62,10 @@ Begun = tuple[bytes, AsyncIterator[bytes], Callable[[], Awaitable[None]]]  # fir
 
 
 class SdkFormat:
-    """The Messages format as the workers take it: what the program has no option for is left out, and named in the
-    words of the client's own format. The reply's schema goes by instruction.
+    """The Messages format for the workers: fields without an option of the program are left out.
+
+    A left-out field is named in the spelling of the client's own format. The reply's schema becomes
+    an instruction.
     """
 
     Reader = anthropic.Reader
@@ -108,7 +111,9 @@ class Sdk:
         max_waiting: int,
         max_waiting_bytes: int = MAX_WAITING_BYTES,
     ) -> None:
-        """`max_waiting_bytes` is the limit of the bodies that this gateway has waiting in Redis at once."""
+        """Open the provider. `max_waiting_bytes` is the limit of the gateway's bodies waiting in
+        Redis at once.
+        """
         self.catalogue = catalogue
         self._bus, self._quota, self._metrics = bus, quota, metrics
         self._line = replace(SDK_TURN, max_length=max_waiting)
@@ -117,8 +122,9 @@ class Sdk:
         self._lane = "unknown"  # until a worker has told what its programs use
 
     async def open(self, request: Outgoing) -> Opened:
-        """Place the turn and wait for its first frame, so that a refusal still has its own status. Raises
-        QuotaReached."""
+        """Place the turn and wait for the first frame, so that a refusal still has its own status.
+        Raises QuotaReached.
+        """
         document = request.document or parse_object(request.body)
         record = request.record
         record.lane = self._lane
@@ -135,7 +141,9 @@ class Sdk:
         return opened if document.get("stream") is True else await _whole(opened)
 
     async def _begin(self, turn: Turn, request: Outgoing) -> Begun:
-        """From the worker that has what is wanted, if it is there and has a slot; else from any."""
+        """Begin the turn at the worker that has its program or reply, if alive and with a free
+        slot; else at any worker.
+        """
         if keeper := await self._keeper(turn):
             with contextlib.suppress(NoWorker, Busy):
                 return await self._call(SDK_TURN.at(keeper), turn, request)
@@ -146,7 +154,9 @@ class Sdk:
             raise
 
     async def _keeper(self, turn: Turn) -> str:
-        """Who still runs this very turn, whose caller was cut off; or keeps the conversation's process."""
+        """Return the worker with the same turn of a caller that was cut off, else the keeper of the
+        conversation's process.
+        """
         if left := await self._bus.get(left_key(turn.repeat)):
             return left.decode()
         stored = await self._bus.get(session_key(turn)) if turn.session_id else None
@@ -168,8 +178,11 @@ class Sdk:
 
     @contextlib.contextmanager
     def _wait(self, request: Outgoing) -> Iterator[None]:
-        """Count the body of `request` while it waits in Redis for a worker, and measure that time as a wait for a
-        worker. From then on the worker keeps the limits of the turn. Raises Busy past the limit of bytes."""
+        """Count the body of `request` while it waits in Redis for a worker, and measure the time as
+        a wait for a worker.
+
+        From then on the worker keeps the limits of the turn. Raises Busy past the limit of bytes.
+        """
         size = len(request.body)
         if self._waiting_bytes and self._waiting_bytes + size > self._max_waiting_bytes:
             raise Busy("The requests that wait for an SDK worker are too large together; try again shortly.")
@@ -186,7 +199,7 @@ class Sdk:
             request.flight.touch()
 
     async def _frames(self, replies: Call, record: AccessRecord) -> AsyncIterator[bytes]:
-        """The turn's frames; what its tail tells is noted."""
+        """Yield the turn's frames; note cost and quota from the tail of the turn."""
         async for reply in replies:
             if not reply.startswith(b"{"):
                 yield reply
@@ -205,14 +218,18 @@ class Sdk:
 
 
 def repeat_of(turn: Turn) -> str:
-    """Streamed or whole, it is the same turn: some clients give up streaming for their second try."""
+    """Return the hash of a turn, equal for streamed and whole: some clients give up streaming for
+    the second try.
+    """
     asked = {name: value for name, value in turn.body.items() if name != "stream"}
     place = [turn.caller, turn.working_directory, turn.session_id, turn.message_mode]
     return sha256(encode([*place, asked])).hexdigest()
 
 
 def read_message_mode(headers: dict[bytes, bytes]) -> str:
-    """Return how a request wants the agent's own tools shown; empty when its headers do not say. Raises ClientError."""
+    """Return the wanted display of the agent's own tools; empty when the headers name no mode.
+    Raises ClientError.
+    """
     mode = headers.get(MESSAGES_HEADER, b"").decode("latin-1").strip().lower()
     if mode and mode not in get_args(MessageMode):
         raise ClientError(f"x-ccproxy-sdk-messages: {mode!r} is not one of forward, formatted, ignore.")
@@ -220,7 +237,7 @@ def read_message_mode(headers: dict[bytes, bytes]) -> str:
 
 
 def _told(document: dict[str, Any], name: str) -> str:
-    """A word of the caller's in the request's metadata."""
+    """Return the caller's text for `name` in the request's metadata; an empty text without one."""
     metadata = document.get("metadata")
     told = metadata.get(name) if isinstance(metadata, dict) else None
     return told if isinstance(told, str) else ""
@@ -233,7 +250,7 @@ async def _with_first(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator
 
 
 async def _whole(opened: Opened) -> Opened:
-    """The stream folded into one message. An error in mid-stream becomes an error response."""
+    """Return the stream folded into one message. An error in mid-stream becomes an error response."""
     parser, whole = Parser(), WholeMessage()
     try:
         async for chunk in opened.chunks:
@@ -251,7 +268,9 @@ async def _whole(opened: Opened) -> Opened:
 
 
 def _answer_last(message: dict[str, Any]) -> dict[str, Any]:
-    """What tells of the run beside the content instead of behind it: clients read `content[-1].text`."""
+    """Return `message` with the blocks about the run beside the content: clients read
+    `content[-1].text`.
+    """
     about = [block for block in message["content"] if block["type"] in ABOUT_THE_RUN]
     content = [block for block in message["content"] if block not in about]
     return message | {"content": content, "claude_code_sdk": about} if about else message
