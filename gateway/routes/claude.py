@@ -12,7 +12,9 @@ from shared.server_settings import ServerSettings
 
 
 def endpoints(exchange: MakeExchange, claude: Provider, flights: Flights, server: ServerSettings) -> dict[str, ASGIApp]:
-    """Return the paths answered by Claude: in which format, and where each goes at the provider."""
+    """Return the paths answered by Claude, with the client's format and the provider's address of
+    every path.
+    """
     proxies = TrustedProxies(server.trusted_proxies)
     fixed = (flights, server.max_body_bytes, proxies, server.max_upload_bytes)
     return {

@@ -53,7 +53,9 @@ def router(codex: Codex, account: Account, aliases: Mapping[str, str]) -> APIRou
     routes = APIRouter(prefix="/codex", tags=["codex"])
 
     async def listed() -> list[Json]:
-        """As the provider lists them now, or did last; while it never did, those the Codex program was built with."""
+        """Return the provider's models as listed now or last; before any list, the models built
+        into the Codex program.
+        """
         try:
             return await codex.catalogue.demand()
         except CCProxyError:
@@ -67,7 +69,9 @@ def router(codex: Codex, account: Account, aliases: Mapping[str, str]) -> APIRou
     @routes.get("/v1/models")
     @routes.get("/models")
     async def list_models(request: Request) -> Response:
-        """OpenAI's list in `data` (with what Anthropic's clients read), the backend's own entries in `models`."""
+        """List the models: OpenAI's list in `data` (with the fields for Anthropic's clients), the
+        backend's own entries in `models`.
+        """
         models = await listed()
         exact = [alias for alias in aliases if not alias.endswith("*") and not alias.startswith("/")]
         data = [described(model) for model in models if model.get("visibility") != "hide"]
@@ -89,7 +93,7 @@ def router(codex: Codex, account: Account, aliases: Mapping[str, str]) -> APIRou
 
     @routes.get("/status")
     async def status() -> dict[str, Any]:
-        """Where requests go, who pays for them, and whether the provider lists its models to us."""
+        """Return the provider's address, the paying credential, and the state of the model list."""
         models = await codex.catalogue.listed()
         credentials = await account.describe()
         settings = codex.settings
@@ -107,7 +111,7 @@ def router(codex: Codex, account: Account, aliases: Mapping[str, str]) -> APIRou
 
 
 def as_listed(model: Json, max_output: int) -> Json:
-    """One entry for OpenAI's clients, and for Anthropic's. The backend dates no model."""
+    """Return a model's entry for OpenAI's and Anthropic's clients. The backend dates no model."""
     return {
         "id": model["slug"],
         "object": "model",

@@ -23,7 +23,7 @@ def router(settings: ObservabilitySettings) -> APIRouter:
 
     @routes.get("", response_model=None)
     async def dashboard(request: Request) -> Response:
-        """What is going on, what was used, and what is left."""
+        """Return the page of the present activity, the past usage and the remaining quota."""
         return shown("dashboard.html", signed_in=bool(cookie_given(request.scope["ccproxy.headers"])))
 
     @routes.get("/{name}", response_model=None)

@@ -1,4 +1,4 @@
-"""`/logs`: what analytics knows, asked over the bus, and what it sees right now."""
+"""`/logs`: stored records, queried from analytics over the bus, and events as analytics sees them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ PARQUET = "application/vnd.apache.parquet"
 
 
 class Chosen(BaseModel):
-    """Which records are meant. Times are UTC seconds; `service_type` is a list by commas, `!x` leaves `x` out."""
+    """The filters of a query for records. Times are UTC seconds; `service_type` is a list by
+    commas, `!x` leaves `x` out.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -107,13 +109,13 @@ class Reset(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Logs:
-    """The questions, unless they are switched off."""
+    """The queries to analytics, unless switched off."""
 
     bus: Bus
     switches: ObservabilitySettings
 
     def check(self) -> None:
-        """Raises NotFound naming the switch."""
+        """Raise NotFound naming the switch."""
         if not (self.switches.enabled and self.switches.logs_endpoints_enabled):
             raise NotFound("The log endpoints are switched off (OBSERVABILITY__LOGS_ENDPOINTS_ENABLED).")
 
@@ -128,36 +130,36 @@ def router(settings: ObservabilitySettings, bus: Bus, flights: Flights) -> APIRo
 
     @routes.get("/status")
     async def status() -> dict[str, Any]:
-        """Whether records are being kept, and how many there are."""
+        """Return the state of the record store, and the number of records."""
         return await logs.ask("status", {})
 
     @routes.get("/query")
     async def last_requests(asked: Annotated[Queried, Query()]) -> dict[str, Any]:
-        """The last requests, newest first; or the rows of one SELECT."""
+        """Return the last requests, newest first; or the rows of a SELECT."""
         if asked.sql is not None:
             return await logs.ask("sql", {"sql": asked.sql, "limit": asked.limit})
         return await logs.ask("entries", asked.model_dump(exclude_none=True))
 
     @routes.get("/analytics")
     async def analytics(asked: Annotated[Summed, Query()]) -> dict[str, Any]:
-        """Sums, and the same by model, caller, provider, service, lane and error."""
+        """Return sums, also by model, caller, provider, service, lane and error."""
         return await logs.ask("analytics", asked.model_dump(exclude_none=True))
 
     @routes.get("/timeline")
     async def timeline(asked: Annotated[Stepped, Query()]) -> dict[str, Any]:
-        """Sums and latencies step by step."""
+        """Return sums and latencies step by step."""
         return await logs.ask("timeline", asked.model_dump(exclude_none=True))
 
     @routes.get("/entries")
     async def entries(asked: Annotated[Paged, Query()]) -> dict[str, Any]:
-        """Pages of requests; ordered by anything but time, the largest come first."""
+        """Return pages of requests; ordered by anything but time, the largest come first."""
         order = {"order": "desc" if asked.order_desc else "asc"}
         answer = await logs.ask("entries", asked.model_dump(exclude_none=True, exclude={"order_desc"}) | order)
         return as_page(answer, asked)
 
     @routes.get("/export")
     async def export(asked: Annotated[Chosen, Query()]) -> Response:
-        """Every matching record as one Parquet file."""
+        """Return every matching record as one Parquet file."""
         logs.check()
         pieces = exported(bus, asked.model_dump(exclude_none=True))
         first = await anext(pieces)
@@ -168,17 +170,17 @@ def router(settings: ObservabilitySettings, bus: Bus, flights: Flights) -> APIRo
 
     @routes.get("/stream")
     async def stream(asked: Annotated[Watched, Query()]) -> Response:
-        """What happens, as server-sent events without a name; `type` says what each is.
-
-        `connection`, then `request_start` (of requests to a model: what is known by then), `request_complete` or
-        `request_error` (of all: the whole record), `overflow` (a slow reader `missed` so many), `error` (why it ends).
+        """Stream events, without SSE names; `type` is the kind: `connection`, then `request_start`
+        (of requests to a model: the facts known by then), `request_complete` or `request_error` (of
+        all: the whole record), `overflow` (a slow reader `missed` so many), `error` (the reason for
+        the end).
         """
         logs.check()
         return Live(flights, watched(bus, asked), ping=lambda: COMMENT_PING, last=failed)
 
     @routes.post("/reset")
     async def reset(asked: Annotated[Reset, Body()]) -> dict[str, Any]:
-        """Forget every record and every sum. What tools asked for stays for its retention: that is an audit."""
+        """Delete all records and sums. Permission requests stay for their retention: an audit."""
         return await logs.ask("reset", asked.model_dump())
 
     return routes
@@ -201,7 +203,7 @@ def as_page(answer: dict[str, Any], asked: Paged) -> dict[str, Any]:
 
 
 async def query(bus: Bus, question: LogsQuery) -> dict[str, Any]:
-    """The answer to one question, which may come in several pieces of rows."""
+    """Return the answer to a question, joined from several pieces of rows."""
     answer: dict[str, Any] = {}
     async with bus.call(LOGS_QUERY, question) as replies:
         async for reply in replies:
@@ -220,7 +222,9 @@ async def exported(bus: Bus, parameters: dict[str, Any]) -> AsyncGenerator[bytes
 
 
 async def joined(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    """`first` was waited for, so that a refusal has its own status."""
+    """Yield `first`, then `rest`. The caller has waited for `first`, so that a refusal has its own
+    status.
+    """
     async with aclosing(rest):
         yield first
         async for piece in rest:

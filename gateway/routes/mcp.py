@@ -1,6 +1,6 @@
 """`/mcp`: the permission tool for any Claude Code on any machine, and the same as plain JSON.
 
-Who asks is never taken from what is asked, but is whoever their token says. Without an answer it is no.
+The caller is never taken from the message, only from the token. A call without an answer is denied.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MAX_MESSAGE_BYTES = 1024 * 1024  # four times the largest input that a person is
 
 
 class Check(BaseModel):
-    """What `/mcp/permission/check` takes. `timeout_seconds` 0 waits for ever."""
+    """The body of `/mcp/permission/check`. `timeout_seconds` 0 waits for ever."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -48,7 +48,9 @@ class Check(BaseModel):
 
 
 class PermissionTool:
-    """The tool as it is served: who calls it, what it asks, how the wait is shown."""
+    """The permission tool as served: finds the caller, asks the permission service, and keeps the
+    waiting client's connection open.
+    """
 
     def __init__(self, bus: Bus, flights: Flights) -> None:
         self._bus, self._flights, self._desk = bus, flights, DeskClient(bus)
@@ -68,7 +70,7 @@ class PermissionTool:
         )
 
     def call(self, request: Request, message: mcp.Message) -> Response:
-        """Wait for the decision, in a stream with progress where the client reads one."""
+        """Wait for the decision, in a stream with progress if the client reads streams."""
         try:
             arguments = mcp.read_call(message)
         except ClientError as error:
@@ -92,7 +94,7 @@ class PermissionTool:
         return self._waiting(place, ping, lambda error: write(mcp.not_placed(error)), EVENT_STREAM if streams else JSON)
 
     def check(self, ask: PermissionAsk) -> Response:
-        """The same for whoever speaks no MCP."""
+        """Wait for the decision for a client without MCP."""
 
         def write(outcome: str, said: dict[str, Any]) -> bytes:
             return dump_json({"permission_id": ask.request_id, "outcome": outcome, **said})
@@ -116,7 +118,9 @@ class PermissionTool:
         return Live(self._flights, chunks(), ping=ping, last=refuse, media_type=media_type)
 
     async def note(self, request: Request, message: mcp.Message) -> Response:
-        """Something that takes no answer. A cancelled call is withdrawn, whichever gateway has it."""
+        """Accept a message without an answer. A cancelled call is withdrawn, at whichever gateway
+        the call waits.
+        """
         if message.get("method") == "notifications/cancelled":
             caller = request.scope["ccproxy.record"].caller
             if name := call_name(caller, mcp_session(request), (message.get("params") or {}).get("requestId")):
@@ -125,13 +129,13 @@ class PermissionTool:
 
 
 def mcp_session(request: Request) -> str:
-    """Return the session that the MCP client names in its header; "" without one."""
+    """Return the session named in the MCP client's header; an empty text without a header."""
     session: bytes = request.scope["ccproxy.headers"].get(SESSION_HEADER, b"")
     return session.decode("latin-1")
 
 
 def call_name(caller: str, session: str, message_id: Any) -> str:
-    """What tells a call from those of others; "" when its client gave nothing to tell it by."""
+    """Return a unique name for a call; an empty text when the client sent no session."""
     return f"{caller}/{session}:{dump_json(message_id).decode()}" if session else ""
 
 
@@ -141,7 +145,9 @@ def router(bus: Bus, flights: Flights, body_limit: int) -> APIRouter:
 
     @routes.post("", response_model=None)
     async def speak(request: Request) -> Response:
-        """The Model Context Protocol over streamable HTTP; its one tool is `check_permission`."""
+        """Speak the Model Context Protocol over streamable HTTP; the only tool is
+        `check_permission`.
+        """
         body = within(await request.body(), message_limit)
         try:
             message = read_json(body)

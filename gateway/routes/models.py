@@ -22,7 +22,9 @@ LISTED_LIFECYCLES = frozenset({"active", "deprecated"})
 
 
 def router(prefix: str, catalogue: Catalogue, aliases: Mapping[str, str]) -> APIRouter:
-    """The list at `prefix`/v1/models and `prefix`/models, and one model of it by its id."""
+    """Return the routes of the list at `prefix`/v1/models and `prefix`/models, and of a single
+    model by its id.
+    """
     routes = APIRouter(prefix=prefix, tags=["models"])
 
     async def known() -> list[Json]:
@@ -32,7 +34,7 @@ def router(prefix: str, catalogue: Catalogue, aliases: Mapping[str, str]) -> API
     @routes.get("/v1/models")
     @routes.get("/models")
     async def list_models(request: Request) -> dict[str, Any]:
-        """Every model of the owner's account, and the owner's own names for them."""
+        """List every model of the owner's account, and the owner's own names for models."""
         models = await known()
         if speaks_anthropic(request):
             return page_of(models, request.query_params)
@@ -50,7 +52,9 @@ def router(prefix: str, catalogue: Catalogue, aliases: Mapping[str, str]) -> API
 
 
 def page_of(models: list[Json], asked: QueryParams) -> Json:
-    """Return the page of Anthropic's list that `asked` names. Raises ClientError naming a parameter that is wrong."""
+    """Return the page of Anthropic's list for the query `asked`. Raises ClientError naming a wrong
+    parameter.
+    """
     limit = asked.get("limit", str(MOST_LISTED))
     if not limit.isdecimal() or not 1 <= int(limit) <= MOST_LISTED:
         raise ClientError(f"limit: must be a number from 1 to {MOST_LISTED}.", param="limit")
@@ -68,7 +72,7 @@ def page_of(models: list[Json], asked: QueryParams) -> Json:
 
 
 def place_of(model_id: str, models: list[Json], param: str) -> int:
-    """Return the index of the model. Raises ClientError when there is none of that id."""
+    """Return the index of the model. Raises ClientError for an unknown id."""
     for place, model in enumerate(models):
         if model["id"] == model_id:
             return place
@@ -84,7 +88,7 @@ def is_exact(alias: str) -> bool:
 
 
 def named(alias: str, target: str, listed: list[Json]) -> Json:
-    """The owner's name for a model, described as that model is."""
+    """Return the owner's name for a model, with the description of the model."""
     model = next((model for model in listed if model["id"] == target), {"type": "model", "created_at": None})
     return model | {"id": alias, "display_name": f"{alias} → {target}"}
 

@@ -1,6 +1,7 @@
-"""`/oauth/callback`: where a browser may bring the answer to a login begun on this machine, for either provider.
+"""`/oauth/callback`: where a browser may bring the answer to a login begun on this machine, for
+either provider.
 
-Nothing is kept in memory: any gateway process can complete it, by the state alone, once.
+Nothing is kept in memory: any gateway process can complete the login, by the state alone, once.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ def router(settings: Settings) -> APIRouter:
 
     @routes.get("/oauth/callback", response_class=HTMLResponse)
     async def callback(request: Request) -> HTMLResponse:
-        """Complete the login that was begun with this `state`; a page says how it went."""
+        """Complete the login begun with the given `state`, and return a page with the result."""
         try:
             code, state = read_answer(str(request.url))
             await complete(settings, logins.take(state), code)

@@ -1,4 +1,6 @@
-"""`/permissions`: what tools ask for, and the way to answer. The desk decides; this is its door."""
+"""`/permissions`: the requests of tools, and their answers. The permission service decides; the
+routes only pass on.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,11 @@ PAGE = frozenset({"permissions.html", "permissions.js", "permissions.css", "requ
 
 
 class Answer(BaseModel):
-    """An answer to a prompt. `remember` is `{"scope": "session" | "caller" | "always"}`, with a `rule` if it should be
-    another than the suggested one."""
+    """An answer to a permission request.
+
+    `remember` is `{"scope": "session" | "caller" | "always"}`, with a `rule` in place of the
+    suggested rule.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -40,7 +45,9 @@ Ask = Callable[[Request, str, dict[str, Any]], Awaitable[Response]]
 
 
 def router(bus: Bus, flights: Flights) -> APIRouter:
-    """Fixed addresses come before `/{request_id}`, which would match them too."""
+    """Return the routes. Fixed addresses come before `/{request_id}`, which would match fixed
+    addresses too.
+    """
     routes, desk = APIRouter(prefix="/permissions", tags=["permissions"]), DeskClient(bus)
 
     async def ask(request: Request, verb: str, parameters: dict[str, Any]) -> Response:
@@ -58,7 +65,9 @@ def router(bus: Bus, flights: Flights) -> APIRouter:
 def add_views(routes: APIRouter, bus: Bus, desk: DeskClient, flights: Flights) -> None:
     @routes.get("/stream", response_model=None)
     async def stream(last_event_id: Annotated[str | None, Header()] = None) -> Response:
-        """Events as they happen. `Last-Event-ID` goes on where a stream broke off; without it, all that is pending."""
+        """Stream the events of permission requests. `Last-Event-ID` resumes a broken stream;
+        without the header all pending requests come first.
+        """
         after = int(last_event_id) if last_event_id and last_event_id.isdecimal() else None
         return Live(flights, events(desk, after), ping=lambda: named("ping", {"message": "keepalive"}))
 
@@ -69,7 +78,7 @@ def add_views(routes: APIRouter, bus: Bus, desk: DeskClient, flights: Flights) -
         caller: str | None = None,
         outcome: Outcome | None = None,
     ) -> dict[str, Any]:
-        """Every request there ever was and what became of it, latest first."""
+        """Return all past requests with their outcomes, latest first."""
         given = {"limit": limit, "tool_name": tool_name, "caller": caller, "outcome": outcome}
         return await query(bus, LogsQuery("permissions", {key: value for key, value in given.items() if value}))
 
@@ -87,24 +96,26 @@ def add_rules(routes: APIRouter, ask: Ask) -> None:
 
     @routes.post("/rules/explain", response_model=None)
     async def explain(request: Request, about: Document) -> Response:
-        """Why `request_id` ended as it did, or what the rules would say to a `tool_name` and its `input`."""
+        """Explain the decision on `request_id`, or the rules' decision on a `tool_name` and its
+        `input`.
+        """
         return await ask(request, "explain", about)
 
     @routes.delete("/rules/{rule_id}", response_model=None)
     async def remove_rule(request: Request, rule_id: str) -> Response:
-        """Revoke a rule. What it allowed before has happened."""
+        """Revoke a rule. Past calls that the rule allowed are not undone."""
         return await ask(request, "remove_rule", {"id": rule_id})
 
     @routes.post("/rules/{rule_id}/restore", response_model=None)
     async def restore_rule(request: Request, rule_id: str) -> Response:
-        """Put a built-in rule in force again that was removed."""
+        """Restore a removed built-in rule."""
         return await ask(request, "restore_rule", {"id": rule_id})
 
 
 def add_page(routes: APIRouter) -> None:
     @routes.get("/ui", response_model=None)
     async def prompts_page(request: Request) -> Response:
-        """The same prompts as a page, made for a phone."""
+        """Return the permission requests as a page, made for a phone."""
         return page("permissions.html", PAGE, signed_in=bool(cookie_given(request.scope["ccproxy.headers"])))
 
     @routes.get("/ui/{name}", response_model=None)
@@ -115,17 +126,19 @@ def add_page(routes: APIRouter) -> None:
 def add_prompts(routes: APIRouter, ask: Ask) -> None:
     @routes.get("", response_model=None)
     async def pending_and_recent(request: Request) -> Response:
-        """What waits, oldest first, and what was answered of late, latest first."""
+        """List the pending requests, oldest first, and the recently answered requests, latest
+        first.
+        """
         return await ask(request, "list", {})
 
     @routes.get("/{request_id}", response_model=None)
     async def one(request: Request, request_id: str) -> Response:
-        """A request, and where it stands."""
+        """Return a request and its state."""
         return await ask(request, "get", {"request_id": request_id})
 
     @routes.post("/{request_id}/respond", response_model=None)
     async def respond(request: Request, request_id: str, answer: Answer) -> Response:
-        """Answer a request. The first answer counts; a later one gets 409 and is told what happened."""
+        """Answer a request. The first answer counts; a later answer gets 409 with the outcome."""
         return await ask(request, "decide", {"request_id": request_id, **answer.model_dump()})
 
 

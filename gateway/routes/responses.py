@@ -1,6 +1,7 @@
 """Stored responses and conversations, at every address whose clients may store them.
 
-All addresses share one memory: what a token stored through one provider is found, and continued, through any other.
+All addresses share one memory: a response that a token stored through one provider is found, and
+continued, through any provider.
 """
 
 from __future__ import annotations
@@ -52,20 +53,24 @@ def add_responses(routes: APIRouter, continuations: Continuations) -> None:
 
     @routes.get("/responses/{response_id}")
     async def retrieve(request: Request, response_id: str, stream: bool = False) -> Json:
-        """Return a stored response as its client saw it."""
+        """Return a stored response as the client saw it."""
         if stream:
             raise ClientError("stream: a stored response is returned whole; leave `stream` out.", param="stream")
         return (await continuations.stored(owner_of(request), response_id)).response
 
     @routes.delete("/responses/{response_id}")
     async def delete(request: Request, response_id: str) -> Json:
-        """Delete a stored response. Responses that build on it cannot be continued any more."""
+        """Delete a stored response. Later responses that build on the deleted response cannot be
+        continued any more.
+        """
         await continuations.delete(owner_of(request), response_id)
         return {"id": response_id, "object": "response", "deleted": True}
 
     @routes.post("/responses/{response_id}/cancel")
     async def cancel(response_id: str) -> Json:
-        """Refuse: only a response that runs in the background could be cancelled, and none does here."""
+        """Refuse: only a response that runs in the background could be cancelled, and no response
+        runs in the background here.
+        """
         raise ClientError(f"Response '{response_id}' does not run in the background, so it cannot be cancelled.")
 
     @routes.get("/responses/{response_id}/input_items")
@@ -76,7 +81,7 @@ def add_responses(routes: APIRouter, continuations: Continuations) -> None:
         order: Order = "desc",
         after: str | None = None,
     ) -> Json:
-        """List the items a stored response answered, those of the responses before it included."""
+        """List the items a stored response answered, including the items of earlier responses."""
         items = await continuations.input_of(owner_of(request), response_id)
         return listed(items, limit, order, after)
 
@@ -84,7 +89,7 @@ def add_responses(routes: APIRouter, continuations: Continuations) -> None:
 def add_conversations(routes: APIRouter, conversations: Conversations) -> None:
     @routes.post("/conversations")
     async def create(request: Request, document: Document) -> Json:
-        """Make a conversation, with up to 20 first items."""
+        """Create a conversation, with up to 20 first items."""
         items = read_new_items(document.get("items") or [])
         metadata = read_metadata(document.get("metadata"))
         conversation = await conversations.create(owner_of(request), items, metadata)
@@ -92,7 +97,7 @@ def add_conversations(routes: APIRouter, conversations: Conversations) -> None:
 
     @routes.get("/conversations/{conversation_id}")
     async def retrieve(request: Request, conversation_id: str) -> Json:
-        """Return what is known of a conversation."""
+        """Return the id, the creation time and the metadata of a conversation."""
         return await described(conversations, request, conversation_id)
 
     @routes.post("/conversations/{conversation_id}")
@@ -104,7 +109,7 @@ def add_conversations(routes: APIRouter, conversations: Conversations) -> None:
 
     @routes.delete("/conversations/{conversation_id}")
     async def delete(request: Request, conversation_id: str) -> Json:
-        """Delete a conversation; the responses in it stay under their own ids."""
+        """Delete a conversation; its responses stay under the responses' own ids."""
         await conversations.delete(owner_of(request), conversation_id)
         return {"id": conversation_id, "object": "conversation.deleted", "deleted": True}
 
@@ -131,7 +136,7 @@ def add_conversation_items(routes: APIRouter, conversations: Conversations) -> N
 
     @routes.get("/conversations/{conversation_id}/items/{item_id}")
     async def one_item(request: Request, conversation_id: str, item_id: str) -> Json:
-        """Return one item of a conversation."""
+        """Return an item of a conversation."""
         for item in await conversations.items(owner_of(request), conversation_id):
             if item["id"] == item_id:
                 return shown(item)
@@ -139,7 +144,7 @@ def add_conversation_items(routes: APIRouter, conversations: Conversations) -> N
 
     @routes.delete("/conversations/{conversation_id}/items/{item_id}")
     async def remove_item(request: Request, conversation_id: str, item_id: str) -> Json:
-        """Take one item out of a conversation, and return the conversation."""
+        """Remove an item from a conversation, and return the conversation."""
         await conversations.remove_item(owner_of(request), conversation_id, item_id)
         return await described(conversations, request, conversation_id)
 
@@ -165,7 +170,9 @@ def read_new_items(given: Any) -> list[Json]:
 
 
 def listed(items: list[Json], limit: int, order: Order, after: str | None) -> Json:
-    """Return one page of `items` in OpenAI's list object. Raises ClientError for an `after` that is not among them."""
+    """Return one page of `items` in OpenAI's list object. Raises ClientError for an unknown
+    `after`.
+    """
     wanted = items if order == "asc" else items[::-1]
     if after is not None:
         ids = [item["id"] for item in wanted]
@@ -183,7 +190,7 @@ def listed(items: list[Json], limit: int, order: Order, after: str | None) -> Js
 
 
 def shown(item: Json) -> Json:
-    """Return `item` as OpenAI lists it: with a type, a status, and content as parts."""
+    """Return `item` as in OpenAI's lists: with a type, a status, and content as parts."""
     if (item.get("type") or "message") != "message":
         return item
     content = item.get("content")

@@ -15,8 +15,10 @@ from shared.errors import NotFound
 
 
 def endpoints(exchange: MakeExchange, sdk: Provider, count_tokens: ASGIApp) -> dict[str, ASGIApp]:
-    """The paths answered by the SDK's workers: in which format, and in which conversation. Tokens are estimated: no
-    worker counts without answering."""
+    """Return the paths answered by the SDK's workers, with and without a named conversation.
+
+    Tokens are estimated: no worker counts without answering.
+    """
     formats: dict[str, ASGIApp] = {
         "/v1/messages": exchange("anthropic", sdk, "/v1/messages"),
         "/v1/messages/count_tokens": count_tokens,
@@ -34,13 +36,15 @@ def router(bus: Bus) -> APIRouter:
 
     @routes.get("")
     async def sessions() -> dict[str, Any]:
-        """Every conversation that can be continued by its name, the one used last first."""
+        """List the conversations that can be continued by name, the last used first."""
         newest = sorted((await known()).values(), key=lambda session: -session.last_used)
         return {"sessions": newest, "count": len(newest)}
 
     @routes.delete("/{name}")
     async def forget(name: str) -> dict[str, Any]:
-        """Let a name begin anew. Its transcript stays on the owner's disk, where Claude Code keeps it."""
+        """Forget a conversation, so that its name begins anew. The transcript stays on the owner's
+        disk, where Claude Code keeps transcripts.
+        """
         keys = [key for key, session in (await known()).items() if session.name == name]
         if not keys:
             raise NotFound(f"No conversation is known by the name {name!r}.")

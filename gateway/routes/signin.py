@@ -34,7 +34,9 @@ def router(guard: Guard) -> APIRouter:
 
     @routes.get("/signin", response_model=None)
     async def form(request: Request) -> Response:
-        """The page that asks for a token; whoever needs none, or has signed in, goes on at once."""
+        """Return the sign-in page; redirect a signed-in browser, and any browser of a server
+        without tokens, to the target.
+        """
         target = safe_target(request.query_params.get("next", ""))
         headers = request.scope["ccproxy.headers"]
         if not guard.tokens or read_cookie(cookie_given(headers), guard.tokens) is not None:
@@ -43,7 +45,7 @@ def router(guard: Guard) -> APIRouter:
 
     @routes.post("/signin", response_model=None)
     async def sign_in(request: Request) -> Response:
-        """Take the form; a right token becomes a cookie."""
+        """Read the form, and send a cookie for a right token."""
         headers = request.scope["ccproxy.headers"]
         body = within(await request.body(), MAX_FORM_BYTES)
         fields = parse_qs(body.decode("utf-8", "replace"))
@@ -68,7 +70,7 @@ def router(guard: Guard) -> APIRouter:
 
     @routes.post("/signout", response_model=None)
     async def sign_out(request: Request) -> Response:
-        """Remove the cookie from this browser."""
+        """Remove the cookie from the browser."""
         headers = request.scope["ccproxy.headers"]
         peer = request.client.host if request.client else ""
         scheme = guard.proxies.scheme(peer, headers, request.scope["scheme"])
@@ -83,14 +85,16 @@ def router(guard: Guard) -> APIRouter:
 
 
 def safe_target(asked: str) -> str:
-    """Return the page to go to: `asked` if it is one of ours, else the first page. Never another site."""
+    """Return the page after the sign-in: `asked` for a page of ours, else the first page. Never
+    another site.
+    """
     path = asked.partition("?")[0]
     is_plain = asked.isascii() and asked.isprintable() and "\\" not in asked and not asked.startswith("//")
     return asked if is_plain and accepts_cookie(path) else FIRST_PAGE
 
 
 def sign_in_page(target: str, problem: str = "", status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """Return the form, which leads to `target`, with what was wrong the last time."""
+    """Return the form, leading to `target`, with the problem of the last attempt."""
     template = Template(files("gateway").joinpath("dashboard", "signin.html").read_text())
     alert = f'<p class="problem" role="alert">{html.escape(problem)}</p>' if problem else ""
     text = template.substitute(next=html.escape(target), problem=alert)

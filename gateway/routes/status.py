@@ -1,4 +1,4 @@
-"""`/api/status` and `/sdk/status`: what stands behind a family of routes, at a glance."""
+"""`/api/status` and `/sdk/status`: the state of the provider behind a family of routes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def router(settings: Settings, bus: Bus, catalogue: Catalogue) -> APIRouter:
 
     @routes.get("/api/status")
     async def api() -> dict[str, Any]:
-        """Claude direct: where it is, and whether it lists its models to us."""
+        """Return the address of the Claude provider, and the state of its model list."""
         models = await catalogue.listed()
         return {
             "provider": "claude",
@@ -31,7 +31,9 @@ def router(settings: Settings, bus: Bus, catalogue: Catalogue) -> APIRouter:
 
     @routes.get("/sdk/status")
     async def sdk() -> dict[str, Any]:
-        """Every worker that is alive, what it says of its pool, and how long the line in front of them is."""
+        """List the running workers with the figures of each pool, and the length of the queue in
+        front of the workers.
+        """
         workers = [process for process in await bus.processes() if process["service"] == "sdk_worker"]
         return {
             "provider": "sdk",

@@ -1,4 +1,4 @@
-"""`/health` and `/metrics`: what works, what does not, and what to do about it."""
+"""`/health` and `/metrics`: working parts, failed parts, and the remedies."""
 
 from __future__ import annotations
 
@@ -32,19 +32,25 @@ StoredUse = Callable[[str], Awaitable[Use | None]]
 def router(
     settings: Settings, bus: Bus, claude: Account, chatgpt: Account, metrics: Metrics, stored_use: StoredUse
 ) -> APIRouter:
-    """`stored_use` returns how much a token's stored responses use."""
+    """Return the routes of health and metrics. `stored_use` returns how much a token's stored
+    responses use.
+    """
     routes = APIRouter(tags=["system"])
     seen = metrics.part(BusMetrics)
     accounts = {"oauth2_credentials": claude, "codex_credentials": chatgpt}
 
     @routes.get("/health/live")
     async def live(request: Request) -> JSONResponse:
-        """This process answers. Without a token of the scope `admin`: the status alone."""
+        """Return 200 while the process runs. Without a token of the scope `admin` only the status
+        is returned.
+        """
         return health(request, "pass", "The gateway is running.", {})
 
     @routes.get("/health/ready")
     async def ready(request: Request) -> JSONResponse:
-        """200 once the bus and every service are there, else 503; the scope `admin` is told what is missing."""
+        """Return 200 once the bus and every service are there, else 503; the scope `admin` also
+        sees the missing parts.
+        """
         checks = await service_checks(bus, settings)
         status = worst(checks)
         missing = [check["output"] for check in checks.values() if check["status"] == "fail"]
@@ -53,14 +59,18 @@ def router(
 
     @routes.get("/health")
     async def whole(request: Request) -> JSONResponse:
-        """The health of the stack: `status` for everybody, each part and no secret for the scope `admin`."""
+        """Return the health of the stack: `status` for everybody, each part and no secret for the
+        scope `admin`.
+        """
         checks = await credential_checks(accounts) | await service_checks(bus, settings)
         checks |= await stored_check(settings, stored_use)
         return health(request, worst(checks), "CCProxy API Server", checks)
 
     @routes.get("/metrics")
     async def measured() -> Response:
-        """Every process's metrics in one Prometheus text; only the gateway's own while the bus is away."""
+        """Return every process's metrics in one Prometheus text; only the gateway's own while the
+        bus is away.
+        """
         if not (settings.observability.enabled and settings.observability.metrics_endpoint_enabled):
             raise NotFound("The metrics endpoint is switched off (OBSERVABILITY__METRICS_ENDPOINT_ENABLED).")
         try:
@@ -76,7 +86,7 @@ def router(
 
 
 async def credential_checks(accounts: Mapping[str, Account]) -> dict[str, Check]:
-    """One check for each account. To have only one of them is no fault; to have none is."""
+    """Return a check for every account. A single account is no fault; no account at all is."""
     states = {name: await account.describe() for name, account in accounts.items()}
     some = any(state.status == "pass" for state in states.values())
     found = {}
@@ -89,7 +99,7 @@ async def credential_checks(accounts: Mapping[str, Account]) -> dict[str, Check]
 
 
 async def service_checks(bus: Bus, settings: Settings) -> dict[str, Check]:
-    """One check for the bus and one for each service that should be running."""
+    """Return a check for the bus and for every service that should be running."""
     try:
         processes = await bus.processes()
     except BusUnavailable as error:
@@ -104,7 +114,8 @@ async def service_checks(bus: Bus, settings: Settings) -> dict[str, Check]:
 
 
 async def stored_check(settings: Settings, stored_use: StoredUse) -> dict[str, Check]:
-    """One check that tells how much stored Responses use, for each token; none while nothing is or can be stored.
+    """Return a check with the amount of stored Responses for each token; no check while none is or
+    can be stored.
 
     To be near the limit is no fault: the values unused for longest make room.
     """
@@ -141,7 +152,9 @@ def worst(checks: dict[str, Check]) -> str:
 
 
 def health(request: Request, status: str, output: str, checks: dict[str, Check], code: int = 200) -> JSONResponse:
-    """Return the health as a response; its details only when the caller of `request` has the scope `admin`."""
+    """Return the health as a response; details only when the caller of `request` has the scope
+    `admin`.
+    """
     if "admin" not in request.scope["ccproxy.caller"].scopes:
         return JSONResponse({"status": status}, code, headers=NO_CACHE, media_type=HEALTH_TYPE)
     now = datetime.now(UTC).isoformat()

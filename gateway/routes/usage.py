@@ -1,4 +1,6 @@
-"""`/usage`: what is left of each subscription, and what was used and spent. The first answers without analytics."""
+"""`/usage`: the rest of each subscription, and past use and cost. The first is answered without
+analytics.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ def router(bus: Bus, quotas: Quotas) -> APIRouter:
 
     @routes.get("/usage")
     async def usage() -> dict[str, Any]:
-        """Windows with their forecasts; tokens and dollars of the last day, week and 30 days by provider and lane."""
+        """Return windows with forecasts; tokens and dollars of the last day, week and 30 days by
+        provider and lane.
+        """
         answer: dict[str, Any] = {"quota": quotas.describe(), "spent": [], "problem": "", "timestamp": time.time()}
         try:
             spent = await query(bus, LogsQuery("usage"))
