@@ -1,8 +1,10 @@
-"""A request's place among stored responses: what comes before it, and what is stored of its own response.
+"""A request's place among stored responses: the context before the request, and the storing of its
+own response.
 
-A request names what comes before it by `previous_response_id`, by `conversation`, by references to items, or by a
-session in its address. It is completed here to one that says everything itself; what was named leaves the body, so no
-provider has to know it. A request with `store: false` that names nothing passes untouched.
+A request names its context by `previous_response_id`, by `conversation`, by references to items, or
+by a session in its address. The request is completed here to one that says everything itself; the
+names leave the body, so no provider has to know them. A request with `store: false` that names
+nothing passes untouched.
 """
 
 from __future__ import annotations
@@ -48,8 +50,8 @@ class Continuation:
     stores: bool = True
 
     async def keep(self, response: Json) -> None:
-        """Store `response`, complete as its client sees it. A failure to store is logged: the reply
-        still counts.
+        """Store `response`, as complete as the client sees the response. A failure to store is
+        logged: the reply still counts.
         """
         entry = response.get("id")
         if not self.stores or not isinstance(entry, str) or response.get("status") not in STORED_STATUSES:
@@ -69,7 +71,7 @@ class Continuation:
 
 
 class Continuations:
-    """Makes the Continuation of each request. `available` returns True while Redis answers.
+    """The maker of every request's Continuation. `available` returns True while Redis answers.
 
     Without `enabled` no response is stored, and a request that names a stored response is refused.
     """
@@ -87,15 +89,19 @@ class Continuations:
         self._available = available
 
     async def use(self, owner: str) -> Use | None:
-        """Return the amount stored for one owner; None while nothing is stored at all. Raises BusUnavailable."""
+        """Return the amount stored for an owner; None while storing is switched off. Raises
+        BusUnavailable.
+        """
         return await self._memory.use(owner) if self._enabled else None
 
     async def begin(self, document: Json, *, owner: str, session: str = "") -> Continuation | None:
-        """Return the Continuation of a request, or None when it neither stores nor names anything stored.
+        """Return the Continuation of a request; None when the request neither stores a response nor
+        names a stored value.
 
-        While Redis is away nothing is stored, which the response says (`"store": false`, as every provider is asked).
-        `session` is a session named in the address. Raises ClientError, StoredThingMissing, and BusUnavailable for a
-        request that names something stored while Redis is away.
+        While Redis is away nothing is stored, which the response says (`"store": false`, as every
+        provider is asked). `session` is a session named in the address. Raises ClientError,
+        StoredThingMissing, and BusUnavailable for a request that names something stored while Redis
+        is away.
         """
         stores = read_store(document) and self._enabled and self._available()
         previous = read_text(document, "previous_response_id")
@@ -141,19 +147,19 @@ class Continuations:
         )
 
     async def stored(self, owner: str, response_id: str) -> StoredResponse:
-        """Return one stored response. Raises StoredThingMissing."""
+        """Return a stored response. Raises StoredThingMissing."""
         [found] = await self._memory.load(owner, [response_id])
         if found is None or not found.response:
             raise response_missing(response_id)
         return found
 
     async def delete(self, owner: str, response_id: str) -> None:
-        """Delete one stored response. Raises StoredThingMissing."""
+        """Delete a stored response. Raises StoredThingMissing."""
         await self.stored(owner, response_id)
         await self._memory.forget(owner, response_id)
 
     async def input_of(self, owner: str, response_id: str) -> list[Json]:
-        """Return all items that a stored response answered, oldest first, each with an id."""
+        """Return all input items of a stored response, oldest first, with ids."""
         stored = await self.stored(owner, response_id)
         before: list[Json] = []
         if stored.earlier:
@@ -162,7 +168,8 @@ class Continuations:
         return [*before, *items_of(response_id, resolved)]
 
     async def context(self, owner: str, previous: str) -> tuple[list[str], list[Json]]:
-        """Return the ids of the stored responses up to `previous`, oldest first, and all their items in order.
+        """Return the ids of the stored responses up to `previous`, oldest first, and all items of
+        the responses in order.
 
         Raises StoredThingMissing in the words OpenAI's clients know.
         """
@@ -202,7 +209,7 @@ def previous_missing(message: str) -> StoredThingMissing:
 
 
 def echo_of(stores: bool, previous: str | None, conversation: str) -> Json:
-    """Return the fields of a response about its storage."""
+    """Return the storage fields of a response."""
     echo: Json = {"store": stores, "previous_response_id": previous}
     if conversation:
         echo["conversation"] = {"id": conversation}
@@ -241,7 +248,9 @@ def read_items(document: Json, *, required: bool) -> list[Json]:
 
 
 def tells_history(items: list[Json]) -> bool:
-    """Return True when `items` hold something only a model produces: the client sends the conversation itself."""
+    """Return True when `items` include an item that only a model produces: the client sends the
+    conversation itself.
+    """
     for item in items:
         kind = item.get("type") or "message"
         from_client = kind.endswith("_output") or (kind == "message" and item.get("role") != "assistant")

@@ -1,7 +1,9 @@
-"""Conversations: lists of items with an id of their own, which requests add to by naming it.
+"""Conversations: lists of items with an id of their own; a request adds to a conversation by naming
+its id.
 
-A conversation is stored as two values: its list of stored responses, to which every request appends in one step, and
-what is known about it (metadata, removed items). Both are used together, so both expire together.
+A conversation is stored as two values: its list of stored responses, to which every request appends
+in one step, and its facts (metadata, removed items). Both are used together, so both expire
+together.
 """
 
 from __future__ import annotations
@@ -34,8 +36,10 @@ class About:
 
 
 class Conversations:
-    """The conversations of every owner. Every method raises BusUnavailable, those with a
-    conversation's id also StoredThingMissing.
+    """The conversations of every owner.
+
+    Every method raises BusUnavailable, and a method with a conversation's id also raises
+    StoredThingMissing.
     """
 
     def __init__(self, store: BoundedStore, memory: ResponseMemory, clock: Callable[[], float] = time.time) -> None:
@@ -44,7 +48,7 @@ class Conversations:
         self._clock = clock
 
     async def create(self, owner: str, items: list[Json], metadata: dict[str, str]) -> str:
-        """Create a conversation that begins with `items`, and return its id."""
+        """Create a conversation with the first `items`, and return the new id."""
         conversation = "conv_" + secrets.token_hex(24)
         await self._write(owner, conversation, About(int(self._clock()), metadata))
         if items:
@@ -65,7 +69,9 @@ class Conversations:
         await self._write(owner, conversation, about)
 
     async def delete(self, owner: str, conversation: str) -> None:
-        """Delete a conversation. Its responses stay stored under their own ids, as at OpenAI."""
+        """Delete a conversation. The responses stay stored under the responses' own ids, as at
+        OpenAI.
+        """
         await self.about(owner, conversation)
         await self._store.delete(owner, list_entry(conversation))
         await self._store.delete(owner, conversation)
@@ -75,7 +81,7 @@ class Conversations:
         await self._store.append(owner, list_entry(conversation), f"{entry}\n".encode())
 
     async def add(self, owner: str, conversation: str, items: list[Json]) -> list[Json]:
-        """Add items of the client, and return them with their ids."""
+        """Add items of the client, and return the items with ids."""
         await self.about(owner, conversation)
         entry = "item_" + secrets.token_hex(12)
         stored = StoredResponse({}, await self._memory.resolve(owner, items))
@@ -85,7 +91,7 @@ class Conversations:
         return list(items_of(entry, stored))
 
     async def items(self, owner: str, conversation: str) -> list[Json]:
-        """Return all items of a conversation in order, each with its id, without removed items."""
+        """Return all items of a conversation in order, with ids, without removed items."""
         about = await self.about(owner, conversation)
         [listed] = await self._store.get(owner, [list_entry(conversation)])
         entries = listed.decode().split() if listed else []
@@ -98,9 +104,7 @@ class Conversations:
         return [item for item in items if item["id"] not in about.removed]
 
     async def remove_item(self, owner: str, conversation: str, item_id: str) -> None:
-        """Remove one item from a conversation. Raises StoredThingMissing if the conversation has no
-        such item.
-        """
+        """Remove an item from a conversation. Raises StoredThingMissing for an item of no such id."""
         if all(item["id"] != item_id for item in await self.items(owner, conversation)):
             raise StoredThingMissing(f"Item with id '{item_id}' not found.")
         about = await self.about(owner, conversation)

@@ -1,7 +1,9 @@
-"""The stored responses of every client token, their items, and which response a session path had last.
+"""The stored responses of every client token, their items, and the last response of every session
+path.
 
-Only an owner's own token finds what was stored for it. A request that names something stored needs Redis; any other
-goes on without. Nothing here outlives the lifetime or the bytes that the owner's settings allow.
+Only an owner's own token finds the owner's stored responses. A request that names a stored value
+needs Redis; any other request goes on without. Nothing here outlives the lifetime or the bytes that
+the owner's settings allow.
 """
 
 from __future__ import annotations
@@ -34,8 +36,8 @@ _ID_PREFIXES = {
 
 @dataclass(slots=True)
 class StoredResponse:
-    """A response as its client saw it, with its new input items and the ids of the responses before
-    it, oldest first.
+    """A response as the client saw it, with its new input items and the ids of the responses
+    before, oldest first.
 
     A conversation's items that no response produced are stored with an empty `response`.
     """
@@ -51,13 +53,15 @@ class StoredResponse:
 
 
 class ResponseMemory:
-    """The stored responses, found by their owner and id. Every method raises BusUnavailable."""
+    """The stored responses, found by owner and id. Every method raises BusUnavailable."""
 
     def __init__(self, store: BoundedStore) -> None:
         self._store = store
 
     async def save(self, owner: str, entry: str, stored: StoredResponse) -> bool:
-        """Store a response under its id and the ids of its items. Return False if it is too large."""
+        """Store a response under its id and the ids of its items. Return False for a too large
+        response.
+        """
         data = dump_json([stored.response, stored.input, stored.earlier])
         if len(data) > THREAD_BYTES:
             data = await asyncio.to_thread(zlib.compress, data, COMPRESSION_LEVEL)
@@ -66,18 +70,16 @@ class ResponseMemory:
         return await self._store.put(owner, entry, data, [item["id"] for item in items_of(entry, stored)])
 
     async def load(self, owner: str, entries: Sequence[str]) -> list[StoredResponse | None]:
-        """Return the stored responses in the order of `entries`, None for each missing one."""
+        """Return the stored responses in the order of `entries`, None for a missing response."""
         found = await self._store.get(owner, entries)
         return [None if data is None else StoredResponse(*load_json(zlib.decompress(data))) for data in found]
 
     async def forget(self, owner: str, entry: str) -> bool:
-        """Delete one stored response. Return False for an unknown id."""
+        """Delete a stored response. Return False for an unknown id."""
         return await self._store.delete(owner, entry)
 
     async def find_items(self, owner: str, ids: Sequence[str]) -> dict[str, Json]:
-        """Return the stored items by their ids. Raises StoredThingMissing naming the first missing
-        id.
-        """
+        """Return the stored items by id. Raises StoredThingMissing naming the first missing id."""
         entries = await self._store.find(owner, ids)
         needed = list(dict.fromkeys(entry for entry in entries if entry is not None))
         stored = await self.load(owner, needed)
@@ -92,7 +94,9 @@ class ResponseMemory:
         return known
 
     async def resolve(self, owner: str, items: Iterable[Json]) -> list[Json]:
-        """Return `items` with every reference replaced by the item it names. Raises StoredThingMissing."""
+        """Return `items` with every reference replaced by the stored item. Raises
+        StoredThingMissing.
+        """
         wanted = list(items)
         references = [reference for item in wanted if (reference := referenced(item))]
         if not references:
@@ -110,7 +114,7 @@ class ResponseMemory:
         await self._store.put(owner, session_entry(session), entry.encode())
 
     async def use(self, owner: str) -> Use:
-        """Return the amount stored for one owner."""
+        """Return the amount stored for an owner."""
         return await self._store.use(owner)
 
 
@@ -143,7 +147,9 @@ def items_of(entry: str, stored: StoredResponse) -> Iterator[Json]:
 
 
 def made_id(entry: str, place: int, item: Json) -> str:
-    """Return the id of an input item its client gave none; always the same for the same place."""
+    """Return the id of an input item without an id from the client; always the same for the same
+    place.
+    """
     prefix = _ID_PREFIXES.get(item.get("type") or "message", "item")
     return f"{prefix}_{entry.partition('_')[2]}_in{place}"
 
