@@ -1,8 +1,11 @@
-"""The one layer every request passes: it gets an id, is admitted, is answered, and leaves one record behind. A health
-check or a scrape leaves a record only if it fails: a stack at rest would keep some ten thousand of them a day.
+"""The outermost layer of every request: gives the request an id, admits and answers the request,
+and writes one record.
 
-The record is measured and handed on after the last byte; nothing here waits for the bus, and a record that cannot be
-published is counted, never an error of the request.
+A health check or a scrape leaves a record only on failure: a stack at rest would keep some ten
+thousand records a day.
+
+The record is measured and passed on after the last byte. No request waits for the bus, and a record
+that cannot be published is counted, never an error of the request.
 """
 
 from __future__ import annotations
@@ -36,8 +39,11 @@ GIVEN_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 
 class AccessLog:
-    """Wraps `app`; scope gets `ccproxy.record`, `.headers` (by name), `.caller`, `.trace`, and `.begin` to call with a
-    record."""
+    """The outermost ASGI layer, around `app`.
+
+    The scope gets `ccproxy.record`, `ccproxy.headers` (by name), `ccproxy.caller`, `ccproxy.trace`,
+    and `ccproxy.begin`, a function to call with a record.
+    """
 
     def __init__(
         self, app: ASGIApp, guard: Guard, metrics: Metrics, records: Records | None, tracer: Tracer | None = None
@@ -95,7 +101,9 @@ def _nobody_looks_on(_: AccessRecord) -> None: ...
 
 
 class Answer:
-    """The way out: notes status, size and first byte, and can still fail while nothing was sent."""
+    """The response of one request: notes status, size and first byte, and can still fail while no
+    byte was sent.
+    """
 
     __slots__ = ("_record", "_send", "began", "status")
 
@@ -117,7 +125,9 @@ class Answer:
         await self._send(message)
 
     async def fail(self, error: CCProxyError) -> None:
-        """An error response; once bytes have left only the connection can say that something broke."""
+        """Send `error` as a response. Raises `error` once the response has begun, so that the
+        connection is cut.
+        """
         if self.status:
             raise error
         await respond(render(error, dialect_of(self._record.path), self._record.request_id), self.send)
@@ -143,7 +153,9 @@ def open_record(scope: Scope, headers: dict[bytes, bytes]) -> AccessRecord:
 
 
 def with_security(headers: Headers, identity: tuple[bytes, bytes]) -> Headers:
-    """Return `headers` with the response's id, and the security headers unless they bring a policy of their own."""
+    """Return `headers` with the response's id, and with the security headers unless `headers` bring
+    a policy.
+    """
     for name, _ in headers:
         if name == b"content-security-policy":
             return [*headers, identity]
@@ -151,10 +163,12 @@ def with_security(headers: Headers, identity: tuple[bytes, bytes]) -> Headers:
 
 
 def ask_to_sign_in(record: AccessRecord, headers: dict[bytes, bytes]) -> Problem:
-    """Lead a browser to the sign-in page, and from there back to the page it wanted.
+    """Return the response that leads a browser to the sign-in page, and from there back to the page
+    it wanted.
 
-    A link on another site brings no cookie (SameSite=Strict), though the browser may have signed in: then the page is
-    asked for once more, this time by ourselves.
+    A link on another site brings no cookie (SameSite=Strict), though the browser may have signed
+    in: then the response makes the browser ask for the page once more, this time from the gateway's
+    own origin.
     """
     target = quote(record.path) + (f"?{record.query}" if record.query else "")
     if headers.get(b"sec-fetch-site") in {b"cross-site", b"same-site"}:
@@ -165,7 +179,7 @@ def ask_to_sign_in(record: AccessRecord, headers: dict[bytes, bytes]) -> Problem
 
 
 async def refuse_upgrade(scope: Scope, receive: Receive, send: Send) -> None:
-    """WebSockets are not served. 426 at the handshake makes clients fall back to HTTP at once."""
+    """Refuse a WebSocket. 426 at the handshake makes clients fall back to HTTP at once."""
     if scope["type"] != "websocket":
         return
     await receive()

@@ -1,7 +1,9 @@
-"""The addresses this gateway serves: one spelling for each, and a good answer to a request that just misses one.
+"""The addresses of the gateway: one spelling for each, and a helpful 404 for a request that just
+misses an address.
 
-A base address often has a slash too many, so `//` and a slash at the end are folded before anything looks at the path:
-the guard must see the very path that is served. Any other miss is not guessed at; its 404 names the address meant.
+A base address often has a slash too many, so `//` and a slash at the end are folded before any code
+looks at the path: the guard must see the very path that is served. No other miss is corrected; the
+404 names the address meant.
 """
 
 from __future__ import annotations
@@ -19,16 +21,17 @@ NAMED_AT_MOST = 3
 
 
 def fold(path: str) -> str:
-    """Return `path` with single slashes and none at its end."""
+    """Return `path` with single slashes and without a slash at the end."""
     if "//" not in path and not path.endswith("/"):
         return path
     return SLASHES.sub("/", path).rstrip("/") or "/"
 
 
 class Addresses:
-    """What is served, read from the OpenAPI document that `document` returns; the document is built on first use.
+    """The served addresses, read from the OpenAPI document that `document` returns; the document is
+    built on first use.
 
-    `pages` are the methods of the addresses for browsers, which that document leaves out.
+    `pages` are the methods of the addresses for browsers, which the document leaves out.
     """
 
     def __init__(self, document: Callable[[], dict[str, Any]], pages: Mapping[str, set[str]] | None = None) -> None:
@@ -49,7 +52,9 @@ class Addresses:
         return found | {"OPTIONS"} | ({"HEAD"} if "GET" in found else set())
 
     def meant(self, path: str) -> list[str]:
-        """Return the served addresses that `path` probably means, the most likely first; often there is none."""
+        """Return the served addresses that `path` probably means, the most likely first; often an
+        empty list.
+        """
         self._read()
         plain = [served for served in self._methods if "{" not in served and served not in self._pages]
         named = distinctive(path)
@@ -73,11 +78,11 @@ class Addresses:
 
 
 def distinctive(path: str) -> list[str]:
-    """Return the segments of `path` that tell what is asked for, without those of a base address."""
+    """Return the segments of `path` without the segments of a base address."""
     return [segment for segment in path.split("/") if segment and segment not in BASE_SEGMENTS]
 
 
 def pattern_of(template: str) -> re.Pattern[str]:
-    """Return the pattern of the paths that `template` serves; a parameter is one segment."""
+    """Return the pattern of the paths that `template` serves; a parameter is a single segment."""
     fixed = [re.escape(part) for part in PARAMETER.split(template)]
     return re.compile("[^/]+".join(fixed))

@@ -1,4 +1,5 @@
-"""One gateway process put together: what it holds open, which addresses it serves, in which order a request passes.
+"""The parts of one gateway process put together: open resources, served addresses, and the order a
+request passes.
 
 AccessLog (id, guard, record) → Switch → an Exchange (plain ASGI, exact path)
                                        → FastAPI (management: health, metrics, logs)
@@ -84,7 +85,9 @@ ALL_METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "POST"})
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """What the process entry point needs: the application, and how to end what is in flight."""
+    """The parts of an open gateway that the process uses: the application, and the register of
+    active requests to stop.
+    """
 
     app: ASGIApp
     flights: Flights
@@ -93,10 +96,12 @@ class Gateway:
 
 
 class Switch:
-    """Proxy routes by exact path, everything else to the management app: FastAPI's router would halve the speed.
+    """Proxy routes by exact path, everything else to the management app: FastAPI's router would
+    halve the speed.
 
-    A path may name its conversation as `{session_id}`, or a resource by its id; such addresses are looked for last.
-    HEAD is answered as GET without its body, OPTIONS with the methods of the address.
+    A path may name its conversation as `{session_id}`, or a resource by its id; such addresses are
+    looked for last. HEAD is answered as GET without its body, OPTIONS with the methods of the
+    address.
     """
 
     def __init__(self, endpoints: Mapping[str, ASGIApp], management: ASGIApp, addresses: Addresses) -> None:
@@ -122,7 +127,9 @@ class Switch:
             await self._manage(scope, receive, send)
 
     async def _manage(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer an address that is no proxy route, or a method that no proxy route takes."""
+        """Answer a request for an address without a proxy route, or with a method that no proxy
+        route takes.
+        """
         if scope["method"] == "HEAD":
             asked = {**scope, "method": "GET", "ccproxy.head": True}
             await self._management(asked, receive, send)
@@ -135,7 +142,7 @@ class Switch:
             await self._management(scope, receive, send)
 
     def _methods(self, path: str) -> frozenset[str]:
-        """Return what `path` takes; `*` stands for the whole server."""
+        """Return the methods that `path` takes; `*` stands for the whole server."""
         return ALL_METHODS if path == "*" else self._addresses.methods(path)
 
     def _find(self, scope: Scope) -> str:
@@ -147,17 +154,21 @@ class Switch:
 
 
 def pattern_of(template: str) -> re.Pattern[str]:
-    """Return the pattern of the paths that `template` serves: a session has any name, an id only an id's characters."""
+    """Return the pattern of the paths that `template` serves: a session has any name, an id only an
+    id's characters.
+    """
     return re.compile(PARAMETER.sub(lambda found: f"(?P<{found[1]}>{SEGMENTS.get(found[1], OPAQUE_ID)})", template))
 
 
 def methods_of(endpoint: ASGIApp) -> frozenset[str]:
-    """Return the methods that a proxy route takes."""
+    """Return the methods of a proxy route."""
     return endpoint.methods if isinstance(endpoint, Resource) else POST_ONLY
 
 
 def flights_of(server: ServerSettings) -> Flights:
-    """Return the register of requests in flight, with the timeouts and the memory the settings give them."""
+    """Return the register of active requests, with the timeouts and the memory limit of the
+    settings.
+    """
     patience = Patience(
         body=server.body_timeout_seconds,
         first_byte=server.first_byte_timeout_seconds,
@@ -169,8 +180,7 @@ def flights_of(server: ServerSettings) -> Flights:
 
 @asynccontextmanager
 async def open_gateway(settings: Settings, bus: Bus, before: Gateway | None = None) -> AsyncIterator[Gateway]:
-    """Everything a gateway process holds: connections to providers, the clock of its requests, its records. What was
-    counted and learned `before` the settings changed goes on."""
+    """Open a gateway: providers, clock and records. Counters and quotas of `before` go on."""
     metrics, known = (before.metrics, before.quotas) if before else (Metrics(), None)
     async with AsyncExitStack() as stack:
         account = await stack.enter_async_context(ClaudeAccount(settings.claude))
@@ -185,7 +195,7 @@ async def open_gateway(settings: Settings, bus: Bus, before: Gateway | None = No
         continuations, conversations = open_stored(bus, settings.responses)
 
         def exchange(dialect: Dialect, provider: Provider, path: str) -> Exchange:
-            """The endpoint for a client's format on a provider: bytes through when both are the same."""
+            """Return the endpoint for a client's format on a provider; same formats pass bytes."""
             fixed = (dialect, provider, path, flights, largest_body(settings, provider))
             if passes_through(dialect, provider):
                 return PassThrough(*fixed)
@@ -236,7 +246,7 @@ def passes_through(dialect: Dialect, provider: Provider) -> bool:
 
 
 def open_stored(bus: Bus, settings: ResponsesSettings) -> tuple[Continuations, Conversations]:
-    """Return what remembers responses and conversations over `bus`."""
+    """Return the stores of responses and conversations over `bus`."""
     store = BoundedStore(bus, "stored", lifetime=settings.lifetime_hours * 3600, limit=settings.bytes_per_token)
     memory = ResponseMemory(store)
     conversations = Conversations(store, memory)
@@ -245,7 +255,9 @@ def open_stored(bus: Bus, settings: ResponsesSettings) -> tuple[Continuations, C
 
 
 def waiting_limits(settings: Settings) -> dict[str, int]:
-    """Return how many requests may wait for an SDK worker, and how many bytes of one gateway; Redis holds them all."""
+    """Return the limits of requests that wait for an SDK worker: their number, and the bytes of one
+    gateway; Redis holds all waiting requests.
+    """
     return {
         "max_waiting": settings.sdk.max_waiting,
         "max_waiting_bytes": max(settings.sdk.max_body_bytes, MAX_WAITING_BYTES // settings.server.workers),
@@ -253,7 +265,9 @@ def waiting_limits(settings: Settings) -> dict[str, int]:
 
 
 def largest_body(settings: Settings, provider: Provider) -> int:
-    """Return how many bytes a request to `provider` may have; those to `/sdk` travel over the bus."""
+    """Return the largest body, in bytes, of a request to `provider`; requests to `/sdk` travel over
+    the bus.
+    """
     largest = settings.server.max_body_bytes
     return min(largest, settings.sdk.max_body_bytes) if isinstance(provider, Sdk) else largest
 
@@ -261,7 +275,9 @@ def largest_body(settings: Settings, provider: Provider) -> int:
 def records_of(
     settings: ObservabilitySettings, bus: Bus, metrics: Metrics
 ) -> AbstractAsyncContextManager[Records | None]:
-    """Return the records of this process, to be opened; None inside where none are kept."""
+    """Return an unopened Records for the process; a context that yields None when no records are
+    kept.
+    """
     if not (settings.enabled and settings.logs_collection_enabled):
         return nullcontext()
     spool = Spool(settings.duckdb_path.with_name("spool"), settings.spool_bytes) if settings.spool_bytes else None
@@ -296,7 +312,9 @@ async def show_problem(request: Request, error: Exception) -> Response:
 
 
 async def show_http_error(request: Request, error: Exception, addresses: Addresses) -> Response:
-    """Starlette's own refusals (no such address, wrong method) in our words and the path's dialect."""
+    """Return Starlette's own refusals (no such address, wrong method) in our words and the path's
+    dialect.
+    """
     status = error.status_code if isinstance(error, HTTPException) else 500
     path, method = request.url.path, request.scope["ccproxy.record"].method
     methods = addresses.methods(path)
@@ -318,7 +336,9 @@ async def show_http_error(request: Request, error: Exception, addresses: Address
 
 
 def advice_for(path: str, addresses: Addresses) -> str:
-    """Return what may be meant by an address that does not exist: most often a base address is wrong."""
+    """Return advice for a request to an address that does not exist: most often a base address is
+    wrong.
+    """
     if meant := addresses.meant(path):
         return f"{' or '.join(meant)} is probably meant. Correct the base address of your client."
     return "GET /docs lists what is served."

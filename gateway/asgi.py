@@ -1,4 +1,4 @@
-"""The words of ASGI, and the two things every raw endpoint needs: its headers and its body."""
+"""The types of ASGI, and the reading of a request's body for every raw endpoint."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ Headers = list[tuple[bytes, bytes]]
 async def read_body(
     receive: Receive, headers: dict[bytes, bytes], limit: int, arrive: Callable[[int], None] = lambda _: None
 ) -> bytes:
-    """Return the whole request body; `arrive` is called with the size of each piece as it comes.
+    """Return the whole request body, and call `arrive` with the size of every arriving piece.
 
-    Raises TooLarge as soon as it is known to pass `limit` bytes, CallerGone when it is cut.
+    Raises TooLarge once the body is known to pass `limit` bytes, CallerGone when the client leaves
+    in the middle.
     """
     announced = headers.get(b"content-length", b"0")
     if announced.isdigit() and int(announced) > limit:

@@ -1,7 +1,8 @@
 """Wrong tokens, slowed by address.
 
-Each address may be wrong a few times at once and then once in a while; until then it is refused without being compared.
-Kept in memory by each gateway process: a guess costs its time, whichever process is asked.
+An address may send a few wrong tokens at once and then one now and then; until then the gateway
+refuses its requests without comparing tokens. The counts are kept in memory by each gateway
+process: a guess costs its time, whichever process is asked.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ MOST_ADDRESSES = 10_000  # remembered at once; the oldest is forgotten first
 
 
 class Attempts:
-    """Refuses an address after `burst` failures; every `seconds` one more failure is forgiven."""
+    """Refuses an address after `burst` failures; after every `seconds` a further failure is
+    forgiven.
+    """
 
     def __init__(self, burst: int, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._burst = burst
@@ -36,7 +39,7 @@ class Attempts:
             )
 
     def fail(self, address: str) -> None:
-        """Count one failure of `address`."""
+        """Count a failure of `address`."""
         key, now = counted_address(address), self._clock()
         forgiven_at = max(self._forgiven_at.pop(key, now), now) + self._seconds
         self._forgiven_at[key] = forgiven_at

@@ -1,6 +1,6 @@
-"""What response headers tell beside a provider's answer: which model was asked, and a way out of a refused model.
+"""Response headers beside a provider's answer: the asked model, and a way out of a refused model.
 
-The answer itself passes unchanged: a refusal that is looked at here goes on byte for byte.
+The answer itself passes unchanged: a refusal that is read here goes on byte for byte.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ MODEL_HEADER = b"x-ccproxy-model"  # the model that was asked, where it is not t
 async def open_and_tell(
     open_answer: Callable[[Outgoing], Awaitable[Opened]], speaks: ProviderFormat, request: Outgoing
 ) -> Opened:
-    """Return a provider's answer with what headers tell beside it. A refusal that is raised gets the same headers."""
+    """Return a provider's answer with the headers about the asked model and a refused model. A
+    raised refusal gets the same headers.
+    """
     try:
         opened = await open_answer(request)
     except UpstreamRefused as refusal:
@@ -40,7 +42,9 @@ async def open_and_tell(
 
 
 def model_header(request: Outgoing) -> Headers:
-    """Return the header that names the model of a request that asks for another than its client named."""
+    """Return the header with the model that the provider was asked for; no header if the client
+    named the same model.
+    """
     sent = (request.document or {}).get("model")
     if not isinstance(sent, str) or sent == request.record.asked_model:
         return []
@@ -48,7 +52,7 @@ def model_header(request: Outgoing) -> Headers:
 
 
 def hint_header(request: Outgoing, status: int, message: str) -> Headers:
-    """Return the header that tells the way out of a refused model; the same goes to the log."""
+    """Return the header with a way out of a refused model; the same hint goes to the log."""
     if not is_unknown_model(status, message):
         return []
     record = request.record
@@ -58,7 +62,7 @@ def hint_header(request: Outgoing, status: int, message: str) -> Headers:
 
 
 async def read_refusal(opened: Opened) -> bytes:
-    """Return the body of a refusal, and leave it to be read once more."""
+    """Return the body of a refusal, and keep the body to be read once more."""
     try:
         body = await opened.read()
     except BaseException:
@@ -73,7 +77,7 @@ async def _once(body: bytes) -> AsyncIterator[bytes]:
 
 
 def message_of(speaks: ProviderFormat, body: bytes, status: int) -> str:
-    """Return the words of a refusal; an empty text for a body that is no JSON."""
+    """Return the message of a refusal; an empty text for a body that is no JSON."""
     try:
         return speaks.read_error(orjson.loads(body), status).message
     except orjson.JSONDecodeError:

@@ -1,8 +1,8 @@
 """Bodies of management requests, read whole and as JSON before FastAPI sees them.
 
-So one limit of size, one of silence and one reading of JSON hold on every route, and a body that cannot be read is the
-caller's fault in a sentence, never an exception of a library. The proxy routes read theirs in `gateway/exchange.py`,
-under the same limits.
+So one size limit, one silence limit and one JSON parser hold on every route, and an unreadable body
+becomes a clear client error, never an exception of a library. The proxy routes read their bodies in
+`gateway/exchange.py`, under the same limits.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ OWN_READING = frozenset({"/mcp", "/signin", "/signout"})  # JSON-RPC has errors 
 
 
 class WholeBody:
-    """Wraps `app`: reads each request's body within `limit` bytes and hands it on in one piece."""
+    """The ASGI layer around `app` that reads every request's body within `limit` bytes and passes
+    the body on in one piece.
+    """
 
     def __init__(self, app: ASGIApp, flights: Flights, limit: int) -> None:
         self._app, self._flights, self._limit = app, flights, limit
@@ -48,7 +50,7 @@ class WholeBody:
 
 
 def replay(body: bytes, receive: Receive) -> Receive:
-    """Return a `receive` that brings `body` first and then whatever comes behind it."""
+    """Return a `receive` that returns `body` first, then the messages of `receive`."""
     first: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive_again() -> Message:

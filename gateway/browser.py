@@ -1,8 +1,9 @@
-"""Which page stands behind a request, by the headers a browser adds and no page can forge.
+"""The page behind a request, found by the headers that a browser adds and no page can forge.
 
-`Host` must be spelled as a browser spells it. `Sec-Fetch-Site` says whether the page is ours; where an older browser or
-plain http leaves it out, `Origin` does, and is compared whole: scheme, name and port. Pages of other origins, also of
-other ports of this machine, may do one thing only: lead the user to one of our pages (PAGES), by a link.
+`Host` must be spelled as a browser spells it. `Sec-Fetch-Site` says whether the page is ours; where
+an older browser or plain http leaves it out, `Origin` does, and is compared whole: scheme, name and
+port. Pages of other origins, also of other ports of this machine, may do one thing only: lead the
+user to one of our pages (PAGES), by a link.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def host_name(host: bytes) -> str:
 
 
 def is_navigation(method: str, headers: dict[bytes, bytes]) -> bool:
-    """Return True if the user goes to this address in a window of its own, as by a link."""
+    """Return True if the user opens the address in a window, as by a link."""
     return (
         method in {"GET", "HEAD"}
         and headers.get(b"sec-fetch-mode") == b"navigate"
@@ -63,7 +64,9 @@ def check_page(method: str, path: str, headers: dict[bytes, bytes], scheme: str)
 
 
 def origin_of(scheme: str, host: bytes) -> bytes:
-    """Return the origin a browser names for pages under `host`, which it spells without the scheme's own port."""
+    """Return the origin that a browser names for pages under `host`; browsers leave out the
+    scheme's default port.
+    """
     return f"{scheme}://".encode() + host.removesuffix(b":" + DEFAULT_PORTS.get(scheme, b"80"))
 
 
@@ -73,5 +76,5 @@ def is_ours(headers: dict[bytes, bytes]) -> bool:
 
 
 def wants_page(method: str, headers: dict[bytes, bytes]) -> bool:
-    """Return True if a browser asks for something to show to its user."""
+    """Return True if a browser asks for a page to show to its user."""
     return method in {"GET", "HEAD"} and b"text/html" in headers.get(b"accept", b"")

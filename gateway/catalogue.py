@@ -1,6 +1,7 @@
-"""What a provider says it offers: its own model list, fetched when asked for, kept for a while, never lost again.
+"""A provider's own model list: fetched on demand, kept for a while, and never lost again.
 
-A list that cannot be had is no error: the last good one is used, or none, and names then pass as they are.
+A list that cannot be fetched is no error: the last good list is used, or none, and model names then
+pass unchanged.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ PATIENCE_SECONDS = 3.0  # a request waits this long for the very first list, the
 
 
 class Catalogue:
-    """`fetch` returns the provider's list, as the provider shapes it, or raises CCProxyError."""
+    """The model list of one provider. `fetch` returns the list in the provider's shape, or raises
+    CCProxyError.
+    """
 
     def __init__(self, fetch: Callable[[], Awaitable[list[Json]]], vendor: Vendor, aliases: Mapping[str, str]) -> None:
         self._fetch = fetch
@@ -34,7 +37,10 @@ class Catalogue:
         self._refreshing: asyncio.Task[None] | None = None
 
     async def listed(self) -> list[Json]:
-        """The list as it is known now; refreshed behind the caller's back once it is old."""
+        """Return the list as known now, and refresh an old list in the background.
+
+        Only the very first fetch is waited for, at most PATIENCE_SECONDS.
+        """
         if time.monotonic() >= self._due and self._refreshing is None:
             self._refreshing = asyncio.create_task(self._refresh())
         if not self._fetched and self._refreshing is not None:
@@ -43,7 +49,9 @@ class Catalogue:
         return self._listed
 
     async def demand(self) -> list[Json]:
-        """The list, for somebody who asked for nothing else. Raises what kept us from ever having one."""
+        """Return the list for a request about models. Raises the last failure while no list was
+        ever fetched.
+        """
         listed = await self.listed()
         if not listed and self._failure is not None:
             raise self._failure
@@ -51,11 +59,13 @@ class Catalogue:
 
     @property
     def problem(self) -> str:
-        """Why the last attempt to fetch the list failed, if it did."""
+        """The reason for the failure of the last fetch; empty after a success."""
         return self._failure.message if self._failure is not None else ""
 
     async def resolve(self, name: str) -> str:
-        """The provider's model for a client's name. The provider's own name costs nothing."""
+        """Return the provider's model for a client's name. The provider's own name costs no
+        look-up.
+        """
         if not self._aliases and is_exact(name, self._vendor):
             return name
         return resolve_model(name, self._aliases, await self.listed(), self._vendor)

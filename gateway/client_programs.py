@@ -45,7 +45,7 @@ SDK = re.compile(r"(?:async)?(openai|anthropic)/([a-z]+) (\d[^\s();,]{0,31})", r
 
 @lru_cache(maxsize=256)
 def client_program(user_agent: str) -> tuple[str, str]:
-    """Return the program and the version that a user agent names; empty texts for what it does not name."""
+    """Return the program and the version named in a user agent; an empty text for a missing part."""
     if sdk := SDK.match(user_agent):
         vendor, language, version = sdk.groups()
         return f"{vendor.lower()}-sdk-{language.lower()}", version

@@ -35,7 +35,7 @@ LOG_EVERY_SECONDS = 60.0
 
 
 class Connections:
-    """How many connections are open, by address, and the limits of this process."""
+    """The number of open connections by address, and the limits of the process."""
 
     def __init__(self, per_address: int, proxies: TrustedProxies, most: int | None = None) -> None:
         """`most` is the limit of all connections; by default half of the descriptors this process may open."""
@@ -49,7 +49,9 @@ class Connections:
         self.leaving = False  # this process is about to end: each reply is the last one of its connection
 
     def admit(self, address: str) -> None:
-        """Count one more connection from `address`, to be released at its end. Raises Busy past a limit."""
+        """Count a new connection from `address`, to be released at its end. Raises Busy past a
+        limit.
+        """
         self._total += 1
         key = counted_address(address)
         self._open[key] += 1
@@ -62,7 +64,7 @@ class Connections:
             self._refuse(f"Your address has more connections open than the {limit} this server accepts.", address)
 
     def release(self, address: str) -> None:
-        """Count one connection from `address` less."""
+        """Count a connection from `address` as closed."""
         self._total -= 1
         key = counted_address(address)
         self._open[key] -= 1
@@ -83,7 +85,9 @@ class Connections:
 
 
 def most_connections() -> int:
-    """Return how many connections this process may hold: each may need a second descriptor towards a provider."""
+    """Return the most connections that the process may hold: every connection may need a second
+    descriptor towards a provider.
+    """
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if soft == resource.RLIM_INFINITY:
         return UNLIMITED_CONNECTIONS
@@ -91,7 +95,7 @@ def most_connections() -> int:
 
 
 class LimitedProtocol(HttpToolsProtocol):
-    """Uvicorn's protocol with limits on a head that is not whole yet."""
+    """Uvicorn's protocol with limits on an incomplete request head."""
 
     def __init__(self, *, limits: Connections, **uvicorn: Any) -> None:
         super().__init__(**uvicorn)
@@ -177,7 +181,9 @@ class LimitedProtocol(HttpToolsProtocol):
         )
 
     def announce_end(self) -> None:
-        """Have the reply that has not begun yet be the last one. One that has begun said the connection would stay."""
+        """Make a reply that has not begun the last of the connection. A reply in progress has
+        already promised to keep the connection.
+        """
         if self.cycle is not None and not self.cycle.response_started:
             self.cycle.keep_alive = False
 
@@ -186,7 +192,9 @@ class LimitedProtocol(HttpToolsProtocol):
         self.transport.close()
 
     def check_time(self, now: float) -> None:
-        """End the connection of a client that owes us bytes for HEAD_SECONDS. A request being answered is no debt."""
+        """End the connection of a client that owes us bytes for HEAD_SECONDS. A request being
+        answered is no debt.
+        """
         answering: RequestResponseCycle | None = self.cycle
         if self._waiting_since is None or self._refused or (answering and not answering.response_complete):
             return
@@ -198,11 +206,15 @@ class LimitedProtocol(HttpToolsProtocol):
             self.refuse(ClientTimeout(f"The request's head did not arrive within {HEAD_SECONDS:g} seconds."))
 
     def send_400_response(self, msg: str) -> None:
-        """Answer bytes that are not HTTP; called by uvicorn, also after an exception in a callback."""
+        """Answer bytes that are not HTTP. Uvicorn calls the method, also after an exception in a
+        callback.
+        """
         self.refuse(HeadersTooLarge() if self._too_large else ClientError("The request is not valid HTTP."))
 
     def refuse(self, error: CCProxyError) -> None:
-        """Send `error` and end the connection. While a reply is being sent, only the connection can say it."""
+        """Send `error` and end the connection. During a reply the connection is closed without a
+        message.
+        """
         self._refused = True
         self._unread = 0
         self.headers = []

@@ -1,7 +1,8 @@
 """Request bodies as they were before compression: Codex sends zstd to whatever address it is given.
 
-What comes out is held to the same limit as what may come in, while it comes out: a small body cannot become a large
-one. Two libraries beyond the standard one are needed, and both have their room here.
+The unpacked body has the same limit as a sent body, checked during the unpacking: a small body
+cannot become a large one. Two libraries beyond the standard one are needed, and both are used only
+here.
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ GZIP, ZLIB, BARE = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS  # zlib'
 
 
 async def decode(body: bytes, encodings: str, limit: int) -> bytes:
-    """Return `body` without its content encoding, of which there may be one.
+    """Return `body` without its content encoding; a body may have only one encoding.
 
-    Raises UnsupportedMedia, ClientError, or TooLarge past `limit` bytes.
+    Raises UnsupportedMedia for several encodings or an unknown encoding, ClientError for an invalid
+    body, and TooLarge past `limit` bytes.
     """
     names = [name.strip().lower() for name in encodings.split(",") if name.strip()]
     names = [name for name in names if name != "identity"]
@@ -49,7 +51,9 @@ async def decode(body: bytes, encodings: str, limit: int) -> bytes:
 
 
 def unpack(name: str, body: bytes, limit: int) -> bytes:
-    """Return `body` unpacked. Raises TooLarge past `limit` bytes, ClientError for a body that is not `name`."""
+    """Return `body` unpacked. Raises TooLarge past `limit` bytes, ClientError for a body that is
+    not `name`.
+    """
     try:
         unpacked = DECODERS[name](body, limit + 1)
     except (zlib.error, zstd.ZstdError, brotli.error, EOFError) as error:
@@ -64,7 +68,9 @@ def unpack_gzip(body: bytes, most: int) -> bytes:
 
 
 def unpack_deflate(body: bytes, most: int) -> bytes:
-    """Deflate in zlib's wrapping, as the standard says, or bare, as half of the world sends it."""
+    """Return deflated data unpacked, in zlib's wrapping as the standard says, or bare, as half of
+    the world sends it.
+    """
     try:
         return in_turn(lambda: zlib.decompressobj(ZLIB), body, most)
     except zlib.error:
@@ -76,7 +82,9 @@ def unpack_zstd(body: bytes, most: int) -> bytes:
 
 
 def in_turn(make: Callable[[], Any], body: bytes, most: int) -> bytes:
-    """All of the frames (members) that stand one behind the other. Raises EOFError for one that is cut off."""
+    """Return the frames (members) of `body`, one after another, unpacked. Raises EOFError for an
+    incomplete frame.
+    """
     pieces: list[bytes] = []
     left = most
     while True:

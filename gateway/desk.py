@@ -1,4 +1,6 @@
-"""The permission desk as people reach it through the gateway: over the bus, and through its restarts."""
+"""The permission service as the gateway's routes reach it: over the bus, and through the service's
+restarts.
+"""
 
 from __future__ import annotations
 
@@ -18,16 +20,22 @@ class DeskClient:
         self._bus = bus
 
     async def question(self, verb: str, by: str, parameters: dict[str, Any], *, may_ask: bool = False) -> bytes:
-        """Return the answer as JSON. `may_ask` as in DeskQuestion. Raises NotFound, Conflict, NotAllowed, ClientError;
-        NoWorker or BusUnavailable without a desk."""
+        """Return the permission service's answer as JSON. `may_ask` as in DeskQuestion.
+
+        Raises NotFound, Conflict, NotAllowed and ClientError; NoWorker or BusUnavailable without a
+        permission service.
+        """
         async with self._bus.call(PERMISSION_DESK, DeskQuestion(verb, parameters, by, may_ask)) as replies:
             async for reply in replies:
                 return reply
         raise NoWorker("The permission desk gave no answer.")
 
     async def watch(self, after: int | None) -> AsyncGenerator[dict[str, Any], None]:
-        """What happens at the desk after event number `after`, each once and in order, until cancelled: `number`,
-        `name` and `data`, or `synced`, the number where the present begins."""
+        """Yield the events of the permission service after event number `after`, each once and in
+        order, until cancelled.
+
+        An event is `number`, `name` and `data`, or `synced`, the number where the present begins.
+        """
         told: set[int] = set()  # only until synced: what is pending has no order that could be resumed
         while True:
             try:

@@ -1,9 +1,10 @@
 """The end of one gateway among several, without a failed request.
 
-The gateway has stopped to accept, so new connections go to the others. What it accepted before is served: a reply that
-has not begun yet tells its client to use the connection no more, and a connection without a request is closed only
-when it has been silent for a moment. Streams go on, within a bound. When the whole stack stops, nobody would serve the
-clients afterwards: then there is no draining, only the grace of every stop.
+The gateway has stopped to accept, so new connections go to the other gateways. Accepted connections
+are served: a reply that has not begun yet asks its client to use the connection no more, and a
+connection without a request is closed only after a moment of silence. Streams go on, within a time
+limit. When the whole stack stops, no gateway would serve the clients afterwards: then there is no
+draining, only the grace of every stop.
 """
 
 from __future__ import annotations
@@ -21,21 +22,25 @@ LOOK_SECONDS = 0.05
 
 
 class Drainable(Protocol):
-    """A connection, as far as draining needs to know it."""
+    """The methods of a connection that draining needs."""
 
     def is_idle(self) -> bool:
         """Return True if no request is being received or answered."""
 
     def announce_end(self) -> None:
-        """Have the reply that has not begun yet be the last one."""
+        """Make a reply that has not begun the last of the connection."""
 
     def close(self) -> None:
         """Close the connection."""
 
 
 def others_accept(listening: socket.socket, workers: int) -> bool:
-    """Return True if other processes go on accepting on `listening`: it is shared, and nobody has ended the listening,
-    as a stop of the whole stack does. (Elsewhere than on Linux that cannot be told, so the answer is no.)"""
+    """Return True if further processes accept connections on `listening`: the socket is shared and
+    still listens.
+
+    A stop of the whole stack ends the listening. Outside Linux the state cannot be read, so the
+    result is False.
+    """
     if workers < 2 or sys.platform != "linux":
         return False
     return bool(listening.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
@@ -49,7 +54,7 @@ async def drain(
     go_on: Callable[[], bool] = lambda: True,
     idle_seconds: float = IDLE_SECONDS,
 ) -> None:
-    """Return when all `connections` have come to their end, after `seconds`, or once `go_on` says no."""
+    """Return when all `connections` are closed, after `seconds`, or once `go_on` returns False."""
     limits.leaving = True
     for connection in connections:
         connection.announce_end()

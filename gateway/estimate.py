@@ -1,6 +1,8 @@
-"""Tokens of a Messages request, estimated here: the ChatGPT backend counts nothing without answering it.
+"""Estimated tokens of a Messages request: the ChatGPT backend counts no tokens without answering
+the request.
 
-Good enough to decide when to compact a conversation, which is what clients count for; the reply says it is an estimate.
+The estimate is good enough to decide when to compact a conversation, the clients' reason for
+counting; the reply says that the number is an estimate.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ COUNTED = (
 
 
 class EstimateTokens(Exchange):
-    """`count_tokens` for a provider without one."""
+    """The `count_tokens` endpoint of a provider that counts no tokens."""
 
     __slots__ = ()
 
@@ -54,7 +56,9 @@ def estimate(document: Json) -> int:
 
 
 def tokens_in(value: Any) -> float:
-    """Of everything that is read: texts, names, numbers; of media what they become."""
+    """Return the estimated tokens of `value`: all texts, names and numbers, and an amount for
+    images and documents.
+    """
     match value:
         case str():
             return len(value.encode("utf-8", "surrogatepass")) / BYTES_PER_TOKEN

@@ -1,8 +1,9 @@
 """The centre: one request in a client's format, answered by a provider.
 
-What every exchange shares: the body is read once, within its limit; the client's leaving, a silent provider and the
-end of this process all interrupt it; an error before the first byte is a response with its own status. An answer in
-the client's own format is passed through here, byte by byte; `gateway/translated.py` has the other kind.
+Shared by all exchanges: the body is read once, within its limit; the client's leaving, a silent
+provider and the end of this process all interrupt the request; an error before the first byte is a
+response with its own status. An answer in the client's own format is passed through here, byte by
+byte; `gateway/translated.py` translates all other answers.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ from shared.formats.anthropic.native import MARK_BYTES, without_own_marks
 
 @dataclass(slots=True)
 class Exchange(ABC):
-    """An ASGI endpoint: `dialect` is the client's format, `path` the provider's address for it."""
+    """An ASGI endpoint: `dialect` is the client's format, `path` the provider's address for the
+    request.
+    """
 
     dialect: Dialect
     provider: Provider
@@ -66,10 +69,14 @@ class Exchange(ABC):
 
     @abstractmethod
     async def answer(self, request: Outgoing, send: Send, flight: InFlight) -> CCProxyError | None:
-        """Ask the provider and send its answer. Returns what cut a stream short; raises while nothing was sent."""
+        """Send the request to the provider and the answer to the client. Returns the error of a
+        stream that was cut short.
+
+        Raises an error while no byte was sent.
+        """
 
     async def _read_body(self, scope: Scope, receive: Receive, flight: InFlight) -> tuple[dict[bytes, bytes], bytes]:
-        """Return the request's headers and body as they are without a content encoding."""
+        """Return the request's headers and body, both without a content encoding."""
         headers: dict[bytes, bytes] = scope["ccproxy.headers"]
         body = await read_body(receive, headers, self.max_body_bytes, flight.receive_bytes)
         if encodings := headers.get(b"content-encoding"):
@@ -95,7 +102,9 @@ class Exchange(ABC):
         return Outgoing(scope["method"], path, headers, body, record, seen.document, session, named, trace)
 
     async def rename(self, request: Outgoing) -> str:
-        """The model that will answer; the body is written anew only where the owner's aliases chose another."""
+        """Return the model that will answer; the body is written anew only where the owner's
+        aliases chose another.
+        """
         asked = request.record.model
         model = await self.provider.catalogue.resolve(asked)
         if model != asked:
@@ -104,12 +113,14 @@ class Exchange(ABC):
         return model
 
     async def open(self, request: Outgoing, flight: InFlight) -> Opened:
-        """The provider's answer, once it has begun; from then on silence is measured by the shorter limit."""
+        """Return the provider's answer once begun; from then on silence is measured by the shorter
+        limit.
+        """
         request.flight = flight
         return self.begun(await open_and_tell(self.provider.open, self.provider.speaks, request), request, flight)
 
     def begun(self, opened: Opened, request: Outgoing, flight: InFlight) -> Opened:
-        """Return the answer that has begun, once it is noted."""
+        """Note the begun answer `opened` in the record and the clock, and return the answer."""
         note_upstream(request.record, opened.headers)
         flight.limit = self.flights.patience.idle
         flight.touch()
@@ -117,7 +128,9 @@ class Exchange(ABC):
 
 
 class PassThrough(Exchange):
-    """Client and provider speak alike: bytes pass unchanged, in both directions, unless the owner renamed the model."""
+    """An exchange whose client and provider use the same format: bytes pass unchanged in both
+    directions, unless the owner renamed the model.
+    """
 
     __slots__ = ()
 
@@ -141,7 +154,7 @@ class PassThrough(Exchange):
 
 
 def remove_own_marks(request: Outgoing) -> None:
-    """Take what another vendor's model left in this conversation out of a request to Anthropic."""
+    """Remove the marked blocks of another vendor's model from a request to Anthropic."""
     if MARK_BYTES not in request.body:
         return
     document = request.document or parse_object(request.body)
@@ -157,7 +170,9 @@ MakeExchange = Callable[[Dialect, Provider, str], Exchange]
 
 
 def note_served(record: AccessRecord, model: str, asked: str) -> None:
-    """Keep the provider's name of the model where the reply was read with the client's name in its place."""
+    """Keep the provider's name of the model where the reply was read with the client's name in its
+    place.
+    """
     if record.model == asked:
         record.model = model
 
@@ -169,7 +184,9 @@ def note_upstream(record: AccessRecord, headers: Headers) -> None:
 
 
 def note_failure(record: AccessRecord, failure: CCProxyError) -> None:
-    """What ended the request early; a failure in mid-stream keeps the status that was already sent."""
+    """Note the error that ended the request early; a failure in mid-stream keeps the status already
+    sent.
+    """
     record.error_kind = record.error_kind or failure.kind
     record.error_message = record.error_message or failure.message[:500]
     if isinstance(failure, CallerGone):

@@ -19,7 +19,9 @@ SINGLE = frozenset(
 
 
 def joined(lines: Headers) -> dict[bytes, bytes]:
-    """Return `lines` by name. Raises ClientError for two different values of a header that has one."""
+    """Return `lines` by name. Raises ClientError for two different values of a single-valued
+    header.
+    """
     values: dict[bytes, bytes] = {}
     for name, value in lines:
         if name not in values:

@@ -19,12 +19,14 @@ BOOLEANS = {"true": True, "false": False}
 
 
 def is_form(content_type: str) -> bool:
-    """Return True if a body of that type is a multipart form."""
+    """Return True if `content_type` is a multipart form."""
     return content_type.partition(";")[0].strip().lower() == "multipart/form-data"
 
 
 async def read_form(body: bytes, content_type: str) -> dict[str, Any]:
-    """Return the form's fields; one given several times, or as `name[]`, is a list. Raises ClientError."""
+    """Return the form's fields; a field given several times, or as `name[]`, becomes a list. Raises
+    ClientError.
+    """
 
     async def slices() -> AsyncGenerator[bytes, None]:
         for start in range(0, len(body), SLICE_BYTES):
@@ -59,7 +61,7 @@ async def as_document(items: list[tuple[str, UploadFile | str]]) -> dict[str, An
 
 
 def as_value(name: str, text: str) -> str | int | bool:
-    """Return a form's text as the type its field has in JSON."""
+    """Return a form's text as the type of the field in JSON."""
     if name in WHOLE_NUMBERS and text.isdecimal() and len(text) < 10:
         return int(text)
     return BOOLEANS.get(text, text) if name == "stream" else text

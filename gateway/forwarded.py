@@ -1,7 +1,7 @@
 """The address and the scheme a client really used, when a reverse proxy stands between.
 
-`X-Forwarded-For` and `X-Forwarded-Proto` are believed only from an address in SERVER__TRUSTED_PROXIES: any other client
-could claim to be anybody with them.
+`X-Forwarded-For` and `X-Forwarded-Proto` are believed only from an address in
+SERVER__TRUSTED_PROXIES: any other client could use the headers to claim any address.
 """
 
 from __future__ import annotations
@@ -14,18 +14,20 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class TrustedProxies:
-    """The addresses and networks whose `X-Forwarded-*` headers are believed."""
+    """The addresses and networks with trusted `X-Forwarded-*` headers."""
 
     def __init__(self, networks: Iterable[str]) -> None:
         self._networks = [ipaddress.ip_network(network, strict=False) for network in networks]
 
     def trusts(self, address: str) -> bool:
-        """Return True if `address` is one of the trusted proxies."""
+        """Return True if `address` belongs to a trusted proxy."""
         parsed = parse_address(address)
         return parsed is not None and any(parsed in network for network in self._networks)
 
     def client_address(self, peer: str, headers: dict[bytes, bytes]) -> str:
-        """Return the address of the client: `peer`, or the last forwarded address that is no trusted proxy itself."""
+        """Return the client's address: `peer`, or the last forwarded address that is no trusted
+        proxy.
+        """
         if (forwarded := headers.get(b"x-forwarded-for")) is None or not self.trusts(peer):
             return peer
         client = peer
@@ -38,7 +40,9 @@ class TrustedProxies:
         return client
 
     def scheme(self, peer: str, headers: dict[bytes, bytes], scheme: str) -> str:
-        """Return the scheme the client used: the connection's own `scheme`, or the one a trusted proxy names."""
+        """Return the scheme the client used: the connection's own `scheme`, or the scheme that a
+        trusted proxy names.
+        """
         if (forwarded := headers.get(b"x-forwarded-proto")) is None or not self.trusts(peer):
             return scheme
         named = forwarded.rpartition(b",")[2].strip().lower()
@@ -47,7 +51,9 @@ class TrustedProxies:
 
 @lru_cache(maxsize=1024)
 def parse_address(text: str) -> Address | None:
-    """Return the IP address `text` is, an IPv4 address in IPv6 form as IPv4; None for anything else."""
+    """Return `text` as an IP address, an IPv4 address in IPv6 form as IPv4; None for any other
+    text.
+    """
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
@@ -58,14 +64,16 @@ def parse_address(text: str) -> Address | None:
 
 @lru_cache(maxsize=1024)
 def is_loopback_address(text: str) -> bool:
-    """Return True if `text` is an address of this machine's own."""
+    """Return True if `text` is a loopback address."""
     address = parse_address(text)
     return address is not None and address.is_loopback
 
 
 @lru_cache(maxsize=1024)
 def counted_address(text: str) -> str:
-    """Return what limits count by: an IPv4 address, or the /64 network of an IPv6 address, which one host can own."""
+    """Return the key for counting a client: an IPv4 address, or the /64 network of an IPv6 address,
+    which one host can own.
+    """
     address = parse_address(text)
     if isinstance(address, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((address, 64), strict=False))

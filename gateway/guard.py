@@ -1,11 +1,14 @@
-"""Who may come in, and for what. Loopback is hostile too: any web page in the owner's browser can reach it.
+"""The guard: admits or refuses a request. Loopback is hostile too: any web page in the owner's
+browser can reach it.
 
-So the Host must be one we serve (no rebinding), the page behind a request must be our own (`gateway/browser.py`), and
-a body must be JSON (no plain forms), or come with a header that no page sends by itself. Once a token exists every
-address needs one of the right scope, or, for our pages, the cookie of a browser that has signed in with one. Decided
-from the request's head alone.
+So the Host must be a served name (no rebinding), the page behind a request must be our own
+(`gateway/browser.py`), and a body must be JSON (no plain forms), or come with a header that no page
+sends by itself. Once a token exists every address needs a token of the right scope, or, for our
+pages, the cookie of a browser that has signed in with a token. The guard decides from the request's
+head alone.
 
-Health is answered to everybody, because load balancers have no token; its details need the scope `admin`.
+Health is answered to everybody, because load balancers have no token; its details need the scope
+`admin`.
 """
 
 from __future__ import annotations
@@ -67,7 +70,9 @@ NO_PAGE_SENDS = (b"anthropic-version", b"x-api-key")
 
 
 class Caller(NamedTuple):
-    """The sender of an admitted request. `name` is the token's, "" without a token; `scopes` what it may do."""
+    """The sender of an admitted request. `name` is the token's name, or "" without a token;
+    `scopes` are the allowed scopes.
+    """
 
     name: str
     scopes: frozenset[Scope]
@@ -79,7 +84,9 @@ class Caller(NamedTuple):
 
     @property
     def may_ask(self) -> bool:
-        """True when this caller, not the owner, can make a permission request, itself or through an agent."""
+        """True when the caller, not the owner, can make a permission request, directly or through
+        an agent.
+        """
         return not self.is_owner and bool(self.scopes & ASKING)
 
 
@@ -88,7 +95,7 @@ LOCAL_CALLER = Caller("", EVERYTHING)  # of a server without tokens
 
 
 class Guard:
-    """Decide which requests are served."""
+    """The rules for admitting requests, by Host, page, token and scope."""
 
     def __init__(self, server: ServerSettings, security: SecuritySettings) -> None:
         self.tokens = tokens_of(security)
@@ -101,10 +108,11 @@ class Guard:
     def admit(
         self, method: str, path: str, headers: dict[bytes, bytes], count: int = 0, peer: str = "", scheme: str = "http"
     ) -> Caller:
-        """Return the caller of a request that may be served. Raises NotAllowed, NotAuthorized or another ClientError.
+        """Return the caller of an allowed request. Raises NotAllowed, NotAuthorized or another
+        ClientError.
 
-        `count` is the number of headers before headers of the same name became one; `peer` and `scheme` are those of
-        the connection. Raises Busy while wrong tokens are slowed.
+        `count` is the number of headers before headers of the same name became one; `peer` and
+        `scheme` are those of the connection. Raises Busy while wrong tokens are slowed.
         """
         if count > MAX_HEADERS or sum(map(len, headers)) + sum(map(len, headers.values())) > MAX_HEADER_BYTES:
             raise HeadersTooLarge
@@ -132,7 +140,9 @@ class Guard:
         return caller
 
     def _identify(self, method: str, path: str, headers: dict[bytes, bytes], peer: str) -> Caller | None:
-        """Return the caller whose token or cookie the request carries, or None when it carries none of ours."""
+        """Return the caller behind the request's token or cookie; None for a request without a
+        known token or cookie.
+        """
         given = given_secrets(headers)
         if not given:
             return self._signed_in(method, path, headers) if b"cookie" in headers else None
@@ -159,7 +169,9 @@ class Guard:
 
 
 def find_token(tokens: Iterable[Token], given: Iterable[bytes]) -> Token | None:
-    """Return the token whose secret is among `given`. Every one is compared: the time taken tells nothing."""
+    """Return the token whose secret is among `given`. All secrets are compared, so that the time
+    taken reveals no secret.
+    """
     found = None
     for token in tokens:
         for secret in given:
@@ -178,7 +190,9 @@ def tokens_of(security: SecuritySettings) -> list[Token]:
 
 
 def given_secrets(headers: dict[bytes, bytes]) -> list[bytes]:
-    """What the caller offers as a token: `x-api-key`, Bearer, or the password a browser asked its user for."""
+    """Return the secrets offered as a token: `x-api-key`, Bearer, or the password that a browser
+    asked its user for.
+    """
     given = [headers[b"x-api-key"]] if b"x-api-key" in headers else []
     scheme, _, value = headers.get(b"authorization", b"").partition(b" ")
     if scheme.lower() == b"bearer":
@@ -192,7 +206,7 @@ def given_secrets(headers: dict[bytes, bytes]) -> list[bytes]:
 
 
 def scope_of(method: str, path: str) -> Scope:
-    """Return the scope that `method` needs at `path`."""
+    """Return the scope needed for `method` at `path`."""
     for verb, addresses in CHANGES:
         if method == verb and addresses.fullmatch(path):
             return "admin"
@@ -203,7 +217,9 @@ def scope_of(method: str, path: str) -> Scope:
 
 
 def check_form(path: str, headers: dict[bytes, bytes]) -> None:
-    """Raise UnsupportedMedia for a body that is no JSON, unless this address takes it and a program sent it."""
+    """Raise UnsupportedMedia for a body that is no JSON, unless the address takes forms and a
+    program sent the body.
+    """
     if not FORM_ADDRESSES.fullmatch(path):
         raise UnsupportedMedia
     bearer = headers.get(b"authorization", b"").lower().startswith(b"bearer ")

@@ -1,4 +1,6 @@
-"""What of a request could not be carried: told to its caller in `x-ccproxy-ignored`, and kept in its record."""
+"""The fields of a request that could not be carried: sent to the caller in `x-ccproxy-ignored`, and
+kept in the record.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +16,12 @@ UNFIT = re.compile(r"[^\x21-\x7e]|,")
 
 
 def note_ignored(record: AccessRecord, names: Iterable[str]) -> None:
-    """Add to what is known already; a name is told once."""
+    """Add the `names` of ignored fields to the record, every name once."""
     known = [name for name in record.ignored.split(",") if name]
     record.ignored = ",".join(dict.fromkeys([*known, *(UNFIT.sub("?", name) for name in names)]))[:MAX_LENGTH]
 
 
 def with_ignored(headers: Headers, record: AccessRecord) -> Headers:
-    """`headers` and, if anything was ignored, the one that says so."""
+    """Return `headers`, with an `x-ccproxy-ignored` header if fields were ignored."""
     kept = [(name, value) for name, value in headers if name != NAME]
     return [*kept, (NAME, record.ignored.encode())] if record.ignored else kept

@@ -1,9 +1,12 @@
-"""OpenAI's Images interface on `/codex`: one request of a text model with the image tool for each image.
+"""OpenAI's Images interface on `/codex`: one request of a text model with the image tool for each
+image.
 
-The Codex program knows routes of the backend that need no text model; its own requests pass there as they are.
+The Codex program knows routes of the backend that need no text model; its own requests pass there
+unchanged.
 
-A whole reply asks for its images at once; a streamed one makes them one after the other, so that their earlier states
-do not mix. What the provider chose otherwise than it was asked to is named like any other loss.
+A whole reply asks for its images at once; a streamed reply makes the images one after another, so
+that their earlier states do not mix. A setting that the provider chose differently is named like
+any other loss.
 """
 
 from __future__ import annotations
@@ -57,7 +60,7 @@ NEVER_AGAIN = (b"x-should-retry", b"false")  # the same prompt would be refused,
 
 @dataclass(slots=True)
 class Images(Exchange):
-    """An ASGI endpoint; `edit` says that its requests bring images."""
+    """An ASGI endpoint of the Images interface. With `edit` the requests bring images."""
 
     edit: bool = False
 
@@ -94,7 +97,7 @@ class Images(Exchange):
         return None
 
     async def _pass(self, request: Outgoing, send: Send, flight: InFlight) -> None:
-        """Send what the Codex program asked for, and its answer, as they are."""
+        """Send the Codex program's own request, and the answer, unchanged."""
         assert isinstance(self.provider, Codex)
         with flight:
             opened = self.begun(
@@ -106,7 +109,7 @@ class Images(Exchange):
         note_usage(request.record, used)
 
     async def _written(self, asked: ImagesRequest) -> Json:
-        """Return the request for one image, to the model that is to draw."""
+        """Return the provider's request for one image, addressed to the drawing model."""
         assert isinstance(self.provider, Codex)
         catalogue = self.provider.catalogue
         named = await catalogue.resolve(asked.model) if asked.model else ""
@@ -117,7 +120,7 @@ class Images(Exchange):
         return write_images_request(asked, caller=caller, image_model=image_model, forced=forced)
 
     async def _open_one(self, request: Outgoing, flight: InFlight) -> Opened:
-        """Return the stream of one image. Raises UpstreamRefused with the provider's words."""
+        """Return the stream of an image. Raises UpstreamRefused with the provider's words."""
         opened = await self.open(replace(request), flight)
         opened.chunks = limited(opened.chunks)
         if opened.status < 400:
@@ -131,7 +134,9 @@ class Images(Exchange):
     async def _draw_all(
         self, asked: ImagesRequest, request: Outgoing, first: Opened, flight: InFlight
     ) -> list[ImagesReader]:
-        """Return the readers of all images. The first failure ends the others, and is raised."""
+        """Return the readers of all images. The first failure ends the remaining streams, and is
+        raised.
+        """
         drawing = [asyncio.create_task(draw(first, flight))]
         drawing += [asyncio.create_task(self._draw_another(request, flight)) for _ in range(asked.count - 1)]
         try:
@@ -162,7 +167,7 @@ class Images(Exchange):
     async def _send_stream(
         self, asked: ImagesRequest, request: Outgoing, first: Opened, send: Send, flight: InFlight
     ) -> CCProxyError | None:
-        """Send the images one after the other. Returns what cut the stream short."""
+        """Send the images one after another. Returns the error of a stream that was cut short."""
         tap = ImagesTap(request.record, "image_edit" if self.edit else "image_generation", asked.count)
         current = first
 
@@ -196,16 +201,18 @@ class ImagesTap:
         self.finished = False
 
     def begin(self) -> None:
-        """The stream of the next image begins."""
+        """Start to read the stream of the next image."""
         self._readers.append(ImagesReader())
         self._parser = Parser(limit=EVENT_BYTES)
 
     def check(self) -> None:
-        """The stream of an image is over. Raises UpstreamRefused or UpstreamError unless it brought one."""
+        """End the stream of an image. Raises UpstreamRefused or UpstreamError when the stream
+        brought no image.
+        """
         check_finished(self._readers[-1])
 
     def feed(self, chunk: bytes) -> bytes:
-        """Return the events that `chunk` completes."""
+        """Return the events completed by `chunk`."""
         reader, ready = self._readers[-1], b""
         for payload in payloads(self._parser, chunk):
             was_finished = reader.finished
@@ -226,7 +233,9 @@ class ImagesTap:
 
 
 async def draw(opened: Opened, flight: InFlight) -> ImagesReader:
-    """Read the stream of one image to its end. Raises UpstreamRefused or UpstreamError unless it brings one."""
+    """Read the stream of an image to its end. Raises UpstreamRefused or UpstreamError for a stream
+    without an image.
+    """
     reader, parser = ImagesReader(), Parser(limit=EVENT_BYTES)
     async for chunk in opened.chunks:
         flight.touch()
@@ -237,7 +246,9 @@ async def draw(opened: Opened, flight: InFlight) -> ImagesReader:
 
 
 def payloads(parser: Parser, chunk: bytes) -> list[Json]:
-    """Return the JSON objects of the events that `chunk` completes; anything else is no event of a provider's."""
+    """Return the JSON objects of the events completed by `chunk`; data of any other kind comes from
+    no provider.
+    """
     return [found for event in parser.feed(chunk) if (found := as_object(event.data))]
 
 
@@ -250,7 +261,7 @@ def as_object(data: bytes) -> Json:
 
 
 def check_finished(reader: ImagesReader) -> None:
-    """Raise UpstreamError for a stream that broke off, UpstreamRefused for one that failed."""
+    """Raise UpstreamError for a stream that broke off, UpstreamRefused for a failed stream."""
     if not reader.finished:
         raise UpstreamError("The provider's stream ended before its last event.")
     if reader.failed is not None:
@@ -274,7 +285,7 @@ def note_cost(record: AccessRecord, readers: list[ImagesReader]) -> None:
 
 
 def write_failure(record: AccessRecord) -> Callable[[CCProxyError], bytes]:
-    """Return what writes a failure as the last event of a stream."""
+    """Return the function that writes a failure as the last event of a stream."""
 
     def write(error: CCProxyError) -> bytes:
         if isinstance(error, UpstreamRefused) and (told := inner_object(as_object(error.body), "error")):

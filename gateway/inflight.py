@@ -1,7 +1,8 @@
-"""Requests being answered, each interruptible with a typed error wherever it waits.
+"""Active requests, each interruptible with a typed error wherever it waits.
 
-One clock watches all of them: it pings silent streams, ends those whose provider or client has stalled, and ends all
-of them at shutdown. So no timer is set per event, and every way to end early is the same way.
+One clock watches all requests: it pings silent streams, ends requests whose provider or client has
+stalled, and ends all requests at shutdown. So no timer is set per event, and every way to end early
+is the same way.
 """
 
 from __future__ import annotations
@@ -22,7 +23,11 @@ PROVIDER_SILENT = "The provider has sent nothing"  # what a request has waited f
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Seconds: between two pieces of the body, to the provider's first byte, between two bytes, before a ping."""
+    """The timeouts of a request, in seconds.
+
+    `body`: between two pieces of the body; `first_byte`: until the provider's first byte; `idle`:
+    between two bytes; `ping`: the silence before a ping.
+    """
 
     body: float = 30
     first_byte: float = 600
@@ -31,7 +36,9 @@ class Patience:
 
 
 class InFlight:
-    """One request. `interrupt` makes the code inside `with flight:` raise the error instead of waiting on."""
+    """One active request. `interrupt` makes the code inside `with flight:` raise the error instead
+    of waiting on.
+    """
 
     __slots__ = (
         "_flights",
@@ -71,25 +78,27 @@ class InFlight:
         self.last = asyncio.get_running_loop().time()
 
     def receive_bytes(self, count: int) -> None:
-        """Note that `count` more bytes of the body are here, and held until the end. Raises Busy past the limit."""
+        """Note that `count` more bytes of the body are here, and held until the end. Raises Busy
+        past the limit.
+        """
         self.touch()
         self.held += count
         self._flights.hold(count)
 
     def begin_reading(self, limit: float) -> None:
-        """Wait for the client: for the next piece of a body that goes on to the provider as it comes."""
+        """Wait for the client, for the next piece of a body that is passed on during the upload."""
         self.reading = True
         self.limit = limit
         self.touch()
 
     def begin_writing(self, limit: float) -> None:
-        """Wait for the provider: for it to take the piece at hand."""
+        """Wait for the provider to take the current piece of the body."""
         self.reading = False
         self.limit = limit
         self.touch()
 
     def begin_waiting(self, limit: float, receive: Receive) -> None:
-        """The body is here: from now on it is the provider that is waited for, and the client may leave."""
+        """Wait for the provider after the end of the body; from now on the client may leave."""
         self.reading = False
         self.receive = receive
         self.limit = limit
@@ -103,7 +112,9 @@ class InFlight:
                 self._task.cancel()
 
     def __enter__(self) -> InFlight:
-        """Code that may be interrupted. Raises the reason, which is then the only exception to handle."""
+        """Begin the interruptible code. Raises the reason of an earlier interrupt; an interrupt in
+        the block becomes the only exception to handle.
+        """
         if self.reason is not None:
             raise self.reason
         self._inside = True
@@ -118,7 +129,9 @@ class InFlight:
             raise self.reason from None
 
     def watch_client(self) -> None:
-        """Interrupt when the client leaves. Only the clock calls this, so that a quick request costs no task."""
+        """Interrupt the request when the client leaves. Only the clock calls the method, so that a
+        quick request costs no task.
+        """
         if self.receive is not None and self._watch is None:
             self._watch = asyncio.create_task(self._await_disconnect(self.receive))
 
@@ -128,7 +141,7 @@ class InFlight:
         self.interrupt(CallerGone())
 
     def send_ping(self, now: float) -> None:
-        """Ping without waiting: a client that does not read must not hold up the clock."""
+        """Send a ping without waiting: a client that does not read must not hold up the clock."""
         if self.ping is not None and (self._ping_task is None or self._ping_task.done()):
             self.pinged = now
             self._ping_task = asyncio.ensure_future(self.ping())
@@ -140,10 +153,12 @@ class InFlight:
 
 
 class Flights:
-    """All requests in flight in this process, the bytes of their bodies, and the clock that watches them."""
+    """All active requests of the process, the bytes of all bodies, and the clock that watches the
+    requests.
+    """
 
     def __init__(self, patience: Patience, max_held: int = 256 * 1024 * 1024) -> None:
-        """`max_held` is the limit of all their bodies together, in bytes."""
+        """Limit the bodies of all requests together to `max_held` bytes."""
         self.patience = patience
         self.held = 0
         self._max_held = max_held
@@ -156,7 +171,7 @@ class Flights:
         return len(self._flights)
 
     def open(self) -> InFlight:
-        """A new request in flight; `close` it at its end."""
+        """Return a new active request, to be passed to `close` at its end."""
         flight = InFlight(self.patience.body, self)
         if self._stopping:
             flight.reason = Stopping()
@@ -173,7 +188,9 @@ class Flights:
             self._idle.set()
 
     def hold(self, count: int) -> None:
-        """Count bytes of a body. Raises Busy once all bodies together are larger than this process may hold."""
+        """Count bytes of a body. Raises Busy once all bodies together are larger than the process
+        may hold.
+        """
         self.held += count
         if self.held > self._max_held:
             raise Busy(
@@ -183,7 +200,9 @@ class Flights:
             )
 
     async def stop(self, grace: float) -> None:
-        """Shutdown: no request begins any more; those open get `grace` seconds, then a typed error."""
+        """Refuse new requests, wait `grace` seconds for the open requests, then end each with a
+        typed error.
+        """
         self._stopping = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace):
@@ -220,7 +239,7 @@ class Flights:
 
 
 def stalled(flight: InFlight, seconds: float) -> CCProxyError:
-    """Whose fault the silence is."""
+    """Return the error for a request's silence, as caused by the client or the provider."""
     if flight.reading:
         return ClientTimeout(f"No more of the request's body came for {seconds:.0f} seconds.")
     if flight.sending:

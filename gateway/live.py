@@ -1,7 +1,8 @@
-"""A response that stays open for as long as it takes: for a person to decide, or for somebody to watch.
+"""A response that stays open for as long as needed: for a person's decision, or for a watcher of
+events.
 
-Interruptible like every request in flight: it ends when its client leaves and when this process stops. Silence is
-filled with whatever its format allows.
+A live response is interruptible like every active request: it ends when its client leaves and when
+this process stops. Silence is filled with whatever its format allows.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ EVENT_STREAM = "text/event-stream; charset=utf-8"
 
 
 class Live(Response):
-    """Sends what `chunks` yields. `ping` makes what is sent in a silence, `last` what ends it after an error."""
+    """An open response with the chunks of `chunks`. `ping` makes the bytes for a silence, `last`
+    the bytes after an error.
+    """
 
     def __init__(
         self,
@@ -62,7 +65,9 @@ class Live(Response):
         await send({"type": "http.response.body", "body": end})
 
     async def _send(self, send: Send, flight: InFlight, chunk: bytes) -> None:
-        """A client that stops reading does not keep its place for ever."""
+        """Send a chunk within the idle limit, so that a client that stops reading does not keep its
+        place for ever.
+        """
         flight.touch()
         flight.sending, flight.limit = True, self._flights.patience.idle
         await send({"type": "http.response.body", "body": chunk, "more_body": True})

@@ -1,4 +1,5 @@
-"""A Responses client on a Responses provider: the stream as it passes, or the whole response it adds up to.
+"""A Responses client on a Responses provider: the stream passed on, or folded into a whole
+response.
 
 The ChatGPT backend only streams, so a whole reply is put together here from the same bytes.
 """
@@ -34,7 +35,9 @@ from shared.formats.openai_responses.settings import with_settings
 
 @dataclass(slots=True)
 class NativeResponses(Exchange):
-    """Bytes pass unchanged where nothing has to change, in both directions."""
+    """An exchange between a Responses client and a Responses provider. Bytes pass unchanged in both
+    directions where no change is needed.
+    """
 
     continuations: Continuations | None = None
 
@@ -72,7 +75,9 @@ class NativeResponses(Exchange):
         return await relay_stream(opened, send, flight, tap, write_late_error, COMMENT_PING, settle=keep)
 
     async def _continue(self, request: Outgoing) -> Continuation | None:
-        """Complete a request that names something stored; the provider stores nothing of it."""
+        """Complete a request that names stored responses or items; the provider is asked to store
+        no response.
+        """
         document = request.document or {}
         if self.continuations is None or document.get("background"):
             return None  # what runs in the background, with an API key, only OpenAI can remember
@@ -87,7 +92,7 @@ class NativeResponses(Exchange):
     async def _send_stored(
         self, opened: Opened, continuation: Continuation, send: Send, request: Outgoing, flight: InFlight
     ) -> None:
-        """Store a reply that came whole, and send it with the fields that say so."""
+        """Store a whole reply, and send the reply with the fields about its storage."""
         try:
             with flight:
                 body = await opened.read()
@@ -104,7 +109,9 @@ class NativeResponses(Exchange):
     async def _send_folded(
         self, opened: Opened, tap: ResponsesTap, send: Send, flight: InFlight, keep: Callable[[], Awaitable[None]]
     ) -> None:
-        """Raises UpstreamRefused for a response that failed, UpstreamError for one that broke off."""
+        """Send the folded stream as a whole response. Raises UpstreamRefused for a failed response,
+        UpstreamError for a stream that broke off.
+        """
         try:
             with flight:
                 async for chunk in opened.chunks:
@@ -124,7 +131,9 @@ class NativeResponses(Exchange):
 
 
 def unstored(document: Json) -> Json:
-    """Return `document` as it asks a provider to store nothing, and to send the reasoning that the next turn needs."""
+    """Return `document` with the request to store no response, and to send the reasoning for the
+    next turn.
+    """
     include = document.get("include") or []
     if isinstance(include, list) and ENCRYPTED_REASONING not in include:
         include = [*include, ENCRYPTED_REASONING]
@@ -132,7 +141,9 @@ def unstored(document: Json) -> Json:
 
 
 def parse_reply(body: bytes) -> Json:
-    """Return a provider's whole reply as an object; an empty one when the reply is none."""
+    """Return a provider's whole reply as an object; an empty object for a reply that is no JSON
+    object.
+    """
     try:
         response = load_json(body)
     except json.JSONDecodeError:

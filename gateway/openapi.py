@@ -1,4 +1,6 @@
-"""The proxy routes in the OpenAPI document: they are plain ASGI, so FastAPI cannot describe them by itself."""
+"""The proxy routes in the OpenAPI document: the routes are plain ASGI, so FastAPI cannot describe
+them by itself.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ SPOKEN = {
 
 
 def describe_endpoints(app: FastAPI, endpoints: Mapping[str, ASGIApp]) -> None:
-    """Let the document `app` serves name every proxy route as well."""
+    """Add every proxy route to the OpenAPI document of `app`."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -39,7 +41,9 @@ def describe_endpoints(app: FastAPI, endpoints: Mapping[str, ASGIApp]) -> None:
 
 
 def passed(path: str, method: str, summary: str) -> dict[str, Any]:
-    """Return the description of one method of a resource; what goes through it is the provider's to describe."""
+    """Return the description of one method of a resource. The provider's own documentation
+    describes the bodies.
+    """
     names = PARAMETER.findall(path)
     return {
         "tags": ["claude"],

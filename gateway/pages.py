@@ -1,4 +1,4 @@
-"""Pages are files of this package, served under a policy that lets nothing in but themselves."""
+"""Pages: files of this package, served under a policy that allows no other source."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SIGN_OUT = b'<form class="sign-out" method="post" action="/signout"><button>Sign
 def page(name: str, among: frozenset[str], *, signed_in: bool = False) -> Response:
     """Return the file `name`, with a control to sign out if the browser has signed in.
 
-    Raises NotFound unless `name` is one `among` those of the page.
+    Raises NotFound unless `name` is `among` the page's files.
     """
     if name not in among:
         raise NotFound
@@ -43,5 +43,5 @@ def page_response(content: bytes, kind: str, status: int = 200, headers: dict[st
 
 @cache
 def page_content(name: str) -> bytes:
-    """Return the content of one of the package's files for pages."""
+    """Return the content of the page file `name` in the package."""
     return files("gateway").joinpath("dashboard", name).read_bytes()

@@ -1,7 +1,7 @@
-"""What routing needs to know of a body, without touching it: `model` and `stream`.
+"""The fields of a body that routing needs, read without changing the body: `model` and `stream`.
 
-Small bodies are parsed once. A large one is scanned in slices for its top-level keys, so that a 20 MB body never holds
-up the other streams; its validity is then the provider's to judge.
+Small bodies are parsed once. A large body is scanned in slices for its top-level keys, so that a 20
+MB body never holds up the other streams; the provider then judges its validity.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ SCALAR = re.compile(rb'\s*:\s*("(?:[^"\\]|\\.)*"|true|false|null|-?[0-9][0-9.eE+
 
 @dataclass(frozen=True, slots=True)
 class Peek:
-    """`document` is the parsed body when it was small enough to parse, else None."""
+    """The routing fields of a body. `document` is the parsed body if the body was small enough to
+    parse, else None.
+    """
 
     model: str
     stream: bool
@@ -34,7 +36,9 @@ class Peek:
 
 
 async def peek(body: bytes) -> Peek:
-    """Raises ClientError when the body is not a JSON object with a `model`."""
+    """Return the routing fields of `body`. Raises ClientError when the body is not a JSON object
+    with a `model`.
+    """
     if len(body) > LARGE_BYTES:
         found = await scan(body, {b'"model"', b'"stream"'})
         return Peek(_model(found), found.get("stream") is True, None)
@@ -43,7 +47,7 @@ async def peek(body: bytes) -> Peek:
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
-    """The body as a JSON object. Raises ClientError saying where it stops being one."""
+    """Return the body as a JSON object. Raises ClientError with the place of the first error."""
     try:
         document = load_json(body)
     except JSONDecodeError as error:
@@ -64,7 +68,9 @@ def _model(document: dict[str, Any]) -> str:
 
 
 async def scan(body: bytes, wanted: set[bytes]) -> dict[str, Any]:
-    """The scalar values of the `wanted` top-level keys (quoted bytes), found without building the document."""
+    """Return the scalar values of the `wanted` top-level keys (quoted bytes), found without
+    building the document.
+    """
     if not body.lstrip()[:1] == b"{":
         raise ClientError("The request body must be a JSON object.")
     found: dict[str, Any] = {}
@@ -99,7 +105,7 @@ def scalar(text: bytes) -> Any:
 
 
 def string_end(body: bytes, position: int) -> int:
-    """The index behind the closing quote of the string whose content starts at `position`."""
+    """Return the index after the closing quote of the string whose content starts at `position`."""
     while (quote := body.find(b'"', position)) >= 0:
         before = quote - 1
         while body[before] == 0x5C:  # a run of backslashes: an odd one escapes the quote

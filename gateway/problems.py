@@ -1,7 +1,8 @@
-"""Any error as the bytes a client of that route can read: the one place where a kind becomes a dialect.
+"""Errors as bytes that the route's clients can read: the one place where an error kind becomes a
+dialect.
 
-Before the first byte an error is a whole response; after it, the stream's own error event. A provider's refusal keeps
-its own status and words.
+Before the first byte an error is a whole response; after it, the stream's own error event. A
+provider's refusal keeps its own status and words.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ class Problem:
 
 
 def dialect_of(path: str) -> Dialect:
-    """The dialect of an address, also of one that does not exist: clients read errors by the prefix they call."""
+    """Return the dialect of an address, served or not: clients expect errors in the dialect of the
+    called prefix.
+    """
     if match := OPENAI_PATH.search(path):
         return "openai_chat" if match[1].startswith("chat") else "openai_responses"
     if path.startswith("/codex") and "/messages" not in path:
@@ -60,7 +63,7 @@ def envelope(error: CCProxyError, dialect: Dialect, request_id: str) -> dict[str
 
 
 def as_fail(error: CCProxyError) -> Fail:
-    """An error of ours in the words of shared/formats."""
+    """Return an error of ours in the terms of shared/formats."""
     param = error.param if isinstance(error, ClientError) else None
     code = error.code if isinstance(error, StoredThingMissing) else ""
     if error.status >= 500 or isinstance(error, ThreadNotFound):
@@ -69,7 +72,7 @@ def as_fail(error: CCProxyError) -> Fail:
 
 
 def render(error: CCProxyError, dialect: Dialect, request_id: str) -> Problem:
-    """`error` as a response. UpstreamRefused that carries a body passes on word for word."""
+    """Return `error` as a response. UpstreamRefused with a body passes on word for word."""
     headers: Headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in error.headers.items()]
     if isinstance(error, UpstreamRefused) and error.body:
         body = in_dialect(error, dialect)
@@ -83,7 +86,9 @@ def render(error: CCProxyError, dialect: Dialect, request_id: str) -> Problem:
 
 
 def in_dialect(error: UpstreamRefused, dialect: Dialect) -> bytes:
-    """The refusal's own body, or its words in OpenAI's envelope when it came in Anthropic's to an OpenAI client."""
+    """Return the refusal's body, in OpenAI's envelope when Anthropic's envelope would reach an
+    OpenAI client.
+    """
     if dialect not in ("openai_chat", "openai_responses"):
         return error.body
     fail = anthropic_refusal(error)
@@ -91,7 +96,7 @@ def in_dialect(error: UpstreamRefused, dialect: Dialect) -> bytes:
 
 
 def anthropic_refusal(error: UpstreamRefused) -> Fail | None:
-    """What the refusal says if its body is Anthropic's envelope, else None."""
+    """Return the failure in the refusal's body if the body is Anthropic's envelope, else None."""
     try:
         body = orjson.loads(error.body)
     except orjson.JSONDecodeError:
@@ -101,7 +106,7 @@ def anthropic_refusal(error: UpstreamRefused) -> Fail | None:
 
 
 def error_frame(error: CCProxyError, dialect: Dialect, request_id: str) -> bytes:
-    """`error` as the last event of a stream that already began."""
+    """Return `error` as the last event of a stream already begun."""
     shape: dict[str, Any]
     if isinstance(error, UpstreamRefused) and error.body and dialect == "anthropic":
         return b"event: error\ndata: " + error.body.replace(b"\n", b" ") + b"\n\n"
@@ -115,7 +120,9 @@ def error_frame(error: CCProxyError, dialect: Dialect, request_id: str) -> bytes
 
 
 def refused(fail: Fail, body: bytes, headers: Headers) -> UpstreamRefused:
-    """A provider's failure, told as `body`, with its own status and what its headers say of limits."""
+    """Return a provider's failure with `body` as the reply, the failure's own status, and the
+    headers about limits.
+    """
     kept = {
         name.decode(): value.decode("latin-1")
         for name, value in headers

@@ -1,7 +1,9 @@
-"""The gateway as a process: serves the socket its supervisor hands it as descriptor 0, else binds its own.
+"""The gateway as a process: serves the socket inherited from its supervisor as descriptor 0, else
+binds its own.
 
-At a signal the process accepts nothing more. While others accept on the same socket, it serves what it has to the end
-(`gateway/draining.py`); else open requests get a short grace and then a typed error.
+At a signal the process accepts nothing more. While further processes accept on the same socket, the
+process serves its connections to the end (`gateway/draining.py`); else open requests get a short
+grace and then a typed error.
 """
 
 from __future__ import annotations
@@ -70,7 +72,7 @@ class Server(uvicorn.Server):
     """Uvicorn with the limits of `gateway/connections.py`. Signals belong to `shared/process.py`."""
 
     def __init__(self, app: ASGIApp, settings: ServerSettings, limits: Connections | None = None) -> None:
-        """`limits` are by default those of the settings."""
+        """Configure uvicorn. The default of `limits` comes from the settings."""
         if limits is None:
             limits = Connections(settings.connections_per_address, TrustedProxies(settings.trusted_proxies))
         self._limits = limits
@@ -92,13 +94,15 @@ class Server(uvicorn.Server):
         )
 
     async def on_tick(self, counter: int) -> bool:
-        """Look at the connections once a second; uvicorn calls this ten times as often."""
+        """Check the connections once a second; uvicorn calls the method ten times as often."""
         if counter % TICKS_PER_SECOND == 0:
             check_times(self.server_state.connections, asyncio.get_running_loop().time())
         return await super().on_tick(counter)
 
     async def leave(self, settings: ServerSettings, shared: socket.socket | None) -> None:
-        """Stop to accept. While other processes accept on the `shared` socket, serve what was accepted to its end."""
+        """Stop to accept. While further processes accept on the `shared` socket, serve accepted
+        connections to the end.
+        """
         for server in self.servers:
             server.close()
 
@@ -114,7 +118,9 @@ class Server(uvicorn.Server):
 
 
 def inherited_socket() -> socket.socket | None:
-    """The listening socket a supervisor shares between gateways, as descriptor 0."""
+    """Return the listening socket that a supervisor shares between gateways as descriptor 0; None
+    without such a socket.
+    """
     if not stat.S_ISSOCK(os.fstat(0).st_mode):
         return None
     return socket.socket(fileno=os.dup(0))

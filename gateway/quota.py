@@ -1,7 +1,9 @@
-"""What this gateway knows of each subscription's windows, learned from replies and shared with the other gateways.
+"""This gateway's knowledge of every subscription's windows, learned from replies and shared with
+the other gateways.
 
-Learning costs a request nothing: the newest headers are kept and read later, by the one task that also shares them, or
-by a request that has to know. Redis being away only means that other gateways hear of it later.
+Learning costs a request nothing: the newest headers are kept and read later, by the one task that
+also shares them, or by a request that needs the quota. While Redis is away, the other gateways only
+hear of changes later.
 """
 
 from __future__ import annotations
@@ -42,7 +44,9 @@ def quota_key(provider: str) -> str:
 
 
 class QuotaWatch:
-    """One provider's subscription. `stop_at` is the used fraction at which requests are refused, None for never."""
+    """The quota of a provider's subscription. Requests are refused from the used fraction
+    `stop_at`, or never with None.
+    """
 
     def __init__(self, provider: str, stop_at: float | None = None) -> None:
         self.provider = provider
@@ -52,28 +56,30 @@ class QuotaWatch:
         self.untold = False
 
     def learn(self, record: AccessRecord, headers: Headers) -> None:
-        """Keep what a reply tells of the subscription, and note in the record whether it was paid for on top."""
+        """Keep the headers of a reply about the subscription, and note in the record a use of paid
+        extra usage.
+        """
         if record.lane == "subscription":
             self._headers = time.time(), headers
             if OVERAGE in headers or (self.provider == "codex" and self._pays_extra()):
                 record.lane = "extra_usage"
 
     def learn_told(self, record: AccessRecord, told: dict[str, Any]) -> None:
-        """The same from what Claude Code told of its own requests."""
+        """Keep the limits that Claude Code reports of its own requests, as `learn` keeps headers."""
         if record.lane == "subscription" and (news := read_told(told, time.time())):
             self._known, self.untold = merge(self.quota, news), True
             if news.extra_usage:
                 record.lane = "extra_usage"
 
     def learn_event(self, record: AccessRecord, told: dict[str, Any]) -> None:
-        """Keep what a `codex.rate_limits` event of a reply tells, as `learn` keeps what its headers tell."""
+        """Keep the limits in a `codex.rate_limits` event of a reply, as `learn` keeps headers."""
         if record.lane == "subscription" and (news := read_event(told, time.time())):
             self._known, self.untold = merge(self.quota, news), True
             if news.extra_usage:
                 record.lane = "extra_usage"
 
     def admit(self, record: AccessRecord) -> None:
-        """Raises QuotaReached when the owner wants no more of this subscription to be used."""
+        """Raise QuotaReached when the owner wants no more use of the subscription."""
         if self._stop_at is None or record.lane != "subscription" or (quota := self.quota) is None:
             return
         now = time.time()
@@ -89,7 +95,7 @@ class QuotaWatch:
         return self._known
 
     def adopt(self, other: Quota) -> None:
-        """Merge what another gateway, or this one before it was started anew, has told."""
+        """Merge the quota from another gateway, or from the same gateway before a reload."""
         mine = self.quota
         if mine is None or other.seen_at > mine.seen_at:
             self._known, self.untold = (merge(mine, other) if mine else other), False
@@ -113,7 +119,7 @@ def refusal(quota: Quota, window: str, used: float, resets_at: float, stop_at: f
 
 
 class Quotas:
-    """Every provider's watch, and the task that shares them while open."""
+    """The QuotaWatch of every provider, and the task that shares the quotas while open."""
 
     def __init__(self, bus: Bus, settings: QuotaSettings, metrics: Metrics, before: Quotas | None = None) -> None:
         stop_at = None if settings.stop_at_percent is None else settings.stop_at_percent / 100
@@ -154,7 +160,9 @@ class Quotas:
             await asyncio.sleep(SHARE_SECONDS)
 
     async def share(self) -> None:
-        """Take over what others know, and tell what they do not. Raises BusUnavailable."""
+        """Read the other gateways' newer quotas from Redis, and publish our own. Raises
+        BusUnavailable.
+        """
         for watch in self._watches.values():
             if (stored := await self._bus.get(quota_key(watch.provider))) is not None:
                 with contextlib.suppress(ClientError):  # written by a version with another shape

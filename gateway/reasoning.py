@@ -1,8 +1,9 @@
 """Signed reasoning that a client's format has no place for, kept between the turns of a tool loop.
 
-Chat Completions sends a tool's result back without the thinking that asked for it, and Claude refuses or degrades such
-a turn. So what was sealed is kept by the tool call's id and put back where it stood. Without it (no bus, too old) the
-turn is sent without thinking rather than refused.
+Chat Completions sends a tool's result back without the thinking that asked for it, and Claude
+refuses or degrades such a turn. So sealed reasoning is kept by the tool call's id and put back in
+its place. Without stored reasoning (no bus, too old) the turn is sent without thinking rather than
+refused.
 """
 
 from __future__ import annotations
@@ -21,13 +22,15 @@ TTL_SECONDS = 24 * 3600.0  # a conversation that is picked up again the next day
 
 
 class ReasoningMemory:
-    """Keys are the caller and the call's id: no caller ever gets another's reasoning."""
+    """The stored reasoning of tool calls. Keys are the caller and the call's id, so no caller gets
+    another caller's reasoning.
+    """
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
 
     async def keep(self, caller: str, reply: Reply | Fail) -> None:
-        """Remember each call's reasoning: all sealed blocks since the call before it."""
+        """Store the reasoning of every call: all sealed blocks since the call before."""
         if isinstance(reply, Fail):
             return
         sealed: list[str] = []
@@ -42,7 +45,7 @@ class ReasoningMemory:
                 sealed = []
 
     async def restore(self, caller: str, prompt: Prompt) -> Prompt:
-        """`prompt` with the reasoning of its earlier tool calls where it stood."""
+        """Return `prompt` with the reasoning of its earlier tool calls in the original places."""
         calls = [part.id for message in prompt.messages for part in message.parts if isinstance(part, ToolCall)]
         if not calls:
             return prompt
@@ -55,7 +58,9 @@ class ReasoningMemory:
 
 
 def restored(message: Message, kept: dict[str, list[Thinking]]) -> Message:
-    """An assistant turn with what was kept, in place of the unsigned reasoning a client may have echoed."""
+    """Return an assistant turn with the stored reasoning, in place of the unsigned reasoning a
+    client may have echoed.
+    """
     if not any(isinstance(part, ToolCall) and part.id in kept for part in message.parts):
         return message
     parts: list[Part] = []

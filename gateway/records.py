@@ -1,6 +1,8 @@
-"""Access records on their way to analytics: added without waiting, published in batches by a task of its own.
+"""Access records on their way to analytics: added without waiting, published in batches by a task
+of its own.
 
-While the bus or analytics is away they wait in memory, then on disk; what finds no room anywhere is counted as lost.
+While the bus or analytics is away records wait in memory, then on disk; a record without room is
+counted as lost.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ GATHER_SECONDS = 0.05  # a message costs as much as two hundred records in it
 
 
 class Records:
-    """`add` and `begin` wait for nothing; the task that publishes runs while this is open."""
+    """The access records of the process. `add` and `begin` return at once; a task publishes the
+    records while open.
+    """
 
     def __init__(
         self, bus: Bus, metrics: Metrics, spool: Spool | None = None, retry_seconds: float = RETRY_SECONDS
@@ -44,7 +48,7 @@ class Records:
         self.lost = 0
 
     def begin(self, record: AccessRecord) -> None:
-        """Let those who look on know of a request that is going to be answered."""
+        """Publish the start of a request, if the log is being watched."""
         self._begun.append(record)
         self._wake.set()
 
@@ -92,8 +96,9 @@ class Records:
                 await asyncio.sleep(self._retry_seconds)
 
     async def _look(self) -> None:
-        """Whether there is room, and who looks on. Raises BusUnavailable while analytics is so far behind that Redis
-        would run out of memory."""
+        """Read the room at analytics and the presence of watchers. Raises BusUnavailable while
+        analytics is so far behind that Redis would run out of memory.
+        """
         if time.monotonic() - self._looked > LOOK_SECONDS:
             waiting, watched = await asyncio.gather(self._bus.waiting(ACCESS_RECORD), self._bus.get(WATCHED_KEY))
             if waiting >= ENOUGH_WAITING:
@@ -107,7 +112,9 @@ class Records:
             await self._bus.publish(ACCESS_RECORD, pack_begun(begun))
 
     async def _publish_batch(self) -> None:
-        """One message for all that wait; what could not be published goes back to the head of the line."""
+        """Publish up to MAX_BATCH waiting records in one message; unpublished records go back to
+        the front of the queue.
+        """
         batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_BATCH))]
         try:
             await self._bus.publish(ACCESS_RECORD, pack(batch))
@@ -116,7 +123,7 @@ class Records:
             raise
 
     async def _put_aside(self) -> None:
-        """Move what waits to the disk, if there is room."""
+        """Move the waiting records to disk, if there is room."""
         batch = list(self._waiting)
         self._waiting.clear()
         kept = False
@@ -127,8 +134,9 @@ class Records:
                 self._waiting.extendleft(reversed(batch))
 
     async def _take_up(self) -> None:
-        """Publish what lies on the disk. Raises BusUnavailable; what was published by then comes once more, and adds
-        nothing."""
+        """Publish the records on disk. Raises BusUnavailable; records already published come once
+        more, and add no count.
+        """
         while self._spool is not None and (found := await asyncio.to_thread(self._spool.oldest)):
             path, records = found
             for start in range(0, len(records), MAX_BATCH):

@@ -1,7 +1,8 @@
-"""Bytes from a provider to a client, unchanged, with a tap on the way. The provider's answer is always closed.
+"""Bytes from a provider to a client, unchanged, with a tap on the way. The provider's answer is
+always closed.
 
-A stream always ends with its format's own terminal event: the provider's, or an error of ours when the provider was
-cut, fell silent, or this process is stopping. A failure is never shown as success.
+A stream always ends with its format's own terminal event: the provider's, or an error of ours when
+the provider was cut, fell silent, or this process is stopping. A failure is never shown as success.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ STREAM_HEADERS: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering
 
 
 class Tap(Protocol):
-    """Looks at a stream and hands on whole events. `finished` once a terminal event passed."""
+    """Observes a stream and passes on whole events. `finished` is set once a terminal event passed."""
 
     finished: bool
 
@@ -41,9 +42,10 @@ async def relay_stream(
     first: bytes = b"",
     settle: Callable[[], Awaitable[None]] | None = None,
 ) -> CCProxyError | None:
-    """Relay an event stream to its end, `first` before it; `settle` is done before its last bytes leave.
+    """Relay an event stream to its end, after the bytes `first`; `settle` is called before the last
+    bytes leave.
 
-    Returns what cut it short, if anything did.
+    Returns the error of a stream that was cut short; None for a complete stream.
     """
 
     async def send_ping() -> None:
@@ -80,7 +82,7 @@ async def relay_stream(
 
 
 async def pump(chunks: AsyncIterator[bytes], send: Send, flight: InFlight, tap: Tap) -> None:
-    """One `send` per read that completed an event."""
+    """Send the chunks of a stream, with one `send` for every read that completed an event."""
     async for chunk in chunks:
         flight.touch()
         if ready := tap.feed(chunk):
@@ -90,8 +92,10 @@ async def pump(chunks: AsyncIterator[bytes], send: Send, flight: InFlight, tap: 
 
 
 async def relay_download(opened: Opened, send: Send, flight: InFlight) -> CCProxyError | None:
-    """Relay an answer of any length as it comes. Return what cut it short: the connection then ends without its end,
-    for nothing else can tell the client."""
+    """Relay an answer of any length in pieces. Return the error of an answer that was cut short.
+
+    The connection then ends without its end: nothing else can report the failure to the client.
+    """
     try:
         with flight:
             await send({"type": "http.response.start", "status": opened.status, "headers": opened.headers})
@@ -109,7 +113,7 @@ async def relay_download(opened: Opened, send: Send, flight: InFlight) -> CCProx
 
 
 async def relay_whole(opened: Opened, send: Send, flight: InFlight) -> bytes:
-    """Relay an answer that is not a stream, once all of it is here: until then an error can still have its status."""
+    """Relay a whole answer once all bytes are here, so that an error can still have its own status."""
     try:
         with flight:
             body = await opened.read()

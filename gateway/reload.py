@@ -1,9 +1,11 @@
-"""New settings without a restart: a second gateway is opened beside the first, and takes every request from then on.
+"""New settings without a restart: a second gateway is opened beside the first, and takes every
+request from then on.
 
-What is in flight ends on the gateway it began on, which is then closed; counters and what is known of quotas go on.
-Only what no other program reads is taken over (`RELOADABLE`); the rest is named in the log and waits for a restart. A
-configuration that cannot be used is refused. A guarded setting is taken over from the owner's own file alone, and only
-with values that the owner has trusted: an agent can write the other files (`shared/trust.py`).
+Active requests end on the gateway they began on, which is then closed; counters and known quotas go
+on. Only settings that no other program reads are taken over (`RELOADABLE`); all other changes are
+named in the log and wait for a restart. An invalid configuration is refused. A guarded setting is
+taken over from the owner's own file alone, and only with values that the owner has trusted: an
+agent can write the other files (`shared/trust.py`).
 """
 
 from __future__ import annotations
@@ -60,7 +62,7 @@ Open = Callable[[Settings, Bus, Gateway | None], AbstractAsyncContextManager[Gat
 
 
 class Generation:
-    """One gateway with the settings it was opened with, and the requests it still has."""
+    """A gateway with the settings of its opening, and the number of its open requests."""
 
     def __init__(self, gateway: Gateway, resources: AsyncExitStack) -> None:
         self.gateway = gateway
@@ -85,7 +87,7 @@ class Generation:
 
 
 class Reloading:
-    """The process's one ASGI application, whichever gateway stands behind it."""
+    """The only ASGI application of the process, in front of the current gateway."""
 
     def __init__(self, settings: Settings, bus: Bus, *, instance: str, open_gateway: Open) -> None:
         self.settings = settings
@@ -115,12 +117,14 @@ class Reloading:
         await self._current.serve(scope, receive, send)
 
     async def stop(self, grace: float) -> None:
-        """Shutdown: what is in flight, on any gateway, gets `grace` seconds."""
+        """Give the active requests of all gateways `grace` seconds, then end the rest."""
         gateways = [generation.gateway for generation in (self._current, *self._old)]
         await asyncio.gather(*(gateway.flights.stop(grace) for gateway in gateways))
 
     async def reload(self) -> None:
-        """Read the settings again and take over what can be; never raises for what is wrong with them."""
+        """Read the settings again and take over the reloadable settings. Never raises for a faulty
+        configuration.
+        """
         try:
             found, layers = resolve_settings(self._pinned)
             files = read_files(Settings)
@@ -162,7 +166,9 @@ class Reloading:
 
 
 def adopt(old: Settings, new: Settings) -> tuple[Settings, list[str], list[str]]:
-    """`old` with what a running gateway takes from `new`; the names of that, and of what waits for a restart."""
+    """Return `old` with the reloadable changes of `new`; the names of taken changes, and of changes
+    that need a restart.
+    """
     taken: list[str] = []
     waiting: list[str] = []
     sections: dict[str, Any] = {}
@@ -177,7 +183,9 @@ def adopt(old: Settings, new: Settings) -> tuple[Settings, list[str], list[str]]
 
 
 def loosened_settings(old: SecuritySettings, new: SecuritySettings) -> list[str]:
-    """Return the names of the reloadable security settings that admit more callers or allow them more than before."""
+    """Return the names of the reloadable security settings that admit more callers, or allow
+    callers more, than before.
+    """
     before = {token.name: set(token.scopes) for token in old.tokens}
     found = []
     if old.auth_token is not None and new.auth_token is None:
@@ -194,7 +202,7 @@ def watched_files(settings: Settings) -> list[Path]:
 
 
 async def reload_on_demand(reloading: Reloading) -> None:
-    """Reload at SIGHUP and whenever a file that settings come from is changed, until cancelled."""
+    """Reload at SIGHUP and after a change of a settings file, until cancelled."""
     asked = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGHUP, asked.set)
@@ -215,7 +223,9 @@ async def reload_on_demand(reloading: Reloading) -> None:
 
 
 def look(files: Iterable[Path]) -> list[tuple[int, ...] | None]:
-    """What tells one version of each file from another; None for one that is not there."""
+    """Return the facts that differ between versions of a file, for every file; None for a missing
+    file.
+    """
     found: list[tuple[int, ...] | None] = []
     for file in files:
         try:

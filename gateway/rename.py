@@ -1,6 +1,8 @@
-"""A reply that carries the model's name as the client asked for it, where the owner's aliases chose another.
+"""A reply that carries the model's name as the client asked for it, where the owner's aliases chose
+another.
 
-Only the first mention is the reply's own `model` field: every format names it before any content.
+Only the first mention is the reply's own `model` field: every format names the model before any
+content.
 """
 
 from __future__ import annotations
@@ -14,14 +16,16 @@ LOOK_WITHIN_BYTES = 64 * 1024  # a reply that has not named its model by then ne
 
 
 def rename(data: bytes, answered: str, asked: str) -> bytes:
-    """`data` with the first `"model": answered` replaced."""
+    """Return `data` with the first `"model": answered` replaced."""
     mention = rb'("model"\s*:\s*)' + re.escape(orjson.dumps(answered))
     replacement = orjson.dumps(asked)
     return re.sub(mention, lambda found: found[1] + replacement, data, count=1)
 
 
 async def renamed(chunks: AsyncIterator[bytes], answered: str, asked: str) -> AsyncIterator[bytes]:
-    """`chunks` with the first mention replaced; held back only until it is found."""
+    """Yield `chunks` with the first mention replaced; bytes are held back until the mention is
+    found.
+    """
     held = b""
     looking = True
     async for chunk in chunks:

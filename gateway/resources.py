@@ -1,8 +1,10 @@
-"""What the owner's account keeps at Anthropic (batches, files, skills), for clients of the official SDKs.
+"""The resources of the owner's account at Anthropic (batches, files, skills), for clients of the
+official SDKs.
 
-A resource has one address and some methods. Bodies pass unread in both directions, a large one piece by piece as it
-comes, with the owner's credential; only named addresses exist, and what stands in place of an id is an id. One thing is
-changed: the address of a batch's results, which the provider gives as its own, becomes ours.
+A resource has one address and some methods. Bodies pass unread in both directions, a large body
+piece by piece, with the owner's credential; only named addresses exist, and the place of an id
+takes only an id. One thing is changed: the address of a batch's results, which the provider gives
+as its own, becomes ours.
 """
 
 from __future__ import annotations
@@ -49,9 +51,10 @@ RESOURCES: dict[str, dict[str, str]] = {
 
 @dataclass(slots=True)
 class Resource(Exchange):
-    """An ASGI endpoint; `path` is the provider's address with `{names}` for ids, `summaries` says its methods.
+    """An ASGI endpoint; `path` is the provider's address with `{names}` for ids, `summaries`
+    describes each method.
 
-    `proxies` tell how a client reached us, `max_upload_bytes` limits a body that is not held.
+    `proxies` find the address a client used; `max_upload_bytes` limits a body passed on in pieces.
     """
 
     proxies: TrustedProxies = field(default_factory=lambda: TrustedProxies([]))
@@ -87,13 +90,15 @@ class Resource(Exchange):
         return request
 
     def _origin(self, scope: Scope, headers: dict[bytes, bytes]) -> str:
-        """Return scheme and host as the client addressed them."""
+        """Return scheme and host of the address that the client used."""
         client = scope.get("client")
         scheme = self.proxies.scheme(client[0] if client else "", headers, scope.get("scheme", "http"))
         return f"{scheme}://{headers.get(b'host', b'').decode('latin-1')}"
 
     async def _upload(self, receive: Receive, record: AccessRecord, flight: InFlight) -> AsyncIterator[bytes]:
-        """Yield the body as it comes. Whoever is waited for, client or provider, is the one whose silence counts."""
+        """Yield the body in pieces. The side being waited for, client or provider, is the side
+        whose silence counts.
+        """
         patience = self.flights.patience
         while True:
             flight.begin_reading(patience.body)
@@ -126,13 +131,17 @@ class Resource(Exchange):
 
 
 async def end_with(flight: InFlight, reason: CCProxyError) -> None:
-    """End the request with `reason`. The caller is a task of the connection's, which the request's own task cancels."""
+    """End the request with `reason`. The caller is a task of the connection's, cancelled by the
+    request's own task.
+    """
     flight.interrupt(reason)
     await asyncio.Event().wait()
 
 
 async def with_own_results(chunks: AsyncIterator[bytes], origin: str) -> AsyncIterator[bytes]:
-    """Yield a batch, or a list of them, with the addresses of results below `origin`. Anything else stays as it is."""
+    """Yield a batch, or a list of batches, with the addresses of results below `origin`. Any other
+    body is yielded unchanged.
+    """
     body = b"".join([chunk async for chunk in limited(chunks)])
     try:
         document = load_json(body)
@@ -147,7 +156,7 @@ async def with_own_results(chunks: AsyncIterator[bytes], origin: str) -> AsyncIt
 
 
 def move_results(batch: Any, origin: str) -> bool:
-    """Put our address in place of the provider's. Return True if there was one."""
+    """Replace the provider's address of the results with ours. Return True for a changed batch."""
     given = batch.get("results_url") if isinstance(batch, dict) else None
     if not isinstance(given, str) or not (path := urlsplit(given).path).startswith(f"{BATCHES}/"):
         return False

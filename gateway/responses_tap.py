@@ -1,9 +1,11 @@
-"""Watches a Responses stream as it passes: its usage, its end, and the whole response its items add up to.
+"""Watches a Responses stream as it passes: its usage, its end, and the whole response its items add
+up to.
 
-The ChatGPT backend's last event leaves `output` empty (now and then it is little more than an id and usage), and the
-items come only one by one. A client that knows that backend gets every byte as it is; for any other the last event is
-made whole, every response in an event gets the settings that the public standard of this format requires, and events of
-that backend's own are left out. Frames are only decoded when they carry one of the marks.
+The ChatGPT backend's last event leaves `output` empty (now and then it is little more than an id
+and usage), and the items come only one by one. A client that knows that backend gets every byte
+unchanged; for any other client the last event is made whole, every response in an event gets the
+settings that the public standard of this format requires, and events of that backend's own are left
+out. Frames are only decoded when they carry one of the marks.
 """
 
 from __future__ import annotations
@@ -45,11 +47,13 @@ CALLS = frozenset({"function_call", "custom_tool_call", "local_shell_call"})
 
 
 class ResponsesTap:
-    """`response` is the whole response once `finished`, unless it `failed`. `untouched`: hand on every byte.
+    """Watches a Responses stream. `response` is the whole response once `finished`, unless
+    `failed`.
 
-    `naming` puts the model's name as the client asked for it into what tells of the whole response. `echo` are fields
-    of the response that say how it is stored; with them the last event waits for `end`, so that the response can be
-    stored before its client knows that it is over.
+    With `untouched` every byte is passed on. `naming` puts the model's name as the client asked for
+    it into events with a whole response. `echo` are fields of the response about its storage; with
+    them the last event waits for `end`, so that the response can be stored before its client knows
+    that it is over.
     """
 
     def __init__(
@@ -75,7 +79,7 @@ class ResponsesTap:
         self.response: Json = {}
 
     def feed(self, chunk: bytes) -> bytes:
-        """The bytes that may go on now: whole events."""
+        """Return the bytes of whole events, ready to be sent."""
         data = self._pending + chunk if self._pending else chunk
         end = last_boundary(data)
         if len(data) - end > MAX_PENDING_BYTES:
@@ -85,7 +89,9 @@ class ResponsesTap:
         return self._look(data)
 
     def end(self) -> bytes:
-        """The stream is over; a last event without its blank line still counts."""
+        """End the stream, and return the remaining bytes; a last event without its blank line still
+        counts.
+        """
         rest, self._pending = self._pending, b""
         last = self._look(rest + b"\n\n") if rest.strip() else rest
         return self._held + last
@@ -98,7 +104,7 @@ class ResponsesTap:
         return b""
 
     def _look(self, data: bytes) -> bytes:
-        """`data` with the marked frames as they go on."""
+        """Return `data` with every marked frame in its final form."""
         mark = MARKS.search(data)
         if mark is None:
             return self._ready(data)
@@ -119,7 +125,7 @@ class ResponsesTap:
         return b"".join(pieces)
 
     def _pass(self, frame: bytes) -> bytes:
-        """The frame as it goes on, once noted."""
+        """Note a frame, and return the frame in its final form."""
         payload = payload_of(frame)
         kind = payload.get("type")
         told = inner_object(payload, "response")
@@ -145,7 +151,7 @@ class ResponsesTap:
         return self.naming(frame)
 
     def _keep(self, payload: Json) -> None:
-        """An item that is done, once; services have given two items the same index."""
+        """Store a finished item once; services have given two items the same index."""
         item, index = inner_object(payload, "item"), payload.get("output_index")
         place = index if isinstance(index, int) else len(self._items)
         again = [kept for kept in self._items if kept[0] == place and kept[1].get("id") == item.get("id")]
@@ -153,7 +159,7 @@ class ResponsesTap:
         self._items.append((place, item))
 
     def _finish(self, status: str, told: Json) -> Json:
-        """The response as it should have been told: the very same object if it was."""
+        """Return the completed response: the same object if the provider's was complete."""
         self.finished = True
         items = [item for _, item in sorted(self._items, key=itemgetter(0))]
         whole = told
@@ -175,7 +181,9 @@ class ResponsesTap:
 
 
 def payload_of(frame: bytes) -> dict[str, Any]:
-    """The JSON object an event carries, in whichever lines; an empty one for anything else."""
+    """Return the JSON object of an event, on any number of lines; an empty object for any other
+    data.
+    """
     try:
         events = events_in(frame)
         payload = load_json(events[0].data) if events else {}
@@ -185,7 +193,7 @@ def payload_of(frame: bytes) -> dict[str, Any]:
 
 
 def note_response(record: AccessRecord, response: Json) -> None:
-    """What a whole response says of its model, its end and its cost."""
+    """Put the model, the end and the cost of a whole response into the record."""
     record.model = text_in(response, "model") or record.model
     note_usage(record, read_usage(response.get("usage")))
     record.cache_miss_reason = text_in(inner_object(response, "prompt_cache_diagnostics"), "reason")[:100]
@@ -198,7 +206,7 @@ def note_response(record: AccessRecord, response: Json) -> None:
 
 
 def note_whole_response(record: AccessRecord, body: bytes) -> None:
-    """A whole reply as it came: a response, or an error."""
+    """Put a whole reply into the record: a response, or an error."""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:

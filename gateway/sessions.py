@@ -1,7 +1,7 @@
-"""Which conversation a request belongs to: the key the ChatGPT backend finds its prompt cache by.
+"""The conversation of a request: the key by which the ChatGPT backend finds its prompt cache.
 
-It is the same in every turn of a conversation, or the cache never hits: what the client calls it, else what the request
-begins with.
+The key is the same in every turn of a conversation, or the cache never hits: the client's own name
+of the conversation, else a hash of the request's beginning.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ PLAIN = re.compile(r"[\x21-\x7e]{1,64}")
 
 
 def session_named(scope: Scope, headers: dict[bytes, bytes], document: Json) -> str:
-    """The conversation the caller names: in the address, in a header, or in the body's metadata."""
+    """Return the conversation that the caller names: in the address, in a header, or in the body's
+    metadata.
+    """
     if named := scope.get("path_params", {}).get("session_id"):
         return str(named)
     if header := headers.get(b"x-session-id"):
@@ -35,7 +37,9 @@ def session_named(scope: Scope, headers: dict[bytes, bytes], document: Json) -> 
 
 
 def session_of(request: Outgoing, document: Json) -> str:
-    """The path's session, a session header, the client's cache key, Claude Code's session, or the first turn's hash."""
+    """Return the path's session, a session header, the client's cache key, Claude Code's session,
+    or the first turn's hash.
+    """
     named = (
         request.session,
         *(request.headers.get(header, b"").decode("latin-1") for header in SESSION_HEADERS),
@@ -49,7 +53,9 @@ def session_of(request: Outgoing, document: Json) -> str:
 
 
 def first_turn(caller: str, document: Json) -> bytes:
-    """Everything up to the end of what the user said first; the turns that follow do not change it."""
+    """Return the beginning of a conversation, up to the end of the user's first words; later turns
+    leave the beginning unchanged.
+    """
     items = document.get("input") or []
     items = items if isinstance(items, list) else [items]
     opening = list(takewhile(lambda item: not is_users(item), items))

@@ -1,7 +1,8 @@
-"""Access records on disk while Redis is away: bounded, and found again by whichever gateway comes first.
+"""Access records on disk while Redis is away: bounded, and found again by whichever gateway comes
+first.
 
-A batch is a file of its own, made whole before it gets its name. Two gateways that take up the same file do no harm,
-as a record that arrives twice adds nothing.
+A batch is a file of its own, made whole before it gets its name. Two gateways that read the same
+file do no harm, as a record that arrives twice adds nothing.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Spool:
         self._numbers = itertools.count()
 
     def keep(self, records: list[AccessRecord]) -> bool:
-        """Whether the records are on disk now; they are not when there is no room for them."""
+        """Write the records to disk. Return False when there is no room, or the write fails."""
         data = encode(pack(records))
         name = f"{time.time_ns()}-{os.getpid()}-{next(self._numbers)}"
         try:
@@ -46,7 +47,9 @@ class Spool:
         return True
 
     def oldest(self) -> tuple[Path, list[AccessRecord]] | None:
-        """A file and what it holds, until it is `drop`ped; one that cannot be read is put aside."""
+        """Return the oldest file and its records, until the file is `drop`ped; an unreadable file
+        is renamed.
+        """
         for path in self._files():
             try:
                 return path, unpack(path.read_bytes())

@@ -1,8 +1,10 @@
-"""Reads usage and the end of a Messages stream from bytes that pass by, decoding only the few events that carry them.
+"""Reads usage and the end of a Messages stream from passing bytes, decoding only the few events
+that carry them.
 
-A tap only watches: it never changes a byte, and an event it does not understand costs a field of the record and one
-line of the log, never the client's stream. Every spelling of an event stream that the standard allows is understood:
-a chunk that may hold a marked event goes through the parser of `shared/formats/sse.py`.
+A tap only watches: it never changes a byte, and an unknown event costs a field of the record and
+one line of the log, never the client's stream. Every spelling of an event stream that the standard
+allows is understood: a chunk that may hold a marked event goes through the parser of
+`shared/formats/sse.py`.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ log = structlog.get_logger()
 
 
 class MessagesTap:
-    """Watches a Messages stream and lets only whole events through, so that what follows stays well-formed."""
+    """Watches a Messages stream and passes only whole events, so that a later error event stays
+    well-formed.
+    """
 
     # Every event that is read names one of these outside of any text, where quotes would be escaped.
     MARKS = (b"message_", b'"error"', b"event: error", b"event:error")
@@ -40,7 +44,7 @@ class MessagesTap:
         self.finished = False
 
     def feed(self, chunk: bytes) -> bytes:
-        """The bytes that may go on now: everything up to the end of the last complete event."""
+        """Return the bytes ready to be sent: everything up to the end of the last complete event."""
         data = self._pending + chunk if self._pending else chunk
         end = last_boundary(data)
         if end == len(data):
@@ -54,7 +58,9 @@ class MessagesTap:
         return data
 
     def end(self) -> bytes:
-        """The stream is over; a last event without its blank line still counts."""
+        """End the stream, and return the remaining bytes; a last event without its blank line still
+        counts.
+        """
         rest, self._pending = self._pending, b""
         if rest:
             self._look_for_marks(rest)
@@ -103,20 +109,20 @@ class MessagesTap:
         note_usage(self._record, read_usage(self._usage))
 
     def _complain(self, why: str) -> None:
-        """One line of the log for a whole stream."""
+        """Log a warning once for a whole stream."""
         if not self._complained:
             self._complained = True
             log.warning("stream_not_understood", request_id=self._record.request_id, reason=why)
 
 
 def text_in(shape: Json, name: str) -> str:
-    """Return the text of that name in what a provider sent; "" for anything else."""
+    """Return the text of the field `name` in a provider's data; an empty text for any other value."""
     value = shape.get(name)
     return value if isinstance(value, str) else ""
 
 
 def note_whole_message(record: AccessRecord, body: bytes) -> None:
-    """Usage of a whole Messages reply, or the kind of its error."""
+    """Put the usage of a whole Messages reply, or the kind of its error, into the record."""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -133,13 +139,13 @@ def note_whole_message(record: AccessRecord, body: bytes) -> None:
 
 
 def note_cache_miss(record: AccessRecord, message: Json) -> None:
-    """Put the cause that Anthropic names for a prompt that its cache did not reuse into the record."""
+    """Put Anthropic's cause for a prompt cache miss into the record."""
     reason = inner_object(inner_object(message, "diagnostics"), "cache_miss_reason")
     record.cache_miss_reason = text_in(reason, "type")[:100] or record.cache_miss_reason
 
 
 def note_usage(record: AccessRecord, usage: Usage) -> None:
-    """Put the provider's counts into the record, whatever its format."""
+    """Put the provider's counts, of any format, into the record."""
     record.tokens_input, record.tokens_output, record.reasoning_tokens = usage.input, usage.output, usage.reasoning
     record.cache_read_tokens, record.cache_write_tokens = usage.cache_read, usage.cache_write
     record.cache_write_1h_tokens = usage.cache_write_1h

@@ -1,7 +1,8 @@
-"""The spans of one request: the server's own, and one for each attempt at a provider, named by the GenAI conventions.
+"""The spans of one request: the server's own, and one for each attempt at a provider, named by the
+GenAI conventions.
 
-They are told what the access record knows, once, at the end. A provider never learns of the trace: its ids are the
-owner's business.
+The spans get the facts of the access record, once, at the end. A provider never learns of the
+trace: its ids are the owner's business.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ VENDORS = {"claude": "anthropic", "sdk": "anthropic", "codex": "openai"}
 
 
 class Trace:
-    """`Trace(None, …)` is that of a request nobody traces: it does nothing."""
+    """The spans of a request. `Trace(None, …)` belongs to an untraced request and does nothing."""
 
     __slots__ = ("_asked", "_attempt", "_server", "_tracer")
 
@@ -24,7 +25,9 @@ class Trace:
         self._server = tracer.start("server", parent.decode("latin-1") if parent else None) if tracer else None
 
     def attempt(self, record: AccessRecord) -> str | None:
-        """Begin an attempt at a provider, which refused the one before; the traceparent of it."""
+        """Begin an attempt at a provider, after a refusal of the attempt before; return the
+        traceparent of the new attempt.
+        """
         if self._tracer is None or self._server is None:
             return None
         if self._attempt is not None:
@@ -34,7 +37,7 @@ class Trace:
         return self._attempt.traceparent
 
     def close(self, record: AccessRecord) -> None:
-        """The record is complete."""
+        """End the spans with the facts of the complete record."""
         if self._server is None:
             return
         error = record.error_kind or (str(record.status_code) if record.status_code >= 500 else "")
@@ -73,7 +76,9 @@ def _named(record: AccessRecord, asked: str) -> tuple[str, Attributes]:
 
 
 def _usage(record: AccessRecord) -> Attributes:
-    """By the conventions what came from a cache, or went into one, is input too."""
+    """Return the usage as attributes. By the conventions, tokens read from a cache or written into
+    a cache are input too.
+    """
     read, written = record.cache_read_tokens, record.cache_write_tokens
     return {
         "gen_ai.usage.input_tokens": record.tokens_input + read + written,

@@ -38,10 +38,11 @@ KEPT_HEADERS = frozenset(
 
 @dataclass(slots=True)
 class Translated(Exchange):
-    """`options` are those of the client format's writer; `memory` keeps what the client's format cannot carry.
+    """An exchange between two formats. `options` are the options of the client format's writer.
 
-    `cache` is how long a prompt is asked to be cached whose format has no word for it: OpenAI's clients expect that
-    a conversation's unchanged beginning is not paid for again.
+    `memory` keeps reasoning that the client's format cannot carry. `cache` is how long a prompt is
+    asked to be cached whose format has no word for it: OpenAI's clients expect that a
+    conversation's unchanged beginning is not paid for again.
     """
 
     cache: str | None = None
@@ -72,14 +73,16 @@ class Translated(Exchange):
         return await relay_stream(opened, send, flight, translation, translation.fail, ping, first, settle)
 
     async def _settle(self, translation: Translation) -> None:
-        """Keep what the next turn needs, before the client can begin it."""
+        """Store the state needed by the next turn, before the client can begin the next turn."""
         if translation.continuation is not None:
             await translation.continuation.keep(translation.write_whole())
         if self.memory is not None:
             await self.memory.keep(translation.record.caller, translation.result())
 
     async def _prepare(self, request: Outgoing) -> Translation:
-        """Put the request into the provider's format; what is lost on the way is named in the record."""
+        """Return the translation, with the request put into the provider's format; lost fields are
+        named in the record.
+        """
         client, provider, record = FORMATS[self.dialect], self.provider.speaks, request.record
         document = request.document or parse_object(request.body)
         continuation = None
@@ -105,11 +108,15 @@ class Translated(Exchange):
         return Translation(client, provider, prompt, record, token, created, options, continuation)
 
     def _continued_session(self, request: Outgoing) -> str:
-        """Return the session whose last response the request continues; the workers of `/sdk` do that themselves."""
+        """Return the session whose last response the request continues. The workers of `/sdk`
+        continue sessions without help.
+        """
         return "" if self.provider.name == "sdk" else request.path_session
 
     async def _begin(self, translation: Translation, opened: Opened, flight: InFlight) -> bytes:
-        """The first bytes of a stream, or all of a whole reply. Raises UpstreamRefused while nothing was sent."""
+        """Return the first bytes of a stream, or all of a whole reply. Raises UpstreamRefused while
+        no byte was sent.
+        """
         if opened.status >= 400:
             body = await opened.read()
             raise refusal(translation, self.provider.speaks.read_error(as_json(body), opened.status), opened.headers)
@@ -127,7 +134,7 @@ class Translated(Exchange):
 
 
 def refusal(translation: Translation, fail: Fail, headers: Headers) -> UpstreamRefused:
-    """The provider's refusal in the client's envelope, with its status and its limits."""
+    """Return the provider's refusal in the client's envelope, with the status and the limits."""
     record = translation.record
     record.error_kind, record.error_message = fail.code or "refused", fail.message[:500]
     body = orjson.dumps(translation.client.write_error(fail, request_id=record.request_id))
@@ -140,7 +147,7 @@ def client_headers(opened: Opened, request: Outgoing) -> Headers:
 
 
 def as_json(body: bytes) -> Any:
-    """A refusal's body, whatever a proxy in between made of it."""
+    """Return a refusal's body as JSON, or as text for a body that a proxy wrote."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:

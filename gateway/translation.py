@@ -22,10 +22,12 @@ from shared.formats.sse import Parser, encode
 
 
 class Translation:
-    """`token` and `created` make the reply's id and date, `options` are the client writer's own.
+    """The state of a translated reply. `token` and `created` make the id and date, `options` are
+    the client writer's own.
 
-    `finished` once a terminal event passed; `failed` is that event when it was a failure. The frames of a terminal
-    event wait for `end`, so that what a next turn needs can be kept before the client knows this one is over.
+    `finished` once a terminal event passed; `failed` is that event when it was a failure. The
+    frames of a terminal event wait for `end`, so that state for the next turn can be stored before
+    the client knows that this turn is over.
     """
 
     def __init__(
@@ -54,19 +56,21 @@ class Translation:
         return self._write([event for found in self._parser.feed(chunk) for event in self._read(found.data)])
 
     def end(self) -> bytes:
-        """The provider's stream is over; what it left open becomes a failure."""
+        """End the provider's stream, and return the last bytes; an incomplete reply becomes a
+        failure.
+        """
         events = [event for found in self._parser.end() for event in self._read(found.data)]
         return self._write([*events, *self._reader.end()]) + encode_all(self._last)
 
     def fail(self, error: CCProxyError) -> bytes:
-        """A failure of ours as the stream's last event."""
+        """Return a failure of ours as the stream's last event."""
         return self._write(self._reader.repair(as_fail(error))) + encode_all(self._last)
 
     def result(self) -> Reply | Fail:
         return self._fold.result()
 
     def write_whole(self) -> Json:
-        """The whole reply in the client's format. Only once `finished`, and not `failed`."""
+        """Return the whole reply in the client's format. Only once `finished`, and not `failed`."""
         reply = self.result()
         if isinstance(reply, Fail):
             raise TypeError("a failure has no whole reply")
@@ -76,7 +80,9 @@ class Translation:
         return self._reader.feed(load_json(data)) if data.startswith(b"{") else ()
 
     def _write(self, events: Iterable[Event]) -> bytes:
-        """Deltas that arrived together leave as one: under load a stream batches instead of falling behind."""
+        """Return the frames of `events`. Adjacent deltas become one: under load a stream batches
+        instead of falling behind.
+        """
         frames: list[Frame] = []
         texts: list[str] = []
         for event in events:
@@ -101,7 +107,9 @@ class Translation:
                 frames += written
 
     def _note(self, event: Event) -> Event:
-        """The client reads the model's name as it asked for it; the record keeps who answered, and what it took."""
+        """Note model, usage and end of `event` in the record, and return the event with the model's
+        name as the client asked.
+        """
         record = self.record
         if isinstance(event, Start):
             record.model = event.model or record.model

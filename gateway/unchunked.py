@@ -12,7 +12,7 @@ from gateway.asgi import Message
 
 
 class UnchunkedCycle(RequestResponseCycle):
-    """One request of HTTP/1.0 and its response."""
+    """An HTTP/1.0 request and its response."""
 
     _ends_with_connection = False
 
