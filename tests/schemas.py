@@ -42,6 +42,13 @@ ODD: dict[str, Odd] = {
     ),
     "pattern that Python knows": Odd(one("key", TEXT | {"pattern": r"^\w+$"})),
     "property called pattern": Odd(one("pattern", TEXT)),
+    # names that only Anthropic refuses
+    "key with brackets": Odd(one("filter[id]", TEXT) | {"required": ["filter[id]"]}),
+    "key of another alphabet": Odd(one("größe", TEXT)),
+    "long key": Odd(one("a" * 65, TEXT)),
+    "empty key": Odd(one("", TEXT)),
+    "key of an alternative": Odd({"type": "object", "anyOf": [one("a b", TEXT)]}, ("anyOf",), ("anyOf",)),
+    "deep key with brackets": Odd(one("filter", one("filter[id]", TEXT))),
     # what only OpenAI insists on
     "no properties": Odd({"type": "object"}),
     "no items": Odd(one("list", {"type": "array"})),

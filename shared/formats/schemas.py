@@ -2,8 +2,9 @@
 
 Clients send schemas that one vendor takes and the other refuses with a 400 for the whole session. `for_openai`
 returns draft 2020-12 as OpenAI reads it: every pattern compiles with Python's `re`, a root has `properties`, an array
-has `items`. `for_anthropic` returns draft 2020-12 as the Messages service reads it. What both vendors promise to keep
-to the letter is a smaller dialect: `shared/formats/strict_schemas.py`.
+has `items`. `for_anthropic` returns draft 2020-12 as the Messages service reads it, with names for a tool's arguments
+that the service takes (`shared/formats/property_keys.py`). What both vendors promise to keep to the letter is a smaller
+dialect: `shared/formats/strict_schemas.py`.
 
 Invariants: the client's schema is never changed in place; a schema without a fault comes back as the same object; a
 keyword that could not be kept is listed in `lost` by its path; the same schema always gives the same repair, because
@@ -16,10 +17,12 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from shared.errors import ClientError
 from shared.formats.ir import Json
+from shared.formats.property_keys import changed_keys, with_taken_keys
 
 Reader = Literal["openai", "anthropic"]
 
@@ -42,10 +45,14 @@ REFUSED_AT_ROOT: dict[Reader, tuple[str, ...]] = {
 
 
 class Repaired(NamedTuple):
-    """A schema that the reader accepts, and the paths of the client's keywords that were left out."""
+    """A schema that the reader accepts, and the paths of the client's keywords that were left out.
+
+    `renamed` are the root properties that have another name in `schema`, each with that name.
+    """
 
     schema: Json
     lost: tuple[str, ...]
+    renamed: Mapping[str, str] = MappingProxyType({})
 
 
 def for_openai(schema: Json | None, *, is_tool: bool = True) -> Repaired:
@@ -61,11 +68,14 @@ def for_anthropic(schema: Json | None, *, is_tool: bool = True) -> Repaired:
 def _repaired(schema: Json | None, reader: Reader, *, is_tool: bool) -> Repaired:
     repair = _Repair(reader)
     repaired = repair.node(schema or {}, "", 0)
+    renamed: dict[str, str] = {}
     if is_tool:
         repaired = repair.root(repaired)
+        renamed = changed_keys(repaired) if reader == "anthropic" else renamed
+        repaired = with_taken_keys(repaired, renamed)
     elif reader == "openai" and repaired.get("type") == "object" and "properties" not in repaired:
         repaired = {**repaired, "properties": {}}
-    return Repaired(repaired, tuple(dict.fromkeys(repair.lost)))
+    return Repaired(repaired, tuple(dict.fromkeys(repair.lost)), renamed)
 
 
 # --- what a keyword's value must be ---------------------------------------------------------------------------------

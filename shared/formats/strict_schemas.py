@@ -72,7 +72,7 @@ def strict_for_anthropic(schema: Json, *, is_tool: bool = False) -> Repaired | N
         return None
     if is_tool:
         valid = for_anthropic(schema)
-    return Repaired(_strict(valid.schema), valid.lost)
+    return Repaired(_strict(valid.schema), valid.lost, valid.renamed)
 
 
 def _can_be_strict(node: Json) -> bool:

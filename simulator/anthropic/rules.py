@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ PAUSED_AT = ("server_tool_use", *SERVER_RESULTS)
 THINKING_BLOCKS = ("thinking", "redacted_thinking")
 MAX_CACHE_MARKS = 4
 MOST_STRICT_TOOLS, MOST_OPTIONAL, MOST_UNIONS = 20, 24, 16  # documented for structured output
+PROPERTY_KEY = re.compile(r"[a-zA-Z0-9_.-]{1,64}")  # of a tool's own arguments; deeper keys are free
 INTERLEAVED = "interleaved-thinking-2025-05-14"
 MAGIC = {
     b"\x89PNG\r\n\x1a\n": "image/png",
@@ -347,6 +349,8 @@ def schemas(request: Request) -> None:
             refuse(f"{where}: JSON schema is invalid. It must match JSON Schema draft 2020-12. {flaw.problem}")
         if any(keyword in schema for keyword in ("oneOf", "allOf", "anyOf")):
             refuse(f"{where}: input_schema does not support oneOf, allOf, or anyOf at the top level")
+        if not all(PROPERTY_KEY.fullmatch(key) for key in schema.get("properties", {})):
+            refuse(f"{where}.properties: Property keys should match pattern '^{PROPERTY_KEY.pattern}$'")
 
 
 def strict_budget(request: Request) -> None:

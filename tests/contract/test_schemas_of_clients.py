@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from shared.formats.sse import events_in
 from tests.codex import codex_settings
 from tests.contract.conftest import OpenGateway
 from tests.schemas import KEY, ODD, TEXT, one
@@ -124,3 +126,53 @@ async def test_an_output_the_dialect_cannot_say_goes_by_instruction(
 async def test_a_property_called_pattern_stays(http: httpx.AsyncClient, simulator: GroundTruth) -> None:
     await http.post("/codex/v1/messages", json=messages(one("pattern", TEXT | {"description": "\\p{L}"})))
     assert "pattern" in simulator.last("/backend-api").body["tools"][0]["parameters"]["properties"]
+
+
+BRACKETS = one("filter[id]", TEXT) | {"required": ["filter[id]"]}
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+async def test_a_chat_client_gets_its_argument_keys_back_from_claude(
+    http: httpx.AsyncClient, simulator: GroundTruth, streamed: bool
+) -> None:
+    body = chat("claude-sim-tools", BRACKETS) | {"stream": streamed}
+    reply = await http.post("/api/v1/chat/completions", json=body)
+    assert (reply.status_code, ignored(reply)) == (200, set())
+    if streamed:
+        chunks = [json.loads(event.data) for event in events_in(reply.content) if event.data != b"[DONE]"]
+        deltas = [choice["delta"] for chunk in chunks for choice in chunk["choices"]]
+    else:
+        deltas = [reply.json()["choices"][0]["message"]]
+    arguments: dict[int, str] = {}
+    for place, call in enumerate(call for delta in deltas for call in delta.get("tool_calls", [])):
+        index = call.get("index", place)
+        arguments[index] = arguments.get(index, "") + call["function"]["arguments"]
+    assert [json.loads(text) for text in arguments.values()] == [{"filter[id]": "text"}] * 2
+    (tool,) = simulator.last("/v1/messages").body["tools"]
+    (name,) = tool["input_schema"]["properties"]
+    assert name != "filter[id]"
+
+
+async def test_a_responses_client_gets_its_argument_keys_back_and_may_answer_the_call(
+    http: httpx.AsyncClient, simulator: GroundTruth
+) -> None:
+    body = responses("claude-sim-tools", BRACKETS)
+    first = await http.post("/api/v1/responses", json=body)
+    call = next(item for item in first.json()["output"] if item["type"] == "function_call")
+    assert json.loads(call["arguments"]) == {"filter[id]": "text"}
+    result = {"type": "function_call_output", "call_id": call["call_id"], "output": "done"}
+    history = [{"role": "user", "content": "hi"}, call, result]
+    second = await http.post("/api/v1/responses", json=body | {"input": history})
+    assert second.status_code == 200, second.text
+    sent = simulator.last("/v1/messages").body
+    (name,) = sent["tools"][0]["input_schema"]["properties"]
+    uses = [block for turn in sent["messages"] for block in turn["content"] if block["type"] == "tool_use"]
+    assert [use["input"] for use in uses] == [{name: "text"}]
+
+
+async def test_a_messages_client_gets_anthropics_own_refusal_of_an_argument_key(http: httpx.AsyncClient) -> None:
+    reply = await http.post("/api/v1/messages", json=messages(BRACKETS) | {"model": CLAUDE})
+    assert reply.status_code == 400
+    assert reply.json()["error"]["message"] == (
+        "tools.0.custom.input_schema.properties: Property keys should match pattern '^[a-zA-Z0-9_.-]{1,64}$'"
+    )

@@ -16,6 +16,8 @@ from shared.formats.anthropic.usage import merge_usage, read_usage
 from shared.formats.fold import NOTHING, Sequencer
 from shared.formats.ir import Json
 from shared.formats.json_text import load_text
+from shared.formats.property_keys import KeyRestorer
+from shared.formats.schemas import for_anthropic
 
 STOP_REASONS = {
     "end_turn": ir.StopReason.END_TURN,
@@ -32,13 +34,14 @@ _TEXT_FIELDS = {"text_delta": "text", "input_json_delta": "partial_json", "think
 @dataclass(slots=True)
 class _Block:
     """An open block. `held` collects content that is only readable when whole: custom input, a
-    foreign block.
+    foreign block. `keys` restores the client's names of the arguments, where they had to change.
     """
 
     data: Json
     kind: str
     held: list[str] | None = None
     spoke: bool = False
+    keys: KeyRestorer | None = None
     signature: list[str] = field(default_factory=list)
 
 
@@ -85,7 +88,9 @@ class Reader:
             if block.held is not None:
                 block.held.append(text)
                 return NOTHING
-            return self._sequencer.add(index, ir.Delta(text))
+            if block.keys is not None:
+                text = block.keys.feed(text)
+            return self._sequencer.add(index, ir.Delta(text)) if text else NOTHING
         if kind == "signature_delta":
             block.signature.append(delta["signature"])
         elif kind == "citations_delta" and block.kind == "text":
@@ -120,6 +125,8 @@ class Reader:
             return ir.ToolCall(call_id, name)
         if tool.kind == "custom":
             block.held = []
+        elif renamed := for_anthropic(tool.schema).renamed:
+            block.keys = KeyRestorer(renamed)
         return ir.ToolCall(call_id, tool.name, "", tool.kind, tool.namespace)
 
     def _open(self, index: int, event: ir.Open, text: str | None = None) -> Sequence[ir.Event]:
@@ -143,10 +150,11 @@ class Reader:
 
     def _late_arguments(self, block: _Block) -> str:
         """Return the arguments that no delta of the call carried: a custom tool's unwrapped text,
-        or input of the block's start.
+        or input of the block's start, or what is left of a key that broke off.
         """
         if block.held is None:
-            return "" if block.spoke else write_arguments(block.data.get("input"))
+            text = "" if block.spoke else write_arguments(block.data.get("input"))
+            return text if block.keys is None else block.keys.feed(text) + block.keys.end()
         written = "".join(block.held)
         arguments = load_text(written) if written else block.data.get("input") or {}
         if isinstance(arguments, dict) and isinstance(arguments.get(CUSTOM_INPUT), str):

@@ -7,7 +7,7 @@ caches and thinking signatures hang on it. What a model cannot take is mapped to
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple, TypeAlias
 
@@ -18,6 +18,7 @@ from shared.formats.efforts import effort_of_budget, nearest_effort
 from shared.formats.fields import filled
 from shared.formats.ir import Json
 from shared.formats.json_text import may_hold_halves, whole
+from shared.formats.property_keys import with_names
 from shared.formats.schemas import for_anthropic
 from shared.formats.strict_schemas import StrictBudget, strict_for_anthropic
 
@@ -62,6 +63,7 @@ class _Writing:
         self.marks_too_many = _count_marks(prompt) - MOST_CACHE_MARKS
         self.wire_ids = blocks.WireIds()
         self.strict_budget = StrictBudget()
+        self.renamed_arguments: dict[str, Mapping[str, str]] = {}  # by the name of the tool on the wire
         self.leading: list[Json] = []
         self.search = next((tool for tool in prompt.tools if isinstance(tool, ir.WebSearch)), None)
         self.output_schema = self.strict_output()
@@ -238,6 +240,7 @@ class _Writing:
     def tool_use(self, call: ir.ToolCall) -> Json:
         """Return the call. Half a character, which a model may write, is replaced, as the service requires."""
         block = blocks.tool_use_block(call, self.wire_ids.take(call.id))
+        block["input"] = with_names(block["input"], self.renamed_arguments.get(block["name"], {}))
         if not may_hold_halves(call.arguments):
             return block
         mended = whole(block["input"])
@@ -313,11 +316,13 @@ class _Writing:
             strict = strict_for_anthropic(tool.schema or {"properties": {}}, is_tool=True)
             if strict is not None and self.strict_budget.admit(strict.schema, is_tool=True):
                 self.drop_inside("tools.schema", strict.lost)
+                self.renamed_arguments[written["name"]] = strict.renamed
                 return written | {"input_schema": strict.schema, "strict": True}
         if tool.strict:
             self.drop("tools.strict")
         repaired = for_anthropic(tool.schema)
         self.drop_inside("tools.schema", repaired.lost)
+        self.renamed_arguments[written["name"]] = repaired.renamed
         return written | {"input_schema": repaired.schema}
 
     # --- settings ---

@@ -9,6 +9,7 @@ import pytest
 
 from shared.errors import ClientError
 from shared.formats.schemas import DEEPEST, compiles, either, for_anthropic, for_openai
+from simulator.anthropic.rules import PROPERTY_KEY
 from simulator.schemas import python_flaw, structure_flaw
 from tests.schemas import ODD, TEXT, one
 
@@ -32,6 +33,7 @@ def test_a_repaired_schema_passes_anthropics_checks(name: str) -> None:
     repaired = for_anthropic(schema)
     assert structure_flaw(repaired.schema) is None
     assert not repaired.schema.keys() & {"anyOf", "oneOf", "allOf"}
+    assert all(PROPERTY_KEY.fullmatch(key) for key in repaired.schema["properties"])
     assert repaired.schema["type"] == "object"
     assert repaired.lost == lost
 
@@ -40,6 +42,16 @@ def test_a_sound_schema_is_the_very_same_object() -> None:
     schema = one("a", {"type": "array", "items": {"anyOf": [TEXT, {"type": "null"}]}}) | {"$defs": {"b": True}}
     assert for_openai(schema).schema is schema
     assert for_anthropic(schema).schema is schema
+
+
+def test_for_anthropic_returns_the_new_name_of_each_refused_key() -> None:
+    schema = one("filter[id]", TEXT) | {"required": ["filter[id]"]}
+    repaired = for_anthropic(schema)
+    (name,) = repaired.schema["properties"]
+    assert repaired.renamed == {"filter[id]": name}
+    assert repaired.schema["required"] == [name]
+    assert not for_anthropic(schema, is_tool=False).renamed, "the service takes any key in the schema of a reply"
+    assert for_openai(schema).schema is schema
 
 
 def test_the_properties_of_alternatives_stand_in_one_object() -> None:

@@ -37,6 +37,13 @@ def image(media_type: str, data: str) -> dict[str, Any]:
     return {"type": "image", "source": {"type": "base64", "media_type": media_type, "data": data}}
 
 
+KEY_RULE = "Property keys should match pattern '^[a-zA-Z0-9_.-]{1,64}$'"
+
+
+def with_argument(key: str) -> dict[str, Any]:
+    return {"name": f"f{len(key)}", "input_schema": {"type": "object", "properties": {key: {"type": "string"}}}}
+
+
 def answering(*blocks: Any) -> list[dict[str, Any]]:
     return [user(), model(CALL), user(*blocks)]
 
@@ -92,6 +99,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("not base64", {"messages": [user(image("image/png", "%%%"))]}, "valid base64"),
     ("bad image in a result", {"messages": answering({**RESULT, "content": [image("image/gif", PNG)]})}, "image/gif media"),
     ("open schema", {"output_config": {"format": {"type": "json_schema", "schema": {"type": "object"}}}}, "'additionalProperties' must be explicitly set to false"),
+    *[(f"argument named {key!r}", {"tools": [with_argument("ok"), with_argument(key)]}, f"tools.1.custom.input_schema.properties: {KEY_RULE}") for key in ("filter[id]", "a b", "", "ü", "a" * 65)],
 ]  # fmt: skip
 
 ACCEPTED: list[tuple[str, dict[str, Any]]] = [
@@ -106,6 +114,8 @@ ACCEPTED: list[tuple[str, dict[str, Any]]] = [
     ("a real png", {"messages": [user(image("image/png", PNG))]}),
     ("sampling on 4.6", {"model": "claude-opus-4-6", "temperature": 0.2, "top_p": 0.9, "top_k": 5}),
     ("a warm-up", {"max_tokens": 0}),
+    ("argument of 64 characters", {"tools": [with_argument("aZ0_.-" + "a" * 58)]}),
+    ("a deeper name with brackets", {"tools": [{**TOOL, "input_schema": {"type": "object", "properties": {"a": with_argument("filter[id]")["input_schema"]}}}]}),
 ]  # fmt: skip
 
 

@@ -32,11 +32,17 @@ from shared.formats.ir import (
     ToolCall,
     Usage,
 )
+from shared.formats.property_keys import wire_key
 from tests.replies import keeps_grammar
 
 PROMPT = Prompt(
     "m",
-    tools=(Tool("apply_patch", kind="custom"), Tool("find", namespace="git"), Tool("wetter für")),
+    tools=(
+        Tool("apply_patch", kind="custom"),
+        Tool("find", namespace="git"),
+        Tool("wetter für"),
+        Tool("list", schema={"type": "object", "properties": {"filter[id]": {"type": "string"}}}),
+    ),
 )
 START = {"type": "message_start", "message": {"id": "msg_1", "model": "m", "usage": {"input_tokens": 3}}}
 END = [{"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {}}, {"type": "message_stop"}]
@@ -133,6 +139,21 @@ def test_names_that_had_to_change_are_the_clients_again() -> None:
         assert isinstance(call, Open)
         assert isinstance(call.part, ToolCall)
         assert (call.part.name, call.part.namespace) == (name, namespace)
+
+
+def test_a_calls_argument_keys_are_the_clients_again() -> None:
+    wire = wire_key("filter[id]")
+    events = read_block(
+        tool("list"), arguments(f'{{"{wire[:5]}'), arguments(f'{wire[5:]}":"x'), arguments('"}'), closed()
+    )
+    assert events[1:] == [Delta("{"), Delta('"filter[id]":"x'), Delta('"}'), Close()]
+    assert Delta('{"filter[id]":"x"}') in read_block(tool("list", input={wire: "x"}), closed())
+    assert Delta('{"other":1}') in read_block(tool("list"), arguments('{"other":1}'), closed())
+
+
+def test_arguments_that_end_inside_a_key_reach_the_client() -> None:
+    events = read_block(tool("list"), arguments('{"filter'), closed())
+    assert events[1:] == [Delta("{"), Delta('"filter'), Close()]
 
 
 def test_a_server_tool_is_told_whole() -> None:

@@ -33,6 +33,7 @@ from shared.formats.ir import (
     WebSearch,
     Written,
 )
+from shared.formats.property_keys import wire_key
 from shared.models import claude_capabilities
 
 NEW = claude_capabilities("claude-opus-5-5", [])
@@ -479,3 +480,23 @@ def test_of_two_web_searches_the_service_gets_the_first() -> None:
     written = write(tools=(WebSearch(("a.test",)), WebSearch(("b.test",))))
     assert [tool["allowed_domains"] for tool in written.body["tools"]] == [["a.test"]]
     assert written.dropped == ("tools.web_search",)
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_refused_argument_key_has_the_same_name_in_the_tool_and_in_its_calls(strict: bool) -> None:
+    schema = {"type": "object", "properties": {"filter[id]": {"type": "string"}}, "required": ["filter[id]"]}
+    calls = assistant(
+        ToolCall("1", "list", '{"filter[id]": "x", "b[c]": 1}'), ToolCall("2", "g", '{"filter[id]": "x"}')
+    )
+    written = write(
+        USER,
+        calls,
+        user(ToolResult("1"), ToolResult("2")),
+        tools=(Tool("list", schema=schema, strict=strict), Tool("g")),
+    )
+    tool = written.body["tools"][0]
+    (name,) = tool["input_schema"]["properties"]
+    assert (name, tool.get("strict", False)) == (wire_key("filter[id]"), strict)
+    inputs = [block["input"] for block in written.body["messages"][1]["content"]]
+    assert inputs == [{name: "x", "b[c]": 1}, {"filter[id]": "x"}]
+    assert not written.dropped, "a key that comes back is not lost"
