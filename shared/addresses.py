@@ -56,5 +56,5 @@ def is_readable_on_the_way(url: str, named_hosts: list[str]) -> bool:
 
 
 def without_user_info(text: str) -> str:
-    """Return `text` with the user name and password of every address in it masked."""
+    """Return `text` with the user name and password of every contained address masked."""
     return USER_INFO.sub("****@", text)

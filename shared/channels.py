@@ -44,7 +44,7 @@ class Channel:
     server: str = ""
 
     def at(self, address: str) -> Channel:
-        """Return this channel addressed to the single server at `address`."""
+        """Return this channel, addressed to the single server at `address`."""
         return replace(self, name=f"{self.name}@{address}", server=address)
 
 
@@ -73,7 +73,9 @@ def _adapter(shape: Any) -> TypeAdapter[Any]:
 
 
 def validated(shape: type[T], data: bytes) -> T:
-    """Return JSON bytes as `shape`, also those that pydantic's own parser of JSON refuses. Raises ValidationError."""
+    """Return JSON bytes as `shape`, even bytes refused by pydantic's own parser of JSON. Raises
+    ValidationError.
+    """
     adapter: TypeAdapter[T] = _adapter(cast("Hashable", shape))
     try:
         return adapter.validate_json(data)
@@ -87,7 +89,7 @@ def validated(shape: type[T], data: bytes) -> T:
 
 
 def decode(shape: type[T], data: bytes) -> T:
-    """Return JSON bytes as `shape`. Raises ClientError naming the first field that does not fit."""
+    """Return JSON bytes as `shape`. Raises ClientError with the name of the first misfit field."""
     try:
         result: T = validated(shape, data)
     except ValidationError as error:
@@ -118,16 +120,14 @@ class Turn:
 
 
 def left_key(repeat: str) -> str:
-    """Return the key that holds the address of the worker that keeps a turn whose caller was cut
-    off.
-    """
+    """Return the key for the address of the worker that keeps a turn after the loss of its caller."""
     return f"left:{repeat}"
 
 
 @dataclass(slots=True)
 class TurnHead:
-    """The first reply to a Turn: the worker, its time in the queue, the fields of the body that the
-    SDK cannot carry, and the billing (see AccessRecord).
+    """The first reply to a Turn: the worker, the time in the queue, the body's fields without a
+    place in the SDK, and the billing (see AccessRecord).
     """
 
     worker: str
@@ -184,16 +184,19 @@ class KnownSession:
 
 @dataclass(slots=True)
 class AccessRecord:
-    """What is known of one request when its last byte has left. Times are milliseconds, `timestamp` UTC seconds.
+    """The facts about one request at the end of its reply. Times are milliseconds, `timestamp` UTC
+    seconds.
 
-    `request_id` is always our own and unique; the caller's `x-request-id`, echoed to it, is `client_request_id`.
-    `lane` says who pays: `subscription`, `api_key`, `extra_usage` (paid, on top of a subscription) or `unknown`.
-    Tokens are those the provider told, also for a reply that broke off; `cache_write_tokens` includes those kept for an
-    hour. `asked_model` is the client's name for the model, `model` the name of the one that answered. `agent_id` and
-    `parent_agent_id` name a subagent of Claude Code and the agent that started it. `client_program` and
-    `client_version` are read from the user agent. `cache_miss_reason` is the provider's own word for a prompt that its
-    cache could not reuse; only requests that ask for it are told.
-    `cost_usd` is the list price of them, whoever pays, filled in by analytics; None where no price is known.
+    `request_id` is always our own and unique; the caller's `x-request-id`, echoed to it, is
+    `client_request_id`. `lane` is the billing: `subscription`, `api_key`, `extra_usage` (paid, on
+    top of a subscription) or `unknown`. Tokens are the provider's own counts, also for a reply that
+    broke off; `cache_write_tokens` includes those kept for an hour. `asked_model` is the client's
+    name for the model, `model` the name of the one that answered. `agent_id` and `parent_agent_id`
+    name a subagent of Claude Code and the agent that started it. `client_program` and
+    `client_version` are read from the user agent. `cache_miss_reason` is the provider's own word
+    for a prompt that its cache could not reuse; the provider sends it only for requests that ask
+    for it. `cost_usd` is the list price of the tokens, whoever pays, filled in by analytics; None
+    where no price is known.
     """
 
     request_id: str
@@ -246,7 +249,7 @@ class AccessRecord:
 
 @dataclass(slots=True)
 class LogsQuery:
-    """A question to analytics: the `name` of a known question, and its parameters."""
+    """A question to analytics: the `name` of a known question, and the question's parameters."""
 
     name: str
     parameters: dict[str, Any] = field(default_factory=dict)
@@ -257,9 +260,11 @@ Outcome = Literal["allowed", "denied", "expired", "cancelled"]
 
 @dataclass(slots=True)
 class FileBefore:
-    """The file that a tool call would change, as the machine that runs the tool had it when the request opened.
+    """The file in front of a tool call, as read on the tool's machine at the opening of the
+    request.
 
-    `text` is None for a file that does not exist, and for one that was not read; `unread` then says why.
+    `text` is None for a file that does not exist, and for one that was not read; `unread` then says
+    why.
     """
 
     path: str
@@ -270,16 +275,18 @@ class FileBefore:
 
 @dataclass(slots=True)
 class PermissionAsk:
-    """A tool that wants to act, with its whole `input`; answered by one PermissionDecision.
+    """The permission request of a tool call, with the whole `input`; answered by one
+    PermissionDecision.
 
-    `request_id` names the ask for good. `asker` names who waits in words of its own, so that it can withdraw.
-    `asked_at` is in UTC seconds; `timeout_seconds` None means the setting, 0 for ever. `reach` is what the call touches
-    on the machine that runs the tool; None when that machine has not said. `file_before` is the file that the call
-    would change, for the permission service to compare; the service forgets it once the request is presented. `agent`
-    is the kind of subagent that calls; an empty text for the main one. `bypass`: the owner wants nobody asked, so
-    whatever is neither protected nor denied by a rule is allowed. `insists`: Claude Code asks although its hook was
-    answered, so a built-in rule is not enough.
-    `refused` says why nobody is to be asked: then the rest is an excerpt.
+    `request_id` names the request for good. `asker` names the waiting process in words of its own,
+    so that it can withdraw. `asked_at` is in UTC seconds; `timeout_seconds` None means the setting,
+    0 for ever. `reach` is what the call touches on the machine that runs the tool; None when that
+    machine has not said. `file_before` is the file that the call would change, for the permission
+    service to compare; the service forgets it once the request is presented. `agent` is the kind of
+    subagent that calls; an empty text for the main one. `bypass`: the owner wants nobody asked, so
+    whatever is neither protected nor denied by a rule is allowed. `insists`: Claude Code asks
+    although its hook was answered, so a built-in rule is not enough. `refused` says why nobody is
+    to be asked: then the rest is an excerpt.
     """
 
     request_id: str
@@ -319,10 +326,11 @@ class PermissionDecision:
 
 @dataclass(slots=True)
 class DeskQuestion:
-    """A question to the desk: `verb` is one of those in permission_service/server.py; `by` is the caller's name.
+    """A question to the permission service: `verb` is a verb of permission_service/server.py, `by`
+    the caller's name.
 
-    `may_ask` is true when the caller, not the owner, can make permission requests too; such a caller does not grant
-    its own.
+    `may_ask` is true when the caller, not the owner, can make permission requests too; such a
+    caller does not grant its own.
     """
 
     verb: str
@@ -333,7 +341,7 @@ class DeskQuestion:
 
 @dataclass(slots=True)
 class PermissionAudit:
-    """One permission request and its outcome, for the records. `asked_at` is in UTC seconds;
+    """One permission request and the outcome, for the records. `asked_at` is in UTC seconds;
     `input` and `updated_input` are JSON texts.
     """
 

@@ -34,7 +34,11 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """`models` are the entries of the program's catalogue; `program` tells one installation from the next."""
+    """The facts read from one installation of Codex.
+
+    `models` are the entries of the program's catalogue; `program` tells one installation from the
+    next.
+    """
 
     version: str
     models: list[Json] = field(default_factory=list)
@@ -42,9 +46,7 @@ class Profile:
     learned_at: float = 0.0
 
     def instructions(self, model: str) -> str:
-        """Return Codex's instructions for `model`, else those for the model that Codex offers
-        first.
-        """
+        """Return Codex's instructions for `model`, else for the model offered first by Codex."""
         offered = sorted(self.models, key=lambda entry: (entry.get("slug") != model, entry.get("priority", 0)))
         return next((str(text) for entry in offered if (text := entry.get("base_instructions"))), NEUTRAL_INSTRUCTIONS)
 
@@ -89,9 +91,7 @@ class CodexProfile:
         self._learning: asyncio.Task[Profile | None] | None = None
 
     async def get(self) -> Profile | None:
-        """Return the profile, or None. A cancelled caller leaves the other callers waiting
-        undisturbed.
-        """
+        """Return the profile, or None. A cancelled caller does not disturb other waiting callers."""
         if self._learning is None:
             self._learning = asyncio.create_task(self._learn())
         return await asyncio.shield(self._learning)
@@ -148,8 +148,11 @@ class CodexProfile:
 
 
 def identity(program: Path) -> list[Any]:
-    """Return values that change with every release of `program`: package managers keep dates and
-    even sizes, but never the inode and its change time.
+    """Return values that change with every release of `program`: the inode and its change time
+    among them.
+
+    Package managers keep dates and even sizes of a file from release to release, but never the
+    inode and its change time.
     """
     found = program.stat()
     return [str(program), found.st_ino, found.st_ctime_ns, found.st_size]

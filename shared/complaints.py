@@ -31,7 +31,7 @@ def complain(problems: Iterable[str]) -> str:
 
 
 def describe_validation(error: ValueError, origins: Origins, tree: Tree) -> str:
-    """Return pydantic's list of problems as one sentence."""
+    """Return pydantic's list of problems as a sentence."""
     problems: list[dict[str, Any]] = getattr(error, "errors", list)()
     if not problems:
         return complain(not_json(origins, tree) or [str(error)])
@@ -46,7 +46,7 @@ def _describe(problem: dict[str, Any], origins: Origins, tree: Tree) -> str:
 
 
 def not_json(origins: Origins, tree: Tree) -> list[str]:
-    """Return a complaint for each variable of a list or table that is not written in JSON."""
+    """Return a complaint for every list or table variable not written in JSON."""
     found = []
     for path, field in leaves(tree):
         text = origins.text(name_of(path))
@@ -64,7 +64,9 @@ def named(path: KeyPath, origins: Origins) -> str:
 
 
 def unknown(path: KeyPath, origins: Origins, tree: Tree) -> str:
-    """Return a complaint about an unknown key: its replacement, or the most similar known key."""
+    """Return a complaint about an unknown key: the key's replacement, or the most similar known
+    key.
+    """
     if fate := fate_of(name_of(path)):
         return f"{named(path, origins)} is no setting any more: {fate}"
     siblings = {known[len(path) - 1] for known, _ in leaves(tree) if known[: len(path) - 1] == path[:-1]}
@@ -92,7 +94,7 @@ def name_of(path: KeyPath) -> str:
 
 
 def leaves(of: Tree, above: KeyPath = ()) -> Iterator[tuple[KeyPath, FieldInfo]]:
-    """Yield every setting below a section, with its path."""
+    """Yield every setting below a section, with the setting's path."""
     for name, field in of.model_fields.items():
         inner = field.annotation
         if isinstance(inner, type) and issubclass(inner, BaseModel):

@@ -32,7 +32,7 @@ Tree = type[BaseSettings]
 
 @dataclass(frozen=True, slots=True)
 class ConfigurationFile:
-    """One file and its settings. `owned` is False for a file in a working folder."""
+    """A file and the file's settings. `owned` is False for a file in a working folder."""
 
     path: Path
     owned: bool
@@ -47,7 +47,7 @@ class ConfigurationFile:
 
 
 class FileLayer(PydanticBaseSettingsSource):
-    """Settings that were read from files before."""
+    """Settings read from files before."""
 
     def __init__(self, settings_cls: type[BaseSettings], values: Values) -> None:
         super().__init__(settings_cls)
@@ -62,7 +62,7 @@ class FileLayer(PydanticBaseSettingsSource):
 
 
 def own_file() -> Path:
-    """Return the path of the owner's own TOML file, which need not exist."""
+    """Return the path of the owner's own TOML file, even of a missing file."""
     named = os.environ.get("CONFIG_FILE")
     return Path(named) if named else config_dir() / "config.toml"
 
@@ -101,14 +101,16 @@ def origins_here(folder: Path = HERE) -> Origins:
 
 
 def read_files(tree: Tree, folder: Path = HERE, *, with_env: bool = True) -> list[ConfigurationFile]:
-    """Return every file in use and its settings, strongest first. Raises ConfigurationError for an
-    unreadable file, ValueError for a variable whose value is not JSON.
+    """Return every file in use with the file's settings, strongest first.
+
+    Raises ConfigurationError for an unreadable file, ValueError for a variable whose value is not
+    JSON.
     """
     return list(_read_files(tree, folder, with_env=with_env))
 
 
 def read_file(tree: Tree, path: Path) -> ConfigurationFile:
-    """Return one file and its settings, from any place. Raises as `read_files`."""
+    """Return a file with the file's settings, from any place. Raises as `read_files`."""
     if path.name == ENV_FILE:
         return _file(tree, path, _read_env(tree, path))
     return _file(tree, path, read_toml(path))

@@ -18,10 +18,11 @@ RETRY_SECONDS = 0.3
 
 
 async def ask_desk(bus: Bus, in_flight: InputsInFlight, ask: PermissionAsk) -> PermissionDecision:
-    """Wait for the decision; leaving early withdraws the ask. Raises CCProxyError: then it is no.
+    """Return the decision of the permission service on `ask`; leaving early withdraws the request.
 
-    Of a request that is too large, or beyond its caller's share of `in_flight`, only an excerpt is
-    sent, which the permission service denies and logs.
+    Raises CCProxyError: then the answer is no. Of a request that is too large, or beyond its
+    caller's share of `in_flight`, only an excerpt is sent, which the permission service denies and
+    logs.
     """
     if problem := request_problem(ask):
         return await _until_decided(bus, refused_excerpt(ask, problem))
@@ -31,7 +32,7 @@ async def ask_desk(bus: Bus, in_flight: InputsInFlight, ask: PermissionAsk) -> P
 
 
 async def _until_decided(bus: Bus, ask: PermissionAsk) -> PermissionDecision:
-    """Place `ask` until a permission service has decided it. Raises CCProxyError."""
+    """Place `ask` until a permission service has decided `ask`. Raises CCProxyError."""
     loop = asyncio.get_running_loop()
     last_seen = loop.time()
     while True:

@@ -45,7 +45,7 @@ def _load_slowly(data: bytes) -> Any:
 
 
 def dump_json(document: Any) -> bytes:
-    """Return `document` as compact UTF-8; half a surrogate pair stays as its escape."""
+    """Return `document` as compact UTF-8; half a surrogate pair stays an escape."""
     try:
         return orjson.dumps(document)
     except TypeError:  # orjson.JSONEncodeError is one

@@ -63,8 +63,8 @@ def split_guarded(tree: type[BaseModel], values: Mapping[str, Any], above: KeyPa
 
 
 def flat(tree: type[BaseModel], values: Mapping[str, Any], above: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
-    """Yield each setting in nested `values` with its path. A table that is the value of one setting
-    stays whole.
+    """Yield the settings in nested `values` with their paths. A table that is the value of one
+    setting stays whole.
     """
     for name, value in values.items():
         path = (*above, name)
@@ -77,6 +77,6 @@ def flat(tree: type[BaseModel], values: Mapping[str, Any], above: KeyPath = ()) 
 
 
 def digest_of(values: Mapping[str, Any]) -> str:
-    """Return a SHA-256 of nested `values`, independent of their order and of comments."""
+    """Return a SHA-256 of nested `values`, independent of order and of comments."""
     text = json.dumps(values, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -56,7 +56,9 @@ def configure_log(*, level: str, style: LogFormat, service: str, instance: str) 
 
 
 def escape_values(_logger: Any, _method: str, facts: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Escape hidden characters in `facts`, a structlog processor. Only an exception keeps its line ends."""
+    """Escape hidden characters in `facts`, as a structlog processor. Only an exception keeps line
+    ends.
+    """
     for name, value in facts.items():
         if isinstance(value, str):
             facts[name] = visible(value) if name == "exception" else visible_line(value)

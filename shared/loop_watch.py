@@ -30,7 +30,7 @@ HUNG_EXIT = 70  # sysexits.h, EX_SOFTWARE
 
 
 def end_hung_process() -> None:
-    """Print where every thread is to stderr, and end this process at once with exit code 70."""
+    """Print the stack of every thread to stderr, and end this process at once with exit code 70."""
     with contextlib.suppress(OSError, ValueError):
         faulthandler.dump_traceback(sys.stderr, all_threads=True)
     os._exit(HUNG_EXIT)
@@ -77,7 +77,9 @@ class LoopWatch:
         self._socket.close()
 
     def _show_supervisor(self) -> None:
-        """Send one datagram. An absent or busy supervisor never delays this process."""
+        """Send a datagram to the supervisor. An absent or busy supervisor never delays this
+        process.
+        """
         if self._supervisor:
             with contextlib.suppress(OSError):
                 self._socket.sendto(str(os.getpid()).encode(), self._supervisor)

@@ -106,7 +106,7 @@ def progress(token: Any, count: int) -> Message:
 
 
 def behavior(decision: PermissionDecision, asked: dict[str, Any]) -> dict[str, Any]:
-    """Return the decision in the shape that Claude Code reads."""
+    """Return the decision in the shape read by Claude Code."""
     if decision.outcome == "allowed":
         changed = decision.updated_input
         return {"behavior": "allow", "updatedInput": asked if changed is None else changed}

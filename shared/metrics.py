@@ -48,13 +48,13 @@ P = TypeVar("P")
 
 
 class SnapshotStore(Protocol):
-    """The one method of the bus that this module needs."""
+    """The single method of the bus needed by this module."""
 
     async def put(self, key: str, value: bytes, *, ttl: float) -> None: ...
 
 
 class _Label:
-    """The values seen of one label, at most `MAX_VALUES_PER_LABEL`."""
+    """The values seen of a label, at most `MAX_VALUES_PER_LABEL`."""
 
     def __init__(self) -> None:
         self._known: set[str] = set()
@@ -69,7 +69,7 @@ class _Label:
 
 
 class _Family(Generic[M]):
-    """A metric and its series: at most MAX_SERIES, and one more for the overflow.
+    """A metric and the metric's series: at most MAX_SERIES, and a further series for the overflow.
 
     `at` skips the checks of `labels`, which cost more than counting itself.
     """
@@ -88,8 +88,8 @@ class _Family(Generic[M]):
 
 
 class Metrics:
-    """The counts of one process. `active` is the number of open requests: call its `inc()` and
-    `dec()`.
+    """The counts of a process. `active` is the number of open requests: call `inc()` and `dec()` of
+    `active`.
     """
 
     def __init__(self) -> None:
@@ -119,7 +119,7 @@ class Metrics:
 
     def part(self, kind: Callable[[Metrics], P]) -> P:
         """Return the part of class `kind` of these metrics; every call returns the same object, so
-        that its counts go on.
+        that counting goes on.
         """
         if kind not in self._parts:
             self._parts[kind] = kind(self)
@@ -144,7 +144,7 @@ class Metrics:
             self._count_tokens(record, model, service)
 
     def count_costs(self, records: Iterable[AccessRecord]) -> None:
-        """Count the list prices of records, which analytics knows and the gateway does not."""
+        """Count the list prices of records, known to analytics and unknown to the gateway."""
         sums: defaultdict[tuple[str, str, str], float] = defaultdict(float)
         for record in records:
             if record.cost_usd:
@@ -162,7 +162,7 @@ class Metrics:
         self._tokens.at("cache_write", model, service).inc(record.cache_write_tokens)
 
     def snapshot(self) -> bytes:
-        """Everything counted so far, as Prometheus text without the labels that tell processes apart."""
+        """Return all counts so far, as Prometheus text without the labels for the process."""
         return generate_latest(self.registry)
 
 
@@ -182,7 +182,7 @@ class PoolMetrics:
         self._shown: dict[str, int] = {}
 
     def show(self, counts: Mapping[str, int]) -> None:
-        """Set all values at once, by name; counters as their totals so far."""
+        """Set all values at once, by name; counters as totals so far."""
         for name, count in counts.items():
             metric: Counter | Gauge = getattr(self, name)
             if isinstance(metric, Gauge):
@@ -193,7 +193,7 @@ class PoolMetrics:
 
 
 class LineMetrics:
-    """The queue in front of the workers, as seen by one gateway."""
+    """The queue in front of the workers, as seen by a gateway."""
 
     def __init__(self, metrics: Metrics) -> None:
         registry = metrics.registry
@@ -265,8 +265,8 @@ def snapshot_key(service: str, instance: str) -> str:
 async def publish_snapshots(
     store: SnapshotStore, metrics: Metrics, *, service: str, instance: str, stop: asyncio.Event
 ) -> None:
-    """Keep this process's snapshot in Redis until `stop`, and leave a last one. An absent Redis
-    does no harm.
+    """Keep this process's snapshot in Redis until `stop`, and leave a last snapshot. An absent
+    Redis does no harm.
     """
     key = snapshot_key(service, instance)
     while True:
@@ -283,7 +283,7 @@ async def publish_snapshots(
 
 
 def render(snapshots: Mapping[str, bytes]) -> bytes:
-    """Merge snapshots (by `snapshot_key`) into one Prometheus text; each series is marked with its
+    """Merge snapshots (by `snapshot_key`) into a Prometheus text; every series is marked with the
     origin.
     """
     families: dict[bytes, list[bytes]] = {}

@@ -102,9 +102,7 @@ def alias_of(name: str, aliases: Mapping[str, str]) -> str | None:
 
 
 def newest_of(line: str, listed: Iterable[Json]) -> str:
-    """Return the newest model of a family that still answers; active models come before deprecated
-    ones.
-    """
+    """Return the newest available model of a family; active models come before deprecated models."""
     candidates = [model for model in listed if model.get("line") == line and model.get("lifecycle") != "retired"]
     if not candidates:
         return NEWEST[line]
@@ -113,7 +111,7 @@ def newest_of(line: str, listed: Iterable[Json]) -> str:
 
 
 def default_codex_model(listed: Iterable[Json]) -> str:
-    """The model Codex would offer first: the lowest `priority` among those shown."""
+    """Return the model offered first by Codex: the lowest `priority` among the shown models."""
     shown = [model for model in listed if model.get("visibility") == "list"]
     return str(min(shown, key=lambda model: model.get("priority", 0))["slug"]) if shown else CODEX_DEFAULT
 

@@ -9,7 +9,7 @@ from pydantic import AfterValidator
 
 
 def check_network(given: str) -> str:
-    """Return `given`. Raises ValueError unless it is an IP address or network."""
+    """Return `given`. Raises ValueError unless `given` is an IP address or network."""
     try:
         ipaddress.ip_network(given, strict=False)
     except ValueError as error:
@@ -18,7 +18,7 @@ def check_network(given: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Return True if an address to bind can be reached from this machine only."""
+    """Return True if an address to bind is reachable from this machine only."""
     if host.lower() == "localhost":
         return True
     try:

@@ -102,7 +102,9 @@ def has_key(text: str, name: str, path: KeyPath) -> bool:
 
 
 def line_of(lines: Mapping[KeyPath, int], tables: Set[KeyPath], path: KeyPath) -> int | None:
-    """Return the line of the key at `path`, or of the value around it if that value is no table."""
+    """Return the line of the key at `path`, or of the value around the key if the value is no
+    table.
+    """
     for length in range(len(path), 0, -1):
         key = path[:length]
         if key in lines and (length == len(path) or key not in tables):
@@ -118,7 +120,7 @@ def read(path: Path) -> str:
 
 
 def lines_of_env(text: str) -> dict[str, int]:
-    """Return the line of the last assignment of each variable."""
+    """Return the line of the last assignment of every variable."""
     return {name: number for name, (number, _) in env_lines(text)}
 
 
@@ -127,7 +129,7 @@ def lines_said(text: str) -> dict[str, str]:
 
 
 def env_lines(text: str) -> Iterator[tuple[str, tuple[int, str]]]:
-    """Yield each assignment with its line number and its raw value."""
+    """Yield the assignments with their line numbers and raw values."""
     for number, line in enumerate(text.splitlines(), 1):
         match = ENV_LINE.match(line)
         if match and match["value"].strip() not in NOTHING:
@@ -135,7 +137,7 @@ def env_lines(text: str) -> Iterator[tuple[str, tuple[int, str]]]:
 
 
 def lines_of_toml(text: str) -> dict[KeyPath, int]:
-    """Return the line of each key's value; an empty mapping for a file that cannot be parsed."""
+    """Return the lines of the keys' values; an empty mapping for an unparsable file."""
     found: dict[KeyPath, int] = {}
     lines = text.splitlines(keepends=True)
     begins = 1

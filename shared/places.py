@@ -17,7 +17,7 @@ def default_data_dir() -> Path:
 
 
 def state_dir() -> Path:
-    """Return the directory of the state that outlives a run, such as the trusted configuration files."""
+    """Return the directory for state beyond a run, such as the trusted configuration files."""
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "ccproxy"
 
 

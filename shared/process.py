@@ -37,15 +37,16 @@ Serve = Callable[[Settings, asyncio.Event], Awaitable[int | None]]
 
 
 def instance_name() -> str:
-    """Return the name of this process among its like: the supervisor's name for it, else host and
-    pid.
+    """Return the name of this process within the service: the supervisor's name for the process,
+    else host and pid.
     """
     return os.environ.get("CCPROXY_INSTANCE") or f"{socket.gethostname()}-{os.getpid()}"
 
 
 def end_with_parent() -> None:
-    """Have the kernel send this process SIGTERM when the thread that started it ends. On systems
-    other than Linux the function has no effect.
+    """Have the kernel send this process SIGTERM at the end of the thread that started the process.
+
+    On systems other than Linux the function has no effect.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -69,14 +70,19 @@ async def collect_by_the_clock(seconds: float = COLLECT_SECONDS) -> None:
 
 
 def trim_memory() -> None:
-    """Have the C library give free memory back to the system. Only glibc can; elsewhere this does nothing."""
+    """Have the C library give free memory back to the system. Without glibc the function has no
+    effect.
+    """
     with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def run(service: str, serve: Serve) -> None:
-    """Run `serve(settings, stop)` until it returns, perhaps an exit code; `stop` is set by a signal or the parent's
-    death. A configuration that cannot be used ends the process with one sentence and exit code 78."""
+    """Run `serve(settings, stop)` to the end. `stop` is set by a signal or the parent's death.
+
+    The result of `serve` may be an exit code. A configuration that cannot be used ends the process
+    with one sentence and exit code 78.
+    """
     try:
         settings = load_settings()
         configure_log(
@@ -109,7 +115,9 @@ async def _serve_until_stopped(settings: Settings, serve: Serve) -> int | None:
 
 
 def end_later(seconds: float, end: Callable[[], None]) -> threading.Timer:
-    """Call `end` after `seconds` if the process still lives then, however its event loop fares."""
+    """Call `end` after `seconds` if the process still lives then, whatever the state of the event
+    loop.
+    """
     timer = threading.Timer(seconds, end)
     timer.daemon = True
     timer.start()
@@ -117,14 +125,14 @@ def end_later(seconds: float, end: Callable[[], None]) -> threading.Timer:
 
 
 def kill_own_group() -> None:
-    """Kill this process, and its whole process group if it leads one."""
+    """Kill this process, or this process's whole group if the process leads the group."""
     if os.getpgrp() == os.getpid():
         os.killpg(os.getpid(), signal.SIGKILL)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 async def _watch_parent(stop: asyncio.Event) -> None:
-    """Set `stop` when this process is orphaned. Only a supervised process has a parent worth watching."""
+    """Set `stop` when this process is orphaned. Only a supervised process has a parent to watch."""
     if not os.environ.get("CCPROXY_SUPERVISED"):
         return
     parent = os.getppid()

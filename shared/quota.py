@@ -45,7 +45,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """`extra_usage`: what is used now is paid for on top of the subscription."""
+    """The quota of a subscription. `extra_usage`: use is now paid for on top of the subscription."""
 
     provider: str
     seen_at: float
@@ -145,7 +145,7 @@ def _number(text: str | None) -> float | None:
 
 
 def span(seconds: float) -> str:
-    """Return a length of time in its largest whole unit: 18000 is `5h`."""
+    """Return a length of time in the largest whole unit: 18000 is `5h`."""
     for unit, size in reversed(UNIT_SECONDS.items()):
         if seconds >= size and seconds % size == 0:
             return f"{seconds / size:g}{unit}"
@@ -153,7 +153,7 @@ def span(seconds: float) -> str:
 
 
 def merge(known: Quota | None, news: Quota) -> Quota:
-    """Return the quota after `news`, which may be older than `known`."""
+    """Return the quota after `news`. `news` may be older than `known`."""
     if known is None:
         return replace(news, windows=[_with_reading(window, window.readings, news.seen_at) for window in news.windows])
     if news.seen_at <= known.seen_at:
@@ -193,7 +193,7 @@ def pace(window: Window, now: float) -> float:
 
 
 def empty_at(window: Window, now: float) -> float | None:
-    """Return the time (UTC seconds) at which the window is used up at the current pace; None if its
+    """Return the time (UTC seconds) of the window's exhaustion at the current pace; None if the
     reset comes first.
     """
     used, speed = used_now(window, now), pace(window, now)

@@ -33,7 +33,7 @@ def pack(records: Iterable[AccessRecord]) -> dict[str, Any]:
 
 
 def pack_begun(records: Iterable[AccessRecord]) -> dict[str, Any]:
-    """Return unfinished requests as a message for watchers; it is not stored."""
+    """Return unfinished requests as a message for watchers. The message is not stored."""
     names = TOLD_OF_BEGUN.split()
     return {"begun": [{"type": "request_start"} | {name: getattr(each, name) for name in names} for each in records]}
 
@@ -61,7 +61,7 @@ def unpack(data: bytes) -> list[AccessRecord]:
 
 
 def split(data: bytes) -> list[bytes]:
-    """Return a table for each record; data that is no table is returned as its only part."""
+    """Return a table for every record; data that is no table is returned as the only part."""
     try:
         table = orjson.loads(data)
         return [orjson.dumps(table | {"rows": [row]}) for row in table["rows"]]

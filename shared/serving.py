@@ -76,7 +76,7 @@ async def _guard(delivery: Delivery, channel: Channel, handle: Handler, stop: as
 
 
 async def _settle(delivery: Delivery, channel: Channel, outcome: BaseException | None) -> None:
-    """Report to the caller how handling ended, and take the delivery out of its channel."""
+    """Report the outcome of handling to the caller, and take the delivery out of the channel."""
     if outcome is None:
         await delivery.finish()
     elif isinstance(outcome, CCProxyError):
@@ -89,8 +89,8 @@ async def _settle(delivery: Delivery, channel: Channel, outcome: BaseException |
 
 
 async def _run(delivery: Delivery, handle: Handler, stop: asyncio.Event) -> BaseException | None:
-    """Handle `delivery`. Return None, the exception of the handler, or CancelledError if it was cut
-    short.
+    """Handle `delivery`. Return None, the exception of the handler, or CancelledError if handling
+    was cut short.
     """
 
     async def accept_and_handle() -> None:

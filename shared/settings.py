@@ -260,7 +260,9 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def refuse_readable_addresses(self) -> Self:
-        """Credentials leave this machine over https, or to a host that the owner has named."""
+        """Refuse addresses over which credentials would leave this machine without https, except to
+        hosts named by the owner.
+        """
         for path, url in provider_addresses(self):
             if is_readable_on_the_way(url, self.security.provider_hosts):
                 raise ValueError(
@@ -273,8 +275,8 @@ class Settings(BaseSettings):
 def load_settings(*, pinned: PinnedSettings | None = None, **overrides: Any) -> Settings:
     """Return the settings of this process; `overrides` is a nested dict stronger than all sources.
 
-    A process of a running stack takes files' settings from the launcher's snapshot, unless `pinned` is given. Raises
-    ConfigurationError.
+    A process of a running stack takes files' settings from the launcher's snapshot, unless `pinned`
+    is given. Raises ConfigurationError.
     """
     snapshot = read_snapshot() if pinned is None else None
     if snapshot is None:
@@ -308,7 +310,7 @@ def resolve_settings(pinned: PinnedSettings | None = None, **overrides: Any) -> 
 
 
 def provider_addresses(settings: Settings) -> Iterator[tuple[KeyPath, str]]:
-    """Yield each address that gets the owner's credentials, with the path of its setting."""
+    """Yield the addresses that get the owner's credentials, with the paths of their settings."""
     for path, field in leaves(Settings):
         if any(isinstance(mark, AfterValidator) and mark.func is check_provider_url for mark in field.metadata):
             value: Any = settings
@@ -318,7 +320,7 @@ def provider_addresses(settings: Settings) -> Iterator[tuple[KeyPath, str]]:
 
 
 def foreign_addresses(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Yield the name and value of each provider address whose host is not the provider's own."""
+    """Yield the name and value of every provider address with a host other than the provider's own."""
     vendors = {path: str(field.default) for path, field in leaves(Settings)}
     for path, url in provider_addresses(settings):
         if host_of(url) != host_of(vendors[path]):
@@ -326,7 +328,7 @@ def foreign_addresses(settings: Settings) -> Iterator[tuple[str, str]]:
 
 
 def refuse_open_bind(settings: Settings) -> None:
-    """Require a token beyond loopback: every user of this server spends the owner's money."""
+    """Require a token beyond loopback: every user of the server spends the owner's money."""
     security = settings.security
     if is_loopback(settings.server.host) or security.auth_token or security.tokens or security.allow_open_bind:
         return

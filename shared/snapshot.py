@@ -34,7 +34,7 @@ def write_snapshot(layers: list[Values]) -> None:
 
 
 def read_snapshot() -> list[Values] | None:
-    """Return the settings of files as last accepted; None in a process that no launcher started.
+    """Return the settings of files as last accepted; None in a process without a launcher.
 
     Raises ConfigurationError when the file cannot be read.
     """
@@ -51,5 +51,5 @@ def read_snapshot() -> list[Values] | None:
 
 
 def unusable_snapshot(named: str) -> ConfigurationError:
-    """Return the error that names the snapshot and the remedy."""
+    """Return the error with the snapshot's path and the remedy."""
     return ConfigurationError(f"{named}, written by `ccproxy serve`, cannot be used; start the stack again.")

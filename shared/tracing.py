@@ -21,11 +21,11 @@ Attributes = Mapping[str, str | int | float | list[str] | None]
 class Span(Protocol):
     @property
     def traceparent(self) -> str:
-        """Return this span as the parent of spans in other processes (W3C Trace Context)."""
+        """Return the span as the parent of spans in other processes (W3C Trace Context)."""
 
     def end(self, name: str, attributes: Attributes, error: str = "") -> None:
-        """End the span. `error` is a kind of failure, never its words. Attributes that are None are
-        left out.
+        """End the span. `error` is a kind of failure, never the error's words. Attributes with the
+        value None are left out.
         """
 
 

@@ -33,19 +33,17 @@ def trust_file() -> Path:
 
 
 class TrustedFiles:
-    """The files that the owner has trusted, each with its guarded values; stored in `path`, mode
-    0600.
-    """
+    """The files trusted by the owner, with their guarded values; stored in `path`, mode 0600."""
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path or trust_file()
 
     def trusts(self, file: ConfigurationFile) -> bool:
-        """Return True if the owner has trusted exactly the guarded values of this file."""
+        """Return True if the owner has trusted exactly the guarded values of `file`."""
         return self._digests().get(_place(file.path)) == file.digest()
 
     def has_seen(self, file: ConfigurationFile) -> bool:
-        """Return True if the owner has trusted this file, perhaps with other values."""
+        """Return True if the owner has trusted `file`, perhaps with different values."""
         return _place(file.path) in self._digests()
 
     def trust(self, file: ConfigurationFile) -> None:
@@ -61,7 +59,7 @@ class TrustedFiles:
         return known
 
     def _digests(self) -> dict[str, str]:
-        """Return the digest of each trusted file; none when the list is missing or damaged."""
+        """Return the digests of the trusted files; none when the list is missing or damaged."""
         try:
             kept: Any = json.loads(self._path.read_text())
         except (OSError, ValueError):
@@ -90,12 +88,12 @@ class PinnedSettings:
 
 
 def untrusted(files: Iterable[ConfigurationFile], trusted: TrustedFiles) -> list[ConfigurationFile]:
-    """Return the folder's files whose guarded settings the owner has not trusted."""
+    """Return the folder's files with guarded settings not trusted by the owner."""
     return [file for file in files if file.guarded and not file.owned and not trusted.trusts(file)]
 
 
 def refuse_untrusted(tree: Tree, files: Iterable[ConfigurationFile], trusted: TrustedFiles | None = None) -> None:
-    """Raise ConfigurationError, one sentence, if a folder's file sets guarded settings without the
+    """Raise ConfigurationError, a sentence, if a folder's file sets guarded settings without the
     owner's trust.
     """
     trusted = trusted or TrustedFiles()
@@ -114,8 +112,10 @@ def refuse_untrusted(tree: Tree, files: Iterable[ConfigurationFile], trusted: Tr
 
 
 def pin_settings(tree: Tree) -> PinnedSettings:
-    """Return the guarded settings of this process: the launcher's copy, else those of the files
-    now. Raises ConfigurationError for an untrusted file, or if the launcher's copy is gone.
+    """Return the guarded settings of this process: the launcher's copy, else the guarded settings
+    of the files now.
+
+    Raises ConfigurationError for an untrusted file, or if the launcher's copy is gone.
     """
     pinned = pinned_by_launcher()
     if pinned is not None:
@@ -132,7 +132,7 @@ def pinned_from(files: Iterable[ConfigurationFile]) -> PinnedSettings:
 
 
 def pinned_by_launcher() -> PinnedSettings | None:
-    """Return the launcher's copy; None in a process that no launcher has started. Raises ConfigurationError."""
+    """Return the launcher's copy; None in a process without a launcher. Raises ConfigurationError."""
     named = os.environ.get(PINNED)
     if not named:
         return None
@@ -147,8 +147,8 @@ def pinned_by_launcher() -> PinnedSettings | None:
 def layers_of(
     files: list[ConfigurationFile], pinned: PinnedSettings | None, trusted: TrustedFiles | None = None
 ) -> list[Values]:
-    """Return the settings of `files`, strongest first; with `pinned`, their guarded settings are
-    the pinned ones.
+    """Return the settings of `files`, strongest first; with `pinned`, the guarded settings are the
+    pinned ones.
     """
     rest = [file.rest for file in files]
     if pinned is None:

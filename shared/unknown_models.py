@@ -27,12 +27,16 @@ MOST_NAMED = 100  # characters of a client's name for a model
 
 
 def is_unknown_model(status: int, message: str) -> bool:
-    """Return True if a refusal with this status says that the provider has no such model."""
+    """Return True if a refusal with `status` and `message` says that the provider has no such
+    model.
+    """
     return status in REFUSING_STATUSES and WORDS.search(message) is not None
 
 
 def unknown_model_hint(provider: str, model: str) -> str:
-    """Return one line of ASCII that says where the models are listed, and which setting maps a name to one."""
+    """Return a line of ASCII with the place of the list of models, and the setting for mapping a
+    name to a model.
+    """
     named = UNFIT.sub("?", model[:MOST_NAMED])
     models = LISTS.get(provider, "/api/v1/models")
     return f"model '{named}' is unknown or retired: GET {models} lists models, MODELS__ALIASES maps a name to one"

@@ -125,22 +125,23 @@ ALIAS_BYTES = 150
 
 
 class Scripts(Protocol):
-    """The verb of the bus that a BoundedStore needs."""
+    """The part of the bus used by a BoundedStore."""
 
     async def run_script(self, script: str, keys: Sequence[str], *arguments: object) -> object:
-        """Run a Lua script in one step and return its answer. Raises BusUnavailable."""
+        """Run a Lua script in one step and return the script's answer. Raises BusUnavailable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """How much of a store an owner uses."""
+    """An owner's share of a store."""
 
     values: int
     bytes: int
 
 
 class BoundedStore:
-    """The values called `name`, each with `lifetime` seconds after its last use, `limit` bytes for each owner.
+    """The values called `name`: a value lives `lifetime` seconds after the last use, an owner's
+    values have `limit` bytes.
 
     An owner's name must not contain a colon. Every method raises BusUnavailable.
     """
@@ -161,17 +162,22 @@ class BoundedStore:
         self._limit = limit
 
     async def put(self, owner: str, entry: str, data: bytes, aliases: Sequence[str] = ()) -> bool:
-        """Store `data` under `entry` and its `aliases`. Return False, storing nothing, when `data` alone passes the
-        limit."""
+        """Store `data` under `entry` and the `aliases`. Return False, and store no byte, when
+        `data` alone passes the limit.
+        """
         size = len(data) + ENTRY_BYTES + ALIAS_BYTES * len(aliases)
         return bool(await self._run(_PUT, owner, entry, data, self._limit, size, *aliases))
 
     async def append(self, owner: str, entry: str, data: bytes) -> None:
-        """Add `data` to the end of a value, which begins empty; two writers' additions both stay."""
+        """Add `data` to the end of a value, which begins empty; the additions of two writers both
+        stay.
+        """
         await self._run(_APPEND, owner, entry, data, self._limit, ENTRY_BYTES)
 
     async def get(self, owner: str, entries: Sequence[str]) -> list[bytes | None]:
-        """Return the data of `entries` in their order, None for each that is not there; renew their lifetimes."""
+        """Return the data of `entries` in their order, None for an absent entry; renew the
+        lifetimes.
+        """
         if not entries:
             return []
         found = await self._run(_GET, owner, *entries)
@@ -179,7 +185,7 @@ class BoundedStore:
         return found
 
     async def find(self, owner: str, aliases: Sequence[str]) -> list[str | None]:
-        """Return the entry that each alias leads to, None for an alias that leads nowhere."""
+        """Return the entry of every alias in order, None for an alias without an entry."""
         if not aliases:
             return []
         found = await self._run(_FIND, owner, *aliases)
@@ -187,11 +193,11 @@ class BoundedStore:
         return [entry.decode() if entry else None for entry in found]
 
     async def delete(self, owner: str, entry: str) -> bool:
-        """Forget `entry` and its aliases. Return False when there was no such entry."""
+        """Delete `entry` and the aliases of `entry`. Return False when there was no such entry."""
         return bool(await self._run(_DELETE, owner, entry))
 
     async def use(self, owner: str) -> Use:
-        """Return the number of an owner's values and their bytes."""
+        """Return the number and the bytes of an owner's values."""
         found = await self._run(_USE, owner)
         assert isinstance(found, list)
         return Use(*found)

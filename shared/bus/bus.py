@@ -49,7 +49,7 @@ def _ms(seconds: float) -> int:
 
 
 class Bus:
-    """The connection of one process to the other processes of the stack. Use it as `async with
+    """The connection of one process to the other processes of the stack, used as `async with
     Bus(...)`.
 
     Entering never raises: the bus connects in the background, and its methods raise BusUnavailable
@@ -106,29 +106,30 @@ class Bus:
 
     def describe(self, **facts: Any) -> None:
         """Show `facts` beside this process in `processes`, added to the facts described before.
-        They are visible after the next heartbeat.
+
+        The facts are visible after the next heartbeat.
         """
         self._facts |= facts
 
     async def processes(self) -> list[dict[str, Any]]:
-        """Return every live process: `service`, `instance`, `pid`, `started_at` and its described
+        """Return every live process: `service`, `instance`, `pid`, `started_at` and the described
         facts.
         """
         found = await self.scan("process:")
         return [orjson.loads(found[key]) for key in sorted(found)]
 
     async def publish(self, channel: Channel, payload: Any) -> None:
-        """Write `payload` to `channel` and return when Redis has stored it.
+        """Write `payload` to `channel` and return when Redis has stored the payload.
 
-        Each payload is delivered at least once; beyond the channel's `max_length` the oldest ones
-        are dropped.
+        Each payload is delivered at least once; beyond the channel's `max_length` the oldest
+        payloads are dropped.
         """
         data = wire.check_size(encode(payload))
         await self._ready()
         await self._writer.post("XADD", wire.channel_key(channel), "MAXLEN", "~", channel.max_length, "*", "data", data)
 
     def call(self, channel: Channel, payload: Any, *, request_id: str | None = None) -> Call:
-        """Return a call of `channel`, which is placed when its `async with` block is entered.
+        """Return a call of `channel`. Entering the call's `async with` block places the call.
 
         Entering raises BusUnavailable, TooLarge, Busy when `max_length` calls are waiting, or
         NoWorker when the channel's only server is gone.
@@ -136,10 +137,10 @@ class Bus:
         return self._calls.new(channel, encode(payload), request_id)
 
     async def serve(self, channel: Channel, *, slots: int | Slots) -> AsyncGenerator[Delivery, None]:
-        """Yield the deliveries of `channel`, each as soon as a slot is free.
+        """Yield the deliveries of `channel`, as soon as a slot is free.
 
-        Closing the generator hands the deliveries that were not yielded to other servers. This
-        process keeps the yielded ones and must settle them (see `drained`).
+        Closing the generator releases the deliveries that were not yielded to other servers. This
+        process keeps the yielded deliveries and must settle them (see `drained`).
         """
         served = Served(channel, slots if isinstance(slots, Slots) else Slots(slots), self._writer.post, self.address)
         self._served.append(served)
@@ -157,7 +158,7 @@ class Bus:
             await self._consumer.hand_back(served)
 
     async def drained(self) -> None:
-        """Return when every delivery that this process took is settled."""
+        """Return when every delivery taken by this process is settled."""
         await asyncio.gather(*(served.empty() for served in self._served))
 
     async def put(self, key: str, value: bytes, *, ttl: float) -> None:
@@ -181,26 +182,28 @@ class Bus:
         return bool(await self._writer.post("EVAL", wire.LEASE, 1, key, owner, _ms(ttl)))
 
     async def run_script(self, script: str, keys: Sequence[str], *arguments: Any) -> Any:
-        """Run a Lua `script` on Redis in one step and return its answer. Raises BusUnavailable."""
+        """Run a Lua `script` on Redis in one step and return the script's answer. Raises
+        BusUnavailable.
+        """
         await self._ready()
         return await self._writer.post("EVAL", script, len(keys), *keys, *arguments)
 
     async def waiting(self, channel: Channel) -> int:
-        """Return the number of deliveries of `channel` that no server has accepted."""
+        """Return the number of deliveries of `channel` not yet accepted by a server."""
         await self._ready()
         count: int = await self._writer.post("XLEN", wire.channel_key(channel))
         return count
 
     async def scan(self, prefix: str) -> dict[str, bytes]:
-        """Return every value that was `put` under a key that starts with `prefix`."""
+        """Return every value that was `put` under a key with the prefix `prefix`."""
         await self._ready()
         keys = await self._keys(prefix)
         values = await self._writer.post("MGET", *keys) if keys else []
         return {key: value for key, value in zip(keys, values, strict=True) if value is not None}
 
     async def report_exit(self, service: str, instance: str, *, pid: int | None = None) -> None:
-        """Tell every process that the process `instance` of `service` is dead, as its supervisor
-        knows.
+        """Notify every process of the death of the process `instance` of `service`, known to the
+        supervisor.
 
         Without `pid` every incarnation of that name counts as dead. Callers and servers of the dead
         process learn of its end at once instead of after its lease.
@@ -218,7 +221,7 @@ class Bus:
         return [key.removeprefix("inbox:") for key in await self._keys(f"inbox:{prefix}")]
 
     async def _keys(self, prefix: str) -> list[str]:
-        """Return the keys that start with `prefix`, found by SCAN so that Redis is never blocked.
+        """Return the keys with the prefix `prefix`, found by SCAN so that Redis is never blocked.
         Raises BusUnavailable.
         """
         pattern = re.sub(r"([*?\[\]\\])", r"\\\1", prefix) + "*"
@@ -279,8 +282,8 @@ class Bus:
                 self._calls.refuse(name)
 
     def _lose(self, address: str) -> None:
-        """Fail our calls to the dead process at `address`, and tell our handlers that this caller
-        is gone.
+        """Fail our calls to the dead process at `address`, and notify our handlers of the loss of
+        this caller.
         """
         self._calls.lose(address)
         for delivery in self._deliveries():
@@ -289,7 +292,8 @@ class Bus:
                 delivery.caller_gone.set()
 
     async def _move_in(self) -> None:
-        """Create our inbox. An inbox that had existed has expired, so fail every call that used it.
+        """Create our inbox. Fail every call that used an earlier inbox, because an earlier inbox
+        has expired.
 
         An inbox expires when other processes took us for dead, or when Redis lost its data.
         """
@@ -302,7 +306,7 @@ class Bus:
             delivery.caller_gone.set()
 
     async def _listen(self) -> None:
-        """Read the inbox until cancelled, and log when Redis is lost and when it is back."""
+        """Read the inbox until cancelled, and log the loss and the return of Redis."""
         pause, longest = RECONNECT_SECONDS
         while True:
             try:

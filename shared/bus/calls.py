@@ -75,11 +75,13 @@ class Call:
 
     @property
     def worker(self) -> str:
-        """Return the instance that has accepted the call; an empty text before that."""
+        """Return the instance of the server with the call; an empty text before a server has
+        accepted the call.
+        """
         return instance_of(self.holder)
 
     async def accepted(self) -> str:
-        """Wait until a server has accepted the call and return its instance.
+        """Wait until a server has accepted the call and return the server's instance.
 
         Raises the error that iterating would raise if no server accepts the call.
         """
@@ -111,8 +113,7 @@ class Call:
         raise item
 
     def receive(self, message: Message) -> None:
-        """Take `message` in. Repeated messages, and messages of a server that lost the call, are
-        dropped.
+        """Process `message`. Drop repeated messages, and messages of a server that lost the call.
 
         Raises BusUnavailable if an earlier message is missing or too many bytes are unread: the
         call cannot go on.
@@ -142,7 +143,7 @@ class Call:
         self._taken.clear()
 
     def fail(self, error: CCProxyError) -> None:
-        """End the call with `error`, which the reader meets after the replies received so far."""
+        """End the call with `error`. The reader meets `error` after the replies received so far."""
         if not self.over:
             self._finish(error)
 
@@ -176,7 +177,7 @@ class Calls:
         return Call(channel, request, request_id=request_id, number=number, place=self.place, leave=self.leave)
 
     async def place(self, call: Call) -> None:
-        """Write `call` to its channel.
+        """Write `call` to the call's channel.
 
         Raises BusUnavailable, TooLarge, Busy when `max_length` calls are waiting, or NoWorker when
         the only server of the channel is gone.
@@ -207,8 +208,8 @@ class Calls:
             raise Busy(headers={"retry-after": str(RETRY_AFTER_SECONDS)})
 
     def leave(self, call: Call) -> None:
-        """Close `call` for its reader. A call that is not over is cancelled on the server that has
-        it, or withdrawn from the channel.
+        """Close `call` for its reader. Cancel an unfinished call on its server, or withdraw the
+        call from the channel.
         """
         if self._open.pop(call.number, None) is None:
             return
@@ -242,8 +243,8 @@ class Calls:
             self.fail(call, error)
 
     def lose(self, server: str) -> None:
-        """Handle the end of the server at address `server`: fail its calls, or leave them to the
-        next server where the channel's terms allow a second run.
+        """Handle the end of the server at address `server`: fail the server's calls, or leave the
+        calls to the next server where the channel's terms allow a second run.
         """
         for call in [call for call in self._open.values() if server in {call.holder, call.channel.server}]:
             if not call.holder:
@@ -254,7 +255,7 @@ class Calls:
                 call.lose_holder()
 
     def refuse(self, channel: str) -> None:
-        """Fail every call that waits for a server of `channel`, because no server is alive."""
+        """Fail every call in wait for a server of `channel`, because no server is alive."""
         for call in [call for call in self._open.values() if call.channel.name == channel and not call.holder]:
             self._given_up.append(call.number)
             self.fail(call, NoWorker(f"No process is there to take this call ({channel})."))
@@ -273,8 +274,8 @@ class Calls:
             self._open.pop(call.number, None)
 
     def holders(self) -> set[str]:
-        """Return the addresses of the servers that have one of our calls, or are the only ones
-        allowed to take it.
+        """Return the addresses of the servers with one of our calls, and of the only servers
+        allowed to take a call.
         """
         return {server for call in self._open.values() if (server := call.holder or call.channel.server)}
 

@@ -63,6 +63,6 @@ async def with_deadline(answer: Awaitable[Any], *, after: float = 0) -> Any:
 
 
 def unavailable(why: object) -> BusUnavailable:
-    """Return the error with `why` in words; a time limit that ran out has none of its own."""
+    """Return the error with `why` in words; an expired time limit becomes `no answer in time`."""
     words = str(why) or ("no answer in time" if isinstance(why, TimeoutError) else type(why).__name__)
     return BusUnavailable(f"{BusUnavailable().message} ({words})")

@@ -66,7 +66,8 @@ class Consumer:
         await with_deadline(pipe.execute(raise_on_error=False))
 
     async def _next_entries(self, served: Served) -> list[tuple[bytes, dict[bytes, bytes]]]:
-        """Return entries for the free slots: own pending ones, else abandoned ones, else new ones.
+        """Return entries for the free slots: own pending entries, else abandoned entries, else new
+        entries.
 
         Own pending entries were left by an earlier process of this name. Abandoned entries belong
         to a consumer that has been silent for a lease (XAUTOCLAIM).
@@ -96,8 +97,8 @@ class Consumer:
         return [entry for _, entries in found for entry in entries]
 
     async def hand_back(self, served: Served) -> None:
-        """Release the entries that are pending under our consumer name and not held, so that other
-        servers take them at once.
+        """Release the entries pending under our consumer name and not held, so that other servers
+        take the entries at once.
         """
         if not self._up.is_set():
             return
@@ -113,7 +114,7 @@ class Consumer:
                 await with_deadline(hand_over(served.key, wire.GROUP, self._name, 0, ids))
 
     async def _forget_consumers(self, key: str) -> None:
-        """Delete consumers that have been idle for FORGET_CONSUMER_MS: Redis keeps their names for
+        """Delete consumers idle for FORGET_CONSUMER_MS: Redis keeps the names of consumers for
         ever.
         """
         for consumer in await with_deadline(self._redis.xinfo_consumers(key, wire.GROUP)):

@@ -29,7 +29,7 @@ from shared.errors import CallerGone, CCProxyError
 
 
 class Delivery:
-    """One request or record in the hands of a server.
+    """One request or record in the care of a server.
 
     The server must call `finish`, `fail` or `ack`, which frees the slot and never raises because
     the caller left. `caller_gone` is set when no caller waits for the answer any more;
@@ -52,8 +52,8 @@ class Delivery:
         self._sent = 0
 
     async def accept(self) -> None:
-        """Tell the caller which server has the call; an `on_accept` delivery then belongs to this
-        server.
+        """Send the caller the name of this server as the call's server; an `on_accept` delivery
+        then belongs to this server.
 
         Raises CallerGone when the caller is gone or another server was quicker. The server then
         only calls `finish`.
@@ -72,7 +72,9 @@ class Delivery:
             self._leave()
 
     async def send(self, data: bytes) -> None:
-        """Send `data` as the next reply and return when Redis has stored it. Raises CallerGone."""
+        """Send `data` as the next reply and return when Redis has stored the reply. Raises
+        CallerGone.
+        """
         await self.accept()
         await self._tell(REPLY, check_size(data))
 
@@ -83,7 +85,7 @@ class Delivery:
         await self._end(ERROR, encode(error.as_dict()))
 
     async def ack(self) -> None:
-        """Take the delivery out of its channel without a further message to its caller."""
+        """Take the delivery out of the channel without a further message to the caller."""
         try:
             if self._served.channel.acknowledged == "on_accept":
                 await self.accept()
@@ -124,8 +126,8 @@ class Delivery:
 
 
 class Slots:
-    """The number of deliveries that a server works on at the same time. Several channels may share
-    one `Slots`.
+    """The number of deliveries in work on a server at the same time. Several channels may share one
+    `Slots`.
     """
 
     def __init__(self, count: int) -> None:
@@ -149,7 +151,7 @@ class Slots:
 
 
 class Served:
-    """One channel as one server serves it: the slots and the held deliveries. `address` is the
+    """One channel as served by one server: the slots and the held deliveries. `address` is the
     server's own.
     """
 
@@ -164,12 +166,12 @@ class Served:
         self._settled = asyncio.Event()
 
     def unsettled(self) -> list[int | bytes | str | memoryview]:
-        """Return the held entries that Redis still counts as pending for this consumer."""
+        """Return the held entries still counted by Redis as pending for this consumer."""
         once = self.channel.acknowledged == "on_accept"
         return [entry for entry, delivery in self.held.items() if not (once and delivery.accepted)]
 
     def hold(self, entries: Iterable[tuple[bytes, dict[bytes, bytes]]]) -> list[Delivery]:
-        """Return new deliveries for `entries` and take a slot for each.
+        """Return new deliveries for `entries` and take a slot for every delivery.
 
         Entries that are held already (this server was slow and claimed its own entry) and entries
         that were trimmed in the meantime are left out.

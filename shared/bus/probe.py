@@ -13,7 +13,10 @@ ANSWER_SECONDS = 3.0
 
 
 async def server_version(url: str) -> tuple[int, ...]:
-    """`(7, 2, 4)`. Raises BusUnavailable with the reason when nobody answers, or not to this password."""
+    """Return the version of the Redis at `url`, as `(7, 2, 4)`.
+
+    Raises BusUnavailable with the reason when there is no answer, or no answer to this password.
+    """
     try:
         async with asyncio.timeout(ANSWER_SECONDS), Redis.from_url(url) as server:
             said = await server.info("server")

@@ -8,10 +8,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Seconds. `beat`: between heartbeats; `lease`: silence after which a process counts as gone, and after which what
-    it had not accepted goes to others; `no_worker`: how long a call waits for a channel nobody serves; `patience`: how
-    long a verb waits for a lost Redis; `outage`: how long calls in flight do; `inbox`: how long an inbox outlives its
-    owner's last heartbeat: a machine that sleeps less long than this loses no call."""
+    """The times of the bus, in seconds.
+
+    `beat`: between heartbeats; `lease`: silence after which a process counts as gone, and after
+    which the deliveries it had not accepted go to other servers; `no_worker`: the wait of a call on
+    a channel without a server; `patience`: the wait of a verb for a lost Redis; `outage`: the wait
+    of calls in progress for a lost Redis; `inbox`: the life of an inbox after its owner's last
+    heartbeat: a machine that sleeps less long than this loses no call.
+    """
 
     beat: float = 1.0
     lease: float = 3.0
@@ -25,9 +29,11 @@ DEFAULT_TIMINGS = Timings()
 
 
 class Watch:
-    """Who has fallen silent: counts how many looks in a row found a key's value unchanged, or no value at all.
+    """The silence of other processes: the number of looks in a row with an unchanged or absent
+    value of a key.
 
-    Counted in looks that succeeded, so that a time in which Redis was away is held against nobody.
+    Only looks that succeeded are counted, so that a time in which Redis was away is held against no
+    process.
     """
 
     def __init__(self) -> None:

@@ -78,8 +78,8 @@ class Message(NamedTuple):
 
     @classmethod
     def read(cls, fields: Mapping[bytes, bytes]) -> Message:
-        """Return the message in the `fields` of a stream entry. A field that an older version does
-        not write has its default.
+        """Return the message in the `fields` of a stream entry. A field unknown to an older version
+        has the default.
         """
         kind, call, attempt, data = (fields.get(name, b"") for name in (b"k", b"c", b"a", b"d"))
         return cls(kind, call, attempt, int(fields.get(b"n", 0)), data)
@@ -162,7 +162,7 @@ class Writer:
         return answer
 
     async def written(self) -> None:
-        """Return when no command is queued or on its way, commands posted meanwhile included."""
+        """Return when no command is queued or being sent, including commands posted meanwhile."""
         while self._task is not None and not self._task.done():
             await asyncio.wait([self._task])
             await asyncio.sleep(0)

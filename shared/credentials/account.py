@@ -55,8 +55,8 @@ class Account:
         await self.tokens.__aexit__(kind, error, trace)
 
     async def authorize(self) -> Authorization:
-        """Return the credential for one request. Raises CredentialsMissing, CredentialsExpired or
-        UpstreamError, each with the remedy.
+        """Return the credential for a request. Raises CredentialsMissing, CredentialsExpired or
+        UpstreamError, always with the remedy.
         """
         if self._given is not None:
             return self._given
@@ -79,7 +79,7 @@ class Account:
         return authorization_of(refresher)
 
     async def renew(self) -> CredentialState:
-        """Exchange the login in use now, however long it would live. Raises like `authorize`."""
+        """Exchange the login in use now, whatever time the login has left. Raises like `authorize`."""
         if self._given is not None:
             return await self.describe()
         refresher, login = await self._find(fresh=True)

@@ -60,7 +60,7 @@ class ClaudeIssuer:
         return f"{self._authorize_url}?{urlencode(query)}"
 
     def ask_exchange(self, pending: PendingLogin, code: str) -> Ask:
-        """Return the request that exchanges `code`: JSON with the state, both required by this
+        """Return the request for the exchange of `code`: JSON with the state, both required by this
         server (measured).
         """
         fields = {
@@ -95,9 +95,7 @@ class ClaudeIssuer:
         )
 
     def write_login(self, content: Mapping[str, Any], reply: Mapping[str, Any], now: float) -> dict[str, Any]:
-        """Return the file's content with the reply's tokens; fields that the reply does not mention
-        stay.
-        """
+        """Return the file's content with the reply's tokens; fields missing in the reply stay."""
         login = dict(part(content, "claudeAiOauth"))
         lives = seconds(reply, "expires_in")
         login |= {"accessToken": reply["access_token"], "expiresAt": int((now + lives) * 1000) if lives else 0}
@@ -139,7 +137,7 @@ class ClaudeAccount(Account):
 
 
 def given(settings: ClaudeSettings) -> Authorization | None:
-    """Return the credential that the settings hold outright, or None."""
+    """Return the credential held outright by the settings, or None."""
     if settings.api_key is not None:
         return Authorization({"x-api-key": settings.api_key.get_secret_value()}, "api_key", "CLAUDE__API_KEY")
     if settings.oauth_token is not None:
@@ -151,9 +149,10 @@ def given(settings: ClaudeSettings) -> Authorization | None:
 def login_file_in_use(
     settings: ClaudeSettings, environ: Mapping[str, str] = os.environ, now: Callable[[], float] = time.time
 ) -> Path | None:
-    """Return the login file that requests use, or None without any login.
+    """Return the login file used by requests, or None without any login.
 
-    It is the first file with a login that serves or can be renewed, else the first with a login, as in `Account`.
+    The file is the first with a login that serves or can be renewed, else the first with a login,
+    as in `Account`.
     """
     issuer = ClaudeIssuer(settings, environ)
     expired = None
@@ -180,8 +179,8 @@ def login_files(settings: ClaudeSettings, environ: Mapping[str, str]) -> list[Pa
 
 
 def plan_of(profile: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part of a profile that Claude Code stores beside the tokens to choose its default
-    model.
+    """Return the part of a profile kept by Claude Code beside the tokens for the choice of its
+    default model.
     """
     organization = part(profile, "organization")
     return {

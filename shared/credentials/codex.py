@@ -83,9 +83,7 @@ class CodexIssuer:
         return Login(key, lane="api_key") if key else None
 
     def write_login(self, content: Mapping[str, Any], reply: Mapping[str, Any], now: float) -> dict[str, Any]:
-        """Return the file's content with the reply's tokens; fields that the reply does not mention
-        stay.
-        """
+        """Return the file's content with the reply's tokens; fields missing in the reply stay."""
         tokens = dict(part(content, "tokens"))
         tokens |= {key: reply[key] for key in ("id_token", "access_token", "refresh_token") if text(reply, key)}
         if account := account_id(reply.get("id_token"), reply["access_token"]):
@@ -98,7 +96,9 @@ class CodexIssuer:
         return {key: value for key, value in content.items() if key not in ours}
 
     async def about(self, tokens: TokenServer, login: Login) -> dict[str, Any]:
-        """Return the login's own claims about the account: no free page of the vendor describes it."""
+        """Return the login's own claims about the account: no free page of the vendor describes the
+        account.
+        """
         del tokens
         account = {"email": login.email, "id": login.account_id}
         return {"account": account, "organization": {"organization_type": login.subscription}}
@@ -149,6 +149,6 @@ def chatgpt_login(tokens: Mapping[str, Any]) -> Login | None:
 
 
 def account_id(*tokens: Any) -> str:
-    """Return the account's claim for the backend, from the first token that has one."""
+    """Return the account's claim for the backend, from the first token with such a claim."""
     found = (text(part(claims_of(token), AUTH_CLAIM), "chatgpt_account_id") for token in tokens)
     return next(filter(None, found), "")

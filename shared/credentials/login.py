@@ -11,7 +11,7 @@ Lane = Literal["api_key", "subscription"]
 
 @dataclass(frozen=True, slots=True)
 class Authorization:
-    """The credential of one request. `lane` is `api_key` or `subscription`; `source` names the
+    """The credential of a request. `lane` is `api_key` or `subscription`; `source` names the
     credential's place.
     """
 
@@ -39,8 +39,11 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class CredentialState:
-    """For `/health`, the command line and the start-up lines: never the secret itself. `status` is pass, warn or fail;
-    `output` ends with what to do when something is to be done."""
+    """The state of a credential for `/health`, the command line and the start-up lines: never the
+    secret itself.
+
+    `status` is pass, warn or fail; `output` ends with what to do when something is to be done.
+    """
 
     status: str
     output: str

@@ -37,7 +37,7 @@ class GrantRefused(CredentialsExpired):
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A request to a token endpoint, in the encoding its server expects."""
+    """A request to a token endpoint, in the encoding expected by the server."""
 
     fields: Mapping[str, str]
     as_json: bool
@@ -45,8 +45,8 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class PendingLogin:
-    """A login that has begun: the state that its callback must carry, and the verifier that
-    completes its code.
+    """A begun login: the state required in the callback, and the verifier for the exchange of the
+    code.
     """
 
     provider: str
@@ -91,8 +91,8 @@ class Issuer(Protocol):
 
 
 class TokenServer:
-    """One lazily opened client for token endpoints. `skew` is the seconds that this machine's clock
-    is behind theirs.
+    """A lazily opened client for token endpoints. `skew` is the seconds of this machine's clock
+    behind the servers' clock.
     """
 
     def __init__(self) -> None:
@@ -137,7 +137,7 @@ class TokenServer:
 
 
 def skew_of(headers: Mapping[str, str], now: float) -> float:
-    """Return the seconds that a server's clock is ahead of `now`; 0 without a `date` header."""
+    """Return the seconds of a server's clock ahead of `now`; 0 without a `date` header."""
     try:
         return parsedate_to_datetime(headers["date"]).timestamp() - now
     except (KeyError, ValueError):
@@ -161,7 +161,7 @@ def refusal(response: httpx.Response, reply: Mapping[str, Any]) -> GrantRefused 
 
 
 def parse_object(data: bytes | str) -> dict[str, Any]:
-    """Return the JSON object in `data`; an empty one for any other content."""
+    """Return the JSON object in `data`; an empty object for any other content."""
     try:
         found = json.loads(data)
     except ValueError:
@@ -170,8 +170,10 @@ def parse_object(data: bytes | str) -> dict[str, Any]:
 
 
 def part(content: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """An object inside an object; empty when there is something else. What was paid for with a refresh token is never
-    thrown away over a field of the wrong kind."""
+    """Return the object called `name` inside `content`; an empty object for any other value.
+
+    A reply paid for with a refresh token is never thrown away over a field of the wrong kind.
+    """
     found = content.get(name)
     return found if isinstance(found, dict) else {}
 
@@ -182,14 +184,14 @@ def text(content: Mapping[str, Any], name: str) -> str:
 
 
 def seconds(content: Mapping[str, Any], name: str, *, unit: float = 1.0) -> float:
-    """Return a time or a time span of `unit` seconds each, in seconds; 0 if absent."""
+    """Return a time or a time span, given in units of `unit` seconds, in seconds; 0 if absent."""
     found = content.get(name)
     told = found * unit if isinstance(found, int | float) else 0.0
     return told if 0 < told < LAST_SECOND else 0.0
 
 
 def claims_of(token: Any) -> dict[str, Any]:
-    """Return the claims of a JWT. Its signature is left to the receiver of the token."""
+    """Return the claims of a JWT. The check of the signature is left to the receiver of the token."""
     if not isinstance(token, str) or token.count(".") != 2:
         return {}
     payload = token.split(".")[1]

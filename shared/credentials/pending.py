@@ -41,8 +41,8 @@ class PendingLogins:
             file.write(json.dumps(asdict(pending)).encode())
 
     def take(self, state: str) -> PendingLogin:
-        """Return the login begun with `state`, for its one completion. Raises ClientError if there
-        is none.
+        """Return the login begun with `state`, for the single completion. Raises ClientError if
+        there is none.
         """
         place = self._place(state)
         try:
@@ -74,8 +74,11 @@ def issuers(settings: Settings) -> dict[str, Issuer]:
 
 
 def read_answer(text: str) -> tuple[str, str]:
-    """Code and state out of what a person pastes: `code#state`, or the whole address a browser ended at. Raises
-    ClientError, with the provider's words when it refused."""
+    """Return the code and the state in a pasted text: `code#state`, or the whole address at which a
+    browser ended.
+
+    Raises ClientError, with the provider's words when the provider refused.
+    """
     text = text.strip()
     query = parse_qs(urlsplit(text).query) if "://" in text else {}
     if refused := query.get("error"):
@@ -87,8 +90,11 @@ def read_answer(text: str) -> tuple[str, str]:
 
 
 async def complete(settings: Settings, pending: PendingLogin, code: str) -> Path:
-    """Exchange the code and store the login; returns its file. Nothing is spent before the file can surely be written.
-    Raises GrantRefused or UpstreamError, and ClientError when the file cannot be written."""
+    """Exchange the code, store the login and return the login's file.
+
+    Nothing is spent before the file can surely be written. Raises GrantRefused or UpstreamError,
+    and ClientError when the file cannot be written.
+    """
     issuer = issuers(settings)[pending.provider]
     file = CredentialFile(issuer.files[0])
     try:
@@ -119,8 +125,8 @@ async def _exchange(issuer: Issuer, file: CredentialFile, pending: PendingLogin,
 
 
 async def remove(issuer: Issuer, path: Path) -> bool:
-    """Remove the login from its file, and the file if it is empty then. Return False if there was
-    no login. Raises OSError.
+    """Remove the login from the file, and a file that is empty then. Return False if there was no
+    login. Raises OSError.
     """
     file = CredentialFile(path)
     if not (content := file.read()) or issuer.read_login(content) is None:
@@ -142,7 +148,7 @@ async def lock(file: CredentialFile) -> IO[bytes]:
 
 
 def page(title: str, text: str) -> str:
-    """Return the page that a browser shows after a login. `text` is escaped, because it may come
+    """Return the page shown by a browser after a login. `text` is escaped, because `text` may come
     from anywhere.
     """
     return (

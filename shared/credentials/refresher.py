@@ -27,7 +27,7 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 300.0
 
 
 class Refresher:
-    """The login in `file` and its renewal."""
+    """The login in `file` and the renewal of the login."""
 
     def __init__(
         self, issuer: Issuer, file: CredentialFile, tokens: TokenServer, now: Callable[[], float] = time.time
@@ -84,15 +84,15 @@ class Refresher:
     async def renew(self, stale: Login) -> Login:
         """Return the login after `stale`; all requests of this process wait for the same renewal.
 
-        Raises CredentialsExpired when the owner has to act, UpstreamError when the token server has to recover, and
-        Stopping when this process ends and no renewal has begun.
+        Raises CredentialsExpired when the owner has to act, UpstreamError when the token server has
+        to recover, and Stopping when this process ends and no renewal has begun.
         """
         if self._stopping and self._running is None:
             raise Stopping
         return await asyncio.shield(self._begin(stale))
 
     def recover(self) -> None:
-        """Take over the draft of a process that died after its exchange, unless another process
+        """Take over the draft of a process that died after the exchange, unless another process
         does so already.
         """
         login = self.login(fresh=True)
@@ -102,8 +102,8 @@ class Refresher:
             self._promote_finished(self.file.draft(login.refresh_token))
 
     async def finish(self) -> None:
-        """Begin no further exchange, and wait for the current one: its refresh token is spent, so
-        its reply is the login.
+        """Begin no further exchange, and wait for the current exchange: the refresh token is spent,
+        so the reply is the login.
         """
         self._stopping = True
         if self._running is not None:
@@ -143,7 +143,7 @@ class Refresher:
             return self._newer(stale) or await self._exchange()
 
     def _newer(self, stale: Login) -> Login | None:
-        """Return a valid login that another process has written since `stale` was read."""
+        """Return a valid login written by another process since `stale` was read."""
         login = self.login(fresh=True)
         if login is None or login.access_token == stale.access_token or login.expires_within(0, self._now()):
             return None
@@ -193,7 +193,7 @@ class Refresher:
             raise self._failed(problem) from error
 
     def _store(self, draft: Draft, spent: Login, reply: Mapping[str, Any]) -> Login:
-        """Write the successor over the login that it was made from, and over no other login."""
+        """Write the successor over the spent login, and over no other login."""
         current = self.login(fresh=True)
         if current is not None and current.refresh_token != spent.refresh_token:
             draft.discard()
@@ -238,5 +238,5 @@ class Refresher:
 
 
 def render(content: Mapping[str, Any], indent: int | None) -> bytes:
-    """A login file's bytes in the style of the program it belongs to."""
+    """Return the bytes of a login file in the style of the official program of the file."""
     return json.dumps(content, indent=indent, separators=None if indent else (",", ":")).encode()

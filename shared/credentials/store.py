@@ -24,7 +24,7 @@ DRAFT_ROOM = 64 * 1024  # taken on disk before a refresh token is spent, so that
 
 
 class CredentialFile:
-    """The current content of `path`: a JSON object, or None while there is no readable one."""
+    """The current content of `path`: a JSON object, or None without a readable object."""
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self.path = path
@@ -51,8 +51,8 @@ class CredentialFile:
         return self._torn_at is not None and self._clock() - self._torn_at < TORN_SECONDS
 
     def obstacle(self) -> str:
-        """Return the reason against replacing this file, with the remedy; an empty text if it is
-        replaceable.
+        """Return the obstacle to a replacement of this file, with the remedy; an empty text for a
+        replaceable file.
         """
         if self.is_torn:
             return "another program is just writing the file; try again"
@@ -69,8 +69,12 @@ class CredentialFile:
         return ""
 
     def try_lock(self) -> IO[bytes] | None:
-        """The right to replace the file, held until closed, among all processes of this product; None while another
-        has it. Raises OSError where no lock file can be made."""
+        """Return the right to replace the file, held until closed, among all processes of this
+        product.
+
+        Return None while another process has the right. Raises OSError where no lock file can be
+        made.
+        """
         lock = open_private(self._beside("lock"), os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -145,7 +149,9 @@ class Draft:
             return False
 
     def reserve(self) -> None:
-        """Make sure that the successor can be written. Raises OSError."""
+        """Make sure of the room for the successor. Raises OSError when the successor cannot be
+        written.
+        """
         with open_private(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC) as file:
             file.write(b" " * DRAFT_ROOM)
             flush(file)

@@ -28,15 +28,17 @@ class MakeWriter(Protocol):
 
 
 class MakeReader(Protocol):
-    """Make the reader of one provider stream. The prompt says which tools are custom and how their
-    names were shortened.
+    """The maker of the reader of a provider stream. The prompt says which tools are custom and how
+    their names were shortened.
     """
 
     def __call__(self, prompt: Prompt) -> EventReader: ...
 
 
 class Format(Protocol):
-    """A client's side: `read_prompt` raises ClientError naming the field it cannot take."""
+    """A client's side of the translation. `read_prompt` raises ClientError with the name of the
+    unusable field.
+    """
 
     @property
     def Writer(self) -> MakeWriter: ...  # noqa: N802

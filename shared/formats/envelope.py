@@ -19,7 +19,7 @@ OWN_SEARCH = f"srvtoolu_{MARK}_"
 
 
 def wrap(thinking: Thinking) -> str:
-    """Return all of `thinking` as one line of ASCII; `unwrap` is the inverse."""
+    """Return all of `thinking` as a line of ASCII; `unwrap` is the inverse."""
     fields = [thinking.vendor, thinking.id, thinking.signature, thinking.redacted, thinking.text]
     text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
     return PREFIX + base64.b64encode(text.encode("utf-8", "surrogatepass")).decode("ascii")

@@ -29,7 +29,7 @@ class Fate(NamedTuple):
 
 
 def judge(body: Json, fates: Mapping[str, Fate]) -> list[str]:
-    """The fields to drop. Raises ClientError for refused and for unknown ones."""
+    """Return the fields to drop. Raises ClientError for refused and for unknown fields."""
     if unknown := [name for name, value in body.items() if value is not None and name not in fates]:
         plural = "s" if len(unknown) > 1 else ""
         raise ClientError(f"Unrecognized request argument{plural} supplied: {', '.join(unknown)}", param=unknown[0])
@@ -81,7 +81,9 @@ def _shorten(value: Any, limit: int = 60) -> str:
 
 
 def expect(value: Any, kind: type[T], path: str) -> T:
-    """Return `value` if it is a `kind`; a boolean counts as no integer."""
+    """Return `value` if `value` is a `kind`; a boolean counts as no integer. Raises ClientError for
+    any other type.
+    """
     if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
         return value
     raise wrong_type(value, _TYPE_NAMES[kind], path)
@@ -94,7 +96,7 @@ def one_of(value: str, values: Iterable[str], path: str) -> str:
 
 
 def objects(value: Any, path: str) -> list[Object]:
-    """Return the objects of a list, each with its path."""
+    """Return the objects of a list with their paths."""
     paths = [(item, f"{path}[{number}]") for number, item in enumerate(expect(value, list, path))]
     return [Object(expect(item, dict, where), where) for item, where in paths]
 
@@ -105,8 +107,8 @@ def texts(value: Any, path: str) -> tuple[str, ...]:
 
 
 class Object:
-    """A JSON object from outside and its path: a look-up that finds another type names the field in
-    its error.
+    """A JSON object from outside with the object's path: a look-up of a wrong type raises an error
+    with the field's name.
 
     Optional look-ups take null for absence.
     """
@@ -172,7 +174,7 @@ class Object:
 
 
 def strangers(value: Any, path: str, known: Mapping[str, frozenset[str]]) -> Iterator[str]:
-    """Yield the unknown fields of every object whose path is in `known`.
+    """Yield the unknown fields of every object with a path in `known`.
 
     Paths have no indexes ("messages[].weight"), so that a long conversation names each field once.
     """
@@ -201,7 +203,7 @@ def count_in(shape: Json, name: str) -> int:
 
 
 def unbroken(data: str) -> str:
-    """Return base64 without the line breaks of mail encoders, which no provider accepts."""
+    """Return base64 without the line breaks of mail encoders, which every provider refuses."""
     return "".join(data.split()) if "\n" in data or "\r" in data or " " in data else data
 
 
@@ -211,7 +213,7 @@ def words_of(text: str) -> str:
 
 
 def filled(**fields: Any) -> Json:
-    """Return the fields that are not empty; numbers and booleans always stay."""
+    """Return the non-empty fields; numbers and booleans always stay."""
     return {name: value for name, value in fields.items() if value not in (None, "", [], {})}
 
 

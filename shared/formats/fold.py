@@ -18,7 +18,8 @@ MALFORMED = ir.Fail("The provider sent an event that is not what its format prom
 
 
 class Sequencer:
-    """Puts blocks that overlap upstream into sequence: the first block flows, the later ones wait.
+    """Puts blocks that overlap upstream into sequence: the first block flows, the later blocks
+    wait.
 
     Blocks are distinguished by any key of the format (an index, an item id).
     """
@@ -102,7 +103,9 @@ class WellFormed:
         return self._repair_all(events)
 
     def end(self) -> Sequence[ir.Event]:
-        """The provider's stream is over; without a terminal event that is a failure."""
+        """Return the last events after the end of the provider's stream: a failure if the terminal
+        event is missing.
+        """
         events = self._repair_all(self._reader.end())
         return events if self._done else [*events, *self.repair(CUT)]
 
@@ -201,7 +204,7 @@ class Fold:
 
 
 def fold(events: Iterable[ir.Event]) -> ir.Reply | ir.Fail:
-    """Return well-formed events as one reply, or as the failure that ended them."""
+    """Return well-formed events as a reply, or as the failure at the end of the events."""
     folding = Fold()
     for event in events:
         folding.feed(event)
@@ -209,7 +212,7 @@ def fold(events: Iterable[ir.Event]) -> ir.Reply | ir.Fail:
 
 
 def unfold(reply: ir.Reply) -> Iterator[ir.Event]:
-    """Yield the shortest sequence of events that folds to `reply`."""
+    """Yield the shortest sequence of events with `reply` as the fold."""
     yield ir.Start(reply.id, reply.model, replace(reply.stop.usage, output=0, reasoning=0))
     for part in reply.parts:
         header, text, last = _taken_apart(part)
@@ -222,7 +225,7 @@ def unfold(reply: ir.Reply) -> Iterator[ir.Event]:
 
 
 def _taken_apart(part: ir.ReplyPart) -> tuple[ir.ReplyPart, str, Iterable[ir.Event]]:
-    """Return a part as its header, its text, and its closing events."""
+    """Return a part as a header, a text, and closing events."""
     match part:
         case ir.Text():
             return replace(part, text="", citations=()), part.text, map(ir.Cite, part.citations)

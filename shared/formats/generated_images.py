@@ -19,7 +19,7 @@ _DATA_URL = re.compile(r"data:image/[\w.+-]+;base64,(?P<data>[A-Za-z0-9+/=]+)")
 
 
 def image_url_of(part: ir.ReplyPart) -> str:
-    """Return the `data:` URL of an image that a model made; "" for any other part."""
+    """Return the `data:` URL of an image made by a model; "" for any other part."""
     if not isinstance(part, ir.Opaque) or part.vendor != "openai" or part.data.get("type") != IMAGE_CALL:
         return ""
     data = part.data.get("result")
@@ -31,7 +31,8 @@ def image_url_of(part: ir.ReplyPart) -> str:
 
 
 def image_call_of(url: str) -> ir.Opaque | None:
-    """Return the call that made the image at a `data:` URL, as its maker takes it back; None for any other URL.
+    """Return the call for the image at a `data:` URL, in the form accepted by the image's maker;
+    None for any other URL.
 
     The same image is always the same call: a longer conversation begins as the shorter one did.
     """

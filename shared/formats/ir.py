@@ -53,7 +53,9 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """Exactly one of `data` (base64), `url` and `file_id` is set; `media_type` belongs to `data`."""
+    """An image. Exactly one of `data` (base64), `url` and `file_id` is set; `media_type` belongs to
+    `data`.
+    """
 
     media_type: str = ""
     data: str = ""
@@ -65,7 +67,7 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """Exactly one of `data` (base64), `text`, `url` and `file_id` is set."""
+    """A document. Exactly one of `data` (base64), `text`, `url` and `file_id` is set."""
 
     media_type: str = ""
     data: str = ""
@@ -80,11 +82,13 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Thinking:
-    """Reasoning with the signature that lets its vendor accept the reasoning again (`vendor` None: unsigned).
+    """Reasoning with the signature by which the vendor accepts the reasoning again (`vendor` None:
+    unsigned).
 
-    Anthropic: the block's signature, or its `data` when `redacted`. OpenAI: `encrypted_content`, and `id` is `rs_…`;
-    summary parts are joined by a blank line. In a stream a signature arrives as `Seal`, that of a redacted block in
-    its `Open`. `envelope.wrap` carries all of it through another vendor's field.
+    Anthropic: the block's signature, or its `data` when `redacted`. OpenAI: `encrypted_content`,
+    and `id` is `rs_…`; summary parts are joined by a blank line. In a stream a signature arrives as
+    `Seal`, the signature of a redacted block in the block's `Open`. `envelope.wrap` carries all of
+    it through another vendor's field.
     """
 
     text: str = ""
@@ -108,7 +112,7 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """The result of one call. It stands in a user message."""
+    """The result of a call. The result stands in a user message."""
 
     call_id: str
     parts: tuple[Text | Image | Document | Opaque, ...] = ()
@@ -124,7 +128,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Opaque:
-    """A block or item, unchanged, that only `vendor` understands (server tools and their results, future types)."""
+    """An unchanged block or item for `vendor` only (server tools and their results, future types)."""
 
     vendor: Vendor
     data: Json
@@ -165,7 +169,7 @@ WEB_SEARCH = "web_search"
 
 @dataclass(frozen=True, slots=True)
 class WebSearch:
-    """The web search that every provider runs itself. `location` is {country, region, city, timezone}."""
+    """The web search run by every provider itself. `location` is {country, region, city, timezone}."""
 
     allowed_domains: tuple[str, ...] = ()
     blocked_domains: tuple[str, ...] = ()
@@ -176,7 +180,9 @@ class WebSearch:
 
 @dataclass(frozen=True, slots=True)
 class ToolChoice:
-    """`named` forces the tool `name`; `allowed` narrows the tools offered, whatever the mode."""
+    """The choice among the tools: `named` forces the tool `name`; `allowed` narrows the tools
+    offered, whatever the mode.
+    """
 
     mode: Literal["auto", "none", "required", "named"] = "auto"
     name: str = ""
@@ -185,8 +191,8 @@ class ToolChoice:
 
 @dataclass(frozen=True, slots=True)
 class Reasoning:
-    """The wanted effort of reasoning, as far as the client set it: one of EFFORTS, Anthropic's budget and mode,
-    OpenAI's summary.
+    """The wanted effort of reasoning, as far as set by the client: a member of EFFORTS, Anthropic's
+    budget and mode, OpenAI's summary.
     """
 
     effort: str | None = None
@@ -197,7 +203,7 @@ class Reasoning:
 
 @dataclass(frozen=True, slots=True)
 class ResponseFormat:
-    """The shape the reply must have; no schema: any one JSON object."""
+    """The required shape of the reply; without a schema any JSON object."""
 
     schema: Json | None = None
     name: str = ""
@@ -207,11 +213,12 @@ class ResponseFormat:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One request, independent of its format.
+    """A request, independent of the format.
 
-    `dropped` names the fields, spelled as the client did, that the reader could not carry. `spelling` gives the
-    client's name of a field that writers name differently, so that they can name it as well. `include_usage` and
-    `legacy_functions` (calls answered as Chat's old `function_call`) are for the client's writer.
+    `dropped` names the fields, spelled as the client did, that the reader could not carry.
+    `spelling` gives the client's name of a field that writers name differently, so that they can
+    name it as well. `include_usage` and `legacy_functions` (calls answered as Chat's old
+    `function_call`) are for the client's writer.
     """
 
     model: str
@@ -240,8 +247,8 @@ class Prompt:
     spelling: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def spell(self, name: str, inside: str = "") -> str:
-        """Return the client's name of the field `name`, or of the path `inside` the field, which may have one of its
-        own.
+        """Return the client's name of the field `name`, or of the path `inside` the field, which
+        may have a name of its own.
         """
         spelled = self.spelling.get(name, name)
         return self.spelling.get(f"{name}.{inside}", f"{spelled}.{inside}") if inside else spelled
@@ -286,8 +293,10 @@ class StopReason(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens. `input` leaves out what was read from or written to the cache; `output` includes `reasoning`, and
-    `cache_write` those kept for an hour instead of five minutes."""
+    """The tokens of a reply. `input` leaves out the tokens read from or written to the cache.
+
+    `output` includes `reasoning`, and `cache_write` those kept for an hour instead of five minutes.
+    """
 
     input: int = 0
     cache_read: int = 0
@@ -385,7 +394,7 @@ Event: TypeAlias = Start | Open | Delta | Cite | Seal | Close | Ping | Stop | Fa
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A whole reply: the fold of events that ended in a Stop."""
+    """A whole reply: the fold of events with a Stop at the end."""
 
     id: str
     model: str
@@ -394,7 +403,8 @@ class Reply:
 
 
 class Frame(NamedTuple):
-    """One server-sent event to write. `name` is its `event:` line, if the format has one; `data` is JSON or bare text.
+    """A server-sent event to write. `name` is the `event:` line, if the format has one; `data` is
+    JSON or bare text.
 
     The name ":" makes the frame a comment.
     """

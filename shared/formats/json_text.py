@@ -23,7 +23,7 @@ def load_text(text: str) -> Any:
 
 
 def dump_text(document: Any) -> str:
-    """Return `document` as compact text that every reader of UTF-8 accepts."""
+    """Return `document` as compact text, accepted by every reader of UTF-8."""
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
     return text if is_whole(text) else json.dumps(document, separators=(",", ":"))
 
@@ -40,7 +40,7 @@ def is_whole(text: str) -> bool:
 
 
 def levels(text: str) -> int:
-    """Return how deep the brackets of a JSON text nest; those inside strings do not count."""
+    """Return the depth of the brackets of a JSON text; brackets inside strings do not count."""
     deepest = depth = 0
     inside = escaped = False
     for character in text:

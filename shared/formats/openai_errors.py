@@ -46,7 +46,8 @@ def write_error(fail: Fail, *, request_id: str = "") -> Json:
 
 
 def read_error(body: Json | str, status: int) -> Fail:
-    """A refusal's body: OpenAI's envelope, the ChatGPT backend's `{"detail": …}`, or whatever a proxy in between wrote.
+    """Return the refusal in a body: OpenAI's envelope, the ChatGPT backend's `{"detail": …}`, or
+    the text of a proxy in between.
 
     `status` 0 means that none came with it, as inside a stream; the code decides then.
     """

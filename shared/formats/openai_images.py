@@ -67,7 +67,9 @@ EDIT_ONLY = ("image", "images", "mask", "markup", "input_fidelity")
 
 @dataclass(frozen=True, slots=True)
 class ImagesRequest:
-    """What was asked for. `model` is the client's name, "" for none; `tool` the tool as it is offered."""
+    """A request for images. `model` is the client's name, "" for none; `tool` the tool as offered
+    to the model.
+    """
 
     prompt: str
     tool: Json
@@ -79,7 +81,7 @@ class ImagesRequest:
 
 
 def read_images_request(body: Json, *, edit: bool) -> ImagesRequest:
-    """Return what `body` asks for. Raises ClientError naming the field that cannot be taken."""
+    """Return the request in `body`. Raises ClientError with the name of the unusable field."""
     dropped = judge(body, FIELDS)
     asked = Object(body)
     prompt = asked.text("prompt")
@@ -148,12 +150,14 @@ def _image_url(image: Any, path: str) -> str:
 
 
 def is_image_model(name: str) -> bool:
-    """Return True if `name` names a model that makes images, which no text model is."""
+    """Return True if `name` names a model for images; no text model has such a name."""
     return name.startswith(IMAGE_MODELS)
 
 
 def write_images_request(asked: ImagesRequest, *, caller: str, image_model: str, forced: bool) -> Json:
-    """Return the Responses request for one image. `caller` is the text model; `forced` where it can be made to draw."""
+    """Return the Responses request for an image. `caller` is the text model; `forced` makes the
+    model use the tool.
+    """
     tool = asked.tool | filled(model=image_model if not image_model.startswith("dall-e-") else None)
     content = [{"type": "input_text", "text": asked.prompt}, *asked.images]
     return {
@@ -168,7 +172,8 @@ def write_images_request(asked: ImagesRequest, *, caller: str, image_model: str,
 
 
 class ImagesReader:
-    """The events of one Responses stream. Feed every payload; `image` or `failed` is set once `finished`.
+    """The events of a Responses stream. Feed every payload; `image` or `failed` is set once
+    `finished`.
 
     `partial` are the earlier states of the image that the last payload brought.
     """
@@ -232,7 +237,9 @@ class ImagesReader:
 
 
 def images_usage(readers: Iterable[ImagesReader]) -> Json:
-    """Return what the images cost: as the tool tells, else the tokens of the model that called it."""
+    """Return the cost of the images: the tool's own count, else the tokens of the model that called
+    the tool.
+    """
     totals = {"input_tokens": 0, "output_tokens": 0, "text_in": 0, "image_in": 0, "text_out": 0, "image_out": 0}
     for reader in readers:
         told = reader.tool_usage or {"input_tokens": reader.usage.prompt, "output_tokens": reader.usage.output}
@@ -254,7 +261,7 @@ def images_usage(readers: Iterable[ImagesReader]) -> Json:
 
 
 def changed_settings(asked: ImagesRequest, images: Iterable[Json]) -> list[str]:
-    """Return the settings that the provider chose otherwise than it was asked to."""
+    """Return the settings chosen by the provider against the request."""
     wanted = {name: asked.tool[name] for name in TOLD if asked.tool.get(name) not in (None, "auto")}
     found = list(images)
     return [name for name, value in wanted.items() if any(image.get(name) not in (None, value) for image in found)]

@@ -45,10 +45,7 @@ REFUSED_AT_ROOT: dict[Reader, tuple[str, ...]] = {
 
 
 class Repaired(NamedTuple):
-    """A schema that the reader accepts, and the paths of the client's keywords that were left out.
-
-    `renamed` are the root properties that have another name in `schema`, each with that name.
-    """
+    """A schema accepted by the reader, and the paths of the client's keywords that were left out."""
 
     schema: Json
     lost: tuple[str, ...]
@@ -56,12 +53,14 @@ class Repaired(NamedTuple):
 
 
 def for_openai(schema: Json | None, *, is_tool: bool = True) -> Repaired:
-    """Return `schema` as OpenAI accepts it. Raises ClientError for more than `DEEPEST` levels."""
+    """Return `schema` as accepted by OpenAI. Raises ClientError for more than `DEEPEST` levels."""
     return _repaired(schema, "openai", is_tool=is_tool)
 
 
 def for_anthropic(schema: Json | None, *, is_tool: bool = True) -> Repaired:
-    """Return `schema` as the Messages service accepts it. Raises ClientError for more than `DEEPEST` levels."""
+    """Return `schema` as accepted by the Messages service. Raises ClientError for more than
+    `DEEPEST` levels.
+    """
     return _repaired(schema, "anthropic", is_tool=is_tool)
 
 
@@ -115,7 +114,7 @@ _VALID: Mapping[str, Callable[[object], bool]] = {
 
 @lru_cache(maxsize=4096)
 def compiles(pattern: str) -> bool:
-    """Return True if Python's `re`, which OpenAI's validator uses, can compile `pattern`."""
+    """Return True if Python's `re`, used by OpenAI's validator, can compile `pattern`."""
     try:
         re.compile(pattern)
     except (re.error, OverflowError, RecursionError):
@@ -127,14 +126,16 @@ _GONE = object()
 
 
 class _Repair:
-    """One walk through one schema. `lost` collects the paths of removed keywords."""
+    """A walk through a schema. `lost` collects the paths of removed keywords."""
 
     def __init__(self, reader: Reader) -> None:
         self.reader: Reader = reader
         self.lost: list[str] = []
 
     def node(self, schema: Json, path: str, depth: int) -> Json:
-        """Return `schema` with every keyword repaired; the same object when nothing had to change."""
+        """Return `schema` with every keyword repaired; the same object when no keyword had to
+        change.
+        """
         if depth > DEEPEST:
             raise ClientError(f"A JSON schema has more than {DEEPEST} levels: make it flatter.", param=path or None)
         repaired = schema
@@ -152,7 +153,7 @@ class _Repair:
         return {**repaired, "items": {}} if lacks_items and self.reader == "openai" else repaired
 
     def value(self, keyword: str, value: Any, path: str, depth: int) -> Any:
-        """Return the keyword's value as the reader accepts it, or `_GONE`."""
+        """Return the keyword's value as accepted by the reader, or `_GONE`."""
         if keyword in MAPS:
             return self.map(keyword, value, path, depth)
         if keyword in LISTS:
@@ -214,7 +215,9 @@ class _Repair:
         return self.node(value, path, depth + 1)
 
     def root(self, schema: Json) -> Json:
-        """A tool's root: one object with properties, without a choice between several."""
+        """Return the root of a tool's schema: one object with properties, without a choice between
+        several objects.
+        """
         refused = [keyword for keyword in REFUSED_AT_ROOT[self.reader] if keyword in schema]
         self.lost += refused
         if refused:
@@ -230,8 +233,8 @@ class _Repair:
 
 
 def without_combinators(schema: Json, refused: list[str]) -> Json:
-    """Return `schema` with the properties of all alternatives in one object, and their rule in the
-    description.
+    """Return `schema` with the properties of all alternatives in one object, and the alternatives'
+    rule in the description.
 
     A property is required if every alternative of an `anyOf` or `oneOf` requires it, or any part of
     an `allOf`.
@@ -264,7 +267,7 @@ def without_combinators(schema: Json, refused: list[str]) -> Json:
 
 
 def resolved(inner: Any, root: Json) -> Json:
-    """The schema behind a local `$ref`, with what stands beside the reference; {} for none."""
+    """Return the schema behind a local `$ref`, with the keywords beside the reference; {} for none."""
     if not isinstance(inner, dict):
         return {}
     target = definition(inner.get("$ref"), root)
@@ -272,7 +275,7 @@ def resolved(inner: Any, root: Json) -> Json:
 
 
 def definition(reference: Any, root: Json) -> Json:
-    """Return the schema that a reference like `#/$defs/name` names; {} if there is none."""
+    """Return the schema named by a reference like `#/$defs/name`; {} if there is none."""
     if not isinstance(reference, str) or not reference.startswith("#/"):
         return {}
     found: Any = root
@@ -283,7 +286,7 @@ def definition(reference: Any, root: Json) -> Json:
 
 
 def either(first: Any, second: Any) -> Any:
-    """Return a schema that allows every value that `first` or `second` allows."""
+    """Return a schema for every value allowed by `first` or by `second`."""
     if first == second:
         return first
     known = first.get("anyOf") if isinstance(first, dict) and first.keys() == {"anyOf"} else None

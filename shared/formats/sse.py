@@ -41,7 +41,7 @@ class Parser:
         self._at_start = True
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
-        """Return the events that `chunk` completes. Raises UpstreamError if one event exceeds the
+        """Return the events completed by `chunk`. Raises UpstreamError if an event exceeds the
         limit.
         """
         if self._after_cr or b"\r" in chunk:
@@ -62,7 +62,7 @@ class Parser:
         return [event for block in complete if (event := self._parse(block)) is not None]
 
     def end(self) -> list[ServerSentEvent]:
-        """The stream is over: an event whose closing blank line never came counts all the same."""
+        """Return the event at the end of the stream, even without the closing blank line."""
         block = b"".join(self._pending)
         self._pending.clear()
         self._pending_size = 0
@@ -123,7 +123,7 @@ def last_boundary(data: bytes) -> int:
 
 
 def split_events(data: bytes) -> Iterator[bytes]:
-    """Yield the bytes of `data` event by event, unchanged, each with its blank line."""
+    """Yield the bytes of `data` event by event, unchanged, with the blank lines between events."""
     start = 0
     for end in BLANK_LINE.finditer(data):
         yield data[start : end.end()]
@@ -141,7 +141,8 @@ def events_in(data: bytes) -> list[ServerSentEvent]:
 
 
 def encode(name: str | None, data: bytes) -> bytes:
-    """One event on the wire. Line ends inside `data` (never in JSON) become further `data:` lines.
+    """Return an event as sent. Line ends inside `data` (never in JSON) become further `data:`
+    lines.
 
     The name ":" makes it a comment.
     """

@@ -23,7 +23,7 @@ MOST_UNIONS = 16
 
 
 class StrictBudget:
-    """The strict schemas of one request, admitted in order while the vendor's budget lasts."""
+    """The strict schemas of a request, admitted in order while the vendor's budget lasts."""
 
     __slots__ = ("_optional", "_tools", "_unions")
 
@@ -88,7 +88,7 @@ def _can_be_strict(node: Json) -> bool:
 
 
 def _is_recursive(schema: Json) -> bool:
-    """Return True if a definition contains itself, over any number of other definitions."""
+    """Return True if a definition contains itself, over any number of further definitions."""
     definitions = {**(schema.get("definitions") or {}), **(schema.get("$defs") or {})}
     uses = {name: _references(inner) for name, inner in definitions.items()}
     for name, used in uses.items():

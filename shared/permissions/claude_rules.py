@@ -29,7 +29,7 @@ EDITORS = tuple(FILE_WRITERS)
 
 
 def as_claude_deny(rules: Iterable[Rule]) -> list[str]:
-    """Return the deny rules that bind everybody and fit `permissions.deny` of Claude Code."""
+    """Return the deny rules for everybody that fit `permissions.deny` of Claude Code."""
     found: list[str] = []
     for rule in rules:
         if rule.effect == "deny" and rule.scope == "always":

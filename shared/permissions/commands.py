@@ -43,7 +43,7 @@ VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9@*#?$!-]")
 
 @dataclass(slots=True)
 class Word:
-    """One word of a command line.
+    """A word of a command line.
 
     `text` is the word without its quotes, `pattern` has UNKNOWN and wildcards in place of
     expansions. `redirect` is `<` or `>` when the word is the file of a redirection.
@@ -68,7 +68,7 @@ class CommandLine:
 
 
 class _Reader:
-    """Reads one command line from left to right. `_inside` holds the open quotes and substitutions."""
+    """Reads a command line from left to right. `_inside` holds the open quotes and substitutions."""
 
     def __init__(self, line: str, variables: Mapping[str, str]) -> None:
         self._line, self._variables = line, variables
@@ -83,7 +83,9 @@ class _Reader:
         self._open_brace: int | None = None
 
     def read(self) -> CommandLine:
-        """Return the whole line. An unclosed quote ends with the line, which is then not plain."""
+        """Return the whole line. An unclosed quote ends with the line, and the line is then not
+        plain.
+        """
         if not WILDCARDS.isdisjoint(self._line):
             self._found.plain = False
         while self._at < len(self._line):
@@ -217,8 +219,8 @@ class _Reader:
         self._at = len(self._line) if end < 0 else end
 
     def _wildcard(self, letter: str) -> None:
-        """Add one of `*?[]{}`. A closed bracket stands for one letter, a closed brace list for
-        UNKNOWN.
+        """Add a wildcard of `*?[]{}`. A closed bracket stands for a single letter, a closed brace
+        list for UNKNOWN.
         """
         self._begin_word()
         assert self._text is not None
@@ -272,7 +274,7 @@ def read_command(line: str, variables: Mapping[str, str] | None = None) -> Comma
 
 
 def simple_command(text: str) -> list[str] | None:
-    """Return the words of a command line that runs exactly one program; None for any other line.
+    """Return the words of a command line for exactly one program; None for any other line.
 
     Quotes are understood, but an operator inside them counts as one all the same: in doubt a line
     is not simple.
@@ -303,7 +305,7 @@ def may_run(words: list[str], program: str) -> bool:
 
 
 def is_other_git_command(words: list[str], wanted: list[str]) -> bool:
-    """Return True if `words` is a git command that certainly differs from the git command `wanted`."""
+    """Return True if `words` is a git command and certainly differs from the git command `wanted`."""
     both_known = len(words) > 1 and len(wanted) > 1 and {words[1], wanted[1]} <= GIT_SUBCOMMANDS
     if words[0] != "git" or wanted[0] != "git" or not both_known or words[1] == wanted[1]:
         return False
@@ -312,7 +314,7 @@ def is_other_git_command(words: list[str], wanted: list[str]) -> bool:
 
 
 def named_files(words: list[str]) -> tuple[list[str], bool] | None:
-    """Return the files a simple command names, and whether the program writes them.
+    """Return the files named by a simple command, and True if the program writes the files.
 
     None when the program is not one of those known to touch nothing but these files.
     """

@@ -21,7 +21,7 @@ NESTED = "… (nested too deeply to be shown)"
 
 
 def excerpt(given: dict[str, Any]) -> dict[str, Any]:
-    """Return `given`, or the beginning of it beyond WHOLE_BYTES bytes of JSON."""
+    """Return `given`, or the beginning of `given` beyond WHOLE_BYTES bytes of JSON."""
     if not deeper_than(given, MAX_INPUT_DEPTH) and input_size(given) <= WHOLE_BYTES:
         return given
     fields = list(given.items())

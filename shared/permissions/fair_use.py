@@ -67,7 +67,7 @@ def input_size(given: dict[str, Any]) -> int:
 
 
 def size_in_flight(request: PermissionAsk) -> int:
-    """Return the bytes of `request` counted against its caller during transport."""
+    """Return the bytes of `request` counted against the caller during transport."""
     before = request.file_before
     text = before.text if before is not None and before.text is not None else ""
     return input_size(request.input) + len(text.encode())
@@ -90,7 +90,7 @@ def request_problem(request: PermissionAsk) -> str:
 
 
 class InputsInFlight:
-    """The bytes of inputs in transport, for each caller of this process."""
+    """The bytes of inputs in transport, by caller of this process."""
 
     def __init__(self, limit: int = MAX_BYTES_IN_FLIGHT) -> None:
         self._limit = limit
@@ -98,7 +98,9 @@ class InputsInFlight:
 
     @contextmanager
     def carried(self, caller: str, size: int) -> Iterator[bool]:
-        """Count `size` bytes for `caller` while inside. Yield False, and count nothing, beyond the limit."""
+        """Count `size` bytes for `caller` while the context is open. Yield False, without a count,
+        beyond the limit.
+        """
         fits = self._bytes[caller] + size <= self._limit
         counted = size if fits else 0
         self._bytes[caller] += counted
@@ -111,8 +113,8 @@ class InputsInFlight:
 
 
 def taking_turns(requests: Iterable[T], caller_of: Callable[[T], Hashable]) -> list[T]:
-    """Return `requests` with the callers taking turns: the first request of each caller, then each
-    second, and so on.
+    """Return `requests` with the callers in turns: the callers' first requests, then their second
+    requests, and so on.
 
     Callers, and the requests of one caller, keep the order in which they came.
     """

@@ -58,9 +58,10 @@ GIT_WALKERS = frozenset(("grep", "add", "archive", "stash"))
 
 @dataclass(frozen=True, slots=True)
 class Mention:
-    """A path that a call names: absolute, with the wildcards of `commands.py`.
+    """A path named by a call: absolute, with the wildcards of `commands.py`.
 
-    `walks`: what lies below may be touched too. `certain`: False when another program reads the text as a command.
+    `walks`: what lies below may be touched too. `certain`: False when another program reads the
+    text as a command.
     """
 
     path: str
@@ -71,7 +72,9 @@ class Mention:
 
 @dataclass(slots=True)
 class Mentions:
-    """Everything a call names. `unclear` says why the call may touch more; empty when it cannot."""
+    """The paths named by a call. `unclear` is the reason why the call may touch more; empty when
+    the call cannot.
+    """
 
     paths: list[Mention] = field(default_factory=list)
     unclear: str = ""
@@ -116,7 +119,7 @@ def _is_open_ended(pattern: str) -> bool:
 
 
 def _texts(given: Any) -> list[str]:
-    """Return the texts of a JSON value, at most MOST_TEXTS of them."""
+    """Return the texts of a JSON value, at most MOST_TEXTS texts."""
     found: list[str] = []
     left = [given]
     while left and len(found) < MOST_TEXTS:
@@ -131,9 +134,7 @@ def _texts(given: Any) -> list[str]:
 
 
 def _spellings(given: object, folder: str, home: str) -> list[str]:
-    """Return the absolute paths that a tool may read in a text: unchanged, trimmed, decoded,
-    expanded.
-    """
+    """Return the absolute paths a tool may read in a text: unchanged, trimmed, decoded, expanded."""
     if not isinstance(given, str) or not given:
         return []
     texts = {given, given.strip(), unquote(given.strip())}
@@ -143,7 +144,7 @@ def _spellings(given: object, folder: str, home: str) -> list[str]:
 
 
 def _joined(text: str, folder: str, home: str) -> str:
-    """Return the normalised absolute path of a text that may begin with `~`."""
+    """Return the normalised absolute path of a text, also with `~` at the beginning."""
     if text == "~" or text.startswith("~/"):
         text = home + text[1:]
     elif text.startswith("~"):
@@ -164,7 +165,7 @@ def _mentions_of_command(command: object, folder: str, home: str) -> Mentions:
 
 
 class _CommandMentions:
-    """Collects the mentions of one command line, and of command lines quoted inside."""
+    """Collects the mentions of a command line, and of command lines quoted inside."""
 
     def __init__(self, folder: str, home: str) -> None:
         self._home = home
@@ -239,7 +240,7 @@ class _CommandMentions:
 
     @staticmethod
     def _walks_by_itself(program: str, words: list[Word], letters: set[str]) -> bool:
-        """Return True when the command reads the whole working folder without naming it."""
+        """Return True when the command reads the whole working folder without naming the folder."""
         if program == "git":
             return any(word.text in GIT_WALKERS for word in words[1:])
         if program in GREPS:
@@ -267,8 +268,8 @@ def _operands(words: list[Word], flags: str) -> int:
 
 
 def _parts(pattern: str) -> list[str]:
-    """Return the possible paths in one word: all of it, and the text after `=`, `:`, `@`, `,` or an
-    option.
+    """Return the possible paths in a word: all of the word, and the text after `=`, `:`, `@`, `,`
+    or an option.
     """
     found = [pattern, *NAME_SEPARATORS.split(pattern)]
     if "=" in pattern:

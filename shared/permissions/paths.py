@@ -32,7 +32,9 @@ def plain_path(given: object, working_directory: str) -> str | None:
 
 
 def normalised(path: str) -> str:
-    """Return an absolute path without `.`, `..`, doubled and trailing slashes, as if it held no links."""
+    """Return an absolute path without `.`, `..`, doubled and trailing slashes, as if the path held
+    no links.
+    """
     parts: list[str] = []
     for part in path.split("/"):
         if part == "..":
@@ -48,12 +50,12 @@ def lies_in(path: str, folder: str) -> bool:
 
 
 def folded(path: str) -> str:
-    """Return the path as compared by a file system that ignores case and Unicode forms."""
+    """Return the path as compared by a file system without case and Unicode forms."""
     return unicodedata.normalize("NFC", path).casefold()
 
 
 def protectable_path(path: str) -> str:
-    """Return a valid path of `SECURITY__PROTECTED_PATHS`. Raises ValueError for a useless one."""
+    """Return a valid path of `SECURITY__PROTECTED_PATHS`. Raises ValueError for a useless path."""
     if not path.strip("/~") or ".." in path.split("/") or set(path) & set("*?[\0"):
         raise ValueError(f"{path!r} is not a path to protect: no wildcards, no `..`, not the root")
     if path.startswith("~") and not path.startswith("~/"):

@@ -18,7 +18,7 @@ BlockKind = Literal["line", "command", "text", "json", "diff", "remark"]
 
 @dataclass(frozen=True, slots=True)
 class LabelledText:
-    """One fact on one line, as `Caller: alice`."""
+    """A fact on a line, as `Caller: alice`."""
 
     label: str
     text: str
@@ -26,9 +26,10 @@ class LabelledText:
 
 @dataclass(frozen=True, slots=True)
 class DiffRow:
-    """One line of a diff. `mark` is a blank, `+`, `-`, or `@` for a heading between two places.
+    """A line of a diff. `mark` is a blank, `+`, `-`, or `@` for a heading between two places.
 
-    `old` and `new` are line numbers from 1; None when the line has none, or when the file was not read.
+    `old` and `new` are line numbers from 1; None when the line has none, or when the file was not
+    read.
     """
 
     mark: Literal[" ", "+", "-", "@"]
@@ -39,7 +40,7 @@ class DiffRow:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One labelled part of the input. A diff has `rows`, every other kind has `text`.
+    """A labelled part of the input. A diff has `rows`, every other kind has `text`.
 
     `line` is a short text that is drawn beside its label, as a path. `remark` is what the model
     says about its own call. `note` is our own sentence about the block. `hidden` counts the
@@ -56,7 +57,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class PresentedOption:
-    """One option of a question. `place` is the option's position in the input, from 0."""
+    """An option of a question. `place` is the option's position in the input, from 0."""
 
     place: int
     label: str
@@ -86,7 +87,7 @@ class RememberChoice:
 
 @dataclass(frozen=True, slots=True)
 class Presentation:
-    """One permission request, ready to be drawn.
+    """A permission request, ready to be drawn.
 
     `title` says on one line what would happen, `summary` is the same for a list of past requests.
     `asker` says who asks. `warnings` name what deceives the eye or deserves care.

@@ -116,7 +116,7 @@ Place = Literal["in", "above", "unclear"]
 
 @dataclass(frozen=True, slots=True)
 class ProtectedPath:
-    """One row of the list. `anywhere`: `path` is a tail that counts in every folder; else it is
+    """A row of the list. `anywhere`: `path` is a tail and counts in every folder; else `path` is
     absolute.
 
     A row that is closed for neither reading nor writing opens a folder within another row, such as
@@ -142,7 +142,7 @@ def _parts(path: str) -> tuple[str, ...]:
 
 
 class ProtectedPaths:
-    """The protected paths of one installation."""
+    """The protected paths of an installation."""
 
     def __init__(self, rows: Iterable[ProtectedPath], home: str) -> None:
         self.rows = list(dict.fromkeys(rows))
@@ -151,7 +151,9 @@ class ProtectedPaths:
 
     @classmethod
     def of(cls, settings: Settings, start_folder: Path, home: Path) -> ProtectedPaths:
-        """Return the protected paths for these settings. `start_folder` is where `ccproxy` was started."""
+        """Return the protected paths for `settings`. `start_folder` is the folder of the start of
+        `ccproxy`.
+        """
         rows = [*_rows_of_home(home), *_rows_anywhere(), *_rows_of_settings(settings, start_folder)]
         rows += _rows_added(settings.security.protected_paths, home)
         # A folder given by a link is protected under both names.
@@ -163,7 +165,9 @@ class ProtectedPaths:
         return cls([*rows, *resolved], str(home))
 
     def touched_by(self, request: PermissionAsk) -> str | None:
-        """Return the denial of the request with the named protected path; None without one."""
+        """Return the denial of the request with the named protected path; None without a protected
+        path.
+        """
         for mention in mentions_of(request, self._home).paths:
             if mention.certain:
                 row = self._row_around(mention)
@@ -198,7 +202,9 @@ class ProtectedPaths:
         return list(dict.fromkeys(rules))
 
     def _row_around(self, mention: Mention) -> ProtectedPath | None:
-        """Return the row that closes the path: the deepest row around it, down to an open one."""
+        """Return the closing row for the path: the deepest row around the path, down to an open
+        row.
+        """
         around = [(depth, row) for row, place, depth in self._places(mention) if place == "in"]
         # Of rows of the same depth the open one is last, so that it does not open what another one closes.
         for _, row in sorted(around, key=lambda found: (-found[0], found[1].is_open)):
@@ -298,7 +304,7 @@ def _rows_anywhere() -> Iterator[ProtectedPath]:
 
 
 def _rows_of_settings(settings: Settings, start_folder: Path) -> Iterator[ProtectedPath]:
-    """Yield our own files, the login files in use, and the open folders within them."""
+    """Yield our own files, the login files in use, and the open folders within our own files."""
 
     def row(path: Path, why: str) -> ProtectedPath:
         return ProtectedPath(normalised(str(start_folder / path.expanduser())), why)

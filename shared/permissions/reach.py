@@ -75,7 +75,7 @@ def reach_of(tool_name: str, given: dict[str, Any], working_directory: str) -> R
 
 
 def _linked_words(given: dict[str, Any], working_directory: str) -> list[ReachedPath]:
-    """Return the words of a command without a slash that are links in the working folder."""
+    """Return the words of a command without a slash that name a link in the working folder."""
     command = given.get("command")
     if not isinstance(command, str) or len(command) > LONGEST_SIMPLE_COMMAND:
         return []
@@ -120,7 +120,7 @@ def _reach_of_folder(tool_name: str, given: dict[str, Any], working_directory: s
 
 
 def _stays_below(pattern: object) -> bool:
-    """Return True when a glob pattern names only paths below the folder it starts in."""
+    """Return True when a glob pattern names only paths below the starting folder."""
     if not isinstance(pattern, str) or not pattern or pattern.startswith(("/", "~")):
         return False
     return ".." not in pattern and not set(pattern) & set("\\$%\0") and not pattern.startswith((" ", "{/", "{~"))

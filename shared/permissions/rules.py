@@ -132,7 +132,9 @@ def reach_as_sent(request: PermissionAsk) -> Reach:
 
 
 def covers(rule: Rule, request: PermissionAsk, reach: Reach) -> Match:
-    """Return how certainly the rule is about this request; `maybe` when the request cannot be understood."""
+    """Return the certainty of a match between the rule and `request`; `maybe` for a request that
+    cannot be understood.
+    """
     if rule.scope != "always" and rule.caller != request.caller:
         return "no"
     if rule.scope == "session" and rule.session_id != request.session_id:
@@ -233,7 +235,7 @@ def _fits_host(rule: Rule, reach: Reach) -> Match:
 
 
 def never_matches(rule: Rule) -> str | None:
-    """Return why the rule can never apply to a request; None when it can."""
+    """Return the reason why the rule can never apply to a request; None for a rule that can apply."""
     tool = rule.tool
     if tool.endswith("*"):
         return None
@@ -292,7 +294,7 @@ def read_rules(text: str) -> list[Rule]:
 
 
 def removed_rules(text: str) -> frozenset[str]:
-    """Return the ids of the built-in rules that the TOML file removes. Raises ClientError."""
+    """Return the ids of the built-in rules removed by the TOML file. Raises ClientError."""
     ids = tomllib.loads(text).get(REMOVED, [])
     if not isinstance(ids, list) or not all(isinstance(known, str) for known in ids):
         raise ClientError(f"{REMOVED} is a list of the ids of built-in rules")

@@ -18,7 +18,7 @@ from shared.permissions.tools import COMMAND_FIELDS, COMMAND_TOOL, FOLDER_READER
 
 
 def suggest(request: PermissionAsk) -> dict[str, str] | None:
-    """Return the fields of a rule for requests like this one; None if no rule is safe to suggest."""
+    """Return the fields of a rule for requests like `request`; None if no rule is safe to suggest."""
     tool = request.tool_name
     if tool == QUESTION:
         return None
@@ -53,7 +53,7 @@ def _suggested_command(request: PermissionAsk) -> dict[str, str] | None:
 
 
 def _common_folder(paths: list[ReachedPath]) -> str | None:
-    """Return the folder that holds all the paths; None when there is none but the root."""
+    """Return the folder of all the paths; None when there is none but the root."""
     folders = [_folder_of(path) for path in paths]
     if not folders:
         return None

@@ -25,7 +25,9 @@ CUSTOM_INPUT = "input"
 
 
 def clean_id(call_id: str) -> str:
-    """Return `call_id` if `tool_use.id` allows it, else its base64. Different ids stay different."""
+    """Return `call_id` if `tool_use.id` allows `call_id`, else the base64 of `call_id`. Different
+    ids stay different.
+    """
     if _ID.fullmatch(call_id) and not call_id.startswith(ESCAPED):
         return call_id
     return ESCAPED + base64.urlsafe_b64encode(call_id.encode("utf-8", "surrogatepass")).decode("ascii").rstrip("=")
@@ -34,8 +36,8 @@ def clean_id(call_id: str) -> str:
 class WireIds:
     """The ids of a conversation's calls, unique as the service wants them.
 
-    Some programs begin counting anew in every turn. The first call keeps its id, a later one of the same id gets a
-    number, always the same one: a longer conversation begins as the shorter one did.
+    Some programs begin counting anew in every turn. The first call keeps its id, a later one of the
+    same id gets a number, always the same one: a longer conversation begins as the shorter one did.
     """
 
     def __init__(self) -> None:
@@ -52,7 +54,7 @@ class WireIds:
 
 
 def wire_name(name: str, namespace: str = "") -> str:
-    """Return a tool's name as Anthropic's pattern allows it. A changed name ends in a hash of the
+    """Return a tool's name as allowed by Anthropic's pattern. A changed name ends in a hash of the
     old name, so that names stay different.
     """
     full = f"{namespace}__{name}" if namespace else name
@@ -85,7 +87,7 @@ def image_block(part: Image) -> Json:
 
 
 def _image_type(part: Image) -> str:
-    """Return the media type that the bytes show: the service refuses an image whose label
+    """Return the media type of an image's bytes: the service refuses an image with a label that
     contradicts the bytes.
     """
     try:
@@ -137,7 +139,7 @@ def tool_use_block(part: ToolCall, wire_id: str) -> Json:
 
 
 def call_input(part: ToolCall) -> Any:
-    """Return the arguments as the object they spell; any other text is kept unchanged under `_raw`."""
+    """Return the object spelled by the arguments; any other text is kept unchanged under `_raw`."""
     if part.kind == "custom":
         return {CUSTOM_INPUT: part.arguments}
     try:
@@ -170,7 +172,7 @@ def web_search(tool: WebSearch) -> Json:
 
 
 class Results:
-    """The tool results of a conversation, handed out in the order of the calls they answer."""
+    """The tool results of a conversation, given out in the order of the answered calls."""
 
     def __init__(self, prompt: Prompt) -> None:
         self._waiting: defaultdict[str, deque[ToolResult]] = defaultdict(deque)

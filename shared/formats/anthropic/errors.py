@@ -32,7 +32,7 @@ _STATUSES = {kind: status for status, kind in reversed(ERROR_TYPES.items())} | {
 
 
 def error_type(status: int) -> str:
-    """Return the error type for this HTTP status."""
+    """Return the error type for an HTTP status."""
     return ERROR_TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
 
 
@@ -47,7 +47,7 @@ def write_error(fail: Fail, *, request_id: str = "") -> Json:
 
 
 def read_error(body: Json | str, status: int) -> Fail:
-    """A refusal in the provider's own words; `status` 0 is that of an error inside a stream."""
+    """Return a refusal in the provider's own words; `status` is 0 for an error inside a stream."""
     error = body.get("error") if isinstance(body, dict) else None
     if not isinstance(error, dict):
         text = body if isinstance(body, str) else str(error or body.get("message") or "")

@@ -72,7 +72,7 @@ class Reader:
         return handler(data) if handler else NOTHING
 
     def end(self) -> Sequence[ir.Event]:
-        """Return no final event: a stream that stops without `message_stop` has no end of its own."""
+        """Return no final event: a stream that stops without `message_stop` has no end to report."""
         return NOTHING
 
     def _on_delta(self, data: Json) -> Sequence[ir.Event]:
@@ -180,8 +180,8 @@ class Reader:
         return [*self._sequencer.drain(), stop]
 
     def _count(self, usage: Json | None) -> None:
-        """Take `usage` over. Later counts are cumulative and replace earlier ones; null replaces no
-        count.
+        """Store the counts of `usage`. Later counts are cumulative and replace earlier counts; null
+        replaces no count.
         """
         self._usage = merge_usage(self._usage, usage)
 

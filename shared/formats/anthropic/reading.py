@@ -111,8 +111,8 @@ def read_prompt(body: Json) -> ir.Prompt:
 
 
 def refuse_part(body: Json) -> None:
-    """Refuse a request that continues state of Anthropic's servers: without that state the answer
-    would be wrong.
+    """Refuse a request for the continuation of state on Anthropic's servers: without the state the
+    answer would be wrong.
     """
     thread = body.get("thread")
     if isinstance(thread, dict) and thread.get("type") == "continue":
@@ -195,7 +195,9 @@ def _is_text(block: Any) -> bool:
 
 
 def _search_result(block: Object) -> ir.Part:
-    """Text every model can read: the source's name and address, then what was found there."""
+    """Return a search result as text for every model: the source's name and address, then the
+    content found there.
+    """
     inners = objects(block.required("content", list), block.at("content"))
     found = "\n".join(inner.text("text") for inner in inners)
     return ir.Text(f"{block.text('title')}\n{block.text('source')}\n\n{found}", cache=_cache(block.value))
@@ -217,8 +219,8 @@ def _tool_result(block: Object) -> ir.Part:
 
 
 def read_thinking(text: str, signature: str) -> ir.Thinking:
-    """Return a thinking block. A block that carries another vendor's reasoning becomes that
-    reasoning again.
+    """Return a thinking block, or the wrapped reasoning of another vendor as the original
+    reasoning.
     """
     foreign = unwrap(signature)
     if foreign is not None:
@@ -270,7 +272,7 @@ def _tool(tool: Object) -> ir.Tool | ir.WebSearch | ir.Opaque:
 
 
 def _unread_of_tools(tools: Iterable[Json]) -> dict[str, None]:
-    """Return the fields of the client's tools that no other vendor knows. The paths have no list
+    """Return the fields of the client's tools unknown to all other vendors. The paths have no list
     numbers.
     """
     unread: dict[str, None] = {}
@@ -290,7 +292,7 @@ def _unread_of_messages(messages: Iterable[Json]) -> Iterator[str]:
 
 
 def _unread_of_blocks(blocks: Any, path: str) -> Iterator[str]:
-    """Yield the fields of blocks that no other vendor is told, blocks inside blocks included."""
+    """Yield the fields of blocks not sent to any other vendor, blocks inside blocks included."""
     for block in blocks if isinstance(blocks, list) else ():
         known = _BLOCKS.get(str(block.get("type"))) if isinstance(block, dict) else None
         if known is None:

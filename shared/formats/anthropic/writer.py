@@ -170,7 +170,7 @@ def _usage(usage: ir.Usage, stop: ir.Stop | None, searches: int) -> Json:
 
 
 def _header(part: ir.ReplyPart) -> Json | None:
-    """Return the start of a block, or None for a block that Anthropic's clients cannot read."""
+    """Return the start of a block, or None for a block unreadable for Anthropic's clients."""
     match part:
         case ir.Text() | ir.Refusal():
             return {"type": "text", "text": ""}
@@ -190,8 +190,8 @@ def is_foreign_search(part: ir.ReplyPart) -> TypeGuard[ir.Opaque]:
 
 
 def search_blocks(call: Json) -> tuple[Json, Json]:
-    """Return a `web_search_call` item as Anthropic's call and result. A mark in their id says that
-    this product made both.
+    """Return a `web_search_call` item as Anthropic's call and result. A mark in the id of both
+    names this product as the maker.
     """
     told = call.get("action")
     action: Json = told if isinstance(told, dict) else {}

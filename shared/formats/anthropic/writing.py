@@ -34,8 +34,8 @@ ONE_JSON_OBJECT = "Answer with exactly one JSON object and nothing else."
 
 
 def write_prompt(prompt: ir.Prompt, capabilities: ir.Capabilities) -> ir.Written:
-    """Return `prompt` as a Messages request, which always asks for a stream. Raises ClientError for content that this
-    format cannot express.
+    """Return `prompt` as a Messages request, always for a stream. Raises ClientError for content
+    without a place in this format.
     """
     return _Writing(prompt, capabilities).write()
 
@@ -72,7 +72,7 @@ class _Writing:
         self.dropped.update(dict.fromkeys(map(self.prompt.spell, names)))
 
     def drop_inside(self, name: str, paths: Iterable[str]) -> None:
-        """Name the `paths` inside the field `name` that are left out of the request."""
+        """Report the `paths` inside the field `name` as left out of the request."""
         self.dropped.update({self.prompt.spell(name, path): None for path in paths})
 
     def write(self) -> ir.Written:
@@ -135,7 +135,9 @@ class _Writing:
         return [*texts, {"type": "text", "text": sentence}]
 
     def strict_output(self) -> Json | None:
-        """The reply's schema in the service's dialect; None when only an instruction can say it."""
+        """Return the reply's schema in the service's dialect; None for a schema that only an
+        instruction can express.
+        """
         wanted = self.prompt.response_format
         if wanted is None or wanted.schema is None or not self.model.structured_output:
             return None
@@ -149,8 +151,8 @@ class _Writing:
         return {"type": "json_schema", "schema": self.output_schema} if self.output_schema is not None else None
 
     def turns(self) -> list[Json]:
-        """Return the messages: neighbours of one role are merged, and each result follows its call in the very next
-        turn.
+        """Return the messages: neighbours of the same role are merged, and every result follows the
+        call in the very next turn.
         """
         results = blocks.Results(self.prompt)
         turns: list[Json] = []
@@ -205,7 +207,7 @@ class _Writing:
             turn["content"][-1] = last | {"text": last["text"].rstrip()}
 
     def written(self, part: ir.Part) -> Iterator[Json]:
-        """Yield a part as one block; yield no block for a blank or foreign part."""
+        """Yield a part as a block; yield no block for a blank or foreign part."""
         match part:
             case ir.Text(cache=cache) if part.text.strip():
                 if part.phase:
@@ -229,7 +231,9 @@ class _Writing:
                 self.drop_inside("messages", [str(data.get("type"))])
 
     def thinking_block(self, part: ir.Thinking) -> Iterator[Json]:
-        """Only what Anthropic signed may go back; the service refuses anything else."""
+        """Yield the block of a thinking signed by Anthropic; the service refuses any other
+        thinking.
+        """
         if part.vendor != "anthropic" or not part.signature:
             self.drop("reasoning")
         elif part.redacted:
@@ -377,8 +381,8 @@ class _Writing:
         return found
 
     def sampling(self, *, thinking: Json | None) -> Json:
-        """Return temperature and top_p as the model takes them: older models take either, newer and thinking ones
-        neither.
+        """Return temperature and top_p as accepted by the model: older models accept either, newer
+        and thinking models neither.
         """
         prompt = self.prompt
         thinks = thinking is not None and thinking["type"] != "disabled"
@@ -415,7 +419,9 @@ class _Writing:
 def without_repetitions(
     tools: Sequence[ir.Tool | ir.WebSearch | ir.Opaque],
 ) -> list[ir.Tool | ir.WebSearch | ir.Opaque]:
-    """Return the tools without those that say exactly what an earlier one says: the service refuses a second one."""
+    """Return the tools without exact repetitions of an earlier tool: the service refuses a repeated
+    tool.
+    """
     return [tool for place, tool in enumerate(tools) if tool not in tools[:place]]
 
 
@@ -431,7 +437,9 @@ def described(wanted: ir.ResponseFormat) -> Json:
 
 
 def _continues_unsigned_turn(turns: list[Json]) -> bool:
-    """Return True if a tool loop goes on whose last assistant turn has no signed thinking at its head."""
+    """Return True for a tool loop in progress without signed thinking at the head of the last
+    assistant turn.
+    """
     if len(turns) < 2 or turns[-1]["content"][0]["type"] != "tool_result":
         return False
     return turns[-2]["content"][0]["type"] not in {"thinking", "redacted_thinking"}

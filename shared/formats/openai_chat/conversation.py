@@ -72,7 +72,7 @@ class Conversation:
             self.messages.append(ir.Message("assistant", tuple(parts)))
 
     def _read_images(self, message: Object) -> list[ir.Part]:
-        """Return the images that the model made earlier, as far as they came along."""
+        """Return the images made earlier by the model, as far as the message has them."""
         given = message.get("images")
         images = given if isinstance(given, list) else []
         urls = [image.get("image_url") for image in images if isinstance(image, dict)]

@@ -147,7 +147,7 @@ def read_prompt(body: Json) -> ir.Prompt:
 
 
 def _spelling(body: Json, *, legacy: bool) -> dict[str, str]:
-    """Return the names that this request uses for fields with an old and a new name."""
+    """Return the names used by this request for fields with an old and a new name."""
     return SPELLING | {
         "web_search": "web_search_options",
         "max_tokens": "max_tokens" if body.get("max_completion_tokens") is None else "max_completion_tokens",
@@ -168,7 +168,9 @@ def _unless(value: Any, default: Any) -> Any:
 
 
 def _read_tools(body: Object) -> tuple[tuple[ir.Tool | ir.WebSearch | ir.Opaque, ...], ir.ToolChoice | None, bool]:
-    """The tools, the choice among them, and whether both were given in the old `functions` spelling."""
+    """Return the tools, the choice among the tools, and True if both were given in the old
+    `functions` spelling.
+    """
     functions = [read_function(function) for function in body.objects("functions")]
     tools = [_read_tool(tool) for tool in body.objects("tools")]
     if tools and functions:
@@ -180,7 +182,7 @@ def _read_tools(body: Object) -> tuple[tuple[ir.Tool | ir.WebSearch | ir.Opaque,
 
 
 def _read_modalities(body: Object) -> list[ir.Opaque]:
-    """Return the tool that makes images, if images are wanted beside text."""
+    """Return the tool for images, if images are wanted beside text."""
     wanted = texts(body.optional("modalities", list) or [], "modalities")
     if others := [name for name in wanted if name not in ("text", "image")]:
         raise refused("modalities", f"text and images can be generated, {others[0]!r} cannot")
@@ -214,7 +216,7 @@ def _read_search(options: Object) -> ir.WebSearch:
 
 
 def _read_choice(choice: Any, names: set[str], path: str) -> ir.ToolChoice | None:
-    """Return the tool choice, also of `function_call`, whose named form is just `{name}`."""
+    """Return the tool choice, also of `function_call` with the named form `{name}`."""
     if choice is None or (not names and choice in ("auto", "none")):
         return None
     if not names:

@@ -29,8 +29,8 @@ DONE = ir.Frame(None, "[DONE]")
 
 
 class Writer:
-    """One reply as the frames of a Chat stream. Annotations wait for the end: the official SDK
-    cannot append to them.
+    """A reply as the frames of a Chat stream. Annotations wait for the end: the official SDK cannot
+    append to annotations.
     """
 
     def __init__(
@@ -124,7 +124,9 @@ class Writer:
         return NOTHING
 
     def _show_image(self, url: str) -> Sequence[ir.Frame]:
-        """Return the chunk with an image that the model made, where clients look for one; nothing for no image."""
+        """Return the chunk for an image made by the model, in the place known to clients; no frame
+        for no image.
+        """
         if not url:
             return NOTHING
         self._images += 1

@@ -68,8 +68,8 @@ def prepare(body: Json, dialect: Dialect = CODEX) -> Written:
 
 
 def _for_public(body: Json) -> Written:
-    """Return `body` for the public interface, which takes every request except reasoning sealed by
-    another vendor.
+    """Return `body` for the public interface, which refuses only reasoning sealed by another
+    vendor.
     """
     items = body.get("input")
     if not isinstance(items, list):
@@ -83,7 +83,7 @@ def _is_foreign_reasoning(item: Json) -> bool:
 
 
 def _is_default(body: Json, name: str) -> bool:
-    """Return True if the field says no more than its absence would."""
+    """Return True if the field and the field's absence mean the same."""
     value = body[name]
     return value is None or (name in FIELDS and value in FIELDS[name].harmless)
 
@@ -163,7 +163,7 @@ def _fit(body: Json, dropped: dict[str, None]) -> None:
 
 
 def _reasoning(reasoning: Json, dropped: dict[str, None]) -> Json:
-    """Return the reasoning as the backend takes it; the same object if it does."""
+    """Return the reasoning as accepted by the backend; the same object if nothing had to change."""
     changed: Json = {}
     if reasoning.get("effort") == "minimal":
         changed["effort"] = "low"
@@ -179,10 +179,10 @@ def _reasoning(reasoning: Json, dropped: dict[str, None]) -> Json:
 
 
 def _tool(tool: Any, path: str, dropped: dict[str, None]) -> Any:
-    """Return the tool as the backend takes it; the same object if unchanged.
+    """Return the tool as accepted by the backend; the same object if unchanged.
 
     OpenAI's public interface treats a function that says nothing of `strict` as strict only where
-    its schema can be. The backend takes it for strict always, so it has to be told.
+    its schema can be. The backend takes it for strict always, so `strict` has to be sent.
     """
     if not isinstance(tool, dict):
         return tool

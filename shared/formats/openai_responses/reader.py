@@ -28,8 +28,8 @@ _CANCELLED = ir.Fail("The provider cancelled the response.", code="cancelled")
 class _Item:
     """An output item in progress. `told` counts the characters passed on of each section's text.
 
-    `block` is the open one, of which a thinking has many. `number` is this reader's own: services
-    have given two items the same `output_index`.
+    `block` is the open block; a thinking has many. `number` is this reader's own: services have
+    given two items the same `output_index`.
     """
 
     number: int
@@ -86,7 +86,7 @@ class Reader:
             return (ir.Fail(f"The provider sent an incomplete {data['type']} event: {error!r}", code="bad_stream"),)
 
     def end(self) -> Sequence[ir.Event]:
-        """Return no final event: a stream that stops without its last event has no end of its own."""
+        """Return no final event: a stream that stops without the last event has no end to report."""
         return NOTHING
 
     # --- what an item says ---
@@ -115,7 +115,7 @@ class Reader:
         return [*begun, *self._cite(item, section, [data["annotation"]])]
 
     def _item(self, data: Json) -> _Item:
-        """Return the item of an event. An item that was not announced begins here."""
+        """Return the item of an event. An unannounced item begins here."""
         index, name = data.get("output_index", 0), self._name_of(data)
         return self._known(index, name) or self._begin_item(index, {})
 
@@ -125,8 +125,8 @@ class Reader:
         return item
 
     def _known(self, index: int, name: str) -> _Item | None:
-        """Return the item announced under that id, else the latest of that index unless finished
-        under another id.
+        """Return the item announced under the id `name`, else the latest item of `index` unless
+        finished under another id.
 
         Ids are no more to be trusted than indexes: some services name an item differently in every
         event.
@@ -164,7 +164,7 @@ class Reader:
         return events
 
     def _begin(self, item: _Item, section: Section) -> Sequence[ir.Event]:
-        """Open the section's block; sections of reasoning share one, set apart by a blank line."""
+        """Open the section's block; sections of reasoning share a block, set apart by a blank line."""
         spoke, item.told[section] = any(item.told.values()), 0
         if section[0] in _REASONING and item.block:
             return self._sequencer.add(item.block, ir.Delta("\n\n")) if spoke else NOTHING
@@ -198,7 +198,9 @@ class Reader:
     # --- items, whole ---
 
     def _on_item(self, data: Json) -> Sequence[ir.Event]:
-        """Handle the announcement of an item, whose text may have begun before the announcement."""
+        """Handle the announcement of an item. The item's text may have begun before the
+        announcement.
+        """
         index, announced = data.get("output_index", 0), data["item"]
         waiting = self._items.get(index)
         if waiting is not None and not waiting.data:

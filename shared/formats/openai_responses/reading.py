@@ -175,7 +175,9 @@ def read_prompt(body: Json) -> ir.Prompt:
 
 
 def input_items(body: Json) -> list[Object]:
-    """A bare string is one user message; `messages` is a spelling older clients use."""
+    """Return the items of the input: a bare string is a user message; `messages` is an older
+    clients' spelling of `input`.
+    """
     name = "messages" if body.get("input") is None and "messages" in body else "input"
     content = body.get(name)
     if content is None:
@@ -189,7 +191,7 @@ def input_items(body: Json) -> list[Object]:
 
 
 class _Conversation:
-    """Turns items into messages: consecutive items of one speaker become one message."""
+    """Turns items into messages: consecutive items of a speaker become a single message."""
 
     def __init__(self) -> None:
         self.system: list[ir.Text] = []
@@ -201,8 +203,8 @@ class _Conversation:
         self._turns[-1][1].extend(parts)
 
     def instruct(self, texts: list[ir.Text]) -> None:
-        """Add instructions. Before the first turn they belong to the prompt itself; later ones keep
-        their place.
+        """Add instructions. Before the first turn instructions belong to the prompt itself; later
+        instructions keep their place.
         """
         if self._turns:
             self.say("system", texts)
@@ -280,7 +282,9 @@ def _file(part: Object) -> ir.Document:
 
 
 def _refuse_several(part: Object, *names: str) -> None:
-    """Raises ClientError for a part that names its content in more than one way: which way counts is not defined."""
+    """Raise ClientError for a part with more than one source of content: no rule defines the source
+    that counts.
+    """
     given = [name for name in names if part.get(name)]
     if len(given) > 1:
         raise fields.invalid(given, part.path, "Send only one of these.")
@@ -304,7 +308,7 @@ def _call(item: Object, kind: str) -> ir.ToolCall:
 
 
 def shell_action(arguments: str) -> Json:
-    """Return the `action` of a local shell call: the arguments, and a type that never varies."""
+    """Return the `action` of a local shell call: the arguments, and a constant type."""
     try:
         action = json.loads(arguments)
     except ValueError:
@@ -357,7 +361,7 @@ def _tools(tools: Any, path: str, namespace: str = "") -> Iterator[ir.Tool | ir.
 
 
 def _described(tool: ir.Tool | ir.WebSearch | ir.Opaque, about: str) -> ir.Tool | ir.WebSearch | ir.Opaque:
-    """Return a tool with the description of its namespace: other vendors have no namespaces."""
+    """Return a tool with the description of the tool's namespace: other vendors have no namespaces."""
     if isinstance(tool, ir.Tool):
         return replace(tool, description=f"{about}\n\n{tool.description}" if tool.description else about)
     return tool

@@ -42,7 +42,7 @@ FORMAT_DEFAULTS: Json = {"description": None, "strict": False}
 
 
 def with_settings(response: Json, *, now: float | None = None) -> Json:
-    """Return `response` with the default of every setting that it leaves out, or has as null against the standard.
+    """Return `response` with the default of every setting left out, or null against the standard.
 
     `now` (UTC seconds) becomes the `completed_at` of a completed response that has none.
     """

@@ -41,7 +41,7 @@ _SAYS_NOTHING: tuple[object, ...] = (None, "", [], {}, False, {"type": "direct"}
 
 
 def unread_of_items(items: list[Object]) -> Iterator[str]:
-    """Yield the fields of items and of their content that no other vendor is told."""
+    """Yield the fields of items and of their content not sent to any other vendor."""
     for item in items:
         kind = str(item.get("type") or "message")
         yield from _unread(item.value, "input[]", ITEMS.get(kind))
@@ -53,7 +53,9 @@ def unread_of_items(items: list[Object]) -> Iterator[str]:
 
 
 def _unread(shape: Json, path: str, known: frozenset[str] | None) -> Iterator[str]:
-    """Yield the fields of one object that are not `known` and say something; nothing of a kind that travels whole."""
+    """Yield the meaningful fields of an object outside of `known`; no field of a kind that travels
+    whole.
+    """
     if known is not None:
         yield from (
             f"{path}.{name}" for name, value in shape.items() if name not in known and value not in _SAYS_NOTHING

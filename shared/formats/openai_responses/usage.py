@@ -10,7 +10,7 @@ from shared.formats.ir import Usage
 
 def read_usage(usage: Any) -> Usage:
     """Return the counts. OpenAI's input count includes cached tokens; the returned input count
-    excludes them.
+    excludes cached tokens.
     """
     if not isinstance(usage, dict):
         return Usage()

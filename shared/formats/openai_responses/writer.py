@@ -135,7 +135,9 @@ class Writer:
         return [self._frame("output_item.done", output_index=len(self._output) - 1, item=item)]
 
     def _message(self, phase: str | None) -> list[ir.Frame]:
-        """Return the frames that open a message item for a part; no frames if one is open already."""
+        """Return the frames for the opening of a message item for a part; no frames if a message
+        item is open already.
+        """
         if self._item and self._item["type"] == "message" and self._item.get("phase") == phase:
             return []
         item = {"type": "message", "id": self._next_id("msg"), "role": "assistant", "status": "in_progress"}
@@ -149,7 +151,7 @@ class Writer:
         return [added]
 
     def _speak(self, block: ir.Text | ir.Thinking | ir.ToolCall | ir.Refusal, event: str) -> None:
-        """Make `event` the name of the deltas to come. They differ only in number and text."""
+        """Make `event` the name of the next deltas, which differ only in number and text."""
         self._block = block
         self._delta = {"type": f"response.{event}", "sequence_number": 0, **self._place, "delta": ""}
         if isinstance(block, ir.Text):
@@ -175,7 +177,7 @@ class Writer:
         return [*frames, *(self._frame(f"web_search_call.{step}", **self._place) for step in _SEARCH_STEPS)]
 
     def _note_sources(self, found: list[Any]) -> None:
-        """Add the pages found by the current search; the end of the item reports them."""
+        """Add the pages found by the current search; the end of the item reports the pages."""
         if self._item is None or self._item["type"] != "web_search_call":
             return
         urls = [page["url"] for page in found if isinstance(page, dict) and isinstance(page.get("url"), str)]
@@ -202,7 +204,9 @@ class Writer:
         return (added, self._frame("reasoning_summary_text.delta", **self._place, delta=text))
 
     def _on_cite(self, cite: ir.Cite) -> Sequence[ir.Frame]:
-        """Held until the text is whole: a citation may span all of it."""
+        """Keep a citation until the text is whole, because a citation may span all of the text.
+        Return no frames.
+        """
         self._cites.append(cite.citation)
         return _NO_FRAMES
 
@@ -327,9 +331,7 @@ def _summary_part(text: str) -> Json:
 
 
 def _annotation(citation: ir.Citation, text: str) -> Json | None:
-    """Return a web citation as an annotation; None for other citations, which name files that
-    OpenAI stores.
-    """
+    """Return a web citation as an annotation; None for citations of files, which OpenAI stores."""
     if citation.vendor == "openai" and citation.data:
         return citation.data
     if not citation.url:
@@ -363,8 +365,8 @@ def _usage(usage: ir.Usage) -> Json:
 
 
 def _response(prompt: ir.Prompt, response_id: str, created: int, model: str) -> Json:
-    """Return a response as it begins. Small settings are echoed; instructions and tools, which can
-    be long, are not.
+    """Return a response at its beginning. Small settings are echoed, unlike instructions and tools,
+    which can be long.
     """
     choice = prompt.tool_choice
     named = choice is not None and choice.mode == "named"

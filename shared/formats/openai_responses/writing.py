@@ -31,7 +31,7 @@ LEAST_OUTPUT = 16
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """The Responses service that is asked, and its operator's instructions to every model.
+    """The Responses service of a request, and the operator's instructions to every model.
 
     `codex` is the ChatGPT backend, which takes fewer fields. `instructions` are the operator's own:
     in mode "override" they take the client's place, which moves to the first developer message;
@@ -67,7 +67,9 @@ def short_name(name: str) -> str:
 
 
 def openai_name(name: str) -> str:
-    """Return a tool's name as OpenAI's pattern allows it; a name that changed keeps apart by a hash of the old."""
+    """Return a tool's name as allowed by OpenAI's pattern; a changed name stays distinct by a hash
+    of the old name.
+    """
     if _NAME.fullmatch(name):
         return short_name(name)
     digest = sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
@@ -118,7 +120,7 @@ class _Writing:
         self.dropped[self.prompt.spell(name)] = None
 
     def drop_inside(self, name: str, paths: Iterable[str]) -> None:
-        """Name the `paths` inside the field `name` that are left out of the request."""
+        """Report the `paths` inside the field `name` as left out of the request."""
         self.dropped.update({self.prompt.spell(name, path): None for path in paths})
 
     # --- conversation ---
@@ -231,8 +233,8 @@ class _Writing:
                 yield self.tool(tool)
 
     def tool(self, tool: ir.Tool) -> Json:
-        """Return the tool, always with `strict`: OpenAI's default is true, which most schemas do
-        not survive.
+        """Return the tool, always with `strict`: OpenAI's default is true, and most schemas do not
+        survive strictness.
         """
         if tool.kind == "local_shell":
             return {"type": "local_shell"}
@@ -364,7 +366,7 @@ def _image(image: ir.Image) -> Json:
 
 
 def _refuse_foreign_file(file_id: str) -> None:
-    """Raises ClientError for a file of another provider, which OpenAI cannot open."""
+    """Raise ClientError for a file of another provider, because OpenAI cannot open such a file."""
     if file_id:
         raise ClientError(f"The file id {file_id!r} belongs to another provider; send the content.", param="messages")
 
