@@ -135,8 +135,8 @@ class _Writing:
         return [*texts, {"type": "text", "text": sentence}]
 
     def strict_output(self) -> Json | None:
-        """Return the reply's schema in the service's dialect; None for a schema that only an
-        instruction can express.
+        """Return the reply's schema in the service's dialect; None when only an instruction can
+        express it.
         """
         wanted = self.prompt.response_format
         if wanted is None or wanted.schema is None or not self.model.structured_output:
@@ -231,9 +231,7 @@ class _Writing:
                 self.drop_inside("messages", [str(data.get("type"))])
 
     def thinking_block(self, part: ir.Thinking) -> Iterator[Json]:
-        """Yield the block of a thinking signed by Anthropic; the service refuses any other
-        thinking.
-        """
+        """Yield a thinking signed by Anthropic as a block; the service refuses any other thinking."""
         if part.vendor != "anthropic" or not part.signature:
             self.drop("reasoning")
         elif part.redacted:
@@ -419,9 +417,7 @@ class _Writing:
 def without_repetitions(
     tools: Sequence[ir.Tool | ir.WebSearch | ir.Opaque],
 ) -> list[ir.Tool | ir.WebSearch | ir.Opaque]:
-    """Return the tools without exact repetitions of an earlier tool: the service refuses a repeated
-    tool.
-    """
+    """Return the tools without exact repetitions, which the service refuses."""
     return [tool for place, tool in enumerate(tools) if tool not in tools[:place]]
 
 
@@ -437,9 +433,7 @@ def described(wanted: ir.ResponseFormat) -> Json:
 
 
 def _continues_unsigned_turn(turns: list[Json]) -> bool:
-    """Return True for a tool loop in progress without signed thinking at the head of the last
-    assistant turn.
-    """
+    """Return True if the last assistant turn of an open tool loop begins without signed thinking."""
     if len(turns) < 2 or turns[-1]["content"][0]["type"] != "tool_result":
         return False
     return turns[-2]["content"][0]["type"] not in {"thinking", "redacted_thinking"}
