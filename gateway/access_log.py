@@ -34,7 +34,8 @@ from shared.metrics import Metrics
 from shared.tracing import Tracer
 
 IDS = random.Random(secrets.randbits(128))  # noqa: S311 - unique, not secret: a system call each would be wasted
-PROBES = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})  # asked by machines, all day long
+# Addresses that machines request all day long.
+PROBES = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
 GIVEN_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -78,7 +79,7 @@ class AccessLog:
                 await respond(ask_to_sign_in(record, headers), answer.send)
             else:
                 await answer.fail(error)
-        except Exception as error:  # noqa: BLE001 - the ASGI edge: nothing behind it may turn into a traceback
+        except Exception as error:  # noqa: BLE001 - the ASGI edge: no error may pass
             get_log().exception("request_failed", request_id=record.request_id, path=record.path)
             record.error_kind, record.error_message = CCProxyError.kind, repr(error)[:500]
             await answer.fail(CCProxyError())

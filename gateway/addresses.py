@@ -15,7 +15,7 @@ from typing import Any
 
 SLASHES = re.compile(r"/{2,}")
 PARAMETER = re.compile(r"\{[^}]+\}")
-# Segments that clients' base addresses have too many or too few of.
+# Segments that clients' base addresses often lack, or have without need.
 BASE_SEGMENTS = frozenset({"api", "codex", "sdk", "v1", "anthropic", "openai"})
 NAMED_AT_MOST = 3
 

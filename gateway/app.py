@@ -296,7 +296,7 @@ def build_management(endpoints: Mapping[str, ASGIApp], *routers: APIRouter) -> t
     for route in (route for router in routers for route in router.routes):
         if isinstance(route, APIRoute) and not route.include_in_schema:
             pages.setdefault(route.path, set()).update(route.methods or ())
-    addresses = Addresses(app.openapi, pages)  # as describe_endpoints has just replaced it
+    addresses = Addresses(app.openapi, pages)  # `app.openapi` as replaced by describe_endpoints
     app.add_exception_handler(HTTPException, partial(show_http_error, addresses=addresses))
     return app, addresses
 

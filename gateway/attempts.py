@@ -13,7 +13,7 @@ from collections.abc import Callable
 from gateway.forwarded import counted_address
 from shared.errors import Busy
 
-MOST_ADDRESSES = 10_000  # remembered at once; the oldest is forgotten first
+MOST_ADDRESSES = 10_000  # stored at once; the oldest is removed first
 
 
 class Attempts:
@@ -25,7 +25,8 @@ class Attempts:
         self._burst = burst
         self._seconds = seconds
         self._clock = clock
-        self._forgiven_at: dict[str, float] = {}  # by address: when all of its failures will be forgiven
+        # The time at which all failures of an address are forgiven.
+        self._forgiven_at: dict[str, float] = {}
 
     def check(self, address: str) -> None:
         """Raise Busy with `retry-after` while `address` has failed too often."""

@@ -17,7 +17,8 @@ from shared.formats import ProviderFormat
 from shared.log import get_log
 from shared.unknown_models import HINT_HEADER, REFUSING_STATUSES, is_unknown_model, unknown_model_hint
 
-MODEL_HEADER = b"x-ccproxy-model"  # the model that was asked, where it is not the one the client named
+# The model the provider was asked for, if not the model the client named.
+MODEL_HEADER = b"x-ccproxy-model"
 
 
 async def open_and_tell(

@@ -17,8 +17,10 @@ from gateway.decoding import decode
 from gateway.inflight import Flights
 from shared.errors import ClientError
 
-MAX_DEPTH = 128  # levels of a document; libraries behind us give up at about 250, and no tool nests a tenth of it
-OWN_READING = frozenset({"/mcp", "/signin", "/signout"})  # JSON-RPC has errors of its own, and forms are no JSON
+# Levels of a document: our libraries fail at about 250, and no tool nests a tenth of 128.
+MAX_DEPTH = 128
+# Read by the routes: JSON-RPC has errors of its own, and forms are no JSON.
+OWN_READING = frozenset({"/mcp", "/signin", "/signout"})
 
 
 class WholeBody:
@@ -41,7 +43,8 @@ class WholeBody:
                 if encodings := headers.get(b"content-encoding"):
                     body = await decode(body, encodings.decode("latin-1"), self._limit)
                     flight.receive_bytes(len(body))
-            flight.limit = math.inf  # the body is here; what the route waits for has limits of its own
+            # The body is complete. Later waits, for the route's answer, have limits of their own.
+            flight.limit = math.inf
             if body and scope["path"] not in OWN_READING:
                 read_json(body)
             await self._app(scope, replay(body, receive), send)

@@ -14,12 +14,12 @@ from functools import lru_cache
 from gateway.asgi import Headers
 from shared.errors import NotAllowed
 
-# Addresses that a link on another site may open. A login at a provider ends at the last one.
+# Addresses that a link on another site may open. A login at a provider ends at /oauth/callback.
 PAGES = frozenset({"/", "/dashboard", "/permissions/ui", "/docs", "/signin", "/oauth/callback"})
 HOST = re.compile(rb"(?P<name>[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_.])?|\[[0-9a-f:.]{2,45}\])(?::(?P<port>[0-9]{1,5}))?")
 DEFAULT_PORTS = {"http": b"80", "https": b"443"}
 
-# On every response that is no page of ours; pages bring their own policy (`gateway/pages.py`).
+# Headers of every response except pages, which bring their own policy (`gateway/pages.py`).
 RESPONSE_HEADERS: Headers = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"same-origin"),
@@ -54,7 +54,7 @@ def check_page(method: str, path: str, headers: dict[bytes, bytes], scheme: str)
     host = headers.get(b"host", b"").lower()
     if origin.lower() == origin_of(scheme, host):
         return
-    # a proxy may end TLS without saying so; then the browser's own word stands for the scheme
+    # A proxy may end TLS without saying so; then the browser's `Origin` decides the scheme.
     if site == b"same-origin" and origin.lower() in {origin_of("http", host), origin_of("https", host)}:
         return
     raise NotAllowed(

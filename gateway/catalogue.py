@@ -17,8 +17,10 @@ from shared.log import get_log
 from shared.models import claude_capabilities, codex_capabilities, is_exact, resolve_model
 
 FRESH_SECONDS = 3600.0
-RETRY_SECONDS = 60.0  # after a failure, so that a provider that is away costs one request a minute
-PATIENCE_SECONDS = 3.0  # a request waits this long for the very first list, then goes on without one
+# After a failure: an unreachable provider costs one request a minute.
+RETRY_SECONDS = 60.0
+# The longest wait of a request for the very first list; then the request goes on without a list.
+PATIENCE_SECONDS = 3.0
 
 
 class Catalogue:
@@ -84,7 +86,7 @@ class Catalogue:
             get_log().info("models_not_listed", reason=error.message)
             self._failure = error
         finally:
-            self._fetched = True  # or failed: nobody need wait for the first one again
+            self._fetched = True  # also after a failure: no request waits for the first list again
             self._due = time.monotonic() + wait
             self._refreshing = None
 

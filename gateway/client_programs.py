@@ -39,7 +39,7 @@ KNOWN = {
     "curl": "curl",
     "mozilla": "browser",
 }
-# OpenAI's and Anthropic's SDKs write `OpenAI/Python 2.3.0`: the language where others have the version.
+# OpenAI's and Anthropic's SDKs write `OpenAI/Python 2.3.0`: the language in place of the version.
 SDK = re.compile(r"(?:async)?(openai|anthropic)/([a-z]+) (\d[^\s();,]{0,31})", re.IGNORECASE)
 
 

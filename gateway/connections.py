@@ -26,11 +26,14 @@ from gateway.upgrade_offers import feed, is_offered
 from shared.errors import Busy, CCProxyError, ClientError, ClientTimeout, HeadersTooLarge
 from shared.log import get_log
 
-HEAD_SECONDS = 10.0  # nginx gives 60, Caddy 10 where it is told to give any; a head is one packet or few
-LINGER_SECONDS = 1.0  # a refused client may read its answer this long before the connection is cut
-LINGER_BYTES = 1024 * 1024  # and send this much meanwhile
-DESCRIPTOR_RESERVE = 128  # for files, Redis, and what the interpreter itself opens
-UNLIMITED_CONNECTIONS = 65_536  # the limit where descriptors have none
+# The time for a request head, a few packets at most. nginx allows 60, Caddy 10 if configured.
+HEAD_SECONDS = 10.0
+# The time a refused client has to read the answer before the connection is cut.
+LINGER_SECONDS = 1.0
+# The bytes a refused client may still send in LINGER_SECONDS.
+LINGER_BYTES = 1024 * 1024
+DESCRIPTOR_RESERVE = 128  # for files, Redis and the interpreter
+UNLIMITED_CONNECTIONS = 65_536  # used when descriptors are unlimited
 LOG_EVERY_SECONDS = 60.0
 
 
@@ -46,7 +49,8 @@ class Connections:
         self._total = 0
         self._refused = 0
         self._log_after = 0.0
-        self.leaving = False  # this process is about to end: each reply is the last one of its connection
+        # True once the process is about to end: every reply is then the last of its connection.
+        self.leaving = False
 
     def admit(self, address: str) -> None:
         """Count a new connection from `address`, to be released at its end. Raises Busy past a
@@ -57,7 +61,7 @@ class Connections:
         self._open[key] += 1
         if self._total > self._most:
             self._refuse(f"This server has {self._most} connections open, its limit; try again shortly.", address)
-        # loopback and trusted proxies bring the connections of many clients, and load tests
+        # Loopback and trusted proxies bring the connections of many clients, and of load tests.
         exempt = is_loopback_address(address) or self._proxies.trusts(address)
         if not exempt and self._open[key] > self._per_address:
             limit = f"{self._per_address} (SERVER__CONNECTIONS_PER_ADDRESS)"
@@ -101,8 +105,10 @@ class LimitedProtocol(HttpToolsProtocol):
         super().__init__(**uvicorn)
         self._limits = limits
         self._address = ""
-        self._unread = 0  # bytes since the last head, piece of a body or end of a request was complete
-        self._waiting_since: float | None = None  # when the client began to owe us the rest of a head
+        # Bytes since the last complete head, piece of a body or end of a request.
+        self._unread = 0
+        # The time since which the rest of a head is missing.
+        self._waiting_since: float | None = None
         self._in_head = False
         self._in_body = False
         self._too_large = False
@@ -132,7 +138,7 @@ class LimitedProtocol(HttpToolsProtocol):
             feed(self, data)
         except httptools.HttpParserError:
             self.send_400_response("")
-        # the callbacks below have set `_unread` to 0 if any part of a request became whole
+        # The callbacks below have set `_unread` to 0 if any part of a request became complete.
         if self._unread > MAX_HEADER_BYTES and not self._refused:
             self.refuse(HeadersTooLarge())
         elif (self._unread or self._in_head) and self._waiting_since is None:
@@ -147,9 +153,9 @@ class LimitedProtocol(HttpToolsProtocol):
         self._waiting_since = None
         self._in_head = False
         self._in_body = True
-        if len(self.url) > MAX_HEADER_BYTES:  # it came in one piece, with the rest of the head
+        if len(self.url) > MAX_HEADER_BYTES:  # the URL came in one piece with the rest of the head
             self._too_large = True
-            raise HeadersTooLarge  # ends the parsing; `send_400_response` says why
+            raise HeadersTooLarge  # ends the parsing; `send_400_response` sends the error
         if is_offered(self.parser):
             return  # the same request comes once more, without its offer
         super().on_headers_complete()
@@ -171,7 +177,8 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self._in_body or self._in_head or self._unread:  # the rest of a body nobody reads, or half of the next head
+        # The client still sends an unread body, or half of the next head.
+        if self._in_body or self._in_head or self._unread:
             self._waiting_since = self.loop.time()
 
     def is_idle(self) -> bool:
@@ -230,7 +237,8 @@ class LimitedProtocol(HttpToolsProtocol):
         for name, value in [*problem.headers, *RESPONSE_HEADERS, (b"connection", b"close")]:
             head += [name, b": ", value, b"\r\n"]
         self.transport.write(b"".join([*head, b"\r\n", problem.body]))
-        # a connection closed with unread bytes is reset, and the answer lost: let the client read first
+        # A connection closed with unread bytes is reset, and the answer lost: let the client read
+        # first.
         self.transport.write_eof()
         self.loop.call_later(LINGER_SECONDS, self.transport.abort)
 

@@ -22,8 +22,9 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-INLINE_BYTES = 64 * 1024  # a larger body is unpacked beside the event loop
-INLINE_UNPACKED_BYTES = 256 * 1024  # and so is a small body that becomes larger than this
+INLINE_BYTES = 64 * 1024  # a larger body is unpacked in a thread
+# A small body is unpacked in a thread too, once the unpacked bytes pass this size.
+INLINE_UNPACKED_BYTES = 256 * 1024
 GZIP, ZLIB, BARE = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS  # zlib's numbers for its three wrappings
 
 
@@ -46,7 +47,8 @@ async def decode(body: bytes, encodings: str, limit: int) -> bytes:
         try:
             return unpack(name, body, INLINE_UNPACKED_BYTES)
         except TooLarge:
-            pass  # a small body that becomes large: from the start again, where nobody waits
+            # A small body that becomes large: unpack again in a thread, where no stream waits.
+            pass
     return await asyncio.to_thread(unpack, name, body, limit)
 
 

@@ -36,7 +36,8 @@ class DeskClient:
 
         An event is `number`, `name` and `data`, or `synced`, the number where the present begins.
         """
-        told: set[int] = set()  # only until synced: what is pending has no order that could be resumed
+        # Used only until `synced`: pending requests have no order that could be resumed.
+        told: set[int] = set()
         while True:
             try:
                 async with self._bus.call(PERMISSION_DESK, DeskQuestion("watch", {"after": after})) as replies:

@@ -17,7 +17,8 @@ from typing import Protocol
 
 from gateway.connections import Connections
 
-IDLE_SECONDS = 1.0  # a client with a request on its way has sent it by then
+# A client that is about to send a request has sent the request by then.
+IDLE_SECONDS = 1.0
 LOOK_SECONDS = 0.05
 
 

@@ -45,7 +45,7 @@ class EstimateTokens(Exchange):
 
     async def answer(self, request: Outgoing, send: Send, flight: InFlight) -> CCProxyError | None:
         document = request.document or parse_object(request.body)
-        anthropic.read_prompt(document)  # what could not be asked is not counted either
+        anthropic.read_prompt(document)  # an invalid request is refused, not counted
         headers = [(b"content-type", b"application/json"), (b"x-ccproxy-estimate", b"true")]
         await send_whole(200, headers, orjson.dumps({"input_tokens": estimate(document)}), send)
         return None

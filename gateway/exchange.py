@@ -51,7 +51,8 @@ class Exchange(ABC):
         try:
             with flight:
                 request = await self._read(scope, receive, record, flight)
-                if request.upload is None:  # else the body is still to come, and the upload waits for it
+                # An upload reads its body later, and sets the limits by itself.
+                if request.upload is None:
                     flight.begin_waiting(self.flights.patience.first_byte, receive)
             scope["ccproxy.begin"](record)
             failure = await self.answer(request, send, flight)
@@ -165,7 +166,7 @@ def remove_own_marks(request: Outgoing) -> None:
         request.body = dump_json(written.body)
 
 
-# What a route is made of: a client's format, a provider, and the provider's address for it.
+# Makes an endpoint of a client's format, a provider, and the provider's address.
 MakeExchange = Callable[[Dialect, Provider, str], Exchange]
 
 

@@ -33,7 +33,7 @@ class TrustedProxies:
         client = peer
         for part in reversed(forwarded.decode("latin-1").split(",")):
             if parse_address(part.strip()) is None:
-                break  # no address: what stands before may be made up as well
+                break  # not an address: earlier entries may be invented too
             client = part.strip()
             if not self.trusts(client):
                 break

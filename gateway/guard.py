@@ -29,21 +29,23 @@ from shared.server_settings import ServerSettings
 from shared.settings import OWNER, Scope, SecuritySettings
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
-FORM_PATHS = frozenset({"/signin", "/signout"})  # the only addresses that take a plain form, from our own pages
-# A liveness probe has no token; a provider's redirect has none either, but its state, which nobody can guess.
+# The only addresses for a plain form, which must come from our own pages.
+FORM_PATHS = frozenset({"/signin", "/signout"})
+# Without a token: liveness probes, and a provider's redirect with its secret `state`.
 OPEN_PATHS = FORM_PATHS | {"/", "/health", "/health/live", "/health/ready", "/oauth/callback", "/signin/signin.css"}
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 MAX_HEADERS = 128
 MAX_HEADER_BYTES = 64 * 1024
 
 CHALLENGE = "Bearer"
-WRONG_TOKENS = 30  # from one address at once; a program with an old token must not be locked out for long
-WRONG_TOKEN_SECONDS = 2.0  # until one more is compared
+# Allowed from one address at once; a program with an old token must not be locked out for long.
+WRONG_TOKENS = 30
+WRONG_TOKEN_SECONDS = 2.0  # until a further token is compared
 
 EVERYTHING: frozenset[Scope] = frozenset(get_args(Scope))
 ASKING: frozenset[Scope] = frozenset({"agent", "ask"})
-# The scope that each path and everything below the path needs; the first match counts, any other path needs `use`.
-# No scope includes another: a token that may ask for permission cannot grant it.
+# The scope for a path and all paths below; the first match counts, other paths need `use`.
+# No scope includes another scope: a token with `ask` cannot grant permissions.
 SCOPES: tuple[tuple[str, Scope], ...] = (
     ("/permissions", "approve"),
     ("/mcp", "ask"),
@@ -58,13 +60,13 @@ SCOPES: tuple[tuple[str, Scope], ...] = (
 )
 
 
-# What needs `admin` although its address needs `use`: it takes away, or changes, what others rely on.
+# Requests that need `admin` although the path needs `use`: they delete or change shared things.
 CHANGES: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("DELETE", re.compile(r"/api/v1/(messages/batches|files|skills)/.*")),
     ("POST", re.compile(r"/api/v1/skills/[^/]+/versions")),
 )
-# Addresses that take forms with files, and some no body at all. A web page can send both to any server, so that a
-# request must have one of the headers which no page can send unasked.
+# Addresses for forms with files, or without a body. A web page can send both to any server, so
+# a request must have a header from NO_PAGE_SENDS, or a Bearer token: no page can send these.
 FORM_ADDRESSES = re.compile(r"/api/v1/(messages/batches|files|skills)(/.*)?|/codex(/v1)?/images/edits")
 NO_PAGE_SENDS = (b"anthropic-version", b"x-api-key")
 
@@ -102,7 +104,8 @@ class Guard:
         self.proxies = TrustedProxies(server.trusted_proxies)
         self._attempts = Attempts(WRONG_TOKENS, WRONG_TOKEN_SECONDS)
         self._hosts = LOOPBACK_NAMES | {host.lower() for host in security.allowed_hosts} | {server.host.lower()}
-        # a wildcard bind is reached by names we cannot know; a token is required then, and no page has it
+        # The names that reach a wildcard bind are unknown. A token is required then, and no web page
+        # has the token.
         self._any_host = is_wildcard(server.host) and bool(self.tokens)
 
     def admit(
@@ -134,7 +137,8 @@ class Guard:
             raise NotAllowed(f"The token {caller.name!r} may not do this: it lacks the scope {needed!r}.")
         if path in OPEN_PATHS:
             return caller
-        # what a plain form can send without asking is a POST; a body of any other kind is not ours to read
+        # A web page can send a plain form without asking, as a POST. So a POST must be JSON, and so must
+        # a body with a content type in any other request.
         if method not in SAFE_METHODS and not is_json(headers) and (method == "POST" or b"content-type" in headers):
             check_form(path, headers)
         return caller
@@ -147,7 +151,8 @@ class Guard:
         if not given:
             return self._signed_in(method, path, headers) if b"cookie" in headers else None
         client = self.proxies.client_address(peer, headers)
-        # programs of this machine share one address: a wrong token of one must not lock the others out
+        # Programs of this machine share one address: one wrong token must not lock out all
+        # programs.
         slowed = bool(client) and not is_loopback_address(client)
         if slowed:
             self._attempts.check(client)

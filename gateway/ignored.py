@@ -11,7 +11,7 @@ from gateway.asgi import Headers
 from shared.channels import AccessRecord
 
 NAME = b"x-ccproxy-ignored"
-MAX_LENGTH = 2000  # a caller chose these names; a header has its limits
+MAX_LENGTH = 2000  # the caller chose the names; headers are limited
 UNFIT = re.compile(r"[^\x21-\x7e]|,")
 
 

@@ -55,7 +55,8 @@ from shared.models import default_codex_model
 
 EVENT_BYTES = 64 * 1024 * 1024  # one event carries a whole image
 CLIENT_FORMAT = "openai_images"
-NEVER_AGAIN = (b"x-should-retry", b"false")  # the same prompt would be refused, and paid for, once more
+# Stops the client's retries: the prompt would be refused, and paid for, again.
+NEVER_AGAIN = (b"x-should-retry", b"false")
 
 
 @dataclass(slots=True)
@@ -116,7 +117,7 @@ class Images(Exchange):
         image_model = named if is_image_model(named) else ""
         caller = named if named and not image_model else self.provider.settings.image_caller
         caller = caller or default_codex_model(await catalogue.listed())
-        forced = not self.provider.speaks.codex  # the backend lets nobody force its own tools
+        forced = not self.provider.speaks.codex  # the backend's own tools cannot be forced
         return write_images_request(asked, caller=caller, image_model=image_model, forced=forced)
 
     async def _open_one(self, request: Outgoing, flight: InFlight) -> Opened:

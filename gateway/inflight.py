@@ -16,9 +16,11 @@ from types import TracebackType
 from gateway.asgi import Receive
 from shared.errors import Busy, CallerGone, CCProxyError, ClientTimeout, Stopping, UpstreamTimeout
 
-# A client that leaves is noticed within two of these and one turn of the loop; the promise is a second.
+# The clock's period. A leaving client is noticed within two periods and one turn of the event loop;
+# the promise is a second.
 LOOK_SECONDS = 0.25
-PROVIDER_SILENT = "The provider has sent nothing"  # what a request has waited for in vain, unless it says otherwise
+# The default text about a silence, in the error after a timeout.
+PROVIDER_SILENT = "The provider has sent nothing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +184,7 @@ class Flights:
         self._flights.discard(flight)
         self.held -= flight.held
         flight.held = 0
-        flight.reason = None  # its traceback holds frames that hold the flight
+        flight.reason = None  # the traceback holds frames, and the frames hold the flight
         flight.release()
         if self._stopping and not self._flights:
             self._idle.set()

@@ -80,7 +80,7 @@ class NativeResponses(Exchange):
         """
         document = request.document or {}
         if self.continuations is None or document.get("background"):
-            return None  # what runs in the background, with an API key, only OpenAI can remember
+            return None  # background responses (API key only) are stored at OpenAI
         continuation = await self.continuations.begin(
             document, owner=request.record.caller, session=request.path_session
         )

@@ -18,7 +18,7 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-cache",
 }
-# Where a page has this comment, a browser that has signed in finds the way out.
+# The comment in a page that is replaced by the form for signing out.
 SIGN_OUT_PLACE = b"<!--sign-out-->"
 SIGN_OUT = b'<form class="sign-out" method="post" action="/signout"><button>Sign out</button></form>'
 

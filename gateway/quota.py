@@ -127,7 +127,8 @@ class Quotas:
         self._bus = bus
         self._metrics = metrics.part(QuotaMetrics)
         self._task: asyncio.Task[None] | None = None
-        for quota in before.known() if before else ():  # learned under other settings, and perhaps not told yet
+        # Learned before the reload, and perhaps not shared yet.
+        for quota in before.known() if before else ():
             watch = self.of(quota.provider)
             watch.adopt(quota)
             watch.untold = True
@@ -165,7 +166,7 @@ class Quotas:
         """
         for watch in self._watches.values():
             if (stored := await self._bus.get(quota_key(watch.provider))) is not None:
-                with contextlib.suppress(ClientError):  # written by a version with another shape
+                with contextlib.suppress(ClientError):  # written by a version with another format
                     watch.adopt(decode(Quota, stored))
             quota = watch.quota
             if quota is not None and watch.untold:

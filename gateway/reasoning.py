@@ -18,7 +18,8 @@ from shared.errors import BusUnavailable
 from shared.formats.envelope import unwrap, wrap
 from shared.formats.ir import Fail, Message, Part, Prompt, Reply, Thinking, ToolCall
 
-TTL_SECONDS = 24 * 3600.0  # a conversation that is picked up again the next day starts without
+# A conversation continued after a day starts without stored reasoning.
+TTL_SECONDS = 24 * 3600.0
 
 
 class ReasoningMemory:

@@ -21,13 +21,14 @@ from shared.log import get_log
 from shared.metrics import Metrics
 from shared.records import WATCHED_KEY, pack, pack_begun
 
-MAX_WAITING_RECORDS = 10_000  # about 8 MB; beyond it the oldest is dropped and counted
+MAX_WAITING_RECORDS = 10_000  # about 8 MB; then the oldest record is dropped and counted
 MAX_BATCH = 256  # as the channel says
-ENOUGH_WAITING = ACCESS_RECORD.max_length // 2  # messages that analytics has not stored; more find room on our disk
+# Messages that analytics has not stored; further records wait on disk.
+ENOUGH_WAITING = ACCESS_RECORD.max_length // 2
 LOOK_SECONDS = 1.0
-SPOOL_RECORDS = 1000  # fewer wait in memory: Redis may be back before a file is worth it
+SPOOL_RECORDS = 1000  # fewer records wait in memory: Redis may be back soon
 RETRY_SECONDS = 0.5
-GATHER_SECONDS = 0.05  # a message costs as much as two hundred records in it
+GATHER_SECONDS = 0.05  # one message costs as much as two hundred records
 
 
 class Records:
@@ -78,7 +79,7 @@ class Records:
             get_log().warning("access_records_lost", count=self.lost)
 
     async def _publish_as_they_come(self) -> None:
-        self._wake.set()  # an earlier process may have left some on disk
+        self._wake.set()  # an earlier process may have left records on disk
         while True:
             await self._wake.wait()
             await asyncio.sleep(GATHER_SECONDS)

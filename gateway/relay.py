@@ -19,7 +19,7 @@ from shared.log import get_log
 MESSAGES_PING = b'event: ping\ndata: {"type": "ping"}\n\n'
 COMMENT_PING = b": keep-alive\n\n"  # for formats without a ping of their own
 
-# Reverse proxies buffer event streams unless told not to (nginx reads x-accel-buffering).
+# Reverse proxies buffer event streams by default (nginx reads x-accel-buffering).
 STREAM_HEADERS: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
 
 
@@ -68,9 +68,10 @@ async def relay_stream(
             if settle is not None:
                 await settle()
     except CCProxyError as error:
-        failure = error.with_traceback(None)  # which holds this frame, and so the error and the request's body
+        # The traceback would hold this frame, and with it the error and the request's body.
+        failure = error.with_traceback(None)
         last = write_error(error)
-    except Exception:  # noqa: BLE001 - a fault of ours ends a stream with its error event too, never with a cut
+    except Exception:  # noqa: BLE001 - a fault of ours ends a stream with an error event too
         get_log().exception("stream_failed")
         failure = CCProxyError()
         last = write_error(failure)
@@ -105,7 +106,7 @@ async def relay_download(opened: Opened, send: Send, flight: InFlight) -> CCProx
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
                 flight.sending = False
     except CCProxyError as error:
-        return error.with_traceback(None)  # which holds this frame
+        return error.with_traceback(None)  # the traceback would hold this frame
     finally:
         await opened.aclose()
     await send({"type": "http.response.body", "body": b""})

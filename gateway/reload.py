@@ -30,7 +30,7 @@ from shared.snapshot import write_snapshot
 from shared.trust import advance_pinned, pin_settings, trust_file, waiting_changes
 
 LOOK_SECONDS = 1.0
-REQUEST = "reload"  # a file in the run directory; the launcher touches it when it is told to reload
+REQUEST = "reload"  # a file in the run directory, touched by the launcher to request a reload
 
 # Sections, and settings of sections, that the gateway alone reads.
 RELOADABLE = frozenset(
@@ -98,7 +98,7 @@ class Reloading:
 
     async def __aenter__(self) -> Self:
         self._current = await self._open(self.settings, None)
-        metrics = self._current.gateway.metrics  # of every gateway to come as well
+        metrics = self._current.gateway.metrics  # shared by all later gateways
         publishing = publish_snapshots(self._bus, metrics, service="gateway", instance=self._instance, stop=self._ended)
         self._publishing = asyncio.create_task(publishing)
         return self

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 
 import orjson
 
-LOOK_WITHIN_BYTES = 64 * 1024  # a reply that has not named its model by then never will
+LOOK_WITHIN_BYTES = 64 * 1024  # later bytes of a reply do not name its model
 
 
 def rename(data: bytes, answered: str, asked: str) -> bytes:

@@ -27,9 +27,10 @@ from shared.channels import AccessRecord
 from shared.errors import CallerGone, CCProxyError, TooLarge
 from shared.exact_json import dump_json, load_json
 
-WHOLE_BYTES = 1024 * 1024  # a larger body is not held: it goes out as it comes in, and cannot be sent twice
+# A larger body is passed on in pieces, and cannot be sent twice.
+WHOLE_BYTES = 1024 * 1024
 BATCHES = "/v1/messages/batches"
-# Every address below /api, its methods and what each of them does.
+# Every address below /api, with the methods and their descriptions.
 RESOURCES: dict[str, dict[str, str]] = {
     BATCHES: {"GET": "List message batches.", "POST": "Create a message batch."},
     f"{BATCHES}/{{batch_id}}": {"GET": "Describe a message batch.", "DELETE": "Delete a batch that has ended."},

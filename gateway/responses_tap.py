@@ -30,7 +30,7 @@ from shared.formats.openai_responses.settings import with_settings
 from shared.formats.openai_responses.usage import read_usage
 from shared.formats.sse import encode, events_in, last_boundary, split_events
 
-# Inside a JSON string these quotes would be escaped, so text never carries a mark.
+# Quotes inside a JSON string are escaped, so text never contains a mark.
 MARKS = re.compile(
     rb'"(?:response\.(?:created|queued|in_progress|output_item\.done|completed|done|incomplete|failed|cancelled)|error'
     rb'|codex\.[a-z_.]+)"'

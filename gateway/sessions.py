@@ -17,7 +17,7 @@ from shared.formats.ir import Json
 
 SESSION_HEADERS = (b"session_id", b"session-id")
 CLAUDE_CODE_HEADER = b"x-claude-code-session-id"
-# What the backend takes for a key, and what may stand in a header.
+# A name that the backend accepts as a key, and that is valid in a header.
 PLAIN = re.compile(r"[\x21-\x7e]{1,64}")
 
 

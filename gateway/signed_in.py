@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from shared.settings import Scope
 
 SIGNED_IN_SECONDS = 14 * 24 * 3600
-PURPOSE = b"ccproxy sign-in 1"  # other uses of the token must derive other keys
+PURPOSE = b"ccproxy sign-in 1"  # every use of the token derives a key of its own
 COOKIE_PATHS = (
     "/dashboard",
     "/permissions",

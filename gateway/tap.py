@@ -21,7 +21,8 @@ from shared.formats.fields import inner_object
 from shared.formats.ir import Json, Usage
 from shared.formats.sse import ServerSentEvent, events_in, last_boundary
 
-MAX_PENDING_BYTES = 16 * 1024 * 1024  # the largest event we are prepared to hold, as in the parser of shared/formats
+# The largest event kept in memory, as in the parser of shared/formats.
+MAX_PENDING_BYTES = 16 * 1024 * 1024
 
 NAMES = frozenset({"message_start", "message_delta", "message_stop", "error"})
 
@@ -33,7 +34,7 @@ class MessagesTap:
     well-formed.
     """
 
-    # Every event that is read names one of these outside of any text, where quotes would be escaped.
+    # Every relevant event has a mark outside of texts; inside a text the quotes would be escaped.
     MARKS = (b"message_", b'"error"', b"event: error", b"event:error")
 
     def __init__(self, record: AccessRecord) -> None:

@@ -21,7 +21,8 @@ class Trace:
     def __init__(self, tracer: Tracer | None, parent: bytes | None = None) -> None:
         self._tracer = tracer
         self._attempt: Span | None = None
-        self._asked = ""  # the model: from the answer on, the record has the one that answers
+        # The asked model; the record has the answering model from the answer on.
+        self._asked = ""
         self._server = tracer.start("server", parent.decode("latin-1") if parent else None) if tracer else None
 
     def attempt(self, record: AccessRecord) -> str | None:

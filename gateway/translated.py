@@ -29,7 +29,7 @@ from shared.exact_json import dump_json
 from shared.formats import FORMATS
 from shared.formats.ir import Fail, Prompt
 
-# Of a caller's headers only these mean something to a provider it does not know it is talking to.
+# The only caller's headers with a meaning for a provider of another format.
 KEPT_HEADERS = frozenset(
     b"anthropic-beta session_id session-id x-session-id x-claude-code-session-id thread-id conversation_id "
     b"x-ccproxy-cwd x-ccproxy-sdk-messages".split()
@@ -54,7 +54,8 @@ class Translated(Exchange):
         with flight:
             translation = await self._prepare(request)
             opened = await self.open(request, flight)
-            opened.chunks = limited(opened.chunks)  # the events are folded as they pass, also those of a stream
+            # The reply is folded in memory, also for a stream.
+            opened.chunks = limited(opened.chunks)
         try:
             with flight:
                 first = await self._begin(translation, opened, flight)

@@ -22,6 +22,6 @@ class UnchunkedCycle(RequestResponseCycle):
         if self._ends_with_connection:
             self.chunked_encoding = False
             self.keep_alive = False
-            # uvicorn compares each piece with the length that is still to come
+            # uvicorn compares every piece with the remaining length
             self.expected_content_length = len(message.get("body", b""))
         await super().send(message)  # type: ignore[arg-type]

@@ -23,7 +23,7 @@ from shared.formats.ir import Json
 from shared.settings import Settings
 from shared.version import USER_AGENT
 
-API_VERSION = "2023-06-01"  # the version that accepts the most; current SDKs send their own
+API_VERSION = "2023-06-01"  # accepts the most; current SDKs send their own version
 
 
 class Claude:

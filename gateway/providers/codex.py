@@ -97,7 +97,7 @@ class Codex:
         if opened.status >= 400:
             return await refused(opened)
         if not any(name == b"content-type" for name, _ in opened.headers):
-            opened.headers.append(SSE)  # the backend's streams come without
+            opened.headers.append(SSE)  # the backend sends streams without a content type
         if opened.is_stream and request.record.lane != "api_key":
             opened.chunks = watch_limits(opened.chunks, partial(self._quota.learn_event, request.record))
         return opened

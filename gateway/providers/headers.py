@@ -4,7 +4,7 @@ connection to us.
 
 from __future__ import annotations
 
-# Hop-by-hop, the caller's own credential, what belongs to the connection between the caller and us, and its trace.
+# Hop-by-hop headers, the caller's credential, headers of the caller's connection, and the trace.
 NOT_FORWARDED = frozenset(
     b"host connection keep-alive proxy-connection transfer-encoding te trailer upgrade http2-settings content-length "
     b"expect authorization x-api-key proxy-authorization cookie accept-encoding origin referer forwarded via "

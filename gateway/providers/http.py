@@ -20,13 +20,13 @@ from gateway.asgi import Headers
 from gateway.providers import Opened
 from shared.errors import UpstreamError, UpstreamTimeout
 
-# aiohttp warns beyond this: a larger body is written in pieces, so that it does not hold up the other streams.
+# aiohttp warns beyond this size: a larger body is written in pieces, and holds up no other stream.
 WRITE_WHOLE_BYTES = 1024 * 1024
 READ_BUFFER_BYTES = 256 * 1024
 
 Body = bytes | AsyncIterator[bytes]
 
-# What a client may see of a provider's answer. No cookies, no hop-by-hop headers, nothing of the provider's edge.
+# Headers of a provider's answer for the client: no cookies, hop-by-hop or edge headers.
 VISIBLE = frozenset(
     {
         b"content-type",
@@ -39,7 +39,8 @@ VISIBLE = frozenset(
         b"content-disposition",
     }
 )
-CONTROL_BYTES = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")  # a value with one of these cannot be sent on
+# A value with a control byte cannot be sent on.
+CONTROL_BYTES = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 VISIBLE_PREFIXES = (b"anthropic-", b"x-ratelimit-", b"x-codex-", b"openai-")
 
 
@@ -58,7 +59,7 @@ class Upstream:
             cookie_jar=aiohttp.DummyCookieJar(),
             read_bufsize=READ_BUFFER_BYTES,
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
-            # looking for proxies costs a walk of the environment per request
+            # With trust_env, aiohttp searches the environment for proxies at every request.
             trust_env=any(name.lower().endswith("_proxy") for name in os.environ),
         )
         return self

@@ -48,7 +48,7 @@ from shared.provider_settings import MessageMode
 
 DIRECTORY_HEADER = b"x-ccproxy-cwd"
 MESSAGES_HEADER = b"x-ccproxy-sdk-messages"
-MAX_WAITING_BYTES = 64 * 1024 * 1024  # a quarter of what our own Redis holds
+MAX_WAITING_BYTES = 64 * 1024 * 1024  # a quarter of the memory of our own Redis
 NO_FREE_WORKER = "No SDK worker has been free (SDK__WORKERS, SDK__MAX_TURNS_AT_ONCE)"
 WORKER_SILENT = "The SDK worker has sent nothing"
 NOT_IN_THE_PROGRAM: dict[str, Any] = {
@@ -58,7 +58,8 @@ NOT_IN_THE_PROGRAM: dict[str, Any] = {
 SAYS_NOTHING = (None, "", (), 1, "auto", "default")
 ABOUT_THE_RUN = frozenset({"system_message", "result_message"})
 
-Begun = tuple[bytes, AsyncIterator[bytes], Callable[[], Awaitable[None]]]  # first frame, further ones, how to leave
+# The first frame, further frames, and the function that ends the turn.
+Begun = tuple[bytes, AsyncIterator[bytes], Callable[[], Awaitable[None]]]
 
 
 class SdkFormat:
@@ -80,7 +81,8 @@ class SdkFormat:
         fitting = replace(prompt, **NOT_IN_THE_PROGRAM, tools=tools)
         written = anthropic.write_prompt(fitting, replace(capabilities, structured_output=False, efforts=frozenset()))
         wanted = {name: getattr(prompt, name) for name in NOT_IN_THE_PROGRAM if name != "cache"}
-        if prompt.legacy_functions:  # one call at a time is that spelling's nature, not the client's wish
+        # The old spelling allows one call at a time only: not a wish of the client.
+        if prompt.legacy_functions:
             del wanted["parallel_tools"]
         lost = [name for name, value in wanted.items() if value not in SAYS_NOTHING]
         if len(tools) < len(prompt.tools):
@@ -119,7 +121,7 @@ class Sdk:
         self._line = replace(SDK_TURN, max_length=max_waiting)
         self._waiting_bytes = 0
         self._max_waiting_bytes = max_waiting_bytes
-        self._lane = "unknown"  # until a worker has told what its programs use
+        self._lane = "unknown"  # until a worker has reported the programs' billing
 
     async def open(self, request: Outgoing) -> Opened:
         """Place the turn and wait for the first frame, so that a refusal still has its own status.

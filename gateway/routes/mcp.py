@@ -29,9 +29,9 @@ from shared.exact_json import dump_json
 from shared.permissions.fair_use import InputsInFlight
 
 JSON = "application/json"
-WHITE_SPACE = b"\n"  # before a JSON text it means nothing, and keeps a connection alive
+WHITE_SPACE = b"\n"  # allowed before a JSON text; keeps a connection alive
 SESSION_HEADER = b"mcp-session-id"
-MAX_MESSAGE_BYTES = 1024 * 1024  # four times the largest input that a person is asked about
+MAX_MESSAGE_BYTES = 1024 * 1024  # four times the largest input shown to a person
 
 
 class Check(BaseModel):

@@ -17,7 +17,8 @@ from gateway.catalogue import Catalogue
 from shared.errors import ClientError, NotFound
 from shared.formats.ir import Json
 
-MOST_LISTED = 1000  # Anthropic's own limit of a page; a client that names none gets the whole list
+# Anthropic's own limit of a page; a client without a limit gets the whole list.
+MOST_LISTED = 1000
 LISTED_LIFECYCLES = frozenset({"active", "deprecated"})
 
 

@@ -22,7 +22,7 @@ from gateway.signed_in import accepts_cookie, cookie_given, make_cookie, read_co
 from shared.errors import Busy
 
 MAX_FORM_BYTES = 16 * 1024
-WRONG_FORMS = 10  # at once from one address; a person mistypes less often
+WRONG_FORMS = 10  # allowed at once from one address; a person mistypes less often
 WRONG_FORM_SECONDS = 10.0
 STYLES = frozenset({"signin.css"})
 FIRST_PAGE = "/dashboard"

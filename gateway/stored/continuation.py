@@ -126,7 +126,7 @@ class Continuations:
             earlier, before = await self.context(owner, previous)
         elif session and stores and not tells_history(items):
             earlier, before = await self._session(owner, session)
-        # An item that comes before anyway is not said again where the client refers to it.
+        # A referenced item that the earlier context already has is not repeated.
         known = {item.get("id") for item in before}
         items = [item for item in items if not referenced(item) or referenced(item) not in known]
         completed = {name: value for name, value in document.items() if name not in STATEFUL_FIELDS}

@@ -97,7 +97,7 @@ class Conversations:
         entries = listed.decode().split() if listed else []
         items: list[Json] = []
         for entry, stored in zip(entries, await self._memory.load(owner, entries), strict=True):
-            if stored is None:  # deleted by its own id, or pushed out by newer ones
+            if stored is None:  # deleted by id, or removed to make room for newer responses
                 continue
             resolved = StoredResponse(stored.response, await self._memory.resolve(owner, stored.input))
             items += items_of(entry, resolved)

@@ -21,7 +21,8 @@ from shared.formats.ir import Json
 
 # zlib's quickest level: a conversation shrinks to a fifth, at some 100 MB a second.
 COMPRESSION_LEVEL = 1
-THREAD_BYTES = 256 * 1024  # compressing as much takes 3 ms, which other streams would wait for
+# Compressing this many bytes takes 3 ms, too long for the event loop.
+THREAD_BYTES = 256 * 1024
 
 _MADE_ID = re.compile(r"\w+_in\d+")  # see `made_id`
 _ID_PREFIXES = {
