@@ -53,8 +53,8 @@ async def decode(body: bytes, encodings: str, limit: int) -> bytes:
 
 
 def unpack(name: str, body: bytes, limit: int) -> bytes:
-    """Return `body` unpacked. Raises TooLarge past `limit` bytes, ClientError for a body that is
-    not `name`.
+    """Return `body` unpacked. Raises TooLarge past `limit` bytes, ClientError for a body not
+    encoded as `name`.
     """
     try:
         unpacked = DECODERS[name](body, limit + 1)

@@ -1,8 +1,8 @@
 """The header lines of a request as one value for each name.
 
-Lines of one name are one list in several pieces (RFC 9110, 5.3), as Go's clients and nginx send them, so they are
-joined with a comma. A header that has one value by its definition cannot come twice with two values: no reader could
-tell which of them counts.
+Lines of one name are one list in several pieces (RFC 9110, 5.3), as Go's clients and nginx send
+them, so they are joined with a comma. A header that has one value by its definition cannot come
+twice with two values: no reader could know which value counts.
 """
 
 from __future__ import annotations

@@ -104,8 +104,8 @@ class Guard:
         self.proxies = TrustedProxies(server.trusted_proxies)
         self._attempts = Attempts(WRONG_TOKENS, WRONG_TOKEN_SECONDS)
         self._hosts = LOOPBACK_NAMES | {host.lower() for host in security.allowed_hosts} | {server.host.lower()}
-        # The names that reach a wildcard bind are unknown. A token is required then, and no web page
-        # has the token.
+        # The names that reach a wildcard bind are unknown. A token is required then, and no web
+        # page has the token.
         self._any_host = is_wildcard(server.host) and bool(self.tokens)
 
     def admit(
@@ -137,8 +137,8 @@ class Guard:
             raise NotAllowed(f"The token {caller.name!r} may not do this: it lacks the scope {needed!r}.")
         if path in OPEN_PATHS:
             return caller
-        # A web page can send a plain form without asking, as a POST. So a POST must be JSON, and so must
-        # a body with a content type in any other request.
+        # A web page can send a plain form without asking, as a POST. So a POST must be JSON, and
+        # so must a body with a content type in any other request.
         if method not in SAFE_METHODS and not is_json(headers) and (method == "POST" or b"content-type" in headers):
             check_form(path, headers)
         return caller

@@ -21,8 +21,8 @@ EVENT_STREAM = "text/event-stream; charset=utf-8"
 
 
 class Live(Response):
-    """An open response with the chunks of `chunks`. `ping` makes the bytes for a silence, `last`
-    the bytes after an error.
+    """A response that stays open while `chunks` yields. `ping` makes the bytes for a silence,
+    `last` the bytes after an error.
     """
 
     def __init__(

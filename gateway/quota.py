@@ -79,7 +79,7 @@ class QuotaWatch:
                 record.lane = "extra_usage"
 
     def admit(self, record: AccessRecord) -> None:
-        """Raise QuotaReached when the owner wants no more use of the subscription."""
+        """Raise QuotaReached when the use of the subscription has reached the owner's limit."""
         if self._stop_at is None or record.lane != "subscription" or (quota := self.quota) is None:
             return
         now = time.time()

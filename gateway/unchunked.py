@@ -1,7 +1,8 @@
-"""Responses to HTTP/1.0, which knows no chunks: a body of unknown length ends with its connection.
+"""Responses to HTTP/1.0, a version without chunks: a body of unknown length ends with its
+connection.
 
-uvicorn writes chunks to every client. Here a response without a length is sent as it is, and the connection closed
-behind it (RFC 9112, 6.1 and 6.3).
+uvicorn writes chunks to every client. Here a response without a length is sent unchanged, and the
+connection closed afterwards (RFC 9112, 6.1 and 6.3).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from gateway.asgi import Message
 
 
 class UnchunkedCycle(RequestResponseCycle):
-    """An HTTP/1.0 request and its response."""
+    """A request of HTTP/1.0 and the response."""
 
     _ends_with_connection = False
 

@@ -143,8 +143,8 @@ class Sdk:
         return opened if document.get("stream") is True else await _whole(opened)
 
     async def _begin(self, turn: Turn, request: Outgoing) -> Begun:
-        """Begin the turn at the worker that has its program or reply, if alive and with a free
-        slot; else at any worker.
+        """Begin the turn at the worker from `_keeper`, if alive and with a free slot; else at any
+        worker.
         """
         if keeper := await self._keeper(turn):
             with contextlib.suppress(NoWorker, Busy):
@@ -156,8 +156,8 @@ class Sdk:
             raise
 
     async def _keeper(self, turn: Turn) -> str:
-        """Return the worker with the same turn of a caller that was cut off, else the keeper of the
-        conversation's process.
+        """Return the worker that still runs the same turn for a caller that was cut off, else the
+        worker with the conversation's process; an empty text for neither.
         """
         if left := await self._bus.get(left_key(turn.repeat)):
             return left.decode()

@@ -142,7 +142,7 @@ def router(settings: ObservabilitySettings, bus: Bus, flights: Flights) -> APIRo
 
     @routes.get("/analytics")
     async def analytics(asked: Annotated[Summed, Query()]) -> dict[str, Any]:
-        """Return sums, also by model, caller, provider, service, lane and error."""
+        """Return sums, also by model, caller, provider, service, `lane` and error."""
         return await logs.ask("analytics", asked.model_dump(exclude_none=True))
 
     @routes.get("/timeline")

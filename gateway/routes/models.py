@@ -1,7 +1,8 @@
-"""Model lists, as the provider tells them now: in Anthropic's shape for its clients, in OpenAI's for all others.
+"""Model lists, as the provider lists them now: in Anthropic's shape for its clients, in OpenAI's
+for all other clients.
 
-Claude Code's discovery reads `id` and `display_name`, OpenAI's clients `id`, `object` and `created`; each list carries
-what both need. The owner's own names for models are listed too.
+Claude Code's discovery reads `id` and `display_name`, OpenAI's clients `id`, `object` and
+`created`; each list carries the fields both need. The owner's own names for models are listed too.
 """
 
 from __future__ import annotations

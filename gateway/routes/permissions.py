@@ -133,7 +133,7 @@ def add_prompts(routes: APIRouter, ask: Ask) -> None:
 
     @routes.get("/{request_id}", response_model=None)
     async def one(request: Request, request_id: str) -> Response:
-        """Return a request and its state."""
+        """Return a request and the request's state."""
         return await ask(request, "get", {"request_id": request_id})
 
     @routes.post("/{request_id}/respond", response_model=None)

@@ -22,7 +22,7 @@ def router(bus: Bus, quotas: Quotas) -> APIRouter:
     @routes.get("/usage")
     async def usage() -> dict[str, Any]:
         """Return windows with forecasts; tokens and dollars of the last day, week and 30 days by
-        provider and lane.
+        provider and `lane`.
         """
         answer: dict[str, Any] = {"quota": quotas.describe(), "spent": [], "problem": "", "timestamp": time.time()}
         try:
