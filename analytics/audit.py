@@ -19,7 +19,7 @@ RETRY_SECONDS = 1.0
 
 
 class AuditTrail:
-    """`keep` handles one delivery of PERMISSION_AUDIT."""
+    """The audit records in the DuckDB file. `keep` handles a delivery of PERMISSION_AUDIT."""
 
     def __init__(self, store: Store, retry_seconds: float = RETRY_SECONDS) -> None:
         self._store, self._retry_seconds = store, retry_seconds

@@ -45,7 +45,7 @@ class Progress:
 
 
 class Consumer:
-    """Moves records from the stream into the file and counts its progress. `describe` reports the
+    """Moves records from the stream into the file and counts the progress. `describe` reports the
     progress to other processes.
     """
 
@@ -114,8 +114,11 @@ class Consumer:
                 await self._reopen(trouble, opened, stop)
 
     async def _reopen(self, reason: str, opened: int, stop: asyncio.Event) -> bool:
-        """Close the file and open it anew, unless that was done since it was opened for the `opened`th time. Return
-        False when `stop` came first."""
+        """Close the file and open the file anew, unless a reopening followed the `opened`th opening
+        already.
+
+        Return False when `stop` came first.
+        """
         async with self._opening:
             if opened != self._opened:
                 return True
@@ -147,7 +150,7 @@ class Consumer:
         return sum(len(records) for records, _ in self._waiting)
 
     def _read(self, payload: bytes) -> list[AccessRecord]:
-        """The records of a delivery; what cannot be read is told of and left out."""
+        """Return the records of a delivery; unreadable records are logged and left out."""
         try:
             return unpack(payload)
         except ClientError as error:
@@ -171,7 +174,9 @@ class Consumer:
                 self._count_pending(-sum(len(records) for records, _ in batch))
 
     async def _commit(self, batch: list[Taken], stop: asyncio.Event) -> None:
-        """Store the batch, then acknowledge it. A record that spoils the batch is found by halving."""
+        """Store the batch, then acknowledge the batch. A record that spoils the batch is found by
+        halving.
+        """
         every = [record for records, _ in batch for record in records]
         try:
             await self._insert(every, stop)

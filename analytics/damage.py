@@ -23,13 +23,15 @@ DAMAGED = re.compile(
 
 
 def is_damage(words: str) -> bool:
-    """Return True if DuckDB's words speak of content that it cannot read."""
+    """Return True if DuckDB's words report unreadable content."""
     return DAMAGED.search(words) is not None
 
 
 def is_ours(path: Path) -> bool:
-    """Return True if the damaged file is, or by its name was, a DuckDB file. Any other file that the settings name by
-    mistake stays where it is."""
+    """Return True if the damaged file is, or by its name was, a DuckDB file.
+
+    Any other file that the settings name by mistake stays where it is.
+    """
     if path.suffix == ".duckdb":
         return True
     with path.open("rb") as file:
@@ -37,7 +39,9 @@ def is_ours(path: Path) -> bool:
 
 
 def identity_of(path: Path) -> Identity | None:
-    """Return what tells the file from another one of the same name; None when there is none."""
+    """Return the identity of the file, which differs for another file of the same name; None
+    without a file.
+    """
     try:
         facts = path.stat()
     except OSError:
@@ -46,7 +50,7 @@ def identity_of(path: Path) -> Identity | None:
 
 
 def set_aside(path: Path, now: float | None = None) -> Path:
-    """Rename the file and its log; return the file's new place. Raises OSError."""
+    """Rename the file and the file's log; return the new path. Raises OSError."""
     moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
     aside = path.with_name(f"{path.name}.unreadable-{moment}")
     log = path.with_name(f"{path.name}.wal")

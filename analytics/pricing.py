@@ -141,7 +141,9 @@ class Prices:
             record.cost_usd = record.cost_sdk_usd if cost is None else cost
 
     async def refresh(self) -> PriceList:
-        """Fetch the list, store it and use it. Raises PricesUnavailable and changes no price then."""
+        """Fetch the list, store the list and use the list. Raises PricesUnavailable and changes no
+        price then.
+        """
         try:
             async with httpx.AsyncClient(timeout=FETCH_SECONDS, follow_redirects=True) as client:
                 answer = (await client.get(self._url)).raise_for_status().json()

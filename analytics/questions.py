@@ -119,12 +119,16 @@ class Analytics(Filter):
 
 
 class Timeline(Analytics):
-    """`bucket` is the length of each step in seconds; by default there are about 60."""
+    """A question about the course of time. `bucket` is the length of a step in seconds; by default
+    there are about 60 steps.
+    """
 
     bucket: Bucket = 0
 
     def step(self) -> int:
-        """Never so short that there are more than `MOST_STEPS`. Call on a `window`."""
+        """Return the length of a step in seconds, never so short as to make more than `MOST_STEPS`.
+        Call on a `window`.
+        """
         end = time.time() if self.end_time is None else self.end_time
         length = max(1.0, end - (self.start_time or 0))
         return max(self.bucket or math.ceil(length / USUAL_STEPS), math.ceil(length / MOST_STEPS))
@@ -150,7 +154,9 @@ class Nothing(BaseModel):
 
 
 def read(shape: type[Q], parameters: Parameters) -> Q:
-    """The parameters as `shape`. Raises ClientError naming the first that does not fit."""
+    """Return the parameters as `shape`. Raises ClientError with the name of the first misfit
+    parameter.
+    """
     try:
         return shape.model_validate(parameters)
     except ValidationError as error:
@@ -174,7 +180,7 @@ def shape_entries(question: Entries, rows: list[Row], total: int) -> Answer:
 
 
 def shape_analytics(question: Analytics, totals: list[Row], seconds: float) -> Answer:
-    """Return the predecessor's keys and a breakdown by each of `PARTS`, all read in one scan."""
+    """Return the predecessor's keys and a breakdown by all of `PARTS`, all read in a single scan."""
     everything = next(row for row in totals if row["grouped_by"] == "all")
     tokens = _tokens(everything)
     requests = _requests(everything)
@@ -233,7 +239,9 @@ def _breakdown(totals: list[Row], grouped_by: str) -> dict[str, dict[str, Any]]:
 
 
 def split_replies(answer: Answer) -> list[bytes]:
-    """The answer in replies of about `REPLY_BYTES` at most, its `results` shared out in order."""
+    """Return the answer in replies of about `REPLY_BYTES` at most, with the `results` shared out in
+    order.
+    """
     data, rows = encode(answer), answer.get("results", [])
     if len(data) <= REPLY_BYTES or len(rows) < 2:
         return [data]

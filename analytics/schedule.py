@@ -32,8 +32,12 @@ ROLL_UP_MINUTE, PRICES_MINUTE = 7, 23
 
 
 async def roll_up(store: Store, retention_days: float, now: float) -> int:
-    """Move records older than the retention into the sums by hour, and forget what tools asked for before it; how many
-    records. Raises StoreUnavailable."""
+    """Move records older than the retention into the sums by hour; return the number of moved
+    records.
+
+    The function also forgets the permission requests of tools from before the retention. Raises
+    StoreUnavailable.
+    """
     if not retention_days:
         return 0
     moved = await store.change(
@@ -52,7 +56,7 @@ def hours_of(every: float) -> set[int]:
 async def run_schedule(
     redis_url: str, store: Store, prices: Prices, settings: ObservabilitySettings, stop: asyncio.Event
 ) -> None:
-    """Run the jobs at their times until `stop`."""
+    """Run the jobs on schedule until `stop`."""
 
     async def roll_up_old(ctx: dict[Any, Any], *_: Any, **__: Any) -> None:
         del ctx

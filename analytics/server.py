@@ -41,7 +41,7 @@ CHUNK_BYTES = 512 * 1024
 
 
 class QueryServer:
-    """Answers questions from the store beside the one writer."""
+    """The server of questions, answered from the store beside the single writer."""
 
     def __init__(self, store: Store, progress: Progress, prices: Prices) -> None:
         self._store = store
@@ -60,7 +60,9 @@ class QueryServer:
         }
 
     async def answer(self, delivery: Delivery) -> None:
-        """Send the answer, in as many replies as it needs. Raises NotFound, ClientError or StoreUnavailable."""
+        """Send the answer in as many replies as needed. Raises NotFound, ClientError or
+        StoreUnavailable.
+        """
         question = decode(LogsQuery, delivery.payload)
         if question.name == "export":
             await self._export(delivery, question.parameters)
@@ -132,7 +134,7 @@ class QueryServer:
         return {"prices_as_of": str(fetched.as_of), "models": len(fetched.models), "source": fetched.source}
 
     async def _export(self, delivery: Delivery, parameters: Parameters) -> None:
-        """Send the matching records as one Parquet file, in pieces."""
+        """Send the matching records as a Parquet file, in pieces."""
         bound = read(Filter, parameters).bound()
         self._store.exports.mkdir(mode=0o700, exist_ok=True)
         path = self._store.exports / f"{secrets.token_hex(8)}.parquet"

@@ -45,11 +45,11 @@ T = TypeVar("T")
 
 
 class RecordRefused(ValueError):
-    """A record of this batch has a value beyond its column; no record of the batch was stored."""
+    """A record of the batch has a value beyond the column; no record of the batch was stored."""
 
 
 def load_statements(name: str) -> dict[str, str]:
-    """The statements of an SQL file of this package, by the names given in `-- name:` lines."""
+    """Return the statements of an SQL file of this package, by the names given in `-- name:` lines."""
     text = files("analytics").joinpath(name).read_text()
     _, *parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)
     return {key: body.strip() for key, body in zip(parts[::2], parts[1::2], strict=True)}
@@ -82,8 +82,10 @@ class Store:
         self._working: dict[asyncio.Task[Any], duckdb.DuckDBPyConnection] = {}
 
     async def open(self) -> None:
-        """Open the file, creating or migrating it; a damaged one is set aside first. Raises StoreUnavailable, whose
-        message is kept as `problem`."""
+        """Open the file after a creation or a migration; a damaged file is set aside first.
+
+        Raises StoreUnavailable, whose message is kept as `problem`.
+        """
         try:
             self._connection = await asyncio.to_thread(self._open_or_begin_anew)
         except StoreUnavailable as error:
@@ -93,8 +95,9 @@ class Store:
         self.problem = ""
 
     async def close(self, problem: str = "The DuckDB file is closed.") -> None:
-        """Close the file after writing its log into it. Queries that run are ended: while one of their
-        cursors is open, DuckDB would hand out the old file again."""
+        """Close the file after writing the file's log into the file. Running queries are ended:
+        with a cursor of a query open, DuckDB would return the old file again.
+        """
         connection, self._connection, self.problem = self._connection, None, problem
         await asyncio.gather(*(_interrupt(cursor, task) for task, cursor in list(self._working.items())))
         if connection is not None:
@@ -116,11 +119,13 @@ class Store:
         return await asyncio.to_thread(_insert, connection, records)
 
     async def query(self, name: str, parameters: Mapping[str, Any]) -> list[Row]:
-        """The rows of a named query. Cancelling the caller interrupts it. Raises StoreUnavailable."""
+        """Return the rows of a named query. A cancelled caller interrupts the query. Raises
+        StoreUnavailable.
+        """
         return await self._run(_fetch, self._statements[name], dict(parameters))
 
     async def query_freely(self, sql: str, limit: int) -> list[Row]:
-        """Return at most `limit` rows of one SELECT over `requests` and `hours`.
+        """Return at most `limit` rows of a SELECT over `requests` and `hours`.
 
         Raises ClientError, in words, for any other statement; StoreUnavailable. Cancelling the
         caller interrupts the query.
@@ -128,8 +133,8 @@ class Store:
         return await self._run(_fetch_freely, sql, limit)
 
     async def change(self, *names: str, **parameters: Any) -> int:
-        """Run named statements as one transaction. Return the number of rows changed by the last
-        one. Raises StoreUnavailable.
+        """Run named statements as a transaction. Return the number of rows changed by the last
+        statement. Raises StoreUnavailable.
         """
         return await self._run(_change, [self._statements[name] for name in names], parameters)
 
@@ -140,7 +145,7 @@ class Store:
         await self._run(_fetch, statement, dict(parameters))
 
     async def _run(self, work: Callable[..., T], *arguments: Any) -> T:
-        """In a thread, on a cursor of its own; interrupted when the caller is cancelled."""
+        """Run `work` in a thread, on a separate cursor; a cancelled caller interrupts the work."""
         cursor = self._open_connection().cursor()
         task = asyncio.create_task(asyncio.to_thread(work, cursor, *arguments))
         self._working[task] = cursor
@@ -159,7 +164,7 @@ class Store:
             raise StoreUnavailable(self._damage) from error
 
     def _open_or_begin_anew(self) -> duckdb.DuckDBPyConnection:
-        """Open the file; one that is damaged is renamed, and a new one begun. Raises StoreUnavailable."""
+        """Open the file; a damaged file is renamed, and a new file begun. Raises StoreUnavailable."""
         damage, self._damage = self._damage, ""
         if not damage:
             try:
@@ -178,7 +183,7 @@ class Store:
         return _open(self.path, self.exports)
 
     def size(self) -> int:
-        """Bytes on disk, without what still lies in the log beside it; 0 when the file is gone."""
+        """Return the bytes on disk, without the log beside the file; 0 for a missing file."""
         return self.path.stat().st_size if self.path.exists() else 0
 
     def _open_connection(self) -> duckdb.DuckDBPyConnection:
@@ -188,8 +193,9 @@ class Store:
 
 
 async def _interrupt(cursor: duckdb.DuckDBPyConnection, task: asyncio.Task[Any]) -> None:
-    """End the work of `task` on `cursor`. An interrupt that comes before the statement has begun is lost, so it is
-    repeated."""
+    """End the work of `task` on `cursor`. The interrupt is repeated, because an interrupt before
+    the statement's begin is lost.
+    """
     while not task.done():
         cursor.interrupt()
         await asyncio.wait([task], timeout=INTERRUPT_SECONDS)
@@ -217,7 +223,7 @@ def _why_closed(path: Path, message: str) -> str:
 
 
 def first_line(words: object) -> str:
-    """Return the first line of DuckDB's words, which may be followed by advice or a trace."""
+    """Return the first line of DuckDB's words, without the advice or trace on further lines."""
     return next(iter(str(words).splitlines()), "")
 
 
@@ -256,7 +262,7 @@ def _as_row(record: AccessRecord) -> list[Any]:
 
 
 def _insert(connection: duckdb.DuckDBPyConnection, records: Sequence[AccessRecord]) -> int:
-    """Insert each record once by its id, skipping those in the file."""
+    """Insert every record once by id, skipping the records in the file."""
     try:
         rows = {record.request_id: _as_row(record) for record in records}
     except (ValueError, OverflowError) as error:

@@ -24,14 +24,14 @@ Event = dict[str, Any]
 
 
 class Keys(Protocol):
-    """The one method of the bus that this module needs."""
+    """The only method of the bus used by this module."""
 
     async def put(self, key: str, value: bytes, *, ttl: float) -> None: ...
 
 
 class Watchers:
-    """`show` is called once with each record or event; `serve` sends them to one watcher until the
-    watcher leaves.
+    """The watchers of requests. `show` is called once with every record or event; `serve` sends the
+    records and events to a watcher until the watcher leaves.
     """
 
     def __init__(self, keys: Keys) -> None:

@@ -37,7 +37,9 @@ def main() -> None:
 
 
 def gateway_problem(port: int) -> str:
-    """Return why the gateway on this machine's `port` is not well, or an empty string."""
+    """Return the problem of the gateway on this machine's `port`, or an empty string for a healthy
+    gateway.
+    """
     try:
         with socket.socket() as connection:  # create_connection would load the codec of host names
             connection.settimeout(ANSWER_SECONDS)

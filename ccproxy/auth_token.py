@@ -39,7 +39,9 @@ def generate(*, save: bool, force: bool) -> int:
 
 
 def save_token(token: str, *, force: bool) -> Path:
-    """Put the token into the active configuration file, everything else in it as it was; returns the file."""
+    """Write the token into the active configuration file, the file's further content unchanged;
+    return the file.
+    """
     path = active_file()
     if path.exists() or not os.environ.get("CONFIG_FILE"):  # a file that is still to be made says nothing
         refuse_untrusted(Settings, read_files(Settings))  # to write into a file would be to trust the rest of it
@@ -58,6 +60,6 @@ def save_token(token: str, *, force: bool) -> Path:
 
 
 def active_file() -> Path:
-    """The file that is read at start; where there is none, the one to make."""
+    """Return the file read at start; without such a file, the file to make."""
     candidates = toml_candidates()
     return next((path for path in candidates if path.exists()), candidates[-1])

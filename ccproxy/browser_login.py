@@ -39,7 +39,7 @@ REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found"}
 
 
 class Attempt:
-    """One login in progress. `done` is the login file, or the error that ended the attempt."""
+    """A login in progress. `done` is the login file, or the error at the end of the attempt."""
 
     def __init__(self, settings: Settings, pending: PendingLogin) -> None:
         self.pending = pending
@@ -49,8 +49,10 @@ class Attempt:
         self._settings = settings
 
     async def finish(self, answer: str) -> None:
-        """Complete the login with `code#state` or an address. Raises ClientError for an answer to
-        another login, which changes nothing, and every error that ends this one.
+        """Complete the login with `code#state` or an address.
+
+        Raises ClientError for an answer to another login, which changes nothing, and every error
+        that ends this login.
         """
         code, state = read_answer(answer)
         if not hmac.compare_digest(state.encode(), self.pending.state.encode()):
@@ -152,7 +154,7 @@ async def log_in(settings: Settings, issuer: Issuer, *, browser: bool, say: Say)
 def open_browser(url: str) -> bool:
     """Open `url` in a browser outside this terminal. Return False if there is none.
 
-    Some return only when they are closed, so nobody waits for it.
+    Some browsers return only when they are closed, so the function does not wait.
     """
     places = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
     if sys.platform != "darwin" and not any(os.environ.get(place) for place in places):
@@ -162,7 +164,7 @@ def open_browser(url: str) -> bool:
 
 
 async def take_pasted(attempt: Attempt, say: Say) -> None:
-    """Read lines from standard input until one completes the login; a wrong line is explained."""
+    """Read lines from standard input until a line completes the login; a wrong line is explained."""
     while not attempt.done.done():
         try:
             await attempt.finish(await read_line())

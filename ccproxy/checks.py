@@ -35,7 +35,7 @@ Status = Literal["pass", "warn", "fail"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The result of one check: its subject, its state, and the remedy for a bad state."""
+    """The result of a check: the subject, the state, and the remedy for a bad state."""
 
     about: str
     status: Status
@@ -66,8 +66,8 @@ class Machine:
 
     @property
     def runs_in_parts(self) -> bool:
-        """Return True if the running stack belongs to another run directory: its parts are in
-        containers.
+        """Return True if the running stack belongs to a different run directory: the stack's parts
+        are in containers.
         """
         return bool(self.running) and "pid" not in self.running
 
@@ -80,7 +80,7 @@ def look_at_configuration() -> Iterator[Finding]:
 
 
 def look_at_secret_files(_: Machine) -> Iterator[Finding]:
-    """Check that files with tokens are readable for the owner alone."""
+    """Check that only the owner can read the files with tokens."""
     for file in (*toml_files(), Path(ENV_FILE)):
         if file.exists() and file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH) and holds_secret(file.read_text()):
             yield Finding("configuration", "warn", f"{file} holds a secret and others can read it", f"chmod 600 {file}")
@@ -91,14 +91,14 @@ def holds_secret(text: str) -> bool:
 
 
 def look_at_provider_addresses(machine: Machine) -> Iterator[Finding]:
-    """Yield each address other than the provider's own that gets credentials."""
+    """Yield a finding for every address that gets credentials and is not the provider's own."""
     for name, url in foreign_addresses(machine.settings):
         says = f"{name}: your credentials go to {url}, which is not the provider's own address"
         yield Finding("provider address", "warn", says, "Unset it, unless you mean a stand-in or a relay of your own.")
 
 
 def look_at_permission_rules(machine: Machine) -> Iterator[Finding]:
-    """Yield the problem of the rules file, and each rule that never applies."""
+    """Yield the problem of the rules file, and the rules that never apply."""
     file = machine.settings.security.permission_rules_file.expanduser()
     try:
         rules = read_rules(file.read_text())
@@ -192,7 +192,9 @@ def unwritable_folder(folder: Path) -> Path | None:
 
 
 def copies(files: list[Path]) -> Iterator[tuple[Path, Path]]:
-    """Yield pairs of different files with the same refresh token, which can be spent only once."""
+    """Yield pairs of different files with the same refresh token. A refresh token can be spent only
+    once.
+    """
     first: dict[str, Path] = {}
     for path in files:
         for token in refresh_tokens(path):
@@ -218,7 +220,7 @@ def mount_points(proc: Path) -> set[str]:
 
 
 def look_at_records(machine: Machine) -> Iterator[Finding]:
-    """Check that no other program has locked the DuckDB file, which would keep analytics out."""
+    """Check the DuckDB file for a lock of a foreign program. Such a lock would keep analytics out."""
     path = machine.settings.observability.duckdb_path
     if machine.running or not machine.settings.observability.enabled:
         return

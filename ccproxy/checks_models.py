@@ -27,7 +27,7 @@ Facts = dict[str, Any]
 
 
 async def look_at_models(machine: Machine) -> list[Finding]:
-    """Report aliases of unknown models, and the unknown models that clients asked for within a day."""
+    """Report aliases of unknown models, and the unknown models requested by clients within a day."""
     if not machine.running:
         return []
     settings = machine.settings
@@ -56,7 +56,9 @@ async def ask_for(client: httpx.AsyncClient, path: str, part: str, wanted: Facts
 
 
 def judge_aliases(aliases: Mapping[str, str], claude: list[Facts], codex: list[Facts]) -> Iterator[Finding]:
-    """Yield a finding for each alias whose model is missing in its provider's list, or one for all being well."""
+    """Yield a finding for every alias of a model missing in the provider's list, or one finding for
+    a complete list.
+    """
     own_names = {f"{alias} → {target}" for alias, target in aliases.items()}
     claude = [model for model in claude if model.get("display_name") not in own_names]
     lists = {"claude": known_names(claude, "id"), "codex": known_names(codex, "slug")}
@@ -74,13 +76,13 @@ def judge_aliases(aliases: Mapping[str, str], claude: list[Facts], codex: list[F
 
 
 def known_names(models: Iterable[Facts], field: str) -> set[str]:
-    """Return the names of the models, with and without the date at their end."""
+    """Return the names of the models, with and without the date at the end."""
     names = {str(model[field]) for model in models if field in model}
     return names | {re.sub(r"-\d{8}$", "", name) for name in names}
 
 
 def judge_refusals(records: Iterable[Facts]) -> Iterator[Finding]:
-    """Yield a finding for each unknown model that clients asked a provider for, the most frequent first."""
+    """Yield a finding for every unknown model requested by clients, the most frequent first."""
     asked: Counter[tuple[str, str, str]] = Counter()
     for record in records:
         if is_unknown_model(int(record.get("status_code") or 0), str(record.get("error_message") or "")):

@@ -46,7 +46,7 @@ async def look_at_redis_server(machine: Machine) -> list[Finding]:
 
 
 async def look_at_claude_program(machine: Machine) -> list[Finding]:
-    """Report the `claude` program of the workers, as a worker names it."""
+    """Report the `claude` program of the workers, as named by a worker."""
     if machine.settings.sdk.workers == 0 or machine.runs_in_parts:
         return []
     process = await asyncio.create_subprocess_exec(
@@ -60,7 +60,7 @@ async def look_at_claude_program(machine: Machine) -> list[Finding]:
 
 
 async def look_at_codex_program(machine: Machine) -> list[Finding]:
-    """Report the `codex` program, the source of Codex's instructions and of its models."""
+    """Report the `codex` program, the source of Codex's instructions and models."""
     codex = machine.settings.codex
     if not codex.enabled:
         return []
@@ -116,8 +116,8 @@ async def look_at_providers(machine: Machine) -> list[Finding]:
 
 
 async def look_at_provider(client: httpx.AsyncClient, name: str, url: str) -> list[Finding]:
-    """Check that the provider can be reached. Any answer will do: the request asks for nothing and
-    carries no credential.
+    """Check that the provider can be reached. Any answer will do: the request is empty and carries
+    no credential.
     """
     about = f"{name} provider"
     try:
@@ -136,7 +136,7 @@ async def look_at_provider(client: httpx.AsyncClient, name: str, url: str) -> li
 
 
 def clock_skew(date: str) -> float:
-    """Return the seconds that the other clock is ahead of ours; 0 without a date."""
+    """Return the seconds of the remote clock ahead of our clock; 0 without a date."""
     try:
         return parsedate_to_datetime(date).timestamp() - time.time()
     except ValueError:
@@ -158,10 +158,10 @@ async def look_at_stack(machine: Machine) -> list[Finding]:
 
 
 async def look_through_proxy(machine: Machine, url: str) -> list[Finding]:
-    """Check that a second event arrives while the stream stays open; a buffering proxy keeps it
-    back.
+    """Check the arrival of a second event while the stream stays open; a buffering proxy keeps the
+    event back.
 
-    The first proves nothing: it travels with the reply's head.
+    The first event proves nothing: it travels with the reply's head.
     """
     token = machine.settings.security.auth_token
     headers = {"x-api-key": token.get_secret_value()} if token else {}

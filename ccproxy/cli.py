@@ -29,8 +29,8 @@ from shared.origins import OPTIONS
 
 
 class Commands(TyperGroup):
-    """Groups of commands in modules of their own, loaded when one of them runs; `--help` only lists
-    their names.
+    """Groups of commands in separate modules, loaded at the run of a command; `--help` only lists
+    the groups' names.
 
     Completion must look inside a group to know what comes next, and loads the one that is being
     typed.
@@ -60,7 +60,7 @@ GROUPS = {
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One override: `flag` on the command line is `setting` in the environment."""
+    """An override: `flag` on the command line is `setting` in the environment."""
 
     flag: str
     setting: str
@@ -80,7 +80,7 @@ class Option:
         return inspect.Parameter(self.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
     def text(self, value: Any) -> str:
-        """The value as the environment carries it: lists and switches in JSON."""
+        """Return the value as carried by the environment: lists and switches in JSON."""
         if self.many:
             return json.dumps([part.strip() for part in COMMA.split(value) if part.strip()])
         return json.dumps(value) if isinstance(value, bool) else str(value)
@@ -136,7 +136,7 @@ def apply_overrides(given: dict[str, Any]) -> None:
 
 
 def with_overrides(*, hidden: bool = False) -> Callable[[Command], Command]:
-    """Return the command with its `**overrides` spelled out as one option for each setting."""
+    """Return the command with `**overrides` spelled out as one option for every setting."""
 
     def spell_out(command: Command) -> Command:
         signature = inspect.signature(command, eval_str=True)

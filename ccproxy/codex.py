@@ -119,7 +119,7 @@ def try_out(model: Annotated[str | None, typer.Option("--model", "-m", help="Els
 
 
 def run(work: Callable[[Backend], Awaitable[int]]) -> None:
-    """Do the work of a command, and end with its exit code."""
+    """Do the work of a command, and end with the exit code of the work."""
     code = FAILED
     say_to_a_person("Asking the provider.")
     try:
@@ -141,7 +141,7 @@ async def at_the_backend(work: Callable[[Backend], Awaitable[int]], settings: Se
 
 
 async def show_info(backend: Backend, *, as_json: bool) -> int:
-    """Show everything known. Facts that the provider refuses are replaced by its sentence."""
+    """Show all known facts. Facts refused by the provider are replaced by the provider's sentence."""
     credential = await backend.account.describe()
     path = cache_file()
     profile = await CodexProfile(backend.settings).get() or read_cache(path)
@@ -168,7 +168,7 @@ async def show_info(backend: Backend, *, as_json: bool) -> int:
 
 
 def windows_of(usage: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Yield (length, used, reset) of each window of the subscription."""
+    """Yield (length, used, reset) of the windows of the subscription."""
     limits = usage.get("rate_limit") or {}
     for name in ("primary_window", "secondary_window"):
         if window := limits.get(name):
@@ -217,7 +217,9 @@ def test_rows(answer: Answer) -> Iterator[tuple[str, str]]:
 
 
 def edit(path: Path, wanted: dict[str, Any]) -> None:
-    """Put values into the file's `[codex]`. Raises ConfigurationError, and then leaves the file as it was."""
+    """Put values into the file's `[codex]`. Raises ConfigurationError, and then leaves the file
+    unchanged.
+    """
     before = path.read_text() if path.exists() else ""
     try:
         document = tomlkit.parse(before)
@@ -241,14 +243,14 @@ def edit(path: Path, wanted: dict[str, Any]) -> None:
 
 
 def overruled(path: Path, wanted: dict[str, Any]) -> Iterator[str]:
-    """The settings of which the file does not have the last word."""
+    """Return the settings with a stronger source than the file."""
     settings = reading(path).codex.model_dump(mode="json")
     return (name for name, value in wanted.items() if settings[name] != value)
 
 
 def reading(path: Path) -> Settings:
-    """Return the settings of a program started with this file. Raises ConfigurationError if it
-    could not start.
+    """Return the settings of a program started with the file at `path`. Raises ConfigurationError
+    for an unusable file.
     """
     named, os.environ["CONFIG_FILE"] = os.environ.get("CONFIG_FILE"), str(path)
     try:

@@ -33,7 +33,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One request: what was said, what it cost, and how much of the subscription is used after it."""
+    """A request: the reply, the cost, and the use of the subscription after the request."""
 
     model: str
     reply: Reply
@@ -58,7 +58,7 @@ class Backend:
         return listed.get("models") or [{"slug": model["id"], **model} for model in listed.get("data") or []]
 
     async def usage(self) -> Json:
-        """The windows of a login's subscription; {} for a key, which has none."""
+        """Return the windows of a login's subscription; {} for a key, which has none."""
         authorization = await self.account.authorize()
         if not is_login(authorization):
             return {}
@@ -68,7 +68,7 @@ class Backend:
         return found
 
     async def ask(self, model: str | None) -> Answer:
-        """Spend one short request."""
+        """Spend a short request and return the answer."""
         listed = [] if model else await self.models()
         asked = model or default_codex_model(listed)
         authorization = await self.account.authorize()
@@ -119,7 +119,7 @@ def as_json(reply: httpx.Response) -> Any:
 
 
 def read_reply(prompt: Prompt, stream: bytes) -> Reply:
-    """The reply a whole stream amounts to. Raises UpstreamRefused for one that failed."""
+    """Return the reply in a whole stream. Raises UpstreamRefused for a failed stream."""
     parser, reader, fold = Parser(), WellFormed(Reader(prompt)), Fold()
     for found in [*parser.feed(stream), *parser.end()]:
         for event in reader.feed(json.loads(found.data)):

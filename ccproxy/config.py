@@ -110,7 +110,7 @@ def retired_variables(origins: Origins) -> Iterator[str]:
 
 
 def default_of(field: FieldInfo) -> Any:
-    """Return the default as a JSON value; None also if it depends on the machine."""
+    """Return the default as a JSON value; None also if the default depends on the machine."""
     if field.default_factory in {dict, list}:
         return field.get_default(call_default_factory=True)
     if field.default_factory:
@@ -119,7 +119,7 @@ def default_of(field: FieldInfo) -> Any:
 
 
 def annotated_toml() -> str:
-    """Return every setting as a comment, under the header of its section."""
+    """Return every setting as a comment, under the header of the section."""
     lines = ["# The settings of CCProxy with their defaults. Uncomment what you change.", ""]
     for path, section in sections(Settings):
         lines += [f"[{'.'.join(path)}]", f"# {summary(section)}", ""]
@@ -131,7 +131,7 @@ def annotated_toml() -> str:
 
 
 def env_example() -> str:
-    """Return every setting as a variable, after those of the containers."""
+    """Return every setting as a variable, after the variables of the containers."""
     lines = [ENV_HEADER]
     for path, section in sections(Settings):
         lines += [f"# --- {summary(section)}", ""]
@@ -172,7 +172,7 @@ PGID=1000
 
 
 def sections(of: type[BaseModel], above: KeyPath = ()) -> Iterator[tuple[KeyPath, type[BaseModel]]]:
-    """Yield every section with its path, an outer section before the inner ones."""
+    """Yield every section with the path, an outer section before the inner sections."""
     for name, field in of.model_fields.items():
         if is_section(field):
             inner: Any = field.annotation
@@ -189,7 +189,7 @@ def summary(section: type[BaseModel]) -> str:
 
 
 def choices(field: FieldInfo) -> str:
-    """Return the words that a setting with a fixed choice accepts."""
+    """Return the words accepted by a setting with a fixed choice."""
     words = [word for kind in (field.annotation, *get_args(field.annotation)) for word in get_args(kind)]
     return f" One of: {', '.join(words)}." if words and all(isinstance(word, str) for word in words) else ""
 

@@ -44,7 +44,7 @@ def say_to_a_person(sentence: str) -> None:
 
 
 def readable(line: bytes) -> bytes:
-    """Return a JSON log line for people. Any other line keeps its colours, without other control
+    """Return a JSON log line for people. Any other line keeps colours, without further control
     sequences.
     """
     try:
@@ -82,7 +82,7 @@ def _facts(line: bytes) -> dict[str, Any]:
 
 
 class LogOutput:
-    """A thread that writes lines to the file descriptor `out`, from a bounded queue."""
+    """A thread for writing lines to the file descriptor `out`, from a bounded queue."""
 
     def __init__(self, out: int, *, for_a_person: bool) -> None:
         self._out = out  # not sys.stdout: its lock, held by a blocked thread, would abort the interpreter's exit

@@ -42,7 +42,7 @@ OWNERS_KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL"
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """One route of the demo: a request, and the words expected in the reply."""
+    """A route of the demo: a request, and the words expected in the reply."""
 
     name: str
     path: str
@@ -78,7 +78,9 @@ def run(*, once: bool, port: int | None) -> int:
 
 
 def isolate(home: Path, simulator: str, port: int) -> None:
-    """Remove the owner's settings from this process, whose environment the stack inherits."""
+    """Remove the owner's settings from this process. The stack inherits the environment of this
+    process.
+    """
     for name in list(os.environ):
         section = name.upper().partition("__")[0].lower()
         if name in OWNERS_PLACES + OWNERS_KEYS or ("__" in name and section in Settings.model_fields):
@@ -108,7 +110,9 @@ def make_up_login(path: Path) -> Path:
 
 
 def choose_port(wanted: int | None) -> int:
-    """Return the wanted port; without a wish the usual one, or any free port if that is taken."""
+    """Return the wanted port; without a wish the usual port, or any free port if the usual port is
+    taken.
+    """
     if wanted is not None:
         return wanted
     return PORT if can_listen(PORT) else 0
@@ -133,8 +137,8 @@ def free_port() -> int:
 
 
 async def show(url: str, settings: Settings, *, once: bool, patience: float = FOLLOW_UP_SECONDS) -> int | None:
-    """Send one request to each route, and show the replies and their records. With `once`: return
-    the exit code.
+    """Send a request to every route, and show the replies and the records. With `once`: return the
+    exit code.
     """
     del settings
     console = Console(highlight=False, soft_wrap=True)
@@ -174,7 +178,7 @@ def whole_text(message: dict[str, Any]) -> str:
 
 
 def streamed_text(body: str) -> str:
-    """The text deltas of a complete Messages stream. Raises ValueError when it ends early."""
+    """Return the text deltas of a complete Messages stream. Raises ValueError for an early end."""
     events = [json.loads(event.data) for event in events_in(body.encode())]
     if not events or events[-1]["type"] != "message_stop":
         raise ValueError("the stream ended before its message_stop")
@@ -182,7 +186,7 @@ def streamed_text(body: str) -> str:
 
 
 async def show_rows(client: httpx.AsyncClient, console: Console, patience: float) -> list[str]:
-    """The access records of our requests, out of DuckDB; returns what is missing."""
+    """Show the access records of our requests, out of DuckDB; return the missing records."""
     console.print("\n[bold]What they left in DuckDB[/bold]  (GET /logs/query)")
     rows: dict[str, dict[str, Any]] = {}
     async for answer in asked_until_late(client, "/logs/query?limit=100", patience):
@@ -198,7 +202,7 @@ async def show_rows(client: httpx.AsyncClient, console: Console, patience: float
 
 
 async def show_metrics(client: httpx.AsyncClient, console: Console, patience: float) -> list[str]:
-    """Show the lines of /metrics that count our requests. Return the missing ones."""
+    """Show the lines of /metrics for our requests. Return the missing lines."""
     console.print("\n[bold]What they left in the metrics[/bold]  (GET /metrics)")
     found: list[str] = []
     async for answer in asked_until_late(client, "/metrics", patience):

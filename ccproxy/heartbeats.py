@@ -18,7 +18,7 @@ MESSAGE_BYTES = 32  # a process id in digits
 
 
 class Heartbeats:
-    """Who has been silent for how long. Listens on the datagram socket at `path` until `close`."""
+    """The silence of processes, in seconds. Listens on the datagram socket at `path` until `close`."""
 
     def __init__(self, path: str, *, silent_seconds: float = SILENT_SECONDS) -> None:
         self._path, self._silent_seconds = path, silent_seconds
@@ -31,8 +31,9 @@ class Heartbeats:
         self._socket.bind(path)
 
     def silent(self, living: Collection[int], now: float) -> list[int]:
-        """Return those of the process ids `living` that have been silent too long at `now` (monotonic seconds). Each
-        is returned once."""
+        """Return the process ids among `living` that have been silent too long at `now` (monotonic
+        seconds), each only once.
+        """
         passed = 0.0 if self._last_look is None else min(now - self._last_look, TURN_SECONDS_COUNTED)
         self._last_look = now
         heard = self._read()
@@ -49,7 +50,7 @@ class Heartbeats:
             os.unlink(self._path)
 
     def _read(self) -> set[int]:
-        """Return the process ids of all heartbeats that have arrived."""
+        """Return the process ids of all received heartbeats."""
         heard = set()
         with contextlib.suppress(BlockingIOError):
             while True:

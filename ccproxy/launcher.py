@@ -72,7 +72,7 @@ async def stay(url: str, settings: Settings) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """The parts of one start."""
+    """The parts of a start."""
 
     settings: Settings
     places: Places
@@ -84,10 +84,10 @@ class Stack:
 
 
 def serve(*, commands: Commands | None = None, extra: Commands | None = None, when_ready: WhenReady = stay) -> int:
-    """Run the stack until it is asked to stop, and return the exit code.
+    """Run the stack until asked to stop, and return the exit code.
 
-    `commands` replaces the installed programs, `extra` adds some; `when_ready` is awaited once with the stack's
-    address, and ends the stack if it returns a code.
+    `commands` replaces the installed programs, `extra` adds some; `when_ready` is awaited once with
+    the stack's address, and ends the stack if it returns a code.
     """
     try:
         pinned = pin_settings(Settings)
@@ -108,8 +108,8 @@ def serve(*, commands: Commands | None = None, extra: Commands | None = None, wh
 def _serve(
     settings: Settings, kept: Mapping[str, str], commands: Commands, extra: Commands, when_ready: WhenReady
 ) -> int:
-    """Run the stack with `settings`; `kept` are the files that give restarted services the same
-    settings.
+    """Run the stack with `settings`; `kept` are the files with the same settings for restarted
+    services.
     """
     refuse_open_bind(settings)
     own_redis = None if settings.redis.url else find_server(settings.redis)
@@ -165,7 +165,7 @@ def _write_configuration(
 
 @contextlib.contextmanager
 def _swept(places: Places) -> Iterator[None]:
-    """Remove the remains of a killed supervisord: of an earlier stack before, of this one after."""
+    """Remove the remains of a killed supervisord: of an earlier stack before, of this stack after."""
     _sweep(places.sockets)
     try:
         yield
@@ -183,7 +183,9 @@ def _sweep(sockets: Path) -> None:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises Unavailable, or ConfigurationError for an address that can never be listened on."""
+    """Return a listening socket. Raises Unavailable, or ConfigurationError for an address no
+    process can listen on.
+    """
     try:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror as error:
@@ -209,12 +211,12 @@ def _cannot_listen(host: str, port: int, error: OSError) -> CCProxyError:
 
 
 def local_host(host: str) -> str:
-    """Return the host at which this machine reaches a listener on `host`."""
+    """Return the host by which this machine reaches a listener on `host`."""
     return {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
 
 
 def local_url(host: str, port: int) -> str:
-    """Return the address at which this machine reaches a listener on `host` and `port`."""
+    """Return the address by which this machine reaches a listener on `host` and `port`."""
     reached = local_host(host)
     return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"
 
@@ -269,8 +271,8 @@ def refuse_connections(listening: socket.socket) -> None:
 
 
 async def _notice_loss(stack: Stack) -> None:
-    """Return once the run directory or its sockets are gone in two checks in a row (one check may
-    meet an orderly end).
+    """Return once the run directory or the sockets are gone in two checks in a row (a single check
+    may meet an orderly end).
     """
     control = stack.places.sockets / "control.sock"
     while not control.exists():  # noqa: ASYNC110 - supervisord is just starting, and tells nobody
@@ -297,8 +299,8 @@ def _outcome(
 
 
 async def _start_supervisord(stack: Stack) -> Process:
-    """Start supervisord in its own session: Ctrl-C reaches only the launcher, which stops
-    everything in order.
+    """Start supervisord in a separate session: Ctrl-C reaches only the launcher, for a stop in
+    order.
     """
     fds = (stack.listening.fileno(), stack.run.lock, stack.state.lock)
     return await asyncio.create_subprocess_exec(
@@ -314,7 +316,7 @@ async def _start_supervisord(stack: Stack) -> Process:
 
 
 async def _stop(supervisord: Process, ended: Task[int], patience: float) -> None:
-    """Ask supervisord to stop everything in order; kill it after `patience` seconds."""
+    """Ask supervisord to stop all programs in order; kill supervisord after `patience` seconds."""
     if not ended.done():
         supervisord.terminate()
         await asyncio.wait({ended}, timeout=patience)
@@ -324,7 +326,9 @@ async def _stop(supervisord: Process, ended: Task[int], patience: float) -> None
 
 
 async def _kill_leftovers(session: int, output: Task[None], patience: float) -> None:
-    """Wait until every program has closed its output; kill the others after `patience` seconds."""
+    """Wait until every program has closed the output; kill the remaining programs after `patience`
+    seconds.
+    """
     await asyncio.wait({output}, timeout=patience)
     if not output.done():
         killed = await asyncio.to_thread(kill_session, session)
@@ -336,7 +340,7 @@ async def _kill_leftovers(session: int, output: Task[None], patience: float) -> 
 
 
 async def _copy_output(supervisord: Process) -> None:
-    """Copy the logs of the programs until the last program has closed its end."""
+    """Copy the logs of the programs until the last program has closed the output."""
     assert supervisord.stdout is not None
     log = LogOutput(sys.stdout.fileno(), for_a_person=sys.stdout.isatty())
     try:
@@ -347,7 +351,7 @@ async def _copy_output(supervisord: Process) -> None:
 
 
 async def read_line(reader: asyncio.StreamReader) -> bytes:
-    """Return one line, or the reader's whole buffer for a longer line; empty at the end."""
+    """Return a line, or the reader's whole buffer for a longer line; empty at the end."""
     try:
         return await reader.readuntil(b"\n")
     except asyncio.IncompleteReadError as error:
@@ -357,7 +361,7 @@ async def read_line(reader: asyncio.StreamReader) -> bytes:
 
 
 def notes(settings: Settings) -> Iterator[str]:
-    """Yield the owner's notes: who gets credentials, who may approve."""
+    """Yield the owner's notes: the receivers of credentials, the people who may approve."""
     for name, url in foreign_addresses(settings):
         yield f"  note     {name}: your credentials go to {url}, which is not the provider's own address"
     security = settings.security

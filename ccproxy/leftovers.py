@@ -16,7 +16,7 @@ PROC = Path("/proc")
 
 
 def kill_session(session: int) -> list[int]:
-    """Send SIGKILL to every process of the session, and return their process ids."""
+    """Send SIGKILL to every process of the session, and return the process ids."""
     killed = []
     for pid in _process_ids():
         with contextlib.suppress(ProcessLookupError, PermissionError):

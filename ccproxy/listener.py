@@ -44,7 +44,7 @@ def service_of(process: str) -> str:
 
 
 class Watch:
-    """The states of the programs. It can `report` a death, `end_stack`, and ask supervisord
+    """The states of the programs. A Watch can `report` a death, `end_stack`, and ask supervisord
     (`control`).
     """
 
@@ -66,7 +66,7 @@ class Watch:
         self._resting: set[str] = set()
 
     def handle(self, event: str, facts: dict[str, str], now: float) -> None:
-        """Act on one event; `facts` are supervisord's own words, `now` is monotonic seconds."""
+        """Act on an event; `facts` are supervisord's own words, `now` is monotonic seconds."""
         if event.startswith("TICK"):
             if self._redis_data and now - self._running_since.get(REDIS, now) > SHORT_LIFE_SECONDS:
                 self._redis_data.keep()
@@ -138,8 +138,10 @@ class Watch:
         return True
 
     def _has_another(self, service: str, process: str) -> bool:
-        """Return True if another process of `service` runs or is being started. supervisord is asked, because this
-        listener may have been started after those processes."""
+        """Return True if a second process of `service` runs or is being started.
+
+        supervisord is asked, because this listener may have been started after those processes.
+        """
         try:
             listed = self._control.supervisor.getAllProcessInfo()
         except (xmlrpc.client.Error, OSError):
@@ -180,7 +182,7 @@ async def _report_exit(redis_url: str, process: str, pid: int | None) -> None:
 
 
 def main() -> None:
-    """Answer supervisord's events on stdin and stdout, one at a time, to their end."""
+    """Answer supervisord's events on stdin and stdout, in order, until the end of stdin."""
     settings = load_settings()
     server = settings.server
     configure_log(level=server.log_level, style=server.log_format, service="listener", instance="listener")

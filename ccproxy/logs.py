@@ -106,18 +106,20 @@ def export(
 
 
 def filters(**given: str | None) -> dict[str, str]:
-    """Return the filters that were given, by the names of their columns."""
+    """Return the given filters, by the names of their columns."""
     return {name: value for name, value in given.items() if value}
 
 
 def model_of(event: Facts) -> str:
-    """Return the served model of a request, after the asked one where the two differ."""
+    """Return the served model of a request, after the requested model where the two differ."""
     asked, served = event.get("asked_model", ""), event["model"]
     return f"{asked} → {served}" if asked and served and asked != served else str(served)
 
 
 def events_of(answer: httpx.Response) -> Iterator[Facts]:
-    """Yield the requests of an event stream. Raises Unanswered for the error that ends one."""
+    """Yield the requests of an event stream. Raises Unanswered for the error at the end of a
+    stream.
+    """
     parser = Parser()
     for chunk in answer.iter_bytes():
         for found in parser.feed(chunk):
@@ -129,7 +131,7 @@ def events_of(answer: httpx.Response) -> Iterator[Facts]:
 
 
 def line_of(event: Facts) -> str:
-    """Return one request as a line for people."""
+    """Return a request as a line for people."""
     if event["type"] == "overflow":
         return f"… {event['missed']} more"
     when = datetime.fromtimestamp(event["timestamp"]).astimezone().strftime("%H:%M:%S")

@@ -23,14 +23,14 @@ MARKS = {"pass": "ok", "warn": "note", "fail": "wrong"}
 
 
 def show_json(value: Any, *, indent: int | None = 2) -> None:
-    """Write `value` to stdout as JSON; `indent` None puts it on one line."""
+    """Write `value` to stdout as JSON; with `indent` None on a single line."""
     ascii_only = sys.stdout.isatty()
     sys.stdout.write(json.dumps(value, indent=indent, default=str, ensure_ascii=ascii_only) + "\n")
     sys.stdout.flush()
 
 
 def show_line(text: str) -> None:
-    """Write `text` to stdout with hidden characters escaped, and a line end after it."""
+    """Write `text` to stdout with hidden characters escaped, and a line end after `text`."""
     sys.stdout.write(visible(text) + "\n")
     sys.stdout.flush()
 
@@ -41,7 +41,9 @@ def plain(text: str) -> str:
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Write a table of plain text. A cell that is a check's status becomes its word, coloured on a terminal."""
+    """Write a table of plain text. A cell with a check's status becomes the status's word, coloured
+    on a terminal.
+    """
     if not sys.stdout.isatty():
         for row in rows:
             sys.stdout.write("\t".join(" ".join(visible(MARKS.get(cell, cell)).split()) for cell in row) + "\n")

@@ -62,7 +62,7 @@ stdout_logfile_maxbytes=0
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The addresses and files of one run of the stack.
+    """The addresses and files of a run of the stack.
 
     `redis_binary` is None when somebody else's Redis is used. `sockets` is the run directory, or a
     stand-in when that is too deep for a socket's path; `redis_data` is where our own Redis keeps
@@ -78,8 +78,8 @@ class Places:
 
 
 def find_script(name: str) -> list[str]:
-    """Return the console script `name` of this installation. Raises ConfigurationError if it is
-    missing.
+    """Return the console script `name` of this installation. Raises ConfigurationError for a
+    missing script.
     """
     beside = [Path(sys.argv[0]).resolve().parent, Path(sys.executable).parent, Path(sysconfig.get_path("scripts"))]
     found = shutil.which(name, path=os.pathsep.join(map(str, beside))) or shutil.which(name)
@@ -93,7 +93,9 @@ def installed_commands() -> Commands:
 
 
 def supervisor_configuration() -> str:
-    """The committed supervisord.conf: in a wheel beside this module, in a source tree under deploy/."""
+    """Return the committed supervisord.conf: in a wheel beside this module, in a source tree under
+    deploy/.
+    """
     packaged = resources.files("ccproxy") / "supervisord.conf"
     if packaged.is_file():
         return packaged.read_text()
@@ -105,7 +107,7 @@ def program_sections(extra: Commands) -> str:
 
 
 def worker_sections(numbers: Iterable[int]) -> str:
-    """Return one section for each worker, so that workers come and go alone. A worker that ended on
+    """Return a section for every worker, so that workers come and go alone. A worker ended on
     request stays down.
     """
     restart = f"autorestart=unexpected\nexitcodes={DRAINED_EXIT}"
@@ -157,7 +159,7 @@ def child_environment(settings: Settings, places: Places, commands: Commands) ->
 
 
 def control_access(environment: Mapping[str, str]) -> str:
-    """Return the access to supervisord for other commands of the owner, as JSON."""
+    """Return the access to supervisord for further commands of the owner, as JSON."""
     return json.dumps(
         {
             "socket": environment["CCPROXY_CONTROL_SOCKET"],

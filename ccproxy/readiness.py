@@ -23,8 +23,11 @@ MARKS = {"pass": "ok", "warn": "note", "fail": "missing"}
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """One answer of `/health` or `/health/ready`. `checks` is (name, status, output) each, none without the right
-    token; `answered` is False when the gateway could not be asked."""
+    """An answer of `/health` or `/health/ready`. `checks` is a list of (name, status, output),
+    empty without the right token.
+
+    `answered` is False when the gateway could not be asked.
+    """
 
     ready: bool
     checks: list[tuple[str, str, str]] = field(default_factory=list)
@@ -63,7 +66,7 @@ async def ask(host: str, port: int, path: str, settings: Settings) -> Health:
 
 
 async def get(host: str, port: int, path: str, settings: Settings) -> tuple[int, bytes]:
-    """GET on a connection of its own, with the stack's token: status and body."""
+    """Return the status and the body of a GET on a new connection, with the stack's token."""
     token = settings.security.auth_token
     key = f"x-api-key: {token.get_secret_value()}\r\n" if token else ""
     reader, writer = await asyncio.open_connection(host, port)

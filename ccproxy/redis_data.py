@@ -32,7 +32,7 @@ class RedisData:
         return self._aside is not None
 
     def is_blamed(self) -> bool:
-        """Return True if the server's last words are about its files."""
+        """Return True if the server's last words are about the server's files."""
         try:
             with self._log.open("rb") as log:
                 size = log.seek(0, os.SEEK_END)
@@ -56,8 +56,8 @@ class RedisData:
         return aside
 
     def put_back(self) -> None:
-        """Put the directory back in its place; files of a failed Redis in that place are removed.
-        Raises OSError.
+        """Put the directory back in place; files of a failed Redis in the place are removed. Raises
+        OSError.
         """
         if self._aside is None:
             return
@@ -66,5 +66,5 @@ class RedisData:
         self._aside = None
 
     def keep(self) -> None:
-        """Leave the directory set aside: Redis runs with the empty one."""
+        """Leave the directory set aside: Redis runs with the empty directory."""
         self._aside = None

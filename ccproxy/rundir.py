@@ -49,7 +49,9 @@ def write_private(path: Path, text: str) -> Path:
 
 
 class RunDirectory:
-    """Taken on entry, cleared on exit. Raises AlreadyRunning, or ConfigurationError when it cannot be used."""
+    """The run directory, taken on entry, cleared on exit. Raises AlreadyRunning, or
+    ConfigurationError for an unusable one.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -59,7 +61,7 @@ class RunDirectory:
         return self
 
     def retake(self) -> None:
-        """Make the directory anew after a loss, and lock it. Raises as on entry."""
+        """Make the directory anew after a loss, and lock the directory. Raises as on entry."""
         os.close(self.lock)
         self._open()
 
@@ -85,7 +87,7 @@ class RunDirectory:
         os.close(self.lock)
 
     def tell(self, url: str | None) -> None:
-        """Write the facts of the lock's holder, for other starts to read."""
+        """Write the facts of the lock's holder, for further starts to read."""
         os.ftruncate(self.lock, 0)
         os.pwrite(self.lock, json.dumps({"pid": os.getpid(), "url": url}).encode(), 0)
 
@@ -93,7 +95,7 @@ class RunDirectory:
         return write_private(self.path / name, text)
 
     def is_lost(self) -> bool:
-        """Return True if the directory was removed or replaced, so that every process has lost its
+        """Return True if the directory was removed or replaced, so that every process has lost the
         sockets.
         """
         try:
@@ -104,7 +106,7 @@ class RunDirectory:
         return (there.st_dev, there.st_ino) != (held.st_dev, held.st_ino)
 
     def fatal(self) -> str | None:
-        """The sentence a service's death left behind, when that ended the stack."""
+        """Return the sentence about the death of a service, when the death ended the stack."""
         try:
             return (self.path / "fatal").read_text().strip()
         except FileNotFoundError:
@@ -133,7 +135,9 @@ class RunDirectory:
 
 
 def lock_within(lock: int, seconds: float) -> bool:
-    """Lock the open file `lock`. Return False if another process still holds it after `seconds`."""
+    """Lock the open file `lock`. Return False if another process still holds the lock after
+    `seconds`.
+    """
     give_up = time.monotonic() + seconds
     while True:
         try:
@@ -147,7 +151,7 @@ def lock_within(lock: int, seconds: float) -> bool:
 
 
 def end_orphaned_redis(path: Path) -> None:
-    """Stop a server on this socket left by a killed stack, and wait for its end.
+    """Stop a server of a killed stack on the socket at `path`, and wait for the server's end.
 
     Asking on the socket reaches the right process whatever became of its pid; it saves its file
     before it goes.
@@ -162,7 +166,7 @@ def end_orphaned_redis(path: Path) -> None:
 
 
 def is_alive(pid: Any) -> bool:
-    """Return True if a process has this id. An ended process that waits to be reaped is not alive."""
+    """Return True if a process has the id `pid`. An ended process in wait for reaping is not alive."""
     if not isinstance(pid, int) or _is_zombie(pid):
         return False
     try:
@@ -175,7 +179,7 @@ def is_alive(pid: Any) -> bool:
 
 
 def _is_zombie(pid: int) -> bool:
-    """Return True if /proc says that the process has ended; False where there is no /proc."""
+    """Return True if /proc reports the end of the process; False without /proc."""
     try:
         facts = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:

@@ -13,7 +13,9 @@ from shared.settings import Settings
 
 
 def values(settings: Settings) -> dict[str, Any]:
-    """Return each setting's value by its name, as JSON knows it; secrets and the passwords in addresses are masked."""
+    """Return the settings' values by name, as JSON knows them; secrets and the passwords in
+    addresses are masked.
+    """
     dumped = settings.model_dump(mode="json")
     found: dict[str, Any] = {name_of(path): reduce(operator.getitem, path, dumped) for path, _ in leaves(Settings)}
     return {name: _masked(value) for name, value in found.items()}

@@ -20,8 +20,11 @@ from shared.server_settings import ServerSettings
 
 
 def stack_state_dir(server: ServerSettings) -> Path:
-    """Return the state directory: the one that is set, else the usual one beside the usual run directory. A run
-    directory of the owner's choice has its state in it."""
+    """Return the state directory: the directory set, else the usual directory beside the usual run
+    directory.
+
+    A run directory of the owner's choice has its state in it.
+    """
     if server.state_dir is not None:
         return server.state_dir
     return state_dir() / "stack" if server.run_dir == default_run_dir() else server.run_dir
@@ -31,7 +34,9 @@ class StateDirectory:
     """Taken on entry. Raises AlreadyRunning, or ConfigurationError when the directory cannot be used."""
 
     def __init__(self, path: Path, patience: float = STOPPING_SECONDS) -> None:
-        """Another stack that is just stopping gets `patience` seconds to be gone."""
+        """Prepare the directory at `path`; a second stack in the middle of stopping gets `patience`
+        seconds to be gone.
+        """
         self.path = path
         self._patience = patience
 
@@ -62,7 +67,7 @@ class StateDirectory:
         os.close(self.lock)
 
     def adopt(self, run_dir: Path) -> None:
-        """Move Redis' data here from `run_dir`, where it used to lie. Raises OSError."""
+        """Move Redis' data from the former place in `run_dir` to this directory. Raises OSError."""
         former = run_dir / "redis"
         if former != self.redis and former.is_dir() and not self.redis.exists():
             shutil.move(former, self.redis)

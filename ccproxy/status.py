@@ -23,7 +23,7 @@ ANSWER_SECONDS = 5.0
 
 
 def show(*, as_json: bool) -> int:
-    """Print the status. Return 0 for well (or worth a note), 1 for something missing, 3 for not
+    """Print the status. Return 0 for well (or worth a note), 1 for a missing part, 3 for not
     running.
     """
     settings = load_settings()
@@ -57,7 +57,7 @@ def find_running(settings: Settings) -> dict[str, Any]:
 
 
 async def ask(url: str, settings: Settings) -> dict[str, Any]:
-    """Return the gateway's account of itself; a failing one without a gateway."""
+    """Return the gateway's account of the stack; a failing account without a gateway."""
     address = urlsplit(url)
     try:
         async with asyncio.timeout(ANSWER_SECONDS):

@@ -43,7 +43,9 @@ class InheritedSocket(SocketConfig):  # type: ignore[misc]
 
 
 class ShortPoll:
-    """A poller that sleeps at most one turn, and checks the launcher and the programs in each turn."""
+    """A poller with sleeps of at most a turn, and a check of the launcher and the programs in every
+    turn.
+    """
 
     def __init__(self, options: Options, poller: Any) -> None:
         self._options = options
@@ -98,7 +100,9 @@ class Options(ServerOptions):  # type: ignore[misc]
         listening.close()
 
     def kill_silent(self) -> None:
-        """Kill each program without heartbeats; supervisord then restarts it, or goes on stopping."""
+        """Kill every program without heartbeats; supervisord then restarts the program, or goes on
+        stopping.
+        """
         for pid in self._heartbeats.silent(self.pidhistory, time.monotonic()):
             name = self.pidhistory[pid].config.name
             self.logger.warn(f"{name} (pid {pid}) has been silent for {SILENT_SECONDS:g} s: it hangs and is killed")
@@ -106,7 +110,7 @@ class Options(ServerOptions):  # type: ignore[misc]
                 os.killpg(pid, signal.SIGKILL)
 
     def setpgrp(self) -> None:
-        """Give each new child its own group, and an end with this process (Linux)."""
+        """Give every new child a group, and an end with this process (Linux)."""
         super().setpgrp()
         if sys.platform == "linux":
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -133,7 +137,9 @@ class Supervision(Supervisor):  # type: ignore[misc]
 
 
 def main() -> None:
-    """Run until stopped, with supervisord's own arguments. Always exits 0: why it ended is in RUN/fatal."""
+    """Run until stopped, with supervisord's own arguments. Always exit with 0: the reason of the
+    end is in RUN/fatal.
+    """
     heartbeats = Heartbeats(os.environ[HEARTBEAT_SOCKET])
     options = Options(int(os.environ["CCPROXY_LAUNCHER"]), int(os.environ["CCPROXY_LISTENING_FD"]), heartbeats)
     options.realize(sys.argv[1:], doc="supervisord for CCProxy")

@@ -22,10 +22,10 @@ UNSET = "(unset)"
 
 
 def trust_files(paths: list[Path], *, show_only: bool, revoke: bool, yes: bool) -> int:
-    """Trust the files at `paths`, or in them where they are folders, and return the exit code.
+    """Trust the files at `paths`, or in the folders among `paths`, and return the exit code.
 
-    `show_only` shows and changes nothing; `revoke` ends the trust instead; `yes` asks nobody. Raises
-    ConfigurationError for a file that cannot be used.
+    `show_only` shows and changes nothing; `revoke` ends the trust instead; `yes` asks nobody.
+    Raises ConfigurationError for a file that cannot be used.
     """
     if revoke:
         return revoke_trust(paths)
@@ -88,7 +88,8 @@ def files_at(path: Path) -> list[ConfigurationFile]:
 
 
 def changes_by(file: ConfigurationFile) -> Iterator[tuple[str, str, str, str]]:
-    """Yield the file, the setting, its value without the file and its value with the file; secrets are masked.
+    """Yield the file, the setting, the value without the file and the value with the file; secrets
+    are masked.
 
     Raises ConfigurationError for a value that no setting takes.
     """

@@ -40,7 +40,7 @@ class NotRunning(CCProxyError):
 
 
 class Control:
-    """supervisord, on the socket it has in the run directory. Raises NotRunning."""
+    """supervisord, on the socket in the run directory. Raises NotRunning."""
 
     def __init__(self, run_dir: Path) -> None:
         self._configuration = run_dir / "workers.conf"
@@ -53,9 +53,7 @@ class Control:
         self._proxy = xmlrpc.client.ServerProxy("http://127.0.0.1", transport)
 
     def _ask(self, verb: str, *arguments: Any, unless: int | None = None) -> Any:
-        """Return supervisord's answer; None for the fault `unless`, which means that the state was
-        reached before.
-        """
+        """Return supervisord's answer; None for the fault `unless`: the state was reached before."""
         try:
             return getattr(self._proxy.supervisor, verb)(*arguments)
         except xmlrpc.client.Fault as fault:
@@ -66,13 +64,13 @@ class Control:
             raise NotRunning from error
 
     def workers(self) -> list[Facts]:
-        """Return supervisord's facts about each worker, finishing ones included: `name`,
+        """Return supervisord's facts about the workers, finishing workers included: `name`,
         `statename`, `pid`, `start`, `now`.
         """
         return [facts for facts in self._ask("getAllProcessInfo") if facts["group"].startswith("sdk_worker_")]
 
     def scale(self, count: int) -> list[str]:
-        """Run `count` workers. Return the names of the workers that finish their turns first."""
+        """Run `count` workers. Return the names of the workers with turns to finish first."""
         wanted = worker_numbers(self._configuration.read_text())
         taken = {int(facts["group"].removeprefix("sdk_worker_")) for facts in self.workers()}
         free = (number for number in range(len(taken) + count) if number not in taken)
@@ -84,11 +82,11 @@ class Control:
         return [name for name in removed if name.startswith("sdk_worker_")]
 
     def dismiss(self, leaving: list[str]) -> list[str]:
-        """Ask each worker to finish, and forget the finished ones. Return the others; safe to call
-        again and again.
+        """Ask every worker of `leaving` to finish, and forget the finished workers. Return the
+        remaining workers.
 
-        supervisord takes an end within the first second for a failed start, so a new worker is
-        asked after it.
+        The call is safe to repeat. supervisord takes an end within the first second for a failed
+        start, so a new worker is asked after it.
         """
         alive = {facts["group"]: facts for facts in self.workers() if facts["statename"] in ALIVE}
         for name in leaving:

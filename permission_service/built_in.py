@@ -41,7 +41,7 @@ CONVERSATION_TOOLS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class BuiltInRule:
-    """An allow rule outside the owner's file. `origin` names its source, for people."""
+    """An allow rule outside the owner's file. `origin` names the source, for people."""
 
     id: str
     text: str
@@ -59,7 +59,7 @@ def reads_inside(request: PermissionAsk) -> bool:
 
 
 def edits_inside(request: PermissionAsk) -> bool:
-    """Return True when the call certainly touches nothing but files inside the working folder."""
+    """Return True when the call certainly touches only files inside the working folder."""
     return _stays_inside(request)
 
 

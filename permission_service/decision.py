@@ -31,8 +31,10 @@ BY_NO_WATCHER = "no_watcher"
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """A decision that no person took. `by` names the kind of what decided, `rule` the rule's id; `message` says why a
-    denied call is denied."""
+    """A decision without a person. `by` names the kind of the decider, `rule` the rule's id.
+
+    `message` says why a denied call is denied.
+    """
 
     allowed: bool
     by: str
@@ -46,7 +48,7 @@ class Ruling:
 
 
 class Policy:
-    """The protected paths and the rules of one installation."""
+    """The protected paths and the rules of an installation."""
 
     def __init__(self, rules: RuleBook, protected: ProtectedPaths) -> None:
         self._rules = rules

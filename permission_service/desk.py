@@ -94,7 +94,7 @@ class Answer:
 
 @dataclass
 class Desk:
-    """All permission requests of the service: pending ones, and ended ones for an hour."""
+    """All permission requests of the service: pending requests, and ended requests for an hour."""
 
     timeout_seconds: float
     max_open_requests: int = 16
@@ -102,7 +102,7 @@ class Desk:
     _last_number: int = 0
 
     def keep(self, case: Case) -> bool:
-        """Store `case`. Return True if this update ended the case."""
+        """Store `case`. Return True if the update ended the case."""
         known = self._cases.get(case.id)
         self._cases[case.id] = case
         self._last_number = max(self._last_number, case.opened, case.closed)
@@ -155,7 +155,9 @@ class Desk:
         return ""
 
     def share_problem(self, ask: PermissionAsk) -> str:
-        """Return why the caller of `ask` may not open another request; "" when its share has room."""
+        """Return the reason why the caller of `ask` may not open a further request; "" when the
+        caller's share has room.
+        """
         of_caller = sum(known.ask.caller == ask.caller for known in self.pending() if known.id != ask.request_id)
         return TOO_MANY_OPEN.format(open=of_caller) if of_caller >= self.max_open_requests else ""
 
@@ -177,9 +179,7 @@ class Desk:
         return request_id in self._cases
 
     def present(self, case: Case) -> Case:
-        """Return `case` with its presentation, without the text of the file that the call would
-        change.
-        """
+        """Return `case` with a presentation, without the text of the file the call would change."""
         if case.status != "pending" or case.presentation is not None:
             return case
         shown = present(case.ask, case.suggestion)
@@ -225,7 +225,7 @@ class Desk:
         return self._last_number
 
     def drop(self, case: Case) -> None:
-        """Forget a case that was never reported."""
+        """Forget an unreported case."""
         del self._cases[case.id]
 
     def shorten(self, case: Case) -> Case:
@@ -256,7 +256,7 @@ class Desk:
 
 
 def what_happened(case: Case) -> str:
-    """Return a sentence for the author of an answer that comes too late."""
+    """Return a sentence for the author of a late answer."""
     match case.status:
         case "expired":
             return "Too late: nobody answered in time, and the tool was told no."

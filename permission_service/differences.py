@@ -20,7 +20,7 @@ COMPARISONS = 2_000_000  # per permission request, at most some 50 ms; 125 lines
 
 @dataclass(slots=True)
 class Effort:
-    """The comparisons of lines left for one permission request."""
+    """The comparisons of lines left for a permission request."""
 
     comparisons: int = COMPARISONS
 
@@ -80,8 +80,8 @@ def find_replacements(text: str, old: str, new: str, *, everywhere: bool) -> tup
 
 
 def rows_of(replacement: Replacement, file_lines: list[str] | None, offset: int, effort: Effort) -> list[DiffRow]:
-    """Return the rows of one replacement. `offset` is the number of lines added by the replacements
-    before it.
+    """Return the rows of a replacement. `offset` is the number of lines added by the earlier
+    replacements.
 
     Without `file_lines` the file is unknown: no row has a number, and no lines of the file stand
     around the change.
@@ -143,7 +143,7 @@ def compare(old: list[str], new: list[str], effort: Effort) -> list[tuple[str, i
 
 
 def whole_file_rows(old_text: str, new_text: str, effort: Effort) -> list[DiffRow] | None:
-    """Return the rows from one text to another, without equal lines far from a change.
+    """Return the rows from the old text to the new text, without equal lines far from a change.
 
     None when the two have so little in common that the new text alone says more than a diff.
     """

@@ -32,7 +32,7 @@ DEFAULTS: dict[str, tuple[Any, ...]] = {
 
 
 class OddShape(Exception):
-    """The input does not have the shape of its tool."""
+    """An input without the shape of its tool."""
 
 
 @dataclass
@@ -52,7 +52,9 @@ class Draft:
         self.left = dict(self.request.input)
 
     def take_text(self, name: str) -> str:
-        """Return the text field `name` and count it as shown. Raises OddShape for any other type."""
+        """Return the text field `name` and count the field as shown. Raises OddShape for any other
+        type.
+        """
         value = self.left.get(name)
         if not isinstance(value, str):
             raise OddShape(name)
@@ -60,14 +62,14 @@ class Draft:
         return value
 
     def take_flag(self, name: str) -> bool:
-        """Return True if the field `name` is true; then it counts as shown."""
+        """Return True if the field `name` is true; the field then counts as shown."""
         if self.left.get(name) is True:
             del self.left[name]
             return True
         return False
 
     def warn(self, *sentences: str) -> None:
-        """Add warnings, shown first, each once."""
+        """Add warnings, shown first, every warning once."""
         self.warnings += [sentence for sentence in sentences if sentence not in self.warnings]
 
     def add_text(self, label: str, text: str, kind: BlockKind = "text", note: str = "") -> None:
@@ -81,7 +83,7 @@ class Draft:
         self.blocks.append(Block(line(label), kind, seen, note=line(note), hidden=hidden))
 
     def add_line(self, label: str, text: str) -> None:
-        """Add a short text, as a path or an address, beside its label."""
+        """Add a short text, as a path or an address, beside a label."""
         self.add_text(label, text, "line")
 
     def add_block(self, block: Block) -> None:
@@ -110,7 +112,7 @@ class Draft:
             self.add_json("Also given" if self.blocks else "Input", rest)
 
     def place(self, path: str) -> str:
-        """Return `path` as it is seen from the working folder of the request, for a title."""
+        """Return `path` as seen from the working folder of the request, for a title."""
         folder = self.request.working_directory
         if os.path.isabs(folder) and path.startswith(folder.rstrip("/") + "/") and ".." not in path.split("/"):
             path = path[len(folder.rstrip("/")) + 1 :]
@@ -118,7 +120,7 @@ class Draft:
 
 
 def is_default(name: str, value: Any) -> bool:
-    """Return True for a field that has no effect, as `replace_all: false`."""
+    """Return True for a field without an effect, as `replace_all: false`."""
     # An input may hold lists, which are compared by value; 0 and False must not count as the same.
     return any(type(value) is type(default) and value == default for default in DEFAULTS.get(name, ()))
 
@@ -135,7 +137,7 @@ def cut_middle(text: str, limit: int) -> tuple[str, int]:
 
 
 def line(text: str, limit: int = LINE_CHARACTERS) -> str:
-    """Return `text` on one line, escaped, cut in the middle beyond `limit` characters."""
+    """Return `text` on a single line, escaped, cut in the middle beyond `limit` characters."""
     if len(text) > limit:
         half = limit // 2
         text = f"{text[:half]} … {text[-half:]}"

@@ -27,7 +27,7 @@ EDITS_AGAINST_FILE = 50  # of one MultiEdit; each further one is shown from the 
 
 
 def present_edit(draft: Draft) -> None:
-    """Present an Edit: one text of the file is replaced by another."""
+    """Present an Edit: the replacement of a text in the file."""
     path = draft.take_text("file_path")
     old, new = draft.take_text("old_string"), draft.take_text("new_string")
     everywhere = draft.take_flag("replace_all")
@@ -41,7 +41,7 @@ def present_edit(draft: Draft) -> None:
 
 
 def present_multi_edit(draft: Draft) -> None:
-    """Present a MultiEdit: several replacements in one file, applied in order."""
+    """Present a MultiEdit: several replacements in a file, applied in order."""
     path = draft.take_text("file_path")
     edits = draft.left.get("edits")
     if not isinstance(edits, list) or not edits:
@@ -60,7 +60,7 @@ def present_multi_edit(draft: Draft) -> None:
 
 
 def _edit_of(edit: Any) -> tuple[str, str, bool]:
-    """Return the parts of one edit of a MultiEdit. Raises OddShape, also for an unknown field."""
+    """Return the parts of an edit of a MultiEdit. Raises OddShape, also for an unknown field."""
     if not isinstance(edit, dict) or set(edit) - {"old_string", "new_string", "replace_all"}:
         raise OddShape("edits")
     old, new, everywhere = edit.get("old_string"), edit.get("new_string"), edit.get("replace_all", False)
@@ -107,7 +107,7 @@ def _present_new_file(draft: Draft, path: str, content: str) -> None:
 
 
 def present_notebook_edit(draft: Draft) -> None:
-    """Present a NotebookEdit: one cell of a notebook is replaced, inserted or deleted."""
+    """Present a NotebookEdit: a cell of a notebook is replaced, inserted or deleted."""
     path = draft.take_text("notebook_path")
     mode = draft.left.pop("edit_mode", "replace")
     source = draft.left.pop("new_source", "")
@@ -145,7 +145,7 @@ def _cell_source(before: FileBefore | None, cell: str) -> str | None:
 
 
 def add_path(draft: Draft, path: str) -> None:
-    """Add the whole path, and the file behind it when a link leads elsewhere."""
+    """Add the whole path, and the file behind the path when a link leads elsewhere."""
     draft.add_line("File", path)
     reach = draft.request.reach
     for reached in reach.paths if reach else []:

@@ -62,7 +62,9 @@ class CaseStore:
         return [decode(Case, data) for data in found.values()]
 
     async def delete(self, case: Case) -> None:
-        """Delete the stored `case`. Raises BusUnavailable; the key then ends by its lifetime."""
+        """Delete the stored `case`. Raises BusUnavailable; the key then ends with the key's
+        lifetime.
+        """
         await self._bus.delete(CASE_PREFIX + case.id)
 
     async def save(self, case: Case, *, now: float) -> None:
@@ -73,7 +75,7 @@ class CaseStore:
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """A rule of a session or a caller, with its author and its end (UTC seconds)."""
+    """A rule of a session or a caller, with the author and the end (UTC seconds)."""
 
     rule: Rule
     by: str
@@ -82,8 +84,8 @@ class Remembered:
 
 @dataclass(frozen=True, slots=True)
 class FromSettings:
-    """The rules that follow from the owner's settings. `origin` names the setting of `rules`;
-    `problem` names the entries that cannot be expressed as a rule.
+    """The rules from the owner's settings. `origin` names the setting of `rules`; `problem` names
+    the entries without a form as a rule.
     """
 
     rules: tuple[Rule, ...] = ()
@@ -115,7 +117,7 @@ class RuleBook:
         return self.problem or self._settings.problem
 
     def notes(self) -> list[str]:
-        """Return a sentence for each rule in force that never applies, or depends on links of
+        """Return a sentence for every rule in force that never applies, or depends on links of
         another machine.
         """
         return rule_problems(self.all())
@@ -149,15 +151,15 @@ class RuleBook:
         return [rule for rule in known if rule.id not in self._removed]
 
     def text_of(self, rule_id: str) -> str:
-        """Return a rule in words; an empty text for a rule that is not in force."""
+        """Return a rule in words; an empty text for a rule out of force."""
         rule = self.find(rule_id)
         if rule is not None:
             return rule.describe()
         return next((known.text for known in self.built_in() if known.id == rule_id), "")
 
     def describe(self) -> list[dict[str, Any]]:
-        """Return every rule with its id, its source and its end. Removed built-in rules are
-        included, for restoring them.
+        """Return every rule with the id, the source and the end. Removed built-in rules are
+        included, for restoring.
         """
         shown = []
         lasting = {rule.id for rule in self._lasting}
@@ -267,8 +269,8 @@ class RuleBook:
         self._write(tomlkit.dumps(document))
 
     def _document(self) -> tomlkit.TOMLDocument:
-        """Return the file as a TOML document with its comments and order. Raises Conflict for a
-        file that a person must mend first.
+        """Return the file as a TOML document with comments and order kept. Raises Conflict for a
+        file in need of a person's repair.
         """
         self._read_file()
         if self.problem:

@@ -31,12 +31,12 @@ def punycode(host: str) -> str:
 
 
 def encoded(label: str) -> str:
-    """Return one label of a host in the Punycode of RFC 3492, without the prefix."""
+    """Return a label of a host in the Punycode of RFC 3492, without the prefix."""
     return label.encode("utf-8", "replace").decode().encode("punycode").decode("ascii")
 
 
 def host_of(url: str) -> str:
-    """Return the host that stands in `url`, as written; an empty text when there is none."""
+    """Return the host in `url`, as written; an empty text when there is none."""
     try:
         return urlsplit(url).hostname or ""
     except ValueError:
@@ -44,7 +44,7 @@ def host_of(url: str) -> str:
 
 
 def url_warnings(text: str) -> list[str]:
-    """Return a sentence for each address in `text` with a deceptive host."""
+    """Return a sentence for every address in `text` with a deceptive host."""
     found: list[str] = []
     for place, match in enumerate(URL.finditer(text)):
         if place >= URLS_LOOKED_AT:
@@ -59,7 +59,7 @@ def url_warnings(text: str) -> list[str]:
 
 
 def mixed_words(text: str) -> list[str]:
-    """Return the first words of `text` that mix Latin letters with look-alikes of another script."""
+    """Return the first words of `text` with Latin letters and look-alikes of another script."""
     if text.isascii():
         return []
     return list(dict.fromkeys(_mixed_words(text)))[:WORDS_NAMED]
@@ -80,13 +80,13 @@ def _mixed_words(text: str) -> Iterator[str]:
 
 
 def is_styled(word: str) -> bool:
-    """Return True for other forms of ASCII letters, as full-width or mathematical letters."""
+    """Return True for non-ASCII forms of ASCII letters, as full-width or mathematical letters."""
     foreign = "".join(letter for letter in word if not letter.isascii())
     return foreign.isalpha() and unicodedata.normalize("NFKC", foreign).isascii()
 
 
 def is_lookalike(letter: str) -> bool:
-    """Return True for a letter of another script that resembles a Latin one."""
+    """Return True for a non-Latin letter that resembles a Latin letter."""
     if letter.isascii():
         return False
     script = unicodedata.name(letter, "").partition(" ")[0]
@@ -94,7 +94,7 @@ def is_lookalike(letter: str) -> bool:
 
 
 def word_warnings(text: str) -> list[str]:
-    """Return a sentence that names the words of `text` with look-alike letters, if any."""
+    """Return a sentence with the names of the words of `text` with look-alike letters, if any."""
     words = mixed_words(text)
     if not words:
         return []
@@ -103,5 +103,5 @@ def word_warnings(text: str) -> list[str]:
 
 
 def spell(word: str) -> str:
-    """Return `word` with its letters beyond ASCII as code points, as in `p\\u0430y`."""
+    r"""Return `word` with letters beyond ASCII as code points, as in `p\u0430y`."""
     return word.encode("ascii", "backslashreplace").decode()

@@ -25,7 +25,7 @@ SUMMARY_CHARACTERS = 60
 
 
 def present(request: PermissionAsk, suggestion: dict[str, str] | None) -> Presentation:
-    """Return the presentation of `request`. `suggestion` is the rule that an answer may create."""
+    """Return the presentation of `request`. `suggestion` is the possible new rule of an answer."""
     draft = Draft(request)
     try:
         TOOLS.get(request.tool_name, _present_any)(draft)
@@ -137,7 +137,7 @@ def _asker(request: PermissionAsk) -> list[LabelledText]:
 
 
 def _summary(draft: Draft) -> str:
-    """Return one short line for a list of requests, as `Bash git status`."""
+    """Return a short line for a list of requests, as `Bash git status`."""
     given: dict[str, Any] = draft.request.input
     fields = (given.get(name) for name in ("command", "file_path", "notebook_path", "url", "query", "pattern"))
     text = next((value for value in fields if isinstance(value, str) and value), "")
@@ -150,7 +150,7 @@ def _summary(draft: Draft) -> str:
 
 
 def remember_choices(request: PermissionAsk, suggestion: dict[str, str] | None) -> list[RememberChoice]:
-    """Return the ways to remember an answer, each with the exact scope of the new rule."""
+    """Return the ways to remember an answer, with the exact scope of every new rule."""
     if not suggestion:
         return []
     what = _covered(suggestion)
@@ -180,7 +180,7 @@ def _covered(suggestion: dict[str, str]) -> str:
 
 
 def _short(suggestion: dict[str, str]) -> str:
-    """Return what a suggested rule allows, in a few words for a button."""
+    """Return the scope of a suggested rule, in a few words for a button."""
     if "command" in suggestion:
         return "exactly this command"
     if "command_prefix" in suggestion:

@@ -60,7 +60,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
 
 
 def rules_from_settings(settings: Settings) -> FromSettings:
-    """Return the allow rules that follow from the settings of Claude Code's own permissions."""
+    """Return the allow rules from the settings of Claude Code's own permissions."""
     options = settings.claude.code_options
     built_in = (EDITING,) if options.permission_mode == "acceptEdits" else ()
     origin = "CLAUDE__CODE_OPTIONS__ALLOWED_TOOLS"

@@ -42,7 +42,7 @@ Parameters = dict[str, Any]
 
 
 class DeskServer:
-    """Brings deliveries to the desk and its answers back. `load` before serving."""
+    """Passes deliveries to the `Desk`, and answers back to the senders. Call `load` before serving."""
 
     def __init__(
         self,
@@ -81,20 +81,20 @@ class DeskServer:
         }
 
     async def load(self) -> None:
-        """Load the requests of the process before this one. Raises BusUnavailable."""
+        """Load the requests of the previous process. Raises BusUnavailable."""
         await self._rules.load()
         for case in await self._cases.load():
             self._desk.keep(case)
 
     async def withdraw_orphans(self, after: float = ORPHAN_SECONDS) -> None:
-        """End the requests of the process before this one whose askers have not come back."""
+        """End the requests of the previous process whose askers have not come back."""
         left = {case.id for case in self._desk.pending()}
         await asyncio.sleep(after)
         for request_id in left - self._attended:
             await self._conclude(await self._withdraw(request_id))
 
     async def ask(self, delivery: Delivery) -> None:
-        """Send the one decision on a request. Raises ClientError."""
+        """Send the decision on a request. Raises ClientError."""
         ask = decode(PermissionAsk, delivery.payload)
         if problem := ask.refused or request_problem(ask):
             await self._send_at_once(delivery, self._refused(ask, problem))
@@ -147,7 +147,7 @@ class DeskServer:
         return None
 
     async def answer(self, delivery: Delivery) -> None:
-        """Send what a person wants to know. Raises ClientError, NotFound, Conflict, NotAllowed."""
+        """Send the reply to a person. Raises ClientError, NotFound, Conflict, NotAllowed."""
         question = decode(DeskQuestion, delivery.payload)
         if question.may_ask:
             refuse_own_cause(question, self._desk.find)
@@ -159,11 +159,11 @@ class DeskServer:
         await delivery.send(encode(await verb(question.parameters, question.by)))
 
     def _refused(self, ask: PermissionAsk, problem: str) -> Case:
-        """Return the denied case of a request that reaches no person because of `problem`."""
+        """Return the denied case of a request kept from people because of `problem`."""
         return self._desk.refuse(refused_excerpt(ask, problem), problem, self._clock())
 
     async def _send_at_once(self, delivery: Delivery, case: Case) -> None:
-        """Log an ended case that was never open, and send its decision."""
+        """Log an ended case that was never open, and send the decision."""
         self._metrics.decided.labels(case.status).inc()
         await self._record(case, quiet=case.status == "allowed")
         await delivery.send(encode(case.decision()))
@@ -174,12 +174,12 @@ class DeskServer:
                 await self._cases.delete(case)
 
     async def _conclude(self, case: Case) -> None:
-        """Log the end of `case`, and keep an excerpt of it."""
+        """Log the end of `case`, and keep an excerpt of `case`."""
         await self._record(case)
         await self._shorten(case)
 
     async def _shorten(self, case: Case) -> None:
-        """Store an excerpt of an ended case if it is shorter than the input."""
+        """Store an excerpt of an ended case if the excerpt is shorter than the input."""
         short = self._desk.shorten(case)
         if short.size < case.size:
             with contextlib.suppress(BusUnavailable):
@@ -213,7 +213,7 @@ class DeskServer:
         return self._desk.settle(case.id, answer_of(ruling), now) if ruling is not None else None
 
     async def _until_settled(self, request_id: str) -> Case:
-        """Wait for an answer, or the end of the time for it."""
+        """Wait for an answer, or the end of the time for an answer."""
         while (case := self._desk.find(request_id)).status == "pending":
             news, now = self._news, self._clock()
             if case.expires_at is not None and now >= case.expires_at:
@@ -231,7 +231,7 @@ class DeskServer:
         return self._ruled(case) or case
 
     def _end(self, request_id: str, end: Callable[[Case, float], Case]) -> Case:
-        """Return the case ended by `end`, or unchanged if it has ended before."""
+        """Return the case ended by `end`; an already ended case stays unchanged."""
         case = self._desk.find(request_id)
         return end(case, self._clock()) if case.status == "pending" else case
 
@@ -241,7 +241,7 @@ class DeskServer:
     async def _change(
         self, step: Callable[[], Case], *, first: Callable[[], Awaitable[None]] | None = None, patient: bool = True
     ) -> Case:
-        """Take one step of one case: check it, store it, report it. A cancelled caller does not stop the step."""
+        """Check, store and report a step of a case. A cancelled caller does not stop the step."""
         task = asyncio.create_task(self._make_change(step, first, patient))
         self._changes.add(task)
         task.add_done_callback(self._changed)
@@ -274,7 +274,7 @@ class DeskServer:
         self._news = asyncio.Event()
 
     async def _record(self, case: Case, *, quiet: bool = False) -> None:
-        """Write the audit record of `case`: at least once for every case, before its answer leaves."""
+        """Write the audit record of `case`: at least once for every case, before the answer leaves."""
         record = audit(case)
         say = get_log().debug if quiet else get_log().info
         say(
@@ -326,7 +326,7 @@ class DeskServer:
         return show_case(self._desk.find(str(parameters.get("request_id"))), self._clock())
 
     async def _decide(self, parameters: Parameters, by: str) -> dict[str, Any]:
-        """Settle a request; the first answer counts. `remember` makes a rule, which then answers waiting ones too."""
+        """Settle a request; the first answer counts. A rule of `remember` settles waiting ones too."""
         request_id, allowed = str(parameters.get("request_id")), parameters.get("allowed")
         if not isinstance(allowed, bool):
             raise ClientError("allowed: expected true or false.")

@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 
 
 class CallerTurns:
-    """The turns of all callers of one service."""
+    """The turns of all callers of a service."""
 
     def __init__(self) -> None:
         self._locks: dict[str, asyncio.Lock] = {}

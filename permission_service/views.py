@@ -45,7 +45,7 @@ def show_presentation(case: Case) -> dict[str, Any]:
 
 
 def show_case(case: Case, now: float) -> dict[str, Any]:
-    """Return a case and its state. `time_remaining` is in seconds, None without a limit."""
+    """Return a case and the case's state. `time_remaining` is in seconds, None without a limit."""
     left = None if case.expires_at is None else max(0.0, case.expires_at - now)
     shown = show_request(case) | {"status": case.status, "time_remaining": 0.0 if case.closed else left}
     if not case.closed:
@@ -57,7 +57,7 @@ def show_case(case: Case, now: float) -> dict[str, Any]:
 
 
 def show_event(event: Event) -> dict[str, Any]:
-    """Return `name` and `data` of the event for HTTP, and its number."""
+    """Return `name` and `data` of the event for HTTP, and the event's number."""
     case = event.case
     if not event.closing:
         name, data = "permission_request", show_request(case) | show_presentation(case)

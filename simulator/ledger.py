@@ -18,7 +18,7 @@ COUNTED = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_cr
 
 @dataclass(slots=True)
 class Record:
-    """One request. `cancelled` means the client left before the reply was complete."""
+    """A request. `cancelled` means the client left before the reply was complete."""
 
     method: str
     path: str
@@ -44,8 +44,10 @@ class Record:
         return len(self.body) + len(self.response)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the record as JSON. `body` is text when it is UTF-8 (`body_encoding` says which);
-        `ended_after_ms` is null while it runs.
+        """Return the record as JSON. `body` is text when the bytes are UTF-8 (`body_encoding` says
+        which).
+
+        `ended_after_ms` is null for a request in progress.
         """
         try:
             body, encoding = self.body.decode(), "utf-8"
@@ -70,7 +72,7 @@ class Record:
 
 
 def mask(name: str, value: str) -> str:
-    """Return a credential as its scheme and last four characters."""
+    """Return a credential as the scheme and the last four characters."""
     if name not in SECRET_HEADERS:
         return value
     scheme, space, secret = value.rpartition(" ")
@@ -78,7 +80,7 @@ def mask(name: str, value: str) -> str:
 
 
 class Ledger:
-    """Records in order of arrival, and totals over all that ended since the last `clear`."""
+    """Records in order of arrival, and totals over all requests ended since the last `clear`."""
 
     def __init__(self) -> None:
         self._numbered = 0

@@ -47,8 +47,8 @@ async def play_stream(exchange: Exchange, reply: Reply, frames: Iterable[bytes],
 async def play_whole(
     exchange: Exchange, reply: Reply, data: bytes, headers: Mapping[str, str], frames: Iterable[bytes]
 ) -> bool:
-    """Send the whole reply in the time of its stream of `frames`. Return True if all of it was
-    sent.
+    """Send the whole reply in the time of the reply's stream of `frames`. Return True if all of the
+    reply was sent.
     """
     if reply.pace:
         await asyncio.sleep(reply.pace * sum(DELTA.match(frame) is not None for frame in frames))

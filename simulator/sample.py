@@ -9,7 +9,7 @@ PLAIN: dict[str, Any] = {"string": "text", "integer": 1, "number": 1.5, "boolean
 
 
 def sample(schema: Any, root: Any = None, depth: int = 0) -> Any:
-    """Return a value for `schema` where that needs no search; `root` resolves its local `$ref`s."""
+    """Return a value for `schema` as far as no search is needed; `root` resolves local `$ref`s."""
     root = schema if root is None else root
     if not isinstance(schema, dict) or depth == DEEPEST:
         return "text"

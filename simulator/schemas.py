@@ -71,7 +71,9 @@ VALUES: dict[str, tuple[Callable[[object], bool], str]] = {
 
 
 def nodes(schema: Any, context: Context = ()) -> Iterator[tuple[Context, Any]]:
-    """Every schema inside `schema`, itself first, with its context. Properties are not mistaken for keywords."""
+    """Yield every schema inside `schema` with the context, `schema` first. Properties are not
+    mistaken for keywords.
+    """
     yield context, schema
     if not isinstance(schema, dict):
         return
@@ -87,7 +89,7 @@ def nodes(schema: Any, context: Context = ()) -> Iterator[tuple[Context, Any]]:
 
 
 def structure_flaw(schema: Any) -> Flaw | None:
-    """Return the first part that draft 2020-12 forbids."""
+    """Return the first part forbidden by draft 2020-12."""
     for context, node in nodes(schema):
         if isinstance(node, bool):
             continue
@@ -105,7 +107,7 @@ def structure_flaw(schema: Any) -> Flaw | None:
 
 
 def python_flaw(schema: Any) -> Flaw | None:
-    """The first pattern that Python's `re` cannot compile, or array without `items`."""
+    """Return the first pattern Python's `re` cannot compile, or array without `items`."""
     for context, node in nodes(schema):
         if not isinstance(node, dict):
             continue
@@ -131,7 +133,9 @@ STRICT_KEYWORDS = frozenset(
 
 
 def strict_flaw(schema: Any) -> Flaw | None:
-    """The first part that constrained output cannot promise: an open object, a recursion, an unknown keyword."""
+    """Return the first part beyond constrained output: an open object, a recursion, an unknown
+    keyword.
+    """
     for context, node in nodes(schema):
         if not isinstance(node, dict):
             continue
@@ -156,7 +160,7 @@ def strict_flaw(schema: Any) -> Flaw | None:
 
 
 def circular_reference(schema: Any) -> str:
-    """Return the name of a definition that contains itself; an empty text if there is none."""
+    """Return the name of a recursive definition; an empty text if there is none."""
     if any(isinstance(node, dict) and node.get("$ref") == "#" for _, node in nodes(schema)):
         return "#"
     definitions = {**schema.get("definitions", {}), **schema.get("$defs", {})} if isinstance(schema, dict) else {}
@@ -181,14 +185,14 @@ def referenced(schema: Any) -> set[str]:
 
 
 class StrictCost(NamedTuple):
-    """The share of a request's budget for one strict schema."""
+    """The share of a strict schema in a request's budget."""
 
     optional: int
     unions: int
 
 
 def strict_cost(schema: Any) -> StrictCost:
-    """Count the optional parameters, and those of several types."""
+    """Return the number of optional parameters, and of parameters with several types."""
     optional = unions = 0
     for _, node in nodes(schema):
         if isinstance(node, dict):

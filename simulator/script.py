@@ -104,8 +104,9 @@ Refusal = Callable[[int | None], Exception]
 
 
 def perform(ask: Ask, name: str, scenarios: Mapping[str, Scenario], refusals: Mapping[str, Refusal]) -> Reply | None:
-    """Return the reply of the requested scenario, or of `name`; None for an unknown one. Raises the
-    refusal of a refusing one.
+    """Return the reply of the requested scenario, or of `name`; None for an unknown scenario.
+
+    Raises the refusal of a refusing scenario.
     """
     matched = NAME.fullmatch(ask.directives.scenario or name)
     if matched is None:
@@ -162,7 +163,7 @@ def calls(ask: Ask, wanted: list[tuple[dict[str, Any], dict[str, Any]]]) -> list
 
 
 def with_samples(tools: list[dict[str, Any]]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Return calls of these tools, with arguments made from their schemas."""
+    """Return calls of the tools, with arguments made from the tools' schemas."""
     return [(tool, sample(tool.get("input_schema") or tool.get("parameters") or {})) for tool in tools]
 
 

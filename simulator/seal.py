@@ -16,7 +16,7 @@ DIGEST_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class Sealer:
-    """The seals of one provider; seals of another provider are refused."""
+    """The seals of a provider; seals of any other provider are refused."""
 
     key: bytes
 

@@ -103,7 +103,7 @@ def list_of(inner: Check, most: int | None = None) -> Check:
 
 
 def with_beta(wanted: str, inner: Check = anything) -> Check:
-    """Accept a field only in requests with one of these `anthropic-beta` values."""
+    """Accept a field only in requests with an `anthropic-beta` value of `wanted`."""
     accepted = frozenset(names(wanted))
 
     def check(value: Any, where: str, betas: frozenset[str]) -> None:
@@ -115,7 +115,7 @@ def with_beta(wanted: str, inner: Check = anything) -> Check:
 
 
 def record(required: str = "", /, **fields: Check) -> Check:
-    """Accept an object of exactly these fields; `required` names the mandatory ones, separated by
+    """Accept an object of exactly `fields`; `required` names the mandatory fields, separated by
     spaces.
     """
     needed = names(required)
@@ -135,7 +135,7 @@ def record(required: str = "", /, **fields: Check) -> Check:
 
 
 def including(**fields: Check) -> Check:
-    """Accept an object of any fields, checking only the given ones."""
+    """Accept an object of any fields, checking only the given fields."""
 
     def check(value: Any, where: str, betas: frozenset[str]) -> None:
         mapping(value, where, betas)
@@ -146,7 +146,9 @@ def including(**fields: Check) -> Check:
 
 
 def tagged(shapes: Mapping[str, Check], tag: str = "type", default: str | None = None, *, shown: bool = True) -> Check:
-    """Accept the shape named by the object's `tag` field; `shown` puts that name into the path."""
+    """Accept the shape named by the object's `tag` field; `shown` puts the shape's name into the
+    path.
+    """
 
     def check(value: Any, where: str, betas: frozenset[str]) -> None:
         if not isinstance(value, dict):

@@ -16,7 +16,7 @@ def data_first(name: str, data: bytes) -> bytes:
 
 
 def several_lines(name: str, data: bytes) -> bytes:
-    """The JSON over many `data:` lines, as a pretty printer leaves it."""
+    """Return the event with the JSON over many `data:` lines, as written by a pretty printer."""
     lines = json.dumps(json.loads(data), indent=1).encode().split(b"\n")
     return b"event: %b\n%b\n\n" % (name.encode(), b"\n".join(b"data: " + line for line in lines))
 
@@ -52,7 +52,7 @@ SPELLINGS: tuple[Respell, ...] = (
 
 
 def respell(frame: bytes, number: int) -> bytes:
-    """Return the event `frame` of a service in the spelling with that number."""
+    """Return the event `frame` of a service in the spelling with the number `number`."""
     head, _, data = frame.removesuffix(b"\n\n").partition(b"\ndata: ")
     name = head.removeprefix(b"event: ").decode()
     return SPELLINGS[number % len(SPELLINGS)](name, data)

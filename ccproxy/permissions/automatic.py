@@ -12,7 +12,7 @@ from shared.permissions.rules import judge, read_rules
 
 
 class Automatic:
-    """The rules of a file, read again at each request.
+    """The rules of a file, read again at every request.
 
     Raises ConfigurationError at once for a file that cannot be used. A file that breaks later
     answers no request.

@@ -135,7 +135,7 @@ def rules(as_json: AsJson = False) -> None:
 
 
 def rule_row(rule: dict[str, Any]) -> list[str]:
-    """Return a rule as a row. A removed built-in rule is included, for restoring it."""
+    """Return a rule as a row. A removed built-in rule is included, for restoring the rule."""
     text = rule["text"] if rule.get("in_force", True) else f"(removed) {rule['text']}"
     return [rule["id"], text, rule["by"]]
 

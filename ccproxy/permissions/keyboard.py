@@ -29,8 +29,8 @@ NAMES = {
 
 
 class Keyboard:
-    """The keys of a terminal. `pressed` yields the result of each read: the name of a special key,
-    one character, or a pasted text.
+    """The keys of a terminal. `pressed` yields the results of the reads: the name of a special key,
+    a character, or a pasted text.
     """
 
     def __init__(self) -> None:

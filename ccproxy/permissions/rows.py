@@ -34,7 +34,7 @@ def body_rows(shown: Presentation, width: int) -> list[Text]:
 
 
 def block_rows(block: Block, width: int) -> list[Text]:
-    """Return the rows of one block, with the block's label."""
+    """Return the rows of a block, with the block's label."""
     if block.kind == "line":
         return wrapped(Text.assemble((f"{block.label}  ", "dim"), block.text), width, at_blanks=False)
     rows = wrapped(Text(f"{block.label}:", "dim" if block.kind == "remark" else "bold"), width, at_blanks=True)
@@ -79,7 +79,7 @@ def wrapped(line: Text, width: int, *, at_blanks: bool) -> list[Text]:
 
 
 def row_starts(text: str, width: int, *, at_blanks: bool) -> list[int]:
-    """Return the offsets at which the second and every further row of `text` begin."""
+    """Return the offsets of the beginnings of the second and every further row of `text`."""
     starts: list[int] = []
     start = 0
     # ASCII has one cell for each character, so that its rows need no counting.
@@ -96,8 +96,8 @@ def row_starts(text: str, width: int, *, at_blanks: bool) -> list[int]:
 
 
 def _fitting(text: str, start: int, width: int) -> int:
-    """Return the offset behind the last character within `width` cells from `start`, at least one
-    character.
+    """Return the offset behind the last character within `width` cells from `start`, at least a
+    single character.
     """
     cells = 0
     for at in range(start, min(len(text), start + 4 * width)):

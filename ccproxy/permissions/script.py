@@ -23,7 +23,9 @@ SETTLING = frozenset({"permission_resolved", "permission_expired", "permission_c
 
 
 class Script:
-    """`json_lines`: tell everything; else only what was answered, in a sentence."""
+    """The permission handler for programs. `json_lines`: print every event; else only the answers,
+    in a sentence.
+    """
 
     def __init__(self, feed: Feed, automatic: Automatic | None, *, json_lines: bool) -> None:
         self._feed, self._automatic, self._json_lines = feed, automatic, json_lines
@@ -85,8 +87,9 @@ class Script:
 
 
 async def read_lines() -> AsyncGenerator[bytes, None]:
-    """Yield the lines of standard input to its end. A pipe is read as data arrives. Any other kind
-    (a file, /dev/null) cannot be waited for, and never blocks.
+    """Yield the lines of standard input to the end. A pipe is read as data arrives.
+
+    Any other kind (a file, /dev/null) cannot be waited for, and never blocks.
     """
     kind = os.fstat(sys.stdin.fileno()).st_mode
     if not stat.S_ISFIFO(kind) and not stat.S_ISSOCK(kind):

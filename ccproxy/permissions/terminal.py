@@ -48,7 +48,7 @@ Happening = Callable[[], Awaitable[None]]
 
 @dataclass(slots=True)
 class Typing:
-    """A line of text in the making, and the action for its end."""
+    """A line of text in the making, and the action for the end of the line."""
 
     label: str
     then: Callable[[str], None]
@@ -269,8 +269,8 @@ class Terminal:
                 self._answer_question(prompt, question, prompt.option_label(question, place))
 
     def _allow(self, prompt: Prompt, key: str) -> None:
-        """Allow the request once, or begin to allow it for the future, after its end was on the
-        screen.
+        """Allow the request once, or begin to allow the request for the future, after the request's
+        end was on the screen.
         """
         choices = {choice.scope[0]: choice for choice in prompt.shown.remember}
         if key != "y" and key not in choices:
@@ -300,14 +300,16 @@ class Terminal:
         self._answer(prompt, {"allowed": False, "message": message}, message)
 
     def _answer_question(self, prompt: Prompt, question: PresentedQuestion, answer: str) -> None:
-        """Keep one answer, and send all answers after the last question."""
+        """Keep an answer, and send all answers after the last question."""
         prompt.answers[prompt.question_text(question)] = answer
         prompt.chosen, prompt.whole, prompt.top = [], False, 0
         if prompt.open_question() is None:
             self._answer(prompt, {"allowed": True, "updated_input": prompt.input | {"answers": prompt.answers}}, "")
 
     def _answer(self, prompt: Prompt, body: dict[str, Any], how: str) -> None:
-        """It leaves the queue now, and comes back should the answer not arrive."""
+        """Take the request out of the queue now and send the answer; the request comes back if the
+        answer does not arrive.
+        """
         self._waiting.answered(prompt)
         task = asyncio.create_task(self._send(prompt, body, how))
         self._answers.add(task)
@@ -359,8 +361,8 @@ def screen_size(console: Console) -> ConsoleDimensions:
 
 
 def typed(text: str, keys: str) -> str:
-    """Return the text after keys that came together. A line end among them was pasted and sends no
-    answer.
+    """Return the text after keys received together. A line end among the keys was pasted and sends
+    no answer.
     """
     for key in keys:
         if key in "\x7f\b":

@@ -6,6 +6,6 @@ from shared.visible_text import visible
 
 
 def one_line(text: str, width: int) -> str:
-    """Return `text` on one line of at most `width` characters; a cut text ends in `…`."""
+    """Return `text` on a single line of at most `width` characters; a cut text ends in `…`."""
     line = " ".join(visible(text).split())
     return line if len(line) <= width else line[: width - 1] + "…"

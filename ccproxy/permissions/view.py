@@ -109,7 +109,7 @@ def time_left(prompt: Prompt, now: float) -> str:
 
 
 def question_rows(question: PresentedQuestion, chosen: list[int], width: int) -> list[Text]:
-    """Return the rows of a question and its options. `chosen` holds the positions chosen so far."""
+    """Return the rows of a question and the options. `chosen` holds the positions chosen so far."""
     rows = [row for line in question.text.split("\n") for row in wrapped(Text(line, "bold"), width, at_blanks=True)]
     rows.append(Text())
     for number, option in enumerate(question.options, 1):
@@ -125,7 +125,7 @@ def question_rows(question: PresentedQuestion, chosen: list[int], width: int) ->
 
 
 def confirmation(choice: RememberChoice) -> str:
-    """Return the sentence that a person confirms before an answer is remembered."""
+    """Return the sentence for a person's confirmation before an answer is remembered."""
     return f"{choice.covers}\ny: yes, and remember it   Esc: no, go back"
 
 

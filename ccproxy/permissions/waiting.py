@@ -17,8 +17,8 @@ from shared.visible_text import visible
 
 @dataclass(slots=True)
 class Prompt:
-    """One request on the screen. `edited` is the input changed here; `answers` maps questions, by
-    their text, to answers.
+    """A request on the screen. `edited` is the input changed here; `answers` maps questions, by
+    text, to answers.
 
     `whole` and `top` place the scrolling window; `seen` is True once the end of the request has
     been on the screen.
@@ -61,11 +61,11 @@ class Prompt:
         return None
 
     def question_text(self, question: PresentedQuestion) -> str:
-        """Return the text of a question as the tool knows it."""
+        """Return the text of a question as known to the tool."""
         return str(self.input["questions"][question.place]["question"])
 
     def option_label(self, question: PresentedQuestion, place: int) -> str:
-        """Return the label of the option at `place` as the tool knows it."""
+        """Return the label of the option at `place` as known to the tool."""
         return str(self.input["questions"][question.place]["options"][place]["label"])
 
 
@@ -111,29 +111,29 @@ class Waiting:
         return [prompt.id for prompt in taking_turns(self._prompts.values(), lambda prompt: prompt.caller)]
 
     def step(self, by: int) -> None:
-        """Show the next request, or the previous one."""
+        """Show the next request, or the previous request."""
         if self.current:
             ids = self._ids()
             self._current = ids[(ids.index(self._current) + by) % len(ids)]
 
     def find(self, request_id: str) -> Prompt | None:
-        """Return the open request with this id, or None."""
+        """Return the open request with `request_id`, or None."""
         return self._prompts.get(request_id)
 
     def answered(self, prompt: Prompt) -> None:
-        """Remove a request that was answered here; the event about it is then no news."""
+        """Remove a request answered here; the event about the answer is then no news."""
         self._prompts.pop(prompt.id, None)
         self._mine.add(prompt.id)
 
     def put_back(self, prompt: Prompt) -> None:
-        """Put a request back after its answer failed to arrive."""
+        """Put a request back after a failure to send the answer."""
         self._mine.discard(prompt.id)
         self._prompts = {prompt.id: prompt, **self._prompts}
         self._current = prompt.id
 
     def apply(self, event: Event) -> str:
-        """Apply one event. Return a sentence about the actions of others, or an empty text. Raises
-        Unanswered.
+        """Apply an event. Return a sentence about the actions of other people, or an empty text.
+        Raises Unanswered.
         """
         if event.name == "permission_request":
             self._prompts.setdefault(event.data["request_id"], read_prompt(event.data))
@@ -147,7 +147,7 @@ class Waiting:
 
 
 def how_it_ended(event: Event) -> str:
-    """Return the end of a request that was answered elsewhere, as a sentence."""
+    """Return the end of a request answered elsewhere, as a sentence."""
     match event.name:
         case "permission_expired":
             return "nobody answered in time; it was not allowed."

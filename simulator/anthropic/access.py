@@ -87,7 +87,9 @@ def admit(headers: Mapping[str, str]) -> Caller:
 
 
 def admit_account(headers: Mapping[str, str]) -> Caller:
-    """For the account pages, which know OAuth only and need neither version nor beta."""
+    """Return the caller of an account page: account pages know OAuth only and need neither version
+    nor beta.
+    """
     credential, oauth = _authenticate(headers)
     if not oauth:
         raise Problem(403, "OAuth authentication is required for this endpoint.")
@@ -95,7 +97,7 @@ def admit_account(headers: Mapping[str, str]) -> Caller:
 
 
 def _authenticate(headers: Mapping[str, str]) -> tuple[str, bool]:
-    """Return the credential, and True if it is an OAuth token."""
+    """Return the credential, and True if the credential is an OAuth token."""
     key = headers.get("x-api-key")
     if key is not None:
         if not _usable(key) or key.startswith("sk-ant-oat"):
@@ -119,7 +121,9 @@ def _usable(credential: str) -> bool:
 
 
 class Limits:
-    """Counts requests and tokens per credential; deterministic, never enforced: the 429 scenario is what refuses."""
+    """The counts of requests and tokens by credential; deterministic, never enforced: only the 429
+    scenario refuses.
+    """
 
     REQUESTS, INPUT, OUTPUT = 4_000, 2_000_000, 400_000
     WINDOW_TOKENS = 10_000_000
@@ -135,7 +139,10 @@ class Limits:
         self._output[caller.credential] += output_tokens
 
     def headers(self, caller: Caller, *, exhausted_for: int | None = None) -> dict[str, str]:
-        """The family this kind of credential gets; `exhausted_for`: seconds until a refused caller may return."""
+        """Return the limit headers for this kind of credential.
+
+        `exhausted_for`: seconds until a refused caller may return.
+        """
         reset = int(datetime.now(UTC).timestamp()) + (exhausted_for or 60)
         if caller.oauth:
             return self._unified(caller, reset, exhausted=exhausted_for is not None)

@@ -39,7 +39,7 @@ Complete = Callable[[dict[str, Any], Caller], dict[str, Any]]
 
 @dataclass(slots=True)
 class Batch:
-    """One batch; `results` are its lines once it has ended."""
+    """A batch; `results` are the batch's lines after its end."""
 
     id: str
     caller: Caller
@@ -70,7 +70,9 @@ class Batch:
 
 
 class Batches:
-    """`routes` are its endpoints; `complete` makes the message that answers one request's `params`."""
+    """The batches of the service. `routes` are the endpoints; `complete` makes the message for the
+    `params` of a request.
+    """
 
     def __init__(self, complete: Complete) -> None:
         self._complete = complete
@@ -146,7 +148,7 @@ class Batches:
         return self._kept[batch_id]
 
     def _result(self, batch: Batch, request: dict[str, Any]) -> dict[str, Any]:
-        """Return the line of one request, which fails alone."""
+        """Return the line of a request; a failure fails no further request."""
         result: dict[str, Any]
         if batch.canceled is not None:
             result = {"type": "canceled"}

@@ -20,14 +20,16 @@ PARTS = ("model", "system", "tools")
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """`shown` is the value of `diagnostics` in the reply: None where nothing differs or nothing is compared."""
+    """A diagnosis of a cache miss. `shown` is the value of `diagnostics` in the reply: None without
+    a difference or a comparison.
+    """
 
     shown: dict[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """Digests of a request's parts, and of each of its messages; no content."""
+    """Digests of a request's parts, and of the request's messages; no content."""
 
     parts: tuple[bytes, ...]
     messages: tuple[bytes, ...]
@@ -40,7 +42,9 @@ class Diagnoses:
         self._known: OrderedDict[tuple[str, str], Fingerprint] = OrderedDict()
 
     def compare(self, body: dict[str, Any], owner: str, message_id: str) -> Diagnosis | None:
-        """Remember the request under the id of its reply. Return its diagnosis; None for one that asks for none."""
+        """Remember the request under the id of the reply. Return the diagnosis; None for a request
+        without the wish for a diagnosis.
+        """
         asked = body.get("diagnostics")
         if not isinstance(asked, dict):
             return None
@@ -71,7 +75,7 @@ def digest(value: Any) -> bytes:
 
 
 def without_marks(value: Any) -> Any:
-    """Return the value without its `cache_control` marks, which move from turn to turn."""
+    """Return the value without `cache_control` marks, which move from turn to turn."""
     if isinstance(value, dict):
         return {name: without_marks(part) for name, part in value.items() if name != "cache_control"}
     return [without_marks(part) for part in value] if isinstance(value, list) else value

@@ -28,7 +28,9 @@ LINE = b"simulated file \n"
 
 
 class Files:
-    """`routes` are its endpoints; a handler gets what stands in the place of each `{…}`."""
+    """The stored files. `routes` are the endpoints; a handler gets the texts in the places of the
+    `{…}`.
+    """
 
     def __init__(self) -> None:
         self._kept: dict[str, dict[str, Any]] = {}
@@ -110,7 +112,7 @@ def is_lifetime(text: str) -> bool:
 
 
 def described(file_id: str, name: str, media_type: str, size: int, *, made: bool) -> dict[str, Any]:
-    """Return the file as the service describes it."""
+    """Return the service's description of the file."""
     return {
         "type": "file",
         "id": file_id,

@@ -60,7 +60,7 @@ PROFILE = {
 
 
 class Anthropic:
-    """The simulated service: its endpoints, prompt cache and counters."""
+    """The simulated service: endpoints, prompt cache and counters."""
 
     def __init__(self) -> None:
         self._cache = PromptCache()
@@ -156,7 +156,7 @@ class Anthropic:
         await play(exchange, reply, message, self._limits.headers(caller), stream=bool(request.body.get("stream")))
 
     def _complete(self, params: dict[str, Any], caller: Caller) -> dict[str, Any]:
-        """The message that answers one request of a batch. Raises Problem."""
+        """Return the message for a request of a batch. Raises Problem."""
         if params.get("stream"):
             refuse("stream: streaming is not supported in batches")
         raw = orjson.dumps(params)
@@ -167,7 +167,7 @@ class Anthropic:
 
 
 def read_request(exchange: Exchange, caller: Caller, shape: Check, threads: Threads) -> tuple[Request, bytes]:
-    """Return the checked request, completed by its thread, and the decoded body."""
+    """Return the checked request, completed by the thread of the request, and the decoded body."""
     raw = decode(exchange.record.body, exchange.headers.get("content-encoding", "identity"))
     try:
         body = orjson.loads(raw)
@@ -177,7 +177,9 @@ def read_request(exchange: Exchange, caller: Caller, shape: Check, threads: Thre
 
 
 def check_request(body: Any, caller: Caller, shape: Check, threads: Threads) -> Request:
-    """The request that `body` is, with what its thread holds. Raises Problem in the service's words."""
+    """Return the request in `body`, with the content of the request's thread. Raises Problem in the
+    service's words.
+    """
     try:
         shape(body, "", caller.betas)
     except Misfit as misfit:
@@ -190,7 +192,9 @@ def check_request(body: Any, caller: Caller, shape: Check, threads: Threads) -> 
 
 
 def decode(body: bytes, encoding: str) -> bytes:
-    """Return the decompressed body. Raises the service's 400 or 413 for a missing or too large one."""
+    """Return the decompressed body. Raises the service's 400 or 413 for a missing or too large
+    body.
+    """
     if len(body) > MAX_BODY_BYTES:
         raise Problem(413, "Request exceeds the maximum size")
     if encoding == "identity":

@@ -111,7 +111,7 @@ KNOWN = {name: model for model in MODELS for name in (model.id, model.alias) if 
 
 
 def find_model(name: str) -> Model:
-    """Return the model `name`. Raises the service's 404 for any other name."""
+    """Return the model `name`. Raises the service's 404 for an unknown name."""
     if name.startswith(SIMULATED):
         return Model(name, "2026-01-01", PERMISSIVE)
     if name not in KNOWN:
@@ -120,7 +120,7 @@ def find_model(name: str) -> Model:
 
 
 def list_models(*, limit: int, after_id: str | None, before_id: str | None, lifecycle: list[str]) -> dict[str, Any]:
-    """Return one page of models. A cursor without a model is a 400."""
+    """Return a page of models. A cursor without a model is a 400."""
     entries = [model.describe() for model in MODELS]
     entries = [entry for entry in entries if entry["lifecycle"] in (lifecycle or ("active", "deprecated"))]
     ids = [entry["id"] for entry in entries]

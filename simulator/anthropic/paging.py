@@ -11,7 +11,7 @@ Entry = dict[str, Any]
 
 
 def page_by_id(entries: list[Entry], query: str) -> Entry:
-    """Return the page that `limit`, `after_id` and `before_id` ask for."""
+    """Return the page wanted by `limit`, `after_id` and `before_id`."""
     asked = read_query(query, {"limit", "after_id", "before_id"})
     limit = read_limit(asked)
     ids = [entry["id"] for entry in entries]
@@ -34,7 +34,7 @@ def page_by_id(entries: list[Entry], query: str) -> Entry:
 
 
 def page_by_cursor(entries: list[Entry], asked: dict[str, str]) -> Entry:
-    """Return the page that `limit` and `page` ask for."""
+    """Return the page wanted by `limit` and `page`."""
     limit = read_limit(asked)
     cursor = asked.get("page", "page_0")
     number = cursor.removeprefix("page_")
@@ -47,7 +47,7 @@ def page_by_cursor(entries: list[Entry], asked: dict[str, str]) -> Entry:
 
 
 def read_query(query: str, known: set[str]) -> dict[str, str]:
-    """Return the parameters of a query; one that nobody knows is refused."""
+    """Return the parameters of a query; an unknown parameter is refused."""
     asked = parse_qs(query, keep_blank_values=True)
     asked.pop("beta", None)  # the official SDK adds it where a resource once was a beta
     for name in asked:

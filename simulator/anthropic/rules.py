@@ -47,8 +47,8 @@ MAGIC = {
 
 @dataclass(slots=True)
 class Turn:
-    """Consecutive messages of one role, merged by the service. `number` is the place of the first
-    one in `messages`.
+    """Consecutive messages of a role, merged by the service. `number` is the place of the first
+    message in `messages`.
     """
 
     role: str
@@ -58,7 +58,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A body whose shape has been checked. `turns` leaves out messages of the role `system`."""
+    """A body with a checked shape. `turns` leaves out messages of the role `system`."""
 
     body: dict[str, Any]
     model: Model
@@ -168,7 +168,9 @@ def _answers(turn: Turn, asked: list[str], asked_at: int) -> None:
 
 
 def ending(request: Request) -> None:
-    """A last assistant message is a prefill, unless it hands a paused server-side tool back."""
+    """Refuse a prefill (a last assistant message) where the model takes none; a paused server-side
+    tool is no prefill.
+    """
     turn = request.turns[-1]
     last = turn.blocks[-1] if turn.blocks else {"type": "nothing"}
     if turn.role == "user" or last["type"] in PAUSED_AT:
@@ -215,7 +217,7 @@ def thinking(request: Request) -> None:
 
 
 def _thought_first(request: Request) -> None:
-    """Refuse an assistant turn with answered tools that does not start with its thinking."""
+    """Refuse an assistant turn with answered tools and without thinking at the start."""
     if len(request.turns) < 2 or not any(b["type"] == "tool_result" for b in request.turns[-1].blocks):
         return
     turn = request.turns[-2]
@@ -289,7 +291,7 @@ def cache_marks(request: Request) -> None:
 
 
 def _markable(body: dict[str, Any]) -> Iterator[Block]:
-    """Every block that may carry `cache_control`, in the order the prompt is read."""
+    """Yield every block with a possible `cache_control`, in the reading order of the prompt."""
     yield from body.get("tools", [])
     yield from blocks_of(body.get("system"))
     for message in body["messages"]:
@@ -328,7 +330,7 @@ def _bytes_fit(where: str, source: dict[str, str]) -> None:
 
 
 def dated(request: Request) -> None:
-    """Refuse fields that the version 2026-10-21 removed."""
+    """Refuse the fields removed by the version 2026-10-21."""
     if request.version != VERSION_2026:
         return
     for where, message, block in _each_block(request):
@@ -354,7 +356,7 @@ def schemas(request: Request) -> None:
 
 
 def strict_budget(request: Request) -> None:
-    """Refuse a request whose strict schemas cost more than the one budget of a request."""
+    """Refuse a request with strict schemas beyond the budget of a request."""
     formats = (request.body.get("output_config", {}).get("format"), request.body.get("output_format"))
     promised = [("output_config.format.schema", config["schema"]) for config in formats if config]
     strict = [(place, tool) for place, tool in enumerate(request.body.get("tools", [])) if tool.get("strict")]

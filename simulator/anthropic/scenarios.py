@@ -124,7 +124,7 @@ def answer(request: Request, raw: bytes, salt: str) -> Reply:
 
 
 def _finished(block: Block, salt: str) -> Block:
-    """Return the block with its id or signature."""
+    """Return the block with an id or a signature."""
     match block["type"]:
         case "tool_use":
             return {**block, "id": f"toolu_{salt}"}
@@ -157,7 +157,7 @@ def _within_limits(reply: Reply, body: dict[str, Any]) -> Reply:
 
 
 def output_size(block: Block) -> int:
-    """Return the bytes of the block that count as output tokens."""
+    """Return the bytes of the block counted as output tokens."""
     if block["type"] in ("tool_use", "server_tool_use"):
         return len(compact(block["input"]).encode())
     return len(str(block.get("text") or block.get("thinking") or "").encode())

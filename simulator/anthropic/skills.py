@@ -46,7 +46,9 @@ class Skill:
 
 
 class Skills:
-    """`routes` are its endpoints; a handler gets what stands in the place of each `{…}`."""
+    """The stored skills. `routes` are the endpoints; a handler gets the texts in the places of the
+    `{…}`.
+    """
 
     def __init__(self) -> None:
         self._kept: dict[str, Skill] = {}
@@ -140,7 +142,7 @@ class Skills:
 
 
 def split(parts: list[Uploaded], known: set[str]) -> tuple[list[Uploaded], dict[str, str]]:
-    """Return the files of a form and its `known` fields; anything else is refused."""
+    """Return the files of a form and the `known` fields; any other field is refused."""
     files = [part for part in parts if part.name == "files[]" and part.filename]
     for part in parts:
         if part not in files and part.name not in known:
@@ -149,7 +151,7 @@ def split(parts: list[Uploaded], known: set[str]) -> tuple[list[Uploaded], dict[
 
 
 def read_skill(files: list[Uploaded]) -> tuple[str, str]:
-    """Return the name and the description that the folder's SKILL.md tells."""
+    """Return the name and the description in the folder's SKILL.md."""
     if not files:
         refuse("files: Field required")
     folders = {(file.filename or "").partition("/")[0] for file in files}
@@ -169,7 +171,7 @@ def read_skill(files: list[Uploaded]) -> tuple[str, str]:
 
 
 def keep_version(skill: Skill, description: str, files: list[Uploaded]) -> dict[str, Any]:
-    """Add a version to `skill` and return its description."""
+    """Add a version to `skill` and return the version's description."""
     entry = {
         "type": "skill_version",
         "id": f"skillver_{uuid4().hex[:24]}",

@@ -16,7 +16,7 @@ JSON_PIECE = 12
 
 
 def event(kind: str, **data: Any) -> bytes:
-    """Return one event; its JSON has a few spaces before the last brace, as the service's."""
+    """Return an event; the JSON has a few spaces before the last brace, as in the service."""
     line = orjson.dumps({"type": kind, **data})
     return b"event: %b\ndata: %b%b}\n\n" % (kind.encode(), line[:-1], b" " * (len(line) % 4))
 
@@ -47,7 +47,7 @@ def _block_events(index: int, block: Block, piece: int) -> Iterator[bytes]:
 
 
 def _open(block: Block, piece: int) -> tuple[Block, Iterator[dict[str, Any]]]:
-    """Return the block as announced, and the deltas of its content."""
+    """Return the block as announced, and the deltas of the block's content."""
     match block["type"]:
         case "text":
             cited = ({"type": "citations_delta", "citation": citation} for citation in block.get("citations", []))

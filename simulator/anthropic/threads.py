@@ -15,7 +15,7 @@ class Threads:
         self._held: dict[str, dict[str, Any]] = {}
 
     def resume(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Return the request with its whole conversation."""
+        """Return the request with the whole conversation."""
         thread = body.get("thread") or {}
         if thread.get("type") != "continue":
             return body

@@ -14,7 +14,7 @@ from simulator.exchange import Exchange
 
 @dataclass(frozen=True, slots=True)
 class Uploaded:
-    """One part of a form; `filename` is None for a plain field."""
+    """A part of a form; `filename` is None for a plain field."""
 
     name: str
     filename: str | None

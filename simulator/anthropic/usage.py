@@ -22,7 +22,9 @@ MOST_PREFIXES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class InputUsage:
-    """`fresh` excludes what was read from or written to the cache, as `input_tokens` does."""
+    """The input tokens of a request. `fresh` excludes tokens read from or written to the cache, as
+    `input_tokens` does.
+    """
 
     fresh: int
     read: int = 0
@@ -71,8 +73,8 @@ class PromptCache:
         self._seen: OrderedDict[bytes, None] = OrderedDict()
 
     def measure(self, body: dict[str, Any], owner: str) -> InputUsage:
-        """Return the cost of this prompt for `owner` (credential and model), and remember its
-        prefixes.
+        """Return the cost of the prompt for `owner` (credential and model), and remember the
+        prompt's prefixes.
         """
         found = list(pieces(body))
         if found and (whole := body.get("cache_control")):

@@ -193,7 +193,7 @@ NOTHING: frozenset[str] = frozenset()
 
 
 def check_field(name: str, value: object, fields: dict[str, Check]) -> None:
-    """Check one field. Raises the Problem in OpenAI's words for a misfit."""
+    """Check a field. Raises the Problem in OpenAI's words for a misfit."""
     try:
         fields[name](value, name, NOTHING)
     except Misfit as misfit:

@@ -53,7 +53,9 @@ INPUT_TOKENS, OUTPUT_TOKENS = 20, 1_000
 
 
 def check_tool(tool: Item, choice: Any, items: list[Item], *, public: bool) -> None:
-    """Raise the service's refusal for a tool that makes no sense, or one that is forced where none can be."""
+    """Raise the service's refusal for a tool without sense, or for a forced tool where no tool can
+    be forced.
+    """
     if not public and isinstance(choice, dict) and choice.get("type") == TOOL:
         refuse(f"Tool choice '{TOOL}' not found in 'tools' parameter.", "tool_choice")
     form = tool.get("output_format", "png")
@@ -74,7 +76,9 @@ def holds_image(item: Item) -> bool:
 
 
 def wants_image(tools: dict[str, Item], choice: Any, told: str, prompt: str) -> bool:
-    """Return True if the model uses the tool: it must, its instructions (`told`) say so, or the prompt says "draw"."""
+    """Return True if the model uses the tool: the tool is forced, the instructions (`told`) say so,
+    or the prompt says "draw".
+    """
     if TOOL not in tools or choice == "none":
         return False
     is_forced = isinstance(choice, dict) and choice.get("type") == TOOL
@@ -82,7 +86,7 @@ def wants_image(tools: dict[str, Item], choice: Any, told: str, prompt: str) -> 
 
 
 def make_call(tool: Item, prompt: str, *, public: bool) -> Item:
-    """Return the finished call, with its picture."""
+    """Return the finished call, with the picture."""
     asked = {name: value for name, value in tool.items() if name in DEFAULTS and value != "auto"}
     settings = DEFAULTS | asked if public else CHOSEN_BY_BACKEND
     return {
@@ -95,7 +99,9 @@ def make_call(tool: Item, prompt: str, *, public: bool) -> Item:
 
 
 def picture(prompt: str, form: str, share: float = 1.0) -> str:
-    """Return a picture of one colour that the prompt decides, in base64; `share` tells partial ones apart."""
+    """Return a picture in a single colour, chosen by the prompt, in base64; `share` makes partial
+    pictures differ.
+    """
     seed = zlib.crc32(f"{prompt} {share}".encode())
     if form != "png":
         return base64.b64encode(MAGIC[form] + struct.pack(">I", seed)).decode()
@@ -114,7 +120,7 @@ def partial_pictures(item: Item, count: int) -> list[str]:
 
 
 def tool_usage(output: list[Item]) -> Item | None:
-    """Return what the pictures among the output cost, if there are any."""
+    """Return the cost of the pictures among the output, if there are any."""
     count = sum(item["type"] == CALL for item in output)
     if not count:
         return None
@@ -130,7 +136,7 @@ def tool_usage(output: list[Item]) -> Item | None:
 
 
 def reply_of_route(body: Item) -> Item:
-    """Return what the backend's own routes answer."""
+    """Return the answer of the backend's own routes for images."""
     count = body.get("n", 1)
     form = CHOSEN_BY_BACKEND["output_format"]
     usage = tool_usage([{"type": CALL}] * count) or {}

@@ -21,7 +21,7 @@ INSTRUCTIONS = "You are {name}, a simulated coding agent."
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model of the backend. `since` is the first version of Codex with it."""
+    """A model of the backend. `since` is the first version of Codex with the model."""
 
     slug: str
     priority: int
@@ -68,7 +68,7 @@ KNOWN = {model.slug: model for model in MODELS}
 
 
 def find_model(name: str, *, public: bool = False) -> Model:
-    """Return the model `name`. Raises each service's refusal for any other name."""
+    """Return the model `name`. Raises the service's own refusal for an unknown name."""
     if name.startswith(SIMULATED):
         return Model(name, 99, ("none", *TO_MAX), visibility="hide")
     if name not in KNOWN:

@@ -42,7 +42,7 @@ def error(
 
 
 def challenge() -> Problem:
-    """The page that meets a program the front takes for a robot."""
+    """Return the page served to a program suspected to be a robot."""
     return Problem(403, CHALLENGE, {"content-type": "text/html; charset=UTF-8", "cf-mitigated": "challenge"})
 
 

@@ -132,7 +132,7 @@ class Codex:
 
 
 def decode(body: bytes, encoding: str, *, public: bool) -> bytes:
-    """Return the decompressed body: zstd at the backend, gzip at the public interface, no other
+    """Return the decompressed body: zstd at the backend, gzip at the public interface, no further
     encoding.
     """
     try:
@@ -159,7 +159,7 @@ def parse(raw: bytes, *, public: bool) -> Any:
 
 
 def compose(request: Request, reply: Reply) -> dict[str, Any]:
-    """Return the whole response, without its usage."""
+    """Return the whole response, without the usage."""
     body = request.body
     return {
         "id": f"resp_{uuid4().hex}",

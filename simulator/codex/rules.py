@@ -101,7 +101,9 @@ def read_items(given: Any, *, public: bool) -> list[Item]:
 
 
 def offered(body: dict[str, Any], items: list[Item]) -> Iterator[tuple[str, Item]]:
-    """(name, tool) of everything the model may call; a tool in a namespace says which."""
+    """Yield (name, tool) of every tool on offer to the model; the tool of a namespace includes the
+    namespace.
+    """
     extra = [tool for item in items if item["type"] == "additional_tools" for tool in item.get("tools", [])]
     for tool in [*(body.get("tools") or []), *extra]:
         if tool.get("type") == "namespace":
@@ -157,7 +159,7 @@ def not_stored(name: str) -> Exception:
 
 
 def calls(request: Request) -> None:
-    """Check that each call has exactly one output, later in the input."""
+    """Check that every call has exactly one output, later in the input."""
     waiting: dict[str, str] = {}
     for item in request.items:
         kind = item["type"]
@@ -284,7 +286,7 @@ def structure(request: Request) -> None:
 
 
 def stored(request: Request) -> None:
-    """Refuse references to stored items: this simulated interface keeps no memory."""
+    """Refuse references to stored items: the simulated interface keeps no memory."""
     if previous := request.body.get("previous_response_id"):
         raise error(
             400,

@@ -124,7 +124,7 @@ def answer(request: Request, raw: bytes, salt: str) -> Reply:
 
 
 def finished(item: Item, salt: str, sealed: bool) -> Item:
-    """Return the item with its ids, and with its seal if requested."""
+    """Return the item with ids, and with a seal if requested."""
     name = f"{PREFIXES.get(item['type'], 'ws')}_{salt}"
     if item["type"] == "reasoning":
         return {"id": name, **item, "encrypted_content": REASONING.seal(name) if sealed else None}

@@ -125,7 +125,7 @@ def call_events(event: Events, here: dict[str, Any], kind: str, name: str, text:
 
 
 def failure(event: Events, response: dict[str, Any], reply: Reply) -> bytes:
-    """Return the event that ends a stream as a failure."""
+    """Return the event at the end of a failed stream."""
     code, message = FAILURES[reply.failure]
     if reply.fault == "error":
         return event("error", code=code, message=message, param=None)

@@ -30,7 +30,7 @@ class PromptCache:
         self._seen: OrderedDict[bytes, None] = OrderedDict()
 
     def measure(self, request: Request, owner: str) -> tuple[int, int]:
-        """Return (input tokens, cached ones among them), and remember the prefixes. A prompt
+        """Return (input tokens, cached tokens among the input), and remember the prefixes. A prompt
         without a key is never cached.
         """
         key = request.body.get("prompt_cache_key")
@@ -65,6 +65,6 @@ def usage_of(measured: tuple[int, int], reply: Reply) -> dict[str, Any]:
 
 
 def spoken_size(item: Item) -> int:
-    """Return the bytes of the item that count as output tokens."""
+    """Return the bytes of the item counted as output tokens."""
     texts = [part.get("text") or part.get("refusal") or "" for part in item.get("content") or item.get("summary") or []]
     return len("".join([*texts, item.get("arguments", ""), item.get("input", "")]).encode())

@@ -19,7 +19,7 @@ NEEDED = ("client_id", "redirect_uri", "scope", "state", "code_challenge")
 
 
 class BadGrant(Exception):
-    """An invalid code, or an invalid request for one; the text names the mistake."""
+    """An invalid code, or an invalid request for a code; the text names the mistake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +30,11 @@ class Grant:
 
 @dataclass(slots=True)
 class Codes:
-    """`client_id` is the one client that is known; a browser may return to a loopback address ending in `path`, and a
-    code is shown for copying where the address is `manual`."""
+    """The codes of a login server.
+
+    `client_id` is the one client that is known; a browser may return to a loopback address ending
+    in `path`, and a code is shown for copying where the address is `manual`.
+    """
 
     client_id: str
     path: str
@@ -39,7 +42,7 @@ class Codes:
     _grants: dict[str, Grant] = field(default_factory=dict)
 
     async def page(self, exchange: Exchange) -> None:
-        """Serve the login form (GET), and the redirect of its buttons (POST)."""
+        """Serve the login form (GET), and the redirect of the form's buttons (POST)."""
         approving = exchange.record.method == "POST"
         asked = dict(parse_qsl(exchange.record.body.decode() if approving else exchange.query))
         decision = asked.pop("decision", "")

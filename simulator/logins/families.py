@@ -27,11 +27,11 @@ class Family:
 
 
 class Spent(Exception):
-    """This refresh token was used before; its family has ended."""
+    """A refresh token was used before; the family of the token has ended."""
 
 
 class Unknown(Exception):
-    """This refresh token is not good for anything."""
+    """An unknown or ended refresh token."""
 
 
 @dataclass(slots=True)
@@ -41,7 +41,9 @@ class Families:
     _used: dict[str, Family] = field(default_factory=dict)
 
     def redeem(self, token: str) -> Family:
-        """Raises Spent or Unknown. A family that is `unavailable` is not redeemed."""
+        """Return the family of `token`, and spend `token` unless the family is `unavailable`.
+        Raises Spent or Unknown.
+        """
         if family := self._used.get(token):
             family.dead = True
             raise Spent
@@ -67,11 +69,11 @@ def made_up(token: str) -> Family:
 
 
 def opaque_token(prefix: str, family: Family) -> str:
-    """Return an access token whose end only this simulator can read."""
+    """Return an access token with an end readable for this simulator only."""
     return f"{prefix}-until-{int(time.time()) + family.lifetime}-{uuid4().hex}"
 
 
 def has_ended(token: str) -> bool:
-    """Return True if an access token of `opaque_token` has ended; other tokens never end."""
+    """Return True if an access token of `opaque_token` has ended; no further token ever ends."""
     until = EXPIRY.search(token)
     return until is not None and int(until[1]) <= time.time()

@@ -50,8 +50,9 @@ class Logins:
 
 
 class LoginServer(ABC):
-    """The common part of the token endpoints: exchange a code once, rotate refresh tokens. Each
-    server answers in its own words.
+    """The common part of the token endpoints: exchange a code once, rotate refresh tokens.
+
+    Each server answers in its own words.
     """
 
     client: str
@@ -166,6 +167,6 @@ def require(fields: Mapping[str, str], names: frozenset[str]) -> None:
 
 
 def jwt(claims: Mapping[str, Any]) -> str:
-    """Return a token of JWT form with an empty signature: no reader of it checks signatures."""
+    """Return a token of JWT form with an empty signature: no reader of the token checks signatures."""
     parts = (orjson.dumps({"alg": "RS256", "typ": "JWT"}), orjson.dumps(claims), b"simulated")
     return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
