@@ -17,6 +17,8 @@ from typing import Any
 import httpx
 
 from ccproxy.gateway import Unanswered, refusal
+from shared.errors import UpstreamError
+from shared.formats.sse import LIMIT, Parser
 
 PAUSES = (0.2, 5.0)  # first and longest between two attempts
 ANSWER_SECONDS = 30.0  # how long an answer waits for a gateway or desk that restarts
@@ -109,11 +111,16 @@ class Feed:
                 self._skew = 0.0
 
     async def _read(self, response: httpx.Response) -> AsyncGenerator[Event, None]:
-        pending = b""
+        """Yield the events of the stream and keep the id of the last one. Raises Unanswered for an
+        event beyond the parser's limit, which would come again after every reconnection.
+        """
+        parser = Parser()
         async for chunk in response.aiter_bytes():
-            *blocks, pending = (pending + chunk).split(b"\n\n")
-            for block in blocks:
-                fields = dict(line.split(b": ", 1) for line in block.split(b"\n") if b": " in line)
-                self._last = fields.get(b"id", self._last.encode()).decode()
-                if b"data" in fields:
-                    yield Event(fields.get(b"event", b"").decode(), json.loads(fields[b"data"]))
+            try:
+                found = parser.feed(chunk)
+            except UpstreamError as error:
+                raise Unanswered(f"The gateway sent an event of more than {LIMIT:,} bytes.") from error
+            for event in found:
+                if event.id is not None:
+                    self._last = event.id
+                yield Event(event.name or "", json.loads(event.data))

@@ -20,10 +20,13 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class ServerSentEvent(NamedTuple):
-    """`name` is the `event:` field, None when absent; several `data:` lines are joined by LF."""
+    """`name` is the `event:` field and `id` the `id:` field of this event, each None when absent;
+    several `data:` lines are joined by LF.
+    """
 
     name: str | None
     data: bytes
+    id: str | None = None
 
 
 class Parser:
@@ -95,6 +98,7 @@ class Parser:
         if match is not None:
             return ServerSentEvent(match[1].decode("utf-8", "replace"), match[2])
         name: str | None = None
+        event_id: str | None = None
         data: list[bytes] = []
         for line in block.split(b"\n"):
             field, _, value = line.partition(b":")
@@ -102,7 +106,9 @@ class Parser:
                 data.append(value.removeprefix(b" "))
             elif field == b"event":
                 name = value.removeprefix(b" ").decode("utf-8", "replace")
-        return ServerSentEvent(name, data[0] if len(data) == 1 else b"\n".join(data)) if data else None
+            elif field == b"id" and b"\0" not in value:  # an id with a null character is none
+                event_id = value.removeprefix(b" ").decode("utf-8", "replace")
+        return ServerSentEvent(name, b"\n".join(data), event_id) if data else None
 
 
 # A blank line, in any of the three line ends; CRLF is one of them, never two.

@@ -10,6 +10,7 @@ import pytest
 
 from ccproxy.gateway import Unanswered
 from ccproxy.permissions.feed import Event, Feed
+from shared.formats.sse import LIMIT
 
 Handler = Callable[[httpx.Request], httpx.Response]
 
@@ -55,6 +56,24 @@ async def test_events_are_read_and_the_stream_is_resumed_after_the_last() -> Non
     assert events[2].data == {"request_id": "\u2028"}
     assert events[4].data == {"why": "refused"}
     assert [request.headers.get("last-event-id") for request in asked] == [None, "7", "7"]
+
+
+@pytest.mark.parametrize("line_end", ["\r\n", "\r"])
+async def test_events_are_read_as_the_standard_allows_them_to_be_written(line_end: str) -> None:
+    lines = ["\ufeff: hello", "", "id:8", "data:{", 'data:"a": 1}', "event:asked", "", "id: 9", "data: {}", ""]
+    desk, asked = feed(
+        httpx.Response(200, content=line_end.join([*lines, ""]).encode()), httpx.Response(200, content=b"")
+    )
+    events = await first(desk, 5)
+    assert events[1] == Event("asked", {"a": 1})
+    assert [event.name for event in events] == ["connected", "asked", "", "lost", "connected"]
+    assert asked[1].headers["last-event-id"] == "9"
+
+
+async def test_the_feed_ends_with_a_sentence_when_an_event_is_too_large() -> None:
+    desk, _ = feed(httpx.Response(200, content=b"data: " + b"x" * LIMIT + b"\n\n"))
+    with pytest.raises(Unanswered, match="more than 16,777,216 bytes"):
+        await first(desk, 2)
 
 
 async def test_a_refusal_ends_the_feed_with_the_gateways_words() -> None:

@@ -22,7 +22,7 @@ STREAM = (
 ).encode()
 EVENTS = [
     ServerSentEvent("first", '{"a": "\u2028\u2029\x85"}'.encode()),
-    ServerSentEvent(None, b"one\ntwo\n\n three"),
+    ServerSentEvent(None, b"one\ntwo\n\n three", "7"),
     ServerSentEvent(None, b""),
     ServerSentEvent("last", "é".encode()),
 ]
@@ -88,6 +88,15 @@ def test_a_large_event_in_small_pieces_costs_linear_time() -> None:
     for _ in range(LIMIT // 64 - 1):
         assert parser.feed(b"data:" + b"x" * 58 + b"\n") == []
     assert len(parser.feed(b"\n")) == 1
+
+
+@pytest.mark.parametrize(
+    ("written", "event_id"),
+    [(b"id: 7\nevent: e\n", "7"), (b"id:7\n", "7"), (b"id\n", ""), (b"id: 1\nid: 2\n", "2"), (b"id: \0\n", None)],
+)
+def test_an_event_has_the_id_that_was_written_with_it(written: bytes, event_id: str | None) -> None:
+    first, second = parse(written + b"data: x\n\ndata: y\n\n")
+    assert (first.id, first.data, second.id) == (event_id, b"x", None)
 
 
 def test_a_comment_is_no_event() -> None:
