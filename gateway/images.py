@@ -72,8 +72,9 @@ class Images(Exchange):
         document = await read_form(body, kind) if is_form(kind) else parse_object(body.removeprefix(BOM))
         record.model = record.asked_model = str(document.get("model") or "")[:200]
         record.streaming = document.get("stream") is True
-        record.session_id = session_named(scope, headers, document)
-        request = Outgoing("POST", self.path, headers, b"", record, document, trace=scope["ccproxy.trace"])
+        session = record.session_id = session_named(scope, headers, document)
+        trace = scope["ccproxy.trace"]
+        request = Outgoing("POST", self.path, headers, b"", record, document, session, trace=trace)
         if is_codexs_own(request):
             request.body = body
         return request

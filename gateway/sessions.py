@@ -1,7 +1,11 @@
-"""The conversation of a request: the key by which the ChatGPT backend finds its prompt cache.
+"""The conversation of a request, in one order of names: what a caller says to any provider, then what
+only the Responses format says, then a hash of the request's beginning.
 
-The key is the same in every turn of a conversation, or the cache never hits: the client's own name
-of the conversation, else a hash of the request's beginning.
+Two functions follow this order, because their callers know different things. `session_named` runs
+before the provider is chosen and returns "" for an unnamed conversation: records, `/sdk` and the
+rule that a Codex program's own request stays untouched need to know that nobody named one.
+`session_of` continues from its result for the Responses format, and always returns a key: the
+provider finds its prompt cache by it, so the key is the same in every turn of a conversation.
 """
 
 from __future__ import annotations
@@ -22,8 +26,8 @@ PLAIN = re.compile(r"[\x21-\x7e]{1,64}")
 
 
 def session_named(scope: Scope, headers: dict[bytes, bytes], document: Json) -> str:
-    """Return the conversation that the caller names: in the address, in a header, or in the body's
-    metadata.
+    """Return the conversation that the caller names to any provider, "" for none. The order: the
+    address, `x-session-id`, Claude Code's own header, `metadata.session_id` of the body.
     """
     if named := scope.get("path_params", {}).get("session_id"):
         return str(named)
@@ -37,14 +41,14 @@ def session_named(scope: Scope, headers: dict[bytes, bytes], document: Json) -> 
 
 
 def session_of(request: Outgoing, document: Json) -> str:
-    """Return the path's session, a session header, the client's cache key, Claude Code's session,
-    or the first turn's hash.
+    """Return the cache key of a Responses request, 1 to 64 plain characters. The order: the name
+    from `session_named`, `session_id` or `session-id`, the body's `prompt_cache_key`, a hash of the
+    first turn. A name that cannot be a key is hashed.
     """
     named = (
         request.session,
         *(request.headers.get(header, b"").decode("latin-1") for header in SESSION_HEADERS),
         document.get("prompt_cache_key"),
-        request.headers.get(CLAUDE_CODE_HEADER, b"").decode("latin-1"),
     )
     name = next((name for name in named if isinstance(name, str) and name), "")
     if PLAIN.fullmatch(name):

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.providers import Outgoing
-from gateway.sessions import session_of
+from gateway.sessions import session_named, session_of
 from shared.channels import AccessRecord
 
 USER = {"role": "user", "content": "hello"}
@@ -21,8 +21,21 @@ def session(*items: Any, caller: str = "", **document: Any) -> str:
     return session_of(outgoing(caller=caller), {"input": list(items), **document})
 
 
-def test_who_names_it_counts_in_this_order() -> None:
-    headers = {b"session_id": b"header", b"session-id": b"hyphen", b"x-claude-code-session-id": b"claude"}
+def test_a_caller_names_a_conversation_to_any_provider_in_this_order() -> None:
+    scope: dict[str, Any] = {"path_params": {"session_id": "path"}}
+    headers = {b"x-session-id": b"header", b"x-claude-code-session-id": b"claude", b"session_id": b"codex"}
+    document = {"metadata": {"session_id": "body"}, "prompt_cache_key": "key"}
+    assert session_named(scope, headers, document) == "path"
+    assert session_named({}, headers, document) == "header"
+    del headers[b"x-session-id"]
+    assert session_named({}, headers, document) == "claude"
+    del headers[b"x-claude-code-session-id"]
+    assert session_named({}, headers, document) == "body"
+    assert session_named({}, headers, {"metadata": "text", "prompt_cache_key": "key"}) == ""
+
+
+def test_the_key_of_a_responses_request_is_found_in_this_order() -> None:
+    headers = {b"session_id": b"header", b"session-id": b"hyphen"}
     document = {"prompt_cache_key": "key"}
     assert session_of(outgoing(headers, "path"), document) == "path"
     assert session_of(outgoing(headers), document) == "header"
@@ -30,7 +43,6 @@ def test_who_names_it_counts_in_this_order() -> None:
     assert session_of(outgoing(headers), document) == "hyphen"
     del headers[b"session-id"]
     assert session_of(outgoing(headers), document) == "key"
-    assert session_of(outgoing(headers), {}) == "claude"
 
 
 @pytest.mark.parametrize("name", ["x" * 65, "with space", "ü"])
