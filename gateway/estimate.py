@@ -15,7 +15,6 @@ import orjson
 from gateway.asgi import Send
 from gateway.exchange import Exchange
 from gateway.inflight import InFlight
-from gateway.peek import parse_object
 from gateway.providers import Outgoing
 from gateway.relay import send_whole
 from shared.errors import CCProxyError
@@ -44,7 +43,7 @@ class EstimateTokens(Exchange):
     __slots__ = ()
 
     async def answer(self, request: Outgoing, send: Send, flight: InFlight) -> CCProxyError | None:
-        document = request.document or parse_object(request.body)
+        document = request.parsed()
         anthropic.read_prompt(document)  # an invalid request is refused, not counted
         headers = [(b"content-type", b"application/json"), (b"x-ccproxy-estimate", b"true")]
         await send_whole(200, headers, orjson.dumps({"input_tokens": estimate(document)}), send)

@@ -18,7 +18,7 @@ from gateway.beside import open_and_tell
 from gateway.decoding import decode
 from gateway.ignored import note_ignored, with_ignored
 from gateway.inflight import Flights, InFlight
-from gateway.peek import parse_object, peek
+from gateway.peek import peek
 from gateway.problems import Dialect, error_frame, render, respond
 from gateway.providers import Opened, Outgoing, Provider
 from gateway.relay import MESSAGES_PING, relay_stream, relay_whole
@@ -27,7 +27,7 @@ from gateway.sessions import session_named
 from gateway.tap import MessagesTap, note_whole_message
 from shared.channels import AccessRecord
 from shared.errors import CallerGone, CCProxyError
-from shared.exact_json import BOM, dump_json
+from shared.exact_json import BOM
 from shared.formats.anthropic.native import MARK_BYTES, without_own_marks
 
 
@@ -109,8 +109,7 @@ class Exchange(ABC):
         asked = request.record.model
         model = await self.provider.catalogue.resolve(asked)
         if model != asked:
-            request.document = (request.document or parse_object(request.body)) | {"model": model}
-            request.body = dump_json(request.document)
+            request.rewrite(request.parsed() | {"model": model})
         return model
 
     async def open(self, request: Outgoing, flight: InFlight) -> Opened:
@@ -158,12 +157,11 @@ def remove_own_marks(request: Outgoing) -> None:
     """Remove the marked blocks of another vendor's model from a request to Anthropic."""
     if MARK_BYTES not in request.body:
         return
-    document = request.document or parse_object(request.body)
+    document = request.parsed()
     written = without_own_marks(document)
     if written.body is not document:
         note_ignored(request.record, written.dropped)
-        request.document = written.body
-        request.body = dump_json(written.body)
+        request.rewrite(written.body)
 
 
 # Makes an endpoint of a client's format, a provider, and the provider's address.

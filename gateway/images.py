@@ -86,7 +86,7 @@ class Images(Exchange):
         with flight:
             asked = read_images_request(request.document or {}, edit=self.edit)
             note_ignored(request.record, asked.dropped)
-            request.document = await self._written(asked)
+            request.rewrite(await self._written(asked))
             first = await self._open_one(request, flight)
         if asked.stream:
             return await self._send_stream(asked, request, first, send, flight)

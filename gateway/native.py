@@ -17,7 +17,6 @@ from gateway.asgi import Send
 from gateway.exchange import Exchange, note_served
 from gateway.ignored import with_ignored
 from gateway.inflight import InFlight
-from gateway.peek import parse_object
 from gateway.problems import error_frame, refused
 from gateway.providers import Opened, Outgoing, limited
 from gateway.providers.codex import is_codexs_own
@@ -44,7 +43,6 @@ class NativeResponses(Exchange):
     async def answer(self, request: Outgoing, send: Send, flight: InFlight) -> CCProxyError | None:
         record, asked, streamed = request.record, request.record.model, request.record.streaming
         with flight:
-            request.document = request.document or parse_object(request.body)
             continuation = await self._continue(request)
             model = await self.rename(request)
             opened = await self.open(request, flight)
@@ -78,15 +76,12 @@ class NativeResponses(Exchange):
         """Complete a request that names stored responses or items; the provider is asked to store
         no response.
         """
-        document = request.document or {}
-        if self.continuations is None or document.get("background"):
+        background = request.parsed().get("background")
+        if self.continuations is None or background:
             return None  # background responses (API key only) are stored at OpenAI
-        continuation = await self.continuations.begin(
-            document, owner=request.record.caller, session=request.path_session
-        )
+        continuation = await self.continuations.complete(request, session=request.path_session)
         if continuation is not None:
-            request.document = unstored(continuation.document)
-            request.body = dump_json(request.document)
+            request.rewrite(unstored(continuation.document))
         return continuation
 
     async def _send_stored(

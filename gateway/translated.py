@@ -17,7 +17,6 @@ from gateway.asgi import Headers, Send
 from gateway.exchange import Exchange
 from gateway.ignored import note_ignored, with_ignored
 from gateway.inflight import InFlight
-from gateway.peek import parse_object
 from gateway.problems import refused
 from gateway.providers import Opened, Outgoing, limited
 from gateway.reasoning import ReasoningMemory
@@ -85,24 +84,20 @@ class Translated(Exchange):
         named in the record.
         """
         client, provider, record = FORMATS[self.dialect], self.provider.speaks, request.record
-        document = request.document or parse_object(request.body)
         continuation = None
         options = self.options
         if self.continuations is not None:
-            continuation = await self.continuations.begin(
-                document, owner=record.caller, session=self._continued_session(request)
-            )
+            continuation = await self.continuations.complete(request, session=self._continued_session(request))
         if continuation is not None:
-            document = continuation.document
             options = options | {"echo": continuation.echo}
-        prompt = client.read_prompt(document)
+        prompt = client.read_prompt(request.parsed())
         model = await self.provider.catalogue.resolve(prompt.model)
         asked: Prompt = replace(prompt, model=model, cache=prompt.cache or self.cache)
         if self.memory is not None:
             asked = await self.memory.restore(record.caller, asked)
         written = provider.write_prompt(asked, await self.provider.catalogue.capabilities(model))
         note_ignored(record, written.dropped)
-        request.document, request.body = written.body, dump_json(written.body)
+        request.rewrite(written.body)
         request.headers = {name: value for name, value in request.headers.items() if name in KEPT_HEADERS}
         request.headers[b"content-type"] = b"application/json"
         token, created = record.request_id.removeprefix("req_"), int(time.time())

@@ -9,27 +9,32 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from gateway.asgi import Headers
 from gateway.catalogue import Catalogue
 from gateway.inflight import InFlight
+from gateway.peek import parse_object
 from gateway.quota import QuotaWatch
 from gateway.tracing import UNTRACED, Trace
 from shared.channels import AccessRecord
 from shared.credentials.account import Account
 from shared.credentials.login import Authorization
 from shared.errors import UpstreamError
+from shared.exact_json import dump_json
 from shared.formats import ProviderFormat
+from shared.formats.ir import Json
 
 MAX_REPLY_BYTES = 64 * 1024 * 1024  # real replies, images included, stay below a tenth of this
 
 
 @dataclass(slots=True)
 class Outgoing:
-    """A request on its way to a provider: the caller's own headers, and a body ready to be sent.
+    """A request on its way to a provider: the caller's own headers, and the body as it arrived.
 
-    `document` is the parsed body, if known. `path` begins behind the provider's base address and
+    `document` is the parsed body, if known. `rewrite` replaces both; the provider calls
+    `serialised` for the bytes to send, so however often a request is rewritten, it becomes bytes
+    once. `path` begins behind the provider's base address and
     keeps the caller's query. `session` is the conversation that the caller named, `path_session`
     the conversation named in the address.
 
@@ -44,7 +49,7 @@ class Outgoing:
     headers: dict[bytes, bytes]
     body: bytes
     record: AccessRecord
-    document: dict[str, Any] | None = None
+    document: Json | None = None
     session: str = ""
     path_session: str = ""
     trace: Trace = UNTRACED
@@ -52,6 +57,26 @@ class Outgoing:
     spends: bool = True
     origin: str = ""
     flight: InFlight | None = None
+    is_rewritten: bool = False
+
+    def parsed(self) -> Json:
+        """Return the body as a JSON object, parsed once. Raises ClientError for other bodies."""
+        if self.document is None:
+            self.document = parse_object(self.body)
+        return self.document
+
+    def rewrite(self, document: Json) -> None:
+        """Replace the body by `document`; the body that arrived is given up."""
+        self.document = document
+        self.body = b""
+        self.is_rewritten = True
+
+    def serialised(self) -> bytes:
+        """Return the bytes to send: the body as it arrived, or the newest document in JSON."""
+        if self.is_rewritten:
+            self.body = dump_json(self.document)
+            self.is_rewritten = False
+        return self.body
 
 
 @dataclass(slots=True)

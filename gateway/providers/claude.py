@@ -54,7 +54,7 @@ class Claude:
 
     async def _send(self, request: Outgoing, authorization: Authorization) -> Opened:
         headers = prepare_headers(request.headers, authorization)
-        body = request.body if request.upload is None else request.upload
+        body = request.serialised() if request.upload is None else request.upload
         if request.upload is not None and b"content-length" in request.headers:
             headers["content-length"] = request.headers[b"content-length"].decode()
         return await self._upstream.open(request.method, self._base_url + request.path, headers, body)

@@ -132,7 +132,7 @@ class Codex:
         tried.
         """
         self.speaks.codex = codex = authorization.lane != "api_key"
-        asked = request.document = request.document or parse_object(request.body)
+        asked = request.parsed()
         document = with_input(asked)
         own = is_codexs_own(request) and not request.session
         written = prepare(document, Dialect(codex=codex) if own else await self._dialect(codex, document))
@@ -143,7 +143,7 @@ class Codex:
             headers["session-id"] = session
             body = body if body.get("prompt_cache_key") == session else body | {"prompt_cache_key": session}
         note_ignored(request.record, written.dropped)
-        data = request.body if body is asked else dump_json(body)
+        data = request.serialised() if body is asked else dump_json(body)
         return await self._upstream.open("POST", f"{self._door(codex)}/responses", headers, data)
 
     async def _send_as_it_is(self, request: Outgoing, authorization: Authorization) -> Opened:

@@ -20,7 +20,6 @@ import orjson
 
 from gateway.catalogue import Catalogue
 from gateway.ignored import note_ignored, with_ignored
-from gateway.peek import parse_object
 from gateway.providers import Opened, Outgoing
 from gateway.quota import QuotaWatch
 from shared.bus import Bus, Call
@@ -127,7 +126,7 @@ class Sdk:
         """Place the turn and wait for the first frame, so that a refusal still has its own status.
         Raises QuotaReached.
         """
-        document = request.document or parse_object(request.body)
+        document = request.parsed()
         record = request.record
         record.lane = self._lane
         self._quota.admit(record)
@@ -185,7 +184,7 @@ class Sdk:
 
         From then on the worker keeps the limits of the turn. Raises Busy past the limit of bytes.
         """
-        size = len(request.body)
+        size = len(request.serialised())
         if self._waiting_bytes and self._waiting_bytes + size > self._max_waiting_bytes:
             raise Busy("The requests that wait for an SDK worker are too large together; try again shortly.")
         self._waiting_bytes += size

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from gateway.providers import Outgoing
 from gateway.stored.conversations import Conversations
 from gateway.stored.memory import (
     ResponseMemory,
@@ -93,6 +94,17 @@ class Continuations:
         BusUnavailable.
         """
         return await self._memory.use(owner) if self._enabled else None
+
+    async def complete(self, request: Outgoing, *, session: str) -> Continuation | None:
+        """Return the Continuation of `request`, which then says everything itself; None for a
+        request that is left alone.
+
+        Raises the errors of `begin`, and ClientError for a body that is no JSON object.
+        """
+        continuation = await self.begin(request.parsed(), owner=request.record.caller, session=session)
+        if continuation is not None:
+            request.rewrite(continuation.document)
+        return continuation
 
     async def begin(self, document: Json, *, owner: str, session: str = "") -> Continuation | None:
         """Return the Continuation of a request; None when the request neither stores a response nor
