@@ -295,15 +295,18 @@ class Bus:
         """Create our inbox. Fail every call that used an earlier inbox, because an earlier inbox
         has expired.
 
-        An inbox expires when other processes took us for dead, or when Redis lost its data.
+        An inbox expires when other processes took us for dead, or when Redis lost its data. A cancel that was
+        sent to us meanwhile is lost, so the deliveries in hand end too; their callers may have placed the calls
+        after Redis lost its data, and are told.
         """
         pipe = self._redis.pipeline(transaction=True)
         pipe.execute_command("XADD", self._inbox, "*", *wire.Message(b"hello").fields())
         pipe.pexpire(self._inbox, _ms(self._timings.inbox))
         await with_deadline(pipe.execute())
-        self._calls.fail_all(BusUnavailable("Redis lost this call; send the request again if that is safe."))
+        lost = BusUnavailable("Redis lost this call; send the request again if that is safe.")
+        self._calls.fail_all(lost)
         for delivery in (each for each in self._deliveries() if each.caller):
-            delivery.caller_gone.set()
+            delivery.lose(lost)
 
     async def _listen(self) -> None:
         """Read the inbox until cancelled, and log the loss and the return of Redis."""

@@ -50,6 +50,7 @@ class Delivery:
         self._served, self._post = served, served.post
         self._attempt = secrets.token_hex(4).encode()
         self._sent = 0
+        self._lost: CCProxyError | None = None
 
     async def accept(self) -> None:
         """Send the caller the name of this server as the call's server; an `on_accept` delivery
@@ -76,7 +77,17 @@ class Delivery:
         CallerGone.
         """
         await self.accept()
+        if self.caller_gone.is_set():
+            raise CallerGone
         await self._tell(REPLY, check_size(data))
+
+    def lose(self, error: CCProxyError) -> None:
+        """End the work because a cancel may have been lost, not because the caller is known to be gone: the
+        last message to the caller is `error`, whatever the server ends the delivery with.
+        """
+        if not self.caller_gone.is_set():
+            self._lost = error
+            self.caller_gone.set()
 
     async def finish(self) -> None:
         await self._end(END, b"")
@@ -97,8 +108,10 @@ class Delivery:
             self._served.let_go(self)
 
     async def _end(self, kind: bytes, data: bytes) -> None:
+        if self._lost is not None:
+            kind, data = ERROR, encode(self._lost.as_dict())
         try:
-            if self.caller and not self.caller_gone.is_set():
+            if self.caller and (self._lost is not None or not self.caller_gone.is_set()):
                 await self.accept()
                 await self._tell(kind, data)
         except CallerGone:
@@ -107,8 +120,6 @@ class Delivery:
             await self.ack()
 
     async def _tell(self, kind: bytes, data: bytes) -> None:
-        if self.caller_gone.is_set():
-            raise CallerGone
         self._sent += 1
         message = Message(kind, self.call, self._attempt, self._sent, data)
         if await write_inbox(self._post, self.caller, message) is None:

@@ -12,8 +12,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import redis.asyncio
 
-from shared.bus import Bus, Timings
+from shared.bus import Bus, Slots, Timings
+from shared.bus.wire import GROUP
 from shared.channels import Channel
 from shared.errors import BusUnavailable, CallerGone, NoWorker, WorkerLost
 from tests.conftest import QUICK
@@ -273,3 +275,54 @@ async def test_a_redis_that_forgot_everything_ends_calls_instead_of_leaving_them
     async with caller.call(TURNS, "new") as replies:  # the channel is made anew
         await (await anext(deliveries)).finish()
         assert [data async for data in replies] == []
+
+
+@pytest.mark.parametrize("channel", [TURNS, ASKS], ids=lambda channel: channel.acknowledged)
+async def test_a_call_placed_before_the_server_noticed_the_loss_of_redis_data_gets_its_end(
+    redis_url, bus_factory, channel: Channel
+):
+    """The caller's inbox is there again, the server's is not: the server notices at its next heartbeat."""
+    caller = await bus_factory(timings=PATIENT)
+    worker = await bus_factory("worker", timings=Timings(beat=1.0, lease=60, no_worker=60))
+    deliveries = worker.serve(channel, slots=5)
+    taking = asyncio.ensure_future(anext(deliveries))
+    async with caller.call(channel, "before") as replies:
+        await (await taking).finish()
+        assert [data async for data in replies] == []
+    async with redis.asyncio.Redis.from_url(redis_url) as client:
+        await client.flushall()
+        taking = asyncio.ensure_future(anext(deliveries))
+        while not await client.exists(f"inbox:{caller.address}"):  # noqa: ASYNC110 - Redis is asked
+            await asyncio.sleep(0.01)
+        async with asyncio.timeout(20), caller.call(channel, "between") as replies:
+            delivery = await taking
+            await delivery.accept()
+            assert not await client.exists(f"inbox:{worker.address}")
+            await delivery.caller_gone.wait()
+            await delivery.finish()
+            with pytest.raises(BusUnavailable, match="lost this call"):
+                await anext(replies)
+
+
+@pytest.mark.parametrize("when", ["before it is read", "after it is read"])
+async def test_a_call_is_served_although_its_channel_loses_its_group(redis_url, bus_factory, when: str):
+    """The group is made anew at the beginning of the stream, so that entries from before it are read."""
+    caller, worker = await bus_factory(), await bus_factory("worker")
+    slots = Slots(1)
+    deliveries = worker.serve(TURNS, slots=slots)
+    async with caller.call(TURNS, "first") as first:
+        await (await anext(deliveries)).finish()
+        assert [data async for data in first] == []
+    if when == "before it is read":
+        slots.take()
+    async with asyncio.timeout(20), caller.call(TURNS, "second") as second:
+        taking = asyncio.ensure_future(anext(deliveries))
+        delivery = await taking if when == "after it is read" else None
+        async with redis.asyncio.Redis.from_url(redis_url) as client:
+            await client.xgroup_destroy("channel:test:turns", GROUP)
+        if delivery is None:
+            slots.give_back()
+            delivery = await taking
+        await delivery.send(b"served")
+        await delivery.finish()
+        assert [data async for data in second] == [b"served"]

@@ -10,7 +10,7 @@ import pytest
 from shared.bus.deliveries import Delivery, Served, Slots
 from shared.bus.wire import ACCEPTED, END, ERROR, REPLY
 from shared.channels import Channel
-from shared.errors import CallerGone, NotFound
+from shared.errors import BusUnavailable, CallerGone, NotFound
 
 TURNS = Channel("turns", "on_accept")
 ASKS = Channel("asks", "when_done")
@@ -90,6 +90,34 @@ async def test_a_caller_that_left_is_noticed_at_the_next_reply_and_finishing_is_
         await delivery.send(b"b")
     await delivery.finish()
     assert (served.held, redis.acknowledged) == ({}, ["XACK", "XDEL"])
+
+
+@pytest.mark.parametrize("channel", [TURNS, ASKS])
+async def test_a_delivery_whose_cancel_may_be_lost_ends_with_an_error_to_its_caller(channel: Channel):
+    served, delivery = take(redis := Redis(), channel)
+    await delivery.send(b"a")
+    delivery.lose(BusUnavailable())
+    with pytest.raises(CallerGone):
+        await delivery.send(b"b")
+    await delivery.finish()
+    assert redis.told == [(ACCEPTED, 0), (REPLY, 1), (ERROR, 2)]
+    assert served.held == {}
+
+
+async def test_a_delivery_that_is_lost_before_it_is_accepted_tells_its_caller_in_order():
+    _, delivery = take(redis := Redis(), TURNS)
+    delivery.lose(BusUnavailable())
+    await delivery.fail(NotFound())
+    assert redis.told == [(ACCEPTED, 0), (ERROR, 1)]
+
+
+async def test_a_delivery_whose_caller_left_before_it_was_lost_tells_nobody():
+    _, delivery = take(redis := Redis(), ASKS)
+    await delivery.accept()
+    delivery.caller_gone.set()
+    delivery.lose(BusUnavailable())
+    await delivery.finish()
+    assert redis.told == [(ACCEPTED, 0)]
 
 
 async def test_a_record_is_acknowledged_and_nobody_is_told():
