@@ -28,6 +28,7 @@ from shared.records import COLUMNS, row_of
 
 CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "memory_limit": "256MB",
+    "checkpoint_threshold": "4MB",  # rows stay in memory, a kilobyte each, until the log is written into the file
     "threads": 2,
     "autoinstall_known_extensions": False,  # nothing is downloaded behind the owner's back
     "autoload_known_extensions": False,

@@ -329,3 +329,13 @@ async def test_a_migration_is_applied_once(store: Store) -> None:
     await store.close()
     with duckdb.connect(store.path) as connection:
         assert connection.execute("SELECT version FROM schema_versions").fetchall() == [(1,), (2,), (3,), (4,), (5,)]
+
+
+async def test_the_log_and_the_rows_in_memory_are_bounded_by_writing_the_file_often(store: Store) -> None:
+    log = store.path.with_name(store.path.name + ".wal")
+    sizes = []
+    for batch in range(10):
+        await store.insert([record(number) for number in range(batch * 2000, (batch + 1) * 2000)])
+        sizes.append(log.stat().st_size if log.exists() else 0)
+    assert max(sizes) < 6_000_000, sizes
+    assert min(sizes[3:]) < sizes[2], "the log was written into the file"
