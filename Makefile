@@ -21,7 +21,7 @@ help:
 	@echo "make site   the documentation as a site, in site/"
 	@echo "make bench  side-by-side measurements"
 	@echo "make faults  breaks a running stack in every way we know, and writes docs/reliability.md"
-	@echo "make soak   what takes many minutes: a thousand requests, a kill among thirty streams"
+	@echo "make soak   what takes many minutes: a thousand requests, a kill among thirty streams, memory (SOAK_MINUTES=15)"
 	@echo "make fuzz   ten thousand request bodies on every way from a client's format to a provider"
 	@echo "make containers  the images and compose files on the engine that docker finds"
 	@echo "make conformance  real clients from their registries, and the table of them; the release on every Python"
@@ -69,6 +69,7 @@ bench: $(VENV)/requirements-dev.stamp
 
 soak: $(VENV)/requirements-dev.stamp
 	$(BIN)/pytest tests/e2e -m soak -rP
+	$(BIN)/pytest tests/faults/test_soak.py -m soak -p no:xdist -rP
 	GROUND_TRUTH_REQUESTS=5000 $(BIN)/pytest tests/contract/test_ground_truth.py --timeout 600
 
 faults: $(VENV)/requirements-dev.stamp

@@ -1,8 +1,8 @@
 """Refresh tokens as the real servers keep them: each good for one use, and a second use ends its whole family.
 
 A refresh token nobody has seen starts a family, so that tests can make logins up. Words in it have effects, for all its
-successors: `lives-5` (access tokens live that many seconds), `slow` (an answer takes a while), `unavailable` (the
-server fails), `revoked` (refused).
+successors: `lives-5` (access tokens live that many seconds), `slow` (an answer takes half a second) or `slow-4` (four),
+`unavailable` (the server fails), `revoked` (refused).
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ from uuid import uuid4
 
 LIFETIME_SECONDS = 8 * 3600
 MOST_TOKENS = 10_000
+SLOW_SECONDS = 0.5
 LIVES = re.compile(r"lives-(\d+)")
+SLOW = re.compile(r"slow(?:-(\d+))?")
 EXPIRY = re.compile(r"-until-(\d+)-")
 
 
 @dataclass(slots=True)
 class Family:
     lifetime: int = LIFETIME_SECONDS
-    slow: bool = False
+    delay: float = 0.0
     unavailable: bool = False
     dead: bool = False
 
@@ -64,8 +66,10 @@ class Families:
 
 
 def made_up(token: str) -> Family:
-    lives = LIVES.search(token)
-    return Family(int(lives[1]) if lives else LIFETIME_SECONDS, "slow" in token, "unavailable" in token)
+    lives, slow = LIVES.search(token), SLOW.search(token)
+    lifetime = int(lives[1]) if lives else LIFETIME_SECONDS
+    delay = float(slow[1] or SLOW_SECONDS) if slow else 0.0
+    return Family(lifetime, delay, "unavailable" in token)
 
 
 def opaque_token(prefix: str, family: Family) -> str:

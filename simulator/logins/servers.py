@@ -22,7 +22,6 @@ from simulator.logins.families import Families, Family, Spent, Unknown, opaque_t
 CLAUDE_CLIENT = "9d1c250a-e61b-44d9-88ed-5944d1962f5e"
 CHATGPT_CLIENT = "app_EMoamEEZ73f0CkXaXp7hrann"
 ACCOUNT_ID = "00000000-0000-4000-8000-000000000003"
-SLOW_SECONDS = 0.5
 REFUSED: dict[type, tuple[int, str, str]] = {
     Spent: (401, "refresh_token_reused", "Your refresh token has already been used."),
     Unknown: (401, "refresh_token_invalidated", "Your refresh token is no longer valid."),
@@ -79,8 +78,7 @@ class LoginServer(ABC):
             status, told = self.refusal(problem)
             await exchange.send(status, orjson.dumps(told), JSON)
             return
-        if family.slow:
-            await asyncio.sleep(SLOW_SECONDS)
+        await asyncio.sleep(family.delay)
         if family.unavailable:
             await exchange.send(503, b'{"error":"temporarily_unavailable"}', JSON)
         else:

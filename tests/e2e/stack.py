@@ -18,6 +18,7 @@ from ccproxy.programs import find_script
 from ccproxy.rundir import holder
 
 DEADLINE = 40.0  # generous: the machine may be busy with other tests
+START_DEADLINE = 120.0  # nine Python processes, on a machine that may start them at a tenth of its speed
 POLL = 0.02
 
 
@@ -101,7 +102,9 @@ class Stack:
     def wait_ready(self) -> Stack:
         """Until it says so, or its end, which fails."""
         until(
-            lambda: "is ready at" in self.logs or self.process.poll() is not None, f"readiness; it said:\n{self.logs}"
+            lambda: "is ready at" in self.logs or self.process.poll() is not None,
+            f"readiness; it said:\n{self.logs}",
+            START_DEADLINE,
         )
         assert self.process.poll() is None, self.logs
         return self

@@ -21,7 +21,8 @@ def test_each_refresh_token_is_good_once_and_a_second_use_ends_its_family() -> N
 
 def test_words_in_a_made_up_token_are_its_family_s() -> None:
     families = Families("rt")
-    assert families.redeem("rt-lives-5-slow") == Family(lifetime=5, slow=True)
+    assert families.redeem("rt-lives-5-slow") == Family(lifetime=5, delay=0.5)
+    assert families.redeem("rt-slow-4-seconds") == Family(delay=4.0)
     for refused in ("rt-revoked", "other-prefix", ""):
         with pytest.raises(Unknown):
             families.redeem(refused)
