@@ -203,6 +203,21 @@ def error_kinds() -> str:
     )
 
 
+HTTP_BEHAVIOUR = (
+    ("an offer to upgrade (`Upgrade: h2c`)", "ignored: the body is read and answered in HTTP/1.1", "upgrade_offers"),
+    ("an offer of a WebSocket", "426, which asks for HTTP/1.1", "upgrade_offers"),
+    ("CONNECT, as to a forward proxy", "400", "upgrade_offers"),
+    ("one list header in several lines (`anthropic-beta`)", "joined with commas, in order", "field_lines"),
+    ("two lines of a header that has one value (`authorization`)", "400 that names the header", "field_lines"),
+    ("HTTP/1.0", "no chunks: a stream ends with its connection, a whole reply has its length", "unchunked"),
+    ("HEAD", "as GET, without the body", "addresses"),
+    ("OPTIONS", "204 with `Allow`", "addresses"),
+    ("a wrong method", "405 with `Allow`, and the same methods in the message", "addresses"),
+    ("`//` or a slash at the end", "folded", "addresses"),
+    ("an address beside a served one (`/v1/messages`)", "404 that names the address probably meant", "addresses"),
+)
+
+
 def compatibility() -> str:
     formats = {
         "Anthropic Messages": FATES,
@@ -219,7 +234,18 @@ def compatibility() -> str:
         "out; the response header `x-ccproxy-ignored` names it.\n- **refused**: HTTP 400, naming the field.",
         "Null, and the values in the last column, are always fine.",
         *(f"## {title}\n\n{fate_table(fields)}" for title, fields in formats.items()),
+        "## HTTP\n\nBehaviour on every address, whatever the format, each with the test that proves it:",
+        table("a client sends | answer | test", http_rows()),
     )
+
+
+def http_rows() -> Iterator[tuple[str, str, str]]:
+    """Yield the rows of HTTP behaviour, each with the path of the test file that proves the row."""
+    for sent, answer, module in HTTP_BEHAVIOUR:
+        test = f"tests/unit/gateway/test_{module}.py"
+        if not (ROOT / test).exists():
+            raise FileNotFoundError(test)
+        yield sent, answer, code(test)
 
 
 def fate_table(fields: Mapping[str, Fate]) -> str:
