@@ -6,13 +6,13 @@ The answer itself passes unchanged: a refusal that is read here goes on byte for
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-
-import orjson
+from json import JSONDecodeError
 
 from gateway.asgi import Headers
 from gateway.ignored import UNFIT
 from gateway.providers import Opened, Outgoing
 from shared.errors import UpstreamRefused
+from shared.exact_json import load_json
 from shared.formats import ProviderFormat
 from shared.log import get_log
 from shared.unknown_models import HINT_HEADER, REFUSING_STATUSES, is_unknown_model, unknown_model_hint
@@ -80,6 +80,6 @@ async def _once(body: bytes) -> AsyncIterator[bytes]:
 def message_of(speaks: ProviderFormat, body: bytes, status: int) -> str:
     """Return the message of a refusal; an empty text for a body that is no JSON."""
     try:
-        return speaks.read_error(orjson.loads(body), status).message
-    except orjson.JSONDecodeError:
+        return speaks.read_error(load_json(body), status).message
+    except JSONDecodeError:
         return ""

@@ -15,8 +15,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
-
-import orjson
+from json import JSONDecodeError
 
 from gateway.asgi import Receive, Scope, Send
 from gateway.beside import open_and_tell
@@ -33,7 +32,7 @@ from gateway.sessions import session_named
 from gateway.tap import note_usage
 from shared.channels import AccessRecord
 from shared.errors import CCProxyError, UpstreamError, UpstreamRefused
-from shared.exact_json import BOM
+from shared.exact_json import BOM, dump_json, load_json
 from shared.formats import ir
 from shared.formats.fields import count_in, inner_object
 from shared.formats.ir import Json
@@ -164,7 +163,7 @@ class Images(Exchange):
         note_ignored(record, changed_settings(asked, images))
         headers = with_ignored([pair for pair in first.headers if pair[0] != b"content-type"], record)
         reply = write_images_reply(images, images_usage(readers), created=int(time.time()))
-        await send_whole(200, [*headers, (b"content-type", b"application/json")], orjson.dumps(reply), send)
+        await send_whole(200, [*headers, (b"content-type", b"application/json")], dump_json(reply), send)
 
     async def _send_stream(
         self, asked: ImagesRequest, request: Outgoing, first: Opened, send: Send, flight: InFlight
@@ -222,7 +221,7 @@ class ImagesTap:
             frames = [write_partial_image(told, self._kind, created=int(time.time())) for told in reader.partial]
             if reader.finished and not was_finished and reader.image is not None and reader.failed is None:
                 frames.append(self._finish(reader, reader.image))
-            ready += b"".join(encode(frame.name, orjson.dumps(frame.data)) for frame in frames)
+            ready += b"".join(encode(frame.name, dump_json(frame.data)) for frame in frames)
         return ready
 
     def _finish(self, reader: ImagesReader, image: Json) -> ir.Frame:
@@ -256,8 +255,8 @@ def payloads(parser: Parser, chunk: bytes) -> list[Json]:
 
 def as_object(data: bytes) -> Json:
     try:
-        found = orjson.loads(data)
-    except orjson.JSONDecodeError:
+        found = load_json(data)
+    except JSONDecodeError:
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -267,7 +266,7 @@ def check_finished(reader: ImagesReader) -> None:
     if not reader.finished:
         raise UpstreamError("The provider's stream ended before its last event.")
     if reader.failed is not None:
-        raise refused(reader.failed, orjson.dumps(write_error(reader.failed)), [NEVER_AGAIN])
+        raise refused(reader.failed, dump_json(write_error(reader.failed)), [NEVER_AGAIN])
 
 
 def note_cost(record: AccessRecord, readers: list[ImagesReader]) -> None:
@@ -291,7 +290,7 @@ def write_failure(record: AccessRecord) -> Callable[[CCProxyError], bytes]:
 
     def write(error: CCProxyError) -> bytes:
         if isinstance(error, UpstreamRefused) and (told := inner_object(as_object(error.body), "error")):
-            return encode("error", orjson.dumps({"type": "error", "error": told}))
+            return encode("error", dump_json({"type": "error", "error": told}))
         return error_frame(error, "openai_chat", record.request_id)
 
     return write

@@ -11,8 +11,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
-import orjson
-
 from gateway.asgi import Send
 from gateway.exchange import Exchange, note_served
 from gateway.ignored import with_ignored
@@ -117,7 +115,7 @@ class NativeResponses(Exchange):
             await opened.aclose()
         headers = [(name, value) for name, value in opened.headers if name != b"content-type"]
         if tap.failed is not None:
-            raise refused(tap.failed, orjson.dumps(write_error(tap.failed)), headers)
+            raise refused(tap.failed, dump_json(write_error(tap.failed)), headers)
         if not tap.finished:
             raise UpstreamError("The provider's stream ended before its last event.")
         await keep()

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from json import JSONDecodeError
 from typing import Any, Literal
-
-import orjson
 
 from gateway.asgi import Headers, Send
 from shared.errors import (
@@ -21,6 +20,7 @@ from shared.errors import (
     ThreadNotFound,
     UpstreamRefused,
 )
+from shared.exact_json import dump_json, load_json
 from shared.formats import openai_errors
 from shared.formats.anthropic import errors as anthropic_errors
 from shared.formats.ir import Fail
@@ -79,7 +79,7 @@ def render(error: CCProxyError, dialect: Dialect, request_id: str) -> Problem:
         if not any(name == b"content-type" for name, _ in headers):
             headers.append((b"content-type", b"application/json"))
     else:
-        body = orjson.dumps(envelope(error, dialect, request_id))
+        body = dump_json(envelope(error, dialect, request_id))
         headers.append((b"content-type", b"application/json"))
     headers.append((b"content-length", str(len(body)).encode()))
     return Problem(error.status, headers, body)
@@ -92,14 +92,14 @@ def in_dialect(error: UpstreamRefused, dialect: Dialect) -> bytes:
     if dialect not in ("openai_chat", "openai_responses"):
         return error.body
     fail = anthropic_refusal(error)
-    return error.body if fail is None else orjson.dumps(openai_errors.write_error(fail))
+    return error.body if fail is None else dump_json(openai_errors.write_error(fail))
 
 
 def anthropic_refusal(error: UpstreamRefused) -> Fail | None:
     """Return the failure in the refusal's body if the body is Anthropic's envelope, else None."""
     try:
-        body = orjson.loads(error.body)
-    except orjson.JSONDecodeError:
+        body = load_json(error.body)
+    except JSONDecodeError:
         return None
     is_envelope = isinstance(body, dict) and body.get("type") == "error"
     return anthropic_errors.read_error(body, error.status) if is_envelope else None
@@ -115,7 +115,7 @@ def error_frame(error: CCProxyError, dialect: Dialect, request_id: str) -> bytes
     if dialect == "openai_responses":
         code, message = (error.kind, error.message) if fail is None else (openai_errors.error_code(fail), fail.message)
         shape = {"type": "error", "code": code, "message": message, "param": None, "sequence_number": 0}
-    data = b"data: " + orjson.dumps(shape) + b"\n\n"
+    data = b"data: " + dump_json(shape) + b"\n\n"
     return data if dialect == "openai_chat" else b"event: error\n" + data
 
 

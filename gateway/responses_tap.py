@@ -17,13 +17,11 @@ from collections.abc import Callable
 from operator import itemgetter
 from typing import Any
 
-import orjson
-
-from gateway.tap import MAX_PENDING_BYTES, note_usage, text_in
+from gateway.tap import MAX_PENDING_BYTES, note_usage
 from shared.channels import AccessRecord
 from shared.errors import UpstreamError
 from shared.exact_json import dump_json, load_json
-from shared.formats.fields import inner_object
+from shared.formats.fields import inner_object, text_in
 from shared.formats.ir import Fail, Json, StopReason
 from shared.formats.openai_responses import read_error
 from shared.formats.openai_responses.settings import with_settings
@@ -43,6 +41,7 @@ STATUSES = {
     "response.cancelled": "cancelled",
 }
 CUT_SHORT = {"max_output_tokens": StopReason.MAX_TOKENS, "content_filter": StopReason.REFUSAL}
+EVENT_END = b"\n\n"
 CALLS = frozenset({"function_call", "custom_tool_call", "local_shell_call"})
 
 
@@ -93,8 +92,10 @@ class ResponsesTap:
         counts.
         """
         rest, self._pending = self._pending, b""
-        last = self._look(rest + b"\n\n") if rest.strip() else rest
-        return self._held + last
+        if not rest.strip():
+            return self._held + rest
+        last = self._look(rest + EVENT_END)
+        return self._held + (last.removesuffix(EVENT_END) if self._untouched else last)
 
     def _ready(self, piece: bytes) -> bytes:
         """Return `piece`, or hold it back for `end` when the last event has passed and the response is to be stored."""
@@ -200,7 +201,7 @@ def note_response(record: AccessRecord, response: Json) -> None:
     cause = inner_object(response, "incomplete_details").get("reason")
     output = response.get("output")
     items = output if isinstance(output, list) else []
-    called = any(isinstance(item, dict) and item.get("type") in CALLS for item in items)
+    called = any(text_in(item, "type") in CALLS for item in items)
     ended = StopReason.TOOL_USE if called else StopReason.END_TURN
     record.stop_reason = CUT_SHORT.get(str(cause), ended).value
 
@@ -208,8 +209,8 @@ def note_response(record: AccessRecord, response: Json) -> None:
 def note_whole_response(record: AccessRecord, body: bytes) -> None:
     """Put a whole reply into the record: a response, or an error."""
     try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        document = load_json(body)
+    except json.JSONDecodeError:
         return
     if not isinstance(document, dict):
         return

@@ -9,15 +9,16 @@ allows is understood: a chunk that may hold a marked event goes through the pars
 
 from __future__ import annotations
 
+from json import JSONDecodeError
 from typing import Any
 
-import orjson
 import structlog
 
 from shared.channels import AccessRecord
 from shared.errors import UpstreamError
+from shared.exact_json import load_json
 from shared.formats.anthropic.usage import merge_usage, read_usage
-from shared.formats.fields import inner_object
+from shared.formats.fields import inner_object, text_in
 from shared.formats.ir import Json, Usage
 from shared.formats.sse import ServerSentEvent, events_in, last_boundary
 
@@ -82,8 +83,8 @@ class MessagesTap:
         if event.name not in NAMES and not any(mark in event.data for mark in self.MARKS):
             return
         try:
-            payload = orjson.loads(event.data)
-        except orjson.JSONDecodeError:
+            payload = load_json(event.data)
+        except JSONDecodeError:
             payload = None
         if not isinstance(payload, dict):
             self._complain(f"the data of {event.name or 'an event'} is no JSON object")
@@ -116,17 +117,11 @@ class MessagesTap:
             log.warning("stream_not_understood", request_id=self._record.request_id, reason=why)
 
 
-def text_in(shape: Json, name: str) -> str:
-    """Return the text of the field `name` in a provider's data; an empty text for any other value."""
-    value = shape.get(name)
-    return value if isinstance(value, str) else ""
-
-
 def note_whole_message(record: AccessRecord, body: bytes) -> None:
     """Put the usage of a whole Messages reply, or the kind of its error, into the record."""
     try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        document = load_json(body)
+    except JSONDecodeError:
         return
     if not isinstance(document, dict):
         return

@@ -9,9 +9,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field, replace
 from functools import partial
+from json import JSONDecodeError
 from typing import Any
-
-import orjson
 
 from gateway.asgi import Headers, Send
 from gateway.exchange import Exchange
@@ -24,7 +23,7 @@ from gateway.relay import COMMENT_PING, MESSAGES_PING, relay_stream, send_whole
 from gateway.stored.continuation import Continuations
 from gateway.translation import Translation
 from shared.errors import CCProxyError, UpstreamRefused
-from shared.exact_json import dump_json
+from shared.exact_json import dump_json, load_json
 from shared.formats import FORMATS
 from shared.formats.ir import Fail, Prompt
 
@@ -133,7 +132,7 @@ def refusal(translation: Translation, fail: Fail, headers: Headers) -> UpstreamR
     """Return the provider's refusal in the client's envelope, with the status and the limits."""
     record = translation.record
     record.error_kind, record.error_message = fail.code or "refused", fail.message[:500]
-    body = orjson.dumps(translation.client.write_error(fail, request_id=record.request_id))
+    body = dump_json(translation.client.write_error(fail, request_id=record.request_id))
     return refused(fail, body, headers)
 
 
@@ -145,6 +144,6 @@ def client_headers(opened: Opened, request: Outgoing) -> Headers:
 def as_json(body: bytes) -> Any:
     """Return a refusal's body as JSON, or as text for a body that a proxy wrote."""
     try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
+        return load_json(body)
+    except JSONDecodeError:
         return body.decode("utf-8", "replace")

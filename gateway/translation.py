@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from json import JSONDecodeError
 from typing import Any
 
 from gateway.problems import as_fail
@@ -16,9 +17,11 @@ from shared.channels import AccessRecord
 from shared.errors import CCProxyError
 from shared.exact_json import dump_json, load_json
 from shared.formats import Format, ProviderFormat
-from shared.formats.fold import Fold, WellFormed
+from shared.formats.fold import CUT, MALFORMED, Fold, WellFormed
 from shared.formats.ir import Delta, Event, Fail, Frame, Json, Prompt, Reply, Start, Stop
 from shared.formats.sse import Parser, encode
+
+NO_EVENT = frozenset({b"", b"[DONE]"})
 
 
 class Translation:
@@ -59,7 +62,7 @@ class Translation:
         """End the provider's stream, and return the last bytes; an incomplete reply becomes a
         failure.
         """
-        events = [event for found in self._parser.end() for event in self._read(found.data)]
+        events = [event for found in self._parser.end() for event in self._read(found.data, CUT)]
         return self._write([*events, *self._reader.end()]) + encode_all(self._last)
 
     def fail(self, error: CCProxyError) -> bytes:
@@ -76,8 +79,17 @@ class Translation:
             raise TypeError("a failure has no whole reply")
         return self.client.write_reply(self.prompt, reply, **self._named)
 
-    def _read(self, data: bytes) -> Iterable[Event]:
-        return self._reader.feed(load_json(data)) if data.startswith(b"{") else ()
+    def _read(self, data: bytes, broken: Fail = MALFORMED) -> Iterable[Event]:
+        """Return the events in the data of one event. Data that is no JSON object becomes the failure `broken`. No data
+        and the mark `[DONE]`, with which some services end a stream, mean nothing.
+        """
+        if data in NO_EVENT or data.isspace():
+            return ()
+        try:
+            payload = load_json(data)
+        except JSONDecodeError:
+            payload = None
+        return self._reader.feed(payload) if isinstance(payload, dict) else self._reader.repair(broken)
 
     def _write(self, events: Iterable[Event]) -> bytes:
         """Return the frames of `events`. Adjacent deltas become one: under load a stream batches

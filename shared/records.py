@@ -16,6 +16,8 @@ from pydantic import TypeAdapter
 
 from shared.channels import AccessRecord, decode, encode
 from shared.errors import ClientError
+from shared.exact_json import load_json
+from shared.formats.json_text import whole
 
 WATCHED_KEY = "logs:watched"  # is there while somebody wants to know what has begun
 BEGUN = b'{"begun":'
@@ -51,7 +53,7 @@ def unpack(data: bytes) -> list[AccessRecord]:
     not fit.
     """
     try:
-        table = orjson.loads(data)
+        table = load_table(data)
         if table["columns"] == COLUMNS:
             return [AccessRecord(*row) for row in ROWS.validate_python(table["rows"])]
         named = [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
@@ -60,10 +62,20 @@ def unpack(data: bytes) -> list[AccessRecord]:
     return decode(list[AccessRecord], encode(named))
 
 
+def load_table(data: bytes) -> Any:
+    """Return the table in `data`, with U+FFFD for halves of surrogate pairs, which no database stores. Raises
+    ValueError.
+    """
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return whole(load_json(data))
+
+
 def split(data: bytes) -> list[bytes]:
     """Return a table for every record; data that is no table is returned as the only part."""
     try:
-        table = orjson.loads(data)
+        table = load_table(data)
         return [orjson.dumps(table | {"rows": [row]}) for row in table["rows"]]
     except (KeyError, TypeError, ValueError):
         return [data]

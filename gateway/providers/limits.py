@@ -7,11 +7,11 @@ cost one search; of such chunks only the end is kept, because it may hold the be
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from json import JSONDecodeError
 from typing import Any
 
-import orjson
-
 from shared.errors import UpstreamError
+from shared.exact_json import load_json
 from shared.formats.sse import events_in, last_boundary
 
 KIND = "codex.rate_limits"
@@ -54,8 +54,8 @@ def limits_in(data: bytes) -> list[dict[str, Any]]:
         if MARK not in event.data:
             continue
         try:
-            told = orjson.loads(event.data)
-        except orjson.JSONDecodeError:
+            told = load_json(event.data)
+        except JSONDecodeError:
             continue
         if isinstance(told, dict) and told.get("type") == KIND:
             found.append(told)

@@ -12,15 +12,18 @@ import html
 import math
 import re
 from datetime import UTC, datetime
+from json import JSONDecodeError
 from typing import Any
 
-import orjson
-
 from gateway.asgi import Headers
+from shared.exact_json import dump_json, load_json
+from shared.formats.fields import inner_object, text_in
 from shared.formats.openai_errors import read_error, write_error
 
 TITLE = re.compile(rb"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
-TRY_AGAIN = re.compile(r"try again in ([0-9.]+) ?(ms|s)")
+TRY_AGAIN = re.compile(r"try again in ([0-9]{1,9}(?:\.[0-9]+)?) ?(ms|s)")
+YEAR_3000 = 32_503_680_000  # UTC seconds
+LONGEST_WAIT_SECONDS = 366 * 24 * 3600
 
 
 def in_envelope(status: int, headers: Headers, body: bytes) -> tuple[Headers, bytes]:
@@ -30,7 +33,7 @@ def in_envelope(status: int, headers: Headers, body: bytes) -> tuple[Headers, by
     if status == 429 and not any(name == b"retry-after" for name, _ in kept):
         seconds = seconds_to_wait(error)
         kept += [(b"retry-after", str(seconds).encode())] if seconds else []
-    return [*kept, (b"content-type", b"application/json")], orjson.dumps({"error": error})
+    return [*kept, (b"content-type", b"application/json")], dump_json({"error": error})
 
 
 def error_in(status: int, body: bytes) -> dict[str, Any]:
@@ -39,13 +42,15 @@ def error_in(status: int, body: bytes) -> dict[str, Any]:
         found: Any = f"The provider answered {status} with a web page{said}; something between here and it said no."
     else:
         try:
-            found = orjson.loads(body)
-        except orjson.JSONDecodeError:
+            found = load_json(body)
+        except JSONDecodeError:
             found = body.decode("utf-8", "replace")
-    if isinstance(found, dict) and isinstance(found.get("error"), dict):
-        return with_reset({"message": "", "type": None, "param": None, "code": None} | found["error"])
-    error: dict[str, Any] = write_error(read_error(found, status))["error"]
-    return error
+    fail = read_error(found, status)
+    if error := inner_object(found, "error"):
+        told = {"type": None, "param": None, "code": None} | error
+        return with_reset(told | {"message": text_in(error, "message") or fail.message})
+    written: dict[str, Any] = write_error(fail)["error"]
+    return written
 
 
 def page_title(page: bytes) -> str:
@@ -58,16 +63,24 @@ def with_reset(error: dict[str, Any]) -> dict[str, Any]:
     """Return `error` with the reset of a limit in its message: in most formats a client shows only
     the message.
     """
-    resets_at = error.get("resets_at")
-    if not isinstance(resets_at, int | float):
+    resets_at = number_in(error, "resets_at", YEAR_3000)
+    if not resets_at:
         return error
     at = datetime.fromtimestamp(resets_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
     return error | {"message": f"{str(error['message']).rstrip('.')}; it is reset at {at}."}
 
 
+def number_in(error: dict[str, Any], name: str, most: float) -> float:
+    """Return the number called `name`; 0 for any other type, and for a number outside of 0 to `most`."""
+    value = error.get(name)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return 0
+    return value if 0 < value <= most else 0
+
+
 def seconds_to_wait(error: dict[str, Any]) -> int:
     """Return whole seconds, rounded up; 0 when the error names no time."""
-    if isinstance(left := error.get("resets_in_seconds"), int | float):
+    if left := number_in(error, "resets_in_seconds", LONGEST_WAIT_SECONDS):
         return max(1, math.ceil(left))
     if told := TRY_AGAIN.search(str(error.get("message"))):
         return max(1, math.ceil(float(told[1]) / (1000 if told[2] == "ms" else 1)))

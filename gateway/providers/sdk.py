@@ -16,8 +16,6 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Any, get_args
 
-import orjson
-
 from gateway.catalogue import Catalogue
 from gateway.ignored import note_ignored, with_ignored
 from gateway.providers import Opened, Outgoing
@@ -260,7 +258,7 @@ async def _whole(opened: Opened) -> Opened:
     finally:
         await opened.aclose()
     if whole.error is not None:
-        raise UpstreamRefused(status=502, body=orjson.dumps(whole.error))
+        raise UpstreamRefused(status=502, body=dump_json(whole.error))
     if not whole.stopped:
         raise UpstreamError("The turn ended before its last event.")
     headers = [(b"content-type", b"application/json"), *opened.headers[1:]]

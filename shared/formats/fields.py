@@ -196,10 +196,19 @@ def inner_object(shape: Any, name: str) -> Json:
     return inner if isinstance(inner, dict) else {}
 
 
+def text_in(shape: Any, name: str) -> str:
+    """Return the text called `name` in a provider's answer; "" for any other type."""
+    value = shape.get(name) if isinstance(shape, dict) else None
+    return value if isinstance(value, str) else ""
+
+
+LARGEST_COUNT = 2**53 - 1  # the largest integer that every reader of JSON keeps exactly
+
+
 def count_in(shape: Json, name: str) -> int:
-    """Return the count called `name` in a provider's answer; 0 for any other type."""
+    """Return the count called `name` in a provider's answer; 0 for any other type and for a number no count reaches."""
     value = shape.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= LARGEST_COUNT else 0
 
 
 def unbroken(data: str) -> str:

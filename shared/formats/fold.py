@@ -82,8 +82,8 @@ class WellFormed:
     """A reader whose output keeps the grammar: one start, closed blocks, one terminal event at the
     end.
 
-    Readers trust the shape of payloads; a payload that lacks a field of its type becomes a Fail
-    here.
+    Readers trust the shape of payloads; a payload that lacks a field of its type, or has one of another type, becomes a
+    Fail here.
     """
 
     __slots__ = ("_done", "_open", "_reader", "_started")
@@ -97,10 +97,10 @@ class WellFormed:
         try:
             events = self._reader.feed(data)
         except (LookupError, TypeError, AttributeError, ValueError) as error:
-            return self._repair_all((replace(MALFORMED, message=f"{MALFORMED.message} ({error!r})"),))
-        if len(events) == 1 and type(events[0]) is ir.Delta and self._open in _TAKES_DELTA and not self._done:
-            return events
-        return self._repair_all(events)
+            return self.repair(replace(MALFORMED, message=f"{MALFORMED.message} ({error!r})"))
+        if len(events) == 1 and type(events[0]) is ir.Delta and type(events[0].text) is str:
+            return events if self._open in _TAKES_DELTA and not self._done else self.repair(events[0])
+        return self._repair_all(event if fits(event) else MALFORMED for event in events)
 
     def end(self) -> Sequence[ir.Event]:
         """Return the last events after the end of the provider's stream: a failure if the terminal
@@ -144,6 +144,30 @@ class WellFormed:
         elif self._open is not (ir.Text if isinstance(event, ir.Cite) else ir.Thinking):
             return before
         return [*before, event]
+
+
+def fits(event: ir.Event) -> bool:
+    """Return True if every field that a reader took from its provider has the type that writers rely on."""
+    match event:
+        case ir.Start(id=str(), model=str()) | ir.Delta(str()) | ir.Close() | ir.Ping():
+            return True
+        case ir.Open(ir.Text(str(), phase=None | str()) | ir.Refusal(str())):
+            return True
+        case ir.Open(ir.Thinking(text=str(), signature=str(), id=str())):
+            return True
+        case ir.Open(ir.ToolCall(id=str(), name=str(), arguments=str(), namespace=str())):
+            return True
+        case ir.Open(ir.Opaque(data={"type": str()} as data)):
+            return isinstance(data.get("id", ""), str)
+        case ir.Cite(ir.Citation(url=str(), title=str(), start=None | int(), end=None | int())):
+            return True
+        case ir.Seal(signature=str(), id=str()):
+            return True
+        case ir.Stop(stop_sequence=None | str(), explanation=None | str(), category=None | str()):
+            return event.service_tier is None or isinstance(event.service_tier, str)
+        case ir.Fail(message=str(), status=int(), code=str(), param=str()):
+            return True
+    return False
 
 
 _TAKES_DELTA = frozenset({ir.Text, ir.Thinking, ir.ToolCall, ir.Refusal})

@@ -53,7 +53,7 @@ def read_error(body: Json | str, status: int) -> Fail:
     """
     error = (body.get("error") or body.get("detail") or body) if isinstance(body, dict) else body
     if not isinstance(error, dict):
-        return Fail(words_of(str(error)), status or 502)
+        return Fail(words_of("" if error is None else str(error)), status or 502)
     code = str(error.get("code") or error.get("type") or "")
     if not status:
         status = _STATUSES.get(code, 502)

@@ -50,8 +50,8 @@ def read_error(body: Json | str, status: int) -> Fail:
     """Return a refusal in the provider's own words; `status` is 0 for an error inside a stream."""
     error = body.get("error") if isinstance(body, dict) else None
     if not isinstance(error, dict):
-        text = body if isinstance(body, str) else str(error or body.get("message") or "")
-        return Fail(words_of(text), status or 502)
+        told = (error or body.get("message")) if isinstance(body, dict) else body
+        return Fail(words_of(str(told or "")), status or 502)
     details = error.get("details")
     kind = str(error.get("type") or "")
     code = details.get("error_code") if isinstance(details, dict) else None

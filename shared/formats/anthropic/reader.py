@@ -13,6 +13,7 @@ from shared.formats.anthropic.blocks import CUSTOM_INPUT, tools_by_wire_name
 from shared.formats.anthropic.errors import read_error
 from shared.formats.anthropic.reading import read_citation, read_redacted, read_thinking, write_arguments
 from shared.formats.anthropic.usage import merge_usage, read_usage
+from shared.formats.fields import inner_object, text_in
 from shared.formats.fold import NOTHING, Sequencer
 from shared.formats.ir import Json
 from shared.formats.json_text import load_text
@@ -98,9 +99,9 @@ class Reader:
         return NOTHING
 
     def _on_start(self, data: Json) -> Sequence[ir.Event]:
-        message = data["message"]
+        message = inner_object(data, "message")
         self._count(message.get("usage"))
-        return (ir.Start(str(message.get("id") or ""), str(message.get("model") or ""), read_usage(self._usage)),)
+        return (ir.Start(text_in(message, "id"), text_in(message, "model"), read_usage(self._usage)),)
 
     def _on_open(self, data: Json) -> Sequence[ir.Event]:
         index, start = data["index"], data["content_block"]
@@ -162,20 +163,20 @@ class Reader:
         return written
 
     def _on_message_delta(self, data: Json) -> Sequence[ir.Event]:
-        self._stop |= {name: value for name, value in data["delta"].items() if value is not None}
+        self._stop |= {name: value for name, value in inner_object(data, "delta").items() if value is not None}
         self._count(data.get("usage"))
         return NOTHING
 
     def _on_stop(self, data: Json) -> Sequence[ir.Event]:
         del data
-        details = self._stop.get("stop_details") or {}
+        details = inner_object(self._stop, "stop_details")
         stop = ir.Stop(
-            STOP_REASONS.get(self._stop.get("stop_reason", ""), ir.StopReason.END_TURN),
+            STOP_REASONS.get(text_in(self._stop, "stop_reason"), ir.StopReason.END_TURN),
             read_usage(self._usage),
-            self._stop.get("stop_sequence"),
-            details.get("explanation"),
-            details.get("category"),
-            self._usage.get("service_tier"),
+            text_in(self._stop, "stop_sequence") or None,
+            text_in(details, "explanation") or None,
+            text_in(details, "category") or None,
+            text_in(self._usage, "service_tier") or None,
         )
         return [*self._sequencer.drain(), stop]
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from shared.formats import ir
+from shared.formats.fields import inner_object, text_in
 from shared.formats.fold import NOTHING, Sequencer
 from shared.formats.ir import Json
 from shared.formats.openai_errors import read_error
@@ -26,7 +27,8 @@ _CANCELLED = ir.Fail("The provider cancelled the response.", code="cancelled")
 
 @dataclass(slots=True)
 class _Item:
-    """An output item in progress. `told` counts the characters passed on of each section's text.
+    """An output item in progress. `told` counts the characters passed on of each section's text, and `arguments` is
+    what was passed on of a call's.
 
     `block` is the open block; a thinking has many. `number` is this reader's own: services have
     given two items the same `output_index`.
@@ -35,6 +37,7 @@ class _Item:
     number: int
     data: Json
     block: Hashable = None
+    arguments: list[str] = field(default_factory=list)
     told: dict[Section, int] = field(default_factory=dict)
     cited: dict[Section, int] = field(default_factory=dict)
     done: bool = False
@@ -101,16 +104,21 @@ class Reader:
     def _on_arguments(self, data: Json) -> Sequence[ir.Event]:
         """Of a call that was not announced neither id nor name is known; the whole item will tell."""
         item = self._item(data)
-        return self._tell(item, _CALL, data["delta"]) if item.block else NOTHING
+        if not item.block:
+            return NOTHING
+        item.arguments.append(data["delta"])
+        return self._tell(item, _CALL, data["delta"])
 
     def _on_whole(self, kind: str, number: str, data: Json, name: str) -> Sequence[ir.Event]:
         item = self._item(data)
-        if kind == "call" and not item.block:
-            return NOTHING
-        return self._tell_rest(item, (kind, data.get(number, 0)), data[name])
+        if kind != "call":
+            return self._tell_rest(item, (kind, data.get(number, 0)), data[name])
+        return self._tell_arguments(item, data[name]) if item.block else NOTHING
 
     def _on_annotation(self, data: Json) -> Sequence[ir.Event]:
         item, section = self._item(data), ("text", data.get("content_index", 0))
+        if item.done:
+            return NOTHING
         begun = self._begin(item, section) if section not in item.told else NOTHING
         return [*begun, *self._cite(item, section, [data["annotation"]])]
 
@@ -143,7 +151,7 @@ class Reader:
         return name if isinstance(name, str) else ""
 
     def _tell(self, item: _Item, section: Section, text: str) -> Sequence[ir.Event]:
-        if not text:
+        if not text or item.done:
             return NOTHING
         told = item.told.get(section)
         if told is not None:
@@ -155,6 +163,17 @@ class Reader:
 
     def _tell_rest(self, item: _Item, section: Section, text: str) -> Sequence[ir.Event]:
         return self._tell(item, section, text[item.told.get(section, 0) :])
+
+    def _tell_arguments(self, item: _Item, text: str) -> Sequence[ir.Event]:
+        """Pass on the rest of a call's arguments. Raises ValueError if `text` has a rest but does not begin with what
+        was passed on: an event is missing, and a program would act on the pieces that are left.
+        """
+        told = "".join(item.arguments)
+        if len(text) > len(told) and not text.startswith(told):
+            raise ValueError("the arguments are not those that came before")
+        rest = text[len(told) :]
+        item.arguments.append(rest)
+        return self._tell(item, _CALL, rest)
 
     def _cite(self, item: _Item, section: Section, annotations: Iterable[Json]) -> Sequence[ir.Event]:
         events: list[ir.Event] = []
@@ -201,14 +220,17 @@ class Reader:
         """Handle the announcement of an item. The item's text may have begun before the
         announcement.
         """
-        index, announced = data.get("output_index", 0), data["item"]
+        index, announced, name = data.get("output_index", 0), data["item"], self._name_of(data)
         waiting = self._items.get(index)
+        is_known = waiting is not None and waiting.done and waiting.data.get("id") == name
+        if name in self._named or is_known:
+            return NOTHING  # announced twice, or after its end
         if waiting is not None and not waiting.data:
             item = waiting
             item.data = announced
         else:
             item = self._begin_item(index, announced)
-        if name := self._name_of(data):
+        if name:
             self._named[name] = item
         match item.data["type"]:
             case "function_call" | "custom_tool_call":
@@ -218,9 +240,14 @@ class Reader:
         return NOTHING
 
     def _on_item_done(self, data: Json) -> Sequence[ir.Event]:
-        item = self._item(data)
-        whole = data["item"]
-        item.data, item.done = item.data | whole, True
+        item, whole = self._item(data), data["item"]
+        if item.done:
+            if whole.get("id") is not None or item.data | whole == item.data:
+                return NOTHING  # told twice
+            item = self._begin_item(data.get("output_index", 0), {})
+        if item.data.get("type") not in (None, whole["type"]):
+            raise ValueError("the item is not of the type that was announced")
+        item.data = item.data | whole
         match whole["type"]:
             case "message":
                 events = self._finish_message(item)
@@ -229,10 +256,11 @@ class Reader:
             case "function_call" | "custom_tool_call":
                 begun = NOTHING if item.block else self._begin(item, _CALL)
                 text = item.data.get("arguments") or item.data.get("input") or ""
-                events = [*begun, *self._tell_rest(item, _CALL, text)]
+                events = [*begun, *self._tell_arguments(item, text)]
             case _:
                 item.block = (item.number, "opaque")
                 events = self._sequencer.open(item.block, ir.Open(ir.Opaque("openai", whole)))
+        item.done = True
         return [*events, *self._close(item)]
 
     def _finish_message(self, item: _Item) -> Sequence[ir.Event]:
@@ -260,12 +288,12 @@ class Reader:
     # --- the response ---
 
     def _on_created(self, data: Json) -> Sequence[ir.Event]:
-        response = data["response"]
-        return (ir.Start(str(response.get("id") or ""), str(response.get("model") or "")),)
+        response = inner_object(data, "response")
+        return (ir.Start(text_in(response, "id"), text_in(response, "model")),)
 
     def _on_end(self, data: Json) -> Sequence[ir.Event]:
-        response = data.get("response") or {}
-        status = response.get("status") or data["type"].removeprefix("response.")
+        response = inner_object(data, "response")
+        status = text_in(response, "status") or data["type"].removeprefix("response.")
         if status == "failed":
             return (read_error({"error": response.get("error") or {"message": ""}}, 0),)
         if status == "cancelled":
@@ -275,11 +303,11 @@ class Reader:
             known = self._known(index, self._name_of({"item": item}))
             if known is None or not known.done:
                 events += self._on_item_done({"output_index": index, "item": item})
-        reason = self._stop_reason(status, (response.get("incomplete_details") or {}).get("reason"))
-        usage = read_usage(response.get("usage"))
-        return [*events, *self._sequencer.drain(), ir.Stop(reason, usage, service_tier=response.get("service_tier"))]
+        reason = self._stop_reason(status, text_in(inner_object(response, "incomplete_details"), "reason"))
+        usage, tier = read_usage(response.get("usage")), text_in(response, "service_tier") or None
+        return [*events, *self._sequencer.drain(), ir.Stop(reason, usage, service_tier=tier)]
 
-    def _stop_reason(self, status: str, why: str | None) -> ir.StopReason:
+    def _stop_reason(self, status: str, why: str) -> ir.StopReason:
         """An unknown reason to break off is told as a reply cut short, never as a finished one."""
         if status == "incomplete":
             return ir.StopReason.REFUSAL if why == "content_filter" else ir.StopReason.MAX_TOKENS
@@ -293,11 +321,9 @@ class Reader:
 
 
 def _read_citation(data: Json) -> ir.Citation:
-    return ir.Citation(
-        data.get("url") or "",
-        data.get("title") or data.get("filename") or "",
-        data.get("start_index"),
-        data.get("end_index"),
-        "openai",
-        data,
-    )
+    """Return a citation. An address without its place in the text is a citation of all of the text."""
+    start, end = data.get("start_index"), data.get("end_index")
+    is_placed = isinstance(start, int) and isinstance(end, int)
+    is_whole = is_placed or data.get("type") != "url_citation"
+    title = data.get("title") or data.get("filename") or ""
+    return ir.Citation(data.get("url") or "", title, start, end, "openai", data if is_whole else None)
