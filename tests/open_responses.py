@@ -6,6 +6,7 @@ left out before the rest is validated.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ import openresponses_types.types as standard
 import orjson
 from pydantic import BaseModel
 
+from shared.formats.json_text import whole
 from shared.formats.sse import events_in
 
 EXTENSIONS = frozenset(
@@ -54,8 +56,11 @@ def validate_response(document: dict[str, Any]) -> None:
     standard.ResponseResource.model_validate(_without_extensions(document))
 
 
-def validate_events(data: bytes) -> list[str]:
-    """Return the types of the events in a whole stream. Raise if one is invalid or out of order."""
+def validate_events(data: bytes, extensions: frozenset[str] = EXTENSIONS) -> list[str]:
+    """Return the types of the events in a whole stream. Raise if one is invalid or out of order.
+
+    `extensions` are the types of items and tools that the standard does not describe.
+    """
     types = []
     last_number = -1
     for payload in _payloads(data):
@@ -66,8 +71,8 @@ def validate_events(data: bytes) -> list[str]:
         if kind.startswith(EXTENSION_EVENTS):
             continue
         if isinstance(payload.get("response"), dict):
-            payload["response"] = _without_extensions(payload["response"])
-        if payload.get("item", {}).get("type") in EXTENSIONS:
+            payload["response"] = _without_extensions(payload["response"], extensions)
+        if payload.get("item", {}).get("type") in extensions:
             payload["item"] = None
         EVENTS[kind].model_validate(payload)
     return types
@@ -76,17 +81,17 @@ def validate_events(data: bytes) -> list[str]:
 def _payloads(data: bytes) -> Iterator[dict[str, Any]]:
     for event in events_in(data):
         if event.data != "[DONE]":
-            yield orjson.loads(event.data)
+            yield whole(json.loads(event.data)) if b"\\u" in event.data else orjson.loads(event.data)
 
 
-def _without_extensions(response: dict[str, Any]) -> dict[str, Any]:
+def _without_extensions(response: dict[str, Any], extensions: frozenset[str] = EXTENSIONS) -> dict[str, Any]:
     """Return `response` without items and tools of a service's own, and without the schema of a JSON format.
 
     The published types take no JSON schema in `text.format.schema`, a slip of their generator.
     """
     kept = dict(response)
     for name in ("output", "tools"):
-        kept[name] = [each for each in response[name] if each["type"] not in EXTENSIONS]
+        kept[name] = [each for each in response[name] if each["type"] not in extensions]
     text = response["text"]
     if text["format"].get("schema") is not None:
         kept["text"] = text | {"format": text["format"] | {"schema": None}}
