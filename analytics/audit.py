@@ -1,4 +1,5 @@
-"""What tools asked for and what became of it, into DuckDB: few records, and none may be lost.
+"""The audit of permission requests and their outcomes, into DuckDB: few records, and none may be
+lost.
 
 One is acknowledged once it is committed, and adds nothing when it comes again; while the file is away it waits.
 """

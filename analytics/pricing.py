@@ -1,4 +1,5 @@
-"""What tokens cost by the public price list, whoever pays. A model without a price is unknown, never free.
+"""The cost of tokens by the public price list, whoever pays. A model without a price is unknown,
+never free.
 
 The list is data with its date: the one shipped, or a newer one fetched on demand and kept beside the database.
 """

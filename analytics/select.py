@@ -1,4 +1,5 @@
-"""What a person may ask in SQL: one SELECT over the records, made of functions that are known to be harmless. Pure.
+"""The SQL that a person may run: one SELECT over the records, made of functions that are known to
+be harmless. Pure.
 
 Judged from DuckDB's own syntax tree, so nothing depends on how a statement is spelled. Tables and functions are named
 here one by one; what is not named is refused, whatever a later version of DuckDB may bring.

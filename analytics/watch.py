@@ -1,4 +1,5 @@
-"""What happens as it happens, for whoever looks on. A slow watcher loses the oldest and is told so; it delays nobody.
+"""Live events for watchers. A slow watcher loses the oldest events and a notice says so; it delays
+nobody.
 
 That a request has begun is told only while somebody looks on: gateways learn of it by a key that this keeps alive.
 """

@@ -1,4 +1,5 @@
-"""What the background services of Linux and macOS have in common: how programs are run, what is remembered.
+"""The common part of the background services of Linux and macOS: running programs, remembering
+facts.
 
 `ccproxy/user_unit.py` is the systemd unit of a user, `ccproxy/launch_agent.py` the launchd agent, `ccproxy/service.py`
 the commands that use one of them.

@@ -1,4 +1,6 @@
-"""What can be wrong on this machine. Each check yields findings; one that is fine says so, with what it found."""
+"""The checks of this machine. Each check yields findings; a check without a problem says so, with
+the facts it found.
+"""
 
 from __future__ import annotations
 

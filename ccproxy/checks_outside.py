@@ -1,4 +1,6 @@
-"""What others have to answer: the programs and servers the stack needs, the providers, a reverse proxy in front."""
+"""The checks of programs and servers outside: the programs the stack needs, the providers, a
+reverse proxy in front.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person sees: our own sentences on stderr, the services' log on stdout.
+"""The output for a person: our own sentences on stderr, the services' log on stdout.
 
 On a terminal a JSON line becomes a readable one, and text from outside (paths, models, tool names, error messages) is
 escaped: no log line moves the cursor or forges another line. Into a pipe the bytes pass through. Nobody waits for the

@@ -1,4 +1,5 @@
-"""How commands answer: tables on a terminal, tab-separated lines into a pipe, JSON for programs. Always on stdout.
+"""The answers of commands: tables on a terminal, tab-separated lines into a pipe, JSON for
+programs. Always on stdout.
 
 Cells and lines may hold text from outside, so hidden characters are escaped in all of them; JSON for a terminal is
 ASCII, which any JSON reader takes as well.

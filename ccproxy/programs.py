@@ -1,4 +1,4 @@
-"""Which programs make up the stack, how each is started, and the environment they inherit.
+"""The programs of the stack, their commands, and the environment they inherit.
 
 One table names the commands, so that a test can run stand-ins in their place. Settings and secrets travel by
 environment; a command line carries neither.

@@ -1,6 +1,7 @@
-"""When is the stack ready? The gateway knows; this asks it, and turns its answer into lines for a person.
+"""The readiness of the stack, asked of the gateway and turned into lines for a person.
 
-A request a question, without an HTTP library: the launcher starts in a fraction of the time one takes to import.
+A new connection for every request, without an HTTP library: the launcher starts in a fraction of a
+library's import time.
 """
 
 from __future__ import annotations

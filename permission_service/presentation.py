@@ -1,4 +1,5 @@
-"""What a person sees of a permission request: a title, who asks, and the whole input in labelled blocks. Pure.
+"""The presentation of a permission request to a person: a title, the asker, and the whole input in
+labelled blocks. Pure.
 
 Terminal, phone page and dashboard draw the same `Presentation`, so that what is approved is what was seen.
 

@@ -1,4 +1,6 @@
-"""What people are shown of a case. Names of events and fields are the predecessor's, with ours beside them."""
+"""The view of a case for people. Names of events and fields are the predecessor's, with ours beside
+them.
+"""
 
 from __future__ import annotations
 

@@ -1,1 +1,3 @@
-"""What two processes must agree on. Imports the standard library and libraries only, never a service."""
+"""The agreements between two processes. Imports the standard library and libraries only, never a
+service.
+"""

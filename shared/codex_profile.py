@@ -1,4 +1,5 @@
-"""What the owner's own Codex program knows: its models, their limits and efforts, the instructions it gives each.
+"""The knowledge of the owner's own Codex program: its models, their limits and efforts, the
+instructions for each model.
 
 The program is asked once per version (`codex debug models --bundled`: it prints what it was built with, offline, for
 nobody in particular), in a home made for the occasion; the answer is kept on disk. Nothing here runs before it is

@@ -1,4 +1,5 @@
-"""What is wrong with a configuration, in a user's words: each setting by its name, where it was said, what was meant.
+"""Complaints about a configuration, in a user's words: each setting by name, with its source and
+the valid alternative.
 
 `tree` is the model of all settings.
 """

@@ -1,4 +1,5 @@
-"""Where a setting was said: the option, the variable, or the file and line; for `config show` and for every complaint.
+"""The source of a setting: the option, the variable, or the file and line; for `config show` and
+for every complaint.
 
 A TOML value's line is found by parsing ever longer beginnings of the file: it starts on the first line that no shorter
 beginning could do without. So the line is right for multi-line values too, with the one parser the settings use.

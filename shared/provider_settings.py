@@ -33,7 +33,7 @@ class ClaudeOAuthSettings(Section):
 
 
 class CodeOptions(Section):
-    """What each `claude` process is started with."""
+    """The options of each `claude` process at its start."""
 
     cwd: Path | None = Field(
         None,

@@ -1,4 +1,5 @@
-"""What is left of a subscription, read from the headers its provider sends with every reply. Pure: no clock, no I/O.
+"""The rest of a subscription, read from the headers of the provider's replies. Pure: no clock, no
+I/O.
 
 A window is known by its length, never by its place: `5h`, `7d`, or `7d_opus` where it holds for some models only. What
 the headers of one reply leave out is kept from earlier ones, and a few readings of each window are kept to tell a pace.

@@ -17,7 +17,7 @@ MEBIBYTE = 1024 * 1024
 
 
 class ServerSettings(Section):
-    """Where the gateway listens and how much it accepts."""
+    """The address of the gateway, and the limits of requests."""
 
     host: str = Field("127.0.0.1", description="Address the gateway listens on.", json_schema_extra=GUARDED)
     port: int = Field(

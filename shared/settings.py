@@ -73,7 +73,7 @@ class TokenSettings(Section):
 
 
 class SecuritySettings(Section):
-    """Who may come in."""
+    """Access to the product: tokens, hosts and permission requests."""
 
     model_config = ConfigDict(json_schema_extra=GUARDED)
 
@@ -161,7 +161,7 @@ class ResponsesSettings(Section):
 
 
 class QuotaSettings(Section):
-    """What a subscription includes."""
+    """The use of a subscription's included quota."""
 
     stop_at_percent: float | None = Field(
         None, gt=0, le=100, description="Refuse once so much of a window is used; 100: before paid extra usage starts."
@@ -169,7 +169,7 @@ class QuotaSettings(Section):
 
 
 class ObservabilitySettings(Section):
-    """What is measured and kept; the owner's own data, on the owner's own disk."""
+    """Metrics and records; the owner's own data, on the owner's own disk."""
 
     enabled: bool = Field(True, description="Master switch of everything below.")
     metrics_endpoint_enabled: bool = Field(True, description="Serve `/metrics`; METRICS_ENABLED says the same.")

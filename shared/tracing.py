@@ -1,4 +1,4 @@
-"""What a span is here, and whether there are any. OpenTelemetry stands behind it, in `shared/otlp.py`.
+"""Spans, and the switch for spans. OpenTelemetry stands behind the spans, in `shared/otlp.py`.
 
 That is loaded only when OBSERVABILITY__OTLP_ENDPOINT names a collector: else nothing is imported, and there is no
 tracer to ask. A span says who asked what model for how many tokens; never what was said, nor with which credential.

@@ -1,4 +1,4 @@
-"""Which release this is, and the name it goes by on the wire."""
+"""The release of the product, and the product's name in headers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What a prompt can ask of the simulator, for clients whose model name is fixed. Written anywhere in the last prompt:
+"""Directives in a prompt, for clients whose model name is fixed. Written anywhere in the last
+prompt:
 
     [[scenario:NAME]]     play this scenario, whatever the model name says: `slow-50`, `429-30`, `cut`, …
     [[tool:NAME {json}]]  call this tool with this input (default: {}); several make parallel calls in one message.

@@ -1,4 +1,5 @@
-"""What every simulated model says alike: a scenario is a function from what was asked to a Reply, picked by its name.
+"""The common part of all simulated models: a scenario is a function from a request to a Reply,
+picked by its name.
 
 Names come from the model (`claude-sim-NAME`, `gpt-sim-NAME`) or from a directive. They may end in one or two numbers
 (`slow-50`, `long-2000`, `slow-20x200`), whose meaning stands in SCENARIOS, here and with each provider.

@@ -1,4 +1,5 @@
-"""What a model gives its client to keep: opaque, and void when a character of what it covers has changed.
+"""Seals that a model gives a client to keep: opaque, and void when a character of the sealed text
+has changed.
 
 The keys are constants, so that a conversation may go on after the simulator was restarted.
 """

@@ -1,4 +1,5 @@
-"""What happens at the desk, read from any gateway for as long as wanted, and answers back to it.
+"""The events of the permission service, read from any gateway for as long as wanted, and the
+answers sent back.
 
 A gateway that restarts costs nothing: the stream goes on after the last event, an answer is given again. The clock of
 the gateway is what counts, so its difference to ours is kept.

@@ -1,4 +1,4 @@
-"""Which server stands behind a Redis address, asked once and without the retries of a bus."""
+"""The version of the server behind a Redis address, asked once and without the retries of a bus."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Who is alive: a process that keeps changing the value under its key. And how patient everybody is."""
+"""The signs of life of processes (a process keeps changing the value under its key), and the bus's
+time limits.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""How the owner pays Claude. Searched in this order, and the first that serves is used and named in `/health`:
+"""The credentials of the owner for Claude, in the order of the search. The first that serves is
+used and named in `/health`:
 
 CLAUDE__API_KEY, CLAUDE_CODE_OAUTH_TOKEN (of `claude setup-token`; also CLAUDE__OAUTH_TOKEN), Claude Code's login
 files (CLAUDE__CREDENTIALS_FILE alone when set; else in $CLAUDE_CONFIG_DIR or ~/.claude, ~/.config/claude), and on

@@ -1,4 +1,5 @@
-"""How the owner pays ChatGPT. Searched in this order, and the first that serves is used and named in `/health`:
+"""The credentials of the owner for ChatGPT, in the order of the search. The first that serves is
+used and named in `/health`:
 
 CODEX__API_KEY, then the Codex program's own `auth.json` (CODEX__AUTH_FILE alone when set; else $CODEX_HOME, ~/.codex),
 which holds either a ChatGPT login or an API key.

@@ -1,4 +1,6 @@
-"""What a login is, whoever issued it, and what may be told of it. Nothing here reads a file or a clock."""
+"""A login of any issuer, and the description of a login without its secrets. Nothing here reads a
+file or a clock.
+"""
 
 from __future__ import annotations
 

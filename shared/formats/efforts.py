@@ -1,4 +1,6 @@
-"""Which of a model's reasoning efforts stands for one it does not have, or for a budget of tokens."""
+"""The choice of a model's reasoning effort for an effort the model does not have, or for a budget
+of tokens.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every format is read into and written from: a prompt going in, events coming out.
+"""The common form of all formats: a prompt going in, events coming out.
 
 Events keep one grammar: `Start (Open (Delta | Cite | Seal)* Close)* (Stop | Fail)`, with `Ping` anywhere. Blocks never
 overlap, so events carry no index; every writer numbers its own. `Delta` continues whatever block is open. Values are

@@ -1,4 +1,5 @@
-"""What is known of programs by their names: which run other programs, and which touch only the files they name.
+"""Tables of programs by name: the programs that run other programs, and the programs that touch
+only the files they name.
 
 A program in no table here may do anything.
 """

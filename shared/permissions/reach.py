@@ -1,4 +1,4 @@
-"""What a tool call touches, as the machine that runs the tool sees it.
+"""The paths and hosts touched by a tool call, as seen by the machine that runs the tool.
 
 Links are followed on this machine: call `reach_of` only where the tool runs. The result travels with the permission
 request, so that the permission service never judges by the links of another machine. A request without a reach is

@@ -1,4 +1,4 @@
-"""Who may come in, and what every reply tells them about their limits.
+"""The admission of callers, and the limits reported with every reply.
 
 Credentials are made up by whoever uses the simulator: `sk-ant-oat…` is an OAuth token, any other `sk-ant-…` an API
 key; one that contains `expired` or `revoked` is refused, like everything else. With `own-apps` in a token other

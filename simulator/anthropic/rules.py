@@ -1,4 +1,5 @@
-"""What the Messages service refuses beyond field shapes: how blocks stand to each other, and what a model takes.
+"""The refusals of the Messages service beyond field shapes: the relations of blocks, and the
+demands of a model.
 
 Each rule looks at one `Request` and raises a 400 in the service's words (those marked `unmeasured` are ours).
 """

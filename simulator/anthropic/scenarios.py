@@ -1,4 +1,6 @@
-"""What Anthropic's simulated models are asked and say, in content blocks, and the scenarios only they can play."""
+"""The prompts and replies of Anthropic's simulated models, in content blocks, and the scenarios
+only they can play.
+"""
 
 from __future__ import annotations
 

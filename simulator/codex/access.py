@@ -1,4 +1,5 @@
-"""Who may come in at each of the two doors, and what every reply of the backend tells of the account's limits.
+"""The admission of callers at both interfaces, and the limits reported with every reply of the
+backend.
 
 Tokens are made up by whoever uses the simulator. The backend reads a JWT's claims without looking at its signature;
 the public interface takes any `sk-…`. One that contains `revoked` is refused, and so is a token past its `exp`.

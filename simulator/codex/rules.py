@@ -1,4 +1,5 @@
-"""What the services refuse beyond field shapes: the backend's own demands first, then how items stand to each other.
+"""The refusals of the services beyond field shapes: the backend's own demands first, then the
+relations of items.
 
 Each rule looks at one `Request` and raises a Problem in the service's words (those marked `unmeasured` are ours).
 """

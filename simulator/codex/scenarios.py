@@ -1,4 +1,6 @@
-"""What OpenAI's simulated models are asked and say, in output items, and the scenarios only they can play."""
+"""The prompts and replies of OpenAI's simulated models, in output items, and the scenarios only
+they can play.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""What a prompt costs. Every piece of it ends a prefix; a prefix seen before under the same account, model and
-`prompt_cache_key` is read from the cache, from 1,024 tokens on and in steps of 128, as in the service.
+"""The cost of a prompt. Every piece of a prompt ends a prefix; a prefix seen before under the same
+account, model and `prompt_cache_key` is read from the cache, from 1,024 tokens on and in steps of
+128, as in the service.
 """
 
 from __future__ import annotations
