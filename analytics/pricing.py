@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import re
 from datetime import UTC, date, datetime
+from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self
 
-import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shared.channels import AccessRecord
@@ -21,7 +21,6 @@ from shared.errors import CCProxyError
 from shared.log import get_log
 
 MILLION = 1_000_000
-FETCH_SECONDS = 30.0
 SUFFIX = re.compile(r"(-\d{8}|-\d{4}-\d{2}-\d{2}|-latest|\[1m\])+$")  # dated snapshots cost what their line costs
 # The fields of the published list, and what they are called here; all are dollars per token there.
 FETCHED = {
@@ -146,15 +145,14 @@ class Prices:
         price then.
         """
         try:
-            async with httpx.AsyncClient(timeout=FETCH_SECONDS, follow_redirects=True) as client:
-                answer = (await client.get(self._url)).raise_for_status().json()
+            answer = await import_module("analytics.price_download").download(self._url)
             fetched = read_published(answer, self._url, datetime.now(UTC).date())
             # What the published list leaves out is still known from ours.
             fetched.models = self.list.models | fetched.models
             unfinished = self._path.with_suffix(".new")
             unfinished.write_text(fetched.model_dump_json(exclude_none=True))
             os.replace(unfinished, self._path)
-        except (httpx.HTTPError, OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError) as error:
             raise PricesUnavailable(f"The price list at {self._url} could not be fetched: {error}") from error
         self.list = fetched
         get_log().info("price_list_refreshed", models=len(fetched.models), as_of=str(fetched.as_of))

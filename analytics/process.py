@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import aclosing
+from importlib import import_module
 
 from analytics.audit import AuditTrail
 from analytics.consumer import SLOTS, Consumer
 from analytics.pricing import Prices
-from analytics.push import push_metrics
 from analytics.schedule import run_schedule
 from analytics.server import QueryServer
 from analytics.store import Store
@@ -49,7 +49,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
                 tasks.create_task(serve_each(bus, LOGS_QUERY, queries.answer, slots=QUERIES_AT_ONCE, stop=stop))
                 tasks.create_task(serve_each(bus, LOGS_WATCH, watchers.serve, slots=WATCHERS_AT_ONCE, stop=stop))
                 if url := observability.pushgateway_url:
-                    tasks.create_task(push_metrics(bus, url, observability.pushgateway_seconds, stop))
+                    push = import_module("analytics.push")  # few owners push, and its HTTP client costs 3 MB
+                    tasks.create_task(push.push_metrics(bus, url, observability.pushgateway_seconds, stop))
                 tasks.create_task(run_schedule(settings.redis.address(), store, prices, observability, stop))
                 telling = tasks.create_task(watchers.keep_telling())
                 settle_collector()

@@ -21,8 +21,7 @@ from ccproxy.exits import CONFIGURATION, DONE, FAILED, INTERRUPTED, TRY_LATER
 from ccproxy.output import show_json, show_line, show_table
 from shared.complaints import ConfigurationError
 from shared.credentials.account import Account
-from shared.credentials.claude import ClaudeAccount
-from shared.credentials.codex import CodexAccount
+from shared.credentials.accounts import ClaudeAccount, CodexAccount
 from shared.credentials.login import CredentialState
 from shared.credentials.pending import remove
 from shared.errors import CCProxyError, ClientError, UpstreamError

@@ -22,9 +22,8 @@ from ccproxy.redis_server import OLDEST
 from ccproxy.status import ask
 from shared.bus.probe import server_version
 from shared.codex_profile import CLIENT_VERSION, CodexProfile
-from shared.credentials.account import Account
-from shared.credentials.claude import ClaudeAccount
-from shared.credentials.codex import CodexAccount
+from shared.credentials.accounts import ClaudeAccount, CodexAccount
+from shared.credentials.routes import credentials_of_routes
 from shared.errors import BusUnavailable
 
 ANSWER_SECONDS = 8.0
@@ -87,19 +86,13 @@ def numbers(version: str) -> tuple[int, ...]:
 
 
 async def look_at_credentials(machine: Machine) -> list[Finding]:
+    """Report the credential that pays on each route, in the words of `/health`. None at all is wrong."""
     settings = machine.settings
-    accounts: list[tuple[str, Account]] = [("claude login", ClaudeAccount(settings.claude))]
-    if settings.codex.enabled:
-        accounts.append(("codex login", CodexAccount(settings.codex)))
-    states = [(about, await account.describe()) for about, account in accounts]
-    lost = all(state.status != "pass" for _, state in states)
+    routes = await credentials_of_routes(settings, ClaudeAccount(settings.claude), CodexAccount(settings.codex))
+    is_any_served = any(each.state.status == "pass" for each in routes)
     return [
-        Finding(
-            about,
-            "fail" if state.status == "fail" or (lost and not state.source) else known(state.status),
-            state.output,
-        )
-        for about, state in states
+        Finding(each.route, known(each.status if is_any_served or each.state.source else "fail"), each.state.output)
+        for each in routes
     ]
 
 

@@ -23,7 +23,7 @@ from ccproxy.output import show_json, show_table
 from shared.codex_profile import CodexProfile, Profile, cache_file, read_cache
 from shared.complaints import ConfigurationError
 from shared.configuration_files import toml_candidates, toml_file
-from shared.credentials.codex import CodexAccount
+from shared.credentials.accounts import CodexAccount
 from shared.errors import CCProxyError, UpstreamError, UpstreamRefused
 from shared.formats.ir import Text
 from shared.log import configure_log

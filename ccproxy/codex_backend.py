@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 
 from shared.codex_profile import CLIENT_VERSION, CodexProfile
-from shared.credentials.codex import CodexAccount
+from shared.credentials.accounts import CodexAccount
 from shared.credentials.login import Authorization
 from shared.errors import UpstreamError, UpstreamRefused
 from shared.formats.fold import Fold, WellFormed

@@ -8,33 +8,30 @@ RUN/fatal for the launcher.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import os
 import re
 import signal
+import subprocess
 import sys
 import time
 import xmlrpc.client
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from supervisor import childutils
 
-from ccproxy.programs import CRITICAL, REDIS_DATA
-from ccproxy.redis_data import RedisData
-from shared.bus import Bus
-from shared.errors import CCProxyError
-from shared.log import configure_log, get_log
-from shared.settings import load_settings
+from ccproxy.redis_data import REDIS_DATA, RedisData
+from shared.log import LogFormat, configure_log, get_log
 
 SHORT_LIFE_SECONDS = 10.0
 SHORT_LIVES = 5  # supervisord itself counts only those that die within `startsecs`; a slow import outlives that
-REPORT_SECONDS = 2.0
+REPORT_SECONDS = 5.0
+CRITICAL = frozenset({"gateway"})  # without it nothing answers; without another service, the rest still does
 REDIS = "redis:redis"  # supervisord's name for the program
+REPORT = (sys.executable, "-P", "-m", "ccproxy.exit_report")
 LIVING = frozenset({"STARTING", "RUNNING", "BACKOFF"})  # one in BACKOFF is started again in a moment
 
 
@@ -169,30 +166,32 @@ def end_stack(run_dir: Path, sentence: str) -> None:
     os.kill(os.getppid(), signal.SIGTERM)
 
 
-def report_exit(redis_url: str, process: str, pid: int | None) -> None:
-    """Report the death of a process to the bus. If Redis itself died, leases run out by themselves."""
-    if process != "redis":
-        with contextlib.suppress(CCProxyError, TimeoutError):
-            asyncio.run(_report_exit(redis_url, process, pid))
-
-
-async def _report_exit(redis_url: str, process: str, pid: int | None) -> None:
-    async with asyncio.timeout(REPORT_SECONDS), Bus(redis_url, service="listener", instance="listener") as bus:
-        await bus.report_exit(service_of(process), process, pid=pid)
+def report_exit(process: str, pid: int | None, *, command: Sequence[str] = REPORT) -> None:
+    """Report the death of a process to the bus, in a program of its own: deaths are rare, and the bus' library takes
+    more memory than the rest of this process. If Redis itself died, leases run out by themselves.
+    """
+    if process == "redis":
+        return
+    arguments = [service_of(process), process, *([str(pid)] if pid is not None else [])]
+    try:
+        # Its output is ours on stderr: stdout speaks supervisord's protocol.
+        subprocess.run([*command, *arguments], stdout=sys.stderr, timeout=REPORT_SECONDS, check=False)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired) as error:
+        get_log().warning("death_not_reported", program=process, error=str(error))
 
 
 def main() -> None:
     """Answer supervisord's events on stdin and stdout, in order, until the end of stdin."""
-    settings = load_settings()
-    server = settings.server
-    configure_log(level=server.log_level, style=server.log_format, service="listener", instance="listener")
-    redis_url = settings.redis.url.get_secret_value() if settings.redis.url else ""
+    # The launcher has read the settings: this process, which is there for rare events, loads none of them.
+    style = cast("LogFormat", os.environ["CCPROXY_LOG_FORMAT"])
+    configure_log(level=os.environ["CCPROXY_LOG_LEVEL"], style=style, service="listener", instance="listener")
+    run_dir = Path(os.environ["SERVER__RUN_DIR"])
     data = os.environ.get(REDIS_DATA)
     watch = Watch(
-        report=partial(report_exit, redis_url),
-        end_stack=partial(end_stack, server.run_dir),
+        report=report_exit,
+        end_stack=partial(end_stack, run_dir),
         control=childutils.getRPCInterface(os.environ),
-        redis_data=RedisData(Path(data), server.run_dir / "redis.log") if data else None,
+        redis_data=RedisData(Path(data), run_dir / "redis.log") if data else None,
     )
     while True:
         header, payload = childutils.listener.wait(sys.stdin, sys.stdout)

@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from ccproxy.redis_data import REDIS_DATA
 from shared.complaints import ConfigurationError
-from shared.credentials.oauth import EXCHANGE_SECONDS
+from shared.credentials.login import EXCHANGE_SECONDS
 from shared.loop_watch import HEARTBEAT_SOCKET
 from shared.process import DRAINED_EXIT
 from shared.settings import Settings
@@ -37,10 +38,8 @@ SCRIPTS = {
 }
 PINNED_FILE = "pinned.json"  # in the run directory: the guarded settings of the files this stack was started with
 SNAPSHOT_FILE = "settings.json"  # beside it: the settings of the files as last accepted
-REDIS_DATA = "CCPROXY_REDIS_DATA"  # tells the listener the data directory of our own Redis
 # A gateway that is told to stop first finishes the renewal of a login that it has begun.
 RENEWAL_SECONDS = math.ceil(EXCHANGE_SECONDS) + 5
-CRITICAL = frozenset({"gateway"})  # without it nothing answers; without another service, the rest still does
 
 Commands = Mapping[str, list[str]]
 
@@ -134,6 +133,8 @@ def child_environment(settings: Settings, places: Places, commands: Commands) ->
     ours = {
         "CCPROXY_SUPERVISED": "1",
         "CCPROXY_LAUNCHER": str(os.getpid()),
+        "CCPROXY_LOG_LEVEL": settings.server.log_level,
+        "CCPROXY_LOG_FORMAT": settings.server.log_format,
         "CCPROXY_UID": str(os.getuid()),
         "CCPROXY_OWN_REDIS": "true" if places.redis_binary else "false",
         REDIS_DATA: str(places.redis_data),

@@ -80,6 +80,7 @@ async def get(host: str, port: int, path: str, settings: Settings) -> tuple[int,
 
 
 def checks_of(answer: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield name, status and output of each check of a health; the credential of a route has the route as its name."""
     for name, found in answer.get("checks", {}).items():
         for check in found if isinstance(found, list) else [found]:
-            yield name, str(check.get("status", "")), str(check.get("output", ""))
+            yield str(check.get("route") or name), str(check.get("status", "")), str(check.get("output", ""))

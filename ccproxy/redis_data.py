@@ -14,8 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ccproxy.redis_server import private_directory
-
+REDIS_DATA = "CCPROXY_REDIS_DATA"  # the variable that names the directory to the listener
 LOG_BYTES = 4096  # of the end of the log: several of its lines
 BLAME = (b"append only file", b"AOF")  # the words of Redis and Valkey for a file that they cannot read
 
@@ -51,7 +50,7 @@ class RedisData:
         moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._clock()))
         aside = self._path.with_name(f"{self._path.name}.unreadable-{moment}")
         self._path.rename(aside)
-        private_directory(self._path)
+        self._path.mkdir(mode=0o700)
         self._aside = aside
         return aside
 

@@ -65,10 +65,9 @@ from gateway.translated import Translated
 from shared.bus import Bus
 from shared.bus.bounded import BoundedStore
 from shared.codex_profile import CodexProfile
-from shared.credentials.claude import ClaudeAccount
-from shared.credentials.codex import CodexAccount
+from shared.credentials.accounts import ClaudeAccount, CodexAccount
 from shared.errors import CCProxyError, ClientError, NotFound, UpgradeRefused
-from shared.formats import FORMATS
+from shared.formats.registry import FORMATS
 from shared.metrics import LineMetrics, Metrics
 from shared.process import instance_name
 from shared.server_settings import ServerSettings

@@ -13,7 +13,7 @@ from gateway.ignored import UNFIT
 from gateway.providers import Opened, Outgoing
 from shared.errors import UpstreamRefused
 from shared.exact_json import load_json
-from shared.formats import ProviderFormat
+from shared.formats.registry import ProviderFormat
 from shared.log import get_log
 from shared.unknown_models import HINT_HEADER, REFUSING_STATUSES, is_unknown_model, unknown_model_hint
 

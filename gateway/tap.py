@@ -12,8 +12,6 @@ from __future__ import annotations
 from json import JSONDecodeError
 from typing import Any
 
-import structlog
-
 from shared.channels import AccessRecord
 from shared.errors import UpstreamError
 from shared.exact_json import load_json
@@ -21,13 +19,12 @@ from shared.formats.anthropic.usage import merge_usage, read_usage
 from shared.formats.fields import inner_object, text_in
 from shared.formats.ir import Json, Usage
 from shared.formats.sse import ServerSentEvent, events_in, last_boundary
+from shared.log import get_log
 
 # The largest event kept in memory, as in the parser of shared/formats.
 MAX_PENDING_BYTES = 16 * 1024 * 1024
 
 NAMES = frozenset({"message_start", "message_delta", "message_stop", "error"})
-
-log = structlog.get_logger()
 
 
 class MessagesTap:
@@ -114,7 +111,7 @@ class MessagesTap:
         """Log a warning once for a whole stream."""
         if not self._complained:
             self._complained = True
-            log.warning("stream_not_understood", request_id=self._record.request_id, reason=why)
+            get_log().warning("stream_not_understood", request_id=self._record.request_id, reason=why)
 
 
 def note_whole_message(record: AccessRecord, body: bytes) -> None:

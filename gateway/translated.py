@@ -24,8 +24,8 @@ from gateway.stored.continuation import Continuations
 from gateway.translation import Translation
 from shared.errors import CCProxyError, UpstreamRefused
 from shared.exact_json import dump_json, load_json
-from shared.formats import FORMATS
 from shared.formats.ir import Fail, Prompt
+from shared.formats.registry import FORMATS
 
 # The only caller's headers with a meaning for a provider of another format.
 KEPT_HEADERS = frozenset(

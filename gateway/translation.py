@@ -16,9 +16,9 @@ from gateway.tap import note_usage
 from shared.channels import AccessRecord
 from shared.errors import CCProxyError
 from shared.exact_json import dump_json, load_json
-from shared.formats import Format, ProviderFormat
 from shared.formats.fold import CUT, MALFORMED, Fold, WellFormed
 from shared.formats.ir import Delta, Event, Fail, Frame, Json, Prompt, Reply, Start, Stop
+from shared.formats.registry import Format, ProviderFormat
 from shared.formats.sse import Parser, encode
 
 NO_EVENT = frozenset({b"", b"[DONE]"})

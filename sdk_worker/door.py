@@ -13,23 +13,17 @@ import contextlib
 import os
 import re
 import shutil
-import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-
-import claude_code_sdk
 
 from sdk_worker.asking import HOOKS, SERVER, Asker
 from sdk_worker.program import Line, Program
 from shared.channels import Turn
 from shared.errors import NoWorker, UpstreamError
-
-with contextlib.suppress(ModuleNotFoundError):  # the extra `bundled-cli` is not installed
-    import claude_agent_sdk  # noqa: F401
-
-AGENT_SDK = sys.modules.get("claude_agent_sdk")
 
 # The first release that takes `client_composed` lines as they are. Before it, `@/path` in a prompt is read and sent.
 OLDEST_VERSION = (2, 1, 248)
@@ -43,19 +37,35 @@ INSTALL = (
 
 @dataclass(frozen=True, slots=True)
 class Driver:
-    """One of the two SDKs that can drive the program."""
+    """One of the two SDKs. Its package takes half a second and 16 MB: the first conversation imports it."""
 
     name: str
-    query: Callable[..., AsyncIterator[Any]]
-    options: Callable[..., Any]
+    package: str
+    options_class: str
+
+    @property
+    def is_installed(self) -> bool:
+        return find_spec(self.package) is not None
+
+    def load(self) -> None:
+        """Import the package. A thread may do so while `claude` starts."""
+        import_module(self.package)
+
+    def query(self, prompt: AsyncIterator[Line], transport: Program) -> AsyncIterator[Any]:
+        """Begin a conversation with the program behind `transport`."""
+        package = import_module(self.package)
+        options = getattr(package, self.options_class)()
+        replies: AsyncIterator[Any] = package.query(prompt=prompt, options=options, transport=transport)
+        return replies
+
+
+AGENT_SDK = Driver("claude-agent-sdk", "claude_agent_sdk", "ClaudeAgentOptions")  # of the extra `bundled-cli`
+CODE_SDK = Driver("claude-code-sdk", "claude_code_sdk", "ClaudeCodeOptions")
 
 
 def drivers() -> list[Driver]:
-    """Return the installed SDKs, the preferred one first."""
-    found = [Driver("claude-code-sdk", claude_code_sdk.query, claude_code_sdk.ClaudeCodeOptions)]
-    if AGENT_SDK is not None:
-        found.insert(0, Driver("claude-agent-sdk", AGENT_SDK.query, AGENT_SDK.ClaudeAgentOptions))
-    return found
+    """Return the SDKs that are installed, the preferred one first."""
+    return [driver for driver in (AGENT_SDK, CODE_SDK) if driver.is_installed]
 
 
 def find_program(configured: Path | None) -> Path | None:
@@ -67,9 +77,10 @@ def find_program(configured: Path | None) -> Path | None:
         return Path(found) if found else None
     if on_path := shutil.which("claude"):
         return Path(on_path)
-    if AGENT_SDK is None or AGENT_SDK.__file__ is None:
+    package = find_spec(AGENT_SDK.package)
+    if package is None or package.origin is None:
         return None
-    bundled = Path(AGENT_SDK.__file__).parent / "_bundled" / "claude"
+    bundled = Path(package.origin).parent / "_bundled" / "claude"
     return bundled if os.access(bundled, os.X_OK) else None
 
 
@@ -197,8 +208,9 @@ class Conversation:
             await asyncio.gather(self._owner, return_exceptions=True)
 
     async def _own(self) -> None:
-        replies = self._driver.query(prompt=self._lines(), options=self._driver.options(), transport=self.program)
         try:
+            await asyncio.to_thread(self._driver.load)
+            replies = self._driver.query(self._lines(), self.program)
             async for _ in replies:  # the SDK is given control lines only, and keeps those to itself
                 pass
         finally:

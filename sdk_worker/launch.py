@@ -17,7 +17,7 @@ import orjson
 from sdk_worker import asking
 from sdk_worker.client_tools import SERVER, ClientTools
 from sdk_worker.door import Conversation
-from shared.credentials.claude import login_file_in_use, login_files
+from shared.credentials.claude import login_file_in_use, login_files, obstacle_for_program
 from shared.errors import ClientError, CredentialsMissing, NotAllowed
 from shared.exact_json import load_json
 from shared.provider_settings import ClaudeSettings, CodeOptions
@@ -51,7 +51,6 @@ QUIET = {
 # Our settings, and what the supervisor told its children: the owner's tools have no use for either.
 OURS = (*(f"{section.upper()}__" for section in Settings.model_fields), "CCPROXY_", "SUPERVISOR_", "PYTHONSAFEPATH")
 CLIENT_VARIABLES = ("ANTHROPIC_BASE_URL", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN")
-LOGIN_FILE = ".credentials.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,11 +149,8 @@ def login_folder(claude: ClaudeSettings, inherited: Mapping[str, str]) -> Path |
     """Return the folder in which a program must look for the login; None for the program's default
     folder.
     """
-    if claude.credentials_file is not None and claude.credentials_file.name != LOGIN_FILE:
-        raise CredentialsMissing(
-            f"Claude Code reads its login from a file named {LOGIN_FILE} only: rename {claude.credentials_file}, or "
-            "set CLAUDE__API_KEY."
-        )
+    if obstacle := obstacle_for_program(claude):
+        raise CredentialsMissing(obstacle)
     if claude.credentials_file is not None:
         return claude.credentials_file.expanduser().parent
     usual = login_files(claude, inherited)[0]

@@ -66,7 +66,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int | None:
     instance = instance_name()
     program_file = ProgramFile(settings.claude.cli_path)
     bus = Bus(url, service="sdk_worker", instance=instance)
-    pool = open_pool(settings, program_file, drivers()[0], ask=partial(ask_desk, bus, InputsInFlight()))
+    driver = drivers()[0]
+    pool = open_pool(settings, program_file, driver, ask=partial(ask_desk, bus, InputsInFlight()))
     sdk, options = settings.sdk, settings.claude.code_options
     sessions = Sessions(
         pool,
@@ -92,7 +93,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int | None:
             tracer=tracer,
         )
         metrics = Metrics()
-        showing = describe(bus, pool, sessions, program_file, PoolMetrics(metrics))
+        showing = describe(bus, pool, sessions, program_file, driver.name, PoolMetrics(metrics))
         beside = [
             asyncio.create_task(pool.keep_filled()),
             asyncio.create_task(showing),
@@ -153,7 +154,12 @@ def open_pool(settings: Settings, program_file: ProgramFile, driver: Driver, *, 
 
 
 async def describe(
-    bus: Bus, pool: Pool[Conversation], sessions: Sessions, program_file: ProgramFile, metrics: PoolMetrics
+    bus: Bus,
+    pool: Pool[Conversation],
+    sessions: Sessions,
+    program_file: ProgramFile,
+    driver: str,
+    metrics: PoolMetrics,
 ) -> None:
     """Keep `/health`, `/sdk/status` and `/metrics` told, until cancelled."""
     for number in itertools.count():
@@ -163,6 +169,6 @@ async def describe(
         counts["busy"] -= sessions.kept()
         memory = sum(conversation.program.resident_bytes() for conversation in pool.owned)
         metrics.show(counts | {"memory": memory})
-        facts = counts | {"sessions": sessions.kept(), "memory_bytes": memory, "driver": drivers()[0].name}
+        facts = counts | {"sessions": sessions.kept(), "memory_bytes": memory, "driver": driver}
         bus.describe(**facts, **found | {"problem": found["problem"] or pool.problem})
         await asyncio.sleep(DESCRIBE_SECONDS)

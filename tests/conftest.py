@@ -21,7 +21,6 @@ from pathlib import Path
 
 import pytest
 import redis
-import structlog
 from hypothesis import settings
 
 from ccproxy.redis_server import find_server, render_config, socket_url
@@ -48,8 +47,6 @@ def _own_log() -> Iterator[None]:
     """A command run inside a test sets the log up for its own stderr, which is gone when the next test logs."""
     handlers = list(logging.getLogger().handlers)
     yield
-    structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
     logging.getLogger().handlers[:] = handlers
 
 

@@ -76,6 +76,7 @@ WRITING_CALLS = re.compile(
 PROVED_ELSEWHERE = {
     "shared/bus/bus.py": "tests/contract/test_bus.py",
     "shared/bus/consumer.py": "tests/contract/test_bus_crashes.py",
+    "shared/formats/registry.py": "tests/contract/test_formats.py",
     "shared/process.py": "tests/e2e/test_launcher.py",
     "gateway/process.py": "tests/e2e/test_gateway.py",
     "gateway/app.py": "tests/contract/test_gateway_openai.py",
@@ -278,3 +279,42 @@ def test_no_registry_and_no_path_of_a_machine_stands_in_the_tree() -> None:
         if re.search(word, (ROOT / name).read_text(errors="ignore"))
     ]
     assert not found
+
+
+# Modules that are imported by their first use, and why: most processes never need them.
+ON_DEMAND = {
+    "shared/tracing.py": "OpenTelemetry, for those who want traces",
+    "shared/credentials/token_server.py": "the HTTP client of a renewal, once in hours",
+    "sdk_worker/door.py": "the SDKs, of which one drives `claude`",
+    "analytics/pricing.py": "the HTTP client of a price list's download",
+    "analytics/process.py": "the push of metrics, which few want",
+    "ccproxy/cli.py": "the groups of commands",
+}
+
+
+def test_a_module_is_imported_by_name_at_the_listed_places_only() -> None:
+    found = {
+        path
+        for path, tree in sources().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name | ast.Attribute)
+        and ast.unparse(node) in {"import_module", "importlib.import_module"}
+    }
+    assert found == set(ON_DEMAND)
+
+
+# What no service may load at its start: each costs memory in a process that does not use it.
+UNUSED_AT_START = {
+    "gateway.process": {"httpx", "rich", "mcp", "duckdb", "arq", "typer"},
+    "sdk_worker.process": {"httpx", "rich", "mcp", "claude_agent_sdk", "claude_code_sdk", "fastapi", "aiohttp"},
+    "permission_service.process": {"httpx", "rich", "mcp", "fastapi", "aiohttp", "shared.formats.ir"},
+    "analytics.process": {"httpx", "rich", "mcp", "fastapi", "aiohttp", "shared.formats.ir"},
+    "ccproxy.listener": {"httpx", "rich", "mcp", "fastapi", "aiohttp", "redis", "pydantic", "asyncio"},
+}
+
+
+@pytest.mark.parametrize("module", UNUSED_AT_START)
+def test_a_service_loads_only_what_it_uses(module: str) -> None:
+    program = f"import sys, {module}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert not UNUSED_AT_START[module] & set(done.stdout.split())

@@ -22,8 +22,8 @@ from shared.credentials.account import Account
 from shared.credentials.login import Authorization
 from shared.errors import UpstreamError
 from shared.exact_json import dump_json
-from shared.formats import ProviderFormat
 from shared.formats.ir import Json
+from shared.formats.registry import ProviderFormat
 
 MAX_REPLY_BYTES = 64 * 1024 * 1024  # real replies, images included, stay below a tenth of this
 

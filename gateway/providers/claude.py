@@ -18,8 +18,9 @@ from shared.credentials.account import Account
 from shared.credentials.claude import OAUTH_BETA
 from shared.credentials.login import Authorization
 from shared.errors import UpstreamRefused
-from shared.formats import ProviderFormat, anthropic
+from shared.formats import anthropic
 from shared.formats.ir import Json
+from shared.formats.registry import ProviderFormat
 from shared.settings import Settings
 from shared.version import USER_AGENT
 

@@ -36,9 +36,10 @@ from shared.channels import (
 )
 from shared.errors import Busy, ClientError, NoWorker, UpstreamError, UpstreamRefused
 from shared.exact_json import dump_json, load_json
-from shared.formats import ProviderFormat, anthropic
+from shared.formats import anthropic
 from shared.formats.anthropic_whole import WholeMessage
 from shared.formats.ir import Capabilities, Prompt, WebSearch, Written
+from shared.formats.registry import ProviderFormat
 from shared.formats.sse import Parser
 from shared.metrics import LineMetrics
 from shared.provider_settings import MessageMode

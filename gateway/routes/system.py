@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +14,7 @@ from gateway.guard import LOCAL_CALLER, tokens_of
 from shared.bus import Bus
 from shared.bus.bounded import Use
 from shared.credentials.account import Account
+from shared.credentials.routes import RouteCredential, credentials_of_routes
 from shared.errors import BusUnavailable, NotFound
 from shared.metrics import CONTENT_TYPE, SNAPSHOT_PREFIX, BusMetrics, Metrics, render, snapshot_key
 from shared.process import instance_name
@@ -25,7 +26,11 @@ NO_CACHE = {"cache-control": "no-cache, no-store, must-revalidate"}
 HEALTH_TYPE = "application/health+json"
 WORST = {"pass": 0, "warn": 1, "fail": 2}
 
+# The names of the checks, as the first ccproxy had them, by provider.
+CREDENTIAL_CHECKS = {"claude": "oauth2_credentials", "openai": "codex_credentials"}
+
 Check = dict[str, Any]
+Checks = dict[str, Check | list[Check]]
 StoredUse = Callable[[str], Awaitable[Use | None]]
 
 
@@ -37,7 +42,6 @@ def router(
     """
     routes = APIRouter(tags=["system"])
     seen = metrics.part(BusMetrics)
-    accounts = {"oauth2_credentials": claude, "codex_credentials": chatgpt}
 
     @routes.get("/health/live")
     async def live(request: Request) -> JSONResponse:
@@ -53,7 +57,7 @@ def router(
         """
         checks = await service_checks(bus, settings)
         status = worst(checks)
-        missing = [check["output"] for check in checks.values() if check["status"] == "fail"]
+        missing = [check["output"] for check in each_check(checks) if check["status"] == "fail"]
         output = " ".join(missing) or "Everything is ready."
         return health(request, status, output, checks, 503 if status == "fail" else 200)
 
@@ -62,7 +66,8 @@ def router(
         """Return the health of the stack: `status` for everybody, each part and no secret for the
         scope `admin`.
         """
-        checks = await credential_checks(accounts) | await service_checks(bus, settings)
+        checks = credential_checks(await credentials_of_routes(settings, claude, chatgpt))
+        checks |= await service_checks(bus, settings)
         checks |= await stored_check(settings, stored_use)
         return health(request, worst(checks), "CCProxy API Server", checks)
 
@@ -85,26 +90,26 @@ def router(
     return routes
 
 
-async def credential_checks(accounts: Mapping[str, Account]) -> dict[str, Check]:
-    """Return a check for every account. A single account is no fault; no account at all is."""
-    states = {name: await account.describe() for name, account in accounts.items()}
-    some = any(state.status == "pass" for state in states.values())
-    found = {}
-    for name, state in states.items():
-        status = "pass" if some and not state.source else state.status
-        found[name] = check(status, state.output, credentials_path=state.source)
+def credential_checks(credentials: list[RouteCredential]) -> Checks:
+    """Return one check for each route, under the name of its provider's credentials."""
+    found: dict[str, list[Check]] = {}
+    for each in credentials:
+        state = each.state
+        facts = {"route": each.route, "billed_to": state.lane or None, "credentials_path": state.source}
         if state.expires_at is not None:
-            found[name] |= {"expiration": iso(state.expires_at), "subscription_type": state.subscription}
-    return found
+            facts |= {"expiration": iso(state.expires_at), "subscription_type": state.subscription}
+        checks = found.setdefault(CREDENTIAL_CHECKS[each.provider], [])
+        checks.append(check(each.status, state.output, **facts))
+    return {**found}
 
 
-async def service_checks(bus: Bus, settings: Settings) -> dict[str, Check]:
+async def service_checks(bus: Bus, settings: Settings) -> Checks:
     """Return a check for the bus and for every service that should be running."""
     try:
         processes = await bus.processes()
     except BusUnavailable as error:
         return {"bus": check("fail", error.message)}
-    found = {"bus": check("pass", "Redis answers.")}
+    found: Checks = {"bus": check("pass", "Redis answers.")}
     for service in SERVICES:
         if service == "sdk_worker" and settings.sdk.workers == 0:
             continue
@@ -113,7 +118,7 @@ async def service_checks(bus: Bus, settings: Settings) -> dict[str, Check]:
     return found
 
 
-async def stored_check(settings: Settings, stored_use: StoredUse) -> dict[str, Check]:
+async def stored_check(settings: Settings, stored_use: StoredUse) -> Checks:
     """Return a check with the amount of stored Responses for each token; no check while none is or
     can be stored.
 
@@ -147,11 +152,17 @@ def check(status: str, output: str, **facts: Any) -> Check:
     return {"status": status, "output": output, **facts}
 
 
-def worst(checks: dict[str, Check]) -> str:
-    return max((found["status"] for found in checks.values()), key=lambda status: WORST[status], default="pass")
+def each_check(checks: Checks) -> Iterator[Check]:
+    """Yield every check, also where a name has several."""
+    for found in checks.values():
+        yield from found if isinstance(found, list) else [found]
 
 
-def health(request: Request, status: str, output: str, checks: dict[str, Check], code: int = 200) -> JSONResponse:
+def worst(checks: Checks) -> str:
+    return max((found["status"] for found in each_check(checks)), key=lambda status: WORST[status], default="pass")
+
+
+def health(request: Request, status: str, output: str, checks: Checks, code: int = 200) -> JSONResponse:
     """Return the health as a response; details only when the caller of `request` has the scope
     `admin`.
     """
@@ -165,7 +176,10 @@ def health(request: Request, status: str, output: str, checks: dict[str, Check],
         "serviceId": "claude-code-proxy",
         "time": now,
         "output": output,
-        "checks": {name: [{"componentId": name, "time": now, **found}] for name, found in checks.items()},
+        "checks": {
+            name: [{"componentId": name, "time": now, **found} for found in each_check({name: checks[name]})]
+            for name in checks
+        },
     }
     return JSONResponse(body, code, headers=NO_CACHE, media_type=HEALTH_TYPE)
 

@@ -15,9 +15,10 @@ from typing import Any, Self
 
 from shared.credentials.keychain import Keychain
 from shared.credentials.login import Authorization, CredentialState, Login
-from shared.credentials.oauth import Issuer, TokenServer
+from shared.credentials.oauth import Issuer
 from shared.credentials.refresher import EARLY_SECONDS, Refresher
 from shared.credentials.store import CredentialFile
+from shared.credentials.token_server import TokenServer
 from shared.errors import CredentialsMissing
 
 TORN_LOOK_SECONDS = 0.05  # between two looks at a file that is just being written

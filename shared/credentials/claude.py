@@ -10,20 +10,18 @@ macOS Claude Code's keychain item. The same order holds for `/api` and for the p
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from shared.credentials.account import Account
-from shared.credentials.keychain import Keychain
 from shared.credentials.login import Authorization, Login
-from shared.credentials.oauth import Ask, PendingLogin, TokenServer, part, seconds, text
+from shared.credentials.oauth import AccountPages, Ask, PendingLogin, part, seconds, text
 from shared.credentials.store import CredentialFile
 from shared.provider_settings import ClaudeSettings
 
+LOGIN_FILE = ".credentials.json"  # the only name that Claude Code knows
 OAUTH_BETA = "oauth-2025-04-20"  # without it the service answers 401 to a login's token
 # What Claude Code asks for when it renews: the login is shared with it, so less would take features from it.
 SCOPES = "user:profile user:inference user:sessions:claude_code user:mcp_servers user:file_upload user:plugins"
@@ -116,25 +114,9 @@ class ClaudeIssuer:
     def without_login(self, content: Mapping[str, Any]) -> dict[str, Any]:
         return {key: value for key, value in content.items() if key != "claudeAiOauth"}
 
-    async def about(self, tokens: TokenServer, login: Login) -> dict[str, Any]:
+    async def about(self, pages: AccountPages, login: Login) -> dict[str, Any]:
         """The account's profile. Raises GrantRefused or UpstreamError."""
-        return await tokens.get(f"{self._base_url}/api/oauth/profile", self.headers(login))
-
-
-class ClaudeAccount(Account):
-    """The owner's Claude account."""
-
-    def __init__(
-        self,
-        settings: ClaudeSettings,
-        environ: Mapping[str, str] = os.environ,
-        *,
-        platform: str = sys.platform,
-        now: Callable[[], float] = time.time,
-    ) -> None:
-        searching = settings.credentials_file is None
-        keychain = Keychain() if platform == "darwin" and searching else None
-        super().__init__(ClaudeIssuer(settings, environ), given(settings), keychain, now)
+        return await pages.get(f"{self._base_url}/api/oauth/profile", self.headers(login))
 
 
 def given(settings: ClaudeSettings) -> Authorization | None:
@@ -145,6 +127,17 @@ def given(settings: ClaudeSettings) -> Authorization | None:
         bearer = f"Bearer {settings.oauth_token.get_secret_value()}"
         return Authorization({"authorization": bearer}, "subscription", "CLAUDE_CODE_OAUTH_TOKEN")
     return None
+
+
+def obstacle_for_program(settings: ClaudeSettings) -> str:
+    """Return why the `claude` program of `/sdk` cannot use the configured login; an empty text if it can."""
+    file = settings.credentials_file
+    if given(settings) is not None or file is None or file.name == LOGIN_FILE:
+        return ""
+    return (
+        f"Claude Code reads its login from a file named {LOGIN_FILE} only: rename {file}, set CLAUDE__API_KEY, or "
+        "use /api."
+    )
 
 
 def login_file_in_use(
@@ -176,7 +169,7 @@ def login_files(settings: ClaudeSettings, environ: Mapping[str, str]) -> list[Pa
         return [settings.credentials_file.expanduser()]
     home = Path(environ.get("HOME") or Path.home())
     config = Path(environ.get("CLAUDE_CONFIG_DIR") or home / ".claude")
-    return list(dict.fromkeys([config / ".credentials.json", home / ".config/claude/.credentials.json"]))
+    return list(dict.fromkeys([config / LOGIN_FILE, home / ".config/claude" / LOGIN_FILE]))
 
 
 def plan_of(profile: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,16 +8,14 @@ which holds either a ChatGPT login or an API key.
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from shared.credentials.account import Account
 from shared.credentials.login import Authorization, Login
-from shared.credentials.oauth import Ask, PendingLogin, TokenServer, claims_of, part, seconds, text
+from shared.credentials.oauth import AccountPages, Ask, PendingLogin, claims_of, part, seconds, text
 from shared.provider_settings import CodexSettings
 
 SCOPES = "openid profile email offline_access"
@@ -96,26 +94,13 @@ class CodexIssuer:
         ours = {"auth_mode", "OPENAI_API_KEY", "tokens", "last_refresh"}
         return {key: value for key, value in content.items() if key not in ours}
 
-    async def about(self, tokens: TokenServer, login: Login) -> dict[str, Any]:
+    async def about(self, pages: AccountPages, login: Login) -> dict[str, Any]:
         """Return the login's own claims about the account: no free page of the vendor describes the
         account.
         """
-        del tokens
+        del pages
         account = {"email": login.email, "id": login.account_id}
         return {"account": account, "organization": {"organization_type": login.subscription}}
-
-
-class CodexAccount(Account):
-    """The owner's ChatGPT account."""
-
-    def __init__(
-        self,
-        settings: CodexSettings,
-        environ: Mapping[str, str] = os.environ,
-        *,
-        now: Callable[[], float] = time.time,
-    ) -> None:
-        super().__init__(CodexIssuer(settings, environ), given(settings), now=now)
 
 
 def given(settings: CodexSettings) -> Authorization | None:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+EXCHANGE_SECONDS = 30.0  # for the exchange of a login; the stop of a process that may be in one waits longer
+
 Lane = Literal["api_key", "subscription"]
 
 

@@ -1,11 +1,10 @@
-"""OAuth as both providers speak it: proof keys, the token endpoint, and what an issuer of logins has to know.
+"""OAuth as both providers speak it: proof keys, requests to token endpoints, and what an issuer of logins has to know.
 
-A refusal (the login is spent, log in again) and a failure (the server did not do its work, try later) are two errors.
+Nothing here sends a request; `token_server.py` does.
 """
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 import json
@@ -13,22 +12,13 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, Self
-
-import httpx
+from typing import Any, Protocol
 
 from shared.credentials.login import Login
-from shared.errors import CredentialsExpired, UpstreamError
-from shared.version import USER_AGENT
+from shared.errors import CredentialsExpired
 
-TIMEOUT = httpx.Timeout(30, connect=10)
-EXCHANGE_SECONDS = 30.0  # for a whole exchange; whoever stops a process that may be in one waits longer
 LAST_SECOND = 1e11  # in the year 5138; a later one is a mistake
-# Errors a token server gives for its own reasons, in the place where it names those of a grant (RFC 6749, 5.2).
-PASSING_ERRORS = frozenset({"temporarily_unavailable", "server_error", "slow_down", "rate_limit_error", "api_error"})
 
 
 class GrantRefused(CredentialsExpired):
@@ -65,6 +55,12 @@ class PendingLogin:
         return base64.urlsafe_b64encode(hashlib.sha256(self.verifier.encode()).digest()).rstrip(b"=").decode()
 
 
+class AccountPages(Protocol):
+    """A reader of the provider's pages about an account: `TokenServer`."""
+
+    async def get(self, url: str, headers: Mapping[str, str]) -> dict[str, Any]: ...
+
+
 class Issuer(Protocol):
     """An issuer of logins: its token server, the wording of requests, and the layout of tokens in a
     login file.
@@ -87,77 +83,7 @@ class Issuer(Protocol):
     def read_login(self, content: Mapping[str, Any]) -> Login | None: ...
     def write_login(self, content: Mapping[str, Any], reply: Mapping[str, Any], now: float) -> dict[str, Any]: ...
     def without_login(self, content: Mapping[str, Any]) -> dict[str, Any]: ...
-    async def about(self, tokens: TokenServer, login: Login) -> dict[str, Any]: ...
-
-
-class TokenServer:
-    """A lazily opened client for token endpoints. `skew` is the seconds of this machine's clock
-    behind the servers' clock.
-    """
-
-    def __init__(self) -> None:
-        self.skew = 0.0
-        self._client: httpx.AsyncClient | None = None
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = None
-
-    async def ask(self, url: str, ask: Ask) -> dict[str, Any]:
-        """The tokens. Raises GrantRefused, or UpstreamError when the server could not be asked."""
-        encoded: dict[str, Any] = {"json": dict(ask.fields)} if ask.as_json else {"data": dict(ask.fields)}
-        reply = await self._send("POST", url, headers={"accept": "application/json"}, **encoded)
-        if not isinstance(reply.get("access_token"), str):
-            raise UpstreamError(f"The token server at {httpx.URL(url).host} answered without a token.")
-        return reply
-
-    async def get(self, url: str, headers: Mapping[str, str]) -> dict[str, Any]:
-        """A page about the account. Raises like `ask`."""
-        return await self._send("GET", url, headers=dict(headers))
-
-    async def _send(self, method: str, url: str, **options: Any) -> dict[str, Any]:
-        self._client = self._client or httpx.AsyncClient(timeout=TIMEOUT, headers={"user-agent": USER_AGENT})
-        try:
-            async with asyncio.timeout(EXCHANGE_SECONDS):
-                response = await self._client.request(method, url, **options)
-        except (httpx.HTTPError, TimeoutError) as error:
-            host = httpx.URL(url).host
-            raise UpstreamError(f"{host} cannot be reached: {str(error) or type(error).__name__}.") from error
-        self.skew = skew_of(response.headers, time.time())
-        reply = parse_object(response.content)
-        if response.is_success:
-            return reply
-        raise refusal(response, reply)
-
-
-def skew_of(headers: Mapping[str, str], now: float) -> float:
-    """Return the seconds of a server's clock ahead of `now`; 0 without a `date` header."""
-    try:
-        return parsedate_to_datetime(headers["date"]).timestamp() - now
-    except (KeyError, ValueError):
-        return 0.0
-
-
-def refusal(response: httpx.Response, reply: Mapping[str, Any]) -> GrantRefused | UpstreamError:
-    """Return the error for a reply. Only a reply that names an OAuth error is about the login."""
-    error, said = reply.get("error"), reply.get("error_description")
-    if isinstance(error, dict):
-        details: dict[str, Any] = error
-        error, said = details.get("code") or details.get("type"), details.get("message")
-    words = f"{error or response.status_code}" + (f" ({str(said)[:200]})" if said else "")
-    host = response.request.url.host
-    if response.status_code in {400, 401, 403} and error and error not in PASSING_ERRORS:
-        return GrantRefused(f"{host} refused the login: {words}.")
-    waits = response.headers.get("retry-after", "")
-    return UpstreamError(
-        f"{host} answered {response.status_code}: {words}.", headers={"retry-after": waits} if waits.isdigit() else {}
-    )
+    async def about(self, pages: AccountPages, login: Login) -> dict[str, Any]: ...
 
 
 def parse_object(data: bytes | str) -> dict[str, Any]:

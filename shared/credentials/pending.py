@@ -19,9 +19,10 @@ from urllib.parse import parse_qs, urlsplit
 
 from shared.credentials.claude import ClaudeIssuer
 from shared.credentials.codex import CodexIssuer
-from shared.credentials.oauth import GrantRefused, Issuer, PendingLogin, TokenServer
+from shared.credentials.oauth import GrantRefused, Issuer, PendingLogin
 from shared.credentials.refresher import LOCK_POLL_SECONDS, render
 from shared.credentials.store import CredentialFile, open_private
+from shared.credentials.token_server import TokenServer
 from shared.errors import ClientError, UpstreamError
 from shared.settings import Settings
 

@@ -13,9 +13,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import IO, Any
 
-from shared.credentials.login import Authorization, Login
-from shared.credentials.oauth import EXCHANGE_SECONDS, GrantRefused, Issuer, TokenServer
+from shared.credentials.login import EXCHANGE_SECONDS, Authorization, Login
+from shared.credentials.oauth import GrantRefused, Issuer
 from shared.credentials.store import CredentialFile, Draft
+from shared.credentials.token_server import TokenServer
 from shared.errors import CCProxyError, CredentialsExpired, Stopping, UpstreamError
 from shared.log import get_log
 

@@ -13,10 +13,11 @@ import os
 import signal
 import sys
 
-from shared.credentials.claude import ClaudeAccount, ClaudeIssuer
-from shared.credentials.oauth import TokenServer
+from shared.credentials.accounts import ClaudeAccount
+from shared.credentials.claude import ClaudeIssuer
 from shared.credentials.refresher import Refresher
 from shared.credentials.store import CredentialFile, Draft
+from shared.credentials.token_server import TokenServer
 from shared.errors import CCProxyError
 from shared.log import configure_log
 from shared.settings import load_settings

@@ -18,9 +18,9 @@ from gateway.translated import as_json, refusal
 from gateway.translation import Translation
 from shared.errors import UpstreamRefused
 from shared.exact_json import dump_json, load_json
-from shared.formats import FORMATS, PROVIDER_FORMATS
 from shared.formats.fields import inner_object, text_in
 from shared.formats.openai_responses.settings import with_settings
+from shared.formats.registry import FORMATS, PROVIDER_FORMATS
 from tests.contract.test_mutated_streams import SEED, can_be_kept, new_record
 from tests.fuzz.mutations import mutate_body
 from tests.fuzz.odd_streams import ERRORS, whole_reply

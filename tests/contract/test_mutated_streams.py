@@ -27,7 +27,7 @@ from gateway.translation import Translation
 from shared.channels import AccessRecord, encode
 from shared.errors import CCProxyError
 from shared.exact_json import dump_json
-from shared.formats import FORMATS, PROVIDER_FORMATS
+from shared.formats.registry import FORMATS, PROVIDER_FORMATS
 from shared.formats.sse import events_in
 from shared.records import pack, unpack
 from tests.fuzz.mutations import cut_anywhere, mutate_stream

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from shared.formats import PROVIDER_FORMATS
 from shared.formats.fold import WellFormed, fold
 from shared.formats.ir import (
     Citation,
@@ -33,6 +32,7 @@ from shared.formats.ir import (
     ToolCall,
     Usage,
 )
+from shared.formats.registry import PROVIDER_FORMATS
 from shared.formats.sse import Parser
 from tests.replies import PROMPT
 

@@ -10,7 +10,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from shared.formats import PROVIDER_FORMATS
 from shared.formats.fold import unfold
 from shared.formats.ir import (
     Citation,
@@ -25,6 +24,7 @@ from shared.formats.ir import (
     ToolCall,
     Usage,
 )
+from shared.formats.registry import PROVIDER_FORMATS
 from tests.fuzz.mutations import Sent, read_stream
 from tests.replies import PROMPT
 

@@ -23,10 +23,11 @@ from sdk_worker.turn import read_turn
 from shared.channels import AccessRecord
 from shared.errors import CCProxyError
 from shared.exact_json import dump_json, load_json
-from shared.formats import FORMATS, ProviderFormat, anthropic
+from shared.formats import anthropic
 from shared.formats.anthropic.native import without_own_marks
 from shared.formats.ir import Prompt
 from shared.formats.openai_responses import Dialect, prepare
+from shared.formats.registry import FORMATS, ProviderFormat
 from shared.models import claude_capabilities, codex_capabilities
 from simulator.anthropic import fields, rules
 from simulator.anthropic import models as claude_models

@@ -145,7 +145,7 @@ async def test_a_login_that_cannot_be_written_back_is_told_with_what_to_do(machi
     tokens = {"accessToken": "a", "refreshToken": "r", "expiresAt": (time.time() + 3600) * 1000}
     login.write_text(json.dumps({"claudeAiOauth": tokens}))
     login.chmod(0o400)
-    claude = next(found for found in await checks.look_at_credentials(machine()) if found.about == "claude login")
+    claude = next(found for found in await checks.look_at_credentials(machine()) if found.about == "/api")
     assert (claude.status, "mount its directory read-write" in claude.says) == ("warn", True)
 
 
@@ -163,10 +163,14 @@ async def test_the_worker_says_which_program_it_would_use(machine, tmp_path, mon
 
 
 async def test_no_login_at_all_is_wrong_and_one_of_two_is_enough(machine):
-    both = await checks.look_at_credentials(machine())
-    assert [finding.status for finding in both] == ["fail", "fail"]
+    none = await checks.look_at_credentials(machine())
+    assert [finding.status for finding in none] == ["fail", "fail", "fail"]
     one = await checks.look_at_credentials(machine(claude={"api_key": "sk-ant-x"}))
-    assert [finding.status for finding in one] == ["pass", "warn"]
+    assert [(finding.about, finding.status) for finding in one] == [
+        ("/api", "pass"),
+        ("/sdk", "pass"),
+        ("/codex", "pass"),
+    ]
 
 
 async def test_a_running_stack_is_asked_what_it_complains_of(machine, server, tmp_path):

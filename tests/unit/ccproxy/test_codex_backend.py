@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from ccproxy.codex_backend import Backend, read_reply
-from shared.credentials.codex import CodexAccount
+from shared.credentials.accounts import CodexAccount
 from shared.errors import UpstreamError, UpstreamRefused
 from shared.formats.ir import Prompt, Text
 from shared.provider_settings import CodexSettings

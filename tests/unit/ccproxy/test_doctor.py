@@ -22,7 +22,9 @@ def here(monkeypatch, tmp_path):
 def test_everything_is_looked_at_and_something_wrong_is_an_exit_code(here, capsys):
     assert examine(url=None, as_json=True) == 1
     findings = json.loads(capsys.readouterr().out)
-    assert {"configuration", "port", "redis", "claude login", "claude provider"} <= {each["about"] for each in findings}
+    assert {"configuration", "port", "redis", "/api", "/codex", "claude provider"} <= {
+        each["about"] for each in findings
+    }
     assert {each["status"] for each in findings} <= {"pass", "warn", "fail"}
 
 

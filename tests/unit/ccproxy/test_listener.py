@@ -204,9 +204,29 @@ def test_a_refusal_of_supervisord_is_no_reason_to_die(seen):
     assert len(seen.control.asked) == 2
 
 
-def test_a_death_is_not_told_to_the_redis_that_died():
-    report_exit("unix:///nowhere/redis.sock", "redis", 17)
+def reporter(folder, script):
+    """Return a command that stands in for the report's own program."""
+    program = folder / "report"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    return [str(program)]
 
 
-def test_a_lost_redis_does_not_stop_the_listener():
-    report_exit("unix:///nowhere/redis.sock", "analytics", 17)
+def test_a_death_is_reported_with_service_process_and_pid(tmp_path):
+    report_exit("sdk_worker_01", 17, command=reporter(tmp_path, f'echo "$@" > {tmp_path}/said'))
+    assert (tmp_path / "said").read_text() == "sdk_worker sdk_worker_01 17\n"
+
+
+def test_the_words_of_the_report_never_reach_the_answers_to_supervisord(tmp_path, capfd):
+    report_exit("analytics", None, command=reporter(tmp_path, "echo RESULT 4"))
+    assert capfd.readouterr() == ("", "RESULT 4\n")
+
+
+def test_a_death_of_redis_is_not_reported_to_redis(tmp_path):
+    report_exit("redis", 17, command=reporter(tmp_path, f"touch {tmp_path}/said"))
+    assert not (tmp_path / "said").exists()
+
+
+def test_a_report_that_cannot_be_made_does_not_stop_the_listener(tmp_path, caplog):
+    report_exit("analytics", 17, command=[str(tmp_path / "no-such-program")])
+    assert "death_not_reported" in caplog.text

@@ -17,7 +17,7 @@ from ccproxy.programs import (
     worker_sections,
 )
 from shared.complaints import ConfigurationError
-from shared.credentials.oauth import EXCHANGE_SECONDS
+from shared.credentials.login import EXCHANGE_SECONDS
 from shared.settings import load_settings
 
 COMMANDS = {name: ["/opt/with space/" + script] for name, script in SCRIPTS.items()}

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ccproxy.readiness import ask, wait_until_ready
+from ccproxy.readiness import ask, checks_of, wait_until_ready
 from shared.settings import load_settings
 
 
@@ -43,6 +43,12 @@ async def test_it_waits_until_the_answer_is_yes_and_then_takes_the_whole_picture
     health = await wait_until_ready("127.0.0.1", gateway.port, settings)
     assert list(health.lines()) == ["  note     claude login: claude_login is so"]
     assert [request.split(" ")[1] for request in gateway.asked] == ["/health/ready"] * 3 + ["/health"]
+
+
+def test_the_credential_of_a_route_has_the_route_as_its_name():
+    credentials = [{"status": "pass", "output": "max login", "route": route} for route in ("/api", "/sdk")]
+    told = list(checks_of({"checks": {"oauth2_credentials": credentials}}))
+    assert told == [("/api", "pass", "max login"), ("/sdk", "pass", "max login")]
 
 
 async def test_it_shows_the_token(gateway, settings):

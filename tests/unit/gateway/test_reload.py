@@ -5,10 +5,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from structlog.testing import capture_logs
 
 from gateway.reload import RELOADABLE, Reloading, adopt, look, loosened_settings, watched_files
 from shared.configuration_files import own_file
+from shared.log import NAME
 from shared.metrics import Metrics
 from shared.settings import SecuritySettings, Settings, load_settings
 from shared.snapshot import SNAPSHOT
@@ -214,6 +214,14 @@ def test_every_file_settings_come_from_is_looked_at(here):
         before = look(files)
 
 
+async def facts_of_a_reload(world, caplog):
+    """Return the events of the log of one reload, with their facts."""
+    caplog.clear()
+    caplog.set_level("INFO", logger=NAME)
+    await world.application.reload()
+    return [{"event": record.getMessage(), **record.facts} for record in caplog.records if record.name == NAME]
+
+
 ATTACK = """\
 [codex]
 base_url = "https://evil.example"
@@ -226,12 +234,11 @@ aliases = { fast = "haiku" }
 
 
 @pytest.mark.parametrize("trusted", [False, True])
-async def test_no_guarded_setting_of_a_folder_s_file_is_taken_over_while_the_stack_runs(world, trusted):
+async def test_no_guarded_setting_of_a_folder_s_file_is_taken_over_while_the_stack_runs(world, trusted, caplog):
     write(ATTACK)
     if trusted:
         trust_folder()
-    with capture_logs() as said:
-        await world.application.reload()
+    said = await facts_of_a_reload(world, caplog)
     assert await world.ask() == {"fast": "haiku"}
     assert "evil" not in repr(world.application.settings)
     (kept,) = [line for line in said if line["event"] == "guarded_settings_kept"]
@@ -252,15 +259,13 @@ async def test_the_guarded_settings_of_a_trusted_folder_hold_until_the_stack_end
     assert world.application.settings.models.aliases == {"fast": "haiku"}
 
 
-async def test_a_guarded_setting_of_the_owner_s_file_is_taken_over_once_it_is_trusted(world):
+async def test_a_guarded_setting_of_the_owner_s_file_is_taken_over_once_it_is_trusted(world, caplog):
     write_own("[security]\nauth_token = 'mine'\nallowed_hosts = ['box.lan']\n")
-    with capture_logs() as said:
-        await world.application.reload()
+    said = await facts_of_a_reload(world, caplog)
     assert world.application.settings.security.auth_token is None
     assert [line["file"] for line in said if line["event"] == "guarded_settings_kept"] == ["own"]
     trust_folder()
-    with capture_logs() as said:
-        await world.application.reload()
+    said = await facts_of_a_reload(world, caplog)
     assert world.application.settings.security.auth_token.get_secret_value() == "mine"
     assert [line["settings"] for line in said if line["event"] == "security_loosened"] == [["SECURITY__ALLOWED_HOSTS"]]
     assert not [line for line in said if line["event"] == "guarded_settings_kept"]

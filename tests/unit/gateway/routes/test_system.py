@@ -88,7 +88,12 @@ async def test_while_the_bus_is_away_health_says_so(start_gateway: Start) -> Non
 async def test_health_names_the_credential_in_use_and_never_shows_it(start_gateway: Start) -> None:
     running = await start_gateway(LivelyBus(*EVERYTHING), claude={"api_key": "sk-very-secret"})
     response = await running.client.get("/health")
-    assert response.json()["checks"]["oauth2_credentials"][0]["credentials_path"] == "CLAUDE__API_KEY"
+    checks = response.json()["checks"]["oauth2_credentials"]
+    assert [(check["route"], check["credentials_path"]) for check in checks] == [
+        ("/api", "CLAUDE__API_KEY"),
+        ("/sdk", "CLAUDE__API_KEY"),
+    ]
+    assert {check["billed_to"] for check in checks} == {"api_key"}
     assert "sk-very-secret" not in response.text
 
 

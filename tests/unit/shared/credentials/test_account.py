@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from shared.credentials.account import Account, describe_login
-from shared.credentials.claude import ClaudeAccount, ClaudeIssuer
+from shared.credentials.accounts import ClaudeAccount
+from shared.credentials.claude import ClaudeIssuer
 from shared.credentials.keychain import Keychain
 from shared.credentials.login import Authorization
-from shared.credentials.oauth import TokenServer
 from shared.credentials.refresher import Refresher
 from shared.credentials.store import CredentialFile
+from shared.credentials.token_server import TokenServer
 from shared.errors import CredentialsExpired, CredentialsMissing, UpstreamError
 from shared.provider_settings import ClaudeOAuthSettings, ClaudeSettings
 from tests.logins import OLD, claude_content, claude_login, put, read_only

@@ -6,9 +6,8 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from pydantic import SecretStr
 
-from shared.credentials.claude import ClaudeAccount, ClaudeIssuer, login_files, plan_of
+from shared.credentials.claude import ClaudeIssuer, login_files, plan_of
 from shared.credentials.login import Login
 from shared.credentials.oauth import PendingLogin
 from shared.provider_settings import ClaudeSettings
@@ -24,17 +23,6 @@ def test_the_places_of_a_login_in_their_order() -> None:
     moved = {"HOME": "/owner", "CLAUDE_CONFIG_DIR": "/moved"}
     assert login_files(ClaudeSettings(), moved) == [Path("/moved/.credentials.json"), old]
     assert login_files(ClaudeSettings(credentials_file=Path("/mine")), moved) == [Path("/mine")]
-
-
-async def test_an_api_key_goes_before_a_lasting_token_and_both_before_a_login() -> None:
-    environ = {"HOME": "/nowhere"}
-    lasting = SecretStr("sk-ant-oat01-lasting")
-    both = ClaudeSettings(api_key=SecretStr("sk-ant-api03-k"), oauth_token=lasting)
-    key = await ClaudeAccount(both, environ).authorize()
-    assert (dict(key.headers), key.lane) == ({"x-api-key": "sk-ant-api03-k"}, "api_key")
-    token = await ClaudeAccount(ClaudeSettings(oauth_token=lasting), environ).authorize()
-    assert (token.lane, token.source) == ("subscription", "CLAUDE_CODE_OAUTH_TOKEN")
-    assert token.headers["authorization"] == "Bearer sk-ant-oat01-lasting"
 
 
 def test_the_address_of_the_login_page() -> None:

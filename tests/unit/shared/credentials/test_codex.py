@@ -8,7 +8,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from shared.credentials.codex import CodexAccount, CodexIssuer, auth_file
+from shared.credentials.accounts import CodexAccount
+from shared.credentials.codex import CodexIssuer, auth_file
 from shared.credentials.login import Login
 from shared.credentials.oauth import PendingLogin
 from shared.provider_settings import CodexOAuthSettings, CodexSettings
@@ -43,12 +44,6 @@ async def test_an_api_key_in_the_login_file_is_its_own_lane(tmp_path: Path) -> N
         assert (dict(used.headers), used.lane) == ({"authorization": "Bearer sk-file"}, "api_key")
         assert await account.on_unauthorized(used) is None
         assert (await account.describe()).output == f"API key from {path}"
-
-
-async def test_a_configured_key_goes_first(tmp_path: Path) -> None:
-    path = put(tmp_path / "auth.json", codex_content(3600))
-    used = await CodexAccount(CodexSettings(auth_file=path, api_key="sk-set")).authorize()  # type: ignore[arg-type]
-    assert (dict(used.headers), used.source) == ({"authorization": "Bearer sk-set"}, "CODEX__API_KEY")
 
 
 async def test_an_expired_login_is_renewed_and_its_file_keeps_its_shape(tmp_path: Path, simulator_url: str) -> None:

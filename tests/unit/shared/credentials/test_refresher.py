@@ -13,9 +13,10 @@ import pytest
 
 from shared.credentials.claude import ClaudeIssuer
 from shared.credentials.login import Login
-from shared.credentials.oauth import Ask, GrantRefused, TokenServer
+from shared.credentials.oauth import Ask, GrantRefused
 from shared.credentials.refresher import Refresher
 from shared.credentials.store import CredentialFile, Draft
+from shared.credentials.token_server import TokenServer
 from shared.errors import CredentialsExpired, Stopping, UpstreamError
 from shared.provider_settings import ClaudeSettings
 from tests.logins import OTHER_KEYS, claude_content, claude_login, content_of, put, read_only
