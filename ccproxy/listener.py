@@ -28,7 +28,6 @@ from shared.log import LogFormat, configure_log, get_log
 
 SHORT_LIFE_SECONDS = 10.0
 SHORT_LIVES = 5  # supervisord itself counts only those that die within `startsecs`; a slow import outlives that
-REPORT_SECONDS = 5.0
 CRITICAL = frozenset({"gateway"})  # without it nothing answers; without another service, the rest still does
 REDIS = "redis:redis"  # supervisord's name for the program
 REPORT = (sys.executable, "-P", "-m", "ccproxy.exit_report")
@@ -166,18 +165,37 @@ def end_stack(run_dir: Path, sentence: str) -> None:
     os.kill(os.getppid(), signal.SIGTERM)
 
 
-def report_exit(process: str, pid: int | None, *, command: Sequence[str] = REPORT) -> None:
-    """Report the death of a process to the bus, in a program of its own: deaths are rare, and the bus' library takes
-    more memory than the rest of this process. If Redis itself died, leases run out by themselves.
+class DeathReports:
+    """The reports of deaths to the bus, each by a program of its own that nobody waits for.
+
+    Deaths are rare, and the library of the bus takes more memory than the rest of this process. A report ends by itself
+    within seconds; without it leases run out.
     """
-    if process == "redis":
-        return
-    arguments = [service_of(process), process, *([str(pid)] if pid is not None else [])]
-    try:
-        # Its output is ours on stderr: stdout speaks supervisord's protocol.
-        subprocess.run([*command, *arguments], stdout=sys.stderr, timeout=REPORT_SECONDS, check=False)  # noqa: S603
-    except (OSError, subprocess.TimeoutExpired) as error:
-        get_log().warning("death_not_reported", program=process, error=str(error))
+
+    def __init__(self, command: Sequence[str] = REPORT) -> None:
+        self._command = command
+        self._running: list[subprocess.Popen[bytes]] = []
+
+    def send(self, process: str, pid: int | None) -> None:
+        """Begin the report of one death. Redis cannot be told of its own."""
+        self._running = [report for report in self._running if report.poll() is None]
+        if process == "redis":
+            return
+        arguments = [service_of(process), process, *([str(pid)] if pid is not None else [])]
+        try:
+            # stdin and stdout of this process speak supervisord's protocol: a report has neither.
+            report = subprocess.Popen(  # noqa: S603
+                [*self._command, *arguments], stdin=subprocess.DEVNULL, stdout=sys.stderr
+            )
+        except OSError as error:
+            get_log().warning("death_not_reported", program=process, error=str(error))
+        else:
+            self._running.append(report)
+
+    def wait(self, seconds: float) -> None:
+        """Wait until the reports that were begun are done, each at most `seconds`."""
+        for report in self._running:
+            report.wait(seconds)
 
 
 def main() -> None:
@@ -188,7 +206,7 @@ def main() -> None:
     run_dir = Path(os.environ["SERVER__RUN_DIR"])
     data = os.environ.get(REDIS_DATA)
     watch = Watch(
-        report=report_exit,
+        report=DeathReports().send,
         end_stack=partial(end_stack, run_dir),
         control=childutils.getRPCInterface(os.environ),
         redis_data=RedisData(Path(data), run_dir / "redis.log") if data else None,

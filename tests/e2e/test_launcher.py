@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import urllib.request
@@ -116,7 +117,8 @@ def test_a_killed_service_comes_back_and_what_it_started_goes(start_plain):
     for service in (*SERVICES, "listener"):
         old = stack.pid_of(service)
         children = psutil.Process(old).children()
-        assert len(children) == (service not in {"redis", "listener"})  # these two are no stand-ins
+        if service != "listener":  # which may just be reporting the death before
+            assert len(children) == (service != "redis")  # Redis is no stand-in
         stack.kill(service)
         stack.wait_replaced(service, old)
         assert not alive(children)
@@ -133,7 +135,8 @@ def test_a_gateway_that_cannot_stay_up_ends_the_stack(start_plain):
     assert stack.process.wait(60) == 70
     stack.stop()
     assert "this service dies at once" in stack.logs
-    assert "CCProxy ends: gateway_00 did not start." in stack.logs
+    # A busy machine may take longer than supervisord's second to reach the crash; then the process has "started".
+    assert re.search(r"CCProxy ends: gateway_00 (did not start|ended 5 times)", stack.logs)
 
 
 def test_the_rest_goes_on_without_a_service_that_cannot_stay_up(start_plain):

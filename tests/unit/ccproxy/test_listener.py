@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import os
 import xmlrpc.client
 from types import SimpleNamespace
 
 import pytest
 
-from ccproxy.listener import SHORT_LIFE_SECONDS, SHORT_LIVES, Watch, report_exit, service_of
+from ccproxy.listener import SHORT_LIFE_SECONDS, SHORT_LIVES, DeathReports, Watch, service_of
 from ccproxy.redis_data import RedisData
 
 
@@ -204,29 +205,49 @@ def test_a_refusal_of_supervisord_is_no_reason_to_die(seen):
     assert len(seen.control.asked) == 2
 
 
-def reporter(folder, script):
-    """Return a command that stands in for the report's own program."""
+WAIT_SECONDS = 20
+
+
+def reports(folder, script):
+    """Return reports for which a script stands in."""
     program = folder / "report"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
-    return [str(program)]
+    return DeathReports([str(program)])
 
 
 def test_a_death_is_reported_with_service_process_and_pid(tmp_path):
-    report_exit("sdk_worker_01", 17, command=reporter(tmp_path, f'echo "$@" > {tmp_path}/said'))
+    sent = reports(tmp_path, f'echo "$@" > {tmp_path}/said')
+    sent.send("sdk_worker_01", 17)
+    sent.wait(WAIT_SECONDS)
     assert (tmp_path / "said").read_text() == "sdk_worker sdk_worker_01 17\n"
 
 
-def test_the_words_of_the_report_never_reach_the_answers_to_supervisord(tmp_path, capfd):
-    report_exit("analytics", None, command=reporter(tmp_path, "echo RESULT 4"))
+def test_a_report_neither_reads_nor_writes_the_protocol_of_supervisord(tmp_path, capfd):
+    sent = reports(tmp_path, "cat; echo RESULT 4")
+    sent.send("analytics", None)
+    sent.wait(WAIT_SECONDS)
     assert capfd.readouterr() == ("", "RESULT 4\n")
 
 
+def test_a_report_that_takes_long_keeps_no_event_waiting(tmp_path):
+    processes = ("analytics", "gateway_00")
+    sent = reports(tmp_path, f"read line < {tmp_path}/$2")
+    for process in processes:
+        os.mkfifo(tmp_path / process)
+        sent.send(process, 17)
+    for process in processes:
+        (tmp_path / process).write_text("go\n")
+    sent.wait(WAIT_SECONDS)
+
+
 def test_a_death_of_redis_is_not_reported_to_redis(tmp_path):
-    report_exit("redis", 17, command=reporter(tmp_path, f"touch {tmp_path}/said"))
+    sent = reports(tmp_path, f"touch {tmp_path}/said")
+    sent.send("redis", 17)
+    sent.wait(WAIT_SECONDS)
     assert not (tmp_path / "said").exists()
 
 
 def test_a_report_that_cannot_be_made_does_not_stop_the_listener(tmp_path, caplog):
-    report_exit("analytics", 17, command=[str(tmp_path / "no-such-program")])
+    DeathReports([str(tmp_path / "no-such-program")]).send("analytics", 17)
     assert "death_not_reported" in caplog.text
