@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import analytics, sdk
+from benchmarks import analytics, memory, sdk
 from ccproxy.redis_server import find_server, render_config
 from shared.server_settings import RedisSettings
 
@@ -230,15 +230,17 @@ SHOWN = (
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--quick", action="store_true", help="a quarter of the time a row")
-    options.add_argument("--only", default="", help="rows whose name contains this, `sdk` or `analytics`")
+    options.add_argument("--only", default="", help="rows whose name contains this, `sdk`, `analytics` or `memory`")
     options.add_argument("--rounds", type=int, default=1, help="measure all in turn so often; the medians are shown")
     chosen = options.parse_args()
-    if chosen.only not in {"sdk", "analytics"}:
+    if chosen.only not in {"sdk", "analytics", "memory"}:
         compare_gateways(chosen.only, 0.25 if chosen.quick else 1, chosen.rounds)
     if chosen.only in {"", "sdk"}:
         sdk.run(rounds=3 if chosen.quick else 10)
     if chosen.only in {"", "analytics"}:
         analytics.run(quick=chosen.quick)
+    if chosen.only in {"", "memory"}:
+        memory.run()
 
 
 def compare_gateways(only: str, scale: float, rounds: int) -> None:

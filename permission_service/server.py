@@ -19,7 +19,7 @@ from permission_service.keeping import CaseStore, RuleBook, insist
 from permission_service.own_cause import refuse_own_cause
 from permission_service.remembering import remembered_rule
 from permission_service.turns import CallerTurns
-from permission_service.views import audit, show_case, show_event, why
+from permission_service.views import audit, log_question, show_case, show_event, why
 from shared.bus import Bus, Delivery
 from shared.channels import PERMISSION_AUDIT, DeskQuestion, PermissionAsk, decode, encode
 from shared.errors import BusUnavailable, ClientError, NotFound
@@ -109,6 +109,7 @@ class DeskServer:
             if at_once is not None:
                 await self._send_at_once(delivery, at_once)
                 return
+            log_question(ask)
             case = await self._until_settled(ask.request_id)
             await self._record(case)
             await delivery.send(encode(case.decision()))

@@ -10,8 +10,9 @@ from typing import Any
 from permission_service.decision import BY_NO_WATCHER, BY_PROTECTION, BY_RULE
 from permission_service.desk import Case, Event
 from permission_service.presentation import present
-from shared.channels import PermissionAudit
+from shared.channels import PermissionAsk, PermissionAudit
 from shared.exact_json import dump_json
+from shared.log import get_log
 from shared.permissions.tools import QUESTION
 
 AUDIT_TEXT = 65_536  # characters kept of an input: a written file can be megabytes
@@ -78,6 +79,14 @@ def _closing(case: Case) -> tuple[str, dict[str, Any]]:
     allowed = case.status == "allowed"
     by = {"decided_by": case.decided_by, "rule": case.rule, "edited": case.updated_input is not None}
     return "permission_resolved", {"allowed": allowed, "resolved_at": when, "message": case.message, **by}
+
+
+def log_question(ask: PermissionAsk) -> None:
+    """Write the line of the log for a request that waits for a person, with the ways to answer it."""
+    ways = "`ccproxy permission-handler`, or the page /permissions/ui"
+    get_log().info(
+        "permission_asked", request_id=ask.request_id, tool=ask.tool_name, caller=ask.caller, answer_with=ways
+    )
 
 
 def audit(case: Case) -> PermissionAudit:

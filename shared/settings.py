@@ -203,6 +203,11 @@ class ObservabilitySettings(Section):
         json_schema_extra=GUARDED,
     )
 
+    def switched_off(self, part: str) -> str:
+        """Return the name of the setting that switches `part` off; an empty text while `part` is on."""
+        off = [name for name in ("enabled", part) if not getattr(self, name)]
+        return f"OBSERVABILITY__{off[0].upper()}" if off else ""
+
     @model_validator(mode="before")
     @classmethod
     def take_either_name(cls, given: Any) -> Any:

@@ -17,8 +17,8 @@ def router(settings: ObservabilitySettings) -> APIRouter:
     routes = APIRouter(prefix="/dashboard", tags=["dashboard"], include_in_schema=False)
 
     def shown(name: str, *, signed_in: bool = False) -> Response:
-        if not (settings.enabled and settings.dashboard_enabled):
-            raise NotFound("The dashboard is switched off (OBSERVABILITY__DASHBOARD_ENABLED).")
+        if off := settings.switched_off("dashboard_enabled"):
+            raise NotFound(f"The dashboard is switched off ({off}).")
         return page(name, PARTS, signed_in=signed_in)
 
     @routes.get("", response_model=None)

@@ -116,8 +116,8 @@ class Logs:
 
     def check(self) -> None:
         """Raise NotFound naming the switch."""
-        if not (self.switches.enabled and self.switches.logs_endpoints_enabled):
-            raise NotFound("The log endpoints are switched off (OBSERVABILITY__LOGS_ENDPOINTS_ENABLED).")
+        if off := self.switches.switched_off("logs_endpoints_enabled"):
+            raise NotFound(f"The log endpoints are switched off ({off}).")
 
     async def ask(self, name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         self.check()

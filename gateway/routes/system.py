@@ -76,8 +76,8 @@ def router(
         """Return every process's metrics in one Prometheus text; only the gateway's own while the
         bus is away.
         """
-        if not (settings.observability.enabled and settings.observability.metrics_endpoint_enabled):
-            raise NotFound("The metrics endpoint is switched off (OBSERVABILITY__METRICS_ENDPOINT_ENABLED).")
+        if off := settings.observability.switched_off("metrics_endpoint_enabled"):
+            raise NotFound(f"The metrics endpoint is switched off ({off}).")
         try:
             snapshots = await bus.scan(SNAPSHOT_PREFIX)
             seen.connected.set(1)

@@ -13,6 +13,7 @@ import pytest
 
 from shared.channels import DeskQuestion, encode
 from shared.errors import BusUnavailable, ClientError, Conflict, NotFound
+from shared.log import NAME
 from shared.permissions.reach import reach_of
 from tests.unit.permission_service.conftest import Asked, MemoryBus, Room
 
@@ -26,6 +27,20 @@ async def test_an_ask_waits_and_gets_the_answer_of_a_person(room: Room, bus: Mem
     (decision,) = await asked.until(1)
     assert (decision["outcome"], decision["decided_by"]) == ("allowed", "bob")
     assert b'ccproxy_permissions_decided_total{outcome="allowed"} 1.0' in room.metrics.snapshot()
+
+
+async def test_an_ask_that_waits_for_a_person_is_logged_at_once_with_the_ways_to_answer(
+    room: Room, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger=NAME)
+    asked = room.ask("a")
+    await room.pending("a")
+    await room.decide("a")
+    await asked.until(1)
+    told = {record.getMessage(): record.__dict__["facts"] for record in caplog.records}
+    assert list(told) == ["permission_asked", "permission_settled"]
+    assert told["permission_asked"]["request_id"] == "a"
+    assert "ccproxy permission-handler" in told["permission_asked"]["answer_with"]
 
 
 @pytest.mark.parametrize("payload", [b"", b"{}", b'{"request_id":"a","tool_name":"Bash","input":"ls"}'])

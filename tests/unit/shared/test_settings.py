@@ -4,7 +4,14 @@ import pytest
 
 from shared.complaints import ConfigurationError, leaves, name_of
 from shared.configuration_files import origins_here
-from shared.settings import Settings, foreign_addresses, load_settings, provider_addresses, refuse_open_bind
+from shared.settings import (
+    ObservabilitySettings,
+    Settings,
+    foreign_addresses,
+    load_settings,
+    provider_addresses,
+    refuse_open_bind,
+)
 from tests.trusting import trust_folder
 
 
@@ -29,6 +36,18 @@ def complaint() -> str:
     with pytest.raises(ConfigurationError) as caught:
         load_settings()
     return caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("switches", "setting"),
+    [
+        ({}, ""),
+        ({"dashboard_enabled": False}, "OBSERVABILITY__DASHBOARD_ENABLED"),
+        ({"enabled": False}, "OBSERVABILITY__ENABLED"),
+    ],
+)
+def test_a_part_of_the_observability_names_the_setting_that_switches_it_off(switches, setting):
+    assert ObservabilitySettings(**switches).switched_off("dashboard_enabled") == setting
 
 
 def test_every_setting_has_a_description_and_a_default(here):

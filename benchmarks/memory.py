@@ -1,0 +1,83 @@
+"""Measure the memory of the whole demo stack: PSS of each process, before and after requests, without `claude`.
+
+PSS counts a page that several processes share in equal parts, so that the sum is the memory the stack really takes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+REQUESTS = 1_000
+BUDGET = 260  # MB, launcher included
+MEBIBYTE = 1024
+MODELS = {"/api": "claude-sonnet-5-5", "/codex": "gpt-5.5"}
+# Programs that are no part of an owner's stack at rest.
+LEFT_OUT = ("ccproxy-simulator", "--output-format")
+
+
+def run(requests: int = REQUESTS) -> None:
+    """Print a table of PSS in MB, before and after `requests`, and the ratio of the sum to the budget."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [str(Path(sys.executable).parent / "ccproxy"), "demo", "--port", str(port)]
+    demo = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        assert demo.stdout is not None
+        for line in demo.stdout:
+            if "Ctrl-C ends" in line:
+                break
+        before = memory_of(demo.pid)
+        for number in range(requests):
+            send(port, "/api" if number % 2 else "/codex")
+        after = memory_of(demo.pid)
+    finally:
+        demo.send_signal(signal.SIGINT)
+        demo.wait(60)
+    print("| process | PSS at rest, MB | after the requests |\n|---|---|---|")
+    for name, size in after.items():
+        print(f"| {name} | {before.get(name, 0):.1f} | {size:.1f} |")
+    total = sum(after.values())
+    print(f"| all | {sum(before.values()):.1f} | {total:.1f}, {total / BUDGET:.2f} of the budget of {BUDGET} |")
+
+
+def send(port: int, route: str) -> None:
+    body = {"model": MODELS[route], "max_tokens": 50, "messages": [{"role": "user", "content": "Hello"}]}
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}{route}/v1/messages", json.dumps(body).encode(), {"content-type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=60) as reply:
+        reply.read()
+
+
+def memory_of(launcher: int) -> dict[str, float]:
+    """Return the PSS in MB of each process of the stack, by its name."""
+    found = {}
+    for pid in descendants(launcher):
+        words = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").strip()
+        if not any(word in words for word in LEFT_OUT):
+            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            match = re.search(r"(?m)^Pss:\s+(\d+) kB", rollup)
+            found[name_of(words)] = int(match[1]) / MEBIBYTE if match else 0.0
+    return found
+
+
+def name_of(words: str) -> str:
+    """Return the short name of a process with the command line `words`."""
+    service = re.search(r"ccproxy-[a-z-]+|ccproxy\.supervision|valkey-server|redis-server|ccproxy", words)
+    return service[0] if service else words[:40]
+
+
+def descendants(pid: int) -> Iterator[int]:
+    yield pid
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in children.read_text().split():
+            yield from descendants(int(child))
