@@ -1,7 +1,8 @@
 """Access records into DuckDB, in batches, each with its price.
 
-A record is acknowledged after its commit, so it is never lost; one that comes again adds nothing, so it is never
-doubled; one that cannot be stored is told of and let go, so it never blocks the others.
+A record is acknowledged after its commit, so it is never lost; one that comes again adds nothing,
+so it is never doubled; one that cannot be stored is told of and let go, so it never blocks the
+others.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from analytics.pricing import Prices
 from analytics.store import RecordRefused, Store
 from analytics.watch import Watchers
 from shared.bus import Delivery
-from shared.channels import AccessRecord, encode
-from shared.errors import BusUnavailable, ClientError, StoreUnavailable
-from shared.log import get_log
-from shared.metrics import AnalyticsMetrics
-from shared.records import split, unpack, unpack_begun
+from shared.bus.channels import AccessRecord, encode_payload
+from shared.bus.records import split_batch, unpack, unpack_begun
+from shared.runtime.errors import BusUnavailable, ClientError, StoreUnavailable
+from shared.runtime.log import get_log
+from shared.runtime.metrics import AnalyticsMetrics
 
-BATCH_ROWS = 2000  # a row of such a batch costs half of what it costs in one of 500, and of a larger one hardly less
+# a row of such a batch costs half of what it costs in one of 500, and of a larger one hardly less
+BATCH_ROWS = 2000
 BATCH_SECONDS = 0.25
 SLOTS = 100  # while one batch commits, the next ones gather: at the most some forty megabytes
 REOPEN_SECONDS = 2.0
@@ -44,7 +46,7 @@ class Progress:
     last_commit: float | None = None
 
 
-class Consumer:
+class RecordConsumer:
     """Moves records from the stream into the file and counts the progress. `describe` reports the
     progress to other processes.
     """
@@ -60,18 +62,22 @@ class Consumer:
         reopen_seconds: float = REOPEN_SECONDS,
     ) -> None:
         self._store = store
-        self._prices, self._watchers = prices, watchers
+        self._prices = prices
+        self._watchers = watchers
         self._reopen_seconds = reopen_seconds
         self._metrics = metrics
         self._describe = describe
         self._opening = asyncio.Lock()
         self._opened = 0  # how often
         self._waiting: list[Taken] = []
-        self._some, self._enough = asyncio.Event(), asyncio.Event()
+        self._some = asyncio.Event()
+        self._enough = asyncio.Event()
         self.progress = Progress()
 
     async def run(self, deliveries: AsyncIterator[Delivery], stop: asyncio.Event) -> None:
-        """Open the file, then take and commit until `stop`. What was taken by then is committed, or stays in Redis."""
+        """Open the file, then take and commit until `stop`. What was taken by then is committed, or
+        stays in Redis.
+        """
         if not await self._open_store(stop):
             return
         async with asyncio.TaskGroup() as tasks:
@@ -87,7 +93,9 @@ class Consumer:
             writing.cancel()
 
     async def _open_store(self, stop: asyncio.Event) -> bool:
-        """Wait, however long another program holds the file, until it is open; False when `stop` came first."""
+        """Wait, however long another program holds the file, until it is open; False when `stop`
+        came first.
+        """
         told = ""
         while not stop.is_set():
             try:
@@ -95,7 +103,9 @@ class Consumer:
             except StoreUnavailable as error:
                 if error.message != told:
                     told = error.message
-                    get_log().warning("database_unavailable", reason=told, retry_seconds=self._reopen_seconds)
+                    get_log().warning(
+                        "database_unavailable", reason=told, retry_seconds=self._reopen_seconds
+                    )
                     self._describe(problem=told)
                 await self._pause(stop)
             else:
@@ -106,7 +116,9 @@ class Consumer:
         return False
 
     async def _keep_open(self, stop: asyncio.Event) -> None:
-        """Open the file anew when it is gone or damaged, also while no record comes, until `stop`."""
+        """Open the file anew when it is gone or damaged, also while no record comes,
+        until `stop`.
+        """
         while not stop.is_set():
             await self._pause(stop)
             opened = self._opened
@@ -154,7 +166,7 @@ class Consumer:
         try:
             return unpack(payload)
         except ClientError as error:
-            pieces = split(payload)
+            pieces = split_batch(payload)
             if len(pieces) == 1:
                 self._refuse(payload, error.message)
                 return []
@@ -165,7 +177,8 @@ class Consumer:
             await self._some.wait()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._enough.wait(), BATCH_SECONDS)
-            batch, self._waiting = self._waiting, []
+            batch = self._waiting
+            self._waiting = []
             if not stop.is_set():
                 self._some.clear()
                 self._enough.clear()
@@ -206,12 +219,14 @@ class Consumer:
         try:
             await self._insert([record], stop)
         except RecordRefused as error:
-            self._refuse(encode(record), str(error))
+            self._refuse(encode_payload(record), str(error))
         else:
             self._count_batch([record])
 
     async def _insert(self, records: list[AccessRecord], stop: asyncio.Event) -> None:
-        """Insert, opening the file anew as often as it fails. Raises StoreUnavailable only once `stop` is set."""
+        """Insert, opening the file anew as often as it fails. Raises StoreUnavailable only once
+        `stop` is set.
+        """
         while True:
             opened = self._opened
             try:
@@ -230,14 +245,17 @@ class Consumer:
     def _refuse(self, record: bytes, reason: str) -> None:
         self.progress.refused += 1
         self._metrics.refused.inc()
-        get_log().warning("record_refused", reason=reason, record=record[:500].decode("utf-8", "replace"))
+        get_log().warning(
+            "record_refused", reason=reason, record=record[:500].decode("utf-8", "replace")
+        )
 
     def _count_pending(self, change: int) -> None:
         self.progress.pending += change
         self._metrics.pending.set(self.progress.pending)
 
     def _count_batch(self, records: list[AccessRecord]) -> None:
-        now, newest = time.time(), records[-1]
+        now = time.time()
+        newest = records[-1]
         self.progress.batches += 1
         self.progress.committed += len(records)
         self.progress.last_commit = now

@@ -1,8 +1,9 @@
 """A DuckDB file that is gone or damaged: how that is noticed, and how the file is set aside.
 
-DuckDB goes on writing into a file that was removed or replaced under its name, and everything written then is lost.
-So the identity of the file is compared before each commit. A damaged file (cut, or overwritten in part) shows itself by
-DuckDB's own words, at its opening or in a query. It is renamed and kept, and a new one is begun.
+DuckDB goes on writing into a file that was removed or replaced under its name, and everything
+written then is lost. So the identity of the file is compared before each commit. A damaged file
+(cut, or overwritten in part) shows itself by DuckDB's own words, at its opening or in a query. It
+is renamed and kept, and a new one is begun.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ Identity = tuple[int, int]
 
 # DuckDB's words for content that it cannot read, in whatever class of error they come.
 DAMAGED = re.compile(
-    r"could not read enough bytes|not a valid DuckDB database file|corrupt database|checksum|failed to deserialize",
+    r"could not read enough bytes|not a valid DuckDB database file|corrupt "
+    r"database|checksum|failed to deserialize",
     re.IGNORECASE,
 )
 
@@ -27,7 +29,7 @@ def is_damage(words: str) -> bool:
     return DAMAGED.search(words) is not None
 
 
-def is_ours(path: Path) -> bool:
+def is_duckdb_file(path: Path) -> bool:
     """Return True if the damaged file is, or by its name was, a DuckDB file.
 
     Any other file that the settings name by mistake stays where it is.

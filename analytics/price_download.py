@@ -1,4 +1,6 @@
-"""The download of a published price list. Loaded by the first download, because few owners ever ask for one."""
+"""The download of a published price list. Loaded by the first download, because few owners ever ask
+for one.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ FETCH_SECONDS = 30.0
 
 
 async def download(url: str) -> Any:
-    """Return the JSON document at `url`. Raises OSError when there is none, ValueError for another content."""
+    """Return the JSON document at `url`. Raises OSError when there is none, ValueError for another
+    content.
+    """
     try:
         async with httpx.AsyncClient(timeout=FETCH_SECONDS, follow_redirects=True) as client:
             answer = await client.get(url)

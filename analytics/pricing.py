@@ -1,7 +1,8 @@
 """The cost of tokens by the public price list, whoever pays. A model without a price is unknown,
 never free.
 
-The list is data with its date: the one shipped, or a newer one fetched on demand and kept beside the database.
+The list is data with its date: the one shipped, or a newer one fetched on demand and kept beside
+the database.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from shared.channels import AccessRecord
-from shared.errors import CCProxyError
-from shared.log import get_log
+from shared.bus.channels import AccessRecord
+from shared.runtime.errors import CCProxyError
+from shared.runtime.log import get_log
 
 MILLION = 1_000_000
-SUFFIX = re.compile(r"(-\d{8}|-\d{4}-\d{2}-\d{2}|-latest|\[1m\])+$")  # dated snapshots cost what their line costs
+SUFFIX = re.compile(
+    r"(-\d{8}|-\d{4}-\d{2}-\d{2}|-latest|\[1m\])+$"
+)  # dated snapshots cost what their line costs
 # The fields of the published list, and what they are called here; all are dollars per token there.
 FETCHED = {
     "input": "input_cost_per_token",
@@ -103,7 +106,12 @@ class PriceList(BaseModel):
 
     def cost(self, record: AccessRecord) -> float | None:
         """Return the dollars for a request, or None without a known price."""
-        if not (record.tokens_input or record.tokens_output or record.cache_read_tokens or record.cache_write_tokens):
+        if not (
+            record.tokens_input
+            or record.tokens_output
+            or record.cache_read_tokens
+            or record.cache_write_tokens
+        ):
             return None
         price = self.models.get(record.model) or self.models.get(SUFFIX.sub("", record.model))
         return price.cost_of(record) if price else None
@@ -117,7 +125,8 @@ class Prices:
     """The newest price list. `path` keeps a fetched list, `url` is the source of a fetch."""
 
     def __init__(self, path: Path, url: str) -> None:
-        self._path, self._url = path, url
+        self._path = path
+        self._url = url
         self.list = shipped()
 
     @classmethod
@@ -135,7 +144,9 @@ class Prices:
         return prices
 
     def fill_in(self, record: AccessRecord) -> None:
-        """Put the cost into a record; what a program worked out itself stands in where the list has no price."""
+        """Put the cost into a record; what a program worked out itself stands in where the list has
+        no price.
+        """
         if record.cost_usd is None:
             cost = self.list.cost(record)
             record.cost_usd = record.cost_sdk_usd if cost is None else cost
@@ -153,18 +164,28 @@ class Prices:
             unfinished.write_text(fetched.model_dump_json(exclude_none=True))
             os.replace(unfinished, self._path)
         except (OSError, ValueError, TypeError) as error:
-            raise PricesUnavailable(f"The price list at {self._url} could not be fetched: {error}") from error
+            raise PricesUnavailable(
+                f"The price list at {self._url} could not be fetched: {error}"
+            ) from error
         self.list = fetched
         get_log().info("price_list_refreshed", models=len(fetched.models), as_of=str(fetched.as_of))
         return fetched
 
 
 def read_published(document: Any, source: str, today: date) -> PriceList:
-    """The published list (LiteLLM's shape) as ours. Raises ValueError when no model of ours is in it."""
+    """The published list (LiteLLM's shape) as ours. Raises ValueError when no model of ours is in
+    it.
+    """
     models = {}
     for name, facts in document.items() if isinstance(document, dict) else ():
-        if isinstance(facts, dict) and facts.get("litellm_provider") in FETCHED_PROVIDERS and FETCHED["input"] in facts:
-            models[name.rpartition("/")[2]] = Price.model_validate(_rates(facts, "") | {"long": _long(facts)})
+        if (
+            isinstance(facts, dict)
+            and facts.get("litellm_provider") in FETCHED_PROVIDERS
+            and FETCHED["input"] in facts
+        ):
+            models[name.rpartition("/")[2]] = Price.model_validate(
+                _rates(facts, "") | {"long": _long(facts)}
+            )
     if not models:
         raise ValueError("it names no model of Anthropic or OpenAI")
     return PriceList(as_of=today, source=source, models=models)

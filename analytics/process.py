@@ -8,18 +8,18 @@ from contextlib import aclosing
 from importlib import import_module
 
 from analytics.audit import AuditTrail
-from analytics.consumer import SLOTS, Consumer
+from analytics.consumer import SLOTS, RecordConsumer
 from analytics.pricing import Prices
 from analytics.schedule import run_schedule
 from analytics.server import QueryServer
 from analytics.store import Store
 from analytics.watch import Watchers
 from shared.bus import Bus
-from shared.channels import ACCESS_RECORD, LOGS_QUERY, LOGS_WATCH, PERMISSION_AUDIT
-from shared.metrics import AnalyticsMetrics, Metrics, publish_snapshots
-from shared.process import instance_name, run, settle_collector
-from shared.serving import serve_each
-from shared.settings import Settings
+from shared.bus.channels import ACCESS_RECORD, LOGS_QUERY, LOGS_WATCH, PERMISSION_AUDIT
+from shared.bus.serving import serve_each
+from shared.runtime.metrics import AnalyticsMetrics, Metrics, publish_snapshots
+from shared.runtime.process import instance_name, run_service, settle_collector
+from shared.settings.tree import Settings
 
 SERVICE = "analytics"
 QUERIES_AT_ONCE = 4
@@ -28,30 +28,52 @@ WATCHERS_AT_ONCE = 64
 
 
 def main() -> None:
-    run(SERVICE, serve)
+    run_service(SERVICE, run_analytics)
 
 
-async def serve(settings: Settings, stop: asyncio.Event) -> None:
+async def run_analytics(settings: Settings, stop: asyncio.Event) -> None:
     os.umask(0o077)  # who used what, and when, is nobody else's to read
     instance = instance_name()
     observability = settings.observability
-    metrics, store = Metrics(), Store(observability.duckdb_path)
-    prices = Prices.load(observability.duckdb_path.with_name("prices.json"), observability.prices_url)
+    metrics = Metrics()
+    store = Store(observability.duckdb_path)
+    prices = Prices.load(
+        observability.duckdb_path.with_name("prices.json"), observability.prices_url
+    )
     try:
         async with Bus(settings.redis.address(), service=SERVICE, instance=instance) as bus:
             watchers = Watchers(bus)
-            consumer = Consumer(store, AnalyticsMetrics(metrics), bus.describe, prices, watchers)
+            consumer = RecordConsumer(
+                store, AnalyticsMetrics(metrics), bus.describe, prices, watchers
+            )
             queries = QueryServer(store, consumer.progress, prices)
-            async with asyncio.TaskGroup() as tasks, aclosing(bus.serve(ACCESS_RECORD, slots=SLOTS)) as records:
-                tasks.create_task(publish_snapshots(bus, metrics, service=SERVICE, instance=instance, stop=stop))
+            async with (
+                asyncio.TaskGroup() as tasks,
+                aclosing(bus.serve(ACCESS_RECORD, slots=SLOTS)) as records,
+            ):
+                tasks.create_task(
+                    publish_snapshots(bus, metrics, service=SERVICE, instance=instance, stop=stop)
+                )
                 audit = AuditTrail(store)
-                tasks.create_task(serve_each(bus, PERMISSION_AUDIT, audit.keep, slots=AUDITS_AT_ONCE, stop=stop))
-                tasks.create_task(serve_each(bus, LOGS_QUERY, queries.answer, slots=QUERIES_AT_ONCE, stop=stop))
-                tasks.create_task(serve_each(bus, LOGS_WATCH, watchers.serve, slots=WATCHERS_AT_ONCE, stop=stop))
+                tasks.create_task(
+                    serve_each(bus, PERMISSION_AUDIT, audit.keep, slots=AUDITS_AT_ONCE, stop=stop)
+                )
+                tasks.create_task(
+                    serve_each(bus, LOGS_QUERY, queries.answer, slots=QUERIES_AT_ONCE, stop=stop)
+                )
+                tasks.create_task(
+                    serve_each(bus, LOGS_WATCH, watchers.serve, slots=WATCHERS_AT_ONCE, stop=stop)
+                )
                 if url := observability.pushgateway_url:
-                    push = import_module("analytics.push")  # few owners push, and its HTTP client costs 3 MB
-                    tasks.create_task(push.push_metrics(bus, url, observability.pushgateway_seconds, stop))
-                tasks.create_task(run_schedule(settings.redis.address(), store, prices, observability, stop))
+                    push = import_module(
+                        "analytics.push"
+                    )  # few owners push, and its HTTP client costs 3 MB
+                    tasks.create_task(
+                        push.push_metrics(bus, url, observability.pushgateway_seconds, stop)
+                    )
+                tasks.create_task(
+                    run_schedule(settings.redis.address(), store, prices, observability, stop)
+                )
                 telling = tasks.create_task(watchers.keep_telling())
                 settle_collector()
                 await consumer.run(records, stop)

@@ -1,4 +1,6 @@
-"""Every process's metrics to a Pushgateway, for those who cannot scrape; from here, because there is one analytics."""
+"""Every process's metrics to a Pushgateway, for those who cannot scrape; from here, because there
+is one analytics.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +10,18 @@ import contextlib
 import httpx
 
 from shared.bus import Bus
-from shared.errors import BusUnavailable
-from shared.log import get_log
-from shared.metrics import CONTENT_TYPE, SNAPSHOT_PREFIX, render
+from shared.runtime.errors import BusUnavailable
+from shared.runtime.log import get_log
+from shared.runtime.metrics import CONTENT_TYPE, SNAPSHOT_PREFIX, render_metrics
 
 GROUP = "/metrics/job/ccproxy"
 PUSH_SECONDS = 10.0
 
 
 async def push_metrics(bus: Bus, url: str, every: float, stop: asyncio.Event) -> None:
-    """Push until `stop`. What cannot be delivered is told of once, and superseded by the next push."""
+    """Push until `stop`. What cannot be delivered is told of once, and superseded by
+    the next push.
+    """
     told = ""
     async with httpx.AsyncClient(base_url=url.rstrip("/"), timeout=PUSH_SECONDS) as client:
         while not stop.is_set():
@@ -34,7 +38,7 @@ async def push_once(bus: Bus, client: httpx.AsyncClient) -> str:
     the earlier push, so that the series of a dead process end.
     """
     try:
-        text = render(await bus.scan(SNAPSHOT_PREFIX))
+        text = render_metrics(await bus.scan(SNAPSHOT_PREFIX))
         answer = await client.put(GROUP, content=text, headers={"content-type": CONTENT_TYPE})
     except (BusUnavailable, httpx.HTTPError) as error:
         return str(error) or type(error).__name__

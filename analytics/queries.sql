@@ -8,7 +8,7 @@ CREATE OR REPLACE VIEW requests AS SELECT * REPLACE (coalesce(cache_write_1h_tok
 FROM access_records;
 CREATE OR REPLACE VIEW counted AS
 SELECT
-    timestamp, service_type, provider, client_format, endpoint, model, caller, lane, status_code, error_kind,
+    timestamp, service_type, provider, client_format, endpoint, model, caller, billed_to, status_code, error_kind,
     1 AS requests, (status_code < 400 AND error_kind = '')::BIGINT AS succeeded,
     tokens_input, tokens_output, cache_read_tokens, cache_write_tokens, reasoning_tokens,
     CASE WHEN cost_usd IS NULL THEN tokens_input + tokens_output + cache_read_tokens + cache_write_tokens ELSE 0 END
@@ -82,21 +82,21 @@ LIMIT $limit OFFSET $offset;
 -- name: totals
 -- All of it and each of its parts: the records are gone through once, into cells, and only those are grouped again.
 WITH cells AS (
-    SELECT service_type, model, caller, provider, lane, error_kind, {sums}, sum(duration_sum_ms) AS duration_sum_ms
+    SELECT service_type, model, caller, provider, billed_to, error_kind, {sums}, sum(duration_sum_ms) AS duration_sum_ms
     FROM counted
     WHERE {matching}
-    GROUP BY service_type, model, caller, provider, lane, error_kind
+    GROUP BY service_type, model, caller, provider, billed_to, error_kind
 )
 SELECT
-    CASE grouping_id(service_type, model, caller, provider, lane, error_kind)
+    CASE grouping_id(service_type, model, caller, provider, billed_to, error_kind)
         WHEN 31 THEN 'service_type' WHEN 47 THEN 'model' WHEN 55 THEN 'caller' WHEN 59 THEN 'provider'
-        WHEN 61 THEN 'lane' WHEN 62 THEN 'error_kind' ELSE 'all'
+        WHEN 61 THEN 'billed_to' WHEN 62 THEN 'error_kind' ELSE 'all'
     END AS grouped_by,
-    coalesce(service_type, model, caller, provider, lane, error_kind, '') AS name,
+    coalesce(service_type, model, caller, provider, billed_to, error_kind, '') AS name,
     {sums},
     coalesce(sum(duration_sum_ms) / nullif(sum(requests), 0), 0) AS avg_duration_ms
 FROM cells
-GROUP BY GROUPING SETS ((), (service_type), (model), (caller), (provider), (lane), (error_kind))
+GROUP BY GROUPING SETS ((), (service_type), (model), (caller), (provider), (billed_to), (error_kind))
 ORDER BY requests DESC, name;
 
 -- name: timeline
@@ -120,24 +120,24 @@ FROM steps
 ORDER BY start;
 
 -- name: spent
-SELECT span, provider, lane, model, {sums}
+SELECT span, provider, billed_to, model, {sums}
 FROM counted, (VALUES ('24h', $day), ('7d', $week), ('30d', $month)) AS spans (span, since)
 WHERE timestamp >= since AND provider <> '' AND model <> ''
-GROUP BY span, provider, lane, model
+GROUP BY span, provider, billed_to, model
 ORDER BY span, cost_usd DESC, requests DESC;
 
 -- name: roll_up
 INSERT INTO hours BY NAME
 SELECT
     date_trunc('hour', timestamp) AS timestamp,
-    service_type, provider, client_format, endpoint, model, caller, lane, status_code, error_kind,
+    service_type, provider, client_format, endpoint, model, caller, billed_to, status_code, error_kind,
     {sums},
     sum(reasoning_tokens) AS reasoning_tokens, sum(duration_sum_ms) AS duration_sum_ms,
     sum(bytes_in) AS bytes_in, sum(bytes_out) AS bytes_out
 FROM counted
 WHERE timestamp < $before AND duration_ms IS NOT NULL
 GROUP BY date_trunc('hour', timestamp),
-    service_type, provider, client_format, endpoint, model, caller, lane, status_code, error_kind;
+    service_type, provider, client_format, endpoint, model, caller, billed_to, status_code, error_kind;
 
 -- name: drop_rolled_up
 DELETE FROM access_records WHERE timestamp < $before;

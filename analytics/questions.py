@@ -1,6 +1,8 @@
-"""The questions analytics answers: their parameters, checked, and the shape of each answer. Pure: rows in, dicts out.
+"""The questions analytics answers: their parameters, checked, and the shape of each answer. Pure:
+rows in, dicts out.
 
-Rows of an answer are always under `results`; one too big for a single reply comes in several, alike but for those.
+Rows of an answer are always under `results`; one too big for a single reply comes in several, alike
+but for those.
 """
 
 from __future__ import annotations
@@ -13,26 +15,28 @@ from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from shared.bounds import LAST_SECOND, Bucket, Count, Hours, Moment, Status
-from shared.channels import encode
-from shared.errors import ClientError
+from shared.bus.channels import encode_payload
+from shared.runtime.bounds import LAST_SECOND, Bucket, Count, Hours, Moment, Status
+from shared.runtime.errors import ClientError
 
 REPLY_BYTES = 1024 * 1024
-USUAL_STEPS, MOST_STEPS = 60, 1000
+USUAL_STEPS = 60
+MOST_STEPS = 1000
 
 Q = TypeVar("Q", bound=BaseModel)
 
-PARTS = ("service_type", "model", "caller", "provider", "lane", "error_kind")
+PARTS = ("service_type", "model", "caller", "provider", "billed_to", "error_kind")
 
 Row = dict[str, Any]
 Answer = dict[str, Any]
 Parameters = Mapping[str, Any]
 
 
-# Filters that a record matches by being equal. Sums of older hours know no column of single requests.
+# Filters that a record matches by being equal. Sums of older hours know no column of single
+# requests.
 EQUAL = (
-    "model", "caller", "provider", "asked_model", "session_id", "agent_id", "client_program", "client_version",
-    "cache_miss_reason", "error_kind",
+    "model", "caller", "provider", "asked_model", "session_id", "agent_id", "client_program",
+    "client_version", "cache_miss_reason", "error_kind",
 )  # fmt: skip
 
 
@@ -61,7 +65,9 @@ class Filter(BaseModel):
 
     def bound(self) -> dict[str, Any]:
         """The parameters of the `matching` fragment."""
-        services = [name.strip() for name in (self.service_type or "").split(",") if name.strip(" !")]
+        services = [
+            name.strip() for name in (self.service_type or "").split(",") if name.strip(" !")
+        ]
         return self.model_dump(include={*EQUAL, "status_min", "status_max"}) | {
             "start_time": _instant(self.start_time or 0),
             "end_time": _instant(LAST_SECOND if self.end_time is None else self.end_time),
@@ -71,7 +77,9 @@ class Filter(BaseModel):
 
     def given(self) -> dict[str, Any]:
         """Return the caller's own parameters, to be shown beside the answer."""
-        return self.model_dump(include=self.model_fields_set & set(Filter.model_fields), exclude_none=True)
+        return self.model_dump(
+            include=self.model_fields_set & set(Filter.model_fields), exclude_none=True
+        )
 
 
 class Entries(Filter):
@@ -82,7 +90,9 @@ class Entries(Filter):
     limit: int = Field(1000, ge=1, le=10_000)
     offset: Count = 0
     order: Literal["desc", "asc"] = "desc"
-    order_by: Literal["timestamp", "duration_ms", "first_byte_ms", "cost_usd", "tokens"] = "timestamp"
+    order_by: Literal["timestamp", "duration_ms", "first_byte_ms", "cost_usd", "tokens"] = (
+        "timestamp"
+    )
 
     @property
     def statement(self) -> str:
@@ -153,7 +163,7 @@ class Nothing(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def read(shape: type[Q], parameters: Parameters) -> Q:
+def read_question(shape: type[Q], parameters: Parameters) -> Q:
     """Return the parameters as `shape`. Raises ClientError with the name of the first misfit
     parameter.
     """
@@ -180,7 +190,9 @@ def shape_entries(question: Entries, rows: list[Row], total: int) -> Answer:
 
 
 def shape_analytics(question: Analytics, totals: list[Row], seconds: float) -> Answer:
-    """Return the predecessor's keys and a breakdown by all of `PARTS`, all read in a single scan."""
+    """Return the predecessor's keys and a breakdown by all of `PARTS`, all read in a
+    single scan.
+    """
     everything = next(row for row in totals if row["grouped_by"] == "all")
     tokens = _tokens(everything)
     requests = _requests(everything)
@@ -208,7 +220,8 @@ def shape_analytics(question: Analytics, totals: list[Row], seconds: float) -> A
 
 
 def _requests(row: Row) -> dict[str, Any]:
-    total, succeeded = row["requests"], row["succeeded"]
+    total = row["requests"]
+    succeeded = row["succeeded"]
     success_rate = succeeded / total * 100 if total else 0.0
     return {
         "total_requests": total,
@@ -234,7 +247,12 @@ def _breakdown(totals: list[Row], grouped_by: str) -> dict[str, dict[str, Any]]:
             spent = {name: row[name] for name in ("avg_duration_ms", "unpriced_tokens")} | {
                 "total_cost_usd": row["cost_usd"]
             }
-            shaped[row["name"]] = {"request_count": requests.pop("total_requests"), **requests, **spent, **_tokens(row)}
+            shaped[row["name"]] = {
+                "request_count": requests.pop("total_requests"),
+                **requests,
+                **spent,
+                **_tokens(row),
+            }
     return shaped
 
 
@@ -242,16 +260,24 @@ def split_replies(answer: Answer) -> list[bytes]:
     """Return the answer in replies of about `REPLY_BYTES` at most, with the `results` shared out in
     order.
     """
-    data, rows = encode(answer), answer.get("results", [])
+    data = encode_payload(answer)
+    rows = answer.get("results", [])
     if len(data) <= REPLY_BYTES or len(rows) < 2:
         return [data]
     middle = len(rows) // 2
-    return [reply for part in (rows[:middle], rows[middle:]) for reply in split_replies(answer | {"results": part})]
+    return [
+        reply
+        for part in (rows[:middle], rows[middle:])
+        for reply in split_replies(answer | {"results": part})
+    ]
 
 
 def spans(now: float) -> dict[str, Any]:
     """The parameters of the `spent` query."""
-    return {name: _instant(now - days * 86_400) for name, days in (("day", 1), ("week", 7), ("month", 30))}
+    return {
+        name: _instant(now - days * 86_400)
+        for name, days in (("day", 1), ("week", 7), ("month", 30))
+    }
 
 
 def before_days(now: float, days: float) -> datetime:

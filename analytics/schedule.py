@@ -1,6 +1,8 @@
-"""The slow jobs, at their times: arq's cron, hosted here because this process owns the file. Nothing else knows arq.
+"""The slow jobs, at their times: arq's cron, hosted here because this process owns the file.
+Nothing else knows arq.
 
-arq gives up when Redis goes away, so it is started again; a job that fails is told of and comes again at its next time.
+arq gives up when Redis goes away, so it is started again; a job that fails is told of and comes
+again at its next time.
 """
 
 from __future__ import annotations
@@ -20,15 +22,16 @@ from arq.worker import Worker
 from analytics.pricing import Prices
 from analytics.questions import before_days
 from analytics.store import Store
-from shared.errors import CCProxyError
-from shared.log import get_log
-from shared.settings import ObservabilitySettings
+from shared.runtime.errors import CCProxyError
+from shared.runtime.log import get_log
+from shared.settings.tree import ObservabilitySettings
 
 QUEUE = "analytics:jobs"
 POLL_SECONDS = 5.0  # twenty commands a second at the library's half
 RESTART_SECONDS = 5.0
 JOB_SECONDS = 600
-ROLL_UP_MINUTE, PRICES_MINUTE = 7, 23
+ROLL_UP_MINUTE = 7
+PRICES_MINUTE = 23
 
 
 async def roll_up(store: Store, retention_days: float, now: float) -> int:
@@ -54,7 +57,11 @@ def hours_of(every: float) -> set[int]:
 
 
 async def run_schedule(
-    redis_url: str, store: Store, prices: Prices, settings: ObservabilitySettings, stop: asyncio.Event
+    redis_url: str,
+    store: Store,
+    prices: Prices,
+    settings: ObservabilitySettings,
+    stop: asyncio.Event,
 ) -> None:
     """Run the jobs on schedule until `stop`."""
 
@@ -69,14 +76,22 @@ async def run_schedule(
     jobs = [cron(roll_up_old, minute=ROLL_UP_MINUTE, timeout=JOB_SECONDS, keep_result=0)]
     if every := settings.prices_refresh_hours:
         jobs.append(
-            cron(refresh_prices, hour=hours_of(every), minute=PRICES_MINUTE, timeout=JOB_SECONDS, keep_result=0)
+            cron(
+                refresh_prices,
+                hour=hours_of(every),
+                minute=PRICES_MINUTE,
+                timeout=JOB_SECONDS,
+                keep_result=0,
+            )
         )
     while not stop.is_set():
         working = asyncio.create_task(work(redis_url, jobs))
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
         if working.done() and (failure := working.exception()):
-            get_log().warning("schedule_interrupted", reason=str(failure), retry_seconds=RESTART_SECONDS)
+            get_log().warning(
+                "schedule_interrupted", reason=str(failure), retry_seconds=RESTART_SECONDS
+            )
         for task in (working, stopping):
             task.cancel()
         await asyncio.gather(working, stopping, return_exceptions=True)
@@ -88,7 +103,12 @@ async def work(redis_url: str, jobs: list[CronJob]) -> None:
     """Run the jobs until cancelled. Raises Redis' error when Redis goes away."""
     pool = await create_pool(RedisSettings.from_dsn(redis_url), default_queue_name=QUEUE)
     worker = Worker(
-        cron_jobs=jobs, redis_pool=pool, queue_name=QUEUE, handle_signals=False, poll_delay=POLL_SECONDS, max_jobs=1
+        cron_jobs=jobs,
+        redis_pool=pool,
+        queue_name=QUEUE,
+        handle_signals=False,
+        poll_delay=POLL_SECONDS,
+        max_jobs=1,
     )
     try:
         await worker.async_run()

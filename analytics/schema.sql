@@ -1,7 +1,7 @@
 -- Migrations, applied in order and never edited once released; `-- name: N` is the version each leads to.
 
 -- name: 1
--- One column for each field of shared.channels.AccessRecord. No constraint and no index: an index on a random id costs
+-- One column for each field of shared.bus.channels.AccessRecord. No constraint and no index: an index on a random id costs
 -- more than all else together, and what a batch may add is decided when it is inserted (see queries.sql, add_batch).
 -- The name differs from the predecessor's access_logs, whose file may lie at the same path.
 CREATE TABLE access_records (
@@ -38,7 +38,7 @@ CREATE TABLE access_records (
     queue_ms DOUBLE,
     worker_ms DOUBLE,
     worker VARCHAR,
-    lane VARCHAR,
+    billed_to VARCHAR,
     bytes_in BIGINT,
     bytes_out BIGINT,
     client_request_id VARCHAR,
@@ -57,7 +57,7 @@ CREATE TABLE hours (
     endpoint VARCHAR,
     model VARCHAR,
     caller VARCHAR,
-    lane VARCHAR,
+    billed_to VARCHAR,
     status_code INTEGER,
     error_kind VARCHAR,
     requests BIGINT,
@@ -75,7 +75,7 @@ CREATE TABLE hours (
 );
 
 -- name: 3
--- One row for each request for permission and what became of it; a field of shared.channels.PermissionAudit each.
+-- One row for each request for permission and what became of it; a field of shared.bus.channels.PermissionAudit each.
 CREATE TABLE permission_audit (
     request_id VARCHAR,
     asked_at TIMESTAMP,

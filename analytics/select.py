@@ -1,8 +1,9 @@
 """The SQL that a person may run: one SELECT over the records, made of functions that are known to
 be harmless. Pure.
 
-Judged from DuckDB's own syntax tree, so nothing depends on how a statement is spelled. Tables and functions are named
-here one by one; what is not named is refused, whatever a later version of DuckDB may bring.
+Judged from DuckDB's own syntax tree, so nothing depends on how a statement is spelled. Tables and
+functions are named here one by one; what is not named is refused, whatever a later version of
+DuckDB may bring.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from shared.errors import ClientError
+from shared.runtime.errors import ClientError
 
 TABLES = frozenset({"requests", "hours"})
 # Sources of rows that are no table, and what can make much out of little.
@@ -23,15 +24,17 @@ FORBIDDEN = {
 }
 FUNCTIONS = frozenset(
     """
-    + - * / // % ** ^ ~~ !~~ ~~* !~~* || abs approx_count_distinct approx_quantile avg bool_and bool_or ceil ceiling
-    coalesce concat contains corr count count_star date_diff date_part date_sub date_trunc day dayname dayofweek
-    ends_with epoch epoch_ms floor geomean greatest hour if ifnull least left len length ln log10 lower ltrim make_date
-    max median min minute mode month monthname not_like_escape like_escape now nullif prefix quantile quantile_cont
-    quantile_disc regexp_matches replace right round rtrim second skewness split_part starts_with stddev stddev_pop
-    stddev_samp strftime strptime substr substring suffix sum time_bucket to_days to_hours to_minutes to_months
-    to_seconds to_timestamp to_weeks to_years today trim trunc upper var_pop var_samp variance week year yearweek
-    cume_dist dense_rank first_value lag last_value lead nth_value ntile percent_rank rank row_number any_value arg_max
-    arg_min first last arbitrary current_date current_timestamp get_current_timestamp
+    + - * / // % ** ^ ~~ !~~ ~~* !~~* || abs approx_count_distinct approx_quantile avg bool_and
+    bool_or ceil ceiling coalesce concat contains corr count count_star date_diff date_part date_sub
+    date_trunc day dayname dayofweek ends_with epoch epoch_ms floor geomean greatest hour if ifnull
+    least left len length ln log10 lower ltrim make_date max median min minute mode month monthname
+    not_like_escape like_escape now nullif prefix quantile quantile_cont quantile_disc
+    regexp_matches replace right round rtrim second skewness split_part starts_with stddev
+    stddev_pop stddev_samp strftime strptime substr substring suffix sum time_bucket to_days
+    to_hours to_minutes to_months to_seconds to_timestamp to_weeks to_years today trim trunc upper
+    var_pop var_samp variance week year yearweek cume_dist dense_rank first_value lag last_value
+    lead nth_value ntile percent_rank rank row_number any_value arg_max arg_min first last arbitrary
+    current_date current_timestamp get_current_timestamp
     """.split()  # noqa: SIM905
 )
 
@@ -82,4 +85,7 @@ def _nodes(parsed: Any) -> Iterator[dict[str, Any]]:
 
 
 def _refused(why: str) -> ClientError:
-    return ClientError(f"sql: only one SELECT over {' and '.join(sorted(TABLES))} can be run here: {why}.", param="sql")
+    return ClientError(
+        f"sql: only one SELECT over {' and '.join(sorted(TABLES))} can be run here: {why}.",
+        param="sql",
+    )

@@ -21,7 +21,7 @@ from analytics.questions import (
     Reset,
     Sql,
     Timeline,
-    read,
+    read_question,
     shape_analytics,
     shape_entries,
     spans,
@@ -29,9 +29,9 @@ from analytics.questions import (
 )
 from analytics.store import Store
 from shared.bus import Delivery
-from shared.channels import LogsQuery, decode
-from shared.errors import ClientError, NotFound
-from shared.log import get_log
+from shared.bus.channels import LogsQuery, decode_payload
+from shared.runtime.errors import ClientError, NotFound
+from shared.runtime.log import get_log
 
 QUERY_SECONDS = 30.0
 SQL_SECONDS = 10.0
@@ -63,58 +63,71 @@ class QueryServer:
         """Send the answer in as many replies as needed. Raises NotFound, ClientError or
         StoreUnavailable.
         """
-        question = decode(LogsQuery, delivery.payload)
+        question = decode_payload(LogsQuery, delivery.payload)
         if question.name == "export":
             await self._export(delivery, question.parameters)
             return
         if question.name not in self._queries:
-            raise NotFound(f"There is no query named {question.name!r}; there are {', '.join(self._queries)}.")
+            raise NotFound(
+                f"There is no query named {question.name!r}; there are {', '.join(self._queries)}."
+            )
         patience = SQL_SECONDS if question.name == "sql" else QUERY_SECONDS
         try:
             async with asyncio.timeout(patience):
                 answer = await self._queries[question.name](question.parameters)
         except TimeoutError:
-            raise ClientError(f"This took longer than {patience:g} s; ask for a shorter time.") from None
+            raise ClientError(
+                f"This took longer than {patience:g} s; ask for a shorter time."
+            ) from None
         for reply in await asyncio.to_thread(split_replies, answer):
             await delivery.send(reply)
 
     async def _entries(self, parameters: Parameters) -> Answer:
-        question = read(Entries, parameters)
+        question = read_question(Entries, parameters)
         bound = question.bound()
         rows = await self._store.query(question.statement, bound | question.page())
         (counted,) = await self._store.query("count", bound)
         return shape_entries(question, rows, counted["total"])
 
     async def _analytics(self, parameters: Parameters) -> Answer:
-        question = read(Analytics, parameters).window()
+        question = read_question(Analytics, parameters).window()
         started = time.perf_counter()
         totals = await self._store.query("totals", question.bound())
         return shape_analytics(question, totals, time.perf_counter() - started)
 
     async def _timeline(self, parameters: Parameters) -> Answer:
-        question = read(Timeline, parameters).window()
+        question = read_question(Timeline, parameters).window()
         (counted,) = await self._store.query("count", question.bound())
         every = counted["total"] // QUANTILES_OF + 1
-        rows = await self._store.query("timeline", question.bound() | {"bucket": question.step(), "every": every})
+        rows = await self._store.query(
+            "timeline", question.bound() | {"bucket": question.step(), "every": every}
+        )
         return {"results": rows, "bucket": question.step(), "start_time": question.start_time}
 
     async def _usage(self, parameters: Parameters) -> Answer:
-        read(Nothing, parameters)
+        read_question(Nothing, parameters)
         rows = await self._store.query("spent", spans(time.time()))
         return {"results": rows, "prices_as_of": str(self._prices.list.as_of)}
 
     async def _permissions(self, parameters: Parameters) -> Answer:
-        rows = await self._store.query("permissions", read(Permissions, parameters).model_dump())
+        rows = await self._store.query(
+            "permissions", read_question(Permissions, parameters).model_dump()
+        )
         return {"results": rows, "count": len(rows)}
 
     async def _sql(self, parameters: Parameters) -> Answer:
-        question = read(Sql, parameters)
+        question = read_question(Sql, parameters)
         rows = await self._store.query_freely(question.sql, question.limit + 1)
         shown = rows[: question.limit]
-        return {"results": shown, "count": len(shown), "limit": question.limit, "cut": len(rows) > len(shown)}
+        return {
+            "results": shown,
+            "count": len(shown),
+            "limit": question.limit,
+            "cut": len(rows) > len(shown),
+        }
 
     async def _status(self, parameters: Parameters) -> Answer:
-        read(Nothing, parameters)
+        read_question(Nothing, parameters)
         known = {"database": str(self._store.path), "backend": "duckdb", **asdict(self._progress)}
         if self._store.problem:
             return {"status": "waiting", "problem": self._store.problem, **known}
@@ -122,20 +135,32 @@ class QueryServer:
         return {"status": "healthy", "problem": "", **known, **extent, "bytes": self._store.size()}
 
     async def _reset(self, parameters: Parameters) -> Answer:
-        read(Reset, parameters)
+        read_question(Reset, parameters)
         forgotten = await self._store.change("forget_hours", "forget_records")
         get_log().warning("records_forgotten", records=forgotten)
-        message = f"{forgotten} records and every sum of older ones are forgotten; what tools asked for is kept."
-        return {"status": "success", "message": message, "timestamp": time.time(), "backend": "duckdb"}
+        message = (
+            f"{forgotten} records and every sum of older ones are forgotten; what tools asked for "
+            "is kept."
+        )
+        return {
+            "status": "success",
+            "message": message,
+            "timestamp": time.time(),
+            "backend": "duckdb",
+        }
 
     async def _refresh_prices(self, parameters: Parameters) -> Answer:
-        read(Nothing, parameters)
+        read_question(Nothing, parameters)
         fetched = await self._prices.refresh()
-        return {"prices_as_of": str(fetched.as_of), "models": len(fetched.models), "source": fetched.source}
+        return {
+            "prices_as_of": str(fetched.as_of),
+            "models": len(fetched.models),
+            "source": fetched.source,
+        }
 
     async def _export(self, delivery: Delivery, parameters: Parameters) -> None:
         """Send the matching records as a Parquet file, in pieces."""
-        bound = read(Filter, parameters).bound()
+        bound = read_question(Filter, parameters).bound()
         self._store.exports.mkdir(mode=0o700, exist_ok=True)
         path = self._store.exports / f"{secrets.token_hex(8)}.parquet"
         try:

@@ -1,7 +1,9 @@
-"""The DuckDB file: its schema, its one writer, its named queries. The only module that knows DuckDB.
+"""The DuckDB file: its schema, its one writer, its named queries. The only module that knows
+DuckDB.
 
-One process may open the file, and this is it. A batch is one transaction and adds each record once, however often it is
-handed in, so the caller may acknowledge after `insert` and lose or double nothing by dying at any point.
+One process may open the file, and this is it. A batch is one transaction and adds each record once,
+however often it is handed in, so the caller may acknowledge after `insert` and lose or double
+nothing by dying at any point.
 """
 
 from __future__ import annotations
@@ -19,16 +21,17 @@ from typing import Any, TypeVar
 import duckdb
 import orjson
 
-from analytics.damage import Identity, identity_of, is_damage, is_ours, set_aside
+from analytics.damage import Identity, identity_of, is_damage, is_duckdb_file, set_aside
 from analytics.select import check_select
-from shared.channels import AccessRecord
-from shared.errors import ClientError, StoreUnavailable
-from shared.log import get_log
-from shared.records import COLUMNS, row_of
+from shared.bus.channels import AccessRecord
+from shared.bus.records import COLUMNS, row_of
+from shared.runtime.errors import ClientError, StoreUnavailable
+from shared.runtime.log import get_log
 
 CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "memory_limit": "256MB",
-    "checkpoint_threshold": "4MB",  # rows stay in memory, a kilobyte each, until the log is written into the file
+    # rows stay in memory, a kilobyte each, until the log is written into the file
+    "checkpoint_threshold": "4MB",
     "threads": 2,
     "autoinstall_known_extensions": False,  # nothing is downloaded behind the owner's back
     "autoload_known_extensions": False,
@@ -50,13 +53,18 @@ class RecordRefused(ValueError):
 
 
 def load_statements(name: str) -> dict[str, str]:
-    """Return the statements of an SQL file of this package, by the names given in `-- name:` lines."""
+    """Return the statements of an SQL file of this package, by the names given in `--
+    name:` lines.
+    """
     text = files("analytics").joinpath(name).read_text()
     _, *parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)
     return {key: body.strip() for key, body in zip(parts[::2], parts[1::2], strict=True)}
 
 
-MIGRATIONS = [sql for _, sql in sorted((int(name), sql) for name, sql in load_statements("schema.sql").items())]
+MIGRATIONS = [
+    sql
+    for _, sql in sorted((int(name), sql) for name, sql in load_statements("schema.sql").items())
+]
 FRAGMENTS = load_statements("queries.sql")
 STATEMENTS = {
     name: sql.replace("{matching}", FRAGMENTS["matching"])
@@ -99,21 +107,32 @@ class Store:
         """Close the file after writing the file's log into the file. Running queries are ended:
         with a cursor of a query open, DuckDB would return the old file again.
         """
-        connection, self._connection, self.problem = self._connection, None, problem
-        await asyncio.gather(*(_interrupt(cursor, task) for task, cursor in list(self._working.items())))
+        connection = self._connection
+        self._connection = None
+        self.problem = problem
+        await asyncio.gather(
+            *(_interrupt(cursor, task) for task, cursor in list(self._working.items()))
+        )
         if connection is not None:
             await asyncio.to_thread(connection.close)
 
     def trouble(self) -> str:
-        """Return why the open file must be opened anew: it was removed or replaced, or a query met damage."""
+        """Return why the open file must be opened anew: it was removed or replaced, or a query met
+        damage.
+        """
         if self._connection is None or self._damage:
             return self._damage
         if identity_of(self.path) == self._identity:
             return ""
-        return f"The DuckDB file {self.path} was removed or replaced while it was open; records go into a new one."
+        return (
+            f"The DuckDB file {self.path} was removed or replaced while it was open; records go "
+            "into a new one."
+        )
 
     async def insert(self, records: Sequence[AccessRecord]) -> int:
-        """Commit the records not yet there; the number added. Raises RecordRefused or StoreUnavailable."""
+        """Commit the records not yet there; the number added. Raises RecordRefused or
+        StoreUnavailable.
+        """
         connection = self._open_connection()
         if trouble := await asyncio.to_thread(self.trouble):
             raise StoreUnavailable(trouble)
@@ -140,9 +159,13 @@ class Store:
         return await self._run(_change, [self._statements[name] for name in names], parameters)
 
     async def export(self, parameters: Mapping[str, Any], path: Path) -> None:
-        """Write matching records as Parquet to a new file under `exports`. Raises StoreUnavailable."""
+        """Write matching records as Parquet to a new file under `exports`. Raises
+        StoreUnavailable.
+        """
         target = str(path).replace("'", "''")
-        statement = f"COPY ({self._statements['export']}) TO '{target}' (FORMAT parquet, COMPRESSION zstd)"
+        statement = (
+            f"COPY ({self._statements['export']}) TO '{target}' (FORMAT parquet, COMPRESSION zstd)"
+        )
         await self._run(_fetch, statement, dict(parameters))
 
     async def _run(self, work: Callable[..., T], *arguments: Any) -> T:
@@ -165,13 +188,16 @@ class Store:
             raise StoreUnavailable(self._damage) from error
 
     def _open_or_begin_anew(self) -> duckdb.DuckDBPyConnection:
-        """Open the file; a damaged file is renamed, and a new file begun. Raises StoreUnavailable."""
-        damage, self._damage = self._damage, ""
+        """Open the file; a damaged file is renamed, and a new file begun. Raises
+        StoreUnavailable.
+        """
+        damage = self._damage
+        self._damage = ""
         if not damage:
             try:
                 return _open(self.path, self.exports)
             except StoreUnavailable as error:
-                if not is_damage(error.message) or not is_ours(self.path):
+                if not is_damage(error.message) or not is_duckdb_file(self.path):
                     raise
                 damage = error.message
         try:
@@ -219,7 +245,10 @@ def _open(path: Path, exports: Path) -> duckdb.DuckDBPyConnection:
 
 def _why_closed(path: Path, message: str) -> str:
     if holder := HOLDER.search(message):
-        return f"Another program (PID {holder[1]}) holds {path}; records wait in Redis until it lets go."
+        return (
+            f"Another program (PID {holder[1]}) holds {path}; records wait in Redis until it lets "
+            "go."
+        )
     return f"The DuckDB file {path} cannot be opened: {first_line(message)}"
 
 
@@ -229,22 +258,31 @@ def first_line(words: object) -> str:
 
 
 def _migrate(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    connection.execute("CREATE TABLE IF NOT EXISTS schema_versions (version INTEGER, applied_at TIMESTAMP)")
-    found = connection.execute("SELECT coalesce(max(version), 0) FROM schema_versions").fetchall()[0][0]
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS schema_versions (version INTEGER, applied_at TIMESTAMP)"
+    )
+    found = connection.execute("SELECT coalesce(max(version), 0) FROM schema_versions").fetchall()[
+        0
+    ][0]
     if found > len(MIGRATIONS):
         raise StoreUnavailable(
-            f"{path} was written by a newer CCProxy (schema {found}, this one knows {len(MIGRATIONS)}). "
-            "Upgrade CCProxy, or set OBSERVABILITY__DUCKDB_PATH to another file."
+            f"{path} was written by a newer CCProxy (schema {found}, this one knows "
+            f"{len(MIGRATIONS)}). Upgrade CCProxy, or set OBSERVABILITY__DUCKDB_PATH to another "
+            "file."
         )
     for version, script in enumerate(MIGRATIONS[found:], start=found + 1):
         connection.begin()
         connection.execute(script)
-        connection.execute("INSERT INTO schema_versions VALUES (?, ?)", [version, _utc(time.time())])
+        connection.execute(
+            "INSERT INTO schema_versions VALUES (?, ?)", [version, _utc(time.time())]
+        )
         connection.commit()
 
 
 def _close_in(connection: duckdb.DuckDBPyConnection, exports: Path) -> None:
-    """From here on no statement reaches a file but the database and exports, and none can undo that."""
+    """From here on no statement reaches a file but the database and exports, and none can undo
+    that.
+    """
     connection.execute(STATEMENTS["views"])
     directory = str(exports).replace("'", "''")
     connection.execute(f"SET allowed_directories = ['{directory}/']")
@@ -297,13 +335,17 @@ def _append(connection: duckdb.DuckDBPyConnection, rows: Iterable[list[Any]]) ->
         appender.clear()
 
 
-def _fetch(cursor: duckdb.DuckDBPyConnection, statement: str, parameters: dict[str, Any]) -> list[Row]:
+def _fetch(
+    cursor: duckdb.DuckDBPyConnection, statement: str, parameters: dict[str, Any]
+) -> list[Row]:
     try:
         found = cursor.execute(statement, parameters)
         names = [column[0] for column in found.description or ()]
         return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
     except duckdb.OutOfMemoryException as error:
-        raise ClientError(f"This takes more than the {CONFIG['memory_limit']} there are; ask for less.") from error
+        raise ClientError(
+            f"This takes more than the {CONFIG['memory_limit']} there are; ask for less."
+        ) from error
     except duckdb.OperationalError as error:
         if is_damage(str(error)):
             raise
@@ -314,7 +356,9 @@ def _fetch(cursor: duckdb.DuckDBPyConnection, statement: str, parameters: dict[s
 
 def _fetch_freely(cursor: duckdb.DuckDBPyConnection, sql: str, limit: int) -> list[Row]:
     try:
-        parsed = cursor.execute("SELECT json_serialize_sql($sql::VARCHAR)", {"sql": sql}).fetchall()[0][0]
+        parsed = cursor.execute(
+            "SELECT json_serialize_sql($sql::VARCHAR)", {"sql": sql}
+        ).fetchall()[0][0]
         check_select(orjson.loads(parsed))
         found = cursor.execute(sql)
         names = [column[0] for column in found.description or ()]
@@ -329,7 +373,9 @@ def _fetch_freely(cursor: duckdb.DuckDBPyConnection, sql: str, limit: int) -> li
         cursor.close()
 
 
-def _change(cursor: duckdb.DuckDBPyConnection, statements: Sequence[str], parameters: dict[str, Any]) -> int:
+def _change(
+    cursor: duckdb.DuckDBPyConnection, statements: Sequence[str], parameters: dict[str, Any]
+) -> int:
     try:
         cursor.begin()
         changed = [cursor.execute(statement, parameters).fetchall() for statement in statements]

@@ -1,7 +1,8 @@
 """Live events for watchers. A slow watcher loses the oldest events and a notice says so; it delays
 nobody.
 
-That a request has begun is told only while somebody looks on: gateways learn of it by a key that this keeps alive.
+That a request has begun is told only while somebody looks on: gateways learn of it by a key that
+this keeps alive.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from dataclasses import asdict
 from typing import Any, Protocol
 
 from shared.bus import Delivery
-from shared.channels import AccessRecord, encode
-from shared.errors import BusUnavailable
-from shared.records import WATCHED_KEY
+from shared.bus.channels import AccessRecord, encode_payload
+from shared.bus.records import WATCHED_KEY
+from shared.runtime.errors import BusUnavailable
 
 WAITING_EVENTS = 500
 TELL_SECONDS = 1.0
@@ -62,7 +63,9 @@ class Watchers:
             await self._keys.put(WATCHED_KEY, b"1", ttl=TOLD_FOR_SECONDS)
 
     async def serve(self, delivery: Delivery) -> None:
-        """Replies are lists of events: {type, timestamp, …}, with the fields of the record. Ends by cancellation."""
+        """Replies are lists of events: {type, timestamp, …}, with the fields of the record. Ends by
+        cancellation.
+        """
         queue: asyncio.Queue[AccessRecord | Event] = asyncio.Queue(WAITING_EVENTS)
         self._queues.add(queue)
         self._missed[queue] = 0
@@ -72,11 +75,15 @@ class Watchers:
                 seen = [await queue.get()]
                 while not queue.empty():
                     seen.append(queue.get_nowait())
-                missed, self._missed[queue] = self._missed[queue], 0
+                missed = self._missed[queue]
+                self._missed[queue] = 0
                 events = [event_of(each) for each in seen]
                 if missed:
-                    events.insert(0, {"type": "overflow", "missed": missed, "timestamp": events[0]["timestamp"]})
-                await delivery.send(encode(events))
+                    events.insert(
+                        0,
+                        {"type": "overflow", "missed": missed, "timestamp": events[0]["timestamp"]},
+                    )
+                await delivery.send(encode_payload(events))
         finally:
             self._queues.discard(queue)
             del self._missed[queue]

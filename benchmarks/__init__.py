@@ -1,1 +1,3 @@
-"""Side-by-side measurements on one machine in one run: ratios are what counts, never a wall-clock limit."""
+"""Side-by-side measurements on one machine in one run: ratios are what counts, never a wall-clock
+limit.
+"""

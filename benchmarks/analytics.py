@@ -1,7 +1,8 @@
 """Measure analytics: `make bench BENCH_ARGS="--only analytics"`.
 
-Rows in per CPU-second of the real program, from Redis to a commit; then the dashboard's queries over a million and ten
-million records of ninety days, by the real server with the memory it really has.
+Rows in per CPU-second of the real program, from Redis to a commit; then the dashboard's queries
+over a million and ten million records of ninety days, by the real server with the memory it really
+has.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ from analytics.consumer import Progress
 from analytics.pricing import Prices
 from analytics.server import QueryServer
 from analytics.store import Store
-from ccproxy.redis_server import find_server, render_config, socket_url
+from ccproxy.launcher.redis_server import find_server, render_config, socket_url
 from shared.bus import Bus
-from shared.channels import ACCESS_RECORD, LOGS_QUERY, AccessRecord, LogsQuery, encode
-from shared.errors import CCProxyError
-from shared.records import pack
-from shared.server_settings import RedisSettings
+from shared.bus.channels import ACCESS_RECORD, LOGS_QUERY, AccessRecord, LogsQuery, encode_payload
+from shared.bus.records import pack
+from shared.runtime.errors import CCProxyError
+from shared.settings.servers import RedisSettings
 
 BIN = Path(sys.executable).parent
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -44,14 +45,17 @@ SELECT 'req_' || md5(i::VARCHAR) AS request_id,
     make_timestamp(($now::DOUBLE * 1e6 - $days * 86400e6 * (1 - i / $rows))::BIGINT) AS timestamp,
     'POST' AS method, '/api/v1/messages' AS path, '/api/v1/messages' AS endpoint, '' AS query,
     '127.0.0.1' AS client_ip, 'claude-cli/2.1' AS user_agent, 'token-' || (i % 5) AS caller,
-    ['claude', 'codex', 'sdk'][i % 3 + 1] AS service_type, ['claude', 'codex', 'sdk'][i % 3 + 1] AS provider,
+    ['claude', 'codex', 'sdk'][i % 3 + 1] AS service_type,
+    ['claude', 'codex', 'sdk'][i % 3 + 1] AS provider,
     'anthropic' AS client_format, 'model-' || (hash(i) % 12) AS model, i % 2 = 0 AS streaming,
-    if(hash(i) % 50 = 0, 529, 200) AS status_code, random() * 5000 AS duration_ms, random() * 900 AS first_byte_ms,
+    if(hash(i) % 50 = 0, 529, 200) AS status_code, random() * 5000 AS duration_ms,
+    random() * 900 AS first_byte_ms,
     (random() * 3000)::BIGINT AS tokens_input, (random() * 900)::BIGINT AS tokens_output,
     (random() * 9000)::BIGINT AS cache_read_tokens, (random() * 900)::BIGINT AS cache_write_tokens,
     0 AS reasoning_tokens, random() / 10 AS cost_usd, 'session-' || (hash(i) % 5000) AS session_id,
-    'end_turn' AS stop_reason, if(hash(i) % 50 = 0, 'overloaded', '') AS error_kind, '' AS error_message,
-    0 AS retries, '' AS worker, 'subscription' AS lane, 1600 AS bytes_in, 26000 AS bytes_out,
+    'end_turn' AS stop_reason, if(hash(i) % 50 = 0, 'overloaded', '') AS error_kind,
+    '' AS error_message,
+    0 AS retries, '' AS worker, 'subscription' AS billed_to, 1600 AS bytes_in, 26000 AS bytes_out,
     '' AS client_request_id, 'req_' || i AS upstream_request_id, '' AS ignored
 FROM range($rows) AS numbers (i)
 """
@@ -78,7 +82,7 @@ def a_record(number: int) -> AccessRecord:
         tokens_input=412,
         tokens_output=200,
         cache_read_tokens=9000,
-        lane="subscription",
+        billed_to="subscription",
         bytes_in=1600,
         bytes_out=26_000,
         upstream_request_id="req_bench",
@@ -90,10 +94,17 @@ def storing(folder: Path) -> Iterator[tuple[str, int]]:
     """The program on a Redis of its own: the address of that, and its pid."""
     config, redis_socket = render_config(folder)
     (folder / "redis.conf").write_text(config)
-    redis = subprocess.Popen([str(find_server(RedisSettings())), str(folder / "redis.conf")], **QUIET)
+    redis = subprocess.Popen(
+        [str(find_server(RedisSettings())), str(folder / "redis.conf")], **QUIET
+    )
     url = socket_url(redis_socket)
-    environment = {"REDIS__URL": url, "OBSERVABILITY__DUCKDB_PATH": str(folder / "in/metrics.duckdb")}
-    program = subprocess.Popen([str(BIN / "ccproxy-analytics")], env=os.environ | environment, **QUIET)
+    environment = {
+        "REDIS__URL": url,
+        "OBSERVABILITY__DUCKDB_PATH": str(folder / "in/metrics.duckdb"),
+    }
+    program = subprocess.Popen(
+        [str(BIN / "ccproxy-analytics")], env=os.environ | environment, **QUIET
+    )
     try:
         yield url, program.pid
     finally:
@@ -108,8 +119,13 @@ async def insert(url: str, pid: int, rows: int) -> tuple[float, float]:
         await until(bus, 0)
         before, began = cpu_seconds(pid), time.perf_counter()
         for start in range(0, rows, IN_A_MESSAGE):
-            await bus.publish(ACCESS_RECORD, pack(map(a_record, range(start, min(rows, start + IN_A_MESSAGE)))))
-            while start % (IN_A_MESSAGE * 50) == 0 and await bus.waiting(ACCESS_RECORD) > MESSAGES_AHEAD:  # noqa: ASYNC110
+            await bus.publish(
+                ACCESS_RECORD, pack(map(a_record, range(start, min(rows, start + IN_A_MESSAGE))))
+            )
+            while (  # noqa: ASYNC110
+                start % (IN_A_MESSAGE * 50) == 0
+                and await bus.waiting(ACCESS_RECORD) > MESSAGES_AHEAD
+            ):
                 await asyncio.sleep(0.02)
         await until(bus, rows)
         return rows / (cpu_seconds(pid) - before), rows / (time.perf_counter() - began)
@@ -169,7 +185,7 @@ async def query(folder: Path, rows: int) -> list[tuple[str, float, float]]:
 async def timed(server: QueryServer, name: str, parameters: dict[str, Any]) -> tuple[float, float]:
     seen = []
     for _ in range(ROUNDS):
-        question = Asked(encode(LogsQuery(name, parameters)))
+        question = Asked(encode_payload(LogsQuery(name, parameters)))
         began, cpu = time.perf_counter(), time.process_time()
         await server.answer(question)  # type: ignore[arg-type]
         seen.append((1000 * (time.perf_counter() - began), 1000 * (time.process_time() - cpu)))

@@ -1,6 +1,8 @@
-"""The load: closed-loop clients on one uvloop Protocol each, counting answers and the age of stamped tokens.
+"""The load: closed-loop clients on one uvloop Protocol each, counting answers and the age of
+stamped tokens.
 
-Prints one JSON line: answers done, seconds, latency and time-to-first-token percentiles, token delay percentiles (ms).
+Prints one JSON line: answers done, seconds, latency and time-to-first-token percentiles, token
+delay percentiles (ms).
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ RAMP_SECONDS = 1.0
 
 
 class Client(asyncio.Protocol):
-    """Sends the same request again and again until `deadline`; a stream counts when its last chunk came."""
+    """Sends the same request again and again until `deadline`; a stream counts when its last chunk
+    came.
+    """
 
     def __init__(self, request: bytes, deadline: float, tally: Tally) -> None:
         self.request = request
@@ -57,7 +61,9 @@ class Client(asyncio.Protocol):
             self.read_head(self.head[:end].lower())
             data = self.head[end + 4 :]
         self.received += len(data)
-        if (self.chunked and data.endswith(END)) or (self.expected is not None and self.received >= self.expected):
+        if (self.chunked and data.endswith(END)) or (
+            self.expected is not None and self.received >= self.expected
+        ):
             self.done()
 
     def note_tokens(self, data: bytes) -> None:
@@ -100,12 +106,18 @@ class Tally:
 
 def percentile(values: list[float], share: float) -> float | None:
     """In milliseconds; None of nothing."""
-    return round(sorted(values)[min(len(values) - 1, int(len(values) * share))] * 1000, 3) if values else None
+    return (
+        round(sorted(values)[min(len(values) - 1, int(len(values) * share))] * 1000, 3)
+        if values
+        else None
+    )
 
 
 def http_request(path: str, body: bytes, headers: dict[str, str]) -> bytes:
     lines = [f"POST {path} HTTP/1.1", "host: 127.0.0.1", "content-type: application/json"]
-    lines += [f"{name}: {value}" for name, value in headers.items()] + [f"content-length: {len(body)}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()] + [
+        f"content-length: {len(body)}"
+    ]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
@@ -115,11 +127,18 @@ async def run(port: int, request: bytes, connections: int, seconds: float) -> di
     began = time.perf_counter()
     clients = []
     for number in range(connections):
-        # clients come one after another, as they do in life: a herd at the start would be all that is measured
-        await asyncio.sleep(max(0.0, began + RAMP_SECONDS * number / connections - time.perf_counter()))
-        _, client = await loop.create_connection(lambda: Client(request, began + seconds, tally), "127.0.0.1", port)
+        # clients come one after another, as they do in life: a herd at the start would be all that
+        # is measured
+        await asyncio.sleep(
+            max(0.0, began + RAMP_SECONDS * number / connections - time.perf_counter())
+        )
+        _, client = await loop.create_connection(
+            lambda: Client(request, began + seconds, tally), "127.0.0.1", port
+        )
         clients.append(client)
-    await asyncio.wait_for(asyncio.gather(*(client.finished for client in clients)), seconds * 4 + 30)
+    await asyncio.wait_for(
+        asyncio.gather(*(client.finished for client in clients)), seconds * 4 + 30
+    )
     return {
         "done": len(tally.latencies),
         "errors": tally.errors,
@@ -137,4 +156,7 @@ async def run(port: int, request: bytes, connections: int, seconds: float) -> di
 if __name__ == "__main__":
     plan = json.loads(sys.argv[1])
     request = http_request(plan["path"], plan["body"].encode(), plan["headers"])
-    sys.stdout.write(json.dumps(uvloop.run(run(plan["port"], request, plan["connections"], plan["seconds"]))) + "\n")
+    sys.stdout.write(
+        json.dumps(uvloop.run(run(plan["port"], request, plan["connections"], plan["seconds"])))
+        + "\n"
+    )

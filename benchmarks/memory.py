@@ -1,6 +1,8 @@
-"""Measure the memory of the whole demo stack: PSS of each process, before and after requests, without `claude`.
+"""Measure the memory of the whole demo stack: PSS of each process, before and after requests,
+without `claude`.
 
-PSS counts a page that several processes share in equal parts, so that the sum is the memory the stack really takes.
+PSS counts a page that several processes share in equal parts, so that the sum is the memory the
+stack really takes.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ LEFT_OUT = ("ccproxy-simulator", "--output-format")
 
 
 def run(requests: int = REQUESTS) -> None:
-    """Print a table of PSS in MB, before and after `requests`, and the ratio of the sum to the budget."""
+    """Print a table of PSS in MB, before and after `requests`, and the ratio of the sum to the
+    budget.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -46,13 +50,22 @@ def run(requests: int = REQUESTS) -> None:
     for name, size in after.items():
         print(f"| {name} | {before.get(name, 0):.1f} | {size:.1f} |")
     total = sum(after.values())
-    print(f"| all | {sum(before.values()):.1f} | {total:.1f}, {total / BUDGET:.2f} of the budget of {BUDGET} |")
+    print(
+        f"| all | {sum(before.values()):.1f} | {total:.1f}, {total / BUDGET:.2f} of the budget of "
+        f"{BUDGET} |"
+    )
 
 
 def send(port: int, route: str) -> None:
-    body = {"model": MODELS[route], "max_tokens": 50, "messages": [{"role": "user", "content": "Hello"}]}
+    body = {
+        "model": MODELS[route],
+        "max_tokens": 50,
+        "messages": [{"role": "user", "content": "Hello"}],
+    }
     request = urllib.request.Request(
-        f"http://127.0.0.1:{port}{route}/v1/messages", json.dumps(body).encode(), {"content-type": "application/json"}
+        f"http://127.0.0.1:{port}{route}/v1/messages",
+        json.dumps(body).encode(),
+        {"content-type": "application/json"},
     )
     with urllib.request.urlopen(request, timeout=60) as reply:
         reply.read()
@@ -72,7 +85,9 @@ def memory_of(launcher: int) -> dict[str, float]:
 
 def name_of(words: str) -> str:
     """Return the short name of a process with the command line `words`."""
-    service = re.search(r"ccproxy-[a-z-]+|ccproxy\.supervision|valkey-server|redis-server|ccproxy", words)
+    service = re.search(
+        r"ccproxy-[a-z-]+|ccproxy\.supervision|valkey-server|redis-server|ccproxy", words
+    )
     return service[0] if service else words[:40]
 
 

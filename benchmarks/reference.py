@@ -1,4 +1,5 @@
-"""What the stack could do with nothing in it: a bare ASGI callable that passes bytes on with aiohttp.
+"""What the stack could do with nothing in it: a bare ASGI callable that passes bytes on with
+aiohttp.
 
 Run by uvicorn with uvloop and httptools, like the gateway.
 """

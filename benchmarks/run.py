@@ -1,7 +1,9 @@
-"""Measure the gateway beside its references, in one run: `make bench` (BENCH_ARGS="--quick", "--only whole").
+"""Measure the gateway beside its references, in one run: `make bench` (BENCH_ARGS="--quick",
+"--only whole").
 
-Upstream and load share one core, whatever is measured has the other to itself. The figure that counts is work done per
-CPU-second of the program measured (user + system, from /proc), which moves far less than a clock on a busy machine.
+Upstream and load share one core, whatever is measured has the other to itself. The figure that
+counts is work done per CPU-second of the program measured (user + system, from /proc), which moves
+far less than a clock on a busy machine.
 """
 
 from __future__ import annotations
@@ -24,8 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import analytics, memory, sdk
-from ccproxy.redis_server import find_server, render_config
-from shared.server_settings import RedisSettings
+from ccproxy.launcher.redis_server import find_server, render_config
+from shared.settings.servers import RedisSettings
 
 HERE = Path(__file__).parent
 BIN = Path(sys.executable).parent
@@ -54,15 +56,34 @@ class Load:
 
     def body(self) -> str:
         messages = [{"role": "user", "content": PROMPT}]
-        return json.dumps({"model": self.model, "max_tokens": 1024, "stream": self.stream, "messages": messages})
+        return json.dumps(
+            {"model": self.model, "max_tokens": 1024, "stream": self.stream, "messages": messages}
+        )
 
 
 LOADS = [
     Load("whole", "bench-whole", 64, 4, "requests/cpu-s", stream=False),
     Load("whole, 1 connection", "bench-whole", 1, 2, "latency", stream=False),
     Load("burst", "bench-burst", 16, 4, "cpu-ms/stream"),
-    Load("chat, whole", "bench-whole", 16, 4, "requests/cpu-s", "/v1/chat/completions", stream=False, translated=True),
-    Load("chat, burst", "bench-burst", 16, 4, "cpu-ms/stream", "/v1/chat/completions", translated=True),
+    Load(
+        "chat, whole",
+        "bench-whole",
+        16,
+        4,
+        "requests/cpu-s",
+        "/v1/chat/completions",
+        stream=False,
+        translated=True,
+    ),
+    Load(
+        "chat, burst",
+        "bench-burst",
+        16,
+        4,
+        "cpu-ms/stream",
+        "/v1/chat/completions",
+        translated=True,
+    ),
     Load("paced 64", "bench-paced", 64, 5, "cpu-us/token"),
     Load("paced 256", "bench-paced", 256, 5, "cpu-us/token"),
     Load("paced 800", "bench-paced", 800, 5, "cpu-us/token"),
@@ -91,7 +112,9 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running(command: list[str], port: int, cpus: set[int], **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    command: list[str], port: int, cpus: set[int], **environment: str
+) -> Iterator[subprocess.Popen[bytes]]:
     """A program pinned to `cpus`, once its port answers."""
     process = subprocess.Popen(
         command,
@@ -127,13 +150,19 @@ def cpu_seconds(pids: list[int]) -> float:
 
 
 @contextlib.contextmanager
-def gateway(upstream: int, run_dir: Path, name: str = "ccproxy", **settings: str) -> Iterator[Program]:
-    """The product's gateway with metering, logging and the guard on, and Redis and analytics for its records."""
+def gateway(
+    upstream: int, run_dir: Path, name: str = "ccproxy", **settings: str
+) -> Iterator[Program]:
+    """The product's gateway with metering, logging and the guard on, and Redis and analytics for
+    its records.
+    """
     run_dir = run_dir / name.replace(" ", "-")
     run_dir.mkdir()
     config, redis_socket = render_config(run_dir)
     (run_dir / "redis.conf").write_text(config)
-    beside = [subprocess.Popen([str(find_server(RedisSettings())), str(run_dir / "redis.conf")], **QUIET)]
+    beside = [
+        subprocess.Popen([str(find_server(RedisSettings())), str(run_dir / "redis.conf")], **QUIET)
+    ]
     port = free_port()
     environment = {
         "SERVER__PORT": str(port),
@@ -230,8 +259,12 @@ SHOWN = (
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--quick", action="store_true", help="a quarter of the time a row")
-    options.add_argument("--only", default="", help="rows whose name contains this, `sdk`, `analytics` or `memory`")
-    options.add_argument("--rounds", type=int, default=1, help="measure all in turn so often; the medians are shown")
+    options.add_argument(
+        "--only", default="", help="rows whose name contains this, `sdk`, `analytics` or `memory`"
+    )
+    options.add_argument(
+        "--rounds", type=int, default=1, help="measure all in turn so often; the medians are shown"
+    )
     chosen = options.parse_args()
     if chosen.only not in {"sdk", "analytics", "memory"}:
         compare_gateways(chosen.only, 0.25 if chosen.quick else 1, chosen.rounds)
@@ -247,18 +280,29 @@ def compare_gateways(only: str, scale: float, rounds: int) -> None:
     with contextlib.ExitStack() as stack:
         run_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ccbench")))
         upstream = free_port()
-        stack.enter_context(running([sys.executable, str(HERE / "upstream.py"), str(upstream)], upstream, OTHERS))
+        stack.enter_context(
+            running([sys.executable, str(HERE / "upstream.py"), str(upstream)], upstream, OTHERS)
+        )
         programs = [Program("direct", upstream, [])]
-        unwatched = gateway(upstream, run_dir, "ccproxy without records", OBSERVABILITY__ENABLED="false")
-        programs += [stack.enter_context(each) for each in (gateway(upstream, run_dir), unwatched, bare(upstream))]
+        unwatched = gateway(
+            upstream, run_dir, "ccproxy without records", OBSERVABILITY__ENABLED="false"
+        )
+        programs += [
+            stack.enter_context(each)
+            for each in (gateway(upstream, run_dir), unwatched, bare(upstream))
+        ]
         if shutil.which("nginx"):
             programs.append(stack.enter_context(nginx(upstream, run_dir)))
         print(f"| load | program | answers | errors | {' | '.join(SHOWN)} |")
         print("|---" * (len(SHOWN) + 4) + "|")
         for load in LOADS:
             if only in load.name:
-                concerned = [program for program in programs if program.prefix or not load.translated]
-                found = [[measure(program, load, scale) for program in concerned] for _ in range(rounds)]
+                concerned = [
+                    program for program in programs if program.prefix or not load.translated
+                ]
+                found = [
+                    [measure(program, load, scale) for program in concerned] for _ in range(rounds)
+                ]
                 for program, results in zip(concerned, zip(*found, strict=True), strict=True):
                     cells = [median(results, name) for name in ("done", "errors", *SHOWN)]
                     print(f"| {load.name} | {program.name} | {' | '.join(cells)} |", flush=True)

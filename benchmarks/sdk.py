@@ -1,8 +1,9 @@
 """Measure the first word of `/sdk`: `make bench BENCH_ARGS="--only sdk"`.
 
-Side by side in every round, against the simulator, until the first text delta: a warm `/sdk` through gateway, Redis and
-worker; a `claude` that the SDK's own client has connected beforehand; and a cold one, as the SDK's one-shot query
-starts it. The least is the work itself; the median has whatever else the machine did in it.
+Side by side in every round, against the simulator, until the first text delta: a warm `/sdk`
+through gateway, Redis and worker; a `claude` that the SDK's own client has connected beforehand;
+and a cold one, as the SDK's one-shot query starts it. The least is the work itself; the median has
+whatever else the machine did in it.
 """
 
 from __future__ import annotations
@@ -57,7 +58,11 @@ def stack(home: Path) -> Iterator[tuple[str, str]]:
         log = (home / "log").open("w")
         with (
             log,
-            ended(subprocess.Popen([BIN / "ccproxy", "serve"], cwd=home, env=environment, stdout=log, stderr=log)),
+            ended(
+                subprocess.Popen(
+                    [BIN / "ccproxy", "serve"], cwd=home, env=environment, stdout=log, stderr=log
+                )
+            ),
         ):
             yield wait_for_address(home / "run/lock"), upstream
 
@@ -77,7 +82,10 @@ async def wait_for_spares(http: httpx.AsyncClient) -> None:
         while True:
             with contextlib.suppress(httpx.HTTPError):
                 workers = (await http.get("/sdk/status")).json()["workers"]
-                if workers and all(each.get("idle", -1) == each.get("size") and not each["busy"] for each in workers):
+                if workers and all(
+                    each.get("idle", -1) == each.get("size") and not each["busy"]
+                    for each in workers
+                ):
                     return
             await asyncio.sleep(0.1)
 
@@ -98,7 +106,9 @@ async def through_sdk(http: httpx.AsyncClient) -> float:
 def options(upstream: str, home: Path) -> ClaudeAgentOptions:
     quiet = {"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", "DISABLE_TELEMETRY": "1"}
     env = {"ANTHROPIC_BASE_URL": upstream, "ANTHROPIC_API_KEY": KEY, "HOME": str(home)} | quiet
-    return ClaudeAgentOptions(model=MODEL, env=env, cwd=home, setting_sources=[], include_partial_messages=True)
+    return ClaudeAgentOptions(
+        model=MODEL, env=env, cwd=home, setting_sources=[], include_partial_messages=True
+    )
 
 
 async def first_word(began: float, messages: AsyncIterator[Any]) -> float:
@@ -139,9 +149,15 @@ async def measure(url: str, settings: ClaudeAgentOptions, rounds: int) -> dict[s
 
 def run(rounds: int) -> None:
     """Print the table."""
-    with tempfile.TemporaryDirectory(prefix="ccbench") as folder, stack(Path(folder)) as (url, upstream):
+    with (
+        tempfile.TemporaryDirectory(prefix="ccbench") as folder,
+        stack(Path(folder)) as (url, upstream),
+    ):
         seen = asyncio.run(measure(url, options(upstream, Path(folder)), rounds))
     print("| first word, ms | least | median | rounds |")
     print("|---|---|---|---|")
     for name, values in seen.items():
-        print(f"| {name} | {1000 * min(values):.0f} | {1000 * statistics.median(values):.0f} | {len(values)} |")
+        print(
+            f"| {name} | {1000 * min(values):.0f} | {1000 * statistics.median(values):.0f} | "
+            f"{len(values)} |"
+        )

@@ -1,7 +1,8 @@
 """The fastest provider we can write: canned Messages replies from one uvloop Protocol.
 
-The model's name picks the reply: `bench-whole` (2 kB JSON), `bench-burst` (205 events at once), `bench-paced` (a token
-each 20 ms, carrying the nanosecond it left). Stamps are CLOCK_MONOTONIC, which all processes of one machine share.
+The model's name picks the reply: `bench-whole` (2 kB JSON), `bench-burst` (205 events at once),
+`bench-paced` (a token each 20 ms, carrying the nanosecond it left). Stamps are CLOCK_MONOTONIC,
+which all processes of one machine share.
 """
 
 from __future__ import annotations
@@ -27,14 +28,28 @@ def delta(text: str) -> bytes:
     return event("content_block_delta", {"index": 0, "delta": {"type": "text_delta", "text": text}})
 
 
-USAGE = {"input_tokens": 412, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 90, "output_tokens": 1}
-MESSAGE = {"id": "msg_bench", "type": "message", "role": "assistant", "model": "claude-sonnet-5-5", "content": []}
-HEAD = event("message_start", {"message": {**MESSAGE, "stop_reason": None, "usage": USAGE}}) + event(
-    "content_block_start", {"index": 0, "content_block": {"type": "text", "text": ""}}
-)
+USAGE = {
+    "input_tokens": 412,
+    "cache_creation_input_tokens": 0,
+    "cache_read_input_tokens": 90,
+    "output_tokens": 1,
+}
+MESSAGE = {
+    "id": "msg_bench",
+    "type": "message",
+    "role": "assistant",
+    "model": "claude-sonnet-5-5",
+    "content": [],
+}
+HEAD = event(
+    "message_start", {"message": {**MESSAGE, "stop_reason": None, "usage": USAGE}}
+) + event("content_block_start", {"index": 0, "content_block": {"type": "text", "text": ""}})
 TAIL = (
     event("content_block_stop", {"index": 0})
-    + event("message_delta", {"delta": {"stop_reason": "end_turn"}, "usage": {**USAGE, "output_tokens": TOKENS}})
+    + event(
+        "message_delta",
+        {"delta": {"stop_reason": "end_turn"}, "usage": {**USAGE, "output_tokens": TOKENS}},
+    )
     + event("message_stop", {})
 )
 BURST = HEAD + b"".join(delta(f"word {index} ") for index in range(TOKENS)) + TAIL
@@ -49,14 +64,21 @@ WHOLE = json.dumps(
 
 
 def response(kind: bytes, body: bytes) -> bytes:
-    head = b"HTTP/1.1 200 OK\r\ncontent-type: %s\r\nrequest-id: req_bench\r\ncontent-length: %d\r\n\r\n"
+    head = (
+        b"HTTP/1.1 200 OK\r\ncontent-type: %s\r\nrequest-id: req_bench\r\ncontent-length: "
+        b"%d\r\n\r\n"
+    )
     return head % (kind, len(body)) + body
 
 
 WHOLE_RESPONSE = response(b"application/json", WHOLE)
-WHOLE_STREAM_RESPONSE = response(b"text/event-stream", HEAD + delta("A sentence of some length. " * 60) + TAIL)
+WHOLE_STREAM_RESPONSE = response(
+    b"text/event-stream", HEAD + delta("A sentence of some length. " * 60) + TAIL
+)
 BURST_RESPONSE = response(b"text/event-stream", BURST)
-PACED_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+PACED_HEAD = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+)
 
 
 def chunk(data: bytes) -> bytes:
@@ -106,7 +128,8 @@ class Provider(asyncio.Protocol):
             self.transport.write(PACED_HEAD + chunk(HEAD))
             self.next_token()
         else:
-            # a translating gateway always asks for a stream; a whole reply is then one of few events
+            # a translating gateway always asks for a stream; a whole reply is then one of few
+            # events
             whole = WHOLE_STREAM_RESPONSE if b'"stream":true' in body else WHOLE_RESPONSE
             self.transport.write(BURST_RESPONSE if b"bench-burst" in body else whole)
 
@@ -122,7 +145,9 @@ class Provider(asyncio.Protocol):
 
 
 async def main(port: int) -> None:
-    server = await asyncio.get_running_loop().create_server(Provider, "127.0.0.1", port, backlog=4096)
+    server = await asyncio.get_running_loop().create_server(
+        Provider, "127.0.0.1", port, backlog=4096
+    )
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     await server.serve_forever()

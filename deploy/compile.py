@@ -1,8 +1,8 @@
 """Compile what our programs load; a step of the Dockerfile, run as root.
 
-A container's root file system is read-only, so it cannot keep what it compiles, and without this step every start and
-every health check would compile all its modules again, those of the standard library among them. Compiling whole
-packages would cost twice the space.
+A container's root file system is read-only, so it cannot keep what it compiles, and without this
+step every start and every health check would compile all its modules again, those of the standard
+library among them. Compiling whole packages would cost twice the space.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import sys
 
 MODULES = (
     "analytics.process",
-    "ccproxy.alive",
-    "ccproxy.auth",
-    "ccproxy.cli",
-    "ccproxy.doctor",
-    "ccproxy.launcher",
-    "ccproxy.listener",
-    "ccproxy.logs",
-    "ccproxy.status",
-    "ccproxy.supervision",
-    "gateway.process",
+    "ccproxy.launcher.alive",
+    "ccproxy.cli.auth",
+    "ccproxy.cli.app",
+    "ccproxy.cli.doctor",
+    "ccproxy.launcher.launch",
+    "ccproxy.launcher.listener",
+    "ccproxy.cli.logs",
+    "ccproxy.cli.status",
+    "ccproxy.launcher.supervision",
+    "gateway.server.process",
     "permission_service.process",
     "sdk_worker.process",
     "simulator.process",

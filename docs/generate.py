@@ -1,4 +1,5 @@
-"""Writes docs/reference/ and the example files from the code itself: `make docs`. A test fails when they are old.
+"""Writes docs/reference/ and the example files from the code itself: `make docs`. A test fails when
+they are old.
 
 Each page is a function that returns its text; `PAGES` says where each goes.
 """
@@ -16,23 +17,38 @@ from typing import Any
 import httpx
 import typer.main
 
-from ccproxy.cli import GROUPS, app
-from ccproxy.config import annotated_toml, choices, default_of, env_example, is_section, sections, summary
-from ccproxy.exits import EXITS
-from ccproxy.shown import as_text
-from gateway.app import open_gateway
-from gateway.reload import RELOADABLE
-from shared import errors
+from ccproxy.cli.app import GROUPS, app
+from ccproxy.cli.config import (
+    annotated_toml,
+    choices,
+    default_of,
+    env_example,
+    is_section,
+    sections,
+    summary,
+)
+from ccproxy.cli.exits import EXITS
+from ccproxy.cli.shown import value_text
+from gateway.server.app import open_gateway
+from gateway.server.reload import RELOADABLE
 from shared.bus import Bus
-from shared.complaints import name_of
-from shared.formats.anthropic.reading import FATES
-from shared.formats.fields import Fate
-from shared.formats.openai_chat.reading import FIELDS as CHAT_FIELDS
+from shared.formats.chat.request_in import FIELDS as CHAT_FIELDS
+from shared.formats.fields import FieldPolicy
+from shared.formats.messages.request_in import FATES
 from shared.formats.openai_images import FIELDS as IMAGES_FIELDS
-from shared.formats.openai_responses.reading import FIELDS as RESPONSES_FIELDS
-from shared.guarded import is_guarded
-from shared.metrics import AnalyticsMetrics, DeskMetrics, LineMetrics, Metrics, PoolMetrics, QuotaMetrics
-from shared.settings import ObservabilitySettings, Settings
+from shared.formats.responses.request_in import FIELDS as RESPONSES_FIELDS
+from shared.runtime import errors
+from shared.runtime.metrics import (
+    AnalyticsMetrics,
+    LineMetrics,
+    Metrics,
+    PermissionMetrics,
+    PoolMetrics,
+    QuotaMetrics,
+)
+from shared.settings.guarded import is_guarded
+from shared.settings.problems import name_of
+from shared.settings.tree import ObservabilitySettings, Settings
 
 ROOT = Path(__file__).parent.parent
 MADE = "<!-- Made by `make docs` from the code. Changes belong there. -->\n"
@@ -46,7 +62,10 @@ def table(header: str, rows: Iterable[Iterable[str]]) -> str:
     """`header` is `a | b`; cells are one line of Markdown each."""
     columns = header.split(" | ")
     lines = [f"| {' | '.join(columns)} |", "|" + " --- |" * len(columns)]
-    lines += ["| " + " | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in row) + " |" for row in rows]
+    lines += [
+        "| " + " | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in row) + " |"
+        for row in rows
+    ]
     return "\n".join(lines)
 
 
@@ -60,30 +79,32 @@ def settings() -> str:
         rows = [
             (
                 code(name_of((*path, name))),
-                code(as_text(default_of(field))),
+                code(value_text(default_of(field))),
                 "guarded" if is_guarded(Settings, (*path, name)) else "",
                 f"{field.description}{choices(field)}",
             )
             for name, field in section.model_fields.items()
             if not is_section(field)
         ]
-        parts.append(f"## [{'.'.join(path)}]\n\n{summary(section)}\n\n{table('name | default | | what it does', rows)}")
+        described = table("name | default | | what it does", rows)
+        parts.append(f"## [{'.'.join(path)}]\n\n{summary(section)}\n\n{described}")
     reloaded = ", ".join(
         code(f"{name}__*".upper() if "." not in name else name_of(tuple(name.split("."))))
         for name in sorted(RELOADABLE)
     )
     return page(
         "Settings",
-        "A setting is `SECTION__FIELD` in the environment and in `.env`, and `field` under `[section]` in a TOML file. "
-        "The order is: command line, environment, `.env` of the working folder, TOML file of the working folder (the "
-        "first of `.ccproxy.toml` and `ccproxy.toml`), your own TOML file `~/.config/ccproxy/config.toml`, default; "
-        "merged value by value. `CONFIG_FILE` names one TOML file in place of these two. An empty variable says "
-        "nothing. `ccproxy config show --sources` says who set what.",
-        "A **guarded** setting decides where credentials go, which programs run, or who may come in. In a file of a "
-        "working folder it needs your consent, once for its value: `ccproxy config trust`. See "
-        "[trust in folders](../how-to/trust.md).",
-        f"Taken over [without a restart](../how-to/reload.md): {reloaded}; the guarded ones of these from your own "
-        "file only, once it is trusted.",
+        "A setting is `SECTION__FIELD` in the environment and in `.env`, and `field` under "
+        "`[section]` in a TOML file. The order is: command line, environment, `.env` of the "
+        "working folder, TOML file of the working folder (the first of `.ccproxy.toml` and "
+        "`ccproxy.toml`), your own TOML file `~/.config/ccproxy/config.toml`, default; merged "
+        "value by value. `CONFIG_FILE` names one TOML file in place of these two. An empty "
+        "variable says nothing. `ccproxy config show --sources` says who set what.",
+        "A **guarded** setting decides where credentials go, which programs run, or who may come "
+        "in. In a file of a working folder it needs your consent, once for its value: `ccproxy "
+        "config trust`. See [trust in folders](../how-to/trust.md).",
+        f"Taken over [without a restart](../how-to/reload.md): {reloaded}; the guarded ones of "
+        "these from your own file only, once it is trusted.",
         *parts,
     )
 
@@ -102,9 +123,9 @@ def commands() -> str:
     codes = table("code | meaning", ((str(number), meaning) for number, meaning in EXITS.items()))
     return page(
         "Commands",
-        "`ccproxy` alone is `ccproxy serve`; the options of `serve` may stand before any command. Answers go to "
-        "stdout, everything else to stderr. On a terminal answers are tables; in a pipe lines, tab-separated; `--json` "
-        "is for programs.",
+        "`ccproxy` alone is `ccproxy serve`; the options of `serve` may stand before any command. "
+        "Answers go to stdout, everything else to stderr. On a terminal answers are tables; in a "
+        "pipe lines, tab-separated; `--json` is for programs.",
         *parts,
         f"## Exit codes\n\n{codes}",
     )
@@ -131,17 +152,21 @@ def endpoints() -> str:
             rows.append((method.upper(), code(path), says.split("\n\n")[0]))
     return page(
         "Addresses",
-        "With a token set, every address but `/oauth/callback` and the three of `/health` needs it, as `x-api-key` or "
-        "as `Authorization: Bearer`; [its scope](../security.md) must be the right one. "
-        "The running server tells the same at `/docs` and `/openapi.json`.",
+        "With a token set, every address but `/oauth/callback` and the three of `/health` needs "
+        "it, as `x-api-key` or as `Authorization: Bearer`; [its scope](../security.md) must be "
+        "the right one. The running server tells the same at `/docs` and `/openapi.json`.",
         table("method | address | what it does", rows),
     )
 
 
 async def openapi() -> dict[str, Any]:
     """What a gateway with default settings, and nobody behind it, says of its own addresses."""
-    found = Settings(_env_file=None, observability=ObservabilitySettings(logs_collection_enabled=False))
-    async with open_gateway(found, Bus("redis://127.0.0.1:1", service="docs", instance="docs")) as gateway:
+    found = Settings(
+        _env_file=None, observability=ObservabilitySettings(logs_collection_enabled=False)
+    )
+    async with open_gateway(
+        found, Bus("redis://127.0.0.1:1", service="docs", instance="docs")
+    ) as gateway:
         transport = httpx.ASGITransport(gateway.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             answer: dict[str, Any] = (await client.get("/openapi.json")).json()
@@ -151,12 +176,15 @@ async def openapi() -> dict[str, Any]:
 def metrics() -> str:
     parts = []
     for title, build in METRICS.items():
-        rows = [(code(name), kind, ", ".join(map(code, labels)), says) for name, kind, labels, says in families(build)]
+        rows = [
+            (code(name), kind, ", ".join(map(code, labels)), says)
+            for name, kind, labels, says in families(build)
+        ]
         parts.append(f"## {title}\n\n{table('metric | type | labels | what it counts', rows)}")
     return page(
         "Metrics",
-        "`/metrics` merges what every process counts; each series also has `component` and `instance_id`. No label "
-        "takes more than fifty values; what is beyond is `other`.",
+        "`/metrics` merges what every process counts; each series also has `component` and "
+        "`instance_id`. No label takes more than fifty values; what is beyond is `other`.",
         *parts,
     )
 
@@ -165,19 +193,26 @@ METRICS: Mapping[str, Callable[[Metrics], object]] = {
     "Requests": lambda metrics: metrics,
     "SDK workers": PoolMetrics,
     "SDK waiting line": LineMetrics,
-    "Permissions": DeskMetrics,
+    "Permissions": PermissionMetrics,
     "Records": AnalyticsMetrics,
     "Subscriptions": QuotaMetrics,
 }
 
 
 def families(build: Callable[[Metrics], object]) -> Iterator[tuple[str, str, tuple[str, ...], str]]:
-    """Name, type, labels and description of what `build` adds to a process's metrics; all of them for the metrics
-    themselves."""
+    """Name, type, labels and description of what `build` adds to a process's metrics; all of them
+    for the metrics themselves.
+    """
     base = Metrics()
-    known = set() if build(base) is base else {family.name for family in Metrics().registry.collect()}
+    known = (
+        set() if build(base) is base else {family.name for family in Metrics().registry.collect()}
+    )
     collectors = base.registry._collector_to_names
-    labels = {name: getattr(collector, "_labelnames", ()) for collector, names in collectors.items() for name in names}
+    labels = {
+        name: getattr(collector, "_labelnames", ())
+        for collector, names in collectors.items()
+        for name in names
+    }
     for family in base.registry.collect():
         if family.name not in known and not family.name.endswith("_created"):
             name = family.name + ("_total" if family.type == "counter" else "")
@@ -194,27 +229,50 @@ def error_kinds() -> str:
     rows = []
     for kind in below(errors.CCProxyError):
         status = "as upstream" if kind is errors.UpstreamRefused else str(kind.status)
-        rows.append((code(kind.__name__), status, code(kind.kind), inspect.cleandoc(kind.__doc__ or "")))
+        rows.append(
+            (code(kind.__name__), status, code(kind.kind), inspect.cleandoc(kind.__doc__ or ""))
+        )
     return page(
         "Errors",
-        "An error comes in the dialect of the address: Anthropic's, OpenAI's, or plain JSON. Its `kind` is the same "
-        "word in the answer, the logs, the metrics and the records. A provider's refusal keeps its status and words.",
+        "An error comes in the dialect of the address: Anthropic's, OpenAI's, or plain JSON. Its "
+        "`kind` is the same word in the answer, the logs, the metrics and the records. A "
+        "provider's refusal keeps its status and words.",
         table("error | HTTP status | kind | default message", rows),
     )
 
 
 HTTP_BEHAVIOUR = (
-    ("an offer to upgrade (`Upgrade: h2c`)", "ignored: the body is read and answered in HTTP/1.1", "upgrade_offers"),
+    (
+        "an offer to upgrade (`Upgrade: h2c`)",
+        "ignored: the body is read and answered in HTTP/1.1",
+        "upgrade_offers",
+    ),
     ("an offer of a WebSocket", "426, which asks for HTTP/1.1", "upgrade_offers"),
     ("CONNECT, as to a forward proxy", "400", "upgrade_offers"),
-    ("one list header in several lines (`anthropic-beta`)", "joined with commas, in order", "field_lines"),
-    ("two lines of a header that has one value (`authorization`)", "400 that names the header", "field_lines"),
-    ("HTTP/1.0", "no chunks: a stream ends with its connection, a whole reply has its length", "unchunked"),
+    (
+        "one list header in several lines (`anthropic-beta`)",
+        "joined with commas, in order",
+        "field_lines",
+    ),
+    (
+        "two lines of a header that has one value (`authorization`)",
+        "400 that names the header",
+        "field_lines",
+    ),
+    (
+        "HTTP/1.0",
+        "no chunks: a stream ends with its connection, a whole reply has its length",
+        "unchunked",
+    ),
     ("HEAD", "as GET, without the body", "addresses"),
     ("OPTIONS", "204 with `Allow`", "addresses"),
     ("a wrong method", "405 with `Allow`, and the same methods in the message", "addresses"),
     ("`//` or a slash at the end", "folded", "addresses"),
-    ("an address beside a served one (`/v1/messages`)", "404 that names the address probably meant", "addresses"),
+    (
+        "an address beside a served one (`/v1/messages`)",
+        "404 that names the address probably meant",
+        "addresses",
+    ),
 )
 
 
@@ -227,14 +285,17 @@ def compatibility() -> str:
     }
     return page(
         "Fields of requests",
-        "Where client and provider speak the same format, a request passes as it is, whatever its fields. The tables "
-        "are about translation, and say what becomes of each field of a request:",
-        "- **carried**: the other provider gets it in its own words. What a particular model cannot take is dropped, "
-        "and told.\n- **ignored**: the gateway acts on it, or leaving it out changes nothing.\n- **dropped**: left "
-        "out; the response header `x-ccproxy-ignored` names it.\n- **refused**: HTTP 400, naming the field.",
+        "Where client and provider speak the same format, a request passes as it is, whatever its "
+        "fields. The tables are about translation, and say what becomes of each field of a "
+        "request:",
+        "- **carried**: the other provider gets it in its own words. What a particular model "
+        "cannot take is dropped, and told.\n- **ignored**: the gateway acts on it, or leaving it "
+        "out changes nothing.\n- **dropped**: left out; the response header `x-ccproxy-ignored` "
+        "names it.\n- **refused**: HTTP 400, naming the field.",
         "Null, and the values in the last column, are always fine.",
         *(f"## {title}\n\n{fate_table(fields)}" for title, fields in formats.items()),
-        "## HTTP\n\nBehaviour on every address, whatever the format, each with the test that proves it:",
+        "## HTTP\n\nBehaviour on every address, whatever the format, each with the test that "
+        "proves it:",
         table("a client sends | answer | test", http_rows()),
     )
 
@@ -242,15 +303,20 @@ def compatibility() -> str:
 def http_rows() -> Iterator[tuple[str, str, str]]:
     """Yield the rows of HTTP behaviour, each with the path of the test file that proves the row."""
     for sent, answer, module in HTTP_BEHAVIOUR:
-        test = f"tests/unit/gateway/test_{module}.py"
+        test = f"tests/unit/gateway/server/test_{module}.py"
         if not (ROOT / test).exists():
             raise FileNotFoundError(test)
         yield sent, answer, code(test)
 
 
-def fate_table(fields: Mapping[str, Fate]) -> str:
+def fate_table(fields: Mapping[str, FieldPolicy]) -> str:
     rows = (
-        (code(name), fate.kind, fate.note, ", ".join(code(as_text(value)) for value in fate.harmless))
+        (
+            code(name),
+            fate.kind,
+            fate.note,
+            ", ".join(code(value_text(value)) for value in fate.harmless),
+        )
         for name, fate in sorted(fields.items())
     )
     return table("field | fate | remark | always fine", rows)

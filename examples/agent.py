@@ -25,7 +25,11 @@ def read_file(name: str) -> str:
         name: as list_files names it
     """
     path = (FOLDER / name).resolve()
-    return path.read_text() if path.parent == FOLDER.resolve() else "That is not a file of this folder."
+    return (
+        path.read_text()
+        if path.parent == FOLDER.resolve()
+        else "That is not a file of this folder."
+    )
 
 
 if __name__ == "__main__":

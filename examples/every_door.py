@@ -23,7 +23,11 @@ def messages(door: str, question: str) -> str:
 def chat_completions(door: str, question: str) -> str:
     client = OpenAI(base_url=f"{URL}/{door}/v1", api_key=TOKEN)
     turns = [{"role": "user", "content": question}]
-    return client.chat.completions.create(model=MODELS[door], messages=turns).choices[0].message.content
+    return (
+        client.chat.completions.create(model=MODELS[door], messages=turns)
+        .choices[0]
+        .message.content
+    )
 
 
 def responses(door: str, question: str) -> str:

@@ -1,1 +1,3 @@
-"""The stateless front: HTTP in; HTTP or bus out. Any number of gateways may run beside each other."""
+"""The stateless front: HTTP in; HTTP or bus out. Any number of gateways may run beside
+each other.
+"""

@@ -1,1 +1,3 @@
-"""The desk: the one place that decides what a tool may do. pending → allowed, denied, expired or cancelled."""
+"""The permission service: the one place that decides what a tool may do. pending → allowed, denied,
+expired or cancelled.
+"""

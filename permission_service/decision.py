@@ -1,10 +1,12 @@
-"""The decision on a permission request without a person, in one order for every agent and every permission mode.
+"""The decision on a permission request without a person, in one order for every agent and every
+permission mode.
 
 1. A protected path denies, whatever the rules, the mode and the people say.
 2. A deny rule denies.
 3. In bypass mode, which only the owner can set, everything else is allowed.
-4. An allow rule allows: the owner's own, one that follows from a setting, or a built-in one. It does not when a deny
-   rule or a protected path may be concerned, or when the tool asks a person a question.
+4. An allow rule allows: the owner's own, one that follows from a setting, or a built-in one. It
+   does not when a deny rule or a protected path may be concerned, or when the tool asks a person a
+   question.
 5. Nobody has decided: a person does.
 """
 
@@ -13,9 +15,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from permission_service.built_in import BuiltInRule
-from permission_service.desk import Answer
-from permission_service.keeping import RuleBook
-from shared.channels import PermissionAsk
+from permission_service.requests import Answer
+from permission_service.store import RuleBook
+from shared.bus.channels import PermissionRequest
 from shared.permissions.protected import ProtectedPaths
 from shared.permissions.rules import Rule, judge
 from shared.permissions.tools import QUESTION
@@ -54,7 +56,7 @@ class Policy:
         self._rules = rules
         self._protected = protected
 
-    def decide(self, request: PermissionAsk) -> Ruling | None:
+    def decide(self, request: PermissionRequest) -> Ruling | None:
         """Return the decision on `request`; None when a person has to decide."""
         protected = self._protected.touched_by(request)
         if protected is not None:
@@ -74,8 +76,10 @@ class Policy:
         built_in = self._covering(request)
         return Ruling(allowed=True, by=BY_BUILT_IN, rule=built_in.id) if built_in else None
 
-    def explain(self, request: PermissionAsk) -> tuple[str, str, str]:
-        """Return what would become of `request` (`allow`, `deny` or `ask`), why, and the id of the rule."""
+    def explain(self, request: PermissionRequest) -> tuple[str, str, str]:
+        """Return what would become of `request` (`allow`, `deny` or `ask`), why, and the id of the
+        rule.
+        """
         ruling = self.decide(request)
         if ruling is None:
             doubt = self._protected.may_be_touched_by(request)
@@ -85,12 +89,14 @@ class Policy:
         outcome = "allow" if ruling.allowed else "deny"
         return outcome, self._rules.text_of(ruling.rule) or ruling.message or ruling.by, ruling.rule
 
-    def _covering(self, request: PermissionAsk) -> BuiltInRule | None:
+    def _covering(self, request: PermissionRequest) -> BuiltInRule | None:
         return next((rule for rule in self._rules.built_in() if rule.covers(request)), None)
 
 
 def denied_by(rule: Rule) -> Ruling:
-    return Ruling(allowed=False, by=BY_RULE, rule=rule.id, message=RULED_OUT.format(rule=rule.describe()))
+    return Ruling(
+        allowed=False, by=BY_RULE, rule=rule.id, message=RULED_OUT.format(rule=rule.describe())
+    )
 
 
 def answer_of(ruling: Ruling) -> Answer:

@@ -1,8 +1,10 @@
-"""The lines that a change takes away and adds, with their numbers and the lines around them. Pure, and bounded.
+"""The lines that a change takes away and adds, with their numbers and the lines around them. Pure,
+and bounded.
 
-Invariant: the work is bounded by `Effort`, not by the input. In the worst case comparing lines costs the cube of their
-number, so each comparison is paid from one budget per permission request; beyond the budget all old lines are shown as
-removed and all new lines as added, which is true as well.
+Invariant: the work is bounded by `Effort`, not by the input. In the worst case comparing lines
+costs the cube of their number, so each comparison is paid from one budget per permission request;
+beyond the budget all old lines are shown as removed and all new lines as added, which is true as
+well.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import difflib
 from dataclasses import dataclass
 
 from shared.permissions.presented import DiffRow
-from shared.visible_text import visible
+from shared.runtime.visible_text import visible
 
 CONTEXT_LINES = 3
 PLACES_SHOWN = 20  # of one replacement that is made everywhere in a file
@@ -25,7 +27,9 @@ class Effort:
     comparisons: int = COMPARISONS
 
     def pays(self, old: list[str], new: list[str]) -> bool:
-        """Take the comparison of `old` with `new` from the budget. Return False when the budget is too small."""
+        """Take the comparison of `old` with `new` from the budget. Return False when the budget is
+        too small.
+        """
         cost = len(old) * len(new) * min(len(old), len(new))
         if cost > self.comparisons:
             return False
@@ -48,7 +52,9 @@ def lines_of(text: str) -> list[str]:
     return lines[:-1] if lines[-1] == "" else lines
 
 
-def find_replacements(text: str, old: str, new: str, *, everywhere: bool) -> tuple[list[Replacement], int]:
+def find_replacements(
+    text: str, old: str, new: str, *, everywhere: bool
+) -> tuple[list[Replacement], int]:
     """Return what replacing `old` with `new` does to the lines of `text`, and at how many places.
 
     Only the first PLACES_SHOWN places are returned. An empty `old` is found nowhere.
@@ -57,7 +63,9 @@ def find_replacements(text: str, old: str, new: str, *, everywhere: bool) -> tup
         return [], 0
     count = text.count(old) if everywhere else int(old in text)
     found: list[Replacement] = []
-    places, line, counted = 0, 0, 0
+    places = 0
+    line = 0
+    counted = 0
     at = text.find(old)
     while at >= 0 and places < min(count, PLACES_SHOWN):
         # Widen the place to whole lines, together with every further place that begins on them.
@@ -75,18 +83,23 @@ def find_replacements(text: str, old: str, new: str, *, everywhere: bool) -> tup
                 break
         places += replaced
         before = text[begin:stop]
-        found.append(Replacement(line, lines_of(before), lines_of(before.replace(old, new, replaced))))
+        found.append(
+            Replacement(line, lines_of(before), lines_of(before.replace(old, new, replaced)))
+        )
     return found, count
 
 
-def rows_of(replacement: Replacement, file_lines: list[str] | None, offset: int, effort: Effort) -> list[DiffRow]:
+def rows_of(
+    replacement: Replacement, file_lines: list[str] | None, offset: int, effort: Effort
+) -> list[DiffRow]:
     """Return the rows of a replacement. `offset` is the number of lines added by the earlier
     replacements.
 
     Without `file_lines` the file is unknown: no row has a number, and no lines of the file stand
     around the change.
     """
-    removed, added = replacement.removed, replacement.added
+    removed = replacement.removed
+    added = replacement.added
     known = file_lines is not None
     first_old = replacement.start + 1
     first_new = first_old + offset
@@ -99,17 +112,24 @@ def rows_of(replacement: Replacement, file_lines: list[str] | None, offset: int,
     for kind, old_from, old_to, new_from, new_to in compare(removed, added, effort):
         if kind == "equal":
             for place in range(old_to - old_from):
-                old, new = first_old + old_from + place, first_new + new_from + place
+                old = first_old + old_from + place
+                new = first_new + new_from + place
                 rows.append(row(" ", removed[old_from + place], old, new))
             continue
-        rows += [row("-", removed[place], first_old + place, None) for place in range(old_from, old_to)]
-        rows += [row("+", added[place], None, first_new + place) for place in range(new_from, new_to)]
+        rows += [
+            row("-", removed[place], first_old + place, None) for place in range(old_from, old_to)
+        ]
+        rows += [
+            row("+", added[place], None, first_new + place) for place in range(new_from, new_to)
+        ]
     if file_lines is None:
         return rows
     # The lines of the file around the change.
     begin = max(0, replacement.start - CONTEXT_LINES)
     stop = replacement.start + len(removed)
-    above = [row(" ", file_lines[at], at + 1, at + 1 + offset) for at in range(begin, replacement.start)]
+    above = [
+        row(" ", file_lines[at], at + 1, at + 1 + offset) for at in range(begin, replacement.start)
+    ]
     grown = offset + len(added) - len(removed)
     end = min(len(file_lines), stop + CONTEXT_LINES)
     below = [row(" ", file_lines[at], at + 1, at + 1 + grown) for at in range(stop, end)]
@@ -128,8 +148,10 @@ def compare(old: list[str], new: list[str], effort: Effort) -> list[tuple[str, i
     tail = 0
     while tail < shorter - head and old[-1 - tail] == new[-1 - tail]:
         tail += 1
-    old_end, new_end = len(old) - tail, len(new) - tail
-    old_middle, new_middle = old[head:old_end], new[head:new_end]
+    old_end = len(old) - tail
+    new_end = len(new) - tail
+    old_middle = old[head:old_end]
+    new_middle = new[head:new_end]
     steps = [("equal", 0, head, 0, head)] if head else []
     if effort.pays(old_middle, new_middle):
         matcher = difflib.SequenceMatcher(None, old_middle, new_middle, autojunk=False)
@@ -147,7 +169,8 @@ def whole_file_rows(old_text: str, new_text: str, effort: Effort) -> list[DiffRo
 
     None when the two have so little in common that the new text alone says more than a diff.
     """
-    old, new = lines_of(old_text), lines_of(new_text)
+    old = lines_of(old_text)
+    new = lines_of(new_text)
     steps = compare(old, new, effort)
     kept = sum(step[2] - step[1] for step in steps if step[0] == "equal")
     if 2 * kept < max(len(old), len(new)):
@@ -166,5 +189,9 @@ def whole_file_rows(old_text: str, new_text: str, effort: Effort) -> list[DiffRo
         for place in sorted(shown):
             if place and place - 1 not in shown and rows:
                 rows.append(DiffRow("@", f"{length - len(shown)} lines that stay as they are"))
-            rows.append(DiffRow(" ", visible(old[old_from + place]), old_from + place + 1, new_from + place + 1))
+            rows.append(
+                DiffRow(
+                    " ", visible(old[old_from + place]), old_from + place + 1, new_from + place + 1
+                )
+            )
     return rows

@@ -1,7 +1,9 @@
-"""A presentation in the making: the input of one permission request, and the parts of it that are shown already.
+"""A presentation in the making: the input of one permission request, and the parts of it that are
+shown already.
 
-A tool's own way to present its input takes each field that it shows; whatever no field showed is added as JSON at the
-end. An input of a shape that the tool does not have raises OddShape, and is then shown as JSON as a whole.
+A tool's own way to present its input takes each field that it shows; whatever no field showed is
+added as JSON at the end. An input of a shape that the tool does not have raises OddShape, and is
+then shown as JSON as a whole.
 """
 
 from __future__ import annotations
@@ -13,9 +15,9 @@ from typing import Any
 
 from permission_service.differences import Effort
 from permission_service.lookalikes import word_warnings
-from shared.channels import PermissionAsk
+from shared.bus.channels import PermissionRequest
 from shared.permissions.presented import Block, BlockKind, PresentedQuestion
-from shared.visible_text import TAB, visible, visible_line
+from shared.runtime.visible_text import TAB, visible, visible_line
 
 SHOWN_CHARACTERS = 262_144  # of one text; an input of an accepted request is not longer
 TITLE_CHARACTERS = 100
@@ -39,7 +41,7 @@ class OddShape(Exception):
 class Draft:
     """The unfinished presentation of `request`. `left` holds the fields without a block."""
 
-    request: PermissionAsk
+    request: PermissionRequest
     title: str = ""
     blocks: list[Block] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -73,7 +75,9 @@ class Draft:
         self.warnings += [sentence for sentence in sentences if sentence not in self.warnings]
 
     def add_text(self, label: str, text: str, kind: BlockKind = "text", note: str = "") -> None:
-        """Add a block with the whole of `text`, or with its ends if longer than SHOWN_CHARACTERS."""
+        """Add a block with the whole of `text`, or with its ends if longer than
+        SHOWN_CHARACTERS.
+        """
         shown, hidden = cut_middle(text, SHOWN_CHARACTERS)
         self.warn(*word_warnings(shown))
         self.complete = self.complete and not hidden
@@ -88,7 +92,9 @@ class Draft:
 
     def add_block(self, block: Block) -> None:
         """Add a block of visible text."""
-        self.warn(*word_warnings(block.text), *word_warnings("\n".join(row.text for row in block.rows)))
+        self.warn(
+            *word_warnings(block.text), *word_warnings("\n".join(row.text for row in block.rows))
+        )
         self.blocks.append(block)
 
     def add_json(self, label: str, value: Any) -> None:
@@ -114,7 +120,11 @@ class Draft:
     def place(self, path: str) -> str:
         """Return `path` as seen from the working folder of the request, for a title."""
         folder = self.request.working_directory
-        if os.path.isabs(folder) and path.startswith(folder.rstrip("/") + "/") and ".." not in path.split("/"):
+        if (
+            os.path.isabs(folder)
+            and path.startswith(folder.rstrip("/") + "/")
+            and ".." not in path.split("/")
+        ):
             path = path[len(folder.rstrip("/")) + 1 :]
         return path
 
@@ -122,7 +132,9 @@ class Draft:
 def is_default(name: str, value: Any) -> bool:
     """Return True for a field without an effect, as `replace_all: false`."""
     # An input may hold lists, which are compared by value; 0 and False must not count as the same.
-    return any(type(value) is type(default) and value == default for default in DEFAULTS.get(name, ()))
+    return any(
+        type(value) is type(default) and value == default for default in DEFAULTS.get(name, ())
+    )
 
 
 def cut_middle(text: str, limit: int) -> tuple[str, int]:

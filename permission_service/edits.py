@@ -1,7 +1,9 @@
-"""The calls that change a file: what they take away and add, against the file as it is where the tool runs.
+"""The calls that change a file: what they take away and add, against the file as it is where the
+tool runs.
 
-The SDK worker sends the text of the file with the request (`PermissionAsk.file_before`). Without that text the change
-is shown from the input alone, and the presentation says that the file was not read.
+The SDK worker sends the text of the file with the request (`PermissionAsk.file_before`). Without
+that text the change is shown from the input alone, and the presentation says that the file was not
+read.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from permission_service.differences import (
     whole_file_rows,
 )
 from permission_service.draft import Draft, OddShape, count_lines, line, lines_in_words
-from shared.channels import FileBefore
+from shared.bus.channels import FileBefore
 from shared.permissions.presented import Block, DiffRow
 
 NOT_READ = "The file was not read, so the change stands here without line numbers."
@@ -29,7 +31,8 @@ EDITS_AGAINST_FILE = 50  # of one MultiEdit; each further one is shown from the 
 def present_edit(draft: Draft) -> None:
     """Present an Edit: the replacement of a text in the file."""
     path = draft.take_text("file_path")
-    old, new = draft.take_text("old_string"), draft.take_text("new_string")
+    old = draft.take_text("old_string")
+    new = draft.take_text("new_string")
     everywhere = draft.take_flag("replace_all")
     if not old:
         _present_new_file(draft, path, new)
@@ -48,13 +51,17 @@ def present_multi_edit(draft: Draft) -> None:
         raise OddShape("edits")
     changes = [_edit_of(edit) for edit in edits]
     del draft.left["edits"]
-    draft.title = f"Edit {draft.place(path)} at {len(changes)} places" if len(changes) > 1 else f"Edit {path}"
+    draft.title = (
+        f"Edit {draft.place(path)} at {len(changes)} places" if len(changes) > 1 else f"Edit {path}"
+    )
     add_path(draft, path)
     file_text = _text_before(draft)
     for number, (old, new, everywhere) in enumerate(changes, 1):
         if number > EDITS_AGAINST_FILE:
             file_text = None
-        _add_change(draft, f"Change {number} of {len(changes)}", file_text, old, new, everywhere=everywhere)
+        _add_change(
+            draft, f"Change {number} of {len(changes)}", file_text, old, new, everywhere=everywhere
+        )
         if file_text is not None and old:
             file_text = file_text.replace(old, new, -1 if everywhere else 1)
 
@@ -63,7 +70,9 @@ def _edit_of(edit: Any) -> tuple[str, str, bool]:
     """Return the parts of an edit of a MultiEdit. Raises OddShape, also for an unknown field."""
     if not isinstance(edit, dict) or set(edit) - {"old_string", "new_string", "replace_all"}:
         raise OddShape("edits")
-    old, new, everywhere = edit.get("old_string"), edit.get("new_string"), edit.get("replace_all", False)
+    old = edit.get("old_string")
+    new = edit.get("new_string")
+    everywhere = edit.get("replace_all", False)
     if not isinstance(old, str) or not isinstance(new, str) or not isinstance(everywhere, bool):
         raise OddShape("edits")
     return old, new, everywhere
@@ -71,7 +80,8 @@ def _edit_of(edit: Any) -> tuple[str, str, bool]:
 
 def present_write(draft: Draft) -> None:
     """Present a Write: a file gets a new text as a whole."""
-    path, content = draft.take_text("file_path"), draft.take_text("content")
+    path = draft.take_text("file_path")
+    content = draft.take_text("content")
     _present_new_file(draft, path, content)
 
 
@@ -82,7 +92,11 @@ def _present_new_file(draft: Draft, path: str, content: str) -> None:
     if before is None:
         draft.title = f"Write {place} ({size})"
         add_path(draft, path)
-        draft.add_text("New text", content, note="The folder was not read: a file of this name may be overwritten.")
+        draft.add_text(
+            "New text",
+            content,
+            note="The folder was not read: a file of this name may be overwritten.",
+        )
         return
     if not before.exists:
         draft.title = f"Create {place} ({size})"
@@ -92,7 +106,9 @@ def _present_new_file(draft: Draft, path: str, content: str) -> None:
     if before.text is None:
         draft.title = f"Write over {place}"
         add_path(draft, path)
-        draft.add_text("New text", content, note=f"It replaces a file that was not read: {before.unread}.")
+        draft.add_text(
+            "New text", content, note=f"It replaces a file that was not read: {before.unread}."
+        )
         return
     draft.title = f"Write over {place} ({lines_in_words(count_lines(before.text))})"
     add_path(draft, path)
@@ -112,10 +128,18 @@ def present_notebook_edit(draft: Draft) -> None:
     mode = draft.left.pop("edit_mode", "replace")
     source = draft.left.pop("new_source", "")
     cell = draft.left.pop("cell_id", "")
-    if mode not in ("replace", "insert", "delete") or not isinstance(source, str) or not isinstance(cell, str):
+    if (
+        mode not in ("replace", "insert", "delete")
+        or not isinstance(source, str)
+        or not isinstance(cell, str)
+    ):
         raise OddShape("edit_mode")
     place = draft.place(path)
-    titles = {"replace": "Change a cell of", "insert": "Insert a cell into", "delete": "Delete a cell of"}
+    titles = {
+        "replace": "Change a cell of",
+        "insert": "Insert a cell into",
+        "delete": "Delete a cell of",
+    }
     draft.title = f"{titles[mode]} {place}"
     add_path(draft, path)
     label = {"replace": "New cell", "insert": "New cell after", "delete": "Cell"}[mode]
@@ -133,7 +157,9 @@ def present_notebook_edit(draft: Draft) -> None:
 
 
 def _cell_source(before: FileBefore | None, cell: str) -> str | None:
-    """Return the text of one cell of a notebook; None when the notebook or the cell is not known."""
+    """Return the text of one cell of a notebook; None when the notebook or the cell is
+    not known.
+    """
     if before is None or before.text is None or not cell:
         return None
     try:
@@ -162,7 +188,9 @@ def _rows_so_far(draft: Draft) -> int:
     return sum(len(block.rows) for block in draft.blocks)
 
 
-def _add_change(draft: Draft, label: str, file_text: str | None, old: str, new: str, *, everywhere: bool) -> None:
+def _add_change(
+    draft: Draft, label: str, file_text: str | None, old: str, new: str, *, everywhere: bool
+) -> None:
     """Add one replacement as a diff, or as two texts when a diff would have too many rows."""
     if file_text is None:
         before = draft.request.file_before
@@ -175,10 +203,18 @@ def _add_change(draft: Draft, label: str, file_text: str | None, old: str, new: 
         return
     found, places = find_replacements(file_text, old, new, everywhere=everywhere)
     if not found:
-        _add_given(draft, label, old, new, "The file does not hold the text to be replaced, so the tool will fail.")
+        _add_given(
+            draft,
+            label,
+            old,
+            new,
+            "The file does not hold the text to be replaced, so the tool will fail.",
+        )
         return
     note = f"The same change is made at {places:,} places" if places > 1 else ""
-    note += f"; the first {PLACES_SHOWN} are shown." if places > PLACES_SHOWN else "." if note else ""
+    note += (
+        f"; the first {PLACES_SHOWN} are shown." if places > PLACES_SHOWN else "." if note else ""
+    )
     file_lines = lines_of(file_text)
     rows: list[DiffRow] = []
     grown = 0
@@ -192,7 +228,8 @@ def _add_change(draft: Draft, label: str, file_text: str | None, old: str, new: 
 
 def _add_given(draft: Draft, label: str, old: str, new: str, note: str) -> None:
     """Add a replacement from the input alone, without the file."""
-    removed, added = lines_of(old), lines_of(new)
+    removed = lines_of(old)
+    added = lines_of(new)
     if _rows_so_far(draft) + len(removed) + len(added) > ROWS_SHOWN:
         _add_texts(draft, label, note, (old, new))
         return
@@ -200,8 +237,12 @@ def _add_given(draft: Draft, label: str, old: str, new: str, note: str) -> None:
     _add_rows(draft, label, rows, note, (old, new))
 
 
-def _add_rows(draft: Draft, label: str, rows: list[DiffRow], note: str, texts: tuple[str, str] = ("", "")) -> None:
-    """Add `rows`, or `texts` when there are too many rows or when only a line end at the end of the file changes."""
+def _add_rows(
+    draft: Draft, label: str, rows: list[DiffRow], note: str, texts: tuple[str, str] = ("", "")
+) -> None:
+    """Add `rows`, or `texts` when there are too many rows or when only a line end at the end of the
+    file changes.
+    """
     changes = any(row.mark in "+-" for row in rows)
     if _rows_so_far(draft) + len(rows) <= ROWS_SHOWN and (changes or texts[0] == texts[1]):
         draft.add_block(Block(line(label), "diff", rows=rows, note=note))

@@ -1,7 +1,8 @@
 """Names that look like other names: hosts in foreign scripts, and words that mix scripts. Pure.
 
-A Cyrillic letter in `example.com` makes another host that looks the same. A host is therefore also shown in Punycode,
-the form in which it is looked up, and a word is named when it mixes the Latin script with one that has look-alikes.
+A Cyrillic letter in `example.com` makes another host that looks the same. A host is therefore also
+shown in Punycode, the form in which it is looked up, and a word is named when it mixes the Latin
+script with one that has look-alikes.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import unicodedata
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from shared.visible_text import visible_line
+from shared.runtime.visible_text import visible_line
 
 URL = re.compile(r"https?://[^\s'\"<>|;&)]+", re.IGNORECASE)
 URLS_LOOKED_AT = 50
@@ -35,7 +36,7 @@ def encoded(label: str) -> str:
     return label.encode("utf-8", "replace").decode().encode("punycode").decode("ascii")
 
 
-def host_of(url: str) -> str:
+def host_in(url: str) -> str:
     """Return the host in `url`, as written; an empty text when there is none."""
     try:
         return urlsplit(url).hostname or ""
@@ -49,12 +50,17 @@ def url_warnings(text: str) -> list[str]:
     for place, match in enumerate(URL.finditer(text)):
         if place >= URLS_LOOKED_AT:
             break
-        host = host_of(match[0])
+        host = host_in(match[0])
         if host and punycode(host) != host:
-            found.append(f"The host {visible_line(host)} is in fact {visible_line(punycode(host))}.")
+            found.append(
+                f"The host {visible_line(host)} is in fact {visible_line(punycode(host))}."
+            )
         authority = match[0].partition("://")[2].partition("/")[0]
         if "@" in authority and host:
-            found.append(f"What stands before the @ is no host: the address leads to {visible_line(punycode(host))}.")
+            found.append(
+                "What stands before the @ is no host: the address leads to "
+                f"{visible_line(punycode(host))}."
+            )
     return list(dict.fromkeys(found))
 
 

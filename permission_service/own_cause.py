@@ -1,28 +1,30 @@
-"""Nobody is a judge in their own cause: a caller that can make permission requests does not grant them.
+"""Nobody is a judge in their own cause: a caller that can make permission requests does not grant
+them.
 
-This holds for every caller whose token has the scope `agent` or `ask` beside `approve`, the owner excepted. Such a
-caller may answer other callers' requests and deny its own. It changes no rules, because a rule would answer its own
-next request (docs/decisions/0055-scopes.md).
+This holds for every caller whose token has the scope `agent` or `ask` beside `approve`, the owner
+excepted. Such a caller may answer other callers' requests and deny its own. It changes no rules,
+because a rule would answer its own next request (docs/decisions/0055-scopes.md).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from permission_service.desk import Case
-from shared.channels import DeskQuestion
-from shared.errors import NotAllowed
+from permission_service.requests import StoredRequest
+from shared.bus.channels import PermissionQuery
+from shared.runtime.errors import NotAllowed
 
 CHANGES_RULES = frozenset({"add_rule", "remove_rule", "restore_rule"})
 OWN_REQUEST = "{by!r} made this request and cannot allow it itself; another person's token has to."
 OWN_RULES = (
-    "{by!r} can make permission requests itself, so it cannot change the rules that answer them; use the owner's "
-    "token, or one with neither `agent` nor `ask`."
+    "{by!r} can make permission requests itself, so it cannot change the rules that answer them; "
+    "use the owner's token, or one with neither `agent` nor `ask`."
 )
 
 
-def refuse_own_cause(question: DeskQuestion, find: Callable[[str], Case]) -> None:
-    """Check a question whose caller can make permission requests. `find` returns the case of a request id.
+def refuse_own_cause(question: PermissionQuery, find: Callable[[str], StoredRequest]) -> None:
+    """Check a question whose caller can make permission requests. `find` returns the request of a
+    request id.
 
     Raises NotAllowed, and NotFound from `find`.
     """
@@ -33,6 +35,6 @@ def refuse_own_cause(question: DeskQuestion, find: Callable[[str], Case]) -> Non
     parameters = question.parameters
     if parameters.get("remember") is not None:
         raise NotAllowed(OWN_RULES.format(by=question.by))
-    case = find(str(parameters.get("request_id")))
-    if case.ask.caller == question.by and parameters.get("allowed") is not False:
+    stored = find(str(parameters.get("request_id")))
+    if stored.ask.caller == question.by and parameters.get("allowed") is not False:
         raise NotAllowed(OWN_REQUEST.format(by=question.by))

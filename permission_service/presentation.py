@@ -1,11 +1,12 @@
 """The presentation of a permission request to a person: a title, the asker, and the whole input in
 labelled blocks. Pure.
 
-Terminal, phone page and dashboard draw the same `Presentation`, so that what is approved is what was seen.
+Terminal, phone page and dashboard draw the same `Presentation`, so that what is approved is what
+was seen.
 
-Invariants: `present` never raises, whatever the input holds. Every field of the input is in some block, except those
-that have their tool's default value. No character that a screen hides is left in any text. The work is linear in the
-first SHOWN_CHARACTERS of each text.
+Invariants: `present` never raises, whatever the input holds. Every field of the input is in some
+block, except those that have their tool's default value. No character that a screen hides is left
+in any text. The work is linear in the first SHOWN_CHARACTERS of each text.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from typing import Any
 
 from permission_service.draft import SHOWN_CHARACTERS, TITLE_CHARACTERS, Draft, OddShape, line
 from permission_service.edits import EDIT_TOOLS, add_path
-from permission_service.lookalikes import host_of, punycode, url_warnings
+from permission_service.lookalikes import host_in, punycode, url_warnings
 from permission_service.questions import present_questions
-from shared.channels import PermissionAsk
+from shared.bus.channels import PermissionRequest
 from shared.permissions.presented import LabelledText, Presentation, RememberChoice
 from shared.permissions.tools import COMMAND_TOOL, QUESTION, URL_TOOL
 
@@ -25,7 +26,7 @@ MCP_PREFIX = "mcp__"
 SUMMARY_CHARACTERS = 60
 
 
-def present(request: PermissionAsk, suggestion: dict[str, str] | None) -> Presentation:
+def present(request: PermissionRequest, suggestion: dict[str, str] | None) -> Presentation:
     """Return the presentation of `request`. `suggestion` is the possible new rule of an answer."""
     draft = Draft(request)
     try:
@@ -33,7 +34,9 @@ def present(request: PermissionAsk, suggestion: dict[str, str] | None) -> Presen
     except OddShape:
         draft = Draft(request)
         _present_any(draft)
-        draft.warn("The input does not have the shape that this tool takes, so it is shown as it is.")
+        draft.warn(
+            "The input does not have the shape that this tool takes, so it is shown as it is."
+        )
     draft.add_rest()
     title = line(draft.title, TITLE_CHARACTERS)
     return Presentation(
@@ -68,7 +71,7 @@ def _present_read(draft: Draft) -> None:
 
 def _present_fetch(draft: Draft) -> None:
     url = draft.take_text("url")
-    host = host_of(url)
+    host = host_in(url)
     if not host:
         raise OddShape("url")
     draft.title = f"Fetch from {punycode(host)}"
@@ -132,17 +135,24 @@ TOOLS: dict[str, Callable[[Draft], None]] = {
 }
 
 
-def _asker(request: PermissionAsk) -> list[LabelledText]:
-    given = {"Caller": request.caller or "local", "Session": request.session_id, "Folder": request.working_directory}
+def _asker(request: PermissionRequest) -> list[LabelledText]:
+    given = {
+        "Caller": request.caller or "local",
+        "Session": request.session_id,
+        "Folder": request.working_directory,
+    }
     return [LabelledText(label, line(text)) for label, text in given.items() if text]
 
 
 def _summary(draft: Draft) -> str:
     """Return a short line for a list of requests, as `Bash git status`."""
     given: dict[str, Any] = draft.request.input
-    fields = (given.get(name) for name in ("command", "file_path", "notebook_path", "url", "query", "pattern"))
+    fields = (
+        given.get(name)
+        for name in ("command", "file_path", "notebook_path", "url", "query", "pattern")
+    )
     text = next((value for value in fields if isinstance(value, str) and value), "")
-    host = host_of(text) if text == given.get("url") else ""
+    host = host_in(text) if text == given.get("url") else ""
     text = text.replace(host, punycode(host), 1) if host else text
     words = " ".join(f"{draft.request.tool_name} {text[: 4 * SUMMARY_CHARACTERS]}".split())
     if len(words) > SUMMARY_CHARACTERS:
@@ -150,13 +160,19 @@ def _summary(draft: Draft) -> str:
     return line(words)
 
 
-def remember_choices(request: PermissionAsk, suggestion: dict[str, str] | None) -> list[RememberChoice]:
+def remember_choices(
+    request: PermissionRequest, suggestion: dict[str, str] | None
+) -> list[RememberChoice]:
     """Return the ways to remember an answer, with the exact scope of every new rule."""
     if not suggestion:
         return []
     what = _covered(suggestion)
     label = _short(suggestion)
-    choices = [RememberChoice("always", f"Always: {label}", f"From now on, for every caller, allow {what}.")]
+    choices = [
+        RememberChoice(
+            "always", f"Always: {label}", f"From now on, for every caller, allow {what}."
+        )
+    ]
     if request.session_id:
         covers = f"For a day, in this session, allow {what}."
         choices.insert(0, RememberChoice("session", f"In this session: {label}", covers))
@@ -171,8 +187,14 @@ def _covered(suggestion: dict[str, str]) -> str:
     if "command_prefix" in suggestion:
         prefix = line(suggestion["command_prefix"])
         if "under" in suggestion:
-            return f"the {tool} command “{prefix}” for files in {line(suggestion['under'])} and below, and no others"
-        return f"every plain {tool} command that begins with the words “{prefix}”, whatever words follow"
+            return (
+                f"the {tool} command “{prefix}” for files in {line(suggestion['under'])} and "
+                "below, and no others"
+            )
+        return (
+            f"every plain {tool} command that begins with the words “{prefix}”, whatever words "
+            "follow"
+        )
     if "under" in suggestion:
         return f"{tool} for every file in {line(suggestion['under'])} and in the folders below it"
     if "host" in suggestion:

@@ -1,4 +1,6 @@
-"""The questions of AskUserQuestion as a person sees them: each with its options, by their positions in the input."""
+"""The questions of AskUserQuestion as a person sees them: each with its options, by their positions
+in the input.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ from typing import Any
 
 from permission_service.draft import Draft, OddShape
 from shared.permissions.presented import PresentedOption, PresentedQuestion
-from shared.visible_text import visible
+from shared.runtime.visible_text import visible
 
 
 def present_questions(draft: Draft) -> None:
@@ -25,19 +27,31 @@ def present_questions(draft: Draft) -> None:
 
 
 def _question(place: int, question: Any) -> PresentedQuestion:
-    if not isinstance(question, dict) or not isinstance(question.get("question"), str) or not question["question"]:
+    if (
+        not isinstance(question, dict)
+        or not isinstance(question.get("question"), str)
+        or not question["question"]
+    ):
         raise OddShape("questions")
     options = question.get("options", [])
     if not isinstance(options, list):
         raise OddShape("options")
     presented = [_option(number, option) for number, option in enumerate(options)]
-    return PresentedQuestion(place, visible(question["question"]), presented, question.get("multiSelect") is True)
+    return PresentedQuestion(
+        place, visible(question["question"]), presented, question.get("multiSelect") is True
+    )
 
 
 def _option(place: int, option: Any) -> PresentedOption:
-    if not isinstance(option, dict) or not isinstance(option.get("label"), str) or not option["label"]:
+    if (
+        not isinstance(option, dict)
+        or not isinstance(option.get("label"), str)
+        or not option["label"]
+    ):
         raise OddShape("options")
     description = option.get("description")
     return PresentedOption(
-        place, visible(option["label"]), visible(description) if isinstance(description, str) else ""
+        place,
+        visible(option["label"]),
+        visible(description) if isinstance(description, str) else "",
     )

@@ -3,8 +3,8 @@
 To judge a request costs milliseconds of the event loop. A caller may send a thousand requests at
 once, and judging them in one round of the loop would hold up every other caller, and the heartbeat.
 
-Invariants: at most one request of a caller is judged in a round of the event loop. The requests of a
-caller keep their order. Nothing is kept of a caller whose requests have all had their turn.
+Invariants: at most one request of a caller is judged in a round of the event loop. The requests of
+a caller keep their order. Nothing is kept of a caller whose requests have all had their turn.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ class CallerTurns:
 
     @asynccontextmanager
     async def turn_of(self, caller: str) -> AsyncIterator[None]:
-        """Wait until the earlier requests of `caller` have left this block, and stay inside alone."""
+        """Wait until the earlier requests of `caller` have left this block, and stay
+        inside alone.
+        """
         lock = self._locks.setdefault(caller, asyncio.Lock())
         self._requests[caller] += 1
         try:

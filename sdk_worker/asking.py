@@ -1,13 +1,15 @@
-"""The permission requests of one `claude` process: a hook before every tool call, and the permission prompt tool.
+"""The permission requests of one `claude` process: a hook before every tool call, and the
+permission prompt tool.
 
-The hook (`PreToolUse`, over the program's own pipes) sees every call in every permission mode, also those of subagents
-and of the owner's MCP servers, and its denial binds. The prompt tool is what Claude Code asks besides: a question of
-the model's, a plan, a path that Claude Code guards by itself. A call is decided once: the prompt for a call that the
-hook has had decided gets the same decision.
+The hook (`PreToolUse`, over the program's own pipes) sees every call in every permission mode, also
+those of subagents and of the owner's MCP servers, and its denial binds. The prompt tool is what
+Claude Code asks besides: a question of the model's, a plan, a path that Claude Code guards by
+itself. A call is decided once: the prompt for a call that the hook has had decided gets the same
+decision.
 
-Invariants: a program asks for the turn it works on, and at any other time its calls are denied. Whatever goes wrong is
-a denial in words. Only the worker stands between the program and the permission service, and the program ends with the
-worker: whatever else dies, the request stays.
+Invariants: a program asks for the turn it works on, and at any other time its calls are denied.
+Whatever goes wrong is a denial in words. Only the worker stands between the program and the
+permission service, and the program ends with the worker: whatever else dies, the request stays.
 """
 
 from __future__ import annotations
@@ -18,27 +20,37 @@ import os
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
+from sdk_worker.claude.program import Line
 from sdk_worker.file_before import read_file_before
-from sdk_worker.program import Line
-from shared import mcp
-from shared.channels import PermissionAsk, PermissionDecision, Turn
-from shared.errors import CCProxyError, ClientError
+from shared.bus.channels import PermissionDecision, PermissionRequest, Turn
+from shared.permissions import mcp
 from shared.permissions.protected import ProtectedPaths
 from shared.permissions.reach import Reach, reach_of
 from shared.permissions.tools import FILE_WRITERS, QUESTION
+from shared.runtime.errors import CCProxyError, ClientError
 
 SERVER = "confirmation"
 TOOL = f"mcp__{SERVER}__{mcp.TOOL}"
 HOOK_EVENT = "PreToolUse"
 HOOK_ID = "permission"
-# Longer than anybody waits: the program ends a hook after 60 s by default, and takes less than 2^31 milliseconds.
+# Longer than anybody waits: the program ends a hook after 60 s by default, and takes less than 2^31
+# milliseconds.
 HOOK_SECONDS = 20 * 86_400
 # `block`: a hook that fails, or does not answer in time, stops the call.
-HOOKS = {HOOK_EVENT: [{"matcher": None, "hookCallbackIds": [HOOK_ID], "timeout": HOOK_SECONDS, "onFailure": "block"}]}
+HOOKS = {
+    HOOK_EVENT: [
+        {
+            "matcher": None,
+            "hookCallbackIds": [HOOK_ID],
+            "timeout": HOOK_SECONDS,
+            "onFailure": "block",
+        }
+    ]
+}
 BUILT_IN_RULE = "built_in"  # who decided, in the words of permission_service/decision.py
 NO_TURN = "No request is at work here, so nobody can be asked."
 
-Ask = Callable[[PermissionAsk], Awaitable[PermissionDecision]]
+Ask = Callable[[PermissionRequest], Awaitable[PermissionDecision]]
 
 
 class Asker:
@@ -49,14 +61,18 @@ class Asker:
     Code.
     """
 
-    def __init__(self, ask: Ask, working_directory: str, protected: ProtectedPaths, *, bypass: bool = False) -> None:
+    def __init__(
+        self, ask: Ask, working_directory: str, protected: ProtectedPaths, *, bypass: bool = False
+    ) -> None:
         self._ask = ask
         self._protected = protected
         self._working_directory = working_directory
         self._bypass = bypass
         self._open = 0  # requests that are not decided yet
         self._turn: Turn | None = None
-        self._decided: dict[str, Line] = {}  # the hook's decisions of this turn, by the id of the tool call
+        self._decided: dict[
+            str, Line
+        ] = {}  # the hook's decisions of this turn, by the id of the tool call
 
     @property
     def is_asking(self) -> bool:
@@ -80,23 +96,27 @@ class Asker:
         if "id" not in message:
             return mcp.NOTED
         if message.get("method") != "tools/call":
-            return mcp.answer(message)
+            return mcp.answer_message(message)
         try:
             asked = mcp.read_call(message)
         except ClientError as error:
-            return mcp.error(message, mcp.INVALID_PARAMS, error.message)
+            return mcp.error_reply(message, mcp.INVALID_PARAMS, error.message)
         said = self._decided.get(str(asked.get("tool_use_id") or ""))
         if said is None:
             said, _ = await self._decide(asked, self._working_directory, insists=True)
         return mcp.tool_result(message, said)
 
     async def before_tool(self, call: Line) -> Line:
-        """Return the hook's output for one tool call. `call` is the input of a `PreToolUse` hook."""
-        tool_name, given = call.get("tool_name"), call.get("tool_input")
+        """Return the hook's output for one tool call. `call` is the input of a
+        `PreToolUse` hook.
+        """
+        tool_name = call.get("tool_name")
+        given = call.get("tool_input")
         if not isinstance(tool_name, str) or not isinstance(given, dict):
             return hook_denial("The tool call could not be read, so it was not allowed.")
         if self._bypass and tool_name == QUESTION:
-            return {}  # the model asks a person; whether one can be asked is known to the prompt tool alone
+            # the model asks a person; whether one can be asked is known to the prompt tool alone
+            return {}
         tool_use_id = str(call.get("tool_use_id") or "")
         asked = {"tool_name": tool_name, "input": given, "tool_use_id": tool_use_id}
         folder = str(call.get("cwd") or self._working_directory)
@@ -114,7 +134,13 @@ class Asker:
         return {"hookSpecificOutput": decision}
 
     async def _decide(
-        self, asked: Line, folder: str, *, agent: str = "", bypass: bool = False, insists: bool = False
+        self,
+        asked: Line,
+        folder: str,
+        *,
+        agent: str = "",
+        bypass: bool = False,
+        insists: bool = False,
     ) -> tuple[Line, str]:
         """Return the decision on a call in the words of the prompt tool, and the name of the
         decider.
@@ -125,7 +151,7 @@ class Asker:
         if self._turn is None:
             return mcp.deny(NO_TURN), ""
         turn = self._turn
-        ask = mcp.ask_for(
+        ask = mcp.request_from(
             asked,
             caller=turn.caller,
             session_id=turn.session_id or turn.request_id,
@@ -137,7 +163,9 @@ class Asker:
         # The disk may be slow, and other programs of this worker must not wait for it.
         ask.reach = await asyncio.to_thread(known_reach, ask.tool_name, ask.input, folder)
         if not bypass and self._may_read_file_of(ask):
-            ask.file_before = await asyncio.to_thread(read_file_before, ask.tool_name, ask.input, folder)
+            ask.file_before = await asyncio.to_thread(
+                read_file_before, ask.tool_name, ask.input, folder
+            )
         self._open += 1
         try:
             decision = await self._ask(ask)
@@ -147,11 +175,14 @@ class Asker:
             self._open -= 1
         return mcp.behavior(decision, ask.input), decision.decided_by
 
-    def _may_read_file_of(self, ask: PermissionAsk) -> bool:
+    def _may_read_file_of(self, ask: PermissionRequest) -> bool:
         """Return True when the call changes a file that certainly is not a protected one."""
         if ask.tool_name not in FILE_WRITERS:
             return False
-        return self._protected.touched_by(ask) is None and self._protected.may_be_touched_by(ask) is None
+        return (
+            self._protected.touched_by(ask) is None
+            and self._protected.may_be_touched_by(ask) is None
+        )
 
 
 def known_reach(tool_name: str, given: dict[str, Any], folder: str) -> Reach:
@@ -165,5 +196,9 @@ def known_reach(tool_name: str, given: dict[str, Any], folder: str) -> Reach:
 
 
 def hook_denial(message: str) -> Line:
-    decision = {"hookEventName": HOOK_EVENT, "permissionDecision": "deny", "permissionDecisionReason": message}
+    decision = {
+        "hookEventName": HOOK_EVENT,
+        "permissionDecision": "deny",
+        "permissionDecisionReason": message,
+    }
     return {"hookSpecificOutput": decision}

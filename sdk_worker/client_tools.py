@@ -1,14 +1,15 @@
 """The request's own tools, offered to the program as an MCP server that lives in this process.
 
-A call is never answered: the reply to the client ends with `tool_use`, and the client's next request carries the
-result. JSON-RPC by hand, because the tool schemas must reach the model exactly as the client wrote them.
+A call is never answered: the reply to the client ends with `tool_use`, and the client's next
+request carries the result. JSON-RPC by hand, because the tool schemas must reach the model exactly
+as the client wrote them.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from shared import mcp
+from shared.permissions import mcp
 
 SERVER = "client"
 PREFIX = f"mcp__{SERVER}__"
@@ -19,7 +20,11 @@ class ClientTools:
 
     def __init__(self, tools: list[dict[str, Any]]) -> None:
         self._listed = [
-            {"name": tool["name"], "description": tool.get("description", ""), "inputSchema": tool["input_schema"]}
+            {
+                "name": tool["name"],
+                "description": tool.get("description", ""),
+                "inputSchema": tool["input_schema"],
+            }
             for tool in tools
         ]
 
@@ -29,7 +34,7 @@ class ClientTools:
             return mcp.NOTED
         if message.get("method") == "tools/call":
             return None
-        return mcp.answer(message, self._listed, {"name": SERVER, "version": "1"})
+        return mcp.answer_message(message, self._listed, {"name": SERVER, "version": "1"})
 
 
 def program_name(name: str) -> str:

@@ -1,7 +1,8 @@
-"""The working folder of a request's tools: our own empty one, or one below the roots that the owner listed.
+"""The working folder of a request's tools: our own empty one, or one below the roots that the owner
+listed.
 
-Both are folders of this worker's machine. `ccproxy` may be started in any folder, the home folder included, so the
-folder of the start is never the default.
+Both are folders of this worker's machine. `ccproxy` may be started in any folder, the home folder
+included, so the folder of the start is never the default.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from shared.errors import ClientError, NotAllowed
+from shared.runtime.errors import ClientError, NotAllowed
 
 
 def own_directory(directory: Path) -> Path:
@@ -42,10 +43,18 @@ def choose_directory(asked: str | None, roots: Sequence[Path]) -> str | None:
     try:
         found = directory.resolve()
         allowed = any(found.is_relative_to(root.expanduser().resolve()) for root in roots)
-    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, or a name no file system takes
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+    ) as error:  # a loop of links, or a name no file system takes
         raise ClientError(f"working directory: {asked!r} cannot be looked up.") from error
     if not allowed:
-        raise NotAllowed(f"working directory: {asked!r} is not below a directory of SDK__WORKING_ROOTS.")
+        raise NotAllowed(
+            f"working directory: {asked!r} is not below a directory of SDK__WORKING_ROOTS."
+        )
     if not found.is_dir():
-        raise ClientError(f"working directory: {asked!r} is not a directory of the worker's machine.")
+        raise ClientError(
+            f"working directory: {asked!r} is not a directory of the worker's machine."
+        )
     return str(found)

@@ -1,7 +1,9 @@
-"""The file that a tool call would change, read before anybody is asked, so that a person sees the change in its place.
+"""The file that a tool call would change, read before anybody is asked, so that a person sees the
+change in its place.
 
-Only this machine sees the file as the tool will. The text is bounded and goes nowhere but into the presentation of the
-permission request. The caller makes sure that the file is not protected: nobody needs to see a login to deny a call.
+Only this machine sees the file as the tool will. The text is bounded and goes nowhere but into the
+presentation of the permission request. The caller makes sure that the file is not protected: nobody
+needs to see a login to deny a call.
 """
 
 from __future__ import annotations
@@ -11,13 +13,15 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from shared.channels import FileBefore
+from shared.bus.channels import FileBefore
 from shared.permissions.tools import FILE_WRITERS
 
 MAX_BYTES = 262_144
 
 
-def read_file_before(tool_name: str, given: dict[str, Any], working_directory: str) -> FileBefore | None:
+def read_file_before(
+    tool_name: str, given: dict[str, Any], working_directory: str
+) -> FileBefore | None:
     """Return the file that a call with the input `given` would change; None when the call changes
     no known file.
 
@@ -40,7 +44,8 @@ def read_file_before(tool_name: str, given: dict[str, Any], working_directory: s
 
 def _read(path: str) -> FileBefore:
     """Raises OSError."""
-    # A pipe or a device would block the reader or never end, so the kind is looked at before the file is opened.
+    # A pipe or a device would block the reader or never end, so the kind is looked at before the
+    # file is opened.
     found = os.stat(path)
     if not stat.S_ISREG(found.st_mode):
         return FileBefore(path, exists=True, unread="it is no regular file")

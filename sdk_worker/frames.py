@@ -1,9 +1,10 @@
 """One agent run as one Anthropic message stream. Pure: lines of the program in, SSE frames out.
 
-A run asks the model several times; the client sees one message. Its blocks are numbered through, the inner messages'
-own start and end are held back, usage is summed, and the end carries the stop reason of the last one. What a run is
-made of besides the answer is shown as CLAUDE__SDK_MESSAGE_MODE says. Nothing is sent twice: an attempt the program
-gave up after a word of it had left ends the stream with an error.
+A run asks the model several times; the client sees one message. Its blocks are numbered through,
+the inner messages' own start and end are held back, usage is summed, and the end carries the stop
+reason of the last one. What a run is made of besides the answer is shown as
+CLAUDE__SDK_MESSAGE_MODE says. Nothing is sent twice: an attempt the program gave up after a word of
+it had left ends the stream with an error.
 """
 
 from __future__ import annotations
@@ -17,24 +18,50 @@ from typing import Any, Literal
 import orjson
 
 from sdk_worker.client_tools import PREFIX, client_name
-from shared.errors import CCProxyError, CredentialsMissing, UpstreamError, UpstreamRefused
-from shared.exact_json import dump_json
-from shared.formats.anthropic.errors import error_type
+from shared.formats.messages.errors import error_type
+from shared.runtime.errors import CCProxyError, CredentialsMissing, UpstreamError, UpstreamRefused
+from shared.runtime.exact_json import dump_json
 
 Line = dict[str, Any]
 Mode = Literal["forward", "formatted", "ignore"]
 
 SOURCE = "claude_code_sdk"
 PING = b'event: ping\ndata: {"type":"ping"}\n\n'
-COUNTED = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens")
+COUNTED = (
+    "input_tokens",
+    "cache_creation_input_tokens",
+    "cache_read_input_tokens",
+    "output_tokens",
+)
 # The program would ask again after these; the client asked for one answer.
 FINAL_REASONS = frozenset({"max_tokens", "refusal", "model_context_window_exceeded"})
-INIT_SHOWN = ("session_id", "cwd", "model", "tools", "mcp_servers", "permissionMode", "claude_code_version")
-RESULT_SHOWN = ("subtype", "duration_ms", "duration_api_ms", "is_error", "num_turns", "session_id", "total_cost_usd")
+INIT_SHOWN = (
+    "session_id",
+    "cwd",
+    "model",
+    "tools",
+    "mcp_servers",
+    "permissionMode",
+    "claude_code_version",
+)
+RESULT_SHOWN = (
+    "subtype",
+    "duration_ms",
+    "duration_api_ms",
+    "is_error",
+    "num_turns",
+    "session_id",
+    "total_cost_usd",
+)
 LONGEST_RETRY_SECONDS = 2
 PREFACE = re.compile(r"^API Error: (\d{3} )?")  # the program's own words before the provider's
 # What the program calls a failure of which it tells no status.
-ERROR_STATUSES = {"authentication_failed": 401, "rate_limit": 429, "overloaded": 529, "invalid_request": 400}
+ERROR_STATUSES = {
+    "authentication_failed": 401,
+    "rate_limit": 429,
+    "overloaded": 529,
+    "invalid_request": 400,
+}
 
 
 def frame(event: Line) -> bytes:
@@ -42,22 +69,30 @@ def frame(event: Line) -> bytes:
 
 
 def error_envelope(status: int, message: str) -> bytes:
-    return orjson.dumps({"type": "error", "error": {"type": error_type(status), "message": message}})
+    return orjson.dumps(
+        {"type": "error", "error": {"type": error_type(status), "message": message}}
+    )
 
 
-def error_frame(error: CCProxyError) -> bytes:
+def turn_error_frame(error: CCProxyError) -> bytes:
     """Return `error` as the last event of a stream that has begun."""
     body = error.body if isinstance(error, UpstreamRefused) else b""
     return b"event: error\ndata: %s\n\n" % (body or error_envelope(error.status, error.message))
 
 
-def refusal(result: Line, said: str | None) -> CCProxyError:
+def failed_result(result: Line, said: str | None) -> CCProxyError:
     """A failed run as the provider's own refusal. `said` is what the program called the failure."""
-    told = result.get("result") or "; ".join(map(str, result.get("errors") or [])) or result.get("subtype")
+    told = (
+        result.get("result")
+        or "; ".join(map(str, result.get("errors") or []))
+        or result.get("subtype")
+    )
     message = PREFACE.sub("", str(told))
     status = result.get("api_error_status") or ERROR_STATUSES.get(said or "")
     if "/login" in message and not result.get("api_error_status"):
-        return CredentialsMissing("Claude Code is not logged in. Run `claude auth login`, or set CLAUDE__API_KEY.")
+        return CredentialsMissing(
+            "Claude Code is not logged in. Run `claude auth login`, or set CLAUDE__API_KEY."
+        )
     if status is None:
         return UpstreamError(message)
     return UpstreamRefused(message, status=int(status), body=error_envelope(int(status), message))
@@ -67,11 +102,17 @@ def refuse_long_wait(retry: Line) -> None:
     """Raise the refusal of a wait longer than an open connection, with the time after which the
     client may retry.
     """
-    seconds, status = math.ceil(retry.get("retry_delay_ms", 0) / 1000), retry.get("error_status")
+    seconds = math.ceil(retry.get("retry_delay_ms", 0) / 1000)
+    status = retry.get("error_status")
     if status is not None and seconds > LONGEST_RETRY_SECONDS:
-        message = f"The provider refuses for now ({retry.get('error')}) and asks to wait {seconds} seconds."
+        message = (
+            f"The provider refuses for now ({retry.get('error')}) and asks to wait {seconds} "
+            "seconds."
+        )
         headers = {"retry-after": str(seconds)}
-        raise UpstreamRefused(message, status=status, body=error_envelope(status, message), headers=headers)
+        raise UpstreamRefused(
+            message, status=status, body=error_envelope(status, message), headers=headers
+        )
 
 
 class Splice:
@@ -87,7 +128,8 @@ class Splice:
         self._thinking_passes = client_tools or mode == "forward"
         self.result: Line = {}
         self.limits: Line | None = None  # what is left of the owner's subscription
-        self._mode, self._pretty = mode, pretty
+        self._mode = mode
+        self._pretty = pretty
         self._next_block = 0
         self._blocks: dict[int, int] = {}  # the inner message's block index → ours
         self._message_id: str | None = None  # the inner message the stream is in
@@ -139,13 +181,18 @@ class Splice:
         return b""
 
     def _refuse_to_repeat(self) -> None:
-        """Raise when the program starts a second attempt after frames of the first one were sent."""
+        """Raise when the program starts a second attempt after frames of the first one
+        were sent.
+        """
         if self._attempt_shown and not self._attempt_done:
-            raise UpstreamError("The provider's stream broke off; what was sent so far is not the whole answer.")
+            raise UpstreamError(
+                "The provider's stream broke off; what was sent so far is not the whole answer."
+            )
 
     def _inner_start(self, message: Line) -> bytes:
         self._refuse_to_repeat()
-        self._message_id, self._inner_usage = message.get("id"), message.get("usage") or {}
+        self._message_id = message.get("id")
+        self._inner_usage = message.get("usage") or {}
         self._blocks.clear()
         self._attempt_shown = self._attempt_done = False
         return self._open(message)
@@ -162,12 +209,15 @@ class Splice:
         if kind == "tool_use":
             if not block["name"].startswith(PREFIX):
                 return b""  # shown whole once it is complete
-            block, self._client_called = block | {"name": client_name(block["name"])}, True
+            block = block | {"name": client_name(block["name"])}
+            self._client_called = True
         elif not self._thinking_passes and kind in {"thinking", "redacted_thinking"}:
             return b""
         self._attempt_shown = True
         self._blocks[index] = self._number()
-        return frame({"type": "content_block_start", "index": self._blocks[index], "content_block": block})
+        return frame(
+            {"type": "content_block_start", "index": self._blocks[index], "content_block": block}
+        )
 
     def _number(self) -> int:
         self._next_block += 1
@@ -176,7 +226,9 @@ class Splice:
     def _inner_delta(self, event: Line) -> bytes:
         self._attempt_done = True
         self._stop = {name: event["delta"].get(name) for name in self._stop}
-        told = {name: count for name, count in (event.get("usage") or {}).items() if count is not None}
+        told = {
+            name: count for name, count in (event.get("usage") or {}).items() if count is not None
+        }
         self._count(self._inner_usage | told)
         return self._end() if self._is_last() else b""
 
@@ -191,7 +243,9 @@ class Splice:
             self._usage[name] += usage.get(name) or 0
 
     def _assistant(self, line: Line) -> bytes:
-        """One line a finished block; the whole message when the stream was given up for a plain request."""
+        """One line a finished block; the whole message when the stream was given up for a plain
+        request.
+        """
         message = line["message"]
         if message.get("model") == "<synthetic>":
             self._failure = line.get("error")
@@ -199,16 +253,27 @@ class Splice:
         streamed = message.get("id") == self._message_id
         if not streamed:
             self._refuse_to_repeat()
-            self._message_id, self._attempt_done = message.get("id"), True
-            self._stop = {"stop_reason": message.get("stop_reason"), "stop_sequence": message.get("stop_sequence")}
+            self._message_id = message.get("id")
+            self._attempt_done = True
+            self._stop = {
+                "stop_reason": message.get("stop_reason"),
+                "stop_sequence": message.get("stop_sequence"),
+            }
             self._count(message.get("usage") or {})
-        frames = b"".join(self._finished_block(message, block, streamed) for block in message["content"])
+        frames = b"".join(
+            self._finished_block(message, block, streamed) for block in message["content"]
+        )
         return frames if streamed or not self._is_last() else frames + self._end()
 
     def _finished_block(self, message: Line, block: Line, streamed: bool) -> bytes:
         kind = block["type"]
         if kind == "tool_use" and not block["name"].startswith(PREFIX):
-            shown = {"type": "tool_use_sdk", "id": block["id"], "name": block["name"], "input": block["input"]}
+            shown = {
+                "type": "tool_use_sdk",
+                "id": block["id"],
+                "name": block["name"],
+                "input": block["input"],
+            }
             return self._show(shown, block)
         if kind in {"thinking", "redacted_thinking"} and not self._thinking_passes:
             return self._show_thinking(block) if self._mode == "formatted" else b""
@@ -220,7 +285,9 @@ class Splice:
     def _user(self, message: Line) -> bytes:
         content = message.get("content")
         results = (
-            [block for block in content if block.get("type") == "tool_result"] if isinstance(content, list) else []
+            [block for block in content if block.get("type") == "tool_result"]
+            if isinstance(content, list)
+            else []
         )
         return b"".join(self._tool_result(block) for block in results)
 
@@ -233,7 +300,7 @@ class Splice:
         self.result = line
         out_of_turns = line.get("subtype") == "error_max_turns"
         if not out_of_turns and (line.get("is_error") or line.get("subtype") != "success"):
-            raise refusal(line, self._failure)
+            raise failed_result(line, self._failure)
         if not self.started:
             raise UpstreamError("The claude program ended the turn without an answer.")
         if out_of_turns:
@@ -254,7 +321,9 @@ class Splice:
         return frame(stop) + frame({"type": "message_stop"})
 
     def _show(self, block: Line, inside: Line | None = None) -> bytes:
-        """Return a block of the product's own, either as the block or as tagged text of `inside`."""
+        """Return a block of the product's own, either as the block or as tagged text of
+        `inside`.
+        """
         if self._mode == "ignore":
             return b""
         if self._mode == "forward":
@@ -272,7 +341,9 @@ class Splice:
         return self._whole({"type": "text", "text": text})
 
     def _show_thinking(self, block: Line) -> bytes:
-        signature = f' signature="{html.escape(block["signature"])}"' if block.get("signature") else ""
+        signature = (
+            f' signature="{html.escape(block["signature"])}"' if block.get("signature") else ""
+        )
         return self._tagged("thinking", block.get("thinking", ""), signature)
 
     def _whole(self, block: Line) -> bytes:
@@ -298,6 +369,9 @@ def unfilled(block: Line) -> tuple[Line, list[Line]]:
             delta = {"type": "thinking_delta", "thinking": block["thinking"]}
             return {"type": "thinking", "thinking": "", "signature": ""}, [delta, signature]
         case "tool_use":
-            written = {"type": "input_json_delta", "partial_json": dump_json(block["input"]).decode()}
+            written = {
+                "type": "input_json_delta",
+                "partial_json": dump_json(block["input"]).decode(),
+            }
             return block | {"name": client_name(block["name"]), "input": {}}, [written]
     return block, []

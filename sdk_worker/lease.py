@@ -1,7 +1,7 @@
 """One at a time, on whichever worker: a name in Redis that is one turn's while it runs.
 
-A holder that cannot renew it gives up before anyone else may begin, so two never hold it at once; after a crash it runs
-out by itself.
+A holder that cannot renew it gives up before anyone else may begin, so two never hold it at once;
+after a crash it runs out by itself.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from shared.errors import BusUnavailable, Conflict
+from shared.runtime.errors import BusUnavailable, Conflict
 
 ASK_AGAIN_SECONDS = 0.05
 
@@ -35,14 +35,16 @@ class Terms:
 TERMS = Terms()
 
 
-class Store(Protocol):
+class LeaseStore(Protocol):
     """The verb of the bus that this module needs."""
 
     async def lease(self, key: str, owner: str, *, ttl: float) -> bool: ...
 
 
 @contextlib.asynccontextmanager
-async def hold_lease(store: Store, key: str, *, patience: float, terms: Terms = TERMS) -> AsyncIterator[None]:
+async def hold_lease(
+    store: LeaseStore, key: str, *, patience: float, terms: Terms = TERMS
+) -> AsyncIterator[None]:
     """Hold the lease `key` while the context is open.
 
     Raises Conflict when another holder keeps the lease for `patience` seconds, and BusUnavailable,
@@ -55,7 +57,9 @@ async def hold_lease(store: Store, key: str, *, patience: float, terms: Terms = 
                 while not await store.lease(key, owner, ttl=terms.ttl):  # noqa: ASYNC110 - nobody tells
                     await asyncio.sleep(ASK_AGAIN_SECONDS)
         except TimeoutError:
-            raise Conflict("This conversation is still busy with another turn; ask again when that is over.") from None
+            raise Conflict(
+                "This conversation is still busy with another turn; ask again when that is over."
+            ) from None
         async with _while_renewed(store, key, owner, terms):
             yield
     finally:
@@ -64,7 +68,9 @@ async def hold_lease(store: Store, key: str, *, patience: float, terms: Terms = 
 
 
 @contextlib.asynccontextmanager
-async def _while_renewed(store: Store, key: str, owner: str, terms: Terms) -> AsyncIterator[None]:
+async def _while_renewed(
+    store: LeaseStore, key: str, owner: str, terms: Terms
+) -> AsyncIterator[None]:
     """Ends the block in time when the lease was lost."""
     loop = asyncio.get_running_loop()
     lasts = terms.ttl - terms.margin
@@ -88,4 +94,6 @@ async def _while_renewed(store: Store, key: str, owner: str, terms: Terms) -> As
     except TimeoutError:
         if not limit.expired():
             raise
-        raise BusUnavailable("Redis was away for so long that this conversation may have gone on elsewhere.") from None
+        raise BusUnavailable(
+            "Redis was away for so long that this conversation may have gone on elsewhere."
+        ) from None

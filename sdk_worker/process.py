@@ -1,4 +1,6 @@
-"""The SDK worker as a process. Starting waits for no program: without `claude` it serves, and says what to install."""
+"""The SDK worker as a process. Starting waits for no program: without `claude` it serves, and says
+what to install.
+"""
 
 from __future__ import annotations
 
@@ -12,37 +14,39 @@ from functools import partial
 from pathlib import Path
 
 from sdk_worker.asking import Ask, Asker
-from sdk_worker.directories import own_directory
-from sdk_worker.door import Conversation, Driver, ProgramFile, drivers
-from sdk_worker.launch import (
+from sdk_worker.claude.driver import Conversation, Driver, ProgramFile, drivers
+from sdk_worker.claude.launch import (
     Binding,
     Launch,
     asks_nobody,
-    bind,
+    billing_of,
+    bind_process,
     command,
     environment,
-    lane_of,
     login_state,
     refuse_what_cannot_start,
 )
-from sdk_worker.pool import Pool
-from sdk_worker.program import Program
+from sdk_worker.claude.pool import Pool
+from sdk_worker.claude.program import Program
+from sdk_worker.directories import own_directory
 from sdk_worker.reply import LeftReplies
 from sdk_worker.sessions import Sessions
-from sdk_worker.worker import Patience, Worker
+from sdk_worker.worker import TurnTimeouts, Worker
 from shared.bus import Bus
-from shared.desk import ask_desk
-from shared.metrics import Metrics, PoolMetrics, publish_snapshots
+from shared.permissions.asking import ask_desk
 from shared.permissions.fair_use import InputsInFlight
 from shared.permissions.protected import ProtectedPaths
-from shared.places import default_workspace
-from shared.process import DRAINED_EXIT, instance_name, run
-from shared.settings import Settings, load_settings
-from shared.tracing import open_tracer
+from shared.runtime.metrics import Metrics, PoolMetrics, publish_snapshots
+from shared.runtime.process import DRAINED_EXIT, instance_name, run_service
+from shared.runtime.tracing import open_tracer
+from shared.settings.places import default_workspace
+from shared.settings.tree import Settings, load_settings
 
 DESCRIBE_SECONDS = 0.2  # the bus tells it on once a second, and it should not be old by then
 LOOK_EVERY = 50  # of these; to ask a program its version starts it
-THINKING_MARGIN_SECONDS = 60.0  # a prompt expires and is told to the program before a turn counts as silent
+THINKING_MARGIN_SECONDS = (
+    60.0  # a prompt expires and is told to the program before a turn counts as silent
+)
 
 
 def main() -> None:
@@ -53,10 +57,10 @@ def main() -> None:
         found = asyncio.run(ProgramFile(load_settings().claude.cli_path).describe())
         sys.stdout.write(json.dumps(found) + "\n")
     else:
-        run("sdk_worker", serve)
+        run_service("sdk_worker", run_worker)
 
 
-async def serve(settings: Settings, stop: asyncio.Event) -> int | None:
+async def run_worker(settings: Settings, stop: asyncio.Event) -> int | None:
     """Serve until `stop`, or after SIGUSR1 until the running turns are done; then end every process
     this one started.
     """
@@ -68,7 +72,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int | None:
     bus = Bus(url, service="sdk_worker", instance=instance)
     driver = drivers()[0]
     pool = open_pool(settings, program_file, driver, ask=partial(ask_desk, bus, InputsInFlight()))
-    sdk, options = settings.sdk, settings.claude.code_options
+    sdk = settings.sdk
+    options = settings.claude.code_options
     sessions = Sessions(
         pool,
         bus,
@@ -88,17 +93,21 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int | None:
             mode=settings.claude.sdk_message_mode,
             pretty=settings.claude.pretty_format,
             patience=patience(settings),
-            lane=lane_of(settings.claude),
+            billed_to=billing_of(settings.claude),
             roots=sdk.working_roots,
             tracer=tracer,
         )
         metrics = Metrics()
-        showing = describe(bus, pool, sessions, program_file, driver.name, PoolMetrics(metrics))
+        showing = describe_worker(
+            bus, pool, sessions, program_file, driver.name, PoolMetrics(metrics)
+        )
         beside = [
             asyncio.create_task(pool.keep_filled()),
             asyncio.create_task(showing),
             asyncio.create_task(
-                publish_snapshots(bus, metrics, service="sdk_worker", instance=instance, stop=asyncio.Event())
+                publish_snapshots(
+                    bus, metrics, service="sdk_worker", instance=instance, stop=asyncio.Event()
+                )
             ),
         ]
         try:
@@ -112,10 +121,12 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int | None:
     return None if stop.is_set() else DRAINED_EXIT
 
 
-def patience(settings: Settings) -> Patience:
-    """Return how long a turn may be silent. While a person is asked, they get the time the settings promise."""
+def patience(settings: Settings) -> TurnTimeouts:
+    """Return how long a turn may be silent. While a person is asked, they get the time the settings
+    promise.
+    """
     thinking = settings.security.confirmation_timeout_seconds
-    return Patience(
+    return TurnTimeouts(
         settings.sdk.first_byte_timeout_seconds,
         settings.sdk.idle_timeout_seconds,
         settings.server.ping_interval_seconds,
@@ -123,16 +134,27 @@ def patience(settings: Settings) -> Patience:
     )
 
 
-def open_pool(settings: Settings, program_file: ProgramFile, driver: Driver, *, ask: Ask | None) -> Pool[Conversation]:
-    """Return the pool of this process. `ask` decides on every tool call; None: Claude Code alone decides."""
-    claude, options = settings.claude, settings.claude.code_options
+def open_pool(
+    settings: Settings, program_file: ProgramFile, driver: Driver, *, ask: Ask | None
+) -> Pool[Conversation]:
+    """Return the pool of this process. `ask` decides on every tool call; None: Claude Code alone
+    decides.
+    """
+    claude = settings.claude
+    options = settings.claude.code_options
     protected = ProtectedPaths.of(settings, Path.cwd(), Path.home())
 
     async def start(launch: Launch) -> Conversation:
         env = environment(claude, os.environ)
         refuse_what_cannot_start(launch, options, env, as_root=os.geteuid() == 0)
-        cwd = launch.cwd or str(options.cwd.resolve() if options.cwd else own_directory(default_workspace()))
-        asker = Asker(ask, cwd, protected, bypass=asks_nobody(claude)) if ask and launch.own_tools else None
+        cwd = launch.cwd or str(
+            options.cwd.resolve() if options.cwd else own_directory(default_workspace())
+        )
+        asker = (
+            Asker(ask, cwd, protected, bypass=asks_nobody(claude))
+            if ask and launch.own_tools
+            else None
+        )
         asks = asker is not None and claude.builtin_permissions
         line = command(await program_file.path(), launch, options, asks=asks)
         program = Program(line, env=env, cwd=cwd)
@@ -140,7 +162,7 @@ def open_pool(settings: Settings, program_file: ProgramFile, driver: Driver, *, 
         return Conversation(driver, program, asker)
 
     async def tell(conversation: Conversation, binding: Binding) -> None:
-        await bind(conversation, binding, options)
+        await bind_process(conversation, binding, options)
 
     size = settings.sdk.pool_size if settings.sdk.enable_pool else 0
     return Pool(
@@ -153,7 +175,7 @@ def open_pool(settings: Settings, program_file: ProgramFile, driver: Driver, *, 
     )
 
 
-async def describe(
+async def describe_worker(
     bus: Bus,
     pool: Pool[Conversation],
     sessions: Sessions,

@@ -1,7 +1,9 @@
-"""What a turn says, kept while it runs: a caller whose gateway died may ask again, and hears all of it.
+"""What a turn says, kept while it runs: a caller whose gateway died may ask again, and hears all of
+it.
 
-A turn runs once, and belongs to whoever asks for it: it ends when its caller leaves, and goes on for a while when the
-caller was only cut off. A reply too long to be kept whole is told once, as it comes.
+A turn runs once, and belongs to whoever asks for it: it ends when its caller leaves, and goes on
+for a while when the caller was only cut off. A reply too long to be kept whole is told once, as it
+comes.
 """
 
 from __future__ import annotations
@@ -12,15 +14,15 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from shared.bus import Delivery
-from shared.channels import left_key
-from shared.errors import BusUnavailable
+from shared.bus.channels import left_key
+from shared.runtime.errors import BusUnavailable
 
 KEPT_BYTES = 16 * 1024 * 1024
 
 Say = Callable[[bytes], None]
 
 
-class Store(Protocol):
+class ReplyStore(Protocol):
     """The verb of the bus that this module needs."""
 
     async def put(self, key: str, value: bytes, *, ttl: float) -> None: ...
@@ -53,7 +55,9 @@ class Reply:
             running.exception()  # its caller may never come back to hear of it
 
     async def tell(self, delivery: Delivery) -> None:
-        """Send every frame from the beginning to the end, then raise the error that ended the turn."""
+        """Send every frame from the beginning to the end, then raise the error that
+        ended the turn.
+        """
         told = 0
         while told < len(self._said) or not self._running.done():
             if told == len(self._said):
@@ -78,8 +82,10 @@ class LeftReplies:
     address for repeated calls.
     """
 
-    def __init__(self, store: Store, address: str, *, seconds: float) -> None:
-        self._store, self._address, self._seconds = store, address, seconds
+    def __init__(self, store: ReplyStore, address: str, *, seconds: float) -> None:
+        self._store = store
+        self._address = address
+        self._seconds = seconds
         self._left: dict[str, tuple[Reply, asyncio.Task[None]]] = {}
 
     def keep(self, repeat: str, reply: Reply) -> bool:

@@ -1,9 +1,10 @@
 """Named sessions: a conversation its client continues by name, sending only what is new.
 
-Claude Code writes the transcript of such a session to the owner's disk; Redis remembers which transcript a name stands
-for, how many turns it has, and who keeps its process. That is only a cache: when another worker had a turn meanwhile, a
-turn broke off, or the process is gone, old or large, the next turn resumes the transcript in a fresh one. Wherever the
-turns of a name run, one runs at a time.
+Claude Code writes the transcript of such a session to the owner's disk; Redis remembers which
+transcript a name stands for, how many turns it has, and who keeps its process. That is only a
+cache: when another worker had a turn meanwhile, a turn broke off, or the process is gone, old or
+large, the next turn resumes the transcript in a fresh one. Wherever the turns of a name run, one
+runs at a time.
 """
 
 from __future__ import annotations
@@ -15,23 +16,25 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from sdk_worker.door import Conversation
+from sdk_worker.claude.driver import Conversation
+from sdk_worker.claude.launch import Launch, adjust
+from sdk_worker.claude.pool import Pool
 from sdk_worker.frames import Splice
-from sdk_worker.launch import Launch, adjust
 from sdk_worker.lease import hold_lease
-from sdk_worker.pool import Pool
 from sdk_worker.turn import Feed
-from shared.channels import KnownSession, Turn, decode, encode
-from shared.errors import BusUnavailable, UpstreamError
-from shared.log import get_log
-from shared.provider_settings import CodeOptions
+from shared.bus.channels import KnownSession, Turn, decode_payload, encode_payload
+from shared.runtime.errors import BusUnavailable, UpstreamError
+from shared.runtime.log import get_log
+from shared.settings.providers import CodeOptions
 
 REMEMBERED_SECONDS = 30 * 86_400.0  # Claude Code keeps transcripts for 30 days
-LARGEST_BYTES = 1024**3  # a process grows with its conversation: 200 MiB at first, 280 after thirty turns
+LARGEST_BYTES = (
+    1024**3
+)  # a process grows with its conversation: 200 MiB at first, 280 after thirty turns
 SPEAKING = frozenset({"stream_event", "assistant", "user", "result"})
 
 
-class Store(Protocol):
+class SessionStore(Protocol):
     """The verbs of the bus that this module needs."""
 
     async def get(self, key: str) -> bytes | None: ...
@@ -61,7 +64,7 @@ class Sessions:
     def __init__(
         self,
         pool: Pool[Conversation],
-        store: Store,
+        store: SessionStore,
         options: CodeOptions,
         *,
         limit: int,
@@ -69,8 +72,13 @@ class Sessions:
         patience: float,
         keeper: str,
     ) -> None:
-        self._pool, self._store, self._options, self._limit, self._idle = pool, store, options, limit, idle
-        self._patience, self._keeper = patience, keeper
+        self._pool = pool
+        self._store = store
+        self._options = options
+        self._limit = limit
+        self._idle = idle
+        self._patience = patience
+        self._keeper = keeper
         self._kept: dict[str, Kept] = {}  # the one unused for longest first
 
     @contextlib.asynccontextmanager
@@ -90,7 +98,9 @@ class Sessions:
             try:
                 yield session, feed, known.cost_usd
             except BaseException:
-                await asyncio.wait([self._pool.retire(session)])  # it may write to the transcript until its end
+                await asyncio.wait(
+                    [self._pool.retire(session)]
+                )  # it may write to the transcript until its end
                 raise
             await self._remember(key, known, session, feed, splice, turn)
 
@@ -105,7 +115,7 @@ class Sessions:
 
     async def _known(self, key: str) -> KnownSession:
         stored = await self._store.get(key)
-        return decode(KnownSession, stored) if stored else KnownSession()
+        return decode_payload(KnownSession, stored) if stored else KnownSession()
 
     async def _enter(self, key: str, known: KnownSession, feed: Feed) -> tuple[Conversation, Feed]:
         if not known.transcript:
@@ -117,13 +127,21 @@ class Sessions:
             return kept, news
         if ending := self._drop(key):
             await asyncio.wait(ending)
-        with contextlib.suppress(UpstreamError):  # the transcript is gone: what the client sent is all there is
-            return await self._pool.start(replace(feed.launch, resumed=known.transcript), feed.binding), news
+        with contextlib.suppress(
+            UpstreamError
+        ):  # the transcript is gone: what the client sent is all there is
+            return await self._pool.start(
+                replace(feed.launch, resumed=known.transcript), feed.binding
+            ), news
         return await self._pool.take(feed.launch, feed.binding), feed
 
     def _still_good(self, key: str, known: KnownSession, feed: Feed) -> Conversation | None:
         kept = self._kept.get(key)
-        if kept is None or (kept.turns, kept.launch, kept.system) != (known.turns, feed.launch, feed.binding.system):
+        if kept is None or (kept.turns, kept.launch, kept.system) != (
+            known.turns,
+            feed.launch,
+            feed.binding.system,
+        ):
             return None
         while line := kept.session.program.read_now():
             if line["type"] in SPEAKING:
@@ -134,9 +152,18 @@ class Sessions:
         return self._kept.pop(key).session
 
     async def _remember(
-        self, key: str, known: KnownSession, session: Conversation, feed: Feed, splice: Splice, turn: Turn
+        self,
+        key: str,
+        known: KnownSession,
+        session: Conversation,
+        feed: Feed,
+        splice: Splice,
+        turn: Turn,
     ) -> None:
-        keep = bool(self._limit and splice.result) and session.program.resident_bytes() <= LARGEST_BYTES
+        keep = (
+            bool(self._limit and splice.result)
+            and session.program.resident_bytes() <= LARGEST_BYTES
+        )
         now = KnownSession(
             transcript=splice.transcript,
             turns=known.turns + 1,
@@ -148,7 +175,7 @@ class Sessions:
             keeper=self._keeper if keep else "",
         )
         try:
-            await self._store.put(key, encode(now), ttl=REMEMBERED_SECONDS)
+            await self._store.put(key, encode_payload(now), ttl=REMEMBERED_SECONDS)
         except BusUnavailable:
             get_log().warning("session_not_remembered", request_id=turn.request_id)
             keep = False

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from shared.channels import Turn
-from shared.errors import CallerGone, CCProxyError
-from shared.tracing import Tracer
+from shared.bus.channels import Turn
+from shared.runtime.errors import CallerGone, CCProxyError
+from shared.runtime.tracing import Tracer
 
 
 @contextmanager

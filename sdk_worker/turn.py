@@ -1,7 +1,9 @@
-"""A Messages request as the lines a fresh `claude` is fed, with the options its process needs. Pure.
+"""A Messages request as the lines a fresh `claude` is fed, with the options its process needs.
+Pure.
 
-Nothing is flattened: every message becomes the turn it was, so the model sees the conversation the client wrote. What
-the program has no way to carry is named in `ignored`, or refused when leaving it out would change the answer's meaning.
+Nothing is flattened: every message becomes the turn it was, so the model sees the conversation the
+client wrote. What the program has no way to carry is named in `ignored`, or refused when leaving it
+out would change the answer's meaning.
 """
 
 from __future__ import annotations
@@ -11,19 +13,23 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from sdk_worker.claude.launch import Binding, Launch
 from sdk_worker.client_tools import program_name
-from sdk_worker.launch import Binding, Launch
-from shared.errors import ClientError
-from shared.formats.anthropic.reading import refuse_part
+from shared.formats.messages.request_in import refuse_part
+from shared.runtime.errors import ClientError
 
 Block = dict[str, Any]
 Line = dict[str, Any]
 
-CARRIED = frozenset({"model", "messages", "system", "max_tokens", "stream", "thinking", "tools", "tool_choice"})
+CARRIED = frozenset(
+    {"model", "messages", "system", "max_tokens", "stream", "thinking", "tools", "tool_choice"}
+)
 LISTED = frozenset({"type", "name", "description", "input_schema", "eager_input_streaming"})
 SPOKEN = frozenset({"type", "text"})
 PLAIN = re.compile(r"[\w.-]{1,64}", re.ASCII)  # a type that may stand in a header
-SHOWN_BY_US = frozenset({"system_message", "result_message"})  # told about a run, never part of the conversation
+SHOWN_BY_US = frozenset(
+    {"system_message", "result_message"}
+)  # told about a run, never part of the conversation
 
 
 @dataclass(slots=True)
@@ -48,16 +54,24 @@ class Feed:
 def read_turn(body: dict[str, Any], *, working_directory: str | None = None) -> Feed:
     """Return the request as a Feed. Raises ClientError naming the field that cannot be carried."""
     refuse_part(body)
-    ignored = sorted(name for name in body if name not in CARRIED and not (name == "metadata" and _is_ours(body[name])))
+    ignored = sorted(
+        name
+        for name in body
+        if name not in CARRIED and not (name == "metadata" and _is_ours(body[name]))
+    )
     tools = _read_tools(body)
     messages, marked = _read_messages(body.get("messages"), renamed=bool(tools))
     if marked:
         ignored.append("cache_control")
     ignored += [name for name in unread_of(body, tools) if name not in ignored]
     ignored += hosted_names(body.get("tools") or [])
-    lines: list[Line] = [{"type": role, "message": {"role": role, "content": content}} for role, content in messages]
+    lines: list[Line] = [
+        {"type": role, "message": {"role": role, "content": content}} for role, content in messages
+    ]
     if lines[-1]["type"] != "user":
-        raise ClientError("messages: the last one must be from the user; /sdk cannot continue an answer.")
+        raise ClientError(
+            "messages: the last one must be from the user; /sdk cannot continue an answer."
+        )
     *history, prompt = lines
     for line in history:
         if line["type"] == "user":
@@ -75,17 +89,28 @@ def read_turn(body: dict[str, Any], *, working_directory: str | None = None) -> 
 def unread_of(body: dict[str, Any], tools: list[Block]) -> list[str]:
     """Return the paths of what stands inside carried fields, and the program has no place for."""
     system = body["system"] if isinstance(body.get("system"), list) else []
-    thinking, choice = body.get("thinking") or {}, body.get("tool_choice") or {}
-    found = {f"tools[].{name}": value for tool in tools for name, value in tool.items() if name not in LISTED and value}
+    thinking = body.get("thinking") or {}
+    choice = body.get("tool_choice") or {}
+    found = {
+        f"tools[].{name}": value
+        for tool in tools
+        for name, value in tool.items()
+        if name not in LISTED and value
+    }
     said = {name: value for block in system for name, value in block.items() if name not in SPOKEN}
-    found |= {name if name == "cache_control" else f"system[].{name}": value for name, value in said.items()}
+    found |= {
+        name if name == "cache_control" else f"system[].{name}": value
+        for name, value in said.items()
+    }
     found |= {"thinking.display": thinking.get("display")}
     found |= {"tool_choice.disable_parallel_tool_use": choice.get("disable_parallel_tool_use")}
     return [name for name, value in found.items() if value]
 
 
 def sorted_json(tools: list[Block]) -> bytes:
-    """Return the tools as JSON that is equal for equal tools, with every digit and every half character kept."""
+    """Return the tools as JSON that is equal for equal tools, with every digit and every half
+    character kept.
+    """
     return json.dumps(tools, sort_keys=True).encode()
 
 
@@ -113,7 +138,9 @@ def _positive(body: dict[str, Any], name: str) -> int | None:
 def _read_system(system: Any) -> tuple[str, ...]:
     if system is None or isinstance(system, str):
         return (system,) if system else ()
-    if not isinstance(system, list) or not all(isinstance(block, dict) and "text" in block for block in system):
+    if not isinstance(system, list) or not all(
+        isinstance(block, dict) and "text" in block for block in system
+    ):
         raise ClientError("system: expected a text or a list of text blocks.")
     return tuple(str(block["text"]) for block in system if block["text"])
 
@@ -130,8 +157,11 @@ def _read_thinking(thinking: Any) -> int | Literal["adaptive"] | None:
 
 
 def _read_tools(body: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the client's own tools, without those of the provider's servers. Refuses a forced choice."""
-    tools, choice = body.get("tools") or [], body.get("tool_choice") or {"type": "auto"}
+    """Return the client's own tools, without those of the provider's servers. Refuses a forced
+    choice.
+    """
+    tools = body.get("tools") or []
+    choice = body.get("tool_choice") or {"type": "auto"}
     if not isinstance(tools, list):
         raise ClientError("tools: expected a list.")
     for index, tool in enumerate(tools):
@@ -146,7 +176,9 @@ def _read_tools(body: dict[str, Any]) -> list[dict[str, Any]]:
             return []
         case {"type": "auto"}:
             return [tool for tool in tools if not is_hosted(tool)]
-    raise ClientError("tool_choice: /sdk cannot force a tool; use auto or none, or send the request to /api.")
+    raise ClientError(
+        "tool_choice: /sdk cannot force a tool; use auto or none, or send the request to /api."
+    )
 
 
 def is_hosted(tool: Block) -> bool:
@@ -163,7 +195,9 @@ def hosted_names(tools: list[Block]) -> list[str]:
 
 
 def _read_messages(messages: Any, *, renamed: bool) -> tuple[list[tuple[str, list[Block]]], bool]:
-    """Roles in turn, and whether a cache mark was dropped: the program places its own, and four are allowed."""
+    """Roles in turn, and whether a cache mark was dropped: the program places its own, and four are
+    allowed.
+    """
     if not isinstance(messages, list) or not messages:
         raise ClientError("messages: at least one message is needed.")
     turns: list[tuple[str, list[Block]]] = []
@@ -190,7 +224,9 @@ def _read_content(message: Any, index: int) -> list[Block]:
     content = message.get("content")
     if isinstance(content, str):
         return [{"type": "text", "text": content}]
-    if not isinstance(content, list) or not all(isinstance(block, dict) and "type" in block for block in content):
+    if not isinstance(content, list) or not all(
+        isinstance(block, dict) and "type" in block for block in content
+    ):
         raise ClientError(f"{where}.content: expected a text or a list of content blocks.")
     return [dict(block) for block in content]
 
@@ -201,7 +237,9 @@ def _as_turns(role: str, blocks: list[Block]) -> list[tuple[str, list[Block]]]:
     """
     if role == "system":
         text = "\n".join(str(block.get("text", "")) for block in blocks)
-        return [("user", [{"type": "text", "text": f"<system-reminder>\n{text}\n</system-reminder>"}])]
+        return [
+            ("user", [{"type": "text", "text": f"<system-reminder>\n{text}\n</system-reminder>"}])
+        ]
     turns: list[tuple[str, list[Block]]] = [(role, [])]
     for block in blocks:
         kind = block["type"]
@@ -217,7 +255,9 @@ def _as_turns(role: str, blocks: list[Block]) -> list[tuple[str, list[Block]]]:
 def _as_spoken(block: Block) -> Block:
     if block["type"] not in {"tool_use_sdk", "tool_result_sdk"}:
         return block
-    return {name: value for name, value in block.items() if name != "source"} | {"type": block["type"][: -len("_sdk")]}
+    return {name: value for name, value in block.items() if name != "source"} | {
+        "type": block["type"][: -len("_sdk")]
+    }
 
 
 def _renamed(block: Block) -> Block:

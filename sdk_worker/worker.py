@@ -1,7 +1,8 @@
 """Runs a turn of the bus in a `claude` of its own and publishes what it says as Anthropic frames.
 
-A turn has one of three ends: a whole stream, an error raised before the first frame, or an `error` frame after it.
-Whatever the end, and also when its caller leaves, the process of the turn ends too, and nothing runs twice.
+A turn has one of three ends: a whole stream, an error raised before the first frame, or an `error`
+frame after it. Whatever the end, and also when its caller leaves, the process of the turn ends too,
+and nothing runs twice.
 """
 
 from __future__ import annotations
@@ -16,28 +17,43 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+from sdk_worker.claude.driver import Conversation
+from sdk_worker.claude.pool import Pool
+from sdk_worker.claude.program import Program
 from sdk_worker.directories import choose_directory
-from sdk_worker.door import Conversation
-from sdk_worker.frames import PING, Mode, Splice, error_frame
-from sdk_worker.pool import Pool
-from sdk_worker.program import Program
+from sdk_worker.frames import PING, Mode, Splice, turn_error_frame
 from sdk_worker.reply import LeftReplies, Reply, Say
 from sdk_worker.sessions import Sessions
 from sdk_worker.tracing import turn_span
 from sdk_worker.turn import Feed, read_turn
 from shared.bus import Bus, Delivery, Slots
-from shared.channels import SDK_TURN, Turn, TurnHead, TurnTail, decode, encode, session_key
-from shared.errors import Busy, CCProxyError, CredentialsMissing, UpstreamError, UpstreamRefused, UpstreamTimeout
-from shared.log import get_log
-from shared.serving import serve_each
-from shared.tracing import Tracer
+from shared.bus.channels import (
+    SDK_TURN,
+    Turn,
+    TurnHead,
+    TurnTail,
+    decode_payload,
+    encode_payload,
+    session_key,
+)
+from shared.bus.serving import serve_each
+from shared.runtime.errors import (
+    Busy,
+    CCProxyError,
+    CredentialsMissing,
+    UpstreamError,
+    UpstreamRefused,
+    UpstreamTimeout,
+)
+from shared.runtime.log import get_log
+from shared.runtime.tracing import Tracer
 
 INTERRUPT_SECONDS = 0.3  # an interrupt is answered within 15 ms
 DECLINED_AT_ONCE = 8  # turns sent to this worker alone that it tells to go elsewhere
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class TurnTimeouts:
     """The timeouts of a turn, in seconds.
 
     `idle`: the longest silence in a turn that waits for no person; `ping`: the longest silence
@@ -55,7 +71,7 @@ Hold = contextlib.AbstractAsyncContextManager[tuple[Conversation, Feed, float]]
 
 
 @dataclass(slots=True)
-class Attempt:
+class TurnAttempt:
     """One attempt to run a turn. `program_started` is the start of its process in monotonic
     seconds.
     """
@@ -68,7 +84,9 @@ class Attempt:
 
 def is_login_refused(error: CCProxyError) -> bool:
     """Return True if the provider, or Claude Code itself, refused the credential of a process."""
-    return isinstance(error, CredentialsMissing) or (isinstance(error, UpstreamRefused) and error.status == 401)
+    return isinstance(error, CredentialsMissing) or (
+        isinstance(error, UpstreamRefused) and error.status == 401
+    )
 
 
 class Worker:
@@ -83,16 +101,25 @@ class Worker:
         name: str,
         mode: Mode,
         pretty: bool,
-        patience: Patience,
-        lane: str = "unknown",
+        patience: TurnTimeouts,
+        billed_to: str = "unknown",
         roots: Sequence[Path] = (),
         tracer: Tracer | None = None,
     ) -> None:
-        self._roots, self._tracer = roots, tracer
-        self._pool, self._sessions, self._left, self._patience = pool, sessions, left, patience
-        self._name, self._mode, self._pretty, self._lane = name, mode, pretty, lane
+        self._roots = roots
+        self._tracer = tracer
+        self._pool = pool
+        self._sessions = sessions
+        self._left = left
+        self._patience = patience
+        self._name = name
+        self._mode = mode
+        self._pretty = pretty
+        self._lane = billed_to
 
-    async def serve(self, bus: Bus, *, slots: int, stop: asyncio.Event, drain: asyncio.Event) -> None:
+    async def serve(
+        self, bus: Bus, *, slots: int, stop: asyncio.Event, drain: asyncio.Event
+    ) -> None:
         """Take turns until `stop`, or after `drain` until the taken turns are done.
 
         Turns come from the queue shared by all workers, and from the private channel of
@@ -100,10 +127,12 @@ class Worker:
         slot is refused at once, and its caller uses the shared queue. A call for the reply of a
         running turn needs no slot.
         """
-        shared, own, done = Slots(slots), SDK_TURN.at(bus.address), asyncio.Event()
+        shared = Slots(slots)
+        own = SDK_TURN.at(bus.address)
+        done = asyncio.Event()
 
         async def handle_own(delivery: Delivery) -> None:
-            turn = decode(Turn, delivery.payload)
+            turn = decode_payload(Turn, delivery.payload)
             reply = self._left.take(turn.repeat)
             if reply is None and (drain.is_set() or shared.free < 1):
                 raise Busy
@@ -114,7 +143,11 @@ class Worker:
                 shared.give_back()
 
         async with asyncio.TaskGroup() as serving:
-            serving.create_task(serve_each(bus, own, handle_own, slots=slots + DECLINED_AT_ONCE, stop=stop, drain=done))
+            serving.create_task(
+                serve_each(
+                    bus, own, handle_own, slots=slots + DECLINED_AT_ONCE, stop=stop, drain=done
+                )
+            )
             await serve_each(bus, SDK_TURN, self.handle, slots=shared, stop=stop, drain=drain)
             done.set()
         await self._left.end()
@@ -123,7 +156,7 @@ class Worker:
         """Run one delivery of SDK_TURN. Raises CCProxyError for a turn that failed before its first
         frame.
         """
-        turn = decode(Turn, delivery.payload)
+        turn = decode_payload(Turn, delivery.payload)
         await self._answer(turn, self._left.take(turn.repeat), delivery)
 
     async def _answer(self, turn: Turn, reply: Reply | None, delivery: Delivery) -> None:
@@ -144,17 +177,24 @@ class Worker:
             await self._run(turn, say, told)
 
     async def _run(self, turn: Turn, say: Say, told: dict[str, Any]) -> None:
-        """Run `turn`. If the login of a spare is refused before the first frame, run it in a fresh process once."""
+        """Run `turn`. If the login of a spare is refused before the first frame, run it in a fresh
+        process once.
+        """
         began = time.monotonic()
         key = session_key(turn)  # as the gateway sees it
         turn.working_directory = choose_directory(turn.working_directory, self._roots)
         feed = read_turn(turn.body, working_directory=turn.working_directory)
         named = turn.session_id or ""
-        if named and not feed.launch.own_tools:  # it would end in a call that nobody answers in its transcript
-            named, feed.ignored = "", [*feed.ignored, "session_id"]
-        attempt = Attempt(self._splice(turn, feed), named)
+        if (
+            named and not feed.launch.own_tools
+        ):  # it would end in a call that nobody answers in its transcript
+            named = ""
+            feed.ignored = [*feed.ignored, "session_id"]
+        attempt = TurnAttempt(self._splice(turn, feed), named)
         if named:
-            await self._try(attempt, self._sessions.hold(key, turn, feed, attempt.splice), turn, feed, say, told)
+            await self._try(
+                attempt, self._sessions.hold(key, turn, feed, attempt.splice), turn, feed, say, told
+            )
             return
         try:
             await self._try(attempt, self._once(feed), turn, feed, say, told)
@@ -167,11 +207,23 @@ class Worker:
             await self._try(again, self._once(feed), turn, feed, say, told)
 
     def _splice(self, turn: Turn, feed: Feed) -> Splice:
-        mode = cast("Mode", turn.message_mode or self._mode)  # the gateway has checked the request's own
+        mode = cast(
+            "Mode", turn.message_mode or self._mode
+        )  # the gateway has checked the request's own
         return Splice(mode, pretty=self._pretty, client_tools=bool(feed.binding.tools))
 
-    async def _try(self, attempt: Attempt, hold: Hold, turn: Turn, feed: Feed, say: Say, told: dict[str, Any]) -> None:
-        """Run `turn` in the process of `hold`. Raises CCProxyError for a failure before the first frame."""
+    async def _try(
+        self,
+        attempt: TurnAttempt,
+        hold: Hold,
+        turn: Turn,
+        feed: Feed,
+        say: Say,
+        told: dict[str, Any],
+    ) -> None:
+        """Run `turn` in the process of `hold`. Raises CCProxyError for a failure before the first
+        frame.
+        """
         began = time.time()
         splice = attempt.splice
         try:
@@ -179,22 +231,26 @@ class Worker:
                 waited = max(0.0, 1000 * (time.time() - turn.sent_at))
                 told["ccproxy.queue_ms"] = waited
                 if not attempt.head_sent:
-                    say(encode(TurnHead(self._name, waited, feed.ignored, attempt.named, self._lane)))
+                    say(
+                        encode_payload(
+                            TurnHead(self._name, waited, feed.ignored, attempt.named, self._lane)
+                        )
+                    )
                 attempt.head_sent = True
                 attempt.program_started = session.program.started_at
                 with session.on_behalf(turn):
                     await self._converse(session, unheard, splice, say)
         except CCProxyError as error:
             if splice.limits:
-                say(encode(TurnTail(limits=splice.limits)))
+                say(encode_payload(TurnTail(limits=splice.limits)))
             if not splice.started:
                 raise
             get_log().warning("turn_broke_off", request_id=turn.request_id, reason=error.message)
             told["error"] = error.kind
-            say(error_frame(error))
+            say(turn_error_frame(error))
         else:
             told["ccproxy.turns"] = splice.result.get("num_turns")
-            say(encode(tail(splice, spent, began)))
+            say(encode_payload(turn_tail(splice, spent, began)))
 
     @contextlib.asynccontextmanager
     async def _once(self, feed: Feed) -> AsyncIterator[tuple[Conversation, Feed, float]]:
@@ -242,21 +298,27 @@ class Worker:
                 splice.feed(answer)
 
     async def _wait_for_line(self, session: Conversation, say: Say) -> None:
-        """Keep the client's connection alive through a silence. Raises UpstreamTimeout when it is too long."""
+        """Keep the client's connection alive through a silence. Raises UpstreamTimeout when it is
+        too long.
+        """
         patience = self._patience
         step = min(patience.ping, patience.idle)
         silent = asking = 0.0  # seconds in a row
         while not await session.program.has_line(within=step):
             if session.asks_person:
-                silent, asking = 0.0, asking + step
+                silent = 0.0
+                asking = asking + step
                 if patience.asking is not None and asking >= patience.asking:
-                    raise UpstreamTimeout("A permission request of this turn got no answer in time.")
+                    raise UpstreamTimeout(
+                        "A permission request of this turn got no answer in time."
+                    )
             else:
-                silent, asking = silent + step, 0.0
+                silent = silent + step
+                asking = 0.0
                 if silent >= patience.idle:
                     raise UpstreamTimeout(
-                        f"Claude Code was silent for {patience.idle:g} seconds in the middle of its answer "
-                        "(SDK__IDLE_TIMEOUT_SECONDS)."
+                        f"Claude Code was silent for {patience.idle:g} seconds in the middle of "
+                        "its answer (SDK__IDLE_TIMEOUT_SECONDS)."
                     )
             say(PING)
 
@@ -271,11 +333,14 @@ class Worker:
                 say(frames)
 
 
-def tail(splice: Splice, spent: float, began: float) -> TurnTail:
+def turn_tail(splice: Splice, spent: float, began: float) -> TurnTail:
     """Return the tail of a turn.
 
     The result is empty for a turn that ended before the program's summary; the program counts cost
     over its whole life.
     """
-    cost, turns = splice.result.get("total_cost_usd"), splice.result.get("num_turns")
-    return TurnTail(cost - spent if cost else None, turns, 1000 * (time.time() - began), splice.limits)
+    cost = splice.result.get("total_cost_usd")
+    turns = splice.result.get("num_turns")
+    return TurnTail(
+        cost - spent if cost else None, turns, 1000 * (time.time() - began), splice.limits
+    )

@@ -1,6 +1,8 @@
-"""The simulator as one ASGI application: the pretended services, and the pages that tell tests what really happened.
+"""The simulator as one ASGI application: the pretended services, and the pages that tell tests what
+really happened.
 
-Every exchange is watched for the client's departure; it then ends at once and is recorded as cancelled.
+Every exchange is watched for the client's departure; it then ends at once and is recorded as
+cancelled.
 """
 
 from __future__ import annotations
@@ -13,19 +15,23 @@ from typing import Any
 import orjson
 from starlette.types import Receive, Scope, Send
 
-from shared.log import get_log
+from shared.runtime.log import get_log
 from simulator.anthropic.files import MAX_FILE_BYTES
 from simulator.anthropic.messages import JSON, MAX_BODY_BYTES, Anthropic
 from simulator.codex.responses import BACKEND, PUBLIC, Codex
-from simulator.exchange import Exchange, Left
+from simulator.exchange import Left, SimulatedExchange
 from simulator.ledger import Ledger
 from simulator.logins.servers import Logins
 
-Provider = Callable[[Exchange], Coroutine[Any, Any, None]]
+Provider = Callable[[SimulatedExchange], Coroutine[Any, Any, None]]
 
 GROUND_TRUTH = "/simulator/"
 SETTLING_TURNS = 100
-BROKEN = b'{"type":"error","error":{"type":"api_error","message":"The simulator broke; its log says how."}}'
+BROKEN = (
+    b'{"type":"error","error":{"type":"api_error","message":"The simulator broke; its log '
+    b"says "
+    b'how."}}'
+)
 
 
 class Services:
@@ -34,19 +40,23 @@ class Services:
     """
 
     def __init__(self) -> None:
-        self._anthropic, self._codex, self._logins = Anthropic(), Codex(), Logins()
+        self._anthropic = Anthropic()
+        self._codex = Codex()
+        self._logins = Logins()
 
-    async def __call__(self, exchange: Exchange) -> None:
+    async def __call__(self, exchange: SimulatedExchange) -> None:
         asks_anthropic = exchange.headers.keys() & {"anthropic-version", "x-api-key"}
         if self._logins.serves(exchange):
             await self._logins(exchange)
-        elif exchange.path.startswith((BACKEND, PUBLIC)) or (exchange.path == "/v1/models" and not asks_anthropic):
+        elif exchange.path.startswith((BACKEND, PUBLIC)) or (
+            exchange.path == "/v1/models" and not asks_anthropic
+        ):
             await self._codex(exchange)
         else:
             await self._anthropic(exchange)
 
 
-def largest_body(path: str) -> int:
+def body_limit(path: str) -> int:
     """Return how many bytes of a request to `path` are read."""
     return MAX_FILE_BYTES if path in ("/v1/files", "/v1/messages/batches") else MAX_BODY_BYTES
 
@@ -59,21 +69,21 @@ class Simulator:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        exchange = Exchange(scope, receive, send)
+        exchange = SimulatedExchange(scope, receive, send)
         if exchange.path.startswith(GROUND_TRUTH):
             await self._tell(exchange)
             return
         self.ledger.open(exchange.record)
         cancelled = True
         try:
-            await exchange.read(largest_body(exchange.path))
+            await exchange.read(body_limit(exchange.path))
             cancelled = await self._answer(exchange)
         except Left:
             pass
         finally:
             self.ledger.end(exchange.record, cancelled=cancelled)
 
-    async def _answer(self, exchange: Exchange) -> bool:
+    async def _answer(self, exchange: SimulatedExchange) -> bool:
         """Answer the request. Return False if the client left first."""
         reply = asyncio.create_task(self._provider(exchange))
         departure = asyncio.create_task(exchange.departure())
@@ -93,19 +103,25 @@ class Simulator:
                 await asyncio.gather(reply, departure, return_exceptions=True)
         return False
 
-    async def _tell(self, exchange: Exchange) -> None:
-        for _ in range(SETTLING_TURNS):  # a reply's last byte reaches its client before the reply is counted
+    async def _tell(self, exchange: SimulatedExchange) -> None:
+        for _ in range(
+            SETTLING_TURNS
+        ):  # a reply's last byte reaches its client before the reply is counted
             if self.ledger.is_settled:
                 break
             await asyncio.sleep(0)
         match exchange.record.method, exchange.path.removeprefix(GROUND_TRUTH):
             case "GET", "requests":
-                status, found = 200, orjson.dumps(self.ledger.requests())
+                status = 200
+                found = orjson.dumps(self.ledger.requests())
             case "GET", "totals":
-                status, found = 200, orjson.dumps(self.ledger.totals())
+                status = 200
+                found = orjson.dumps(self.ledger.totals())
             case "DELETE", "requests":
                 self.ledger.clear()
-                status, found = 200, b"{}"
+                status = 200
+                found = b"{}"
             case _:
-                status, found = 404, b"{}"
+                status = 404
+                found = b"{}"
         await exchange.send(status, found, JSON)

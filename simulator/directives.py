@@ -1,13 +1,13 @@
 """Directives in a prompt, for clients whose model name is fixed. Written anywhere in the last
 prompt:
 
-    [[scenario:NAME]]     play this scenario, whatever the model name says: `slow-50`, `429-30`, `cut`, …
-    [[tool:NAME {json}]]  call this tool with this input (default: {}); several make parallel calls in one message.
-                          Once their results are back, the reply quotes them
+    [[scenario:NAME]]     play this scenario, whatever the model name says: `slow-50`, `cut`
+    [[tool:NAME {json}]]  call this tool with this input (default: {}); several make parallel
+                          calls in one message. The reply to the results quotes the results
     [[say:TEXT]]          reply exactly this text (after the tools, if there are any)
 
-A tool the request does not offer is not called. Malformed directives are plain text. A tool named within the input of
-another is not called: the input may be the prompt of a subagent.
+A tool the request does not offer is not called. Malformed directives are plain text. A tool named
+within the input of another is not called: the input may be the prompt of a subagent.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ class Directives:
 
 
 def read_directives(text: str) -> Directives:
-    scenario, say = SCENARIO.search(text), SAY.search(text)
+    scenario = SCENARIO.search(text)
+    say = SAY.search(text)
     found = Directives(scenario[1] if scenario else "", say[1] if say else "")
     taken = 0  # where the input of the last tool ends
     for tool in TOOL.finditer(text):

@@ -1,7 +1,7 @@
 """One request and its reply on the wire, with everything that crossed it noted down.
 
-The raw bytes of both directions are kept as they were. A reply that is left without `close` or `send` is a dropped
-connection: the server closes the socket when the application returns.
+The raw bytes of both directions are kept as they were. A reply that is left without `close` or
+`send` is a dropped connection: the server closes the socket when the application returns.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from starlette.types import Receive, Scope, Send
 
 from simulator.ledger import Record
 
-# The handlers of a resource by method and path; a handler gets the exchange and the values in the path.
+# The handlers of a resource by method and path; a handler gets the exchange and the values in the
+# path.
 Routes = dict[tuple[str, str], Callable[..., Awaitable[None]]]
 
 
@@ -23,11 +24,15 @@ class Left(Exception):
     """The client left before the request was complete."""
 
 
-class Exchange:
-    """`front` are headers for every reply. Header names are lower case, repeated ones joined by a comma."""
+class SimulatedExchange:
+    """`front` are headers for every reply. Header names are lower case, repeated ones joined by a
+    comma.
+    """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        pairs = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+        pairs = [
+            (name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]
+        ]
         self.headers: dict[str, str] = {}
         for name, value in pairs:
             self.headers[name] = f"{self.headers[name]}, {value}" if name in self.headers else value
@@ -35,7 +40,9 @@ class Exchange:
         self.query: str = scope["query_string"].decode("latin-1")
         self.request_id = f"req_{uuid4().hex[:24]}"
         self.front: dict[str, str] = {}
-        self.record = Record(scope["method"], self.path + (f"?{self.query}" if self.query else ""), pairs)
+        self.record = Record(
+            scope["method"], self.path + (f"?{self.query}" if self.query else ""), pairs
+        )
         self._receive = receive
         self._send = send
 
@@ -58,7 +65,9 @@ class Exchange:
 
     async def open(self, status: int, headers: Mapping[str, str]) -> None:
         self.record.status = status
-        pairs: list[Any] = [(name.encode(), value.encode()) for name, value in {**self.front, **headers}.items()]
+        pairs: list[Any] = [
+            (name.encode(), value.encode()) for name, value in {**self.front, **headers}.items()
+        ]
         await self._send({"type": "http.response.start", "status": status, "headers": pairs})
 
     async def write(self, data: bytes) -> None:

@@ -1,4 +1,6 @@
-"""The ground truth for tests: what really arrived and what was really sent, bounded in number and in bytes."""
+"""The ground truth for tests: what really arrived and what was really sent, bounded in number and
+in bytes.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,12 @@ MOST_BYTES = 256 * 1024 * 1024
 SMALL_BYTES = 128 * 1024  # this many records of this size are within the bound
 KEPT_RESPONSE_BYTES = 1024 * 1024
 SECRET_HEADERS = ("authorization", "x-api-key", "proxy-authorization", "cookie")
-COUNTED = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+COUNTED = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_input_tokens",
+    "cache_creation_input_tokens",
+)
 
 
 @dataclass(slots=True)
@@ -50,9 +57,11 @@ class Record:
         `ended_after_ms` is null for a request in progress.
         """
         try:
-            body, encoding = self.body.decode(), "utf-8"
+            body = self.body.decode()
+            encoding = "utf-8"
         except UnicodeDecodeError:
-            body, encoding = base64.b64encode(self.body).decode(), "base64"
+            body = base64.b64encode(self.body).decode()
+            encoding = "base64"
         ended = None if self.finished is None else round((self.finished - self.started) * 1000, 3)
         return {
             "id": self.id,
@@ -108,7 +117,9 @@ class Ledger:
             counts = self._models.setdefault(record.model, Counter())
             counts["requests"] += 1
             counts.update({name: record.usage.get(name, 0) for name in COUNTED})
-        while len(self._records) > MOST_RECORDS or (record.size > SMALL_BYTES and self._kept() > MOST_BYTES):
+        while len(self._records) > MOST_RECORDS or (
+            record.size > SMALL_BYTES and self._kept() > MOST_BYTES
+        ):
             self._records.popleft()
 
     def _kept(self) -> int:

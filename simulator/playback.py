@@ -1,6 +1,7 @@
 """A reply on its way out: at its pace, or as much of it as its fault allows.
 
-An error ends the reply in order, a cut drops the connection, a stall never ends, and what hangs never begins.
+An error ends the reply in order, a cut drops the connection, a stall never ends, and what hangs
+never begins.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import asyncio
 import re
 from collections.abc import Callable, Iterable, Mapping
 
-from simulator.exchange import Exchange
+from simulator.exchange import SimulatedExchange
 from simulator.script import Reply
 from simulator.spelling import respell
 
@@ -17,9 +18,12 @@ WRITE_BYTES = 32 * 1024
 DELTA = re.compile(rb"event: (content_block_delta|[\w.]+\.delta)\n")
 
 
-async def play_stream(exchange: Exchange, reply: Reply, frames: Iterable[bytes], failure: Callable[[], bytes]) -> bool:
+async def play_stream(
+    exchange: SimulatedExchange, reply: Reply, frames: Iterable[bytes], failure: Callable[[], bytes]
+) -> bool:
     """Send the stream. Return True if all of it was sent; `failure` is the event of an error."""
-    pending, deltas = bytearray(), 0
+    pending = bytearray()
+    deltas = 0
     clock = asyncio.get_running_loop().time
     due = clock()
     for frame in frames:
@@ -45,7 +49,11 @@ async def play_stream(exchange: Exchange, reply: Reply, frames: Iterable[bytes],
 
 
 async def play_whole(
-    exchange: Exchange, reply: Reply, data: bytes, headers: Mapping[str, str], frames: Iterable[bytes]
+    exchange: SimulatedExchange,
+    reply: Reply,
+    data: bytes,
+    headers: Mapping[str, str],
+    frames: Iterable[bytes],
 ) -> bool:
     """Send the whole reply in the time of the reply's stream of `frames`. Return True if all of the
     reply was sent.

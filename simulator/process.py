@@ -1,7 +1,8 @@
 """`ccproxy-simulator`: listen on loopback and say where, as one JSON line on standard output.
 
-A pretended provider has no business on a network: anybody who reached it could pose as a provider's customer. The one
-exception is asked for by name, `--internal-network`, for containers whose network has no way out.
+A pretended provider has no business on a network: anybody who reached it could pose as a provider's
+customer. The one exception is asked for by name, `--internal-network`, for containers whose network
+has no way out.
 """
 
 from __future__ import annotations
@@ -15,14 +16,16 @@ import sys
 
 import uvicorn
 
-from shared.log import configure_log
+from shared.runtime.log import configure_log
 from simulator.app import Simulator
 
 BACKLOG = 2048
 
 
 def ip_address(host: str) -> str:
-    """Return `host` as an IP address. Raises ArgumentTypeError for any other name than localhost."""
+    """Return `host` as an IP address. Raises ArgumentTypeError for any other name than
+    localhost.
+    """
     address = "127.0.0.1" if host == "localhost" else host
     try:
         ipaddress.ip_address(address)
@@ -31,10 +34,16 @@ def ip_address(host: str) -> str:
     return address
 
 
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Return the options of the command line; end the program for an address beyond loopback that was not asked for."""
-    parser = argparse.ArgumentParser("ccproxy-simulator", description="Strict stand-ins for the providers.")
-    parser.add_argument("--host", type=ip_address, default="127.0.0.1", help="loopback address to listen on")
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Return the options of the command line; end the program for an address beyond loopback that
+    was not asked for.
+    """
+    parser = argparse.ArgumentParser(
+        "ccproxy-simulator", description="Strict stand-ins for the providers."
+    )
+    parser.add_argument(
+        "--host", type=ip_address, default="127.0.0.1", help="loopback address to listen on"
+    )
     parser.add_argument("--port", type=int, default=8400, help="0 picks a free one")
     parser.add_argument(
         "--internal-network",
@@ -48,15 +57,22 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def main() -> None:
-    options = parse()
+    options = parse_arguments()
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
     try:
-        listener = socket.create_server((options.host, options.port), family=family, backlog=BACKLOG)
+        listener = socket.create_server(
+            (options.host, options.port), family=family, backlog=BACKLOG
+        )
     except OSError as error:
-        sys.exit(f"ccproxy-simulator: cannot listen on {options.host}:{options.port}: {os.strerror(error.errno or 0)}")
+        sys.exit(
+            f"ccproxy-simulator: cannot listen on {options.host}:{options.port}: "
+            f"{os.strerror(error.errno or 0)}"
+        )
     port = listener.getsockname()[1]
     host = f"[{options.host}]" if family == socket.AF_INET6 else options.host
-    sys.stdout.write(json.dumps({"url": f"http://{host}:{port}", "port": port, "pid": os.getpid()}) + "\n")
+    sys.stdout.write(
+        json.dumps({"url": f"http://{host}:{port}", "port": port, "pid": os.getpid()}) + "\n"
+    )
     sys.stdout.flush()
     configure_log(level="INFO", style="auto", service="simulator", instance=str(port))
     config = uvicorn.Config(

@@ -1,11 +1,20 @@
-"""The plainest value a JSON schema allows: what a simulated model fills a tool's input or a structured reply with."""
+"""The plainest value a JSON schema allows: what a simulated model fills a tool's input or a
+structured reply with.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 DEEPEST = 8  # a schema may refer to itself
-PLAIN: dict[str, Any] = {"string": "text", "integer": 1, "number": 1.5, "boolean": True, "null": None, "array": []}
+PLAIN: dict[str, Any] = {
+    "string": "text",
+    "integer": 1,
+    "number": 1.5,
+    "boolean": True,
+    "null": None,
+    "array": [],
+}
 
 
 def sample(schema: Any, root: Any = None, depth: int = 0) -> Any:
@@ -26,7 +35,10 @@ def sample(schema: Any, root: Any = None, depth: int = 0) -> Any:
     if kind != "object":
         return PLAIN.get(str(kind), "text")
     properties = schema.get("properties") or {}
-    return {name: sample(properties.get(name), root, depth + 1) for name in schema.get("required") or properties}
+    return {
+        name: sample(properties.get(name), root, depth + 1)
+        for name in schema.get("required") or properties
+    }
 
 
 def _resolve(root: Any, reference: str) -> Any:

@@ -1,8 +1,8 @@
 """JSON schemas as both services check them before a model sees one.
 
-A check yields the first flaw of a schema as its context (the path inside the schema) and the problem. The services
-word the answer around these in their own way. Invariant: a schema without a flaw in the walk is a valid JSON Schema
-of draft 2020-12, as far as its structure goes.
+A check yields the first flaw of a schema as its context (the path inside the schema) and the
+problem. The services word the answer around these in their own way. Invariant: a schema without a
+flaw in the walk is a valid JSON Schema of draft 2020-12, as far as its structure goes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ ROOT_COMBINATORS = ("oneOf", "anyOf", "allOf", "enum", "not")
 
 
 class Flaw(NamedTuple):
-    """`context` is the path of the faulty part, `problem` the reason in the words of a validator."""
+    """`context` is the path of the faulty part, `problem` the reason in the words of a
+    validator.
+    """
 
     context: Context
     problem: str
@@ -42,7 +44,11 @@ def is_count(value: object) -> bool:
 
 
 def is_text_list(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value) and len(set(value)) == len(value)
+    return (
+        isinstance(value, list)
+        and all(isinstance(item, str) for item in value)
+        and len(set(value)) == len(value)
+    )
 
 
 def is_type(value: object) -> bool:
@@ -70,7 +76,7 @@ VALUES: dict[str, tuple[Callable[[object], bool], str]] = {
 }
 
 
-def nodes(schema: Any, context: Context = ()) -> Iterator[tuple[Context, Any]]:
+def schema_nodes(schema: Any, context: Context = ()) -> Iterator[tuple[Context, Any]]:
     """Yield every schema inside `schema` with the context, `schema` first. Properties are not
     mistaken for keywords.
     """
@@ -80,17 +86,17 @@ def nodes(schema: Any, context: Context = ()) -> Iterator[tuple[Context, Any]]:
     for keyword, value in schema.items():
         if keyword in MAPS and isinstance(value, dict):
             for name, inner in value.items():
-                yield from nodes(inner, (*context, keyword, name))
+                yield from schema_nodes(inner, (*context, keyword, name))
         elif keyword in LISTS and isinstance(value, list):
             for place, inner in enumerate(value):
-                yield from nodes(inner, (*context, keyword, str(place)))
+                yield from schema_nodes(inner, (*context, keyword, str(place)))
         elif keyword in SINGLES:
-            yield from nodes(value, (*context, keyword))
+            yield from schema_nodes(value, (*context, keyword))
 
 
 def structure_flaw(schema: Any) -> Flaw | None:
     """Return the first part forbidden by draft 2020-12."""
-    for context, node in nodes(schema):
+    for context, node in schema_nodes(schema):
         if isinstance(node, bool):
             continue
         if not isinstance(node, dict):
@@ -108,7 +114,7 @@ def structure_flaw(schema: Any) -> Flaw | None:
 
 def python_flaw(schema: Any) -> Flaw | None:
     """Return the first pattern Python's `re` cannot compile, or array without `items`."""
-    for context, node in nodes(schema):
+    for context, node in schema_nodes(schema):
         if not isinstance(node, dict):
             continue
         patterns = [node["pattern"]] if "pattern" in node else []
@@ -122,12 +128,13 @@ def python_flaw(schema: Any) -> Flaw | None:
     return None
 
 
-# --- strict schemas of the Messages service -------------------------------------------------------------------------
+# --- strict schemas of the Messages service ------------------------------------------------------
 
 STRICT_KEYWORDS = frozenset(
     {
-        "$ref", "$defs", "definitions", "type", "title", "description", "enum", "const", "default", "required",
-        "properties", "additionalProperties", "items", "anyOf", "allOf", "format", "minItems",
+        "$ref", "$defs", "definitions", "type", "title", "description", "enum", "const",
+        "default", "required", "properties", "additionalProperties", "items", "anyOf", "allOf",
+        "format", "minItems",
     }
 )  # fmt: skip
 
@@ -136,7 +143,7 @@ def strict_flaw(schema: Any) -> Flaw | None:
     """Return the first part beyond constrained output: an open object, a recursion, an unknown
     keyword.
     """
-    for context, node in nodes(schema):
+    for context, node in schema_nodes(schema):
         if not isinstance(node, dict):
             continue
         kinds = node.get("type")
@@ -144,11 +151,17 @@ def strict_flaw(schema: Any) -> Flaw | None:
             "object" in (kinds if isinstance(kinds, list) else [kinds])
             and node.get("additionalProperties") is not False
         ):
-            return Flaw(context, "For 'object' type, 'additionalProperties' must be explicitly set to false")
+            return Flaw(
+                context, "For 'object' type, 'additionalProperties' must be explicitly set to false"
+            )
         if unknown := sorted(node.keys() - STRICT_KEYWORDS):
-            return Flaw(context, f"For '{kinds}' type, properties {', '.join(unknown)} are not supported")
+            return Flaw(
+                context, f"For '{kinds}' type, properties {', '.join(unknown)} are not supported"
+            )
         if node.get("minItems", 0) not in (0, 1):
-            return Flaw(context, "For 'array' type, 'minItems' values other than 0 or 1 are not supported")
+            return Flaw(
+                context, "For 'array' type, 'minItems' values other than 0 or 1 are not supported"
+            )
         if any(isinstance(value, (dict, list)) for value in node.get("enum", [])):
             return Flaw(context, "Enum values must be strings, numbers, booleans or null")
         if any(isinstance(inner, dict) and "$ref" in inner for inner in node.get("allOf", [])):
@@ -156,15 +169,25 @@ def strict_flaw(schema: Any) -> Flaw | None:
         if not str(node.get("$ref", "#/")).startswith("#/"):
             return Flaw(context, "External '$ref' is not supported")
     recursive = circular_reference(schema)
-    return Flaw((), f"Circular reference detected in schema definitions: {recursive}") if recursive else None
+    return (
+        Flaw((), f"Circular reference detected in schema definitions: {recursive}")
+        if recursive
+        else None
+    )
 
 
 def circular_reference(schema: Any) -> str:
     """Return the name of a recursive definition; an empty text if there is none."""
-    if any(isinstance(node, dict) and node.get("$ref") == "#" for _, node in nodes(schema)):
+    if any(isinstance(node, dict) and node.get("$ref") == "#" for _, node in schema_nodes(schema)):
         return "#"
-    definitions = {**schema.get("definitions", {}), **schema.get("$defs", {})} if isinstance(schema, dict) else {}
-    uses: dict[str, set[str]] = {name: referenced(inner) for name, inner in definitions.items()}
+    definitions = (
+        {**schema.get("definitions", {}), **schema.get("$defs", {})}
+        if isinstance(schema, dict)
+        else {}
+    )
+    uses: dict[str, set[str]] = {
+        name: referenced_schemas(inner) for name, inner in definitions.items()
+    }
     for name, used in uses.items():
         seen: set[str] = set()
         waiting = set(used)
@@ -178,9 +201,9 @@ def circular_reference(schema: Any) -> str:
     return ""
 
 
-def referenced(schema: Any) -> set[str]:
+def referenced_schemas(schema: Any) -> set[str]:
     """Return the names of the definitions in the references of `schema`."""
-    references = (node.get("$ref") for _, node in nodes(schema) if isinstance(node, dict))
+    references = (node.get("$ref") for _, node in schema_nodes(schema) if isinstance(node, dict))
     return {str(reference).rpartition("/")[2] for reference in references if reference}
 
 
@@ -194,7 +217,7 @@ class StrictCost(NamedTuple):
 def strict_cost(schema: Any) -> StrictCost:
     """Return the number of optional parameters, and of parameters with several types."""
     optional = unions = 0
-    for _, node in nodes(schema):
+    for _, node in schema_nodes(schema):
         if isinstance(node, dict):
             optional += len(set(node.get("properties", {})) - set(node.get("required", [])))
             unions += "anyOf" in node or isinstance(node.get("type"), list)

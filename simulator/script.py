@@ -1,8 +1,9 @@
 """The common part of all simulated models: a scenario is a function from a request to a Reply,
 picked by its name.
 
-Names come from the model (`claude-sim-NAME`, `gpt-sim-NAME`) or from a directive. They may end in one or two numbers
-(`slow-50`, `long-2000`, `slow-20x200`), whose meaning stands in SCENARIOS, here and with each provider.
+Names come from the model (`claude-sim-NAME`, `gpt-sim-NAME`) or from a directive. They may end in
+one or two numbers (`slow-50`, `long-2000`, `slow-20x200`), whose meaning stands in SCENARIOS, here
+and with each provider.
 """
 
 from __future__ import annotations
@@ -33,9 +34,11 @@ WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine",
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """`stop` is why it ends, "" when the model has said it all. `pace`: seconds between deltas. `piece`: characters in
-    a delta, 0 for word by word. `spelling`: number of the way its events are written, None for the service's own.
-    `fault_after`: deltas sent before the `fault`; `hang` comes before the headers."""
+    """`stop` is why it ends, "" when the model has said it all. `pace`: seconds between deltas.
+    `piece`: characters in a delta, 0 for word by word. `spelling`: number of the way its events are
+    written, None for the service's own. `fault_after`: deltas sent before the `fault`; `hang` comes
+    before the headers.
+    """
 
     parts: list[Part]
     stop: str = ""
@@ -104,7 +107,9 @@ Scenario = Callable[[Ask], Reply]
 Refusal = Callable[[int | None], Exception]
 
 
-def perform(ask: Ask, name: str, scenarios: Mapping[str, Scenario], refusals: Mapping[str, Refusal]) -> Reply | None:
+def perform(
+    ask: Ask, name: str, scenarios: Mapping[str, Scenario], refusals: Mapping[str, Refusal]
+) -> Reply | None:
     """Return the reply of the requested scenario, or of `name`; None for an unknown scenario.
 
     Raises the refusal of a refusing scenario.
@@ -112,14 +117,16 @@ def perform(ask: Ask, name: str, scenarios: Mapping[str, Scenario], refusals: Ma
     matched = NAME.fullmatch(ask.directives.scenario or name)
     if matched is None:
         return None
-    ask.first, ask.second = (int(number) if number else None for number in matched.group("first", "second"))
+    ask.first, ask.second = (
+        int(number) if number else None for number in matched.group("first", "second")
+    )
     if refusal := refusals.get(matched["name"]):
         raise refusal(ask.first)
     scenario = scenarios.get(matched["name"]) or SCENARIOS.get(matched["name"])
     return scenario(ask) if scenario else None
 
 
-def tokens_of(size: int) -> int:
+def text_tokens(size: int) -> int:
     """Return the tokens of `size` bytes without a tokenizer: a token for every four bytes, rounded
     up.
     """
@@ -147,8 +154,9 @@ def pieces(text: str, size: int) -> list[str]:
 
 
 def echo(ask: Ask) -> str:
-    """The tools' results, the text the model was told to say, or the prompt; and every SECRET word found anywhere in
-    the request, which makes a leak between conversations visible."""
+    """The tools' results, the text the model was told to say, or the prompt; and every SECRET word
+    found anywhere in the request, which makes a leak between conversations visible.
+    """
     lines = [f"The tool answered: {result}" for result in ask.results]
     if ask.directives.say:
         lines.append(ask.directives.say)
@@ -160,18 +168,24 @@ def echo(ask: Ask) -> str:
 
 
 def calls(ask: Ask, wanted: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[Part]:
-    return [ask.call(tool, arguments) for tool, arguments in (wanted if ask.parallel else wanted[:1])]
+    return [
+        ask.call(tool, arguments) for tool, arguments in (wanted if ask.parallel else wanted[:1])
+    ]
 
 
 def with_samples(tools: list[dict[str, Any]]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """Return calls of the tools, with arguments made from the tools' schemas."""
-    return [(tool, sample(tool.get("input_schema") or tool.get("parameters") or {})) for tool in tools]
+    return [
+        (tool, sample(tool.get("input_schema") or tool.get("parameters") or {})) for tool in tools
+    ]
 
 
-def plain(ask: Ask) -> Reply:
+def plain_reply(ask: Ask) -> Reply:
     """Return the calls of the directives until answered, else the forced call, else words."""
     told = (
-        [] if ask.results else [(ask.tools[name], given) for name, given in ask.directives.tools if name in ask.tools]
+        []
+        if ask.results
+        else [(ask.tools[name], given) for name, given in ask.directives.tools if name in ask.tools]
     )
     if wanted := told or with_samples(ask.forced):
         return Reply(calls(ask, wanted))
@@ -184,36 +198,45 @@ def tools(ask: Ask) -> Reply:
     """A word of comment and several calls at once, over the offered tools in turn; then text."""
     offered = list(ask.tools.values())
     if ask.results or not offered:
-        return plain(ask)
+        return plain_reply(ask)
     count = ask.first or max(2, len(offered))
     wanted = with_samples([offered[place % len(offered)] for place in range(count)])
     return Reply([ask.say("Let me look.", aside=True), *calls(ask, wanted)])
 
 
 def thoughtful(ask: Ask) -> Reply:
-    reply = plain(ask)
+    reply = plain_reply(ask)
     return replace(reply, parts=[ask.think(), *reply.parts])
 
 
 def slow(ask: Ask) -> Reply:
-    return Reply([ask.say(words(ask.second or 50))], pace=(20 if ask.first is None else ask.first) / 1000)
+    return Reply(
+        [ask.say(words(ask.second or 50))], pace=(20 if ask.first is None else ask.first) / 1000
+    )
 
 
 def faulty(fault: Fault, failure: str = "failed") -> Scenario:
     """Return a scenario with a fault after the given number of deltas (3)."""
     return lambda ask: Reply(
-        [ask.say(words(50))], fault=fault, failure=failure, fault_after=3 if ask.first is None else ask.first
+        [ask.say(words(50))],
+        fault=fault,
+        failure=failure,
+        fault_after=3 if ask.first is None else ask.first,
     )
 
 
 SCENARIOS: dict[str, Scenario] = {
-    "text": plain,  # echo, directives, forced tools, structured output
+    "text": plain_reply,  # echo, directives, forced tools, structured output
     "long": lambda ask: Reply([ask.say(words(ask.first or 200))]),  # words
-    "big": lambda ask: Reply([ask.say(characters(ask.first or BIG_CHARACTERS))], piece=4_096),  # characters
+    "big": lambda ask: Reply(
+        [ask.say(characters(ask.first or BIG_CHARACTERS))], piece=4_096
+    ),  # characters
     "slow": slow,  # milliseconds between words (20) x words (50)
     "tools": tools,  # calls (one per tool, at least two)
-    "spelled": lambda ask: replace(plain(ask), spelling=ask.first or 0),  # number in SPELLINGS
-    "pings": lambda ask: replace(plain(ask), pings=True),
+    "spelled": lambda ask: replace(
+        plain_reply(ask), spelling=ask.first or 0
+    ),  # number in SPELLINGS
+    "pings": lambda ask: replace(plain_reply(ask), pings=True),
     "max-tokens": lambda ask: Reply([ask.say(words(ask.first or 20))], "max_tokens"),  # words
     "empty": lambda _: Reply([]),
     "error": faulty("error"),

@@ -23,7 +23,9 @@ class Sealer:
 
     def seal(self, mark: str, covered: str = "") -> str:
         """`mark` is carried inside, `covered` travels beside the seal."""
-        return base64.urlsafe_b64encode(self._digest(mark.encode(), covered) + mark.encode()).decode()
+        return base64.urlsafe_b64encode(
+            self._digest(mark.encode(), covered) + mark.encode()
+        ).decode()
 
     def open(self, sealed: str, covered: str = "") -> str | None:
         """Return the mark; None for a foreign seal or another content."""
@@ -31,7 +33,8 @@ class Sealer:
             raw = base64.b64decode(sealed, altchars=b"-_", validate=True)
         except (binascii.Error, ValueError):
             return None
-        digest, mark = raw[:DIGEST_BYTES], raw[DIGEST_BYTES:]
+        digest = raw[:DIGEST_BYTES]
+        mark = raw[DIGEST_BYTES:]
         return mark.decode() if hmac.compare_digest(digest, self._digest(mark, covered)) else None
 
     def _digest(self, mark: bytes, covered: str) -> bytes:

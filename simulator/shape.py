@@ -1,7 +1,7 @@
 """Strict shapes of JSON requests, refused in the words the real services use.
 
-A check takes (value, where, betas) and raises Misfit. Checks are built from checks, so that a table of fields reads
-like its documentation; a field nobody declared is always refused.
+A check takes (value, where, betas) and raises Misfit. Checks are built from checks, so that a table
+of fields reads like its documentation; a field nobody declared is always refused.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Misfit(Exception):
         super().__init__(f"{where}: {problem}" if where else problem)
 
 
-def join(where: str, name: str | int) -> str:
+def join_path(where: str, name: str | int) -> str:
     return f"{where}.{name}" if where else str(name)
 
 
@@ -55,19 +55,28 @@ number = leaf(lambda value: type(value) in (int, float), "Input should be a vali
 
 def matching(pattern: str, problem: str = "") -> Check:
     return both(
-        text, leaf(lambda value: re.search(pattern, value), problem or f"String should match pattern '{pattern}'")
+        text,
+        leaf(
+            lambda value: re.search(pattern, value),
+            problem or f"String should match pattern '{pattern}'",
+        ),
     )
 
 
 def at_least(least: int, kind: Check = integer) -> Check:
-    return both(kind, leaf(lambda value: value >= least, f"Input should be greater than or equal to {least}"))
+    return both(
+        kind,
+        leaf(lambda value: value >= least, f"Input should be greater than or equal to {least}"),
+    )
 
 
 def at_most(most: int, kind: Check) -> Check:
-    return both(kind, leaf(lambda value: value <= most, f"Input should be less than or equal to {most}"))
+    return both(
+        kind, leaf(lambda value: value <= most, f"Input should be less than or equal to {most}")
+    )
 
 
-def one_of(*values: str) -> Check:
+def literal(*values: str) -> Check:
     expected = " or ".join(", ".join(f"'{value}'" for value in values).rsplit(", ", 1))
     return leaf(lambda value: value in values, f"Input should be {expected}")
 
@@ -95,9 +104,11 @@ def list_of(inner: Check, most: int | None = None) -> Check:
         if not isinstance(value, list):
             raise Misfit(where, "Input should be a valid list")
         if most is not None and len(value) > most:
-            raise Misfit(where, f"List should have at most {most} items after validation, not {len(value)}")
+            raise Misfit(
+                where, f"List should have at most {most} items after validation, not {len(value)}"
+            )
         for position, item in enumerate(value):
-            inner(item, join(where, position), betas)
+            inner(item, join_path(where, position), betas)
 
     return check
 
@@ -125,11 +136,11 @@ def record(required: str = "", /, **fields: Check) -> Check:
             raise Misfit(where, "Input should be an object")
         for name in needed:
             if name not in value:
-                raise Misfit(join(where, name), "Field required")
+                raise Misfit(join_path(where, name), "Field required")
         for name, item in value.items():
             if name not in fields:
-                raise Misfit(join(where, name), "Extra inputs are not permitted")
-            fields[name](item, join(where, name), betas)
+                raise Misfit(join_path(where, name), "Extra inputs are not permitted")
+            fields[name](item, join_path(where, name), betas)
 
     return check
 
@@ -140,12 +151,18 @@ def including(**fields: Check) -> Check:
     def check(value: Any, where: str, betas: frozenset[str]) -> None:
         mapping(value, where, betas)
         for name in fields.keys() & value.keys():
-            fields[name](value[name], join(where, name), betas)
+            fields[name](value[name], join_path(where, name), betas)
 
     return check
 
 
-def tagged(shapes: Mapping[str, Check], tag: str = "type", default: str | None = None, *, shown: bool = True) -> Check:
+def tagged(
+    shapes: Mapping[str, Check],
+    tag: str = "type",
+    default: str | None = None,
+    *,
+    shown: bool = True,
+) -> Check:
     """Accept the shape named by the object's `tag` field; `shown` puts the shape's name into the
     path.
     """
@@ -155,12 +172,15 @@ def tagged(shapes: Mapping[str, Check], tag: str = "type", default: str | None =
             raise Misfit(where, "Input should be an object")
         name = value.get(tag) or default
         if name is None:
-            raise Misfit(join(where, tag), "Field required")
+            raise Misfit(join_path(where, tag), "Field required")
         if not isinstance(name, str) or name not in shapes:
             expected = ", ".join(f"'{known}'" for known in shapes)
-            problem = f"Input tag '{name}' found using '{tag}' does not match any of the expected tags: {expected}"
+            problem = (
+                f"Input tag '{name}' found using '{tag}' does not match any of the expected tags: "
+                f"{expected}"
+            )
             raise Misfit(where, problem)
         rest = {field: item for field, item in value.items() if field != tag}
-        shapes[name](rest, join(where, name) if shown else where, betas)
+        shapes[name](rest, join_path(where, name) if shown else where, betas)
 
     return check

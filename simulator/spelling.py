@@ -1,6 +1,7 @@
 """One event in every spelling the standard for event streams (WHATWG, "server-sent events") allows.
 
-Providers and the proxies before them differ in these; a reader that knows one of them shows a perfect stream as broken.
+Providers and the proxies before them differ in these; a reader that knows one of them shows a
+perfect stream as broken.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ def no_space(name: str, data: bytes) -> bytes:
 
 
 def comments(name: str, data: bytes) -> bytes:
-    return b": a comment\nid: 7\nevent: %b\n:\nretry: 10\nnonsense\ndata: %b\n: another\n\n" % (name.encode(), data)
+    return b": a comment\nid: 7\nevent: %b\n:\nretry: 10\nnonsense\ndata: %b\n: another\n\n" % (
+        name.encode(),
+        data,
+    )
 
 
 def unnamed(name: str, data: bytes) -> bytes:
@@ -47,7 +51,8 @@ def mixed_line_ends(name: str, data: bytes) -> bytes:
 
 
 SPELLINGS: tuple[Respell, ...] = (
-    data_first, several_lines, no_space, comments, unnamed, carriage_returns, both_line_ends, mixed_line_ends,
+    data_first, several_lines, no_space, comments, unnamed, carriage_returns, both_line_ends,
+    mixed_line_ends,
 )  # fmt: skip
 
 

@@ -1,4 +1,5 @@
-"""The analytics program as a supervisor starts it, for tests that need to see what it makes of records.
+"""The analytics program as a supervisor starts it, for tests that need to see what it makes of
+records.
 
 Loaded as a pytest plugin: `analytics` is one of the test's own, on the test's Redis.
 """
@@ -18,9 +19,9 @@ import orjson
 import pytest
 
 from shared.bus import Bus, Timings
-from shared.channels import ACCESS_RECORD, LOGS_QUERY, AccessRecord, LogsQuery
-from shared.errors import CCProxyError
-from shared.records import pack
+from shared.bus.channels import ACCESS_RECORD, LOGS_QUERY, AccessRecord, LogsQuery
+from shared.bus.records import pack
+from shared.runtime.errors import CCProxyError
 
 PROGRAM = Path(sys.executable).with_name("ccproxy-analytics")
 DEADLINE = 30
@@ -65,7 +66,9 @@ class Analytics:
             return [orjson.loads(reply) async for reply in replies]
 
     async def until(self, reached: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """The first status for which `reached`; a process that is away for the moment is asked again."""
+        """The first status for which `reached`; a process that is away for the moment is asked
+        again.
+        """
         status: dict[str, Any] = {}
 
         async def asked() -> bool:

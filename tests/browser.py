@@ -1,4 +1,6 @@
-"""A real browser for tests, spoken to over WebDriver with nothing but an HTTP client. Skips where there is none."""
+"""A real browser for tests, spoken to over WebDriver with nothing but an HTTP client. Skips where
+there is none.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ FLAGS = [
     "--disable-sync",
     "--disable-dev-shm-usage",
 ]
-ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the name the WebDriver standard gives to a reference
+ELEMENT = (
+    "element-6066-11e4-a52e-4f735466cecf"  # the name the WebDriver standard gives to a reference
+)
 DEADLINE_SECONDS = 30.0
 PHONE = (412, 915)
 
@@ -37,16 +41,26 @@ class Browser:
         self._session = ""
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        answer = self._client.request(method, f"{self._session}{path}", json=body if method == "POST" else None)
+        answer = self._client.request(
+            method, f"{self._session}{path}", json=body if method == "POST" else None
+        )
         value = answer.json()["value"]
         if answer.is_error:
             raise LookupError(value.get("message"))
         return value
 
     def open_session(self, profile: Path) -> None:
-        options = {"args": [*FLAGS, f"--user-data-dir={profile}"], "binary": shutil.which("chromium")}
+        options = {
+            "args": [*FLAGS, f"--user-data-dir={profile}"],
+            "binary": shutil.which("chromium"),
+        }
         wanted = {
-            "capabilities": {"alwaysMatch": {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}}
+            "capabilities": {
+                "alwaysMatch": {
+                    "goog:chromeOptions": options,
+                    "goog:loggingPrefs": {"browser": "ALL"},
+                }
+            }
         }
         self._session = f"/session/{self._ask('POST', '/session', wanted)['sessionId']}"
         width, height = PHONE
@@ -60,7 +74,9 @@ class Browser:
 
         def shown() -> str:
             try:
-                found: str = self._ask("POST", "/element", {"using": "css selector", "value": selector})[ELEMENT]
+                found: str = self._ask(
+                    "POST", "/element", {"using": "css selector", "value": selector}
+                )[ELEMENT]
                 return found if self._ask("GET", f"/element/{found}/displayed") else ""
             except LookupError:
                 return ""
@@ -115,7 +131,9 @@ class Browser:
             self.command("Input.dispatchKeyEvent", type=kind, key=key, code=key)
 
     def complaints(self) -> list[str]:
-        """What the page's console says is wrong: errors, and whatever the content policy stopped."""
+        """What the page's console says is wrong: errors, and whatever the content
+        policy stopped.
+        """
         return [
             entry["message"]
             for entry in self._ask("POST", "/se/log", {"type": "browser"})
@@ -146,7 +164,9 @@ def running_browser(profile: Path) -> Iterator[Browser]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with subprocess.Popen([driver, f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(
+        [driver, f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
         browser = Browser(f"http://127.0.0.1:{port}")
         try:
             late = time.monotonic() + DEADLINE_SECONDS

@@ -11,8 +11,14 @@ from tests.simulator_fixture import chatgpt_token
 
 
 def write_login(path: Path, token: str = "", account: str = "acct-simulated") -> Path:
-    """An `auth.json` as the Codex program keeps it, written an hour ago: one just written is not renewed."""
-    tokens = {"id_token": "", "access_token": token or chatgpt_token(account), "refresh_token": f"rt-{uuid4().hex}"}
+    """An `auth.json` as the Codex program keeps it, written an hour ago: one just written is not
+    renewed.
+    """
+    tokens = {
+        "id_token": "",
+        "access_token": token or chatgpt_token(account),
+        "refresh_token": f"rt-{uuid4().hex}",
+    }
     return put(path, {"auth_mode": "chatgpt", "OPENAI_API_KEY": None, "tokens": tokens})
 
 

@@ -29,4 +29,9 @@ def codex_environment(home: Path, url: str) -> dict[str, str]:
         'model_provider = "ccproxy"\n[model_providers.ccproxy]\nname = "CCProxy"\n'
         f'base_url = "{url}"\nwire_api = "responses"\nenv_key = "CCPROXY_TOKEN"\n'
     )
-    return {"PATH": os.environ["PATH"], "HOME": str(home), "CODEX_HOME": str(folder), "CCPROXY_TOKEN": "any"}
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "CODEX_HOME": str(folder),
+        "CCPROXY_TOKEN": "any",
+    }

@@ -72,5 +72,7 @@ def plain(attributes: Any) -> dict[str, Any]:
     for attribute in attributes:
         kind = attribute.value.WhichOneof("value")
         value = getattr(attribute.value, kind)
-        found[attribute.key] = [each.string_value for each in value.values] if kind == "array_value" else value
+        found[attribute.key] = (
+            [each.string_value for each in value.values] if kind == "array_value" else value
+        )
     return found

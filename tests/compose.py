@@ -18,7 +18,9 @@ def load(name: str, **variables: str) -> dict[str, Any]:
 
 
 def interpolate(value: Any, variables: dict[str, str]) -> Any:
-    """As compose does it: in every string, after parsing; what was not quoted stays a string then."""
+    """As compose does it: in every string, after parsing; what was not quoted stays a
+    string then.
+    """
     if isinstance(value, dict):
         return {key: interpolate(inner, variables) for key, inner in value.items()}
     if isinstance(value, list):
@@ -41,12 +43,16 @@ def fill_in(text: str, variables: dict[str, str]) -> str:
 
 
 def stage_of(service: dict[str, Any]) -> dict[str, Any]:
-    """Return the Dockerfile's stage of the service's image; a stage and its image's tag have the same name."""
+    """Return the Dockerfile's stage of the service's image; a stage and its image's tag have the
+    same name.
+    """
     return dockerfile_stages()[service["image"].partition(":")[2]]
 
 
 def dockerfile_stages() -> dict[str, dict[str, Any]]:
-    """Each stage of the Dockerfile with the environment, entry point, command and health check it ends up with."""
+    """Each stage of the Dockerfile with the environment, entry point, command and health check it
+    ends up with.
+    """
     stages: dict[str, dict[str, Any]] = {}
     current: dict[str, Any] = {}
     for line in (ROOT / "Dockerfile").read_text().replace("\\\n", " ").splitlines():
@@ -54,7 +60,11 @@ def dockerfile_stages() -> dict[str, dict[str, Any]]:
         if word == "FROM":
             base, _, name = rest.partition(" AS ")
             inherited = stages.get(base, {"ENV": {}})
-            current = stages[name.strip()] = {**inherited, "ENV": dict(inherited["ENV"]), "FROM": base}
+            current = stages[name.strip()] = {
+                **inherited,
+                "ENV": dict(inherited["ENV"]),
+                "FROM": base,
+            }
         elif word == "ENV":
             current["ENV"] |= dict(pair.split("=", 1) for pair in rest.split())
         elif word == "USER":

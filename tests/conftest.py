@@ -23,9 +23,10 @@ import pytest
 import redis
 from hypothesis import settings
 
-from ccproxy.redis_server import find_server, render_config, socket_url
+from ccproxy.launcher.redis_server import find_server, render_config, socket_url
 from shared.bus import Bus, Timings
-from shared.server_settings import RedisSettings
+from shared.runtime.log import NAME
+from shared.settings.servers import RedisSettings
 
 # HYPOTHESIS_PROFILE=soak looks much longer. A busy machine's delays are no failure.
 settings.register_profile("quick", max_examples=25, deadline=None)
@@ -44,10 +45,17 @@ BusFactory = Callable[..., Awaitable[Bus]]
 
 @pytest.fixture(autouse=True)
 def _own_log() -> Iterator[None]:
-    """A command run inside a test sets the log up for its own stderr, which is gone when the next test logs."""
-    handlers = list(logging.getLogger().handlers)
+    """A command run inside a test sets the log up for its own stderr, which is gone when the next
+    test logs.
+    """
+    root = logging.getLogger()
+    own = logging.getLogger(NAME)
+    handlers = list(root.handlers)
+    levels = (root.level, own.level)
     yield
-    logging.getLogger().handlers[:] = handlers
+    root.handlers[:] = handlers
+    root.setLevel(levels[0])
+    own.setLevel(levels[1])
 
 
 class RedisServer:
@@ -123,7 +131,9 @@ def unbounded_keys(client: redis.Redis) -> list[str]:
     return [
         key.decode()
         for key in keys
-        if not key.decode().startswith(BOUNDED.get(client.type(key).decode(), "nothing of this type is bounded"))
+        if not key.decode().startswith(
+            BOUNDED.get(client.type(key).decode(), "nothing of this type is bounded")
+        )
     ]
 
 
@@ -133,11 +143,20 @@ async def bus_factory(redis_url: str) -> AsyncIterator[BusFactory]:
         count = 0
 
         async def open_bus(
-            service: str = "gateway", *, instance: str | None = None, timings: Timings = QUICK, url: str | None = None
+            service: str = "gateway",
+            *,
+            instance: str | None = None,
+            timings: Timings = QUICK,
+            url: str | None = None,
         ) -> Bus:
             nonlocal count
             count += 1
-            bus = Bus(url or redis_url, service=service, instance=instance or f"{service}-{count}", timings=timings)
+            bus = Bus(
+                url or redis_url,
+                service=service,
+                instance=instance or f"{service}-{count}",
+                timings=timings,
+            )
             return await opened.enter_async_context(bus)
 
         yield open_bus

@@ -1,5 +1,6 @@
-"""What pages tell a reader to run: `bash` blocks, each a script, and `ccproxy …` in running text. `console`, `text` and
-`sh` blocks are only read."""
+"""What pages tell a reader to run: `bash` blocks, each a script, and `ccproxy …` in running text.
+`console`, `text` and `sh` blocks are only read.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import typer.main
 
-from ccproxy.cli import GROUPS, app
+from ccproxy.cli.app import GROUPS, app
 
 ROOT = Path(__file__).parent.parent
 PAGES = (ROOT / "README.md", ROOT / "docs/tutorial.md", *sorted(ROOT.glob("docs/how-to/*.md")))
@@ -31,7 +32,9 @@ def inline_commands(page: Path) -> Iterator[str]:
 
 
 def understand(line: str) -> None:
-    """Parse a command line to its last flag by the parser that runs it; nothing is run. Raises what click raises."""
+    """Parse a command line to its last flag by the parser that runs it; nothing is run. Raises what
+    click raises.
+    """
     _, *arguments = shlex.split(line)
     command = typer.main.get_command(app)
     context = command.make_context("ccproxy", list(arguments))

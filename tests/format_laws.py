@@ -1,5 +1,6 @@
-"""What must hold for every reader and writer, as functions that raise AssertionError; nothing here knows the product's
-tables. `test_formats.py` holds the formats to them, `test_formats_catch_seeded_bugs.py` shows that they bite.
+"""What must hold for every reader and writer, as functions that raise AssertionError; nothing here
+knows the product's tables. `test_formats.py` holds the formats to them,
+`test_formats_catch_seeded_bugs.py` shows that they bite.
 """
 
 from __future__ import annotations
@@ -9,8 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from shared.formats import anthropic
-from shared.formats.anthropic_whole import WholeMessage
+from shared.formats import messages
 from shared.formats.fold import WellFormed, fold
 from shared.formats.ir import (
     Event,
@@ -24,6 +24,7 @@ from shared.formats.ir import (
     ToolCall,
     Usage,
 )
+from shared.formats.messages.whole import WholeMessage
 from tests.replies import PROMPT, keeps_grammar
 
 FINISH_REASON = {
@@ -35,8 +36,14 @@ FINISH_REASON = {
     "context_window": "length",
     "refusal": "content_filter",
 }
-STOP_REASON = {reason: reason for reason in FINISH_REASON} | {"context_window": "model_context_window_exceeded"}
-INCOMPLETE = {"max_tokens": "max_output_tokens", "context_window": "max_output_tokens", "refusal": "content_filter"}
+STOP_REASON = {reason: reason for reason in FINISH_REASON} | {
+    "context_window": "model_context_window_exceeded"
+}
+INCOMPLETE = {
+    "max_tokens": "max_output_tokens",
+    "context_window": "max_output_tokens",
+    "refusal": "content_filter",
+}
 NAMES = {"id": "k3y", "created": 1_700_000_000, "model": "a-model"}
 
 
@@ -57,7 +64,12 @@ def essence_of(reply: Reply, client: str) -> Essence:
     return Essence(
         "".join(part.text for part in reply.parts if isinstance(part, spoken)),
         [
-            (part.id, part.name, part.kind, part.arguments if part.kind == "custom" else json.loads(part.arguments))
+            (
+                part.id,
+                part.name,
+                part.kind,
+                part.arguments if part.kind == "custom" else json.loads(part.arguments),
+            )
             for part in reply.parts
             if isinstance(part, ToolCall)
         ],
@@ -81,7 +93,9 @@ def expected_stop(reply: Reply, client: str) -> str:
 
 def assemble(client: str, frames: Iterable[Frame]) -> Json:
     """The whole reply a client of this format puts together from a stream."""
-    return {"anthropic": _message, "openai_chat": _completion, "openai_responses": _response}[client](list(frames))
+    return {"anthropic": _message, "openai_chat": _completion, "openai_responses": _response}[
+        client
+    ](list(frames))
 
 
 def _message(frames: list[Frame]) -> Json:
@@ -117,7 +131,9 @@ def _completion(frames: list[Frame]) -> Json:
                     for piece in value:
                         _merge(calls.setdefault(piece["index"], {}), piece)
                 else:
-                    message[name] = (message.get(name) or "") + value if isinstance(value, str) else value
+                    message[name] = (
+                        (message.get(name) or "") + value if isinstance(value, str) else value
+                    )
     assert list(calls) == list(range(len(calls))), "tools are numbered from 0 without gaps"
     for call in calls.values():
         del call["index"]
@@ -166,7 +182,11 @@ def _response(frames: list[Frame]) -> Json:
 
 
 def essence_seen(client: str, whole: Json) -> Essence:
-    return {"anthropic": _of_message, "openai_chat": _of_completion, "openai_responses": _of_response}[client](whole)
+    return {
+        "anthropic": _of_message,
+        "openai_chat": _of_completion,
+        "openai_responses": _of_response,
+    }[client](whole)
 
 
 def _of_message(message: Json) -> Essence:
@@ -174,7 +194,11 @@ def _of_message(message: Json) -> Essence:
     return Essence(
         "".join(block["text"] for block in blocks if block["type"] == "text"),
         [_call_of(block) for block in blocks if block["type"] == "tool_use"],
-        [block["thinking"] for block in blocks if block["type"] == "thinking" and block["thinking"]],
+        [
+            block["thinking"]
+            for block in blocks
+            if block["type"] == "thinking" and block["thinking"]
+        ],
         Usage(
             usage["input_tokens"],
             usage["cache_read_input_tokens"],
@@ -200,7 +224,12 @@ def _of_completion(whole: Json) -> Essence:
     calls = [
         (call["id"], call["custom"]["name"], "custom", call["custom"]["input"])
         if call["type"] == "custom"
-        else (call["id"], call["function"]["name"], "function", json.loads(call["function"]["arguments"]))
+        else (
+            call["id"],
+            call["function"]["name"],
+            "function",
+            json.loads(call["function"]["arguments"]),
+        )
         for call in message.get("tool_calls") or ()
     ]
     return Essence(
@@ -254,7 +283,12 @@ def _of_response(response: Json) -> Essence:
 def told_by(provider: Any, events: Iterable[Event]) -> list[Event]:
     """The events we understand when a provider streams these."""
     speaking = provider.Writer(PROMPT, **NAMES)
-    payloads = [frame.data for event in events for frame in speaking.feed(event) if isinstance(frame.data, dict)]
+    payloads = [
+        frame.data
+        for event in events
+        for frame in speaking.feed(event)
+        if isinstance(frame.data, dict)
+    ]
     reader = WellFormed(provider.Reader(PROMPT))
     told = [event for payload in payloads for event in reader.feed(payload)] + [*reader.end()]
     assert keeps_grammar(told)
@@ -298,34 +332,58 @@ def streamed_and_whole_are_equal(client: Any, name: str, reply: Reply, events: l
         del whole["object"]
         whole["finish_reason"], message = choice["finish_reason"], choice["message"]
         whole["message"] = {field: value for field, value in message.items() if value is not None}
-        streamed["message"] = {field: value for field, value in streamed["message"].items() if value != ""}
+        streamed["message"] = {
+            field: value for field, value in streamed["message"].items() if value != ""
+        }
     assert streamed == whole
 
 
 def a_failure_is_never_shown_as_success(client: Any, events: list[Event], fail: Fail) -> None:
-    """Wherever it breaks off, the stream ends in the format's own error and in nothing that means success."""
+    """Wherever it breaks off, the stream ends in the format's own error and in nothing that means
+    success.
+    """
     *unfinished, _ = events
     for length in range(1, len(unfinished) + 1):
-        in_order = WellFormed(anthropic.Reader(PROMPT))
-        told = [repaired for event in [*unfinished[:length], fail] for repaired in in_order.repair(event)]
+        in_order = WellFormed(messages.Reader(PROMPT))
+        told = [
+            repaired
+            for event in [*unfinished[:length], fail]
+            for repaired in in_order.repair(event)
+        ]
         frames = written_for(client, told)
         shown = json.dumps([frame.data for frame in frames])
         assert json.dumps(fail.message) in json.dumps(frames[-1].data)
-        for success in ("[DONE]", "message_stop", "message_delta", "response.completed", "response.incomplete"):
+        for success in (
+            "[DONE]",
+            "message_stop",
+            "message_delta",
+            "response.completed",
+            "response.incomplete",
+        ):
             assert f'"{success}"' not in shown
         assert '"finish_reason": "' not in shown
 
 
-def sealed_reasoning_comes_back(provider: Any, client: Any, name: str, reply: Reply, events: list[Event]) -> None:
-    """What a provider sealed passes through the client's history and reaches the same provider byte for byte."""
+def sealed_reasoning_comes_back(
+    provider: Any, client: Any, name: str, reply: Reply, events: list[Event]
+) -> None:
+    """What a provider sealed passes through the client's history and reaches the same provider byte
+    for byte.
+    """
     sealed = [part for part in reply.parts if isinstance(part, Thinking)]
     folded = fold(told_by(provider, events))
     assert isinstance(folded, Reply)
     whole = client.write_reply(PROMPT, folded, **NAMES)
     if name == "anthropic":
-        body = {"model": "m", "max_tokens": 9, "messages": [{"role": "assistant", "content": whole["content"] or "."}]}
+        body = {
+            "model": "m",
+            "max_tokens": 9,
+            "messages": [{"role": "assistant", "content": whole["content"] or "."}],
+        }
     else:
         body = {"model": "m", "input": whole["output"]}
     prompt = client.read_prompt(body)
-    back = [part for message in prompt.messages for part in message.parts if isinstance(part, Thinking)]
+    back = [
+        part for message in prompt.messages for part in message.parts if isinstance(part, Thinking)
+    ]
     assert back == sealed

@@ -1,4 +1,6 @@
-"""Made-up logins for tests: files as the official programs write them, for the simulator's token servers."""
+"""Made-up logins for tests: files as the official programs write them, for the simulator's token
+servers.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ OLD = "sk-ant-oat01-old"
 OTHER_KEYS = {"mcpOAuth": {"server": {"accessToken": "of-somebody-else"}}}
 
 
-def claude_content(expires_in: float = -10, refresh: str = "sk-ant-ort01-made-up", token: str = OLD) -> dict[str, Any]:
+def claude_content(
+    expires_in: float = -10, refresh: str = "sk-ant-ort01-made-up", token: str = OLD
+) -> dict[str, Any]:
     login = {
         "accessToken": token,
         "refreshToken": refresh,
@@ -30,14 +34,26 @@ def claude_content(expires_in: float = -10, refresh: str = "sk-ant-ort01-made-up
 
 
 def codex_content(expires_in: float = -10, refresh: str = "rt-made-up") -> dict[str, Any]:
-    auth = {"https://api.openai.com/auth": {"chatgpt_account_id": "acct-1", "chatgpt_plan_type": "plus"}}
+    auth = {
+        "https://api.openai.com/auth": {"chatgpt_account_id": "acct-1", "chatgpt_plan_type": "plus"}
+    }
     access = jwt({"exp": int(time.time() + expires_in), **auth})
-    tokens = {"id_token": jwt({"email": "o@example.com"} | auth), "access_token": access, "refresh_token": refresh}
-    return {"auth_mode": "chatgpt", "OPENAI_API_KEY": None, "tokens": tokens | {"login_owner_id": "kept"}}
+    tokens = {
+        "id_token": jwt({"email": "o@example.com"} | auth),
+        "access_token": access,
+        "refresh_token": refresh,
+    }
+    return {
+        "auth_mode": "chatgpt",
+        "OPENAI_API_KEY": None,
+        "tokens": tokens | {"login_owner_id": "kept"},
+    }
 
 
 def put(path: Path, content: Any, age: float = 3600) -> Path:
-    """Write as another program does, by rename; `age` is how long ago it is to have been, in seconds."""
+    """Write as another program does, by rename; `age` is how long ago it is to have been, in
+    seconds.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".written-by-another")
     draft.write_text(json.dumps(content))
@@ -49,10 +65,14 @@ def put(path: Path, content: Any, age: float = 3600) -> Path:
 
 
 def approve(url: str) -> httpx.Response:
-    """Press Approve on a simulated login page, as a browser would; the answer is what that led to."""
+    """Press Approve on a simulated login page, as a browser would; the answer is what
+    that led to.
+    """
     with httpx.Client(trust_env=False) as browser:
         page = browser.get(url)
-        fields = dict(re.findall(r'name="(\w+)" value="([^"]*)"', page.text)) | {"decision": "approve"}
+        fields = dict(re.findall(r'name="(\w+)" value="([^"]*)"', page.text)) | {
+            "decision": "approve"
+        }
         return browser.post(url.partition("?")[0], data=fields)
 
 

@@ -1,7 +1,8 @@
-"""The public Open Responses types as a judge of replies: a whole response, or every event of a stream.
+"""The public Open Responses types as a judge of replies: a whole response, or every event of a
+stream.
 
-The standard lets a service add items and tools of its own. Only the additions in EXTENSIONS may appear, and they are
-left out before the rest is validated.
+The standard lets a service add items and tools of its own. Only the additions in EXTENSIONS may
+appear, and they are left out before the rest is validated.
 """
 
 from __future__ import annotations
@@ -18,10 +19,18 @@ from shared.formats.json_text import whole
 from shared.formats.sse import events_in
 
 EXTENSIONS = frozenset(
-    {"custom_tool_call", "custom", "image_generation_call", "image_generation", "local_shell_call", "web_search_call"}
+    {
+        "custom_tool_call",
+        "custom",
+        "image_generation_call",
+        "image_generation",
+        "local_shell_call",
+        "web_search_call",
+    }
     | {"web_search", "local_shell", "namespace", "apply_patch_call", "tool_search_call"}
 )
-# Events of the standard by their type. The events of extensions have the type of their item in their name.
+# Events of the standard by their type. The events of extensions have the type of their item in
+# their name.
 EVENTS: dict[str, type[BaseModel]] = {
     "response.created": standard.ResponseCreatedStreamingEvent,
     "response.queued": standard.ResponseQueuedStreamingEvent,
@@ -48,7 +57,11 @@ EVENTS: dict[str, type[BaseModel]] = {
     "response.function_call_arguments.done": standard.ResponseFunctionCallArgumentsDoneStreamingEvent,
     "error": standard.ErrorStreamingEvent,
 }
-EXTENSION_EVENTS = ("response.web_search_call.", "response.custom_tool_call_input.", "response.image_generation_call.")
+EXTENSION_EVENTS = (
+    "response.web_search_call.",
+    "response.custom_tool_call_input.",
+    "response.image_generation_call.",
+)
 
 
 def validate_response(document: dict[str, Any]) -> None:
@@ -66,7 +79,9 @@ def validate_events(data: bytes, extensions: frozenset[str] = EXTENSIONS) -> lis
     for payload in _payloads(data):
         kind = payload["type"]
         types.append(kind)
-        assert payload["sequence_number"] > last_number, f"{kind} has the number {payload['sequence_number']}"
+        assert payload["sequence_number"] > last_number, (
+            f"{kind} has the number {payload['sequence_number']}"
+        )
         last_number = payload["sequence_number"]
         if kind.startswith(EXTENSION_EVENTS):
             continue
@@ -81,11 +96,16 @@ def validate_events(data: bytes, extensions: frozenset[str] = EXTENSIONS) -> lis
 def _payloads(data: bytes) -> Iterator[dict[str, Any]]:
     for event in events_in(data):
         if event.data != "[DONE]":
-            yield whole(json.loads(event.data)) if b"\\u" in event.data else orjson.loads(event.data)
+            yield (
+                whole(json.loads(event.data)) if b"\\u" in event.data else orjson.loads(event.data)
+            )
 
 
-def _without_extensions(response: dict[str, Any], extensions: frozenset[str] = EXTENSIONS) -> dict[str, Any]:
-    """Return `response` without items and tools of a service's own, and without the schema of a JSON format.
+def _without_extensions(
+    response: dict[str, Any], extensions: frozenset[str] = EXTENSIONS
+) -> dict[str, Any]:
+    """Return `response` without items and tools of a service's own, and without the schema of a
+    JSON format.
 
     The published types take no JSON schema in `text.format.schema`, a slip of their generator.
     """

@@ -1,4 +1,6 @@
-"""A gateway and a desk in this process, on a real Redis: permissions without the programs around them."""
+"""A gateway and a desk in this process, on a real Redis: permissions without the programs around
+them.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +15,14 @@ from typing import Any
 import httpx
 import orjson
 
-from permission_service.desk import Desk
-from permission_service.keeping import CaseStore, RuleBook
-from permission_service.server import DeskServer
+from permission_service.requests import PermissionRequests
+from permission_service.server import PermissionServer
+from permission_service.store import RequestStore, RuleBook
 from shared.bus import Bus
-from shared.channels import PERMISSION_ASK, PERMISSION_DESK
-from shared.metrics import DeskMetrics, Metrics
-from shared.serving import serve_each
-from shared.settings import load_settings
+from shared.bus.channels import PERMISSION_QUERIES, PERMISSION_REQUESTS
+from shared.bus.serving import serve_each
+from shared.runtime.metrics import Metrics, PermissionMetrics
+from shared.settings.tree import load_settings
 from tests.conftest import QUICK
 from tests.unit.gateway.conftest import serve
 
@@ -36,11 +38,11 @@ async def running_desk(
     bus = Bus(redis_url, service="permission_service", instance="desk", timings=QUICK)
     async with bus, asyncio.TaskGroup() as tasks:
         rules = RuleBook(bus, rules_file, time.time)
-        desk = Desk(timeout_seconds, max_open_requests)
-        server = DeskServer(desk, CaseStore(bus), rules, bus, DeskMetrics(Metrics()))
+        desk = PermissionRequests(timeout_seconds, max_open_requests)
+        server = PermissionServer(desk, RequestStore(bus), rules, bus, PermissionMetrics(Metrics()))
         await server.load()
-        tasks.create_task(serve_each(bus, PERMISSION_ASK, server.ask, slots=1000, stop=stop))
-        tasks.create_task(serve_each(bus, PERMISSION_DESK, server.answer, slots=100, stop=stop))
+        tasks.create_task(serve_each(bus, PERMISSION_REQUESTS, server.ask, slots=1000, stop=stop))
+        tasks.create_task(serve_each(bus, PERMISSION_QUERIES, server.answer, slots=100, stop=stop))
         yield
         stop.set()
 
@@ -82,7 +84,9 @@ class Watching:
 def read_event(block: bytes) -> Event:
     fields = dict(line.split(b": ", 1) for line in block.split(b"\n"))
     number = fields.get(b"id")
-    return Event(fields[b"event"].decode(), orjson.loads(fields[b"data"]), int(number) if number else None)
+    return Event(
+        fields[b"event"].decode(), orjson.loads(fields[b"data"]), int(number) if number else None
+    )
 
 
 @dataclass
@@ -116,7 +120,9 @@ class Front:
         return (await self.client.post("/mcp/permission/check", json=asked)).json()
 
     async def respond(self, request_id: str, allowed: bool = True, **more: Any) -> httpx.Response:
-        return await self.client.post(f"/permissions/{request_id}/respond", json={"allowed": allowed, **more})
+        return await self.client.post(
+            f"/permissions/{request_id}/respond", json={"allowed": allowed, **more}
+        )
 
     async def call(self, message_id: int = 1, **headers: str) -> list[dict[str, Any]]:
         """Call the tool over MCP; the messages of its stream."""
@@ -141,4 +147,6 @@ async def running_front(redis_url: str, *, port: int = 0, **overrides: Any) -> A
         bus = Bus(redis_url, service="gateway", instance="front", timings=QUICK)
         async with bus, serve(load_settings(**overrides), bus, None, port) as running:  # type: ignore[arg-type]
             client.base_url = httpx.URL(f"http://127.0.0.1:{running.port}")
-            yield Front(client, bus, lambda: asyncio.ensure_future(running.gateway.flights.stop(0)))
+            yield Front(
+                client, bus, lambda: asyncio.ensure_future(running.gateway.active_requests.stop(0))
+            )

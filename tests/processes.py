@@ -1,7 +1,7 @@
 """Processes as a test reads them: one that ends while it is read has no name and no command line.
 
-psutil raises for a process that has ended, a zombie included. A worker replaces its programs while a test
-looks at them, so a test that walks over processes uses these functions.
+psutil raises for a process that has ended, a zombie included. A worker replaces its programs while
+a test looks at them, so a test that walks over processes uses these functions.
 """
 
 from __future__ import annotations

@@ -48,7 +48,9 @@ class PseudoTerminal:
                     self._arrived.clear()
                     await self._arrived.wait()
         except TimeoutError:
-            raise AssertionError(f"{words!r} was not shown at the end of {self.text[since:][-2000:]!r}") from None
+            raise AssertionError(
+                f"{words!r} was not shown at the end of {self.text[since:][-2000:]!r}"
+            ) from None
         return at + len(words)
 
     def press(self, keys: str) -> None:
@@ -70,7 +72,12 @@ async def in_terminal(
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
     process = await asyncio.create_subprocess_exec(
-        *command, stdin=slave, stdout=slave, stderr=slave, env={"TERM": "xterm-256color", **env}, start_new_session=True
+        *command,
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        env={"TERM": "xterm-256color", **env},
+        start_new_session=True,
     )
     os.close(slave)
     terminal = PseudoTerminal(master, process, deadline)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-from shared.errors import CCProxyError
+from shared.runtime.errors import CCProxyError
 
 Step = bytes | CCProxyError
 

@@ -1,4 +1,6 @@
-"""The SDK worker's turns against the real `claude` and the simulated provider, without a bus in between."""
+"""The SDK worker's turns against the real `claude` and the simulated provider, without a bus in
+between.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +14,18 @@ from typing import Any
 import orjson
 
 from sdk_worker.asking import Ask
-from sdk_worker.door import Driver, ProgramFile
+from sdk_worker.claude.driver import Driver, ProgramFile
 from sdk_worker.frames import Mode
 from sdk_worker.process import open_pool
 from sdk_worker.process import patience as patience_of
 from sdk_worker.reply import LeftReplies
 from sdk_worker.sessions import Sessions
 from sdk_worker.worker import Worker
-from shared.channels import Turn, encode
-from shared.errors import CallerGone
-from shared.formats.anthropic_whole import WholeMessage
+from shared.bus.channels import Turn, encode_payload
+from shared.formats.messages.whole import WholeMessage
 from shared.formats.sse import Parser
-from shared.settings import Settings
+from shared.runtime.errors import CallerGone
+from shared.settings.tree import Settings
 from tests.simulator_fixture import API_KEY
 
 MODEL = "claude-sonnet-4-5"
@@ -34,7 +36,7 @@ class Delivered:
 
     def __init__(self, **turn: Any) -> None:
         self.request_id = "r1"
-        self.payload = encode(Turn(self.request_id, **turn))
+        self.payload = encode_payload(Turn(self.request_id, **turn))
         self.caller_gone, self.caller_lost = asyncio.Event(), False
         self.replies: list[bytes] = []
         self.arrived = asyncio.Event()
@@ -75,7 +77,9 @@ class Delivered:
 
     @property
     def text(self) -> str:
-        return "".join(block["text"] for block in self.message["content"] if block["type"] == "text")
+        return "".join(
+            block["text"] for block in self.message["content"] if block["type"] == "text"
+        )
 
 
 def body(prompt: Any, **more: Any) -> dict[str, Any]:
@@ -131,7 +135,9 @@ class Stack:
 
     def worker(self, mode: Mode = "ignore", **patience: float) -> Worker:
         times = replace(patience_of(self.settings), **patience)
-        return Worker(self.pool, self.sessions, self.left, name="w1", mode=mode, pretty=False, patience=times)
+        return Worker(
+            self.pool, self.sessions, self.left, name="w1", mode=mode, pretty=False, patience=times
+        )
 
     def open_sessions(self, **limits: Any) -> Sessions:
         """Sessions as a worker has them; on the same shelf, another worker."""
@@ -147,7 +153,9 @@ class Stack:
 
 
 @asynccontextmanager
-async def running_stack(settings: Settings, driver: Driver, ask: Ask | None = None) -> AsyncIterator[Stack]:
+async def running_stack(
+    settings: Settings, driver: Driver, ask: Ask | None = None
+) -> AsyncIterator[Stack]:
     stack = Stack(settings, driver, ask)
     filling = asyncio.create_task(stack.pool.keep_filled())
     try:

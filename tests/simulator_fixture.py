@@ -1,6 +1,8 @@
-"""The simulator for tests: one process per test session, and a client for what it really received and sent.
+"""The simulator for tests: one process per test session, and a client for what it really received
+and sent.
 
-Loaded as a pytest plugin. `simulator_url` is the address; `simulator` is the ground truth, emptied before each test.
+Loaded as a pytest plugin. `simulator_url` is the address; `simulator` is the ground truth, emptied
+before each test.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ OAUTH_HEADERS = {
 }
 
 
-def chatgpt_token(account: str = "acct-simulated", plan: str = "plus", lasts: float = 3600.0) -> str:
+def chatgpt_token(
+    account: str = "acct-simulated", plan: str = "plus", lasts: float = 3600.0
+) -> str:
     """A login's access token; its signature is nobody's."""
     auth = {"chatgpt_account_id": account, "chatgpt_plan_type": plan}
     claims = {"exp": int(time.time() + lasts), "https://api.openai.com/auth": auth}
@@ -52,7 +56,9 @@ POLL_SECONDS = 0.02
 
 @dataclass(frozen=True)
 class Seen:
-    """One request as it arrived at the simulator. `status` is None and `ended_after_ms` is None while it runs."""
+    """One request as it arrived at the simulator. `status` is None and `ended_after_ms` is None
+    while it runs.
+    """
 
     id: int
     method: str
@@ -88,7 +94,9 @@ class GroundTruth:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._client = httpx.Client(base_url=url, trust_env=False, verify=False)  # no certificates to load: it is http
+        self._client = httpx.Client(
+            base_url=url, trust_env=False, verify=False
+        )  # no certificates to load: it is http
 
     def requests(self, path: str = "") -> list[Seen]:
         """Requests in order of arrival; `path` keeps those whose path starts with it."""
@@ -106,7 +114,9 @@ class GroundTruth:
         self._client.delete("/simulator/requests")
 
     async def until(self, found: Callable[[list[Seen]], Any]) -> Any:
-        """The first truthy `found(requests)`; fails the test when there is none within the deadline."""
+        """The first truthy `found(requests)`; fails the test when there is none within the
+        deadline.
+        """
         deadline = time.monotonic() + DEADLINE_SECONDS
         while True:
             requests = self.requests()

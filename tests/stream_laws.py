@@ -1,4 +1,5 @@
-"""What must hold for every stream a client gets, whatever its provider sent: a whole reply or an error event ends it.
+"""What must hold for every stream a client gets, whatever its provider sent: a whole reply or an
+error event ends it.
 
 Each function raises AssertionError, or the error of the official types that a frame breaks.
 """
@@ -29,11 +30,19 @@ MESSAGE_EVENTS: dict[str, type[BaseModel]] = {
 }
 OWN_BLOCKS = {"text", "thinking", "redacted_thinking", "tool_use"}
 STANDARD_ITEMS = {"message", "function_call", "reasoning"}
-SUCCESS = (b'"message_stop"', b"[DONE]", b'"response.completed"', b'"response.incomplete"', b'"finish_reason":"')
+SUCCESS = (
+    b'"message_stop"',
+    b"[DONE]",
+    b'"response.completed"',
+    b'"response.incomplete"',
+    b'"finish_reason":"',
+)
 
 
 def a_stream_is_whole_or_ends_in_an_error(client: str, data: bytes) -> bool:
-    """Return True for a whole reply and False for one that ends in the error event of the client's format."""
+    """Return True for a whole reply and False for one that ends in the error event of the client's
+    format.
+    """
     assert data.endswith(b"\n\n"), data[-80:]
     frames = [Frame(event.name, payload_of(event.data)) for event in events_in(data)]
     assert frames, "a stream says something"
@@ -51,7 +60,9 @@ def a_stream_is_whole_or_ends_in_an_error(client: str, data: bytes) -> bool:
 
 
 def read_whole(data: bytes) -> Any:
-    """Return JSON with U+FFFD for halves of surrogate pairs, which the official types take in no text."""
+    """Return JSON with U+FFFD for halves of surrogate pairs, which the official types take in no
+    text.
+    """
     return whole(json.loads(data)) if b"\\u" in data else orjson.loads(data)
 
 
@@ -60,16 +71,22 @@ def payload_of(data: bytes) -> Any:
 
 
 def is_error(client: str, frame: Frame) -> bool:
-    """Return True for the error event of the client's format. Its message is a text that says something."""
+    """Return True for the error event of the client's format. Its message is a text that says
+    something.
+    """
     payload = frame.data
     if not isinstance(payload, dict):
         return False
     if client == "openai_responses":
         is_failure = payload.get("type") in ("response.failed", "error")
-        error = payload["response"]["error"] if payload.get("type") == "response.failed" else payload
+        error = (
+            payload["response"]["error"] if payload.get("type") == "response.failed" else payload
+        )
     else:
         error = payload.get("error")
-        is_failure = error is not None and (client == "openai_chat" or frame.name == payload["type"] == "error")
+        is_failure = error is not None and (
+            client == "openai_chat" or frame.name == payload["type"] == "error"
+        )
     if is_failure:
         assert isinstance(error["message"], str)
         assert error["message"]
@@ -77,8 +94,13 @@ def is_error(client: str, frame: Frame) -> bool:
 
 
 def is_input(frame: Frame) -> bool:
-    """Return True for a piece of a call's arguments. A model writes them, so that they need not be JSON."""
-    return isinstance(frame.data, dict) and inner_object(frame.data, "delta").get("type") == "input_json_delta"
+    """Return True for a piece of a call's arguments. A model writes them, so that they need not be
+    JSON.
+    """
+    return (
+        isinstance(frame.data, dict)
+        and inner_object(frame.data, "delta").get("type") == "input_json_delta"
+    )
 
 
 def unknown_items(frames: list[Frame]) -> set[str]:
@@ -88,11 +110,13 @@ def unknown_items(frames: list[Frame]) -> set[str]:
 
 
 def has_official_type(client: str, frame: Frame) -> None:
-    """Raise ValidationError for an event that is not of the official type. What only its provider understands may have
-    any shape: it passes as it came.
+    """Raise ValidationError for an event that is not of the official type. What only its provider
+    understands may have any shape: it passes as it came.
     """
     if client == "openai_chat" and frame.data != "[DONE]":
-        if '"custom"' not in json.dumps(frame.data):  # the official type of chunks does not know custom tools
+        if '"custom"' not in json.dumps(
+            frame.data
+        ):  # the official type of chunks does not know custom tools
             ChatCompletionChunk.model_validate(frame.data)
     elif client == "anthropic" and not is_foreign(frame.data):
         assert isinstance(frame.data, dict)
@@ -100,7 +124,9 @@ def has_official_type(client: str, frame: Frame) -> None:
 
 
 def is_foreign(payload: Any) -> bool:
-    """Return True for a ping, a citation, a refusal's details, and a block that only its provider understands."""
+    """Return True for a ping, a citation, a refusal's details, and a block that only its provider
+    understands.
+    """
     delta = inner_object(payload, "delta")
     return (
         payload["type"] == "ping"

@@ -1,5 +1,6 @@
-"""The container files where no engine runs. The services as processes: tests/e2e/test_containers.py; on a real engine:
-tests/containers/."""
+"""The container files where no engine runs. The services as processes:
+tests/e2e/test_containers.py; on a real engine: tests/containers/.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +15,18 @@ from pathlib import Path
 
 import pytest
 
-from ccproxy.demo import MADE_UP_KEY
-from shared.settings import load_settings
+from ccproxy.cli.demo import MADE_UP_KEY
+from shared.settings.tree import load_settings
 from tests.compose import ROOT, dockerfile_stages, load, stage_of
 
 COMPOSE = load("docker-compose.yml")
 MONITORING = load("docker-compose.monitoring.yml", GRAFANA_PASSWORD="x")
 DEMO = load("docker-compose.demo.yml")
-OURS = {name: service for name, service in COMPOSE["services"].items() if "ccproxy-api" in service["image"]}
+OURS = {
+    name: service
+    for name, service in COMPOSE["services"].items()
+    if "ccproxy-api" in service["image"]
+}
 RUNNING = {name: service for name, service in OURS.items() if name != "prepare"}
 SCRIPTS = sorted((ROOT / "deploy").glob("*.sh"))
 
@@ -79,7 +84,9 @@ def test_the_one_service_that_is_root_has_no_network_and_ends():
 def test_every_service_has_a_health_check_of_its_own(name):
     service = RUNNING[name]
     program = (service.get("command") or stage_of(service)["CMD"])[0]
-    expected = {"ccproxy": "gateway"}.get(program, program.removeprefix("ccproxy-").replace("-", "_"))
+    expected = {"ccproxy": "gateway"}.get(
+        program, program.removeprefix("ccproxy-").replace("-", "_")
+    )
     assert service["healthcheck"]["test"] == ["CMD", "ccproxy-alive", expected]
 
 
@@ -92,7 +99,9 @@ def test_an_image_ends_as_a_user_with_the_wrapper_first_on_its_path(name):
 
 
 def test_an_image_makes_no_volume_that_nobody_named():
-    assert not [line for line in (ROOT / "Dockerfile").read_text().splitlines() if line.startswith("VOLUME")]
+    assert not [
+        line for line in (ROOT / "Dockerfile").read_text().splitlines() if line.startswith("VOLUME")
+    ]
 
 
 def test_one_service_builds_each_image():
@@ -104,14 +113,20 @@ def test_one_service_builds_each_image():
 
 def test_everything_that_a_service_keeps_lies_in_a_named_volume():
     for name, service in RUNNING.items():
-        mounted = [volume.split(":")[1] for volume in service["volumes"] if not volume.endswith(":ro")]
+        mounted = [
+            volume.split(":")[1] for volume in service["volumes"] if not volume.endswith(":ro")
+        ]
         for folder in service["environment"]["CCPROXY_WRITES"].split():
             assert folder in mounted, name
 
 
 def test_the_permission_service_sees_the_folders_of_the_worker_and_cannot_write_them():
     targets = {volume.split(":")[1] for volume in RUNNING["sdk-worker"]["volumes"]}
-    seen = [volume.split(":") for volume in RUNNING["permission-service"]["volumes"] if "/data/ccproxy" not in volume]
+    seen = [
+        volume.split(":")
+        for volume in RUNNING["permission-service"]["volumes"]
+        if "/data/ccproxy" not in volume
+    ]
     assert {target for _, target, *_ in seen} >= {"/data/home", "/data/workspace"} <= targets
     assert {mode for _, _, *modes in seen for mode in modes} == {"ro"}
 
@@ -129,7 +144,9 @@ def test_the_simulator_of_the_demo_has_no_way_out_and_no_port():
     assert "--internal-network" in simulator["command"]
     for name in ("claude-code-proxy", "sdk-worker"):
         environment = DEMO["services"][name]["environment"]
-        assert all("simulator" in value for key, value in environment.items() if key.endswith("URL"))
+        assert all(
+            "simulator" in value for key, value in environment.items() if key.endswith("URL")
+        )
 
 
 def test_every_command_is_a_program_of_the_package():
@@ -163,17 +180,29 @@ def test_the_bus_has_no_way_out_and_no_port():
 
 def test_logins_are_mounted_as_writable_directories():
     for name in ("claude-code-proxy", "sdk-worker", "ccproxy"):
-        logins = [volume for volume in COMPOSE["services"][name]["volumes"] if volume.startswith("~")]
+        logins = [
+            volume for volume in COMPOSE["services"][name]["volumes"] if volume.startswith("~")
+        ]
         assert logins
         assert not [volume for volume in logins if volume.endswith((":ro", ".json"))]
 
 
 def test_the_variables_of_the_first_compose_file_still_work():
-    changed = load("docker-compose.yml", SERVER__PORT="8123", PUID="1001", PGID="1002", CLAUDE_HOME="/data/else")
+    changed = load(
+        "docker-compose.yml",
+        SERVER__PORT="8123",
+        PUID="1001",
+        PGID="1002",
+        CLAUDE_HOME="/data/else",
+    )
     service = changed["services"]["claude-code-proxy"]
     assert service["ports"] == ["127.0.0.1:8123:8000"]
     environment = service["environment"]
-    assert (environment["PUID"], environment["PGID"], environment["CLAUDE_HOME"]) == ("1001", "1002", "/data/else")
+    assert (environment["PUID"], environment["PGID"], environment["CLAUDE_HOME"]) == (
+        "1001",
+        "1002",
+        "/data/else",
+    )
     assert service["env_file"] == [{"path": ".env", "required": False}]
 
 
@@ -198,17 +227,36 @@ def test_grafana_finds_its_source_and_its_boards():
     host, port = source["url"].removeprefix("http://").split(":")
     assert f"127.0.0.1:{port}:{port}" in MONITORING["services"][host]["ports"]
     [boards] = load(f"{provisioning}/dashboards/ccproxy.yml")["providers"]
-    mounts = dict(volume.split(":")[1::-1] for volume in MONITORING["services"]["grafana"]["volumes"])
+    mounts = dict(
+        volume.split(":")[1::-1] for volume in MONITORING["services"]["grafana"]["volumes"]
+    )
     assert list((ROOT / mounts[boards["options"]["path"]]).glob("*.json"))
     groups = load(f"{provisioning}/alerting/ccproxy.yml")["groups"]
-    asked = {data["datasourceUid"] for group in groups for rule in group["rules"] for data in rule["data"]}
+    asked = {
+        data["datasourceUid"]
+        for group in groups
+        for rule in group["rules"]
+        for data in rule["data"]
+    }
     assert asked == {source["uid"], "__expr__"}
 
 
 def test_the_build_has_every_file_it_copies():
-    ignored = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
-    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
-    needed = [*packages["packages"], *packages.get("force-include", {}), "README.md", "LICENSE", "requirements.lock"]
+    ignored = [
+        line[1:]
+        for line in (ROOT / ".dockerignore").read_text().splitlines()
+        if line.startswith("!")
+    ]
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"][
+        "targets"
+    ]["wheel"]
+    needed = [
+        *packages["packages"],
+        *packages.get("force-include", {}),
+        "README.md",
+        "LICENSE",
+        "requirements.lock",
+    ]
     for name in needed:
         assert name.split("/")[0] in ignored, name
         assert (ROOT / name).exists(), name
@@ -220,7 +268,9 @@ def test_the_build_has_every_file_it_copies():
 
 
 def test_the_modules_of_every_program_are_compiled_into_the_image():
-    listed = re.findall(r'^    "([\w.]+)",$', (ROOT / "deploy/compile.py").read_text(), re.MULTILINE)
+    listed = re.findall(
+        r'^    "([\w.]+)",$', (ROOT / "deploy/compile.py").read_text(), re.MULTILINE
+    )
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     assert {script.partition(":")[0] for script in scripts.values()} <= set(listed)
     for name in listed:
@@ -255,7 +305,9 @@ def test_the_entry_point_refuses_to_go_on_as_root(places):
 
 @pytest.fixture
 def unprivileged(tmp_path):
-    """A PATH on which `id` says what it says to an ordinary user: the entry point stays who it is."""
+    """A PATH on which `id` says what it says to an ordinary user: the entry point stays
+    who it is.
+    """
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/id").write_text("#!/bin/sh\necho 1000\n")
     (tmp_path / "bin/id").chmod(0o755)
@@ -268,7 +320,10 @@ def test_the_entry_point_replaces_itself_so_that_signals_arrive(unprivileged, pl
 
 
 def test_the_entry_point_says_where_the_home_is(unprivileged, places):
-    assert entrypoint("sh", "-c", "echo $HOME", **(places | unprivileged)).stdout.strip() == places["CLAUDE_HOME"]
+    assert (
+        entrypoint("sh", "-c", "echo $HOME", **(places | unprivileged)).stdout.strip()
+        == places["CLAUDE_HOME"]
+    )
 
 
 def test_the_entry_point_refuses_another_user_than_puid(unprivileged, places):
@@ -279,7 +334,9 @@ def test_the_entry_point_refuses_another_user_than_puid(unprivileged, places):
 
 
 def test_the_entry_point_refuses_a_folder_that_cannot_be_written(unprivileged, places, tmp_path):
-    assert entrypoint("true", CCPROXY_WRITES=str(tmp_path), **(places | unprivileged)).returncode == 0
+    assert (
+        entrypoint("true", CCPROXY_WRITES=str(tmp_path), **(places | unprivileged)).returncode == 0
+    )
     ended = entrypoint("true", CCPROXY_WRITES=f"{tmp_path} /proc/self", **(places | unprivileged))
     assert ended.returncode == 78
     assert "/proc/self cannot be written by user 1000" in ended.stderr
@@ -300,10 +357,14 @@ def prepare(place: Path, **changed: str) -> subprocess.CompletedProcess[str]:
         "PREPARE_WORKSPACE": str(place / "workspace"),
     }
     script = ["sh", ROOT / "deploy/prepare.sh"]
-    return subprocess.run(script, env=environment | changed, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        script, env=environment | changed, capture_output=True, text=True, check=False
+    )
 
 
-@pytest.mark.parametrize(("puid", "said"), [("0", "root"), ("me", "numbers"), ("", "numbers"), ("1 2", "numbers")])
+@pytest.mark.parametrize(
+    ("puid", "said"), [("0", "root"), ("me", "numbers"), ("", "numbers"), ("1 2", "numbers")]
+)
 def test_prepare_refuses_root_and_a_name(tmp_path, puid, said):
     ended = prepare(tmp_path, PUID=puid)
     assert ended.returncode == 78
@@ -316,7 +377,10 @@ def test_the_password_is_made_once_and_the_entry_point_reads_it(unprivileged, pl
     password = (tmp_path / "bus/password").read_text()
     assert len(password) == 48
     given = places | unprivileged | {"REDIS_PASSWORD_FILE": str(tmp_path / "bus/password")}
-    assert entrypoint("sh", "-c", "echo $REDIS__URL", **given).stdout == f"redis://:{password}@redis:6379/0\n"
+    assert (
+        entrypoint("sh", "-c", "echo $REDIS__URL", **given).stdout
+        == f"redis://:{password}@redis:6379/0\n"
+    )
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
@@ -347,10 +411,16 @@ def test_prepare_takes_a_folder_of_the_host_only_if_the_engine_has_just_made_it(
     assert "set PUID to 1000" in ended.stderr
 
 
-@pytest.mark.parametrize(("publish", "allowed"), [("127.0.0.1", "true"), ("0.0.0.0", ""), ("", ""), ("10.0.0.1", "")])
-def test_only_a_port_published_on_loopback_may_be_without_a_token(unprivileged, places, publish, allowed):
+@pytest.mark.parametrize(
+    ("publish", "allowed"), [("127.0.0.1", "true"), ("0.0.0.0", ""), ("", ""), ("10.0.0.1", "")]
+)
+def test_only_a_port_published_on_loopback_may_be_without_a_token(
+    unprivileged, places, publish, allowed
+):
     given = places | unprivileged | {"CCPROXY_PUBLISH": publish}
-    assert entrypoint("sh", "-c", "echo $SECURITY__ALLOW_OPEN_BIND", **given).stdout.strip() == allowed
+    assert (
+        entrypoint("sh", "-c", "echo $SECURITY__ALLOW_OPEN_BIND", **given).stdout.strip() == allowed
+    )
 
 
 def test_pages_and_files_name_each_other():

@@ -13,10 +13,10 @@ from anthropic.types.beta.message_create_params import MessageCreateParamsBase
 from openai.types.chat.completion_create_params import CompletionCreateParamsBase
 from openai.types.responses.response_create_params import ResponseCreateParamsBase
 
-from ccproxy.exits import EXITS
-from shared.formats.anthropic.reading import FATES
-from shared.formats.openai_chat.reading import FIELDS as CHAT_FIELDS
-from shared.formats.openai_responses.reading import FIELDS as RESPONSES_FIELDS
+from ccproxy.cli.exits import EXITS
+from shared.formats.chat.request_in import FIELDS as CHAT_FIELDS
+from shared.formats.messages.request_in import FATES
+from shared.formats.responses.request_in import FIELDS as RESPONSES_FIELDS
 
 ROOT = Path(__file__).parent.parent
 
@@ -46,7 +46,11 @@ def test_a_page_made_from_the_code_is_up_to_date(name, monkeypatch, tmp_path):
     ],
 )
 def test_every_field_the_official_library_can_send_has_a_fate(official, ours):
-    fields = typing.get_type_hints(official).keys() - {"betas", "user_profile_id", "workspace_id"}  # headers
+    fields = typing.get_type_hints(official).keys() - {
+        "betas",
+        "user_profile_id",
+        "workspace_id",
+    }  # headers
     assert fields <= ours.keys()
 
 
@@ -55,7 +59,11 @@ def test_every_exit_code_in_use_is_explained():
     numbers = set()
     for path in (ROOT / "ccproxy").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) in {"typer.Exit", "SystemExit", "sys.exit"}:
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in {
+                "typer.Exit",
+                "SystemExit",
+                "sys.exit",
+            }:
                 numbers |= {each.value for each in node.args if isinstance(each, ast.Constant)}
     assert numbers <= EXITS.keys()
 

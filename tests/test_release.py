@@ -1,4 +1,6 @@
-"""What is released: a wheel and a source archive that hold everything, and work where nothing else of the tree is."""
+"""What is released: a wheel and a source archive that hold everything, and work where nothing else
+of the tree is.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ import pytest
 import yaml
 
 from ccproxy import __version__
-from shared.version import VERSION
+from shared.runtime.version import VERSION
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -39,13 +41,17 @@ def wheel(archive, tmp_path_factory) -> Path:
     """Built from the source archive, as an installer without a wheel would."""
     unpacked = tmp_path_factory.mktemp("unpacked")
     with tarfile.open(archive) as tar:
-        tar.extractall(unpacked, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))  # from 3.11.4 on
+        tar.extractall(
+            unpacked, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {})
+        )  # from 3.11.4 on
     [source] = unpacked.iterdir()
     return build("wheel", source, tmp_path_factory.mktemp("wheel"))
 
 
 def tracked(*folders: str) -> set[str]:
-    listed = subprocess.run(["git", "ls-files", *folders], cwd=ROOT, capture_output=True, text=True, check=True)
+    listed = subprocess.run(
+        ["git", "ls-files", *folders], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     return set(listed.stdout.split())
 
 
@@ -60,7 +66,13 @@ def test_the_wheel_holds_every_file_of_every_package(wheel):
 def test_the_source_archive_holds_what_a_packager_needs(archive):
     with tarfile.open(archive) as tar:
         names = {name.partition("/")[2] for name in tar.getnames()}
-    assert {"LICENSE", "README.md", "Makefile", "requirements.lock", "deploy/supervisord.conf"} <= names
+    assert {
+        "LICENSE",
+        "README.md",
+        "Makefile",
+        "requirements.lock",
+        "deploy/supervisord.conf",
+    } <= names
     assert not [name for name in names if name.startswith((".venv", ".git/", ".ci"))]
 
 
@@ -76,7 +88,10 @@ def installed(wheel, tmp_path_factory) -> Path:
 def run(installed: Path, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """A console script of the installed wheel, far from the source tree."""
     script = (installed / "bin" / command[0]).read_text()
-    code = f"import sys; sys.path.insert(0, {str(installed)!r}); sys.argv = {list(command)!r}\n{script}"
+    code = (
+        f"import sys; sys.path.insert(0, {str(installed)!r}); sys.argv = "
+        f"{list(command)!r}\n{script}"
+    )
     return subprocess.run(
         [sys.executable, "-P", "-c", code],
         cwd=installed,
@@ -88,7 +103,9 @@ def run(installed: Path, *command: str, **environment: str) -> subprocess.Comple
 
 
 def test_every_console_script_is_installed(installed):
-    assert PROJECT["project"]["scripts"].keys() == {path.name for path in (installed / "bin").iterdir()}
+    assert PROJECT["project"]["scripts"].keys() == {
+        path.name for path in (installed / "bin").iterdir()
+    }
 
 
 def test_the_installed_command_says_its_version_and_shows_its_settings(installed):
@@ -101,19 +118,25 @@ def test_the_installed_command_says_its_version_and_shows_its_settings(installed
 def test_what_is_read_at_run_time_is_found_in_the_wheel(installed):
     code = (
         f"import sys; sys.path.insert(0, {str(installed)!r})\n"
-        "import ccproxy, ccproxy.programs, analytics.store, gateway.routes.permissions\n"
+        "import ccproxy, ccproxy.launcher.programs, analytics.store, gateway.routes.permissions\n"
         f"assert ccproxy.__file__.startswith({str(installed)!r}), ccproxy.__file__\n"
-        "assert '[supervisord]' in ccproxy.programs.supervisor_configuration()\n"
+        "assert '[supervisord]' in ccproxy.launcher.programs.supervisor_configuration()\n"
     )
     subprocess.run([sys.executable, "-P", "-c", code], cwd=installed, check=True)
 
 
-PYTHONS = sorted(each.rpartition(" ")[2] for each in PROJECT["project"]["classifiers"] if "Python :: 3." in each)
+PYTHONS = sorted(
+    each.rpartition(" ")[2] for each in PROJECT["project"]["classifiers"] if "Python :: 3." in each
+)
 
 
 def interpreter(version: str) -> str:
     """One that runs; skips where there is none. pyenv's may be installed without being on PATH."""
-    kept = sorted(Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")).glob(f"versions/{version}.*/bin/python"))
+    kept = sorted(
+        Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")).glob(
+            f"versions/{version}.*/bin/python"
+        )
+    )
     for found in (f"python{version}", *kept):
         with contextlib.suppress(OSError, subprocess.CalledProcessError):
             subprocess.run([found, "-c", "import ensurepip"], check=True, capture_output=True)
@@ -134,13 +157,26 @@ def test_every_promised_python_reads_the_wheel_without_a_warning(version, wheel,
 @pytest.mark.parametrize("version", PYTHONS)
 def test_the_demo_runs_in_a_clean_environment_of_every_promised_python(version, wheel, tmp_path):
     subprocess.run([interpreter(version), "-m", "venv", tmp_path / "venv"], check=True)
-    pip = [tmp_path / "venv/bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip = [
+        tmp_path / "venv/bin/python",
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+    ]
     subprocess.run([*pip, "--require-hashes", "-r", ROOT / "requirements-demo.lock"], check=True)
     subprocess.run([*pip, "--no-deps", wheel], check=True)
     (tmp_path / "home").mkdir()
-    given = {"cwd": tmp_path / "home", "env": {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "home")}}
+    given = {
+        "cwd": tmp_path / "home",
+        "env": {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "home")},
+    }
     ccproxy = tmp_path / "venv/bin/ccproxy"
-    assert subprocess.check_output([ccproxy, "--version"], text=True, **given) == f"ccproxy {VERSION}\n"
+    assert (
+        subprocess.check_output([ccproxy, "--version"], text=True, **given)
+        == f"ccproxy {VERSION}\n"
+    )
     demo = [ccproxy, "demo", "--once", "--port", "0"]
     ended = subprocess.run(demo, capture_output=True, text=True, check=False, **given)
     assert ended.returncode == 0, ended.stdout + ended.stderr

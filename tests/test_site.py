@@ -1,4 +1,6 @@
-"""The documentation as a site: it builds without a warning, misses no page, and loads nothing from elsewhere."""
+"""The documentation as a site: it builds without a warning, misses no page, and loads nothing from
+elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +37,12 @@ def test_it_builds_with_every_link_and_anchor_right(sources):
     pages = {path.relative_to(DOCS).with_suffix(".html") for path in DOCS.rglob("*.md")}
     made = {path.relative_to(sources / "site") for path in (sources / "site").rglob("*.html")}
     assert {page.with_stem("index") if page.stem == "README" else page for page in pages} <= made
-    loaded = {url for page in made for url in ELSEWHERE.findall((sources / "site" / page).read_text())}
-    assert not [url for url in loaded if not url.startswith(("https://zensical.org", "http://localhost"))]
+    loaded = {
+        url for page in made for url in ELSEWHERE.findall((sources / "site" / page).read_text())
+    }
+    assert not [
+        url for url in loaded if not url.startswith(("https://zensical.org", "http://localhost"))
+    ]
 
 
 @pytest.mark.parametrize("link", BROKEN)

@@ -11,19 +11,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from gateway.asgi import Headers
-from gateway.catalogue import Catalogue
-from gateway.inflight import InFlight
-from gateway.peek import parse_object
-from gateway.quota import QuotaWatch
-from gateway.tracing import UNTRACED, Trace
-from shared.channels import AccessRecord
-from shared.credentials.account import Account
-from shared.credentials.login import Authorization
-from shared.errors import UpstreamError
-from shared.exact_json import dump_json
+from gateway.metering.quota import QuotaWatch
+from gateway.proxy.active_requests import ActiveRequest
+from gateway.proxy.catalogue import Catalogue
+from gateway.proxy.peek import parse_object
+from gateway.server.asgi import Headers
+from gateway.server.tracing import UNTRACED, Trace
+from shared.accounts.account import Account
+from shared.accounts.login import Authorization
+from shared.bus.channels import AccessRecord
 from shared.formats.ir import Json
 from shared.formats.registry import ProviderFormat
+from shared.runtime.errors import UpstreamError
+from shared.runtime.exact_json import dump_json
 
 MAX_REPLY_BYTES = 64 * 1024 * 1024  # real replies, images included, stay below a tenth of this
 
@@ -40,7 +40,7 @@ class Outgoing:
 
     `upload` is a body passed on in pieces and read once, so the request cannot be sent twice.
     `spends` is False for a request that uses no part of a subscription. `origin` is the scheme and
-    host by which the caller addressed the gateway, where needed. `flight` is the active request;
+    host by which the caller addressed the gateway, where needed. `active` is the active request;
     the provider sets its time limit and the reason for a silence.
     """
 
@@ -56,7 +56,7 @@ class Outgoing:
     upload: AsyncIterator[bytes] | None = None
     spends: bool = True
     origin: str = ""
-    flight: InFlight | None = None
+    active: ActiveRequest | None = None
     is_rewritten: bool = False
 
     def parsed(self) -> Json:
@@ -92,7 +92,10 @@ class Opened:
 
     @property
     def is_stream(self) -> bool:
-        return any(name == b"content-type" and value.startswith(b"text/event-stream") for name, value in self.headers)
+        return any(
+            name == b"content-type" and value.startswith(b"text/event-stream")
+            for name, value in self.headers
+        )
 
     async def read(self) -> bytes:
         """Return all of the answer. Raises UpstreamError past MAX_REPLY_BYTES."""
@@ -100,12 +103,16 @@ class Opened:
 
 
 async def limited(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield the chunks of an answer that is kept in memory. Raises UpstreamError past MAX_REPLY_BYTES."""
+    """Yield the chunks of an answer that is kept in memory. Raises UpstreamError past
+    MAX_REPLY_BYTES.
+    """
     size = 0
     async for chunk in chunks:
         size += len(chunk)
         if size > MAX_REPLY_BYTES:
-            raise UpstreamError(f"The provider's reply is larger than the {MAX_REPLY_BYTES:,} bytes accepted here.")
+            raise UpstreamError(
+                f"The provider's reply is larger than the {MAX_REPLY_BYTES:,} bytes accepted here."
+            )
         yield chunk
 
 
@@ -136,7 +143,7 @@ async def send_authorized(
     Raises QuotaReached.
     """
     authorization = await account.authorize()
-    request.record.lane = authorization.lane
+    request.record.billed_to = authorization.billed_to
     if request.spends:
         quota.admit(request.record)
     request.trace.attempt(request.record)
@@ -153,7 +160,7 @@ async def send_authorized(
         return opened
     await opened.aclose()
     request.record.retries += 1
-    request.record.lane = renewed.lane
+    request.record.billed_to = renewed.billed_to
     request.trace.attempt(request.record)
     opened = await send(request, renewed)
     quota.learn(request.record, opened.headers)

@@ -7,22 +7,22 @@ pass unchanged.
 
 from __future__ import annotations
 
-from gateway.catalogue import Catalogue
-from gateway.peek import parse_object
+from gateway.metering.quota import QuotaWatch
 from gateway.providers import Opened, Outgoing, send_authorized
 from gateway.providers.headers import forwarded
 from gateway.providers.http import Upstream
-from gateway.quota import QuotaWatch
-from shared.channels import AccessRecord
-from shared.credentials.account import Account
-from shared.credentials.claude import OAUTH_BETA
-from shared.credentials.login import Authorization
-from shared.errors import UpstreamRefused
-from shared.formats import anthropic
+from gateway.proxy.catalogue import Catalogue
+from gateway.proxy.peek import parse_object
+from shared.accounts.account import Account
+from shared.accounts.claude import OAUTH_BETA
+from shared.accounts.login import Authorization
+from shared.bus.channels import AccessRecord
+from shared.formats import messages
 from shared.formats.ir import Json
 from shared.formats.registry import ProviderFormat
-from shared.settings import Settings
-from shared.version import USER_AGENT
+from shared.runtime.errors import UpstreamRefused
+from shared.runtime.version import USER_AGENT
+from shared.settings.tree import Settings
 
 API_VERSION = "2023-06-01"  # accepts the most; current SDKs send their own version
 
@@ -31,9 +31,11 @@ class Claude:
     """Provider of the Messages format at `base_url`."""
 
     name = "claude"
-    speaks: ProviderFormat = anthropic
+    speaks: ProviderFormat = messages
 
-    def __init__(self, settings: Settings, account: Account, upstream: Upstream, quota: QuotaWatch) -> None:
+    def __init__(
+        self, settings: Settings, account: Account, upstream: Upstream, quota: QuotaWatch
+    ) -> None:
         self.catalogue = Catalogue(self.list_models, "anthropic", settings.models.aliases)
         self._base_url = settings.claude.base_url.rstrip("/")
         self._account = account
@@ -50,7 +52,9 @@ class Claude:
         body = await opened.read()
         models = parse_object(body).get("data") if opened.status == 200 else None
         if not isinstance(models, list):
-            raise UpstreamRefused("The provider did not list its models.", status=opened.status, body=body)
+            raise UpstreamRefused(
+                "The provider did not list its models.", status=opened.status, body=body
+            )
         return models
 
     async def _send(self, request: Outgoing, authorization: Authorization) -> Opened:
@@ -58,7 +62,9 @@ class Claude:
         body = request.serialised() if request.upload is None else request.upload
         if request.upload is not None and b"content-length" in request.headers:
             headers["content-length"] = request.headers[b"content-length"].decode()
-        return await self._upstream.open(request.method, self._base_url + request.path, headers, body)
+        return await self._upstream.open(
+            request.method, self._base_url + request.path, headers, body
+        )
 
 
 def prepare_headers(caller: dict[bytes, bytes], authorization: Authorization) -> dict[str, str]:
@@ -66,7 +72,7 @@ def prepare_headers(caller: dict[bytes, bytes], authorization: Authorization) ->
     headers = forwarded(caller) | dict(authorization.headers)
     headers.setdefault("anthropic-version", API_VERSION)
     headers.setdefault("user-agent", USER_AGENT)
-    if authorization.lane == "subscription":
+    if authorization.billed_to == "subscription":
         headers["anthropic-beta"] = merge_betas(headers.get("anthropic-beta", ""), OAUTH_BETA)
     return headers
 

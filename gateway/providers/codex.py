@@ -12,26 +12,26 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from functools import partial
 
-from gateway.catalogue import Catalogue
-from gateway.ignored import note_ignored
-from gateway.peek import parse_object
+from gateway.metering.quota import QuotaWatch
 from gateway.providers import Opened, Outgoing, send_authorized
 from gateway.providers.headers import forwarded
 from gateway.providers.http import Upstream
 from gateway.providers.limits import watch_limits
 from gateway.providers.refusals import in_envelope
-from gateway.quota import QuotaWatch
-from gateway.sessions import session_of
-from shared.channels import AccessRecord
-from shared.codex_profile import CLIENT_VERSION, NEUTRAL_INSTRUCTIONS, CodexProfile
-from shared.credentials.account import Account
-from shared.credentials.login import Authorization
-from shared.errors import ClientError, UpstreamRefused
-from shared.exact_json import dump_json
-from shared.formats import openai_responses
+from gateway.proxy.catalogue import Catalogue
+from gateway.proxy.ignored import note_ignored
+from gateway.proxy.peek import parse_object
+from gateway.proxy.sessions import session_of
+from shared.accounts.account import Account
+from shared.accounts.codex_profile import CLIENT_VERSION, NEUTRAL_INSTRUCTIONS, CodexProfile
+from shared.accounts.login import Authorization
+from shared.bus.channels import AccessRecord
+from shared.formats import responses
 from shared.formats.ir import Capabilities, Fail, Json, Prompt, Reply, Written
-from shared.formats.openai_responses import Dialect, Reader, Writer, prepare
-from shared.settings import Settings
+from shared.formats.responses import Dialect, Reader, Writer, prepare
+from shared.runtime.errors import ClientError, UpstreamRefused
+from shared.runtime.exact_json import dump_json
+from shared.settings.tree import Settings
 
 SSE = (b"content-type", b"text/event-stream; charset=utf-8")
 
@@ -49,10 +49,10 @@ class CodexFormat:
     Writer = Writer
 
     def read_prompt(self, body: Json) -> Prompt:
-        return openai_responses.read_prompt(body)
+        return responses.read_prompt(body)
 
     def write_prompt(self, prompt: Prompt, capabilities: Capabilities) -> Written:
-        written = openai_responses.write_prompt(prompt, capabilities, Dialect(codex=self.codex))
+        written = responses.write_prompt(prompt, capabilities, Dialect(codex=self.codex))
         if not written.body["input"]:
             raise ClientError("Nothing is said in the messages.", param="messages")
         if not prompt.system:
@@ -61,14 +61,22 @@ class CodexFormat:
             written.body.pop("prompt_cache_key", None)
         return written
 
-    def write_reply(self, prompt: Prompt, reply: Reply, *, id: str, created: int, model: str) -> Json:  # noqa: A002
-        return openai_responses.write_reply(prompt, reply, id=id, created=created, model=model)
+    def write_reply(
+        self,
+        prompt: Prompt,
+        reply: Reply,
+        *,
+        id: str,  # noqa: A002
+        created: int,
+        model: str,
+    ) -> Json:
+        return responses.write_reply(prompt, reply, id=id, created=created, model=model)
 
     def read_error(self, body: Json | str, status: int) -> Fail:
-        return openai_responses.read_error(body, status)
+        return responses.read_error(body, status)
 
     def write_error(self, fail: Fail, *, request_id: str = "") -> Json:
-        return openai_responses.write_error(fail, request_id=request_id)
+        return responses.write_error(fail, request_id=request_id)
 
 
 class Codex:
@@ -79,7 +87,12 @@ class Codex:
     name = "codex"
 
     def __init__(
-        self, settings: Settings, account: Account, upstream: Upstream, quota: QuotaWatch, profile: CodexProfile
+        self,
+        settings: Settings,
+        account: Account,
+        upstream: Upstream,
+        quota: QuotaWatch,
+        profile: CodexProfile,
     ) -> None:
         self.settings = settings.codex
         self.profile = profile
@@ -95,17 +108,19 @@ class Codex:
         """
         opened = await send_authorized(request, self._account, self._quota, self._send)
         if opened.status >= 400:
-            return await refused(opened)
+            return await read_refused(opened)
         if not any(name == b"content-type" for name, _ in opened.headers):
             opened.headers.append(SSE)  # the backend sends streams without a content type
-        if opened.is_stream and request.record.lane != "api_key":
-            opened.chunks = watch_limits(opened.chunks, partial(self._quota.learn_event, request.record))
+        if opened.is_stream and request.record.billed_to != "api_key":
+            opened.chunks = watch_limits(
+                opened.chunks, partial(self._quota.learn_event, request.record)
+            )
         return opened
 
     async def open_images(self, request: Outgoing) -> Opened:
         """Send the Codex program's own request for images to the route of the program's choice."""
         opened = await send_authorized(request, self._account, self._quota, self._send_as_it_is)
-        return await refused(opened) if opened.status >= 400 else opened
+        return await read_refused(opened) if opened.status >= 400 else opened
 
     async def list_models(self) -> list[Json]:
         """Return the account's models in the backend's shape; the built-in models when the provider
@@ -119,9 +134,13 @@ class Codex:
         listed = parse_object(body) if opened.status == 200 else {}
         if isinstance(models := listed.get("models"), list):
             return models
-        if isinstance(models := listed.get("data"), list):  # the public interface's list has little more than names
+        if isinstance(
+            models := listed.get("data"), list
+        ):  # the public interface's list has little more than names
             return [{"slug": model["id"], **model} for model in models]
-        raise UpstreamRefused("The provider did not list its models.", status=opened.status, body=body)
+        raise UpstreamRefused(
+            "The provider did not list its models.", status=opened.status, body=body
+        )
 
     async def built_in_models(self) -> list[Json]:
         profile = await self.profile.get()
@@ -131,32 +150,42 @@ class Codex:
         """Send `request` in the form for the credential; the form is made anew for every credential
         tried.
         """
-        self.speaks.codex = codex = authorization.lane != "api_key"
+        self.speaks.codex = codex = authorization.billed_to != "api_key"
         asked = request.parsed()
         document = with_input(asked)
         own = is_codexs_own(request) and not request.session
-        written = prepare(document, Dialect(codex=codex) if own else await self._dialect(codex, document))
+        written = prepare(
+            document, Dialect(codex=codex) if own else await self._dialect(codex, document)
+        )
         headers = self._headers(request, authorization)
         session = request.record.session_id = session_of(request, written.body)
         body = written.body
         if not own:
             headers["session-id"] = session
-            body = body if body.get("prompt_cache_key") == session else body | {"prompt_cache_key": session}
+            body = (
+                body
+                if body.get("prompt_cache_key") == session
+                else body | {"prompt_cache_key": session}
+            )
         note_ignored(request.record, written.dropped)
         data = request.serialised() if body is asked else dump_json(body)
         return await self._upstream.open("POST", f"{self._door(codex)}/responses", headers, data)
 
     async def _send_as_it_is(self, request: Outgoing, authorization: Authorization) -> Opened:
         headers = self._headers(request, authorization) | {"accept": "application/json"}
-        url = self._door(authorization.lane != "api_key") + request.path
+        url = self._door(authorization.billed_to != "api_key") + request.path
         return await self._upstream.open("POST", url, headers, request.body)
 
     async def _send_question(self, request: Outgoing, authorization: Authorization) -> Opened:
-        codex = authorization.lane != "api_key"
+        codex = authorization.billed_to != "api_key"
         profile = await self.profile.get()
-        version = f"?client_version={profile.version if profile else CLIENT_VERSION}" if codex else ""
+        version = (
+            f"?client_version={profile.version if profile else CLIENT_VERSION}" if codex else ""
+        )
         headers = self._headers(request, authorization) | {"accept": "application/json"}
-        return await self._upstream.open("GET", self._door(codex) + request.path + version, headers, b"")
+        return await self._upstream.open(
+            "GET", self._door(codex) + request.path + version, headers, b""
+        )
 
     def _door(self, codex: bool) -> str:
         return (self.settings.base_url if codex else self.settings.api_base_url).rstrip("/")
@@ -197,7 +226,7 @@ def is_codexs_own(request: Outgoing) -> bool:
     return b"originator" in request.headers
 
 
-async def refused(opened: Opened) -> Opened:
+async def read_refused(opened: Opened) -> Opened:
     try:
         body = await opened.read()
     finally:

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 # Hop-by-hop headers, the caller's credential, headers of the caller's connection, and the trace.
 NOT_FORWARDED = frozenset(
-    b"host connection keep-alive proxy-connection transfer-encoding te trailer upgrade http2-settings content-length "
-    b"expect authorization x-api-key proxy-authorization cookie accept-encoding origin referer forwarded via "
+    b"host connection keep-alive proxy-connection transfer-encoding te trailer upgrade "
+    b"http2-settings content-length expect authorization x-api-key proxy-authorization cookie "
+    b"accept-encoding origin referer forwarded via "
     b"x-real-ip x-request-id x-session-id traceparent tracestate baggage".split()
 )
 NOT_FORWARDED_PREFIXES = (b"x-forwarded-", b"sec-", b"access-control-", b"x-ccproxy-", b"cf-")
@@ -21,7 +22,9 @@ def forwarded(caller: dict[bytes, bytes]) -> dict[str, str]:
     headers = {
         name.decode("latin-1"): value.decode("latin-1")
         for name, value in caller.items()
-        if name not in NOT_FORWARDED and name not in per_hop and not name.startswith(NOT_FORWARDED_PREFIXES)
+        if name not in NOT_FORWARDED
+        and name not in per_hop
+        and not name.startswith(NOT_FORWARDED_PREFIXES)
     }
     headers["accept-encoding"] = "identity"
     return headers

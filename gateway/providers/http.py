@@ -1,7 +1,8 @@
 """The one narrow interface to a provider over HTTP: open, status, headers, chunks, close.
 
 aiohttp is used here and nowhere else; its exceptions become ours here. One session per process, no
-limit on connections, no total timeout: the clock in `gateway/inflight.py` keeps all time limits.
+limit on connections, no total timeout: the clock in `gateway/proxy/active_requests.py` keeps all
+time limits.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from types import TracebackType
 import aiohttp
 from yarl import URL
 
-from gateway.asgi import Headers
 from gateway.providers import Opened
-from shared.errors import UpstreamError, UpstreamTimeout
+from gateway.server.asgi import Headers
+from shared.runtime.errors import UpstreamError, UpstreamTimeout
 
 # aiohttp warns beyond this size: a larger body is written in pieces, and holds up no other stream.
 WRITE_WHOLE_BYTES = 1024 * 1024
@@ -65,7 +66,10 @@ class Upstream:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if self._session is not None:
             await self._session.close()
@@ -118,7 +122,9 @@ def visible_headers(raw: tuple[tuple[bytes, bytes], ...]) -> Headers:
     visible = [(lower, value) for name, value in raw if _is_visible(lower := name.lower())]
     for name, value in visible:
         if CONTROL_BYTES.search(value):
-            raise UpstreamError(f"The provider's header {name.decode('latin-1')!r} contains a control character.")
+            raise UpstreamError(
+                f"The provider's header {name.decode('latin-1')!r} contains a control character."
+            )
     return visible
 
 
@@ -130,4 +136,6 @@ async def _chunks(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         async for chunk in response.content.iter_any():
             yield chunk
     except aiohttp.ClientError as error:
-        raise UpstreamError(f"The connection to {response.url.host} was cut in the middle of the answer.") from error
+        raise UpstreamError(
+            f"The connection to {response.url.host} was cut in the middle of the answer."
+        ) from error

@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Callable
 from json import JSONDecodeError
 from typing import Any
 
-from shared.errors import UpstreamError
-from shared.exact_json import load_json
 from shared.formats.sse import events_in, last_boundary
+from shared.runtime.errors import UpstreamError
+from shared.runtime.exact_json import load_json
 
 KIND = "codex.rate_limits"
 MARK = KIND.encode()
@@ -20,7 +20,9 @@ KEPT_BYTES = 1024  # an event's beginning, up to its type, is shorter
 MOST_BYTES = 64 * 1024  # an event of limits is shorter
 
 
-async def watch_limits(chunks: AsyncIterator[bytes], learn: Callable[[dict[str, Any]], None]) -> AsyncIterator[bytes]:
+async def watch_limits(
+    chunks: AsyncIterator[bytes], learn: Callable[[dict[str, Any]], None]
+) -> AsyncIterator[bytes]:
     """Yield `chunks` unchanged; call `learn` with every event of limits before the event's last
     bytes go on.
     """

@@ -15,10 +15,10 @@ from datetime import UTC, datetime
 from json import JSONDecodeError
 from typing import Any
 
-from gateway.asgi import Headers
-from shared.exact_json import dump_json, load_json
+from gateway.server.asgi import Headers
 from shared.formats.fields import inner_object, text_in
 from shared.formats.openai_errors import read_error, write_error
+from shared.runtime.exact_json import dump_json, load_json
 
 TITLE = re.compile(rb"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 TRY_AGAIN = re.compile(r"try again in ([0-9]{1,9}(?:\.[0-9]+)?) ?(ms|s)")
@@ -29,7 +29,11 @@ LONGEST_WAIT_SECONDS = 366 * 24 * 3600
 def in_envelope(status: int, headers: Headers, body: bytes) -> tuple[Headers, bytes]:
     """Return headers and body of a refusal for the client, in OpenAI's envelope."""
     error = error_in(status, body)
-    kept = [(name, value) for name, value in headers if name not in {b"content-type", b"content-encoding"}]
+    kept = [
+        (name, value)
+        for name, value in headers
+        if name not in {b"content-type", b"content-encoding"}
+    ]
     if status == 429 and not any(name == b"retry-after" for name, _ in kept):
         seconds = seconds_to_wait(error)
         kept += [(b"retry-after", str(seconds).encode())] if seconds else []
@@ -39,7 +43,10 @@ def in_envelope(status: int, headers: Headers, body: bytes) -> tuple[Headers, by
 def error_in(status: int, body: bytes) -> dict[str, Any]:
     if body.lstrip()[:1] == b"<":
         said = page_title(body)
-        found: Any = f"The provider answered {status} with a web page{said}; something between here and it said no."
+        found: Any = (
+            f"The provider answered {status} with a web page{said}; something between here and it "
+            "said no."
+        )
     else:
         try:
             found = load_json(body)
@@ -71,7 +78,9 @@ def with_reset(error: dict[str, Any]) -> dict[str, Any]:
 
 
 def number_in(error: dict[str, Any], name: str, most: float) -> float:
-    """Return the number called `name`; 0 for any other type, and for a number outside of 0 to `most`."""
+    """Return the number called `name`; 0 for any other type, and for a number outside of 0 to
+    `most`.
+    """
     value = error.get(name)
     if not isinstance(value, int | float) or isinstance(value, bool):
         return 0

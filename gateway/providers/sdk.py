@@ -16,12 +16,12 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Any, get_args
 
-from gateway.catalogue import Catalogue
-from gateway.ignored import note_ignored, with_ignored
+from gateway.metering.quota import QuotaWatch
 from gateway.providers import Opened, Outgoing
-from gateway.quota import QuotaWatch
+from gateway.proxy.catalogue import Catalogue
+from gateway.proxy.ignored import note_ignored, with_ignored
 from shared.bus import Bus, Call
-from shared.channels import (
+from shared.bus.channels import (
     SDK_TURN,
     AccessRecord,
     Channel,
@@ -29,20 +29,20 @@ from shared.channels import (
     Turn,
     TurnHead,
     TurnTail,
-    decode,
-    encode,
+    decode_payload,
+    encode_payload,
     left_key,
     session_key,
 )
-from shared.errors import Busy, ClientError, NoWorker, UpstreamError, UpstreamRefused
-from shared.exact_json import dump_json, load_json
-from shared.formats import anthropic
-from shared.formats.anthropic_whole import WholeMessage
+from shared.formats import messages
 from shared.formats.ir import Capabilities, Prompt, WebSearch, Written
+from shared.formats.messages.whole import WholeMessage
 from shared.formats.registry import ProviderFormat
 from shared.formats.sse import Parser
-from shared.metrics import LineMetrics
-from shared.provider_settings import MessageMode
+from shared.runtime.errors import Busy, ClientError, NoWorker, UpstreamError, UpstreamRefused
+from shared.runtime.exact_json import dump_json, load_json
+from shared.runtime.metrics import LineMetrics
+from shared.settings.providers import MessageMode
 
 DIRECTORY_HEADER = b"x-ccproxy-cwd"
 MESSAGES_HEADER = b"x-ccproxy-sdk-messages"
@@ -50,7 +50,9 @@ MAX_WAITING_BYTES = 64 * 1024 * 1024  # a quarter of the memory of our own Redis
 NO_FREE_WORKER = "No SDK worker has been free (SDK__WORKERS, SDK__MAX_TURNS_AT_ONCE)"
 WORKER_SILENT = "The SDK worker has sent nothing"
 NOT_IN_THE_PROGRAM: dict[str, Any] = {
-    **dict.fromkeys(("temperature", "top_p", "top_k", "service_tier", "user", "cache", "parallel_tools"), None),
+    **dict.fromkeys(
+        ("temperature", "top_p", "top_k", "service_tier", "user", "cache", "parallel_tools"), None
+    ),
     "stop": (),
 }
 SAYS_NOTHING = (None, "", (), 1, "auto", "default")
@@ -67,17 +69,19 @@ class SdkFormat:
     an instruction.
     """
 
-    Reader = anthropic.Reader
-    Writer = anthropic.Writer
-    read_prompt = staticmethod(anthropic.read_prompt)
-    write_reply = staticmethod(anthropic.write_reply)
-    write_error = staticmethod(anthropic.write_error)
-    read_error = staticmethod(anthropic.read_error)
+    Reader = messages.Reader
+    Writer = messages.Writer
+    read_prompt = staticmethod(messages.read_prompt)
+    write_reply = staticmethod(messages.write_reply)
+    write_error = staticmethod(messages.write_error)
+    read_error = staticmethod(messages.read_error)
 
     def write_prompt(self, prompt: Prompt, capabilities: Capabilities) -> Written:
         tools = tuple(tool for tool in prompt.tools if not isinstance(tool, WebSearch))
         fitting = replace(prompt, **NOT_IN_THE_PROGRAM, tools=tools)
-        written = anthropic.write_prompt(fitting, replace(capabilities, structured_output=False, efforts=frozenset()))
+        written = messages.write_prompt(
+            fitting, replace(capabilities, structured_output=False, efforts=frozenset())
+        )
         wanted = {name: getattr(prompt, name) for name in NOT_IN_THE_PROGRAM if name != "cache"}
         # The old spelling allows one call at a time only: not a wish of the client.
         if prompt.legacy_functions:
@@ -92,7 +96,9 @@ class SdkFormat:
             lost.append("summary")
         if kind == "adaptive":
             written.body["thinking"] = {"type": kind}
-        return Written(written.body, tuple(dict.fromkeys((*written.dropped, *map(prompt.spell, lost)))))
+        return Written(
+            written.body, tuple(dict.fromkeys((*written.dropped, *map(prompt.spell, lost))))
+        )
 
 
 class Sdk:
@@ -115,7 +121,9 @@ class Sdk:
         Redis at once.
         """
         self.catalogue = catalogue
-        self._bus, self._quota, self._metrics = bus, quota, metrics
+        self._bus = bus
+        self._quota = quota
+        self._metrics = metrics
         self._line = replace(SDK_TURN, max_length=max_waiting)
         self._waiting_bytes = 0
         self._max_waiting_bytes = max_waiting_bytes
@@ -127,11 +135,17 @@ class Sdk:
         """
         document = request.parsed()
         record = request.record
-        record.lane = self._lane
+        record.billed_to = self._lane
         self._quota.admit(record)
-        record.session_id = request.session or _told(document, "session_id")  # a large body is parsed only here
-        directory = request.headers.get(DIRECTORY_HEADER, b"").decode("utf-8", "replace") or _told(document, "cwd")
-        turn = Turn(record.request_id, document, record.caller, record.session_id or None, directory or None)
+        record.session_id = request.session or _told(
+            document, "session_id"
+        )  # a large body is parsed only here
+        directory = request.headers.get(DIRECTORY_HEADER, b"").decode("utf-8", "replace") or _told(
+            document, "cwd"
+        )
+        turn = Turn(
+            record.request_id, document, record.caller, record.session_id or None, directory or None
+        )
         turn.message_mode = read_message_mode(request.headers)
         turn.traceparent = request.trace.attempt(record)
         turn.repeat = repeat_of(turn)
@@ -160,16 +174,18 @@ class Sdk:
         if left := await self._bus.get(left_key(turn.repeat)):
             return left.decode()
         stored = await self._bus.get(session_key(turn)) if turn.session_id else None
-        return decode(KnownSession, stored).keeper if stored else ""
+        return decode_payload(KnownSession, stored).keeper if stored else ""
 
     async def _call(self, channel: Channel, turn: Turn, request: Outgoing) -> Begun:
         record = request.record
         async with AsyncExitStack() as stack:
             with self._metrics.waiting.track_inprogress(), self._wait(request):
-                replies = await stack.enter_async_context(self._bus.call(channel, turn, request_id=record.request_id))
+                replies = await stack.enter_async_context(
+                    self._bus.call(channel, turn, request_id=record.request_id)
+                )
                 head = await anext(replies, b"")
             if head:
-                self._note_head(decode(TurnHead, head), record)
+                self._note_head(decode_payload(TurnHead, head), record)
             frames = self._frames(replies, record)
             first = await anext(frames, b"")
             if not first:
@@ -185,18 +201,21 @@ class Sdk:
         """
         size = len(request.serialised())
         if self._waiting_bytes and self._waiting_bytes + size > self._max_waiting_bytes:
-            raise Busy("The requests that wait for an SDK worker are too large together; try again shortly.")
+            raise Busy(
+                "The requests that wait for an SDK worker are too large together; try again "
+                "shortly."
+            )
         self._waiting_bytes += size
-        if request.flight is not None:
-            request.flight.silence = NO_FREE_WORKER
+        if request.active is not None:
+            request.active.silence = NO_FREE_WORKER
         try:
             yield
         finally:
             self._waiting_bytes -= size
-        if request.flight is not None:
-            request.flight.silence = WORKER_SILENT
-            request.flight.limit = math.inf
-            request.flight.touch()
+        if request.active is not None:
+            request.active.silence = WORKER_SILENT
+            request.active.limit = math.inf
+            request.active.touch()
 
     async def _frames(self, replies: Call, record: AccessRecord) -> AsyncIterator[bytes]:
         """Yield the turn's frames; note cost and quota from the tail of the turn."""
@@ -204,17 +223,21 @@ class Sdk:
             if not reply.startswith(b"{"):
                 yield reply
                 continue
-            tail = decode(TurnTail, reply)
-            record.cost_sdk_usd, record.num_turns, record.worker_ms = tail.cost_usd, tail.num_turns, tail.worker_ms
+            tail = decode_payload(TurnTail, reply)
+            record.cost_sdk_usd = tail.cost_usd
+            record.num_turns = tail.num_turns
+            record.worker_ms = tail.worker_ms
             if tail.limits:
                 self._quota.learn_told(record, tail.limits)
 
     def _note_head(self, head: TurnHead, record: AccessRecord) -> None:
-        record.worker, record.queue_ms, record.lane = head.worker, head.queue_ms, head.lane
+        record.worker = head.worker
+        record.queue_ms = head.queue_ms
+        record.billed_to = head.billed_to
         record.session_id = head.session_id or record.session_id
         note_ignored(record, head.ignored)
         self._metrics.waited.observe(head.queue_ms / 1000)
-        self._lane = head.lane
+        self._lane = head.billed_to
 
 
 def repeat_of(turn: Turn) -> str:
@@ -223,7 +246,7 @@ def repeat_of(turn: Turn) -> str:
     """
     asked = {name: value for name, value in turn.body.items() if name != "stream"}
     place = [turn.caller, turn.working_directory, turn.session_id, turn.message_mode]
-    return sha256(encode([*place, asked])).hexdigest()
+    return sha256(encode_payload([*place, asked])).hexdigest()
 
 
 def read_message_mode(headers: dict[bytes, bytes]) -> str:
@@ -232,7 +255,9 @@ def read_message_mode(headers: dict[bytes, bytes]) -> str:
     """
     mode = headers.get(MESSAGES_HEADER, b"").decode("latin-1").strip().lower()
     if mode and mode not in get_args(MessageMode):
-        raise ClientError(f"x-ccproxy-sdk-messages: {mode!r} is not one of forward, formatted, ignore.")
+        raise ClientError(
+            f"x-ccproxy-sdk-messages: {mode!r} is not one of forward, formatted, ignore."
+        )
     return mode
 
 
@@ -250,8 +275,11 @@ async def _with_first(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator
 
 
 async def _whole(opened: Opened) -> Opened:
-    """Return the stream folded into one message. An error in mid-stream becomes an error response."""
-    parser, whole = Parser(), WholeMessage()
+    """Return the stream folded into one message. An error in mid-stream becomes an
+    error response.
+    """
+    parser = Parser()
+    whole = WholeMessage()
     try:
         async for chunk in opened.chunks:
             for event in parser.feed(chunk):

@@ -1,1 +1,3 @@
-"""The addresses. A route decides nothing and parses nothing: a route names a format and a provider."""
+"""The addresses. A route decides nothing and parses nothing: a route names a format and
+a provider.
+"""

@@ -10,24 +10,32 @@ import orjson
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from gateway.asgi import ASGIApp
-from gateway.exchange import MakeExchange
-from gateway.images import Images
-from gateway.inflight import Flights
 from gateway.providers.codex import Codex
-from shared.credentials.account import Account
-from shared.errors import CCProxyError, NotFound
+from gateway.proxy.active_requests import ActiveRequests
+from gateway.proxy.exchange import MakeExchange
+from gateway.proxy.images import Images
+from gateway.server.asgi import ASGIApp
+from shared.accounts.account import Account
 from shared.formats.ir import Json
+from shared.runtime.errors import CCProxyError, NotFound
 
-FORMATS = {"responses": "/responses", "chat_completions": "/v1/chat/completions", "messages": "/v1/messages"}
+FORMATS = {
+    "responses": "/responses",
+    "chat_completions": "/v1/chat/completions",
+    "messages": "/v1/messages",
+}
 
 
-def endpoints(
-    exchange: MakeExchange, codex: Codex, count_tokens: ASGIApp, flights: Flights, largest: int
+def codex_endpoints(
+    exchange: MakeExchange,
+    codex: Codex,
+    count_tokens: ASGIApp,
+    active_requests: ActiveRequests,
+    largest: int,
 ) -> dict[str, ASGIApp]:
     """Return the paths answered by Codex. A conversation may be named in the path."""
-    drawn = Images("openai_chat", codex, "/images/generations", flights, largest)
-    edited = Images("openai_chat", codex, "/images/edits", flights, largest, edit=True)
+    drawn = Images("openai_chat", codex, "/images/generations", active_requests, largest)
+    edited = Images("openai_chat", codex, "/images/edits", active_requests, largest, edit=True)
     responses = exchange("openai_responses", codex, "/responses")
     chat = exchange("openai_chat", codex, "/responses")
     messages = exchange("anthropic", codex, "/responses")
@@ -73,11 +81,18 @@ def router(codex: Codex, account: Account, aliases: Mapping[str, str]) -> APIRou
         backend's own entries in `models`.
         """
         models = await listed()
-        exact = [alias for alias in aliases if not alias.endswith("*") and not alias.startswith("/")]
+        exact = [
+            alias for alias in aliases if not alias.endswith("*") and not alias.startswith("/")
+        ]
         data = [described(model) for model in models if model.get("visibility") != "hide"]
-        data += [described({"slug": alias, "display_name": f"{alias} → {aliases[alias]}"}) for alias in exact]
+        data += [
+            described({"slug": alias, "display_name": f"{alias} → {aliases[alias]}"})
+            for alias in exact
+        ]
         ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {}
-        body = orjson.dumps({"object": "list", "data": data, "has_more": False, **ends, "models": models})
+        body = orjson.dumps(
+            {"object": "list", "data": data, "has_more": False, **ends, "models": models}
+        )
         etag = f'W/"{sha256(body).hexdigest()[:32]}"'
         if request.headers.get("if-none-match") == etag:
             return Response(status_code=304, headers={"etag": etag})
@@ -89,7 +104,9 @@ def router(codex: Codex, account: Account, aliases: Mapping[str, str]) -> APIRou
         for model in await listed():
             if model["slug"] == model_id:
                 return described(model)
-        raise NotFound(f"model: {model_id} is not a model of this account; GET /codex/models lists them.")
+        raise NotFound(
+            f"model: {model_id} is not a model of this account; GET /codex/models lists them."
+        )
 
     @routes.get("/status")
     async def status() -> dict[str, Any]:
@@ -99,8 +116,14 @@ def router(codex: Codex, account: Account, aliases: Mapping[str, str]) -> APIRou
         settings = codex.settings
         return {
             "provider": "codex",
-            "base_url": settings.api_base_url if credentials.lane == "api_key" else settings.base_url,
-            "credentials": {"status": credentials.status, "output": credentials.output, "lane": credentials.lane},
+            "base_url": settings.api_base_url
+            if credentials.billed_to == "api_key"
+            else settings.base_url,
+            "credentials": {
+                "status": credentials.status,
+                "output": credentials.output,
+                "billed_to": credentials.billed_to,
+            },
             "instruction_mode": settings.system_prompt_injection_mode,
             "models": len(models),
             "problem": codex.catalogue.problem,
@@ -122,5 +145,7 @@ def as_listed(model: Json, max_output: int) -> Json:
         "display_name": model.get("display_name") or model["slug"],
         "context_window": model.get("context_window"),
         "max_output_tokens": model.get("max_output_tokens") or max_output,
-        "reasoning_efforts": [level["effort"] for level in model.get("supported_reasoning_levels") or []],
+        "reasoning_efforts": [
+            level["effort"] for level in model.get("supported_reasoning_levels") or []
+        ],
     }

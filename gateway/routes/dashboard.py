@@ -1,16 +1,20 @@
-"""`/dashboard`: a page of our own that asks the other addresses. It loads nothing from anywhere else."""
+"""`/dashboard`: a page of our own that asks the other addresses. It loads nothing from anywhere
+else.
+"""
 
 from __future__ import annotations
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from gateway.pages import page
-from gateway.signed_in import cookie_given
-from shared.errors import NotFound
-from shared.settings import ObservabilitySettings
+from gateway.pages.files import render_page
+from gateway.server.signed_in import cookie_given
+from shared.runtime.errors import NotFound
+from shared.settings.tree import ObservabilitySettings
 
-PARTS = frozenset({"dashboard.html", "dashboard.css", "dashboard.js", "charts.js", "requests.js", "requests.css"})
+PARTS = frozenset(
+    {"dashboard.html", "dashboard.css", "dashboard.js", "charts.js", "requests.js", "requests.css"}
+)
 
 
 def router(settings: ObservabilitySettings) -> APIRouter:
@@ -19,12 +23,14 @@ def router(settings: ObservabilitySettings) -> APIRouter:
     def shown(name: str, *, signed_in: bool = False) -> Response:
         if off := settings.switched_off("dashboard_enabled"):
             raise NotFound(f"The dashboard is switched off ({off}).")
-        return page(name, PARTS, signed_in=signed_in)
+        return render_page(name, PARTS, signed_in=signed_in)
 
     @routes.get("", response_model=None)
     async def dashboard(request: Request) -> Response:
         """Return the page of the present activity, the past usage and the remaining quota."""
-        return shown("dashboard.html", signed_in=bool(cookie_given(request.scope["ccproxy.headers"])))
+        return shown(
+            "dashboard.html", signed_in=bool(cookie_given(request.scope["ccproxy.headers"]))
+        )
 
     @routes.get("/{name}", response_model=None)
     async def part(name: str) -> Response:

@@ -1,4 +1,6 @@
-"""`/docs`: every address this server has, drawn from `/openapi.json` by a page of our own; and `/`, the way there."""
+"""`/docs`: every address this server has, drawn from `/openapi.json` by a page of our own; and `/`,
+the way there.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +9,10 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
-from gateway.browser import wants_page
-from gateway.pages import page
-from gateway.signed_in import cookie_given
-from shared.version import VERSION
+from gateway.pages.files import render_page
+from gateway.server.browser import wants_page
+from gateway.server.signed_in import cookie_given
+from shared.runtime.version import VERSION
 
 PARTS = frozenset({"docs.html", "docs.css", "docs.js"})
 INDEX = {
@@ -37,10 +39,12 @@ def router() -> APIRouter:
 
     @routes.get("/docs", response_model=None)
     async def docs(request: Request) -> Response:
-        return page("docs.html", PARTS, signed_in=bool(cookie_given(request.scope["ccproxy.headers"])))
+        return render_page(
+            "docs.html", PARTS, signed_in=bool(cookie_given(request.scope["ccproxy.headers"]))
+        )
 
     @routes.get("/docs/{name}", response_model=None)
     async def part(name: str) -> Response:
-        return page(name, PARTS)
+        return render_page(name, PARTS)
 
     return routes

@@ -1,4 +1,6 @@
-"""`/logs`: stored records, queried from analytics over the bus, and events as analytics sees them."""
+"""`/logs`: stored records, queried from analytics over the bus, and events as analytics
+sees them.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +15,14 @@ from fastapi import APIRouter, Body, Query
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.inflight import Flights
-from gateway.live import Live
-from gateway.relay import COMMENT_PING
-from shared.bounds import Bucket, Count, Hours, Moment, Status
+from gateway.proxy.active_requests import ActiveRequests
+from gateway.proxy.relay import COMMENT_PING
+from gateway.server.live import Live
 from shared.bus import Bus
-from shared.channels import LOGS_QUERY, LOGS_WATCH, LogsQuery
-from shared.errors import CCProxyError, NotFound
-from shared.settings import ObservabilitySettings
+from shared.bus.channels import LOGS_QUERY, LOGS_WATCH, LogsQuery
+from shared.runtime.bounds import Bucket, Count, Hours, Moment, Status
+from shared.runtime.errors import CCProxyError, NotFound
+from shared.settings.tree import ObservabilitySettings
 
 PARQUET = "application/vnd.apache.parquet"
 
@@ -40,9 +42,13 @@ class Chosen(BaseModel):
     asked_model: str | None = Field(None, description="The model as the client named it")
     session_id: str | None = None
     agent_id: str | None = Field(None, description="A subagent of Claude Code")
-    client_program: str | None = Field(None, description="`claude-code`, `codex`, `openai-sdk-python`, …")
+    client_program: str | None = Field(
+        None, description="`claude-code`, `codex`, `openai-sdk-python`, …"
+    )
     client_version: str | None = None
-    cache_miss_reason: str | None = Field(None, description="The provider's word: `tools_changed`, …")
+    cache_miss_reason: str | None = Field(
+        None, description="The provider's word: `tools_changed`, …"
+    )
     error_kind: str | None = None
     service_type: str | None = Field(None, description="A list by commas; `!x` leaves `x` out")
     status_min: Status | None = None
@@ -62,7 +68,9 @@ class Queried(Chosen):
 
 
 class Summed(Chosen):
-    hours: Hours | None = Field(None, description="How far back from `end_time`; gives way to `start_time`")
+    hours: Hours | None = Field(
+        None, description="How far back from `end_time`; gives way to `start_time`"
+    )
 
 
 class Stepped(Summed):
@@ -72,7 +80,9 @@ class Stepped(Summed):
 class Paged(Chosen):
     limit: int = Field(50, ge=1, le=1000)
     offset: Count = 0
-    order_by: Literal["timestamp", "duration_ms", "first_byte_ms", "cost_usd", "tokens"] = "timestamp"
+    order_by: Literal["timestamp", "duration_ms", "first_byte_ms", "cost_usd", "tokens"] = (
+        "timestamp"
+    )
     order_desc: bool = True
 
 
@@ -91,7 +101,10 @@ class Watched(BaseModel):
     def wants(self, event: Mapping[str, Any]) -> bool:
         if not event["type"].startswith("request_"):
             return True
-        named = {name: getattr(self, name) for name in ("model", "service_type", "session_id", "client_program")}
+        named = {
+            name: getattr(self, name)
+            for name in ("model", "service_type", "session_id", "client_program")
+        }
         if any(wanted is not None and event.get(name) != wanted for name, wanted in named.items()):
             return False
         if event["type"] == "request_start":
@@ -121,10 +134,10 @@ class Logs:
 
     async def ask(self, name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         self.check()
-        return await query(self.bus, LogsQuery(name, dict(parameters)))
+        return await run_question(self.bus, LogsQuery(name, dict(parameters)))
 
 
-def router(settings: ObservabilitySettings, bus: Bus, flights: Flights) -> APIRouter:
+def router(settings: ObservabilitySettings, bus: Bus, active_requests: ActiveRequests) -> APIRouter:
     routes = APIRouter(prefix="/logs", tags=["logs"])
     logs = Logs(bus, settings)
 
@@ -142,7 +155,7 @@ def router(settings: ObservabilitySettings, bus: Bus, flights: Flights) -> APIRo
 
     @routes.get("/analytics")
     async def analytics(asked: Annotated[Summed, Query()]) -> dict[str, Any]:
-        """Return sums, also by model, caller, provider, service, `lane` and error."""
+        """Return sums, also by model, caller, provider, service, `billed_to` and error."""
         return await logs.ask("analytics", asked.model_dump(exclude_none=True))
 
     @routes.get("/timeline")
@@ -154,7 +167,9 @@ def router(settings: ObservabilitySettings, bus: Bus, flights: Flights) -> APIRo
     async def entries(asked: Annotated[Paged, Query()]) -> dict[str, Any]:
         """Return pages of requests; ordered by anything but time, the largest come first."""
         order = {"order": "desc" if asked.order_desc else "asc"}
-        answer = await logs.ask("entries", asked.model_dump(exclude_none=True, exclude={"order_desc"}) | order)
+        answer = await logs.ask(
+            "entries", asked.model_dump(exclude_none=True, exclude={"order_desc"}) | order
+        )
         return as_page(answer, asked)
 
     @routes.get("/export")
@@ -164,7 +179,9 @@ def router(settings: ObservabilitySettings, bus: Bus, flights: Flights) -> APIRo
         pieces = exported(bus, asked.model_dump(exclude_none=True))
         first = await anext(pieces)
         named = {"content-disposition": 'attachment; filename="ccproxy-logs.parquet"'}
-        live = Live(flights, joined(first, pieces), ping=lambda: b"", media_type=PARQUET)
+        live = Live(
+            active_requests, joined_chunks(first, pieces), ping=lambda: b"", media_type=PARQUET
+        )
         live.headers.update(named)
         return live
 
@@ -176,7 +193,7 @@ def router(settings: ObservabilitySettings, bus: Bus, flights: Flights) -> APIRo
         the end).
         """
         logs.check()
-        return Live(flights, watched(bus, asked), ping=lambda: COMMENT_PING, last=failed)
+        return Live(active_requests, watched(bus, asked), ping=lambda: COMMENT_PING, last=failed)
 
     @routes.post("/reset")
     async def reset(asked: Annotated[Reset, Body()]) -> dict[str, Any]:
@@ -202,7 +219,7 @@ def as_page(answer: dict[str, Any], asked: Paged) -> dict[str, Any]:
     }
 
 
-async def query(bus: Bus, question: LogsQuery) -> dict[str, Any]:
+async def run_question(bus: Bus, question: LogsQuery) -> dict[str, Any]:
     """Return the answer to a question, joined from several pieces of rows."""
     answer: dict[str, Any] = {}
     async with bus.call(LOGS_QUERY, question) as replies:
@@ -221,7 +238,9 @@ async def exported(bus: Bus, parameters: dict[str, Any]) -> AsyncGenerator[bytes
             yield piece
 
 
-async def joined(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+async def joined_chunks(
+    first: bytes, rest: AsyncGenerator[bytes, None]
+) -> AsyncGenerator[bytes, None]:
     """Yield `first`, then `rest`. The caller has waited for `first`, so that a refusal has its own
     status.
     """
@@ -232,16 +251,16 @@ async def joined(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenera
 
 
 async def watched(bus: Bus, asked: Watched) -> AsyncGenerator[bytes, None]:
-    yield event({"type": "connection", "timestamp": time.time()})
+    yield log_event({"type": "connection", "timestamp": time.time()})
     async with bus.call(LOGS_WATCH, {}) as replies:
         async for reply in replies:
-            if wanted := [event(found) for found in orjson.loads(reply) if asked.wants(found)]:
+            if wanted := [log_event(found) for found in orjson.loads(reply) if asked.wants(found)]:
                 yield b"".join(wanted)
 
 
-def event(found: Mapping[str, Any]) -> bytes:
+def log_event(found: Mapping[str, Any]) -> bytes:
     return b"data: " + orjson.dumps(found) + b"\n\n"
 
 
 def failed(error: CCProxyError) -> bytes:
-    return event({"type": "error", "message": error.message, "timestamp": time.time()})
+    return log_event({"type": "error", "message": error.message, "timestamp": time.time()})

@@ -14,19 +14,19 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from gateway.asgi import within
-from gateway.bodies import read_json
-from gateway.desk import DeskClient
-from gateway.inflight import Flights
-from gateway.live import EVENT_STREAM, Live
-from gateway.relay import COMMENT_PING
-from shared import mcp
+from gateway.proxy.active_requests import ActiveRequests
+from gateway.proxy.relay import COMMENT_PING
+from gateway.routes.permission_client import PermissionClient
+from gateway.server.asgi import within
+from gateway.server.bodies import read_json
+from gateway.server.live import EVENT_STREAM, Live
 from shared.bus import Bus
-from shared.channels import PermissionAsk, PermissionDecision
-from shared.desk import ask_desk
-from shared.errors import CCProxyError, ClientError
-from shared.exact_json import dump_json
+from shared.bus.channels import PermissionDecision, PermissionRequest
+from shared.permissions import mcp
+from shared.permissions.asking import ask_desk
 from shared.permissions.fair_use import InputsInFlight
+from shared.runtime.errors import CCProxyError, ClientError
+from shared.runtime.exact_json import dump_json
 
 JSON = "application/json"
 WHITE_SPACE = b"\n"  # allowed before a JSON text; keeps a connection alive
@@ -52,16 +52,21 @@ class PermissionTool:
     waiting client's connection open.
     """
 
-    def __init__(self, bus: Bus, flights: Flights) -> None:
-        self._bus, self._flights, self._desk = bus, flights, DeskClient(bus)
+    def __init__(self, bus: Bus, active_requests: ActiveRequests) -> None:
+        self._bus = bus
+        self._active_requests = active_requests
+        self._desk = PermissionClient(bus)
         self._in_flight = InputsInFlight()
 
-    async def ask(self, request: Request, message: mcp.Message, arguments: dict[str, Any]) -> PermissionDecision:
-        caller, session = request.scope["ccproxy.record"].caller, mcp_session(request)
+    async def ask(
+        self, request: Request, message: mcp.Message, arguments: dict[str, Any]
+    ) -> PermissionDecision:
+        caller = request.scope["ccproxy.record"].caller
+        session = mcp_session(request)
         return await ask_desk(
             self._bus,
             self._in_flight,
-            mcp.ask_for(
+            mcp.request_from(
                 arguments,
                 caller=caller,
                 session_id=session,
@@ -74,14 +79,17 @@ class PermissionTool:
         try:
             arguments = mcp.read_call(message)
         except ClientError as error:
-            return reply(mcp.error(message, mcp.INVALID_PARAMS, error.message))
+            return reply(mcp.error_reply(message, mcp.INVALID_PARAMS, error.message))
         streams = b"text/event-stream" in request.scope["ccproxy.headers"].get(b"accept", b"")
-        token, count = mcp.progress_token(message), itertools.count(1)
+        token = mcp.progress_token(message)
+        count = itertools.count(1)
 
         def ping() -> bytes:
             if not streams:
                 return WHITE_SPACE
-            return COMMENT_PING if token is None else mcp.event(mcp.progress(token, next(count)))
+            return (
+                COMMENT_PING if token is None else mcp.mcp_event(mcp.progress(token, next(count)))
+            )
 
         async def place() -> bytes:
             decision = await self.ask(request, message, arguments)
@@ -89,11 +97,16 @@ class PermissionTool:
 
         def write(said: dict[str, Any]) -> bytes:
             result = mcp.tool_result(message, said)
-            return mcp.event(result) if streams else dump_json(result)
+            return mcp.mcp_event(result) if streams else dump_json(result)
 
-        return self._waiting(place, ping, lambda error: write(mcp.not_placed(error)), EVENT_STREAM if streams else JSON)
+        return self._waiting(
+            place,
+            ping,
+            lambda error: write(mcp.not_placed(error)),
+            EVENT_STREAM if streams else JSON,
+        )
 
-    def check(self, ask: PermissionAsk) -> Response:
+    def check(self, ask: PermissionRequest) -> Response:
         """Wait for the decision for a client without MCP."""
 
         def write(outcome: str, said: dict[str, Any]) -> bytes:
@@ -103,7 +116,9 @@ class PermissionTool:
             decision = await ask_desk(self._bus, self._in_flight, ask)
             return write(decision.outcome, mcp.behavior(decision, ask.input))
 
-        return self._waiting(place, lambda: WHITE_SPACE, lambda error: write("unasked", mcp.not_placed(error)), JSON)
+        return self._waiting(
+            place, lambda: WHITE_SPACE, lambda error: write("unasked", mcp.not_placed(error)), JSON
+        )
 
     def _waiting(
         self,
@@ -115,7 +130,7 @@ class PermissionTool:
         async def chunks() -> AsyncGenerator[bytes, None]:
             yield await place()
 
-        return Live(self._flights, chunks(), ping=ping, last=refuse, media_type=media_type)
+        return Live(self._active_requests, chunks(), ping=ping, last=refuse, media_type=media_type)
 
     async def note(self, request: Request, message: mcp.Message) -> Response:
         """Accept a message without an answer. A cancelled call is withdrawn, at whichever gateway
@@ -123,7 +138,9 @@ class PermissionTool:
         """
         if message.get("method") == "notifications/cancelled":
             caller = request.scope["ccproxy.record"].caller
-            if name := call_name(caller, mcp_session(request), (message.get("params") or {}).get("requestId")):
+            if name := call_name(
+                caller, mcp_session(request), (message.get("params") or {}).get("requestId")
+            ):
                 await self._desk.question("withdraw", caller, {"asker": name})
         return Response(status_code=202)
 
@@ -139,8 +156,9 @@ def call_name(caller: str, session: str, message_id: Any) -> str:
     return f"{caller}/{session}:{dump_json(message_id).decode()}" if session else ""
 
 
-def router(bus: Bus, flights: Flights, body_limit: int) -> APIRouter:
-    routes, tool = APIRouter(prefix="/mcp", tags=["permissions"]), PermissionTool(bus, flights)
+def router(bus: Bus, active_requests: ActiveRequests, body_limit: int) -> APIRouter:
+    routes = APIRouter(prefix="/mcp", tags=["permissions"])
+    tool = PermissionTool(bus, active_requests)
     message_limit = min(body_limit, MAX_MESSAGE_BYTES)
 
     @routes.post("", response_model=None)
@@ -152,14 +170,17 @@ def router(bus: Bus, flights: Flights, body_limit: int) -> APIRouter:
         try:
             message = read_json(body)
         except ClientError as error:
-            return reply(mcp.error({}, mcp.PARSE_ERROR, error.message), 400)
+            return reply(mcp.error_reply({}, mcp.PARSE_ERROR, error.message), 400)
         if not isinstance(message, dict) or message.get("jsonrpc") != "2.0":
-            return reply(mcp.error({}, mcp.INVALID_REQUEST, "one JSON-RPC 2.0 message is expected"), 400)
+            return reply(
+                mcp.error_reply({}, mcp.INVALID_REQUEST, "one JSON-RPC 2.0 message is expected"),
+                400,
+            )
         if message.get("id") is None or "method" not in message:
             return await tool.note(request, message)
         if message["method"] == "tools/call":
             return tool.call(request, message)
-        answered = reply(mcp.answer(message))
+        answered = reply(mcp.answer_message(message))
         if message["method"] == "initialize":
             answered.headers["mcp-session-id"] = uuid.uuid4().hex
         return answered
@@ -168,7 +189,7 @@ def router(bus: Bus, flights: Flights, body_limit: int) -> APIRouter:
     async def check(request: Request, asked: Check) -> Response:
         """Ask whether a tool may act, and wait for the answer: `behavior` is `allow` or `deny`."""
         caller = request.scope["ccproxy.record"].caller
-        return tool.check(PermissionAsk(str(uuid.uuid4()), caller=caller, **asked.model_dump()))
+        return tool.check(PermissionRequest(str(uuid.uuid4()), caller=caller, **asked.model_dump()))
 
     return routes
 

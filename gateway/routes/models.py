@@ -14,9 +14,9 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.datastructures import QueryParams
 
-from gateway.catalogue import Catalogue
-from shared.errors import ClientError, NotFound
+from gateway.proxy.catalogue import Catalogue
 from shared.formats.ir import Json
+from shared.runtime.errors import ClientError, NotFound
 
 # Anthropic's own limit of a page; a client without a limit gets the whole list.
 MOST_LISTED = 1000
@@ -31,7 +31,14 @@ def router(prefix: str, catalogue: Catalogue, aliases: Mapping[str, str]) -> API
 
     async def known() -> list[Json]:
         listed = await catalogue.demand()
-        return [*listed, *(named(alias, target, listed) for alias, target in aliases.items() if is_exact(alias))]
+        return [
+            *listed,
+            *(
+                alias_entry(alias, target, listed)
+                for alias, target in aliases.items()
+                if is_exact_alias(alias)
+            ),
+        ]
 
     @routes.get("/v1/models")
     @routes.get("/models")
@@ -48,7 +55,9 @@ def router(prefix: str, catalogue: Catalogue, aliases: Mapping[str, str]) -> API
         for model in await known():
             if model["id"] == model_id:
                 return model if speaks_anthropic(request) else as_openai(model)
-        raise NotFound(f"model: {model_id} is not a model of this account; GET {prefix}/v1/models lists them.")
+        raise NotFound(
+            f"model: {model_id} is not a model of this account; GET {prefix}/v1/models lists them."
+        )
 
     return routes
 
@@ -62,15 +71,23 @@ def page_of(models: list[Json], asked: QueryParams) -> Json:
         raise ClientError(f"limit: must be a number from 1 to {MOST_LISTED}.", param="limit")
     wanted = {*asked.getlist("lifecycle"), *asked.getlist("lifecycle[]")}
     if unknown := sorted(wanted - LISTED_LIFECYCLES):
-        raise ClientError(f"lifecycle: {unknown[0]!r} models are not listed here.", param="lifecycle")
+        raise ClientError(
+            f"lifecycle: {unknown[0]!r} models are not listed here.", param="lifecycle"
+        )
     found = [model for model in models if not wanted or model.get("lifecycle", "active") in wanted]
-    after, before = asked.get("after_id"), asked.get("before_id")
+    after = asked.get("after_id")
+    before = asked.get("before_id")
     start = place_of(after, found, "after_id") + 1 if after else 0
     stop = place_of(before, found, "before_id") if before else len(found)
     within = found[start:stop]
     shown = within[-int(limit) :] if before and not after else within[: int(limit)]
     ends = (shown[0]["id"], shown[-1]["id"]) if shown else (None, None)
-    return {"data": shown, "has_more": len(shown) < len(within), "first_id": ends[0], "last_id": ends[1]}
+    return {
+        "data": shown,
+        "has_more": len(shown) < len(within),
+        "first_id": ends[0],
+        "last_id": ends[1],
+    }
 
 
 def place_of(model_id: str, models: list[Json], param: str) -> int:
@@ -85,13 +102,15 @@ def speaks_anthropic(request: Request) -> bool:
     return "anthropic-version" in request.headers
 
 
-def is_exact(alias: str) -> bool:
+def is_exact_alias(alias: str) -> bool:
     return not alias.endswith("*") and not alias.startswith("/")
 
 
-def named(alias: str, target: str, listed: list[Json]) -> Json:
+def alias_entry(alias: str, target: str, listed: list[Json]) -> Json:
     """Return the owner's name for a model, with the description of the model."""
-    model = next((model for model in listed if model["id"] == target), {"type": "model", "created_at": None})
+    model = next(
+        (model for model in listed if model["id"] == target), {"type": "model", "created_at": None}
+    )
     return model | {"id": alias, "display_name": f"{alias} → {target}"}
 
 

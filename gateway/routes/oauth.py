@@ -10,9 +10,9 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 from starlette.requests import Request
 
-from shared.credentials.pending import PAGE_HEADERS, PendingLogins, complete, page, read_answer
-from shared.errors import CCProxyError
-from shared.settings import Settings
+from shared.accounts.pending import PAGE_HEADERS, PendingLogins, complete, login_page, read_answer
+from shared.runtime.errors import CCProxyError
+from shared.settings.tree import Settings
 
 
 def router(settings: Settings) -> APIRouter:
@@ -27,8 +27,13 @@ def router(settings: Settings) -> APIRouter:
             await complete(settings, logins.take(state), code)
         except CCProxyError as error:
             record = request.scope["ccproxy.record"]
-            record.error_kind, record.error_message = error.kind, error.message[:500]
-            return HTMLResponse(page("Not logged in", error.message), error.status, PAGE_HEADERS)
-        return HTMLResponse(page("Logged in", "You can close this page."), headers=PAGE_HEADERS)
+            record.error_kind = error.kind
+            record.error_message = error.message[:500]
+            return HTMLResponse(
+                login_page("Not logged in", error.message), error.status, PAGE_HEADERS
+            )
+        return HTMLResponse(
+            login_page("Logged in", "You can close this page."), headers=PAGE_HEADERS
+        )
 
     return routes

@@ -11,22 +11,24 @@ from fastapi import APIRouter, Header, Query, Request
 from pydantic import BaseModel, ConfigDict, StrictBool
 from starlette.responses import Response
 
-from gateway.desk import DeskClient
-from gateway.guard import Caller
-from gateway.inflight import Flights
-from gateway.live import Live
-from gateway.pages import page
-from gateway.routes.logs import query
-from gateway.signed_in import cookie_given
-from shared.bounds import Document
+from gateway.pages.files import render_page
+from gateway.proxy.active_requests import ActiveRequests
+from gateway.routes.logs import run_question
+from gateway.routes.permission_client import PermissionClient
+from gateway.server.guard import Caller
+from gateway.server.live import Live
+from gateway.server.signed_in import cookie_given
 from shared.bus import Bus
-from shared.channels import LogsQuery, Outcome
-from shared.exact_json import dump_json
+from shared.bus.channels import LogsQuery, Outcome
+from shared.runtime.bounds import Document
+from shared.runtime.exact_json import dump_json
 
-PAGE = frozenset({"permissions.html", "permissions.js", "permissions.css", "requests.js", "requests.css"})
+PAGE = frozenset(
+    {"permissions.html", "permissions.js", "permissions.css", "requests.js", "requests.css"}
+)
 
 
-class Answer(BaseModel):
+class AnswerBody(BaseModel):
     """An answer to a permission request.
 
     `remember` is `{"scope": "session" | "caller" | "always"}`, with a `rule` in place of the
@@ -44,32 +46,41 @@ class Answer(BaseModel):
 Ask = Callable[[Request, str, dict[str, Any]], Awaitable[Response]]
 
 
-def router(bus: Bus, flights: Flights) -> APIRouter:
+def router(bus: Bus, active_requests: ActiveRequests) -> APIRouter:
     """Return the routes. Fixed addresses come before `/{request_id}`, which would match fixed
     addresses too.
     """
-    routes, desk = APIRouter(prefix="/permissions", tags=["permissions"]), DeskClient(bus)
+    routes = APIRouter(prefix="/permissions", tags=["permissions"])
+    client = PermissionClient(bus)
 
     async def ask(request: Request, verb: str, parameters: dict[str, Any]) -> Response:
         caller: Caller = request.scope["ccproxy.caller"]
-        answer = await desk.question(verb, caller.name or "local", parameters, may_ask=caller.may_ask)
+        answer = await client.question(
+            verb, caller.name or "local", parameters, may_ask=caller.may_ask
+        )
         return Response(answer, media_type="application/json")
 
-    add_views(routes, bus, desk, flights)
+    add_views(routes, bus, client, active_requests)
     add_rules(routes, ask)
     add_page(routes)
     add_prompts(routes, ask)
     return routes
 
 
-def add_views(routes: APIRouter, bus: Bus, desk: DeskClient, flights: Flights) -> None:
+def add_views(
+    routes: APIRouter, bus: Bus, client: PermissionClient, active_requests: ActiveRequests
+) -> None:
     @routes.get("/stream", response_model=None)
     async def stream(last_event_id: Annotated[str | None, Header()] = None) -> Response:
         """Stream the events of permission requests. `Last-Event-ID` resumes a broken stream;
         without the header all pending requests come first.
         """
         after = int(last_event_id) if last_event_id and last_event_id.isdecimal() else None
-        return Live(flights, events(desk, after), ping=lambda: named("ping", {"message": "keepalive"}))
+        return Live(
+            active_requests,
+            events(client, after),
+            ping=lambda: named_event("ping", {"message": "keepalive"}),
+        )
 
     @routes.get("/log")
     async def log(
@@ -80,18 +91,24 @@ def add_views(routes: APIRouter, bus: Bus, desk: DeskClient, flights: Flights) -
     ) -> dict[str, Any]:
         """Return all past requests with their outcomes, latest first."""
         given = {"limit": limit, "tool_name": tool_name, "caller": caller, "outcome": outcome}
-        return await query(bus, LogsQuery("permissions", {key: value for key, value in given.items() if value}))
+        return await run_question(
+            bus, LogsQuery("permissions", {key: value for key, value in given.items() if value})
+        )
 
 
 def add_rules(routes: APIRouter, ask: Ask) -> None:
     @routes.get("/rules", response_model=None)
     async def list_rules(request: Request) -> Response:
-        """List the rules in force; `problem`: why the rules file cannot be used; `notes`: which rules never apply."""
+        """List the rules in force; `problem`: why the rules file cannot be used; `notes`: which
+        rules never apply.
+        """
         return await ask(request, "rules", {})
 
     @routes.post("/rules", response_model=None)
     async def add_rule(request: Request, rule: Document) -> Response:
-        """Add a rule: `effect`, `tool`, and `command`, `command_prefix`, `under` or `host`; by default for always."""
+        """Add a rule: `effect`, `tool`, and `command`, `command_prefix`, `under` or `host`; by
+        default for always.
+        """
         return await ask(request, "add_rule", rule)
 
     @routes.post("/rules/explain", response_model=None)
@@ -116,11 +133,13 @@ def add_page(routes: APIRouter) -> None:
     @routes.get("/ui", response_model=None)
     async def prompts_page(request: Request) -> Response:
         """Return the permission requests as a page, made for a phone."""
-        return page("permissions.html", PAGE, signed_in=bool(cookie_given(request.scope["ccproxy.headers"])))
+        return render_page(
+            "permissions.html", PAGE, signed_in=bool(cookie_given(request.scope["ccproxy.headers"]))
+        )
 
     @routes.get("/ui/{name}", response_model=None)
     async def page_part(name: str) -> Response:
-        return page(name, PAGE)
+        return render_page(name, PAGE)
 
 
 def add_prompts(routes: APIRouter, ask: Ask) -> None:
@@ -137,20 +156,20 @@ def add_prompts(routes: APIRouter, ask: Ask) -> None:
         return await ask(request, "get", {"request_id": request_id})
 
     @routes.post("/{request_id}/respond", response_model=None)
-    async def respond(request: Request, request_id: str, answer: Answer) -> Response:
+    async def respond(request: Request, request_id: str, answer: AnswerBody) -> Response:
         """Answer a request. The first answer counts; a later answer gets 409 with the outcome."""
         return await ask(request, "decide", {"request_id": request_id, **answer.model_dump()})
 
 
-async def events(desk: DeskClient, after: int | None) -> AsyncGenerator[bytes, None]:
-    yield named("ping", {"message": "Connected to permission stream"})
-    async for event in desk.watch(after):
+async def events(client: PermissionClient, after: int | None) -> AsyncGenerator[bytes, None]:
+    yield named_event("ping", {"message": "Connected to permission stream"})
+    async for event in client.watch(after):
         if "synced" in event:
-            yield named("ping", {"message": "synced"}, event["synced"])
+            yield named_event("ping", {"message": "synced"}, event["synced"])
         else:
-            yield named(event["name"], event["data"], event["number"])
+            yield named_event(event["name"], event["data"], event["number"])
 
 
-def named(name: str, data: dict[str, Any], number: int | None = None) -> bytes:
+def named_event(name: str, data: dict[str, Any], number: int | None = None) -> bytes:
     place = b"" if number is None else b"id: %d\n" % number
     return place + b"event: %s\ndata: %s\n\n" % (name.encode(), dump_json(data))

@@ -11,11 +11,11 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Body, Query, Request
 from starlette.responses import JSONResponse, Response
 
-from gateway.estimate import estimate
-from gateway.stored.continuation import Continuations
-from gateway.stored.conversations import ITEMS_AT_ONCE, Conversations, read_metadata
-from shared.errors import ClientError, StoredThingMissing
+from gateway.proxy.estimate import estimate
+from gateway.proxy.stored.continuation import Continuations
+from gateway.proxy.stored.conversations import ITEMS_AT_ONCE, Conversations, read_metadata
 from shared.formats.ir import Json
+from shared.runtime.errors import ClientError, StoredThingMissing
 
 PREFIXES = ("/api/v1", "/codex", "/codex/v1", "/sdk/v1")
 ESTIMATE = {"x-ccproxy-estimate": "true"}
@@ -55,7 +55,9 @@ def add_responses(routes: APIRouter, continuations: Continuations) -> None:
     async def retrieve(request: Request, response_id: str, stream: bool = False) -> Json:
         """Return a stored response as the client saw it."""
         if stream:
-            raise ClientError("stream: a stored response is returned whole; leave `stream` out.", param="stream")
+            raise ClientError(
+                "stream: a stored response is returned whole; leave `stream` out.", param="stream"
+            )
         return (await continuations.stored(owner_of(request), response_id)).response
 
     @routes.delete("/responses/{response_id}")
@@ -71,7 +73,9 @@ def add_responses(routes: APIRouter, continuations: Continuations) -> None:
         """Refuse: only a response that runs in the background could be cancelled, and no response
         runs in the background here.
         """
-        raise ClientError(f"Response '{response_id}' does not run in the background, so it cannot be cancelled.")
+        raise ClientError(
+            f"Response '{response_id}' does not run in the background, so it cannot be cancelled."
+        )
 
     @routes.get("/responses/{response_id}/input_items")
     async def input_items(
@@ -93,19 +97,19 @@ def add_conversations(routes: APIRouter, conversations: Conversations) -> None:
         items = read_new_items(document.get("items") or [])
         metadata = read_metadata(document.get("metadata"))
         conversation = await conversations.create(owner_of(request), items, metadata)
-        return await described(conversations, request, conversation)
+        return await described_conversation(conversations, request, conversation)
 
     @routes.get("/conversations/{conversation_id}")
     async def retrieve(request: Request, conversation_id: str) -> Json:
         """Return the id, the creation time and the metadata of a conversation."""
-        return await described(conversations, request, conversation_id)
+        return await described_conversation(conversations, request, conversation_id)
 
     @routes.post("/conversations/{conversation_id}")
     async def update(request: Request, conversation_id: str, document: Document) -> Json:
         """Replace a conversation's metadata."""
         metadata = read_metadata(document.get("metadata"))
         await conversations.update(owner_of(request), conversation_id, metadata)
-        return await described(conversations, request, conversation_id)
+        return await described_conversation(conversations, request, conversation_id)
 
     @routes.delete("/conversations/{conversation_id}")
     async def delete(request: Request, conversation_id: str) -> Json:
@@ -139,17 +143,19 @@ def add_conversation_items(routes: APIRouter, conversations: Conversations) -> N
         """Return an item of a conversation."""
         for item in await conversations.items(owner_of(request), conversation_id):
             if item["id"] == item_id:
-                return shown(item)
+                return shown_item(item)
         raise StoredThingMissing(f"Item with id '{item_id}' not found.")
 
     @routes.delete("/conversations/{conversation_id}/items/{item_id}")
     async def remove_item(request: Request, conversation_id: str, item_id: str) -> Json:
         """Remove an item from a conversation, and return the conversation."""
         await conversations.remove_item(owner_of(request), conversation_id, item_id)
-        return await described(conversations, request, conversation_id)
+        return await described_conversation(conversations, request, conversation_id)
 
 
-async def described(conversations: Conversations, request: Request, conversation_id: str) -> Json:
+async def described_conversation(
+    conversations: Conversations, request: Request, conversation_id: str
+) -> Json:
     """Return a conversation as OpenAI's object. Raises StoredThingMissing."""
     about = await conversations.about(owner_of(request), conversation_id)
     return {
@@ -179,7 +185,7 @@ def listed(items: list[Json], limit: int, order: Order, after: str | None) -> Js
         if after not in ids:
             raise ClientError(f"after: no item has the id '{after}'.", param="after")
         wanted = wanted[ids.index(after) + 1 :]
-    page = [shown(item) for item in wanted[:limit]]
+    page = [shown_item(item) for item in wanted[:limit]]
     return {
         "object": "list",
         "data": page,
@@ -189,7 +195,7 @@ def listed(items: list[Json], limit: int, order: Order, after: str | None) -> Js
     }
 
 
-def shown(item: Json) -> Json:
+def shown_item(item: Json) -> Json:
     """Return `item` as in OpenAI's lists: with a type, a status, and content as parts."""
     if (item.get("type") or "message") != "message":
         return item

@@ -1,4 +1,6 @@
-"""`/sdk`: Claude through the SDK's workers, with the owner's local tools, and the conversations it keeps by name."""
+"""`/sdk`: Claude through the SDK's workers, with the owner's local tools, and the conversations it
+keeps by name.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +8,17 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from gateway.asgi import ASGIApp
-from gateway.exchange import MakeExchange
 from gateway.providers import Provider
+from gateway.proxy.exchange import MakeExchange
+from gateway.server.asgi import ASGIApp
 from shared.bus import Bus
-from shared.channels import SESSION_PREFIX, KnownSession, decode
-from shared.errors import NotFound
+from shared.bus.channels import SESSION_PREFIX, KnownSession, decode_payload
+from shared.runtime.errors import NotFound
 
 
-def endpoints(exchange: MakeExchange, sdk: Provider, count_tokens: ASGIApp) -> dict[str, ASGIApp]:
+def sdk_endpoints(
+    exchange: MakeExchange, sdk: Provider, count_tokens: ASGIApp
+) -> dict[str, ASGIApp]:
     """Return the paths answered by the SDK's workers, with and without a named conversation.
 
     Tokens are estimated: no worker counts without answering.
@@ -25,14 +29,21 @@ def endpoints(exchange: MakeExchange, sdk: Provider, count_tokens: ASGIApp) -> d
         "/v1/chat/completions": exchange("openai_chat", sdk, "/v1/messages"),
         "/v1/responses": exchange("openai_responses", sdk, "/v1/messages"),
     }
-    return {f"/sdk{session}{path}": endpoint for session in ("", "/{session_id}") for path, endpoint in formats.items()}
+    return {
+        f"/sdk{session}{path}": endpoint
+        for session in ("", "/{session_id}")
+        for path, endpoint in formats.items()
+    }
 
 
 def router(bus: Bus) -> APIRouter:
     routes = APIRouter(prefix="/sdk/sessions", tags=["sdk"])
 
     async def known() -> dict[str, KnownSession]:
-        return {key: decode(KnownSession, value) for key, value in (await bus.scan(SESSION_PREFIX)).items()}
+        return {
+            key: decode_payload(KnownSession, value)
+            for key, value in (await bus.scan(SESSION_PREFIX)).items()
+        }
 
     @routes.get("")
     async def sessions() -> dict[str, Any]:

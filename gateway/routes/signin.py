@@ -1,7 +1,8 @@
-"""`/signin` and `/signout`: a browser shows a token once and gets a cookie for our pages, or gives the cookie back.
+"""`/signin` and `/signout`: a browser shows a token once and gets a cookie for our pages, or gives
+the cookie back.
 
-The form is plain HTML, so that it works without a script and password managers know it. The guard accepts it from our
-own page only, and an address that was wrong too often has to wait.
+The form is plain HTML, so that it works without a script and password managers know it. The guard
+accepts it from our own page only, and an address that was wrong too often has to wait.
 """
 
 from __future__ import annotations
@@ -14,12 +15,18 @@ from urllib.parse import parse_qs
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
-from gateway.asgi import within
-from gateway.attempts import Attempts
-from gateway.guard import Guard, find_token, scope_of
-from gateway.pages import page, page_response
-from gateway.signed_in import accepts_cookie, cookie_given, make_cookie, read_cookie, set_cookie
-from shared.errors import Busy
+from gateway.pages.files import page_response, render_page
+from gateway.server.asgi import within
+from gateway.server.attempts import Attempts
+from gateway.server.guard import Guard, find_token, scope_of
+from gateway.server.signed_in import (
+    accepts_cookie,
+    cookie_given,
+    make_cookie,
+    read_cookie,
+    set_cookie,
+)
+from shared.runtime.errors import Busy
 
 MAX_FORM_BYTES = 16 * 1024
 WRONG_FORMS = 10  # allowed at once from one address; a person mistypes less often
@@ -61,7 +68,9 @@ def router(guard: Guard) -> APIRouter:
             attempts.fail(client)
             return sign_in_page(target, "This token is not known here.", 401)
         if (needed := scope_of("GET", target)) not in token.scopes:
-            problem = f"The token “{token.name}” may not open {target}: it lacks the scope “{needed}”."
+            problem = (
+                f"The token “{token.name}” may not open {target}: it lacks the scope “{needed}”."
+            )
             return sign_in_page(target, problem, 403)
         request.scope["ccproxy.record"].caller = token.name
         scheme = guard.proxies.scheme(peer, headers, request.scope["scheme"])
@@ -79,7 +88,7 @@ def router(guard: Guard) -> APIRouter:
 
     @routes.get("/signin/{name}", response_model=None)
     async def style(name: str) -> Response:
-        return page(name, STYLES)
+        return render_page(name, STYLES)
 
     return routes
 
@@ -89,13 +98,17 @@ def safe_target(asked: str) -> str:
     another site.
     """
     path = asked.partition("?")[0]
-    is_plain = asked.isascii() and asked.isprintable() and "\\" not in asked and not asked.startswith("//")
+    is_plain = (
+        asked.isascii() and asked.isprintable() and "\\" not in asked and not asked.startswith("//")
+    )
     return asked if is_plain and accepts_cookie(path) else FIRST_PAGE
 
 
-def sign_in_page(target: str, problem: str = "", status: int = 200, headers: dict[str, str] | None = None) -> Response:
+def sign_in_page(
+    target: str, problem: str = "", status: int = 200, headers: dict[str, str] | None = None
+) -> Response:
     """Return the form, leading to `target`, with the problem of the last attempt."""
-    template = Template(files("gateway").joinpath("dashboard", "signin.html").read_text())
+    template = Template(files("gateway").joinpath("pages", "signin.html").read_text())
     alert = f'<p class="problem" role="alert">{html.escape(problem)}</p>' if problem else ""
     text = template.substitute(next=html.escape(target), problem=alert)
     return page_response(text.encode(), "html", status, headers)

@@ -6,12 +6,16 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from gateway.catalogue import Catalogue
+from gateway.proxy.catalogue import Catalogue
 from shared.bus import Bus
-from shared.channels import SDK_TURN
-from shared.settings import Settings
+from shared.bus.channels import SDK_TURN
+from shared.settings.tree import Settings
 
-FORMATS = {"messages": "/v1/messages", "chat_completions": "/v1/chat/completions", "responses": "/v1/responses"}
+FORMATS = {
+    "messages": "/v1/messages",
+    "chat_completions": "/v1/chat/completions",
+    "responses": "/v1/responses",
+}
 
 
 def router(settings: Settings, bus: Bus, catalogue: Catalogue) -> APIRouter:
@@ -34,7 +38,9 @@ def router(settings: Settings, bus: Bus, catalogue: Catalogue) -> APIRouter:
         """List the running workers with the figures of each pool, and the length of the queue in
         front of the workers.
         """
-        workers = [process for process in await bus.processes() if process["service"] == "sdk_worker"]
+        workers = [
+            process for process in await bus.processes() if process["service"] == "sdk_worker"
+        ]
         return {
             "provider": "sdk",
             "line": {"waiting": await bus.waiting(SDK_TURN), "max": settings.sdk.max_waiting},

@@ -10,16 +10,23 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from gateway.guard import LOCAL_CALLER, tokens_of
+from gateway.server.guard import LOCAL_CALLER, configured_tokens
+from shared.accounts.account import Account
+from shared.accounts.routes import RouteCredential, credentials_of_routes
 from shared.bus import Bus
 from shared.bus.bounded import Use
-from shared.credentials.account import Account
-from shared.credentials.routes import RouteCredential, credentials_of_routes
-from shared.errors import BusUnavailable, NotFound
-from shared.metrics import CONTENT_TYPE, SNAPSHOT_PREFIX, BusMetrics, Metrics, render, snapshot_key
-from shared.process import instance_name
-from shared.settings import Settings
-from shared.version import VERSION
+from shared.runtime.errors import BusUnavailable, NotFound
+from shared.runtime.metrics import (
+    CONTENT_TYPE,
+    SNAPSHOT_PREFIX,
+    BusMetrics,
+    Metrics,
+    render_metrics,
+    snapshot_key,
+)
+from shared.runtime.process import instance_name
+from shared.runtime.version import VERSION
+from shared.settings.tree import Settings
 
 SERVICES = ("sdk_worker", "permission_service", "analytics")
 NO_CACHE = {"cache-control": "no-cache, no-store, must-revalidate"}
@@ -35,7 +42,12 @@ StoredUse = Callable[[str], Awaitable[Use | None]]
 
 
 def router(
-    settings: Settings, bus: Bus, claude: Account, chatgpt: Account, metrics: Metrics, stored_use: StoredUse
+    settings: Settings,
+    bus: Bus,
+    claude: Account,
+    chatgpt: Account,
+    metrics: Metrics,
+    stored_use: StoredUse,
 ) -> APIRouter:
     """Return the routes of health and metrics. `stored_use` returns how much a token's stored
     responses use.
@@ -84,8 +96,10 @@ def router(
         except BusUnavailable:
             snapshots = {}
             seen.connected.set(0)
-        snapshots[snapshot_key("gateway", instance_name())] = await asyncio.to_thread(metrics.snapshot)
-        return Response(await asyncio.to_thread(render, snapshots), media_type=CONTENT_TYPE)
+        snapshots[snapshot_key("gateway", instance_name())] = await asyncio.to_thread(
+            metrics.snapshot
+        )
+        return Response(await asyncio.to_thread(render_metrics, snapshots), media_type=CONTENT_TYPE)
 
     return routes
 
@@ -95,11 +109,15 @@ def credential_checks(credentials: list[RouteCredential]) -> Checks:
     found: dict[str, list[Check]] = {}
     for each in credentials:
         state = each.state
-        facts = {"route": each.route, "billed_to": state.lane or None, "credentials_path": state.source}
+        facts = {
+            "route": each.route,
+            "billed_to": state.billed_to or None,
+            "credentials_path": state.source,
+        }
         if state.expires_at is not None:
             facts |= {"expiration": iso(state.expires_at), "subscription_type": state.subscription}
         checks = found.setdefault(CREDENTIAL_CHECKS[each.provider], [])
-        checks.append(check(each.status, state.output, **facts))
+        checks.append(health_check(each.status, state.output, **facts))
     return {**found}
 
 
@@ -108,8 +126,8 @@ async def service_checks(bus: Bus, settings: Settings) -> Checks:
     try:
         processes = await bus.processes()
     except BusUnavailable as error:
-        return {"bus": check("fail", error.message)}
-    found: Checks = {"bus": check("pass", "Redis answers.")}
+        return {"bus": health_check("fail", error.message)}
+    found: Checks = {"bus": health_check("pass", "Redis answers.")}
     for service in SERVICES:
         if service == "sdk_worker" and settings.sdk.workers == 0:
             continue
@@ -124,7 +142,7 @@ async def stored_check(settings: Settings, stored_use: StoredUse) -> Checks:
 
     To be near the limit is no fault: the values unused for longest make room.
     """
-    owners = [token.name for token in tokens_of(settings.security)] or [LOCAL_CALLER.name]
+    owners = [token.name for token in configured_tokens(settings.security)] or [LOCAL_CALLER.name]
     try:
         used = {owner: use for owner in owners if (use := await stored_use(owner)) is not None}
     except BusUnavailable:
@@ -133,22 +151,33 @@ async def stored_check(settings: Settings, stored_use: StoredUse) -> Checks:
         return {}
     values = sum(use.values for use in used.values())
     size = sum(use.bytes for use in used.values())
-    limit, hours = settings.responses.bytes_per_token, settings.responses.lifetime_hours
-    output = f"{values:,} stored, {size:,} bytes; at most {limit:,} bytes a token, {hours:g} h after the last use."
+    limit = settings.responses.bytes_per_token
+    hours = settings.responses.lifetime_hours
+    output = (
+        f"{values:,} stored, {size:,} bytes; at most {limit:,} bytes a token, {hours:g} h after "
+        "the last use."
+    )
     tokens = {owner: {"items": use.values, "bytes": use.bytes} for owner, use in used.items()}
-    facts = {"items": values, "bytes": size, "limit_bytes_per_token": limit, "lifetime_hours": hours}
-    return {"stored_responses": check("pass", output, **facts, tokens=tokens)}
+    facts = {
+        "items": values,
+        "bytes": size,
+        "limit_bytes_per_token": limit,
+        "lifetime_hours": hours,
+    }
+    return {"stored_responses": health_check("pass", output, **facts, tokens=tokens)}
 
 
 def service_check(service: str, alive: list[dict[str, Any]]) -> Check:
     if not alive:
-        return check("fail", f"No {service} is running.")
+        return health_check("fail", f"No {service} is running.")
     problems = [str(process["problem"]) for process in alive if process.get("problem")]
-    status, output = ("warn", " ".join(problems)) if problems else ("pass", f"{len(alive)} running.")
-    return check(status, output, processes=alive)
+    status, output = (
+        ("warn", " ".join(problems)) if problems else ("pass", f"{len(alive)} running.")
+    )
+    return health_check(status, output, processes=alive)
 
 
-def check(status: str, output: str, **facts: Any) -> Check:
+def health_check(status: str, output: str, **facts: Any) -> Check:
     return {"status": status, "output": output, **facts}
 
 
@@ -159,10 +188,16 @@ def each_check(checks: Checks) -> Iterator[Check]:
 
 
 def worst(checks: Checks) -> str:
-    return max((found["status"] for found in each_check(checks)), key=lambda status: WORST[status], default="pass")
+    return max(
+        (found["status"] for found in each_check(checks)),
+        key=lambda status: WORST[status],
+        default="pass",
+    )
 
 
-def health(request: Request, status: str, output: str, checks: Checks, code: int = 200) -> JSONResponse:
+def health(
+    request: Request, status: str, output: str, checks: Checks, code: int = 200
+) -> JSONResponse:
     """Return the health as a response; details only when the caller of `request` has the scope
     `admin`.
     """
@@ -177,7 +212,10 @@ def health(request: Request, status: str, output: str, checks: Checks, code: int
         "time": now,
         "output": output,
         "checks": {
-            name: [{"componentId": name, "time": now, **found} for found in each_check({name: checks[name]})]
+            name: [
+                {"componentId": name, "time": now, **found}
+                for found in each_check({name: checks[name]})
+            ]
             for name in checks
         },
     }

@@ -9,11 +9,11 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from gateway.quota import Quotas
-from gateway.routes.logs import query
+from gateway.metering.quota import Quotas
+from gateway.routes.logs import run_question
 from shared.bus import Bus
-from shared.channels import LogsQuery
-from shared.errors import CCProxyError
+from shared.bus.channels import LogsQuery
+from shared.runtime.errors import CCProxyError
 
 
 def router(bus: Bus, quotas: Quotas) -> APIRouter:
@@ -22,11 +22,16 @@ def router(bus: Bus, quotas: Quotas) -> APIRouter:
     @routes.get("/usage")
     async def usage() -> dict[str, Any]:
         """Return windows with forecasts; tokens and dollars of the last day, week and 30 days by
-        provider and `lane`.
+        provider and `billed_to`.
         """
-        answer: dict[str, Any] = {"quota": quotas.describe(), "spent": [], "problem": "", "timestamp": time.time()}
+        answer: dict[str, Any] = {
+            "quota": quotas.describe(),
+            "spent": [],
+            "problem": "",
+            "timestamp": time.time(),
+        }
         try:
-            spent = await query(bus, LogsQuery("usage"))
+            spent = await run_question(bus, LogsQuery("usage"))
         except CCProxyError as error:
             return answer | {"problem": error.message}
         return answer | {"spent": spent.get("results", []), "prices_as_of": spent["prices_as_of"]}
@@ -34,6 +39,6 @@ def router(bus: Bus, quotas: Quotas) -> APIRouter:
     @routes.post("/usage/prices/refresh")
     async def refresh_prices() -> dict[str, Any]:
         """Fetch a newer price list from OBSERVABILITY__PRICES_URL."""
-        return await query(bus, LogsQuery("refresh_prices"))
+        return await run_question(bus, LogsQuery("refresh_prices"))
 
     return routes

@@ -1,8 +1,9 @@
 """Values kept in Redis for their owners, within a lifetime and a number of bytes per owner.
 
-Every value is used or forgotten: reading a value renews its lifetime, and when an owner's values pass the limit, the
-values unused for longest go first. A value may have aliases, further names that lead to it and end with it. All of an
-owner's keys change in one step (Lua), so two gateways never lose count.
+Every value is used or forgotten: reading a value renews its lifetime, and when an owner's values
+pass the limit, the values unused for longest go first. A value may have aliases, further names that
+lead to it and end with it. All of an owner's keys change in one step (Lua), so two gateways never
+lose count.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-# Functions every script begins with. KEYS[1]: sorted set of an owner's ids by last use (ms); KEYS[2]: hash of their
-# sizes in bytes, whose field '' is the sum; ARGV[1]: prefix of the owner's values; ARGV[2]: prefix of the aliases;
-# ARGV[3]: lifetime (ms); ARGV[4]: now (ms).
+# Functions every script begins with. KEYS[1]: sorted set of an owner's ids by last use (ms);
+# KEYS[2]: hash of their sizes in bytes, whose field '' is the sum; ARGV[1]: prefix of the owner's
+# values; ARGV[2]: prefix of the aliases; ARGV[3]: lifetime (ms); ARGV[4]: now (ms).
 _FUNCTIONS = """
 local function forget(id)
   local value = ARGV[1] .. id
@@ -30,7 +31,8 @@ local function forget(id)
   return redis.call('DEL', value)
 end
 local function expire()
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[4] - ARGV[3])) do forget(id) end
+  local old = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[4] - ARGV[3])
+  for _, id in ipairs(old) do forget(id) end
 end
 local function renew(id)
   local value = ARGV[1] .. id
@@ -44,8 +46,9 @@ local function renew(id)
 end
 """
 
-# ARGV[5]: id, [6]: data, [7]: limit in bytes, [8]: size to count, [9 …]: aliases. Answers 1, or 0 when the value alone
-# passes the limit. The oldest values make room; an id that is there is replaced.
+# ARGV[5]: id, [6]: data, [7]: limit in bytes, [8]: size to count, [9 …]: aliases. Answers 1, or 0
+# when the value alone passes the limit. The oldest values make room; an id that is there is
+# replaced.
 _PUT = (
     _FUNCTIONS
     + """
@@ -96,7 +99,8 @@ return found
 """
 )
 
-# ARGV[5]: id, [6]: data, [7]: limit, [8]: bytes a new value costs beside its data. Answers the value's length.
+# ARGV[5]: id, [6]: data, [7]: limit, [8]: bytes a new value costs beside its data. Answers the
+# value's length.
 _APPEND = (
     _FUNCTIONS
     + """
@@ -118,7 +122,11 @@ return redis.call('HSTRLEN', value, 'data')
 )
 
 _DELETE = _FUNCTIONS + "return forget(ARGV[5])"
-_USE = _FUNCTIONS + "expire()\nreturn {redis.call('ZCARD', KEYS[1]), tonumber(redis.call('HGET', KEYS[2], '') or '0')}"
+_USE = (
+    _FUNCTIONS
+    + "expire()\nreturn {redis.call('ZCARD', KEYS[1]), tonumber(redis.call('HGET', KEYS[2], '') or "
+    "'0')}"
+)
 
 ENTRY_BYTES = 300  # what Redis spends on a value beside its data: keys, index, size
 ALIAS_BYTES = 150

@@ -1,9 +1,10 @@
 """The one place that talks to Redis (6.2 commands only).
 
-Each channel is one stream with one consumer group; each process has one inbox stream for replies, cancels and news.
-A process lives as long as its heartbeat; whoever depends on it watches that, and an inbox that is gone says the rest.
-Losing Redis for a while loses nothing in flight: replies are numbered, written again, and read on from the last one.
-Every key has a TTL, but the channels: those have a bound.
+Each channel is one stream with one consumer group; each process has one inbox stream for replies,
+cancels and news. A process lives as long as its heartbeat; whoever depends on it watches that, and
+an inbox that is gone says the rest. Losing Redis for a while loses nothing in flight: replies are
+numbered, written again, and read on from the last one. Every key has a TTL, but the channels: those
+have a bound.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from typing import Any, Self
 import orjson
 from redis.exceptions import ResponseError
 
-from shared.alive_file import touch_alive_file
 from shared.bus import wire
 from shared.bus.calls import Call, Calls
+from shared.bus.channels import Channel, encode_payload
 from shared.bus.connection import (
     COMMAND_SECONDS,
     RECONNECT_SECONDS,
@@ -36,9 +37,9 @@ from shared.bus.connection import (
 from shared.bus.consumer import BLOCK_SECONDS, Consumer
 from shared.bus.deliveries import Delivery, Served, Slots
 from shared.bus.watch import DEFAULT_TIMINGS, Timings, Watch
-from shared.channels import Channel, encode
-from shared.errors import BusUnavailable, Stopping
-from shared.log import get_log
+from shared.runtime.alive_file import touch_alive_file
+from shared.runtime.errors import BusUnavailable, Stopping
+from shared.runtime.log import get_log
 
 READ_AT_ONCE = 500
 TRIM_BYTES = 8 * 1024 * 1024  # read and still in Redis; beyond this it goes before the next beat
@@ -56,18 +57,27 @@ class Bus:
     until Redis answers.
     """
 
-    def __init__(self, url: str, *, service: str, instance: str, timings: Timings = DEFAULT_TIMINGS) -> None:
+    def __init__(
+        self, url: str, *, service: str, instance: str, timings: Timings = DEFAULT_TIMINGS
+    ) -> None:
         self.address = f"{service}:{instance}:{os.getpid()}-{secrets.token_hex(4)}"
         self._inbox = wire.inbox_key(self.address)
-        self._identity = {"service": service, "instance": instance, "pid": os.getpid(), "started_at": time.time()}
+        self._identity = {
+            "service": service,
+            "instance": instance,
+            "pid": os.getpid(),
+            "started_at": time.time(),
+        }
         self._instance = instance
-        self._timings, self._lease_ms = timings, _ms(timings.lease)
+        self._timings = timings
+        self._lease_ms = _ms(timings.lease)
         self._redis = open_client(url)
         self._facts: dict[str, Any] = {}
         self._up = asyncio.Event()
         self._tried = asyncio.Event()
         self._consumer = Consumer(self._redis, instance, timings, self._up)
-        self._why_down, self._down_since = "", 0.0
+        self._why_down = ""
+        self._down_since = 0.0
         self._last_read: bytes = b"0-0"
         self._untrimmed = 0
         self._beats = itertools.count()
@@ -77,7 +87,10 @@ class Bus:
         self._watch = Watch()
 
     async def __aenter__(self) -> Self:
-        self._keepers = [asyncio.create_task(self._listen()), asyncio.create_task(self._keep_beating())]
+        self._keepers = [
+            asyncio.create_task(self._listen()),
+            asyncio.create_task(self._keep_beating()),
+        ]
         await self._tried.wait()
         return self
 
@@ -124,9 +137,11 @@ class Bus:
         Each payload is delivered at least once; beyond the channel's `max_length` the oldest
         payloads are dropped.
         """
-        data = wire.check_size(encode(payload))
+        data = wire.check_size(encode_payload(payload))
         await self._ready()
-        await self._writer.post("XADD", wire.channel_key(channel), "MAXLEN", "~", channel.max_length, "*", "data", data)
+        await self._writer.post(
+            "XADD", wire.channel_key(channel), "MAXLEN", "~", channel.max_length, "*", "data", data
+        )
 
     def call(self, channel: Channel, payload: Any, *, request_id: str | None = None) -> Call:
         """Return a call of `channel`. Entering the call's `async with` block places the call.
@@ -134,15 +149,22 @@ class Bus:
         Entering raises BusUnavailable, TooLarge, Busy when `max_length` calls are waiting, or
         NoWorker when the channel's only server is gone.
         """
-        return self._calls.new(channel, encode(payload), request_id)
+        return self._calls.new(channel, encode_payload(payload), request_id)
 
-    async def serve(self, channel: Channel, *, slots: int | Slots) -> AsyncGenerator[Delivery, None]:
+    async def serve(
+        self, channel: Channel, *, slots: int | Slots
+    ) -> AsyncGenerator[Delivery, None]:
         """Yield the deliveries of `channel`, as soon as a slot is free.
 
         Closing the generator releases the deliveries that were not yielded to other servers. This
         process keeps the yielded deliveries and must settle them (see `drained`).
         """
-        served = Served(channel, slots if isinstance(slots, Slots) else Slots(slots), self._writer.post, self.address)
+        served = Served(
+            channel,
+            slots if isinstance(slots, Slots) else Slots(slots),
+            self._writer.post,
+            self.address,
+        )
         self._served.append(served)
         batch: deque[Delivery] = deque()
         try:
@@ -209,13 +231,19 @@ class Bus:
         process learn of its end at once instead of after its lease.
         """
         await self._ready()
-        dead = await self._addresses(f"{service}:{instance}:" + (f"{pid}-" if pid is not None else ""))
+        dead = await self._addresses(
+            f"{service}:{instance}:" + (f"{pid}-" if pid is not None else "")
+        )
         if not dead:
             return
-        await self._writer.post("DEL", *(f"{kind}:{address}" for kind in ("inbox", "process") for address in dead))
-        news = [wire.Message(wire.EXITED, data=address.encode()) for address in dead]
+        await self._writer.post(
+            "DEL", *(f"{kind}:{address}" for kind in ("inbox", "process") for address in dead)
+        )
+        news = [wire.WireMessage(wire.EXITED, data=address.encode()) for address in dead]
         alive = await self._addresses("")
-        await asyncio.gather(*(wire.write_inbox(self._writer.post, *each) for each in itertools.product(alive, news)))
+        await asyncio.gather(
+            *(wire.write_inbox(self._writer.post, *each) for each in itertools.product(alive, news))
+        )
 
     async def _addresses(self, prefix: str) -> list[str]:
         return [key.removeprefix("inbox:") for key in await self._keys(f"inbox:{prefix}")]
@@ -227,7 +255,9 @@ class Bus:
         pattern = re.sub(r"([*?\[\]\\])", r"\\\1", prefix) + "*"
         try:
             async with asyncio.timeout(COMMAND_SECONDS):
-                return sorted({key.decode() async for key in self._redis.scan_iter(pattern, count=1000)})
+                return sorted(
+                    {key.decode() async for key in self._redis.scan_iter(pattern, count=1000)}
+                )
         except UNREACHABLE as error:
             raise unavailable(error) from error
 
@@ -254,7 +284,9 @@ class Bus:
             if served.channel.server:
                 pipe.pexpire(served.key, self._lease_ms)
             elif served.open:
-                pipe.set(f"serving:{served.channel.name}", f"{self.address} {beat}", px=self._lease_ms)
+                pipe.set(
+                    f"serving:{served.channel.name}", f"{self.address} {beat}", px=self._lease_ms
+                )
             if mine := served.unsettled():
                 pipe.xclaim(served.key, wire.GROUP, self._instance, 0, mine, justid=True)
         if watched:
@@ -270,8 +302,12 @@ class Bus:
         return [delivery for served in self._served for delivery in served.held.values()]
 
     def _watched(self) -> list[str]:
-        peers = self._calls.holders() | {delivery.caller for delivery in self._deliveries() if delivery.caller}
-        return [f"process:{peer}" for peer in peers] + [f"serving:{name}" for name in self._calls.waiting_for()]
+        peers = self._calls.holders() | {
+            delivery.caller for delivery in self._deliveries() if delivery.caller
+        }
+        return [f"process:{peer}" for peer in peers] + [
+            f"serving:{name}" for name in self._calls.waiting_for()
+        ]
 
     def _judge(self, answers: Iterable[tuple[str, bytes | None]]) -> None:
         for key, looks in self._watch.look(answers).items():
@@ -295,12 +331,12 @@ class Bus:
         """Create our inbox. Fail every call that used an earlier inbox, because an earlier inbox
         has expired.
 
-        An inbox expires when other processes took us for dead, or when Redis lost its data. A cancel that was
-        sent to us meanwhile is lost, so the deliveries in hand end too; their callers may have placed the calls
-        after Redis lost its data, and are told.
+        An inbox expires when other processes took us for dead, or when Redis lost its data. A
+        cancel that was sent to us meanwhile is lost, so the deliveries in hand end too; their
+        callers may have placed the calls after Redis lost its data, and are told.
         """
         pipe = self._redis.pipeline(transaction=True)
-        pipe.execute_command("XADD", self._inbox, "*", *wire.Message(b"hello").fields())
+        pipe.execute_command("XADD", self._inbox, "*", *wire.WireMessage(b"hello").fields())
         pipe.pexpire(self._inbox, _ms(self._timings.inbox))
         await with_deadline(pipe.execute())
         lost = BusUnavailable("Redis lost this call; send the request again if that is safe.")
@@ -327,17 +363,21 @@ class Bus:
 
     async def _read_inbox(self) -> None:
         inbox: dict[Any, Any] = {self._inbox: self._last_read}
-        found = await with_deadline(self._redis.xread(inbox, READ_AT_ONCE, _ms(BLOCK_SECONDS)), after=BLOCK_SECONDS)
+        found = await with_deadline(
+            self._redis.xread(inbox, READ_AT_ONCE, _ms(BLOCK_SECONDS)), after=BLOCK_SECONDS
+        )
         for entry, fields in (each for _, entries in found for each in entries):
-            message = wire.Message.read(fields)
+            message = wire.WireMessage.read(fields)
             self._last_read = entry
             self._untrimmed += len(message.data)
             self._dispatch(message)
         if self._untrimmed > TRIM_BYTES:
             self._untrimmed = 0
-            await with_deadline(self._redis.xtrim(self._inbox, minid=self._last_read, approximate=False))
+            await with_deadline(
+                self._redis.xtrim(self._inbox, minid=self._last_read, approximate=False)
+            )
 
-    def _dispatch(self, message: wire.Message) -> None:
+    def _dispatch(self, message: wire.WireMessage) -> None:
         if message.kind == wire.EXITED:
             self._lose(message.data.decode())
         elif message.kind in {wire.CANCEL, wire.GAVE_UP}:
@@ -375,4 +415,7 @@ class Bus:
             answers = await with_deadline(pipe.execute(raise_on_error=False))
         except UNREACHABLE as error:
             raise unavailable(error) from error
-        return [unavailable(answer) if isinstance(answer, ResponseError) else answer for answer in answers]
+        return [
+            unavailable(answer) if isinstance(answer, ResponseError) else answer
+            for answer in answers
+        ]

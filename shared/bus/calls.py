@@ -1,6 +1,7 @@
 """The calling end of the bus.
 
-What a `Call` yields is a gapless beginning of what its server sent; then comes the end or an error, never silence.
+What a `Call` yields is a gapless beginning of what its server sent; then comes the end or an error,
+never silence.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, Self
 
 import orjson
 
+from shared.bus.channels import Channel
 from shared.bus.wire import (
     ACCEPTED,
     CANCEL,
@@ -21,21 +23,31 @@ from shared.bus.wire import (
     ERROR,
     GAVE_UP,
     REPLY,
-    Message,
     Post,
+    WireMessage,
     channel_key,
     check_size,
     claim,
     instance_of,
     write_inbox,
 )
-from shared.channels import Channel
-from shared.errors import BusUnavailable, Busy, CCProxyError, NoWorker, WorkerLost, error_from_dict
+from shared.runtime.errors import (
+    BusUnavailable,
+    Busy,
+    CCProxyError,
+    NoWorker,
+    WorkerLost,
+    error_from_dict,
+)
 
-UNREAD_BYTES = 16 * 1024 * 1024  # what a slow reader may leave lying: one SSE event of the longest kind
+UNREAD_BYTES = (
+    16 * 1024 * 1024
+)  # what a slow reader may leave lying: one SSE event of the longest kind
 MESSAGE_COST = 256  # bytes an unread message is charged beyond its data
 GIVEN_UP_CALLS = 1000  # calls without a server whose late acceptance is still answered as such
-RETRY_AFTER_SECONDS = 5  # told with a full line: it has moved on by then, and a client would else ask again at once
+RETRY_AFTER_SECONDS = (
+    5  # told with a full line: it has moved on by then, and a client would else ask again at once
+)
 
 
 class Call:
@@ -64,9 +76,11 @@ class Call:
         self.entry = b""  # its place in the channel's stream, once it has one
         self.holder = ""  # address of the server that has it
         self.over = False  # the last word has arrived, though it may not have been read
-        self._place, self._leave = place, leave
+        self._place = place
+        self._leave = leave
         self._taken = asyncio.Event()
-        self._attempt, self._expected = b"", 0
+        self._attempt = b""
+        self._expected = 0
         self._added = 0  # replies, also of a server that lost the call: the next one begins anew
         self._unread: asyncio.Queue[bytes | CCProxyError | None] = asyncio.Queue()
         self._unread_bytes = 0
@@ -112,7 +126,7 @@ class Call:
             raise StopAsyncIteration
         raise item
 
-    def receive(self, message: Message) -> None:
+    def receive(self, message: WireMessage) -> None:
         """Process `message`. Drop repeated messages, and messages of a server that lost the call.
 
         Raises BusUnavailable if an earlier message is missing or too many bytes are unread: the
@@ -121,7 +135,9 @@ class Call:
         if self.over:
             return
         if message.kind == ACCEPTED and message.attempt != self._attempt:
-            self._attempt, self._expected, self.holder = message.attempt, 1, message.data.decode()
+            self._attempt = message.attempt
+            self._expected = 1
+            self.holder = message.data.decode()
             self._taken.set()
             return
         if message.attempt != self._attempt or message.number < self._expected:
@@ -155,7 +171,8 @@ class Call:
         self._unread.put_nowait(data)
 
     def _finish(self, error: CCProxyError | None) -> None:
-        self.over, self._error = True, error
+        self.over = True
+        self._error = error
         self._unread.put_nowait(error)
         self._taken.set()
 
@@ -166,7 +183,9 @@ class Calls:
     """
 
     def __init__(self, address: str, post: Post, ready: Callable[[], Awaitable[None]]) -> None:
-        self._address, self._post, self._ready = address, post, ready
+        self._address = address
+        self._post = post
+        self._ready = ready
         self._numbers = itertools.count(1)
         self._open: dict[bytes, Call] = {}
         self._given_up: deque[bytes] = deque(maxlen=GIVEN_UP_CALLS)
@@ -174,7 +193,14 @@ class Calls:
     def new(self, channel: Channel, request: bytes, request_id: str | None) -> Call:
         number = str(next(self._numbers)).encode()
         request_id = request_id or secrets.token_hex(16)
-        return Call(channel, request, request_id=request_id, number=number, place=self.place, leave=self.leave)
+        return Call(
+            channel,
+            request,
+            request_id=request_id,
+            number=number,
+            place=self.place,
+            leave=self.leave,
+        )
 
     async def place(self, call: Call) -> None:
         """Write `call` to the call's channel.
@@ -231,8 +257,12 @@ class Calls:
 
     def _cancel(self, holder: str, number: bytes) -> None:
         kind = GAVE_UP if number in self._given_up else CANCEL
-        answer = write_inbox(self._post, holder, Message(kind, number, data=self._address.encode()))
-        answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # a dead server needs no cancel
+        answer = write_inbox(
+            self._post, holder, WireMessage(kind, number, data=self._address.encode())
+        )
+        answer.add_done_callback(
+            lambda done: done.cancelled() or done.exception()
+        )  # a dead server needs no cancel
 
     def fail(self, call: Call, error: CCProxyError) -> None:
         self.leave(call)
@@ -246,7 +276,9 @@ class Calls:
         """Handle the end of the server at address `server`: fail the server's calls, or leave the
         calls to the next server where the channel's terms allow a second run.
         """
-        for call in [call for call in self._open.values() if server in {call.holder, call.channel.server}]:
+        for call in [
+            call for call in self._open.values() if server in {call.holder, call.channel.server}
+        ]:
             if not call.holder:
                 self.fail(call, NoWorker())
             elif call.channel.acknowledged == "on_accept":
@@ -256,11 +288,13 @@ class Calls:
 
     def refuse(self, channel: str) -> None:
         """Fail every call in wait for a server of `channel`, because no server is alive."""
-        for call in [call for call in self._open.values() if call.channel.name == channel and not call.holder]:
+        for call in [
+            call for call in self._open.values() if call.channel.name == channel and not call.holder
+        ]:
             self._given_up.append(call.number)
             self.fail(call, NoWorker(f"No process is there to take this call ({channel})."))
 
-    def receive(self, message: Message) -> None:
+    def receive(self, message: WireMessage) -> None:
         call = self._open.get(message.call)
         if call is None:
             if message.kind == ACCEPTED:  # we had left before we could know who would take it
@@ -277,8 +311,14 @@ class Calls:
         """Return the addresses of the servers with one of our calls, and of the only servers
         allowed to take a call.
         """
-        return {server for call in self._open.values() if (server := call.holder or call.channel.server)}
+        return {
+            server for call in self._open.values() if (server := call.holder or call.channel.server)
+        }
 
     def waiting_for(self) -> set[str]:
         """Return the names of the channels with a call that any server may accept and none has."""
-        return {call.channel.name for call in self._open.values() if not call.holder and not call.channel.server}
+        return {
+            call.channel.name
+            for call in self._open.values()
+            if not call.holder and not call.channel.server
+        }

@@ -17,8 +17,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from shared.complaints import ConfigurationError
-from shared.errors import BusUnavailable
+from shared.runtime.errors import BusUnavailable
+from shared.settings.problems import ConfigurationError
 
 UNREACHABLE = (RedisError, OSError)  # OSError covers TimeoutError
 CONNECT_SECONDS = 2.0
@@ -26,8 +26,9 @@ CONNECTIONS = 40  # the inbox and each channel served hold one each; the rest is
 RECONNECT_SECONDS = (0.02, 1.0)  # first and longest pause between attempts
 COMMAND_SECONDS = 5.0  # for one pipeline: tens of megabytes, or a disk that makes the server wait
 
-# Before Python 3.11.3 a time limit that runs out in a cancelled task cancels it again (gh-102780), and redis-py sets
-# one for every command: what a task does at its end would fail. In a task of its own a command knows nothing of that.
+# Before Python 3.11.3 a time limit that runs out in a cancelled task cancels it again (gh-102780),
+# and redis-py sets one for every command: what a task does at its end would fail. In a task of its
+# own a command knows nothing of that.
 OLD_TIMEOUTS = sys.version_info < (3, 11, 3)
 
 
@@ -64,5 +65,7 @@ async def with_deadline(answer: Awaitable[Any], *, after: float = 0) -> Any:
 
 def unavailable(why: object) -> BusUnavailable:
     """Return the error with `why` in words; an expired time limit becomes `no answer in time`."""
-    words = str(why) or ("no answer in time" if isinstance(why, TimeoutError) else type(why).__name__)
+    words = str(why) or (
+        "no answer in time" if isinstance(why, TimeoutError) else type(why).__name__
+    )
     return BusUnavailable(f"{BusUnavailable().message} ({words})")

@@ -1,7 +1,7 @@
 """Reading a channel's consumer group: the entries that the slots of one server have room for.
 
-Invariant: no entry is read twice by one process, and no entry stays for ever with a process that is gone: its successor
-of the same name reads it, or another server claims it after a lease.
+Invariant: no entry is read twice by one process, and no entry stays for ever with a process that is
+gone: its successor of the same name reads it, or another server claims it after a lease.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from shared.bus import wire
 from shared.bus.connection import RECONNECT_SECONDS, UNREACHABLE, with_deadline
 from shared.bus.deliveries import Delivery, Served
 from shared.bus.watch import Timings
-from shared.log import get_log
+from shared.runtime.log import get_log
 
 BLOCK_SECONDS = 2.0  # one blocking read; it only bounds how long a dead connection goes unnoticed
 FORGET_CONSUMER_MS = 3_600_000
@@ -43,14 +43,18 @@ class Consumer:
         try:
             entries = await self._next_entries(served)
         except UNREACHABLE as error:
-            if str(error).startswith(("NOGROUP", "UNBLOCKED")):  # UNBLOCKED: it was there when the reading began
+            if str(error).startswith(
+                ("NOGROUP", "UNBLOCKED")
+            ):  # UNBLOCKED: it was there when the reading began
                 with contextlib.suppress(*UNREACHABLE):
                     await self._open_channel(served)
             elif isinstance(error, ResponseError):
                 get_log().error("bus_take_refused", channel=served.channel.name, error=str(error))
                 await asyncio.sleep(RECONNECT_SECONDS[-1])
             else:
-                await asyncio.sleep(RECONNECT_SECONDS[0])  # the listener says so, and when it is over
+                await asyncio.sleep(
+                    RECONNECT_SECONDS[0]
+                )  # the listener says so, and when it is over
             return []
         held = {entry for each in serving if each.channel == served.channel for entry in each.held}
         return served.hold((entry, fields) for entry, fields in entries if entry not in held)
@@ -76,17 +80,21 @@ class Consumer:
         free = served.slots.free
         now = asyncio.get_running_loop().time()
         read = partial(self._redis.xreadgroup, wire.GROUP, self._name, count=free)
-        # Once after the start: the entries that an earlier process of this name took and did not settle.
+        # Once after the start: the entries that an earlier process of this name took and did not
+        # settle.
         if served.history is not None:
             [[_, entries]] = await with_deadline(read({key: served.history}))
             served.history = entries[-1][0] if entries else None
             if not entries:
                 await self._forget_consumers(key)
             return list(entries)
-        # Three times in a lease: entries of consumers that have gone silent. The cursor walks through the stream.
+        # Three times in a lease: entries of consumers that have gone silent. The cursor walks
+        # through the stream.
         if now >= served.next_claim:
             served.claim_cursor, entries, *_ = await with_deadline(
-                self._redis.xautoclaim(key, wire.GROUP, self._name, self._lease_ms, served.claim_cursor, free)
+                self._redis.xautoclaim(
+                    key, wire.GROUP, self._name, self._lease_ms, served.claim_cursor, free
+                )
             )
             if served.claim_cursor == b"0-0":
                 served.next_claim = now + self._timings.lease / 3
@@ -109,7 +117,9 @@ class Consumer:
             pending = await with_deadline(
                 self._redis.xpending_range(served.key, wire.GROUP, "-", "+", 1000, self._name)
             )
-            if ids := [entry["message_id"] for entry in pending if entry["message_id"] not in served.held]:
+            if ids := [
+                entry["message_id"] for entry in pending if entry["message_id"] not in served.held
+            ]:
                 hand_over = partial(self._redis.xclaim, idle=self._lease_ms, justid=True)
                 await with_deadline(hand_over(served.key, wire.GROUP, self._name, 0, ids))
 
@@ -119,4 +129,6 @@ class Consumer:
         """
         for consumer in await with_deadline(self._redis.xinfo_consumers(key, wire.GROUP)):
             if consumer["pending"] == 0 and consumer["idle"] > FORGET_CONSUMER_MS:
-                await with_deadline(self._redis.xgroup_delconsumer(key, wire.GROUP, consumer["name"]))
+                await with_deadline(
+                    self._redis.xgroup_delconsumer(key, wire.GROUP, consumer["name"])
+                )

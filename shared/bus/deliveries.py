@@ -1,7 +1,9 @@
-"""The serving end of the bus: a delivery in a server's hands, taken from a channel, accepted, answered, settled.
+"""The serving end of the bus: a delivery in a server's hands, taken from a channel, accepted,
+answered, settled.
 
-No Redis in here: what is to be written goes through the `post` it is given. Invariant: a slot is taken from the moment
-an entry was read until the delivery is settled, so nobody reads more than it can work on.
+No Redis in here: what is to be written goes through the `post` it is given. Invariant: a slot is
+taken from the moment an entry was read until the delivery is settled, so nobody reads more than it
+can work on.
 """
 
 from __future__ import annotations
@@ -11,21 +13,21 @@ import secrets
 from collections.abc import Iterable
 from typing import Any
 
+from shared.bus.channels import Channel, encode_payload
 from shared.bus.wire import (
     ACCEPTED,
     END,
     ERROR,
     GROUP,
     REPLY,
-    Message,
     Post,
+    WireMessage,
     channel_key,
     check_size,
     claim,
     write_inbox,
 )
-from shared.channels import Channel, encode
-from shared.errors import CallerGone, CCProxyError
+from shared.runtime.errors import CallerGone, CCProxyError
 
 
 class Delivery:
@@ -47,7 +49,8 @@ class Delivery:
         self.call = fields.get(b"call", b"")
         self.entry = entry
         self.accepted = False
-        self._served, self._post = served, served.post
+        self._served = served
+        self._post = served.post
         self._attempt = secrets.token_hex(4).encode()
         self._sent = 0
         self._lost: CCProxyError | None = None
@@ -61,10 +64,13 @@ class Delivery:
         """
         if self.accepted:
             return
-        channel, address = self._served.channel, self._served.address
-        message = Message(ACCEPTED, self.call, self._attempt, 0, address.encode())
+        channel = self._served.channel
+        address = self._served.address
+        message = WireMessage(ACCEPTED, self.call, self._attempt, 0, address.encode())
         if channel.acknowledged == "on_accept":
-            holder, told = await claim(self._post, channel, self.entry, address, tell=self.caller, message=message)
+            holder, told = await claim(
+                self._post, channel, self.entry, address, tell=self.caller, message=message
+            )
             told = told and holder == address.encode()
         else:
             told = not self.caller or await write_inbox(self._post, self.caller, message)
@@ -82,8 +88,8 @@ class Delivery:
         await self._tell(REPLY, check_size(data))
 
     def lose(self, error: CCProxyError) -> None:
-        """End the work because a cancel may have been lost, not because the caller is known to be gone: the
-        last message to the caller is `error`, whatever the server ends the delivery with.
+        """End the work because a cancel may have been lost, not because the caller is known to be
+        gone: the last message to the caller is `error`, whatever the server ends the delivery with.
         """
         if not self.caller_gone.is_set():
             self._lost = error
@@ -93,7 +99,7 @@ class Delivery:
         await self._end(END, b"")
 
     async def fail(self, error: CCProxyError) -> None:
-        await self._end(ERROR, encode(error.as_dict()))
+        await self._end(ERROR, encode_payload(error.as_dict()))
 
     async def ack(self) -> None:
         """Take the delivery out of the channel without a further message to the caller."""
@@ -109,7 +115,8 @@ class Delivery:
 
     async def _end(self, kind: bytes, data: bytes) -> None:
         if self._lost is not None:
-            kind, data = ERROR, encode(self._lost.as_dict())
+            kind = ERROR
+            data = encode_payload(self._lost.as_dict())
         try:
             if self.caller and (self._lost is not None or not self.caller_gone.is_set()):
                 await self.accept()
@@ -121,7 +128,7 @@ class Delivery:
 
     async def _tell(self, kind: bytes, data: bytes) -> None:
         self._sent += 1
-        message = Message(kind, self.call, self._attempt, self._sent, data)
+        message = WireMessage(kind, self.call, self._attempt, self._sent, data)
         if await write_inbox(self._post, self.caller, message) is None:
             self._leave()
 
@@ -167,11 +174,16 @@ class Served:
     """
 
     def __init__(self, channel: Channel, slots: Slots, post: Post, address: str) -> None:
-        self.channel, self.slots, self.post, self.address = channel, slots, post, address
+        self.channel = channel
+        self.slots = slots
+        self.post = post
+        self.address = address
         self.key = channel_key(channel)
         self.held: dict[bytes, Delivery] = {}
         self.open = True
-        self.history: bytes | None = b"0"  # how far this consumer's own old pending entries were read; None: all
+        self.history: bytes | None = (
+            b"0"  # how far this consumer's own old pending entries were read; None: all
+        )
         self.claim_cursor: bytes = b"0-0"
         self.next_claim = 0.0  # loop time
         self._settled = asyncio.Event()
@@ -187,7 +199,11 @@ class Served:
         Entries that are held already (this server was slow and claimed its own entry) and entries
         that were trimmed in the meantime are left out.
         """
-        new = [Delivery(self, entry, fields) for entry, fields in entries if fields and entry not in self.held]
+        new = [
+            Delivery(self, entry, fields)
+            for entry, fields in entries
+            if fields and entry not in self.held
+        ]
         self.held |= {delivery.entry: delivery for delivery in new}
         self.slots.take(len(new))
         return new

@@ -7,7 +7,7 @@ import asyncio
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from shared.errors import BusUnavailable
+from shared.runtime.errors import BusUnavailable
 
 ANSWER_SECONDS = 3.0
 
@@ -21,5 +21,7 @@ async def server_version(url: str) -> tuple[int, ...]:
         async with asyncio.timeout(ANSWER_SECONDS), Redis.from_url(url) as server:
             said = await server.info("server")
     except (RedisError, OSError, ValueError) as error:
-        raise BusUnavailable(f"Redis does not answer: {str(error) or type(error).__name__}") from error
+        raise BusUnavailable(
+            f"Redis does not answer: {str(error) or type(error).__name__}"
+        ) from error
     return tuple(int(part) for part in str(said["redis_version"]).split(".")[:3])

@@ -15,15 +15,16 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from shared.channels import Channel
-from shared.errors import BusUnavailable, TooLarge
+from shared.bus.channels import Channel
+from shared.runtime.errors import BusUnavailable, TooLarge
 
 ACCEPTED = b"accepted"  # data: the address of the server that has the call now
 REPLY = b"reply"
 END = b"end"
 ERROR = b"error"  # data: CCProxyError.as_dict
 CANCEL = b"cancel"  # data: the address of the caller; nobody waits for this call any more
-GAVE_UP = b"gave up"  # data: the address of the caller; it found no server in time, and may place the call again
+# data: the address of the caller; it found no server in time, and may place the call again
+GAVE_UP = b"gave up"
 EXITED = b"exited"  # data: the address of a process known to be dead
 
 
@@ -33,34 +34,44 @@ RETRY_SECONDS = 0.02  # until whoever watches the connection has noticed too
 GROUP = "servers"
 MEBIBYTE = 1024 * 1024
 MAX_PAYLOAD = 48 * MEBIBYTE  # the largest body `max_body_bytes` lets in, and what we wrap around it
-INBOX_LENGTH = 20_000  # entries; an inbox is read at once and trimmed every beat, so only a stuck owner's grows
-HOLDER_TTL_MS = 60_000  # a claim's answer is read within milliseconds; this outlives a retry after a lost connection
+# entries; an inbox is read at once and trimmed every beat, so only a stuck owner's grows
+INBOX_LENGTH = 20_000
+# a claim's answer is read within milliseconds; this outlives a retry after a lost connection
+HOLDER_TTL_MS = 60_000
 
-# KEYS: channel stream, holder key [, caller's inbox]. ARGV: entry, group, who claims, TTL, inbox length [, fields].
-# Answers (who has the entry, whether the caller could be told). One step, so that a crash leaves no entry that is gone
-# from the channel while its caller waits for an `accepted` that nobody will send.
+# KEYS: channel stream, holder key [, caller's inbox]. ARGV: entry, group, who claims, TTL, inbox
+# length [, fields]. Answers (who has the entry, whether the caller could be told). One step, so
+# that a crash leaves no entry that is gone from the channel while its caller waits for an
+# `accepted` that nobody will send.
 CLAIM = """
 local told = 1
 if redis.call('XDEL', KEYS[1], ARGV[1]) == 1 then
   redis.call('XACK', KEYS[1], ARGV[2], ARGV[1])
   redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[4])
   if KEYS[3] then
-    if not redis.call('XADD', KEYS[3], 'NOMKSTREAM', 'MAXLEN', '~', ARGV[5], '*', unpack(ARGV, 6)) then told = 0 end
+    local added = redis.call(
+      'XADD', KEYS[3], 'NOMKSTREAM', 'MAXLEN', '~', ARGV[5], '*', unpack(ARGV, 6))
+    if not added then told = 0 end
   end
 end
 return {redis.call('GET', KEYS[2]), told}
 """
 
-# KEYS: lease. ARGV: whose it shall be, TTL (0: nobody's). Answers whether it was free, or theirs already.
+# KEYS: lease. ARGV: whose it shall be, TTL (0: nobody's). Answers whether it was free, or theirs
+# already.
 LEASE = """
 local owner = redis.call('GET', KEYS[1])
 if owner and owner ~= ARGV[1] then return 0 end
-if ARGV[2] == '0' then redis.call('DEL', KEYS[1]) else redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
+if ARGV[2] == '0' then
+  redis.call('DEL', KEYS[1])
+else
+  redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+end
 return 1
 """
 
 
-class Message(NamedTuple):
+class WireMessage(NamedTuple):
     """One entry of an inbox.
 
     `number` counts a server's messages for one call, from 0 (accepted). `attempt` differs between
@@ -74,10 +85,21 @@ class Message(NamedTuple):
     data: bytes = b""
 
     def fields(self) -> tuple[bytes | int, ...]:
-        return b"k", self.kind, b"c", self.call, b"a", self.attempt, b"n", self.number, b"d", self.data
+        return (
+            b"k",
+            self.kind,
+            b"c",
+            self.call,
+            b"a",
+            self.attempt,
+            b"n",
+            self.number,
+            b"d",
+            self.data,
+        )
 
     @classmethod
-    def read(cls, fields: Mapping[bytes, bytes]) -> Message:
+    def read(cls, fields: Mapping[bytes, bytes]) -> WireMessage:
         """Return the message in the `fields` of a stream entry. A field unknown to an older version
         has the default.
         """
@@ -107,25 +129,49 @@ def check_size(data: bytes) -> bytes:
     return data
 
 
-def write_inbox(post: Post, address: str, message: Message) -> asyncio.Future[Any]:
+def write_inbox(post: Post, address: str, message: WireMessage) -> asyncio.Future[Any]:
     """Queue `message` for the inbox of `address`. The future's result is None if that inbox no
     longer exists, so the reader is gone.
     """
     key = inbox_key(address)
-    return post("XADD", key, "NOMKSTREAM", "MAXLEN", "~", INBOX_LENGTH, "*", *message.fields(), patient=True)
+    return post(
+        "XADD", key, "NOMKSTREAM", "MAXLEN", "~", INBOX_LENGTH, "*", *message.fields(), patient=True
+    )
 
 
 def claim(
-    post: Post, channel: Channel, entry: bytes, me: str, *, tell: str = "", message: Message | None = None
+    post: Post,
+    channel: Channel,
+    entry: bytes,
+    me: str,
+    *,
+    tell: str = "",
+    message: WireMessage | None = None,
 ) -> asyncio.Future[Any]:
     """Try to make `me` the only holder of `entry`, and send `message` to the caller at `tell` in
     the same step.
 
     The claim may be repeated safely.
     """
-    keys = [channel_key(channel), f"holder:{channel.name}:{entry.decode()}", *([inbox_key(tell)] if tell else [])]
+    keys = [
+        channel_key(channel),
+        f"holder:{channel.name}:{entry.decode()}",
+        *([inbox_key(tell)] if tell else []),
+    ]
     fields = message.fields() if message else ()
-    return post("EVAL", CLAIM, len(keys), *keys, entry, GROUP, me, HOLDER_TTL_MS, INBOX_LENGTH, *fields, patient=True)
+    return post(
+        "EVAL",
+        CLAIM,
+        len(keys),
+        *keys,
+        entry,
+        GROUP,
+        me,
+        HOLDER_TTL_MS,
+        INBOX_LENGTH,
+        *fields,
+        patient=True,
+    )
 
 
 def instance_of(address: str) -> str:
@@ -149,8 +195,13 @@ class Writer:
     newer commands; the other commands fail.
     """
 
-    def __init__(self, execute: Callable[[Sequence[tuple[Any, ...]]], Awaitable[list[Any]]], up: asyncio.Event) -> None:
-        self._execute, self._up = execute, up
+    def __init__(
+        self,
+        execute: Callable[[Sequence[tuple[Any, ...]]], Awaitable[list[Any]]],
+        up: asyncio.Event,
+    ) -> None:
+        self._execute = execute
+        self._up = up
         self._waiting: deque[Write] = deque()
         self._task: asyncio.Task[None] | None = None
 
@@ -189,7 +240,8 @@ class Writer:
                     _settle(write.answer, answer)
 
     def _keep_patient(self, batch: list[Write], error: BusUnavailable) -> None:
-        waiting, self._waiting = [*batch, *self._waiting], deque()
+        waiting = [*batch, *self._waiting]
+        self._waiting = deque()
         for write in waiting:
             if write.patient:
                 self._waiting.append(write)

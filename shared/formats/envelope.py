@@ -1,7 +1,7 @@
 """One vendor's sealed reasoning, carried through another vendor's field and back unchanged.
 
-An envelope is `ccpx1:` and the base64 of a JSON list. It is no signature: writers for the vendor that sealed the
-reasoning unwrap it, writers for any other leave foreign reasoning out.
+An envelope is `ccpx1:` and the base64 of a JSON list. It is no signature: writers for the vendor
+that sealed the reasoning unwrap it, writers for any other leave foreign reasoning out.
 """
 
 from __future__ import annotations
@@ -30,10 +30,18 @@ def unwrap(sealed: str) -> Thinking | None:
     if not sealed.startswith(PREFIX):
         return None
     try:
-        fields = json.loads(base64.b64decode(sealed[len(PREFIX) :], validate=True).decode("utf-8", "surrogatepass"))
+        fields = json.loads(
+            base64.b64decode(sealed[len(PREFIX) :], validate=True).decode("utf-8", "surrogatepass")
+        )
     except (binascii.Error, ValueError):
         return None
     match fields:
-        case ["anthropic" | "openai" as vendor, str(id_), str(signature), bool(redacted), str(text)]:
+        case [
+            "anthropic" | "openai" as vendor,
+            str(id_),
+            str(signature),
+            bool(redacted),
+            str(text),
+        ]:
             return Thinking(text, signature, vendor, id_, redacted)
     return None

@@ -1,6 +1,8 @@
-"""JSON somebody else wrote: what becomes of each field, and typed looks that name the path when they fail.
+"""JSON somebody else wrote: what becomes of each field, and typed looks that name the path when
+they fail.
 
-A format declares one table, field name to `Fate`; its reader obeys that table and the reference documentation lists it.
+A format declares one table, field name to `Fate`; its reader obeys that table and the reference
+documentation lists it.
 """
 
 from __future__ import annotations
@@ -8,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from shared.errors import ClientError
 from shared.formats.ir import Json
+from shared.runtime.errors import ClientError
 
 T = TypeVar("T")
 
 
-class Fate(NamedTuple):
+class FieldPolicy(NamedTuple):
     """The policy for one field of a request. Null and the `harmless` values (the vendor's defaults)
     always pass.
 
@@ -28,23 +30,26 @@ class Fate(NamedTuple):
     harmless: tuple[Any, ...] = ()
 
 
-def judge(body: Json, fates: Mapping[str, Fate]) -> list[str]:
+def apply_policies(body: Json, fates: Mapping[str, FieldPolicy]) -> list[str]:
     """Return the fields to drop. Raises ClientError for refused and for unknown fields."""
     if unknown := [name for name, value in body.items() if value is not None and name not in fates]:
         plural = "s" if len(unknown) > 1 else ""
-        raise ClientError(f"Unrecognized request argument{plural} supplied: {', '.join(unknown)}", param=unknown[0])
+        raise ClientError(
+            f"Unrecognized request argument{plural} supplied: {', '.join(unknown)}",
+            param=unknown[0],
+        )
     dropped = []
     for name, value in body.items():
         if value is None or value in fates[name].harmless:
             continue
         if fates[name].kind == "refused":
-            raise refused(name, fates[name].note)
+            raise field_error(name, fates[name].note)
         if fates[name].kind == "dropped":
             dropped.append(name)
     return dropped
 
 
-def refused(path: str, why: str) -> ClientError:
+def field_error(path: str, why: str) -> ClientError:
     return ClientError(f"Unsupported parameter: '{path}': {why}.", param=path)
 
 
@@ -65,7 +70,9 @@ _TYPE_NAMES = {
 
 def wrong_type(value: Any, expected: str, path: str) -> ClientError:
     found = _TYPE_NAMES.get(type(value), type(value).__name__)
-    return ClientError(f"Invalid type for '{path}': expected {expected}, but got {found} instead.", param=path)
+    return ClientError(
+        f"Invalid type for '{path}': expected {expected}, but got {found} instead.", param=path
+    )
 
 
 def invalid(value: Any, path: str, rule: str) -> ClientError:
@@ -103,7 +110,10 @@ def objects(value: Any, path: str) -> list[Object]:
 
 def texts(value: Any, path: str) -> tuple[str, ...]:
     """The strings of a list."""
-    return tuple(expect(text, str, f"{path}[{number}]") for number, text in enumerate(expect(value, list, path)))
+    return tuple(
+        expect(text, str, f"{path}[{number}]")
+        for number, text in enumerate(expect(value, list, path))
+    )
 
 
 class Object:
@@ -116,7 +126,8 @@ class Object:
     __slots__ = ("path", "value")
 
     def __init__(self, value: Json, path: str = "") -> None:
-        self.value, self.path = value, path
+        self.value = value
+        self.path = path
 
     def at(self, name: str) -> str:
         return join(self.path, name)
@@ -173,25 +184,27 @@ class Object:
         return [] if self.value.get(name) is None else objects(self.value[name], self.at(name))
 
 
-def strangers(value: Any, path: str, known: Mapping[str, frozenset[str]]) -> Iterator[str]:
+def unknown_fields(value: Any, path: str, known: Mapping[str, frozenset[str]]) -> Iterator[str]:
     """Yield the unknown fields of every object with a path in `known`.
 
     Paths have no indexes ("messages[].weight"), so that a long conversation names each field once.
     """
     if isinstance(value, list):
         for item in value:
-            yield from strangers(item, f"{path}[]", known)
+            yield from unknown_fields(item, f"{path}[]", known)
     elif isinstance(value, dict) and path in known:
         for name, inner in value.items():
             if name not in known[path]:
                 if inner is not None:
                     yield join(path, name)
             elif isinstance(inner, (dict, list)):
-                yield from strangers(inner, join(path, name), known)
+                yield from unknown_fields(inner, join(path, name), known)
 
 
 def inner_object(shape: Any, name: str) -> Json:
-    """Return the object called `name` in a provider's answer; an empty object for any other type."""
+    """Return the object called `name` in a provider's answer; an empty object for any
+    other type.
+    """
     inner = shape.get(name) if isinstance(shape, dict) else None
     return inner if isinstance(inner, dict) else {}
 
@@ -206,9 +219,15 @@ LARGEST_COUNT = 2**53 - 1  # the largest integer that every reader of JSON keeps
 
 
 def count_in(shape: Json, name: str) -> int:
-    """Return the count called `name` in a provider's answer; 0 for any other type and for a number no count reaches."""
+    """Return the count called `name` in a provider's answer; 0 for any other type and for a number
+    no count reaches.
+    """
     value = shape.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= LARGEST_COUNT else 0
+    return (
+        value
+        if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= LARGEST_COUNT
+        else 0
+    )
 
 
 def unbroken(data: str) -> str:
@@ -216,12 +235,18 @@ def unbroken(data: str) -> str:
     return "".join(data.split()) if "\n" in data or "\r" in data or " " in data else data
 
 
-def words_of(text: str) -> str:
-    """A provider's own words for a refusal; a proxy's HTML page says nothing a client should show."""
-    return text[:2000] if text and not text.lstrip().startswith("<") else "The provider gave no reason."
+def error_text(text: str) -> str:
+    """A provider's own words for a refusal; a proxy's HTML page says nothing a client
+    should show.
+    """
+    return (
+        text[:2000]
+        if text and not text.lstrip().startswith("<")
+        else "The provider gave no reason."
+    )
 
 
-def filled(**fields: Any) -> Json:
+def drop_empty(**fields: Any) -> Json:
     """Return the non-empty fields; numbers and booleans always stay."""
     return {name: value for name, value in fields.items() if value not in (None, "", [], {})}
 

@@ -1,6 +1,7 @@
 """Between events and whole replies, and the one place where a reader's output is put right.
 
-`fold(unfold(reply)) == reply`, and whatever is fed to `WellFormed`, what leaves it keeps the grammar of `ir`.
+`fold(unfold(reply)) == reply`, and whatever is fed to `WellFormed`, what leaves it keeps the
+grammar of `ir`.
 """
 
 from __future__ import annotations
@@ -13,8 +14,14 @@ from shared.formats import ir
 from shared.formats.ir import Json
 
 NOTHING: tuple[ir.Event, ...] = ()
-CUT = ir.Fail("The provider's answer broke off before it was complete.", status=502, code="stream_cut")
-MALFORMED = ir.Fail("The provider sent an event that is not what its format promises.", status=502, code="bad_stream")
+CUT = ir.Fail(
+    "The provider's answer broke off before it was complete.", status=502, code="stream_cut"
+)
+MALFORMED = ir.Fail(
+    "The provider sent an event that is not what its format promises.",
+    status=502,
+    code="bad_stream",
+)
 
 
 class Sequencer:
@@ -82,8 +89,8 @@ class WellFormed:
     """A reader whose output keeps the grammar: one start, closed blocks, one terminal event at the
     end.
 
-    Readers trust the shape of payloads; a payload that lacks a field of its type, or has one of another type, becomes a
-    Fail here.
+    Readers trust the shape of payloads; a payload that lacks a field of its type, or has one of
+    another type, becomes a Fail here.
     """
 
     __slots__ = ("_done", "_open", "_reader", "_started")
@@ -99,7 +106,9 @@ class WellFormed:
         except (LookupError, TypeError, AttributeError, ValueError) as error:
             return self.repair(replace(MALFORMED, message=f"{MALFORMED.message} ({error!r})"))
         if len(events) == 1 and type(events[0]) is ir.Delta and type(events[0].text) is str:
-            return events if self._open in _TAKES_DELTA and not self._done else self.repair(events[0])
+            return (
+                events if self._open in _TAKES_DELTA and not self._done else self.repair(events[0])
+            )
         return self._repair_all(event if fits(event) else MALFORMED for event in events)
 
     def end(self) -> Sequence[ir.Event]:
@@ -118,7 +127,8 @@ class WellFormed:
         if self._done:
             return NOTHING
         if kind is ir.Start:
-            first, self._started = not self._started, True
+            first = not self._started
+            self._started = True
             return (event,) if first else NOTHING
         before: list[ir.Event] = []
         if not self._started:
@@ -135,7 +145,11 @@ class WellFormed:
             if not event.text:
                 return before
             if self._open not in _TAKES_DELTA:
-                before += [ir.Close(), ir.Open(ir.Text(""))] if self._open is not None else [ir.Open(ir.Text(""))]
+                before += (
+                    [ir.Close(), ir.Open(ir.Text(""))]
+                    if self._open is not None
+                    else [ir.Open(ir.Text(""))]
+                )
                 self._open = ir.Text
         elif isinstance(event, ir.Close):
             if self._open is None:
@@ -147,7 +161,9 @@ class WellFormed:
 
 
 def fits(event: ir.Event) -> bool:
-    """Return True if every field that a reader took from its provider has the type that writers rely on."""
+    """Return True if every field that a reader took from its provider has the type that writers
+    rely on.
+    """
     match event:
         case ir.Start(id=str(), model=str()) | ir.Delta(str()) | ir.Close() | ir.Ping():
             return True
@@ -192,7 +208,10 @@ class Fold:
             case ir.Delta(text):
                 self._texts.append(text)
             case ir.Open(part):
-                self._part, self._texts, self._cites, self._seal = part, [], [], None
+                self._part = part
+                self._texts = []
+                self._cites = []
+                self._seal = None
             case ir.Cite():
                 self._cites.append(event)
             case ir.Seal():
@@ -205,7 +224,9 @@ class Fold:
                 self._end = event
 
     def _whole(self) -> ir.ReplyPart:
-        part, text, seal = self._part, "".join(self._texts), self._seal
+        part = self._part
+        text = "".join(self._texts)
+        seal = self._seal
         match part:
             case ir.Text():
                 cited = tuple(cite.citation for cite in self._cites)
@@ -213,7 +234,9 @@ class Fold:
             case ir.ToolCall():
                 return replace(part, arguments=part.arguments + text)
             case ir.Thinking() if seal:
-                sealed = replace(part, signature=seal.signature, vendor=seal.vendor, id=seal.id or part.id)
+                sealed = replace(
+                    part, signature=seal.signature, vendor=seal.vendor, id=seal.id or part.id
+                )
                 return replace(sealed, text=part.text + text)
             case ir.Thinking() | ir.Refusal():
                 return replace(part, text=part.text + text)
@@ -253,10 +276,20 @@ def _taken_apart(part: ir.ReplyPart) -> tuple[ir.ReplyPart, str, Iterable[ir.Eve
     match part:
         case ir.Text():
             return replace(part, text="", citations=()), part.text, map(ir.Cite, part.citations)
-        case ir.Thinking(signature=signature, vendor=vendor) if signature and vendor and not part.redacted:
-            return replace(part, text="", signature=""), part.text, [ir.Seal(signature, vendor, part.id)]
+        case ir.Thinking(signature=signature, vendor=vendor) if (
+            signature and vendor and not part.redacted
+        ):
+            return (
+                replace(part, text="", signature=""),
+                part.text,
+                [ir.Seal(signature, vendor, part.id)],
+            )
         case ir.Thinking():
-            return replace(part, text="", signature=part.signature if part.redacted else ""), part.text, ()
+            return (
+                replace(part, text="", signature=part.signature if part.redacted else ""),
+                part.text,
+                (),
+            )
         case ir.Refusal():
             return ir.Refusal(""), part.text, ()
         case ir.ToolCall():

@@ -1,8 +1,9 @@
 """The common form of all formats: a prompt going in, events coming out.
 
-Events keep one grammar: `Start (Open (Delta | Cite | Seal)* Close)* (Stop | Fail)`, with `Ping` anywhere. Blocks never
-overlap, so events carry no index; every writer numbers its own. `Delta` continues whatever block is open. Values are
-immutable and vendor-neutral; what only one vendor understands travels as `Opaque`, marked with whose it is.
+Events keep one grammar: `Start (Open (Delta | Cite | Seal)* Close)* (Stop | Fail)`, with `Ping`
+anywhere. Blocks never overlap, so events carry no index; every writer numbers its own. `Delta`
+continues whatever block is open. Values are immutable and vendor-neutral; what only one vendor
+understands travels as `Opaque`, marked with whose it is.
 
 Contract of this module: fields are added, with a default; none is renamed.
 """
@@ -23,12 +24,13 @@ EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 """Every vendor's reasoning efforts, weakest first."""
 
 
-# --- parts: what messages and replies are made of -------------------------------------------------------------------
+# --- parts: what messages and replies are made of ------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """The source of a text. `start` and `end` count characters of the text block (None: all of the block).
+    """The source of a text. `start` and `end` count characters of the text block (None: all of the
+    block).
 
     `data` is the vendor's own shape, kept for a writer of the same vendor.
     """
@@ -43,7 +45,9 @@ class Citation:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """`cache` marks the end of a prefix worth caching; its value is the lifetime asked for ("5m", "30m", "1h")."""
+    """`cache` marks the end of a prefix worth caching; its value is the lifetime asked for ("5m",
+    "30m", "1h").
+    """
 
     text: str
     citations: tuple[Citation, ...] = ()
@@ -100,7 +104,9 @@ class Thinking:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """`arguments` is JSON text for a function ("" means {}), raw text for a custom tool; results name its `id`."""
+    """`arguments` is JSON text for a function ("" means {}), raw text for a custom tool; results
+    name its `id`.
+    """
 
     id: str
     name: str
@@ -128,7 +134,9 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Opaque:
-    """An unchanged block or item for `vendor` only (server tools and their results, future types)."""
+    """An unchanged block or item for `vendor` only (server tools and their results,
+    future types).
+    """
 
     vendor: Vendor
     data: Json
@@ -138,12 +146,14 @@ Part: TypeAlias = Text | Image | Document | Thinking | ToolCall | ToolResult | R
 ReplyPart: TypeAlias = Text | Thinking | ToolCall | Refusal | Opaque
 
 
-# --- the prompt -----------------------------------------------------------------------------------------------------
+# --- the prompt ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """`system` is an instruction in mid-conversation; tool results are parts of a `user` message."""
+    """`system` is an instruction in mid-conversation; tool results are parts of a
+    `user` message.
+    """
 
     role: Role
     parts: tuple[Part, ...]
@@ -151,7 +161,9 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A tool the client runs. `schema` describes a function's arguments, `grammar` a custom tool's text."""
+    """A tool the client runs. `schema` describes a function's arguments, `grammar` a custom tool's
+    text.
+    """
 
     name: str
     description: str | None = None
@@ -169,7 +181,9 @@ WEB_SEARCH = "web_search"
 
 @dataclass(frozen=True, slots=True)
 class WebSearch:
-    """The web search run by every provider itself. `location` is {country, region, city, timezone}."""
+    """The web search run by every provider itself. `location` is {country, region,
+    city, timezone}.
+    """
 
     allowed_domains: tuple[str, ...] = ()
     blocked_domains: tuple[str, ...] = ()
@@ -255,7 +269,9 @@ class Prompt:
 
 
 class Written(NamedTuple):
-    """A prompt in a provider's format, and every field lost on the way there (the reader's and the writer's)."""
+    """A prompt in a provider's format, and every field lost on the way there (the reader's and the
+    writer's).
+    """
 
     body: Json
     dropped: tuple[str, ...]
@@ -263,9 +279,11 @@ class Written(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """The fields and values that a model takes, learned from the provider's list; `shared/models.py` has the fallback.
+    """The fields and values that a model takes, learned from the provider's list;
+    `shared/accounts/models.py` has the fallback.
 
-    `efforts` and `thinking` hold the accepted values; `system_messages` is role `system` in mid-conversation.
+    `efforts` and `thinking` hold the accepted values; `system_messages` is role `system` in
+    mid-conversation.
     """
 
     max_output: int = 64_000
@@ -278,7 +296,7 @@ class Capabilities:
     structured_output: bool = True
 
 
-# --- the reply, whole and as events ---------------------------------------------------------------------------------
+# --- the reply, whole and as events --------------------------------------------------------------
 
 
 class StopReason(Enum):
@@ -316,7 +334,9 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The beginning of a reply. `id` and `model` are the provider's; `usage` holds the input counts known so far."""
+    """The beginning of a reply. `id` and `model` are the provider's; `usage` holds the input counts
+    known so far.
+    """
 
     id: str = ""
     model: str = ""
@@ -325,14 +345,18 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """The beginning of a block. `part` is its header with an empty text. An `Opaque` is complete and takes no delta."""
+    """The beginning of a block. `part` is its header with an empty text. An `Opaque` is complete
+    and takes no delta.
+    """
 
     part: ReplyPart
 
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """More of the open block's text: of a text, a thinking, a refusal, or a call's arguments. Never empty."""
+    """More of the open block's text: of a text, a thinking, a refusal, or a call's arguments. Never
+    empty.
+    """
 
     text: str
 
@@ -365,7 +389,9 @@ class Ping:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """The reply is complete. `usage` is final and whole; `explanation` and `category` belong to a refusal."""
+    """The reply is complete. `usage` is final and whole; `explanation` and `category` belong to a
+    refusal.
+    """
 
     reason: StopReason = StopReason.END_TURN
     usage: Usage = Usage()
@@ -379,8 +405,8 @@ class Stop:
 class Fail:
     """The failure of a reply or the refusal of a request.
 
-    `status` is its HTTP status (529: overloaded) and its kind; `code` is the sender's stable word for it, `message`
-    the sender's own words.
+    `status` is its HTTP status (529: overloaded) and its kind; `code` is the sender's stable word
+    for it, `message` the sender's own words.
     """
 
     message: str

@@ -1,6 +1,8 @@
-"""JSON that a model wrote, as text: read and written without changing a digit or losing a character.
+"""JSON that a model wrote, as text: read and written without changing a digit or losing a
+character.
 
-Models write integers of any size, halves of surrogate pairs and deep nesting into the arguments of a tool.
+Models write integers of any size, halves of surrogate pairs and deep nesting into the arguments of
+a tool.
 """
 
 from __future__ import annotations
@@ -58,7 +60,9 @@ def levels(text: str) -> int:
 
 
 def may_hold_halves(text: str) -> bool:
-    """Return True if the JSON in `text` may spell half of a surrogate pair, as an escape or as it is."""
+    """Return True if the JSON in `text` may spell half of a surrogate pair, as an escape or as it
+    is.
+    """
     return "\\ud" in text or "\\uD" in text or not is_whole(text)
 
 

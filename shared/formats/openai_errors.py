@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from shared.formats.fields import words_of
+from shared.formats.fields import error_text
 from shared.formats.ir import Fail, Json
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
-_CODES = {401: "invalid_api_key", 413: "request_too_large", 429: "rate_limit_exceeded", 500: "server_error"}
+_CODES = {
+    401: "invalid_api_key",
+    413: "request_too_large",
+    429: "rate_limit_exceeded",
+    500: "server_error",
+}
 _OVERLOADED = frozenset({"server_is_overloaded", "slow_down", "engine_overloaded"})
 
 # The codes of failures that arrive inside a stream, where no HTTP status tells them apart.
@@ -27,10 +32,14 @@ _STATUSES = {
 
 
 def error_code(fail: Fail) -> str | None:
-    """The word clients act on: Codex gives up on a full context at once, and backs off from an overloaded server."""
+    """The word clients act on: Codex gives up on a full context at once, and backs off from an
+    overloaded server.
+    """
     if "prompt is too long" in fail.message:  # Anthropic tells it in words only
         return "context_length_exceeded"
-    if fail.code and not fail.code.endswith("_error"):  # what ends so is an error type, as Anthropic's codes are
+    if fail.code and not fail.code.endswith(
+        "_error"
+    ):  # what ends so is an error type, as Anthropic's codes are
         return fail.code
     if fail.status == 404 and "model" in fail.message:
         return "model_not_found"
@@ -40,9 +49,20 @@ def error_code(fail: Fail) -> str | None:
 
 
 def write_error(fail: Fail, *, request_id: str = "") -> Json:
-    """The envelope; all four fields are always there, and the request id is not: OpenAI tells it in a header."""
-    kind = _TYPES.get(fail.status, "server_error" if fail.status >= 500 else "invalid_request_error")
-    return {"error": {"message": fail.message, "type": kind, "param": fail.param or None, "code": error_code(fail)}}
+    """The envelope; all four fields are always there, and the request id is not: OpenAI tells it in
+    a header.
+    """
+    kind = _TYPES.get(
+        fail.status, "server_error" if fail.status >= 500 else "invalid_request_error"
+    )
+    return {
+        "error": {
+            "message": fail.message,
+            "type": kind,
+            "param": fail.param or None,
+            "code": error_code(fail),
+        }
+    }
 
 
 def read_error(body: Json | str, status: int) -> Fail:
@@ -53,8 +73,10 @@ def read_error(body: Json | str, status: int) -> Fail:
     """
     error = (body.get("error") or body.get("detail") or body) if isinstance(body, dict) else body
     if not isinstance(error, dict):
-        return Fail(words_of("" if error is None else str(error)), status or 502)
+        return Fail(error_text("" if error is None else str(error)), status or 502)
     code = str(error.get("code") or error.get("type") or "")
     if not status:
         status = _STATUSES.get(code, 502)
-    return Fail(words_of(str(error.get("message") or "")), status, code, str(error.get("param") or ""))
+    return Fail(
+        error_text(str(error.get("message") or "")), status, code, str(error.get("param") or "")
+    )

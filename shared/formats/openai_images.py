@@ -1,7 +1,9 @@
-"""OpenAI's Images interface on the image tool of a Responses service: its requests in, its replies and events out.
+"""OpenAI's Images interface on the image tool of a Responses service: its requests in, its replies
+and events out.
 
-One request becomes as many Responses requests as images are wanted, for the tool makes one at a time. A text model
-calls the tool; the image model that a client names goes to the tool. `FIELDS` says what becomes of every field.
+One request becomes as many Responses requests as images are wanted, for the tool makes one at a
+time. A text model calls the tool; the image model that a client names goes to the tool. `FIELDS`
+says what becomes of every field.
 """
 
 from __future__ import annotations
@@ -11,29 +13,44 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.formats import ir
-from shared.formats.fields import Fate, Object, count_in, filled, inner_object, invalid, judge, missing, refused
+from shared.formats.fields import (
+    FieldPolicy,
+    Object,
+    apply_policies,
+    count_in,
+    drop_empty,
+    field_error,
+    inner_object,
+    invalid,
+    missing,
+)
 from shared.formats.generated_images import IMAGE_CALL, IMAGE_TOOL
 from shared.formats.ir import Json
 from shared.formats.openai_errors import read_error
 from shared.formats.openai_parts import read_image
-from shared.formats.openai_responses.usage import read_usage
+from shared.formats.responses.usage import read_usage
 
 IMAGE_MODELS = ("gpt-image-", "chatgpt-image-", "dall-e-")
 INSTRUCTIONS = (
-    "Use the image_generation tool once, with the user's description as it is, to make the image the user asks for. "
-    "Answer with that image alone, without any text."
+    "Use the image_generation tool once, with the user's description as it is, to make the image "
+    "the user asks for. Answer with that image alone, without any text."
 )
 MOST_IMAGES = 10
 MOST_INPUT_IMAGES = 16
 MOST_PARTIAL = 3
 
-_TOOL = Fate("carried", "to the image tool")
+_TOOL = FieldPolicy("carried", "to the image tool")
 FIELDS = {
-    "prompt": Fate("carried"),
-    "model": Fate("carried", "an image model goes to the image tool; any other model is the one that calls the tool"),
-    "n": Fate("carried", f"one request to the provider for each image, {MOST_IMAGES} at most"),
-    "stream": Fate("carried"),
-    "partial_images": Fate("carried", "when streaming; as many as the provider sends"),
+    "prompt": FieldPolicy("carried"),
+    "model": FieldPolicy(
+        "carried",
+        "an image model goes to the image tool; any other model is the one that calls the tool",
+    ),
+    "n": FieldPolicy(
+        "carried", f"one request to the provider for each image, {MOST_IMAGES} at most"
+    ),
+    "stream": FieldPolicy("carried"),
+    "partial_images": FieldPolicy("carried", "when streaming; as many as the provider sends"),
     **dict.fromkeys(
         (
             "size",
@@ -48,16 +65,20 @@ FIELDS = {
         ),
         _TOOL,
     ),
-    "quality": Fate("carried", "to the image tool; `standard` and `hd` are `auto` and `high`"),
-    "image": Fate("carried", f"edits only; up to {MOST_INPUT_IMAGES}"),
-    "images": Fate("carried", "edits only; another spelling of `image`"),
-    "mask": Fate("carried", "edits only"),
-    "response_format": Fate("refused", "no image is kept here, so that there is no address to tell", ("b64_json",)),
-    "style": Fate("dropped"),
-    "user": Fate("dropped"),
-    "safety_identifier": Fate("dropped"),
-    "svg": Fate("refused", "the image tool has no setting for it"),
-    "markup": Fate("refused", "the image tool has no setting for it"),
+    "quality": FieldPolicy(
+        "carried", "to the image tool; `standard` and `hd` are `auto` and `high`"
+    ),
+    "image": FieldPolicy("carried", f"edits only; up to {MOST_INPUT_IMAGES}"),
+    "images": FieldPolicy("carried", "edits only; another spelling of `image`"),
+    "mask": FieldPolicy("carried", "edits only"),
+    "response_format": FieldPolicy(
+        "refused", "no image is kept here, so that there is no address to tell", ("b64_json",)
+    ),
+    "style": FieldPolicy("dropped"),
+    "user": FieldPolicy("dropped"),
+    "safety_identifier": FieldPolicy("dropped"),
+    "svg": FieldPolicy("refused", "the image tool has no setting for it"),
+    "markup": FieldPolicy("refused", "the image tool has no setting for it"),
 }
 QUALITIES = {"standard": "auto", "hd": "high"}
 TOLD = ("size", "quality", "background", "output_format")
@@ -82,7 +103,7 @@ class ImagesRequest:
 
 def read_images_request(body: Json, *, edit: bool) -> ImagesRequest:
     """Return the request in `body`. Raises ClientError with the name of the unusable field."""
-    dropped = judge(body, FIELDS)
+    dropped = apply_policies(body, FIELDS)
     asked = Object(body)
     prompt = asked.text("prompt")
     if not prompt.strip():
@@ -90,14 +111,16 @@ def read_images_request(body: Json, *, edit: bool) -> ImagesRequest:
     if not edit:
         for name in EDIT_ONLY:
             if body.get(name) is not None:
-                raise refused(name, "it belongs to `/images/edits`")
+                raise field_error(name, "it belongs to `/images/edits`")
     count = asked.count("n") or 1
     if count > MOST_IMAGES:
         raise invalid(count, "n", f"Expected at most {MOST_IMAGES}.")
     images = tuple(_input_images(asked)) if edit else ()
     model = asked.optional("model", str) or ""
     stream = asked.optional("stream", bool) or False
-    return ImagesRequest(prompt, _read_tool(asked, edit, stream), model, count, stream, images, tuple(dropped))
+    return ImagesRequest(
+        prompt, _read_tool(asked, edit, stream), model, count, stream, images, tuple(dropped)
+    )
 
 
 def _read_tool(asked: Object, edit: bool, stream: bool) -> Json:
@@ -108,7 +131,7 @@ def _read_tool(asked: Object, edit: bool, stream: bool) -> Json:
     mask = None
     if asked.get("mask") is not None:
         mask = {"image_url": _image_url(asked.get("mask"), "mask")}
-    return {"type": IMAGE_TOOL, "action": "edit" if edit else "generate"} | filled(
+    return {"type": IMAGE_TOOL, "action": "edit" if edit else "generate"} | drop_empty(
         size=asked.optional("size", str),
         quality=QUALITIES.get(quality or "", quality),
         background=asked.optional("background", str),
@@ -138,11 +161,17 @@ def _input_images(asked: Object) -> Iterable[Json]:
 
 
 def _image_url(image: Any, path: str) -> str:
-    """Return the address of an image: a `data:` or `https:` URL, alone or in an object's `image_url`."""
+    """Return the address of an image: a `data:` or `https:` URL, alone or in an object's
+    `image_url`.
+    """
     if isinstance(image, dict):
         if image.get("file_id") is not None:
-            raise refused(f"{path}.file_id", "files kept by OpenAI cannot be reached from here; send the image itself")
-        image, path = image.get("image_url"), f"{path}.image_url"
+            raise field_error(
+                f"{path}.file_id",
+                "files kept by OpenAI cannot be reached from here; send the image itself",
+            )
+        image = image.get("image_url")
+        path = f"{path}.image_url"
     if not isinstance(image, str):
         raise invalid(image, path, "Expected an https: or data: URL.")
     read = read_image(image, path)
@@ -154,11 +183,15 @@ def is_image_model(name: str) -> bool:
     return name.startswith(IMAGE_MODELS)
 
 
-def write_images_request(asked: ImagesRequest, *, caller: str, image_model: str, forced: bool) -> Json:
+def write_images_request(
+    asked: ImagesRequest, *, caller: str, image_model: str, forced: bool
+) -> Json:
     """Return the Responses request for an image. `caller` is the text model; `forced` makes the
     model use the tool.
     """
-    tool = asked.tool | filled(model=image_model if not image_model.startswith("dall-e-") else None)
+    tool = asked.tool | drop_empty(
+        model=image_model if not image_model.startswith("dall-e-") else None
+    )
     content = [{"type": "input_text", "text": asked.prompt}, *asked.images]
     return {
         "model": caller,
@@ -199,12 +232,18 @@ class ImagesReader:
             self._finish(inner_object(payload, "response"))
         elif kind in ("response.failed", "response.cancelled"):
             error = inner_object(inner_object(payload, "response"), "error")
-            self._fail(read_error({"error": error or {"message": "The provider failed to answer."}}, 0))
+            self._fail(
+                read_error({"error": error or {"message": "The provider failed to answer."}}, 0)
+            )
         elif kind == "error":
             self._fail(read_error({"error": payload.get("error") or payload}, 0))
 
     def _keep(self, item: Json) -> None:
-        if item.get("type") == IMAGE_CALL and isinstance(item.get("result"), str) and item["result"]:
+        if (
+            item.get("type") == IMAGE_CALL
+            and isinstance(item.get("result"), str)
+            and item["result"]
+        ):
             self.image = item
         elif item.get("type") == IMAGE_CALL:
             error = inner_object(item, "error")
@@ -233,17 +272,29 @@ class ImagesReader:
             self.failed = ir.Fail(why, 400, "image_not_made", "prompt")
 
     def _fail(self, fail: ir.Fail) -> None:
-        self.finished, self.failed = True, fail
+        self.finished = True
+        self.failed = fail
 
 
 def images_usage(readers: Iterable[ImagesReader]) -> Json:
     """Return the cost of the images: the tool's own count, else the tokens of the model that called
     the tool.
     """
-    totals = {"input_tokens": 0, "output_tokens": 0, "text_in": 0, "image_in": 0, "text_out": 0, "image_out": 0}
+    totals = {
+        "input_tokens": 0,
+        "output_tokens": 0,
+        "text_in": 0,
+        "image_in": 0,
+        "text_out": 0,
+        "image_out": 0,
+    }
     for reader in readers:
-        told = reader.tool_usage or {"input_tokens": reader.usage.prompt, "output_tokens": reader.usage.output}
-        given, made = inner_object(told, "input_tokens_details"), inner_object(told, "output_tokens_details")
+        told = reader.tool_usage or {
+            "input_tokens": reader.usage.prompt,
+            "output_tokens": reader.usage.output,
+        }
+        given = inner_object(told, "input_tokens_details")
+        made = inner_object(told, "output_tokens_details")
         image_in = count_in(given, "image_tokens")
         totals["input_tokens"] += count_in(told, "input_tokens")
         totals["output_tokens"] += count_in(told, "output_tokens")
@@ -253,9 +304,15 @@ def images_usage(readers: Iterable[ImagesReader]) -> Json:
         totals["text_out"] += count_in(told, "output_tokens") - count_in(made, "image_tokens")
     return {
         "input_tokens": totals["input_tokens"],
-        "input_tokens_details": {"image_tokens": totals["image_in"], "text_tokens": totals["text_in"]},
+        "input_tokens_details": {
+            "image_tokens": totals["image_in"],
+            "text_tokens": totals["text_in"],
+        },
         "output_tokens": totals["output_tokens"],
-        "output_tokens_details": {"image_tokens": totals["image_out"], "text_tokens": totals["text_out"]},
+        "output_tokens_details": {
+            "image_tokens": totals["image_out"],
+            "text_tokens": totals["text_out"],
+        },
         "total_tokens": totals["input_tokens"] + totals["output_tokens"],
     }
 
@@ -264,21 +321,34 @@ def changed_settings(asked: ImagesRequest, images: Iterable[Json]) -> list[str]:
     """Return the settings chosen by the provider against the request."""
     wanted = {name: asked.tool[name] for name in TOLD if asked.tool.get(name) not in (None, "auto")}
     found = list(images)
-    return [name for name, value in wanted.items() if any(image.get(name) not in (None, value) for image in found)]
+    return [
+        name
+        for name, value in wanted.items()
+        if any(image.get(name) not in (None, value) for image in found)
+    ]
 
 
 def write_images_reply(images: list[Json], usage: Json, *, created: int) -> Json:
     """Return the whole reply with every image."""
-    data = [{"b64_json": image["result"], **filled(revised_prompt=image.get("revised_prompt"))} for image in images]
-    settings = {name: images[0].get(name) for name in TOLD if images[0].get(name) not in (None, "auto")}
+    data = [
+        {"b64_json": image["result"], **drop_empty(revised_prompt=image.get("revised_prompt"))}
+        for image in images
+    ]
+    settings = {
+        name: images[0].get(name) for name in TOLD if images[0].get(name) not in (None, "auto")
+    }
     return {"created": created, "data": data, **settings, "usage": usage}
 
 
 def write_partial_image(payload: Json, kind: str, *, created: int) -> ir.Frame:
-    """Return the event of an earlier state of an image; `kind` is `image_generation` or `image_edit`."""
+    """Return the event of an earlier state of an image; `kind` is `image_generation` or
+    `image_edit`.
+    """
     number = payload.get("partial_image_index")
     event = {"type": f"{kind}.partial_image", "b64_json": payload.get("partial_image_b64") or ""}
-    return ir.Frame(event["type"], event | _settings(payload, created) | {"partial_image_index": number or 0})
+    return ir.Frame(
+        event["type"], event | _settings(payload, created) | {"partial_image_index": number or 0}
+    )
 
 
 def write_finished_image(image: Json, kind: str, usage: Json, *, created: int) -> ir.Frame:
@@ -289,4 +359,6 @@ def write_finished_image(image: Json, kind: str, usage: Json, *, created: int) -
 
 def _settings(told: Json, created: int) -> Json:
     defaults = {"size": "auto", "quality": "auto", "background": "auto", "output_format": "png"}
-    return {"created_at": created} | {name: told.get(name) or default for name, default in defaults.items()}
+    return {"created_at": created} | {
+        name: told.get(name) or default for name, default in defaults.items()
+    }

@@ -6,21 +6,33 @@ import base64
 import binascii
 import re
 
-from shared.errors import ClientError
 from shared.formats.fields import Object, invalid, unbroken
 from shared.formats.ir import Document, Image, ResponseFormat, Tool
+from shared.runtime.errors import ClientError
 
 DETAILS = ("auto", "low", "high", "original")
 LEVELS = ("low", "medium", "high")
-_DATA_URL = re.compile(r"data:(?P<type>[\w.+/-]*)(?:;(?!base64,)[^;,]*)*(?P<base64>;base64)?,", re.IGNORECASE)
+_DATA_URL = re.compile(
+    r"data:(?P<type>[\w.+/-]*)(?:;(?!base64,)[^;,]*)*(?P<base64>;base64)?,", re.IGNORECASE
+)
 
 # How the base64 of each image type both vendors take begins (its magic number).
-_SIGNATURES = {"iVBORw0KGgo": "image/png", "/9j/": "image/jpeg", "R0lGOD": "image/gif", "UklGR": "image/webp"}
-_CACHE_MARKS = (("prompt_cache_breakpoint", ("30m", "12h"), "30m"), ("cache_control", ("5m", "1h"), "5m"))
+_SIGNATURES = {
+    "iVBORw0KGgo": "image/png",
+    "/9j/": "image/jpeg",
+    "R0lGOD": "image/gif",
+    "UklGR": "image/webp",
+}
+_CACHE_MARKS = (
+    ("prompt_cache_breakpoint", ("30m", "12h"), "30m"),
+    ("cache_control", ("5m", "1h"), "5m"),
+)
 _IMAGE_TYPES = frozenset(_SIGNATURES.values())
 
 
-def read_image(url: str, path: str, *, detail: str | None = None, cache: str | None = None) -> Image:
+def read_image(
+    url: str, path: str, *, detail: str | None = None, cache: str | None = None
+) -> Image:
     """Return an image from a `data:` or `https:` URL. Bytes win over a contradicting type: both
     vendors check them.
     """
@@ -29,22 +41,28 @@ def read_image(url: str, path: str, *, detail: str | None = None, cache: str | N
         return Image(url=url, detail=detail, cache=cache)
     declared, data = _split_data_url(url, path, or_else="an https: or data: URL")
     declared = "image/jpeg" if declared == "image/jpg" else declared
-    media_type = next((kind for start, kind in _SIGNATURES.items() if data.startswith(start)), declared)
+    media_type = next(
+        (kind for start, kind in _SIGNATURES.items() if data.startswith(start)), declared
+    )
     if media_type not in _IMAGE_TYPES:
         raise invalid(media_type, path, "Images must be PNG, JPEG, GIF or WebP.")
     return Image(media_type=media_type, data=data, detail=detail, cache=cache)
 
 
-def read_file(file: Object, *, cache: str | None = None) -> Document:
+def read_file_part(file: Object, *, cache: str | None = None) -> Document:
     """A file from a `data:` URL; plain text is decoded."""
-    data_url, name, path = file.text("file_data"), file.optional("filename", str) or "", file.at("file_data")
+    data_url = file.text("file_data")
+    name = file.optional("filename", str) or ""
+    path = file.at("file_data")
     media_type, data = _split_data_url(data_url, path, or_else="a data: URL with base64 content")
     if not media_type.startswith("text/"):
         return Document(media_type=media_type, data=data, name=name, cache=cache)
     try:
         text = base64.b64decode(data, validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):
-        raise ClientError(f"Invalid value for '{path}': its content is not UTF-8 text in base64.", param=path) from None
+        raise ClientError(
+            f"Invalid value for '{path}': its content is not UTF-8 text in base64.", param=path
+        ) from None
     return Document(media_type=media_type, text=text, name=name, cache=cache)
 
 
@@ -59,8 +77,9 @@ def _split_data_url(url: str, path: str, *, or_else: str) -> tuple[str, str]:
 
 
 def read_cache_mark(part: Object) -> str | None:
-    """The lifetime a part asks for, by OpenAI's `prompt_cache_breakpoint` or, as many clients write it for Claude
-    models, by Anthropic's `cache_control`."""
+    """The lifetime a part asks for, by OpenAI's `prompt_cache_breakpoint` or, as many clients write
+    it for Claude models, by Anthropic's `cache_control`.
+    """
     for name, lifetimes, default in _CACHE_MARKS:
         if part.get(name) is not None and (mark := part.object(name)).value:
             return mark.choice("ttl", lifetimes) or default
@@ -79,4 +98,6 @@ def read_function(function: Object, *, namespace: str = "", cache: str | None = 
 
 
 def read_schema(named: Object, name: str, schema: dict[str, object] | None) -> ResponseFormat:
-    return ResponseFormat(schema, name, named.optional("description", str), named.optional("strict", bool))
+    return ResponseFormat(
+        schema, name, named.optional("description", str), named.optional("strict", bool)
+    )

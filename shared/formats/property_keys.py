@@ -1,11 +1,14 @@
-"""Argument names of a tool that Anthropic refuses: a name it takes on the way out, the client's name on the way back.
+"""Argument names of a tool that Anthropic refuses: a name it takes on the way out, the client's
+name on the way back.
 
-The service checks the keys of a tool's root `properties` and no deeper ones. One refused key fails the whole request,
-and MCP servers write keys like `filter[id]`, so a tool keeps working under changed names.
+The service checks the keys of a tool's root `properties` and no deeper ones. One refused key fails
+the whole request, and MCP servers write keys like `filter[id]`, so a tool keeps working under
+changed names.
 
-Invariants: a key that the service takes is never changed, and a schema of such keys comes back as the same object; a
-changed key ends in a hash of the client's key, so different keys stay different, and a key always gets the same name,
-because prompt caches hang on it. Restored arguments differ from the model's text in these keys only.
+Invariants: a key that the service takes is never changed, and a schema of such keys comes back as
+the same object; a changed key ends in a hash of the client's key, so different keys stay different,
+and a key always gets the same name, because prompt caches hang on it. Restored arguments differ
+from the model's text in these keys only.
 """
 
 from __future__ import annotations
@@ -22,7 +25,9 @@ TAKEN = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
 _HASH_LENGTH = 8
 _KEPT_LENGTH = 64 - 1 - _HASH_LENGTH
 _INTO_PROPERTIES = "#/properties/"
-_MARKS = re.compile(r'\\.|\\|["{}\[\],]', re.DOTALL)  # an escape is one mark, so its quote closes nothing
+_MARKS = re.compile(
+    r'\\.|\\|["{}\[\],]', re.DOTALL
+)  # an escape is one mark, so its quote closes nothing
 
 
 def wire_key(key: str) -> str:
@@ -36,13 +41,17 @@ def wire_key(key: str) -> str:
 
 def changed_keys(schema: Json) -> dict[str, str]:
     """Return the root properties of `schema` that need another name, each with its new name."""
-    return {key: wire_key(key) for key in schema.get("properties") or () if not TAKEN.fullmatch(key)}
+    return {
+        key: wire_key(key) for key in schema.get("properties") or () if not TAKEN.fullmatch(key)
+    }
 
 
 def with_taken_keys(schema: Json, names: Mapping[str, str]) -> Json:
-    """Return `schema` with its root properties called by `names`, wherever the schema names a root property.
+    """Return `schema` with its root properties called by `names`, wherever the schema names a root
+    property.
 
-    A renamed property without a title gets the client's key as its title, so that the model can read the key.
+    A renamed property without a title gets the client's key as its title, so that the model can
+    read the key.
     """
     if not names:
         return schema
@@ -56,7 +65,9 @@ def with_taken_keys(schema: Json, names: Mapping[str, str]) -> Json:
         renamed["required"] = [names.get(key, key) for key in renamed["required"]]
     for keyword in ("dependentRequired", "dependentSchemas"):
         if isinstance(renamed.get(keyword), dict):
-            renamed[keyword] = {names.get(key, key): inner for key, inner in renamed[keyword].items()}
+            renamed[keyword] = {
+                names.get(key, key): inner for key, inner in renamed[keyword].items()
+            }
     if isinstance(renamed.get("dependentRequired"), dict):
         renamed["dependentRequired"] = {
             key: [names.get(needed, needed) for needed in inner] if _is_text_list(inner) else inner
@@ -70,7 +81,9 @@ def _is_text_list(value: Any) -> bool:
 
 
 def _with_references(value: Any, names: Mapping[str, str]) -> Any:
-    """Return a copy of `value` in which references into the root properties lead to the new names."""
+    """Return a copy of `value` in which references into the root properties lead to the
+    new names.
+    """
     if isinstance(value, list):
         return [_with_references(item, names) for item in value]
     if not isinstance(value, dict):
@@ -85,17 +98,20 @@ def _with_references(value: Any, names: Mapping[str, str]) -> Any:
 
 
 def with_names(arguments: Json, names: Mapping[str, str]) -> Json:
-    """Return a call's arguments under the new names, as the model wrote them when it made the call."""
+    """Return a call's arguments under the new names, as the model wrote them when it
+    made the call.
+    """
     if not names:
         return arguments
     return {names.get(key, key): value for key, value in arguments.items()}
 
 
 class KeyRestorer:
-    """The arguments of one call, fed as the pieces of JSON text in which they stream, with the client's keys.
+    """The arguments of one call, fed as the pieces of JSON text in which they stream, with the
+    client's keys.
 
-    `names` are those of `changed_keys`. Only keys of the outermost object are restored; every other character passes
-    at once. A key is held back until its closing quote has come.
+    `names` are those of `changed_keys`. Only keys of the outermost object are restored; every other
+    character passes at once. A key is held back until its closing quote has come.
     """
 
     __slots__ = ("_after_backslash", "_client_keys", "_depth", "_held", "_in_string", "_key_next")

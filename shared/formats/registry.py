@@ -1,7 +1,8 @@
 """The three formats clients speak, each a module of pure functions and two small state machines.
 
-A `Format` is what a client needs; a `ProviderFormat` is what we also ask providers in. No I/O, no clock: ids and times
-are arguments. Everything deals in parsed JSON, so that the caller chooses the codec.
+A `Format` is what a client needs; a `ProviderFormat` is what we also ask providers in. No I/O, no
+clock: ids and times are arguments. Everything deals in parsed JSON, so that the caller chooses the
+codec.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from shared.formats import anthropic, openai_chat, openai_responses
+from shared.formats import chat, messages, responses
 from shared.formats.fold import EventReader
 from shared.formats.ir import Capabilities, Event, Fail, Frame, Json, Prompt, Reply, Written
 
@@ -21,8 +22,9 @@ class EventWriter(Protocol):
 
 
 class MakeWriter(Protocol):
-    """`id` is a unique token the format puts its prefix before, used when the provider gave none; `created` is Unix
-    seconds; `model` is told to the client when the provider names none."""
+    """`id` is a unique token the format puts its prefix before, used when the provider gave none;
+    `created` is Unix seconds; `model` is told to the client when the provider names none.
+    """
 
     def __call__(self, prompt: Prompt, *, id: str, created: int, model: str) -> EventWriter: ...  # noqa: A002
 
@@ -43,12 +45,22 @@ class Format(Protocol):
     @property
     def Writer(self) -> MakeWriter: ...  # noqa: N802
     def read_prompt(self, body: Json) -> Prompt: ...
-    def write_reply(self, prompt: Prompt, reply: Reply, *, id: str, created: int, model: str) -> Json: ...  # noqa: A002
+    def write_reply(
+        self,
+        prompt: Prompt,
+        reply: Reply,
+        *,
+        id: str,  # noqa: A002
+        created: int,
+        model: str,
+    ) -> Json: ...
     def write_error(self, fail: Fail, *, request_id: str = "") -> Json: ...
 
 
 class ProviderFormat(Format, Protocol):
-    """A provider's side as well. `read_error` takes whatever a refusal's body held (parsed JSON, or text)."""
+    """A provider's side as well. `read_error` takes whatever a refusal's body held (parsed JSON, or
+    text).
+    """
 
     @property
     def Reader(self) -> MakeReader: ...  # noqa: N802
@@ -57,8 +69,8 @@ class ProviderFormat(Format, Protocol):
 
 
 FORMATS: dict[str, Format] = {
-    "anthropic": anthropic,
-    "openai_chat": openai_chat,
-    "openai_responses": openai_responses,
+    "anthropic": messages,
+    "openai_chat": chat,
+    "openai_responses": responses,
 }
-PROVIDER_FORMATS: dict[str, ProviderFormat] = {"anthropic": anthropic, "openai_responses": openai_responses}
+PROVIDER_FORMATS: dict[str, ProviderFormat] = {"anthropic": messages, "openai_responses": responses}

@@ -1,14 +1,16 @@
-"""JSON schemas, repaired for the vendor that is going to read them: the one place for all of these rules.
+"""JSON schemas, repaired for the vendor that is going to read them: the one place for all of these
+rules.
 
-Clients send schemas that one vendor takes and the other refuses with a 400 for the whole session. `for_openai`
-returns draft 2020-12 as OpenAI reads it: every pattern compiles with Python's `re`, a root has `properties`, an array
-has `items`. `for_anthropic` returns draft 2020-12 as the Messages service reads it, with names for a tool's arguments
-that the service takes (`shared/formats/property_keys.py`). What both vendors promise to keep to the letter is a smaller
+Clients send schemas that one vendor takes and the other refuses with a 400 for the whole session.
+`for_openai` returns draft 2020-12 as OpenAI reads it: every pattern compiles with Python's `re`, a
+root has `properties`, an array has `items`. `for_anthropic` returns draft 2020-12 as the Messages
+service reads it, with names for a tool's arguments that the service takes
+(`shared/formats/property_keys.py`). What both vendors promise to keep to the letter is a smaller
 dialect: `shared/formats/strict_schemas.py`.
 
-Invariants: the client's schema is never changed in place; a schema without a fault comes back as the same object; a
-keyword that could not be kept is listed in `lost` by its path; the same schema always gives the same repair, because
-prompt caches hang on it.
+Invariants: the client's schema is never changed in place; a schema without a fault comes back as
+the same object; a keyword that could not be kept is listed in `lost` by its path; the same schema
+always gives the same repair, because prompt caches hang on it.
 """
 
 from __future__ import annotations
@@ -20,9 +22,9 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-from shared.errors import ClientError
 from shared.formats.ir import Json
 from shared.formats.property_keys import changed_keys, with_taken_keys
+from shared.runtime.errors import ClientError
 
 Reader = Literal["openai", "anthropic"]
 
@@ -45,7 +47,9 @@ REFUSED_AT_ROOT: dict[Reader, tuple[str, ...]] = {
 
 
 class Repaired(NamedTuple):
-    """A schema accepted by the reader, and the paths of the client's keywords that were left out."""
+    """A schema accepted by the reader, and the paths of the client's keywords that were
+    left out.
+    """
 
     schema: Json
     lost: tuple[str, ...]
@@ -77,7 +81,7 @@ def _repaired(schema: Json | None, reader: Reader, *, is_tool: bool) -> Repaired
     return Repaired(repaired, tuple(dict.fromkeys(repair.lost)), renamed)
 
 
-# --- what a keyword's value must be ---------------------------------------------------------------------------------
+# --- what a keyword's value must be --------------------------------------------------------------
 
 
 def _is_number(value: object) -> bool:
@@ -93,7 +97,11 @@ def _is_text(value: object) -> bool:
 
 
 def _is_text_list(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value) and len(set(value)) == len(value)
+    return (
+        isinstance(value, list)
+        and all(isinstance(item, str) for item in value)
+        and len(set(value)) == len(value)
+    )
 
 
 def _is_type(value: object) -> bool:
@@ -106,9 +114,16 @@ _VALID: Mapping[str, Callable[[object], bool]] = {
     "type": _is_type,
     "required": _is_text_list,
     "enum": lambda value: isinstance(value, list) and bool(value),
-    **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"), _is_number),
-    **dict.fromkeys(("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"), _is_count),
-    **dict.fromkeys(("pattern", "format", "title", "description", "$ref", "$schema", "$id"), _is_text),
+    **dict.fromkeys(
+        ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"), _is_number
+    ),
+    **dict.fromkeys(
+        ("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"),
+        _is_count,
+    ),
+    **dict.fromkeys(
+        ("pattern", "format", "title", "description", "$ref", "$schema", "$id"), _is_text
+    ),
 }
 
 
@@ -137,7 +152,10 @@ class _Repair:
         change.
         """
         if depth > DEEPEST:
-            raise ClientError(f"A JSON schema has more than {DEEPEST} levels: make it flatter.", param=path or None)
+            raise ClientError(
+                f"A JSON schema has more than {DEEPEST} levels: make it flatter.",
+                param=path or None,
+            )
         repaired = schema
         for keyword, value in schema.items():
             kept = self.value(keyword, value, f"{path}.{keyword}" if path else keyword, depth)
@@ -149,7 +167,11 @@ class _Repair:
                 del repaired[keyword]
             else:
                 repaired[keyword] = kept
-        lacks_items = repaired.get("type") == "array" and "items" not in repaired and "prefixItems" not in repaired
+        lacks_items = (
+            repaired.get("type") == "array"
+            and "items" not in repaired
+            and "prefixItems" not in repaired
+        )
         return {**repaired, "items": {}} if lacks_items and self.reader == "openai" else repaired
 
     def value(self, keyword: str, value: Any, path: str, depth: int) -> Any:
@@ -184,7 +206,9 @@ class _Repair:
             schema = self.inner(inner, where, depth)
             if schema is not _GONE:
                 kept[name] = schema
-        unchanged = len(kept) == len(value) and all(kept[name] is inner for name, inner in value.items())
+        unchanged = len(kept) == len(value) and all(
+            kept[name] is inner for name, inner in value.items()
+        )
         return value if unchanged else kept
 
     def list(self, value: Any, path: str, depth: int) -> Any:
@@ -194,7 +218,9 @@ class _Repair:
         kept = [inner for inner in inners if inner is not _GONE]
         if not kept:
             return self.gone(path)
-        unchanged = len(kept) == len(value) and all(new is old for new, old in zip(kept, value, strict=True))
+        unchanged = len(kept) == len(value) and all(
+            new is old for new, old in zip(kept, value, strict=True)
+        )
         return value if unchanged else kept
 
     def single(self, keyword: str, value: Any, path: str, depth: int) -> Any:
@@ -229,7 +255,7 @@ class _Repair:
         return schema if "properties" in schema else {**schema, "properties": {}}
 
 
-# --- combinators at the root ----------------------------------------------------------------------------------------
+# --- combinators at the root ---------------------------------------------------------------------
 
 
 def without_combinators(schema: Json, refused: list[str]) -> Json:
@@ -253,7 +279,9 @@ def without_combinators(schema: Json, refused: list[str]) -> Json:
         if keyword == "allOf":
             required.update({name: None for names in needed for name in names})
         elif needed:
-            required.update({name: None for name in needed[0] if all(name in names for names in needed)})
+            required.update(
+                {name: None for name in needed[0] if all(name in names for names in needed)}
+            )
     if properties:
         merged["properties"] = properties
     if required:
@@ -261,13 +289,17 @@ def without_combinators(schema: Json, refused: list[str]) -> Json:
     rule = json.dumps({keyword: schema[keyword] for keyword in refused}, ensure_ascii=False)
     said = merged.get("description")
     merged["description"] = (
-        f"{said}\n\nThe arguments must match: {rule}" if said else f"The arguments must match: {rule}"
+        f"{said}\n\nThe arguments must match: {rule}"
+        if said
+        else f"The arguments must match: {rule}"
     )
     return merged
 
 
 def resolved(inner: Any, root: Json) -> Json:
-    """Return the schema behind a local `$ref`, with the keywords beside the reference; {} for none."""
+    """Return the schema behind a local `$ref`, with the keywords beside the reference;
+    {} for none.
+    """
     if not isinstance(inner, dict):
         return {}
     target = definition(inner.get("$ref"), root)

@@ -1,7 +1,8 @@
 """Server-sent events as bytes: an incremental parser and its inverse.
 
-Lines end in LF, CR or CRLF and in nothing else (U+2028 is just text inside JSON), wherever the network cut them. Time
-is linear in the bytes fed; an event beyond the limit is an error instead of memory.
+Lines end in LF, CR or CRLF and in nothing else (U+2028 is just text inside JSON), wherever the
+network cut them. Time is linear in the bytes fed; an event beyond the limit is an error instead of
+memory.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from shared.errors import UpstreamError
+from shared.runtime.errors import UpstreamError
 
 LIMIT = 16 * 1024 * 1024
 KEEP_ALIVE = b": keep-alive\n\n"
@@ -51,7 +52,9 @@ class Parser:
             chunk = self._unify_line_ends(chunk)
         if not chunk:
             return []
-        if b"\n\n" not in chunk and not (chunk[0] == 0x0A and self._pending and self._pending[-1][-1] == 0x0A):
+        if b"\n\n" not in chunk and not (
+            chunk[0] == 0x0A and self._pending and self._pending[-1][-1] == 0x0A
+        ):
             self._hold(chunk)
             return []
         if self._pending:
@@ -146,7 +149,7 @@ def events_in(data: bytes) -> list[ServerSentEvent]:
     return [*parser.feed(data), *parser.end()]
 
 
-def encode(name: str | None, data: bytes) -> bytes:
+def encode_event(name: str | None, data: bytes) -> bytes:
     """Return an event as sent. Line ends inside `data` (never in JSON) become further `data:`
     lines.
 

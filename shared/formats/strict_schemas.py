@@ -1,8 +1,8 @@
 """JSON schemas that a vendor promises to keep to the letter: structured output and strict tools.
 
-Anthropic knows a small dialect of closed objects, and has one budget for all strict schemas of a request. OpenAI takes
-a schema as strict only if every object is closed and every property required. The general repair, which these build
-upon, is in `shared/formats/schemas.py`.
+Anthropic knows a small dialect of closed objects, and has one budget for all strict schemas of a
+request. OpenAI takes a schema as strict only if every object is closed and every property required.
+The general repair, which these build upon, is in `shared/formats/schemas.py`.
 """
 
 from __future__ import annotations
@@ -13,13 +13,17 @@ from typing import Any
 from shared.formats.ir import Json
 from shared.formats.schemas import Repaired, for_anthropic, nodes
 
-# What the official SDKs leave in a schema before they send it; anything else is answered with a 400.
+# What the official SDKs leave in a schema before they send it; anything else is answered with a
+# 400.
 KEPT = frozenset({"$ref", "type", "title", "description", "enum", "const", "default", "required"})
-FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"})
+FORMATS = frozenset(
+    {"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"}
+)
 MOST_STRICT_TOOLS = 20
 MOST_OPTIONAL = 24
 MOST_UNIONS = 16
-"""The budget of one request to Anthropic, over all strict tools and the output's schema (documented)."""
+"""The budget of one request to Anthropic, over all strict tools and the output's schema
+(documented)."""
 
 
 class StrictBudget:
@@ -47,7 +51,9 @@ class StrictBudget:
 
 
 def qualifies_for_openai(schema: Any) -> bool:
-    """Return True if OpenAI accepts `schema` as strict: every object closed, every property required."""
+    """Return True if OpenAI accepts `schema` as strict: every object closed, every property
+    required.
+    """
     return all(
         node.get("additionalProperties") is False
         and set(node.get("properties") or {}) <= set(node.get("required") or [])
@@ -58,14 +64,17 @@ def qualifies_for_openai(schema: Any) -> bool:
 
 def is_object(schema: Json) -> bool:
     kind = schema.get("type")
-    return kind == "object" or (isinstance(kind, list) and "object" in kind) or "properties" in schema
+    return (
+        kind == "object" or (isinstance(kind, list) and "object" in kind) or "properties" in schema
+    )
 
 
 def strict_for_anthropic(schema: Json, *, is_tool: bool = False) -> Repaired | None:
-    """Return the same type in the dialect of structured output, or None if the dialect cannot say the type.
+    """Return the same type in the dialect of structured output, or None if the dialect cannot say
+    the type.
 
-    A keyword the dialect lacks is told to the model in the description. An open object and a recursive type can be
-    told nowhere: closing the first would forbid what the client asked for.
+    A keyword the dialect lacks is told to the model in the description. An open object and a
+    recursive type can be told nowhere: closing the first would forbid what the client asked for.
     """
     valid = for_anthropic(schema, is_tool=False)
     if not all(_can_be_strict(node) for node in nodes(valid.schema)) or _is_recursive(valid.schema):
@@ -118,7 +127,8 @@ def _strict(schema: Any) -> Any:
             case "$defs" | "definitions" | "properties", dict():
                 strict[keyword] = {name: _strict(inner) for name, inner in value.items()}
             case "allOf", [{"$ref": _} as only]:
-                strict |= only  # a reference that only its neighbours stand beside, as pydantic 1 writes it
+                # a reference that only its neighbours stand beside, as pydantic 1 writes it
+                strict |= only
             case "anyOf" | "allOf", list():
                 strict[keyword] = [_strict(inner) for inner in value]
             case "oneOf", list():
@@ -139,5 +149,7 @@ def _strict(schema: Any) -> Any:
         strict["additionalProperties"] = False
     if told:
         rules = json.dumps(told, ensure_ascii=False)
-        strict["description"] = f"{strict['description']}\n\n{rules}" if strict.get("description") else rules
+        strict["description"] = (
+            f"{strict['description']}\n\n{rules}" if strict.get("description") else rules
+        )
     return strict

@@ -1,10 +1,12 @@
-"""Permission rules in the syntax of Claude Code: deny rules that go there, allow rules that come from there.
+"""Permission rules in the syntax of Claude Code: deny rules that go there, allow rules that come
+from there.
 
-A deny rule is handed over only when Claude Code reads the same, or a little more, from it; every deny rule binds here
-as well, so leaving one out weakens nothing. An allow rule is taken only when ours covers the same or less.
+A deny rule is handed over only when Claude Code reads the same, or a little more, from it; every
+deny rule binds here as well, so leaving one out weakens nothing. An allow rule is taken only when
+ours covers the same or less.
 
-Claude Code writes an absolute path as `//path`, applies `Read(…)` to all its tools that read files, and `Edit(…)` to
-all that edit them.
+Claude Code writes an absolute path as `//path`, applies `Read(…)` to all its tools that read files,
+and `Edit(…)` to all that edit them.
 """
 
 from __future__ import annotations
@@ -14,11 +16,17 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from shared.errors import ClientError
 from shared.permissions.commands import simple_command
 from shared.permissions.paths import normalised
 from shared.permissions.rules import Rule, read_rule
-from shared.permissions.tools import COMMAND_TOOL, FILE_WRITERS, FOLDER_READERS, PATH_FIELDS, URL_TOOL
+from shared.permissions.tools import (
+    COMMAND_TOOL,
+    FILE_WRITERS,
+    FOLDER_READERS,
+    PATH_FIELDS,
+    URL_TOOL,
+)
+from shared.runtime.errors import ClientError
 
 SETTING = "CLAUDE__CODE_OPTIONS__ALLOWED_TOOLS"
 ENTRY = re.compile(r"([A-Za-z_][A-Za-z0-9_-]*(?:__\*)?)(?:\((.*)\))?")
@@ -50,7 +58,11 @@ def _as_claude_entries(rule: Rule) -> list[str]:
         return [f"{URL_TOOL}(domain:{rule.host.lower()})"] if plain else []
     command = rule.command or rule.command_prefix or ""
     # Claude Code compares texts, not words: quotes and wildcards would mean something else there.
-    if rule.tool not in {COMMAND_TOOL, "*"} or simple_command(command) != command.split() or "*" in command:
+    if (
+        rule.tool not in {COMMAND_TOOL, "*"}
+        or simple_command(command) != command.split()
+        or "*" in command
+    ):
         return []
     return [f"{COMMAND_TOOL}({command})" if rule.command else f"{COMMAND_TOOL}({command}:*)"]
 
@@ -73,7 +85,8 @@ def _as_claude_folder(tool: str, folder: str) -> list[str]:
 def read_allowed_tools(entries: Iterable[str]) -> list[Rule]:
     """Return the entries of `CLAUDE__CODE_OPTIONS__ALLOWED_TOOLS` as allow rules.
 
-    Raises ClientError naming the first entry that cannot be expressed as a rule, and what to write instead.
+    Raises ClientError naming the first entry that cannot be expressed as a rule, and what to write
+    instead.
     """
     return [rule for entry in entries for rule in _read_entry(entry)]
 
@@ -82,7 +95,8 @@ def _read_entry(entry: str) -> list[Rule]:
     found = ENTRY.fullmatch(entry.strip())
     if found is None:
         raise _refused(entry, "an entry is `Tool` or `Tool(what)`")
-    tool, what = found.group(1), found.group(2)
+    tool = found.group(1)
+    what = found.group(2)
     if re.fullmatch(r"mcp__[A-Za-z0-9-]+(_[A-Za-z0-9-]+)*", tool):
         tool += "__*"  # all tools of one server
     if what is None or what == "*":
@@ -95,7 +109,9 @@ def _read_entry(entry: str) -> list[Rule]:
         folder = _read_path_pattern(entry, what)
         tools = {"Read": READERS, "Edit": EDITORS}.get(tool, (tool,))
         return [_made(entry, {"tool": name, "under": folder}) for name in tools]
-    raise _refused(entry, f"{tool} takes no such condition here; name the tool alone, or answer its requests")
+    raise _refused(
+        entry, f"{tool} takes no such condition here; name the tool alone, or answer its requests"
+    )
 
 
 def _read_command_pattern(entry: str, what: str) -> dict[str, str]:

@@ -1,8 +1,10 @@
-"""Command lines as a shell reads them: their words, and whether a line runs one program and does nothing else.
+"""Command lines as a shell reads them: their words, and whether a line runs one program and does
+nothing else.
 
-Reading is linear: every character is looked at a fixed number of times. Nothing is expanded or run. A part of a word
-that only the shell can know (`$X`, `$(…)`, a brace list) becomes UNKNOWN; wildcards become ANY_TEXT and ANY_LETTER.
-In doubt a line is not simple, and no allow rule covers a line that is not simple.
+Reading is linear: every character is looked at a fixed number of times. Nothing is expanded or run.
+A part of a word that only the shell can know (`$X`, `$(…)`, a brace list) becomes UNKNOWN;
+wildcards become ANY_TEXT and ANY_LETTER. In doubt a line is not simple, and no allow rule covers a
+line that is not simple.
 """
 
 from __future__ import annotations
@@ -20,16 +22,17 @@ from shared.permissions.programs import (
     WORKING_FOLDER_PROGRAMS,
 )
 
-# A longer command is never simple: no rule allows a text that nobody could have read when the rule was made.
+# A longer command is never simple: no rule allows a text that nobody could have read when the rule
+# was made.
 LONGEST_SIMPLE_COMMAND = 4096  # characters
 # Characters Unicode will never assign; a command that holds one of them is not understood.
 UNKNOWN = "\ufdd0"
 ANY_TEXT = "\ufdd1"
 ANY_LETTER = "\ufdd2"
 WILDCARDS = frozenset((UNKNOWN, ANY_TEXT, ANY_LETTER))
-# Syntax that makes a shell do more than run one program with these words: operators, substitutions, more lines.
-# Such a character counts inside quotes too. White space and invisible characters beyond ASCII are in it, because
-# shells and people split words at different ones.
+# Syntax that makes a shell do more than run one program with these words: operators, substitutions,
+# more lines. Such a character counts inside quotes too. White space and invisible characters beyond
+# ASCII are in it, because shells and people split words at different ones.
 SHELL_SYNTAX = re.compile(
     r"[;&|<>()`$\n\r\x00-\x08\x0b-\x1f\x7f-\xa0\u00ad\u061c\u115f\u1160\u1680\u180e"
     r"\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0"
@@ -68,10 +71,13 @@ class CommandLine:
 
 
 class _Reader:
-    """Reads a command line from left to right. `_inside` holds the open quotes and substitutions."""
+    """Reads a command line from left to right. `_inside` holds the open quotes and
+    substitutions.
+    """
 
     def __init__(self, line: str, variables: Mapping[str, str]) -> None:
-        self._line, self._variables = line, variables
+        self._line = line
+        self._variables = variables
         self._at = 0
         self._found = CommandLine()
         self._command: list[Word] = []
@@ -79,7 +85,9 @@ class _Reader:
         self._pattern: list[str] = []
         self._redirect = ""
         self._inside: list[str] = []
-        self._open_bracket: int | None = None  # where in `_pattern` a bracket or brace expression began
+        self._open_bracket: int | None = (
+            None  # where in `_pattern` a bracket or brace expression began
+        )
         self._open_brace: int | None = None
 
     def read(self) -> CommandLine:
@@ -150,7 +158,9 @@ class _Reader:
             self._found.plain = False
 
     def _single_quoted(self, *, known: bool) -> None:
-        """Read up to the closing quote. In `$'…'` the text has escapes of its own, and is not `known`."""
+        """Read up to the closing quote. In `$'…'` the text has escapes of its own, and is not
+        `known`.
+        """
         end = self._line.find("'", self._at)
         if end < 0:
             self._found.plain = False
@@ -258,18 +268,23 @@ class _Reader:
         if self._text is None:
             return
         self._command.append(Word("".join(self._text), "".join(self._pattern), self._redirect))
-        self._text, self._pattern, self._redirect = None, [], ""
+        self._text = None
+        self._pattern = []
+        self._redirect = ""
         self._open_bracket = self._open_brace = None
 
     def _end_command(self) -> None:
         self._end_word()
         if self._command:
             self._found.commands.append(self._command)
-        self._command, self._redirect = [], ""
+        self._command = []
+        self._redirect = ""
 
 
 def read_command(line: str, variables: Mapping[str, str] | None = None) -> CommandLine:
-    """Return the commands of a line, in linear time. `variables` are the only values `$NAME` is replaced by."""
+    """Return the commands of a line, in linear time. `variables` are the only values `$NAME` is
+    replaced by.
+    """
     return _Reader(line, variables or {}).read()
 
 
@@ -291,13 +306,17 @@ def simple_command(text: str) -> list[str] | None:
 
 
 def program_of(word: str) -> str:
-    """Return the name of the program that the first word of a command runs: `/usr/bin/python3.12` is `python`."""
+    """Return the name of the program that the first word of a command runs: `/usr/bin/python3.12`
+    is `python`.
+    """
     name = word.rsplit("/", 1)[-1].casefold()
     return re.sub(r"(?<=[a-z])[0-9.]+$", "", name)
 
 
 def may_run(words: list[str], program: str) -> bool:
-    """Return True when a simple command may run `program` by way of another one: `/bin/rm`, `sudo rm`, `sh -c …`."""
+    """Return True when a simple command may run `program` by way of another one: `/bin/rm`, `sudo
+    rm`, `sh -c …`.
+    """
     if program_of(words[0]) in SHELLS | {"eval", "source", ".", "env"}:
         return True
     text = " ".join(words).casefold()
@@ -305,7 +324,9 @@ def may_run(words: list[str], program: str) -> bool:
 
 
 def is_other_git_command(words: list[str], wanted: list[str]) -> bool:
-    """Return True if `words` is a git command and certainly differs from the git command `wanted`."""
+    """Return True if `words` is a git command and certainly differs from the git
+    command `wanted`.
+    """
     both_known = len(words) > 1 and len(wanted) > 1 and {words[1], wanted[1]} <= GIT_SUBCOMMANDS
     if words[0] != "git" or wanted[0] != "git" or not both_known or words[1] == wanted[1]:
         return False

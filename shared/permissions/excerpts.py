@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from shared.channels import PermissionAsk
-from shared.exact_json import dump_json
+from shared.bus.channels import PermissionRequest
 from shared.permissions.fair_use import MAX_INPUT_DEPTH, TEXT_FIELDS, deeper_than, input_size
+from shared.runtime.exact_json import dump_json
 
 WHOLE_BYTES = 4096  # an input up to this size is kept as it is
 MAX_FIELDS = 16
@@ -31,10 +31,17 @@ def excerpt(given: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def refused_excerpt(request: PermissionAsk, problem: str) -> PermissionAsk:
+def refused_excerpt(request: PermissionRequest, problem: str) -> PermissionRequest:
     """Return `request` as an excerpt with `problem`, the reason for asking no person."""
     texts: dict[str, Any] = {name: _cut(getattr(request, name)) for name in TEXT_FIELDS}
-    return replace(request, **texts, input=excerpt(request.input), reach=None, file_before=None, refused=problem)
+    return replace(
+        request,
+        **texts,
+        input=excerpt(request.input),
+        reach=None,
+        file_before=None,
+        refused=problem,
+    )
 
 
 def _short(value: Any) -> Any:

@@ -1,10 +1,10 @@
 """Fair use of the permission service: what one caller may ask, and in which order people see it.
 
 A permission request costs memory until a person has answered, and a person's attention. So each
-caller has a share, the input has a size a person can be shown, and a request beyond either is denied
-at once, in words that the model can act on. The sender checks size and bytes in flight, and sends
-only an excerpt of a request beyond them, so that Redis never carries more; the permission service
-counts the open requests and writes every denial to the permission log.
+caller has a share, the input has a size a person can be shown, and a request beyond either is
+denied at once, in words that the model can act on. The sender checks size and bytes in flight, and
+sends only an excerpt of a request beyond them, so that Redis never carries more; the permission
+service counts the open requests and writes every denial to the permission log.
 
 Invariants: a denied request is never kept as open, and no limit here ever allows a request.
 """
@@ -16,8 +16,8 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from shared.channels import PermissionAsk
-from shared.exact_json import dump_json
+from shared.bus.channels import PermissionRequest
+from shared.runtime.exact_json import dump_json
 
 T = TypeVar("T")
 
@@ -30,7 +30,9 @@ MAX_BYTES_IN_FLIGHT = 16 * MAX_INPUT_BYTES
 
 NOT_ASKED = "Nobody was asked, so this was not allowed: "
 TOO_LARGE = (
-    NOT_ASKED + "the tool's input has {size:,} bytes, and a person is shown at most {limit:,}. Do it in smaller parts."
+    NOT_ASKED
+    + "the tool's input has {size:,} bytes, and a person is shown at most {limit:,}. Do it in "
+    "smaller parts."
 )
 TOO_DEEP = NOT_ASKED + f"the tool's input is nested more than {MAX_INPUT_DEPTH} levels deep."
 TOO_LONG = NOT_ASKED + f"{{name}} has {{size:,}} characters; at most {MAX_TEXT:,} are accepted."
@@ -39,10 +41,13 @@ TOO_MUCH_IN_FLIGHT = (
     "Wait until some of them are answered."
 )
 TOO_MANY_OPEN = (
-    NOT_ASKED + "this caller has {open} permission requests open already (SECURITY__MAX_OPEN_REQUESTS). "
+    NOT_ASKED
+    + "this caller has {open} permission requests open already (SECURITY__MAX_OPEN_REQUESTS). "
     "Wait until some of them are answered."
 )
-SERVICE_FULL = NOT_ASKED + "too many permission requests are open. Try again when some of them are answered."
+SERVICE_FULL = (
+    NOT_ASKED + "too many permission requests are open. Try again when some of them are answered."
+)
 
 
 def deeper_than(value: Any, limit: int) -> bool:
@@ -66,14 +71,14 @@ def input_size(given: dict[str, Any]) -> int:
     return len(dump_json(given))
 
 
-def size_in_flight(request: PermissionAsk) -> int:
+def size_in_flight(request: PermissionRequest) -> int:
     """Return the bytes of `request` counted against the caller during transport."""
     before = request.file_before
     text = before.text if before is not None and before.text is not None else ""
     return input_size(request.input) + len(text.encode())
 
 
-def request_problem(request: PermissionAsk) -> str:
+def request_problem(request: PermissionRequest) -> str:
     """Return the reason for asking no person about `request`, in words for the model; an empty text
     if the size is fine.
     """

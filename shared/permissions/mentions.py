@@ -1,7 +1,8 @@
 """The paths a tool call names, in every spelling: what `protected.py` compares with its list.
 
-`reach.py` lists only what a call certainly touches; a mention is whatever a program could take for a path. Spellings
-are followed as a shell or a tool may expand them: home folders, quotes, wildcards, `--file=x`, `@x`, `host:x`, `%2e`.
+`reach.py` lists only what a call certainly touches; a mention is whatever a program could take for
+a path. Spellings are followed as a shell or a tool may expand them: home folders, quotes,
+wildcards, `--file=x`, `@x`, `host:x`, `%2e`.
 
 Invariant: a call may touch a path that no mention covers only when `unclear` says why.
 """
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
-from shared.channels import PermissionAsk
+from shared.bus.channels import PermissionRequest
 from shared.permissions.commands import (
     ANY_LETTER,
     ANY_TEXT,
@@ -80,20 +81,30 @@ class Mentions:
     unclear: str = ""
 
 
-def mentions_of(request: PermissionAsk, home: str) -> Mentions:
+def mentions_of(request: PermissionRequest, home: str) -> Mentions:
     """Return the paths in a permission request. `home` is the home folder of the tool's user."""
-    tool, given, folder = request.tool_name, request.input, request.working_directory
+    tool = request.tool_name
+    given = request.input
+    folder = request.working_directory
     found = Mentions()
     if tool in PATH_FIELDS:
         writes = tool in FILE_WRITERS
-        found.paths = [Mention(path, writes) for path in _spellings(given.get(PATH_FIELDS[tool]), folder, home)]
+        found.paths = [
+            Mention(path, writes) for path in _spellings(given.get(PATH_FIELDS[tool]), folder, home)
+        ]
     elif tool in FOLDER_READERS:
         found.paths = list(_mentions_of_folder(tool, given, folder, home))
     elif tool == COMMAND_TOOL:
         found = _mentions_of_command(given.get("command"), folder, home)
     elif tool not in TOUCH_NOTHING:
-        texts = [text for text in _texts(given) if len(text) <= LONGEST_SIMPLE_COMMAND and re.search(r"[/.~]", text)]
-        found.paths = [Mention(path, writes=True) for text in texts for path in _spellings(text, folder, home)]
+        texts = [
+            text
+            for text in _texts(given)
+            if len(text) <= LONGEST_SIMPLE_COMMAND and re.search(r"[/.~]", text)
+        ]
+        found.paths = [
+            Mention(path, writes=True) for text in texts for path in _spellings(text, folder, home)
+        ]
     if request.reach is not None:
         for reached in request.reach.paths:
             # Only a link makes the real path worth another look; the rest is mentioned already.
@@ -102,8 +113,12 @@ def mentions_of(request: PermissionAsk, home: str) -> Mentions:
     return found
 
 
-def _mentions_of_folder(tool: str, given: dict[str, Any], folder: str, home: str) -> Iterator[Mention]:
-    """Yield the folder, and the files that a pattern of Grep names outright. Glob and LS tell names only."""
+def _mentions_of_folder(
+    tool: str, given: dict[str, Any], folder: str, home: str
+) -> Iterator[Mention]:
+    """Yield the folder, and the files that a pattern of Grep names outright. Glob and LS tell names
+    only.
+    """
     looks_inside = tool == "Grep"
     pattern = given.get("glob")
     for path in _spellings(given.get(FOLDER_READERS[tool]) or folder, folder, home):
@@ -111,7 +126,9 @@ def _mentions_of_folder(tool: str, given: dict[str, Any], folder: str, home: str
         if looks_inside and isinstance(pattern, str) and len(pattern) <= LONGEST_SIMPLE_COMMAND:
             parts = [part.pattern for words in read_command(pattern).commands for part in words]
             # Any other pattern stays below the folder, which is mentioned already.
-            yield from (Mention(_joined(part, path, home)) for part in parts if not _is_open_ended(part))
+            yield from (
+                Mention(_joined(part, path, home)) for part in parts if not _is_open_ended(part)
+            )
 
 
 def _is_open_ended(pattern: str) -> bool:
@@ -134,7 +151,9 @@ def _texts(given: Any) -> list[str]:
 
 
 def _spellings(given: object, folder: str, home: str) -> list[str]:
-    """Return the absolute paths a tool may read in a text: unchanged, trimmed, decoded, expanded."""
+    """Return the absolute paths a tool may read in a text: unchanged, trimmed, decoded,
+    expanded.
+    """
     if not isinstance(given, str) or not given:
         return []
     texts = {given, given.strip(), unquote(given.strip())}
@@ -190,11 +209,17 @@ class _CommandMentions:
     def _follow_folders(self, words: list[Word]) -> None:
         """Add the folders a command may go to: relative paths of the whole line may start there."""
         program = program_of(words[0].text)
-        goes = program in {"cd", "pushd", "chdir"} or any(word.text.startswith(FOLDER_OPTIONS) for word in words)
+        goes = program in {"cd", "pushd", "chdir"} or any(
+            word.text.startswith(FOLDER_OPTIONS) for word in words
+        )
         if not goes:
             return
         targets = [self._home] if len(words) == 1 else []
-        targets += [_joined(part, self._folders[0], self._home) for word in words[1:] for part in _parts(word.pattern)]
+        targets += [
+            _joined(part, self._folders[0], self._home)
+            for word in words[1:]
+            for part in _parts(word.pattern)
+        ]
         for target in targets:
             if len(self._folders) >= MOST_FOLDERS:
                 self._found.unclear = "the command goes to many folders"
@@ -203,9 +228,12 @@ class _CommandMentions:
 
     def _look_at(self, words: list[Word], depth: int, certain: bool) -> None:
         program = program_of(words[0].text)
-        # Any word may be a program that the first one runs; a `.` is a command in the first place only.
+        # Any word may be a program that the first one runs; a `.` is a command in the first place
+        # only.
         programs = {program} | {program_of(word.text) for word in words[1:] if word.text != "."}
-        letters = {letter for word in words[1:] if word.text.startswith("-") for letter in word.text}
+        letters = {
+            letter for word in words[1:] if word.text.startswith("-") for letter in word.text
+        }
         names_only = program in NAME_PROGRAMS and not letters & set(NAME_PROGRAMS[program])
         walks = not names_only and program not in HARMLESS_PROGRAMS
         writes = program not in READING_PROGRAMS
@@ -227,14 +255,20 @@ class _CommandMentions:
     def _doubt(self, words: list[Word], programs: set[str]) -> None:
         """Record the reason why a command may touch unnamed paths."""
         program = program_of(words[0].text)
-        if UNKNOWN in words[0].pattern or ANY_TEXT in words[0].pattern or ANY_LETTER in words[0].pattern:
+        if (
+            UNKNOWN in words[0].pattern
+            or ANY_TEXT in words[0].pattern
+            or ANY_LETTER in words[0].pattern
+        ):
             self._found.unclear = "the program is known to the shell alone"
         elif program in SHELL_SWITCHES:
             self._found.unclear = f"`{program}` changes how the shell reads the rest"
         elif any("/../" in word.text.lstrip("./") for word in words):
             self._found.unclear = "a path goes up from a folder that may be a link"
         elif programs & INTERPRETERS:
-            given_code = any(word.text.startswith(("-c", "-e", "-p", "-r", "--e")) for word in words[1:])
+            given_code = any(
+                word.text.startswith(("-c", "-e", "-p", "-r", "--e")) for word in words[1:]
+            )
             if given_code or program not in INTERPRETERS or len(words) == 1:
                 self._found.unclear = "the command hands code to an interpreter"
 
@@ -244,7 +278,9 @@ class _CommandMentions:
         if program == "git":
             return any(word.text in GIT_WALKERS for word in words[1:])
         if program in GREPS:
-            recursive = bool(letters & set("rR")) or any(word.text.startswith("--") for word in words)
+            recursive = bool(letters & set("rR")) or any(
+                word.text.startswith("--") for word in words
+            )
             return recursive and _operands(words, GREP_FLAGS) < 2
         if program in {"rg", "ag", "ack"}:
             return _operands(words, SEARCH_FLAGS) < 2

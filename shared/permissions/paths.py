@@ -12,13 +12,18 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-# Spellings that some programs expand, decode or trim: home folders, escapes, white space at the ends, the way up.
-NOT_PLAIN = re.compile(r"^[\s~]|\s$|[%$\\\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef]|^[A-Za-z][A-Za-z0-9+.-]+:/")
+# Spellings that some programs expand, decode or trim: home folders, escapes, white space at the
+# ends, the way up.
+NOT_PLAIN = re.compile(
+    r"^[\s~]|\s$|[%$\\\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef]|^[A-Za-z][A-Za-z0-9+.-]+:/"
+)
 INVISIBLE = frozenset(("Cf", "Zl", "Zp", "Cn", "Co"))  # Unicode categories
 
 
 def plain_path(given: object, working_directory: str) -> str | None:
-    """Return the absolute, normalised path; None when `given` is not plain, or relative to an unknown folder."""
+    """Return the absolute, normalised path; None when `given` is not plain, or relative to an
+    unknown folder.
+    """
     if not isinstance(given, str) or not given or NOT_PLAIN.search(given):
         return None
     if any(unicodedata.category(letter) in INVISIBLE for letter in given):

@@ -1,11 +1,13 @@
-"""A permission request as a person sees it: the shape that travels to the terminal, the phone page and the dashboard.
+"""A permission request as a person sees it: the shape that travels to the terminal, the phone page
+and the dashboard.
 
-The permission service makes a `Presentation` once, when the request opens; the views only draw it. Every text in here
-has been through `visible_text.visible`, so a view may put it on the screen as it is. Answers never use these texts: a
-view answers a question by the positions of its options in the input of the request.
+The permission service makes a `Presentation` once, when the request opens; the views only draw it.
+Every text in here has been through `visible_text.visible`, so a view may put it on the screen as it
+is. Answers never use these texts: a view answers a question by the positions of its options in the
+input of the request.
 
-Invariant: a presentation that is `complete` leaves out nothing of the input. A view offers Allow only for a complete
-presentation, and only after its end has been on the screen.
+Invariant: a presentation that is `complete` leaves out nothing of the input. A view offers Allow
+only for a complete presentation, and only after its end has been on the screen.
 """
 
 from __future__ import annotations
@@ -78,7 +80,9 @@ class PresentedQuestion:
 
 @dataclass(frozen=True, slots=True)
 class RememberChoice:
-    """One way to remember an answer. `label` is the text of a button; `covers` is the exact scope."""
+    """One way to remember an answer. `label` is the text of a button; `covers` is the
+    exact scope.
+    """
 
     scope: Literal["session", "always"]
     label: str

@@ -1,8 +1,9 @@
-"""The paths no tool may touch, whatever the rules and the people say: logins, keys, and what guards this program.
+"""The paths no tool may touch, whatever the rules and the people say: logins, keys, and what guards
+this program.
 
-A request that names a protected path is denied. A request that may reach one unseen (`grep -r x .` beside a `.env`, a
-word only the shell knows) is never allowed by a rule. The list is about what a call names: a program that was allowed
-and opens a file by itself is not seen here.
+A request that names a protected path is denied. A request that may reach one unseen (`grep -r x .`
+beside a `.env`, a word only the shell knows) is never allowed by a rule. The list is about what a
+call names: a program that was allowed and opens a file by itself is not seen here.
 
 Invariant: the built-in list can be made longer by `SECURITY__PROTECTED_PATHS`, never shorter.
 """
@@ -15,15 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from shared.channels import PermissionAsk
-from shared.configuration_files import toml_candidates
-from shared.credentials.claude import login_files
-from shared.credentials.codex import auth_file
+from shared.accounts.claude import login_files
+from shared.accounts.codex import auth_file
+from shared.bus.channels import PermissionRequest
 from shared.permissions.commands import ANY_LETTER, ANY_TEXT, UNKNOWN, WILDCARDS
 from shared.permissions.mentions import Mention, mentions_of
 from shared.permissions.paths import folded, lies_in, normalised
-from shared.places import config_dir, default_data_dir, default_workspace, state_dir
-from shared.settings import Settings
+from shared.settings.files import toml_candidates
+from shared.settings.places import config_dir, default_data_dir, default_workspace, state_dir
+from shared.settings.tree import Settings
 
 # Below the home folder: nothing reads or writes these. Keys, logins, saved passwords.
 SECRETS_AT_HOME = (
@@ -67,7 +68,8 @@ SECRETS_AT_HOME = (
     "Library/Application Support/Firefox",
     "Library/Application Support/BraveSoftware",
 )
-# Below the home folder: nothing writes these. Programs run what they say at the next login or the next command.
+# Below the home folder: nothing writes these. Programs run what they say at the next login or the
+# next command.
 STARTED_FROM_HOME = (
     ".bashrc",
     ".bash_profile",
@@ -164,7 +166,7 @@ class ProtectedPaths:
         ]
         return cls([*rows, *resolved], str(home))
 
-    def touched_by(self, request: PermissionAsk) -> str | None:
+    def touched_by(self, request: PermissionRequest) -> str | None:
         """Return the denial of the request with the named protected path; None without a protected
         path.
         """
@@ -175,8 +177,10 @@ class ProtectedPaths:
                     return f"{row.path} is protected: {row.why}"
         return None
 
-    def may_be_touched_by(self, request: PermissionAsk) -> str | None:
-        """Return why no rule may allow the request: a protected path it may reach unseen; None when there is none."""
+    def may_be_touched_by(self, request: PermissionRequest) -> str | None:
+        """Return why no rule may allow the request: a protected path it may reach unseen; None when
+        there is none.
+        """
         mentions = mentions_of(request, self._home)
         if mentions.unclear:
             return f"{mentions.unclear}, and may reach a protected path"
@@ -189,12 +193,15 @@ class ProtectedPaths:
     def as_claude_rules(self) -> list[str]:
         """Return the list in the syntax of Claude Code's own `permissions.deny`.
 
-        A row with an open folder inside is left out, because that syntax knows no exceptions; the row still binds here.
+        A row with an open folder inside is left out, because that syntax knows no exceptions; the
+        row still binds here.
         """
         opened = [row.path for row in self.rows if row.is_open]
         rules: list[str] = []
         for row in self.rows:
-            if row.is_open or (not row.anywhere and any(lies_in(path, row.path) for path in opened)):
+            if row.is_open or (
+                not row.anywhere and any(lies_in(path, row.path) for path in opened)
+            ):
                 continue
             place = f"//**/{row.path}" if row.anywhere else f"/{row.path}"
             tools = ("Read", "Edit") if row.reads else ("Edit",)
@@ -206,7 +213,8 @@ class ProtectedPaths:
         row.
         """
         around = [(depth, row) for row, place, depth in self._places(mention) if place == "in"]
-        # Of rows of the same depth the open one is last, so that it does not open what another one closes.
+        # Of rows of the same depth the open one is last, so that it does not open what another one
+        # closes.
         for _, row in sorted(around, key=lambda found: (-found[0], found[1].is_open)):
             if row.is_open:
                 return None
@@ -225,7 +233,9 @@ class ProtectedPaths:
         return None
 
     def _places(self, mention: Mention) -> Iterator[tuple[ProtectedPath, Place, int]]:
-        """Yield each row the path has to do with, and how many names of the path the row takes up."""
+        """Yield each row the path has to do with, and how many names of the path the
+        row takes up.
+        """
         path = _parts(mention.path)
         compare = _compare_exact if WILDCARDS.isdisjoint(mention.path) else _compare
         for row, wanted in zip(self.rows, self._parts, strict=True):
@@ -264,22 +274,30 @@ def _compare(path: tuple[str, ...], wanted: tuple[str, ...]) -> Place | None:
 
 
 def _fits(pattern: str, name: str) -> bool:
-    """Return True when a name fits a pattern of one path part, as a shell compares: no wildcard takes a first dot."""
+    """Return True when a name fits a pattern of one path part, as a shell compares: no wildcard
+    takes a first dot.
+    """
     if name.startswith(".") and pattern.startswith((ANY_TEXT, ANY_LETTER)):
         return False
-    # The usual two-finger walk: on a mismatch go back to the last ANY_TEXT, and let it take one letter more.
-    at, place, star, mark = 0, 0, -1, 0
+    # The usual two-finger walk: on a mismatch go back to the last ANY_TEXT, and let it take one
+    # letter more.
+    at = 0
+    place = 0
+    star = -1
+    mark = 0
     while at < len(name):
         letter = pattern[place] if place < len(pattern) else ""
         if letter == ANY_TEXT:
-            star, mark = place, at
+            star = place
+            mark = at
             place += 1
         elif letter and letter in {name[at], ANY_LETTER}:
             at += 1
             place += 1
         elif star >= 0:
             mark += 1
-            at, place = mark, star + 1
+            at = mark
+            place = star + 1
         else:
             return False
     return all(letter == ANY_TEXT for letter in pattern[place:])
@@ -327,10 +345,14 @@ def _rows_of_settings(settings: Settings, start_folder: Path) -> Iterator[Protec
 
 
 def _rows_added(paths: Iterable[str], home: Path) -> Iterator[ProtectedPath]:
-    """Yield the rows of the owner: absolute paths, paths from `~`, and names that count in every folder."""
+    """Yield the rows of the owner: absolute paths, paths from `~`, and names that count in every
+    folder.
+    """
     for path in paths:
         if path.startswith("~"):
             path = f"{home}/{path.removeprefix('~')}"
         anywhere = not path.startswith("/")
         known = normalised(path)
-        yield ProtectedPath(known.removeprefix("/") if anywhere else known, "your list", anywhere=anywhere)
+        yield ProtectedPath(
+            known.removeprefix("/") if anywhere else known, "your list", anywhere=anywhere
+        )

@@ -1,10 +1,11 @@
 """The paths and hosts touched by a tool call, as seen by the machine that runs the tool.
 
-Links are followed on this machine: call `reach_of` only where the tool runs. The result travels with the permission
-request, so that the permission service never judges by the links of another machine. A request without a reach is
-judged by `spelled_reach`, by its spelling alone.
+Links are followed on this machine: call `reach_of` only where the tool runs. The result travels
+with the permission request, so that the permission service never judges by the links of another
+machine. A request without a reach is judged by `spelled_reach`, by its spelling alone.
 
-Invariant: when `complete` is True the call touches nothing that is not listed; in doubt `complete` is False.
+Invariant: when `complete` is True the call touches nothing that is not listed; in doubt `complete`
+is False.
 """
 
 from __future__ import annotations
@@ -53,7 +54,9 @@ class ReachedPath:
 
 @dataclass(slots=True)
 class Reach:
-    """Everything a tool call is known to touch. `complete` is False when the call may touch more than is listed."""
+    """Everything a tool call is known to touch. `complete` is False when the call may touch more
+    than is listed.
+    """
 
     paths: list[ReachedPath] = field(default_factory=list)
     hosts: list[str] = field(default_factory=list)
@@ -79,9 +82,15 @@ def _linked_words(given: dict[str, Any], working_directory: str) -> list[Reached
     command = given.get("command")
     if not isinstance(command, str) or len(command) > LONGEST_SIMPLE_COMMAND:
         return []
-    words = [word for word in dict.fromkeys(read_command(command).words) if "/" not in word][:MOST_PATHS]
+    words = [word for word in dict.fromkeys(read_command(command).words) if "/" not in word][
+        :MOST_PATHS
+    ]
     paths = [plain_path(word, working_directory) for word in words]
-    return [ReachedPath(path, writes=True) for path in paths if path is not None and os.path.islink(path)]
+    return [
+        ReachedPath(path, writes=True)
+        for path in paths
+        if path is not None and os.path.islink(path)
+    ]
 
 
 def spelled_reach(tool_name: str, given: dict[str, Any], working_directory: str) -> Reach:
@@ -111,7 +120,9 @@ def _reach_of_folder(tool_name: str, given: dict[str, Any], working_directory: s
     """Return the folder and everything below. A pattern that may leave the folder makes the reach
     incomplete.
     """
-    folder = plain_path(given.get(FOLDER_READERS[tool_name]) or working_directory, working_directory)
+    folder = plain_path(
+        given.get(FOLDER_READERS[tool_name]) or working_directory, working_directory
+    )
     if folder is None:
         return Reach()
     patterns = [given.get(name) for name in PATTERN_FIELDS[tool_name]]
@@ -123,7 +134,11 @@ def _stays_below(pattern: object) -> bool:
     """Return True when a glob pattern names only paths below the starting folder."""
     if not isinstance(pattern, str) or not pattern or pattern.startswith(("/", "~")):
         return False
-    return ".." not in pattern and not set(pattern) & set("\\$%\0") and not pattern.startswith((" ", "{/", "{~"))
+    return (
+        ".." not in pattern
+        and not set(pattern) & set("\\$%\0")
+        and not pattern.startswith((" ", "{/", "{~"))
+    )
 
 
 def _reach_of_command(given: dict[str, Any], working_directory: str) -> Reach:

@@ -1,7 +1,8 @@
 """Rules that answer for a person: allow or deny a tool by its name, a command, a folder, a host.
 
-An allow rule applies only to what it certainly covers. A deny rule also applies to what it may cover, and a person
-decides then. So anything not understood (a compound command, an odd spelling of a path or host) ends with a person.
+An allow rule applies only to what it certainly covers. A deny rule also applies to what it may
+cover, and a person decides then. So anything not understood (a compound command, an odd spelling of
+a path or host) ends with a person.
 """
 
 from __future__ import annotations
@@ -17,8 +18,7 @@ from typing import Any, Literal
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from shared.channels import PermissionAsk
-from shared.errors import ClientError
+from shared.bus.channels import PermissionRequest
 from shared.permissions.commands import is_other_git_command, may_run, simple_command
 from shared.permissions.hosts import host_fits, may_be_same_host, plain_host
 from shared.permissions.paths import folded, lies_in, normalised
@@ -33,12 +33,15 @@ from shared.permissions.tools import (
     URL_TOOL,
     command_of,
 )
+from shared.runtime.errors import ClientError
 
 Effect = Literal["allow", "deny"]
 Scope = Literal["session", "caller", "always"]
 Match = Literal["yes", "maybe", "no"]
 
-REMOVED = "removed"  # the entry of a rules file that names the built-in rules its owner does not want
+REMOVED = (
+    "removed"  # the entry of a rules file that names the built-in rules its owner does not want
+)
 
 
 class Rule(BaseModel):
@@ -65,13 +68,18 @@ class Rule(BaseModel):
         for name in ("command", "command_prefix"):
             text = getattr(self, name)
             if text is not None and not simple_command(text):
-                raise ValueError(f"{name} must be one plain command, without operators, substitutions or variables")
+                raise ValueError(
+                    f"{name} must be one plain command, without operators, substitutions or "
+                    "variables"
+                )
         if self.under is not None and not os.path.isabs(os.path.expanduser(self.under)):
             raise ValueError("under must be an absolute folder (or begin with ~)")
         if self.under is not None and ".." in self.under.split("/"):
             raise ValueError("under must be a folder without `..`")
         if self.host is not None and plain_host(self.host.removeprefix("*.")) is None:
-            raise ValueError("host must be a plain name or address, or *.name; write other alphabets as xn--…")
+            raise ValueError(
+                "host must be a plain name or address, or *.name; write other alphabets as xn--…"
+            )
         if self.scope == "session" and not self.session_id:
             raise ValueError("a rule for a session must name it")
         if self.scope == "caller" and self.caller is None:
@@ -92,22 +100,31 @@ class Rule(BaseModel):
             self.under and f"under {self.under}",
             self.host and f"at {self.host}",
         ]
-        where = {"session": ", in this session", "caller": f", for {self.caller or 'local callers'}", "always": ""}
+        where = {
+            "session": ", in this session",
+            "caller": f", for {self.caller or 'local callers'}",
+            "always": "",
+        }
         details = ", ".join(part for part in what if part)
-        return f"{self.effect} {self.tool}" + (f": {details}" if details else "") + where[self.scope]
+        return (
+            f"{self.effect} {self.tool}" + (f": {details}" if details else "") + where[self.scope]
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The answer of the rules to a permission request. `ask`: a person decides; `rule` is then the deny rule that may
-    apply, if any."""
+    """The answer of the rules to a permission request. `ask`: a person decides; `rule` is then the
+    deny rule that may apply, if any.
+    """
 
     outcome: Literal["allow", "deny", "ask"]
     rule: Rule | None = None
 
 
-def judge(request: PermissionAsk, rules: Iterable[Rule]) -> Verdict:
-    """Return what the rules say of a permission request. Deny beats allow; a rule never answers a question."""
+def judge(request: PermissionRequest, rules: Iterable[Rule]) -> Verdict:
+    """Return what the rules say of a permission request. Deny beats allow; a rule never answers a
+    question.
+    """
     reach = reach_as_sent(request)
     allowed: Rule | None = None
     doubtful: Rule | None = None
@@ -124,14 +141,14 @@ def judge(request: PermissionAsk, rules: Iterable[Rule]) -> Verdict:
     return Verdict("allow", allowed)
 
 
-def reach_as_sent(request: PermissionAsk) -> Reach:
+def reach_as_sent(request: PermissionRequest) -> Reach:
     """Return the reach sent with the request, else the reach by spelling."""
     if request.reach is not None:
         return request.reach
     return spelled_reach(request.tool_name, request.input, request.working_directory)
 
 
-def covers(rule: Rule, request: PermissionAsk, reach: Reach) -> Match:
+def covers(rule: Rule, request: PermissionRequest, reach: Reach) -> Match:
     """Return the certainty of a match between the rule and `request`; `maybe` for a request that
     cannot be understood.
     """
@@ -153,7 +170,7 @@ def _names_tool(pattern: str, name: str) -> bool:
     return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
 
 
-def _fits_command(rule: Rule, request: PermissionAsk) -> Match:
+def _fits_command(rule: Rule, request: PermissionRequest) -> Match:
     command = command_of(request.tool_name, request.input)
     if command is None:
         # A Bash call without a readable command is not understood; other tools have no command.
@@ -194,8 +211,9 @@ def _fits_folder(rule: Rule, reach: Reach) -> Match:
 def _is_inside(path: ReachedPath, folders: tuple[str, str]) -> bool:
     """Return True when the path certainly lies in the folder.
 
-    Without the real path of the machine that runs the tool, the path must be spelled below the folder as written, and
-    the links of this machine must not contradict (the two machines are often the same).
+    Without the real path of the machine that runs the tool, the path must be spelled below the
+    folder as written, and the links of this machine must not contradict (the two machines are often
+    the same).
     """
     if path.real:
         return any(lies_in(path.real, folder) for folder in folders)
@@ -235,7 +253,9 @@ def _fits_host(rule: Rule, reach: Reach) -> Match:
 
 
 def never_matches(rule: Rule) -> str | None:
-    """Return the reason why the rule can never apply to a request; None for a rule that can apply."""
+    """Return the reason why the rule can never apply to a request; None for a rule that
+    can apply.
+    """
     tool = rule.tool
     if tool.endswith("*"):
         return None
@@ -249,13 +269,19 @@ def never_matches(rule: Rule) -> str | None:
         return f"{tool} fetches from no host"
     if rule.effect == "allow" and rule.host is not None and tool != URL_TOOL:
         return f"the host that {tool} reaches cannot be known"
-    if rule.effect == "allow" and rule.under is not None and tool not in {*PATH_FIELDS, *FOLDER_READERS, COMMAND_TOOL}:
+    if (
+        rule.effect == "allow"
+        and rule.under is not None
+        and tool not in {*PATH_FIELDS, *FOLDER_READERS, COMMAND_TOOL}
+    ):
         return f"the files that {tool} touches cannot be known"
     return None
 
 
 def rule_problems(rules: Iterable[Rule]) -> list[str]:
-    """Return a sentence for each rule that never applies, or depends on links of another machine."""
+    """Return a sentence for each rule that never applies, or depends on links of
+    another machine.
+    """
     found = []
     for rule in rules:
         reason = never_matches(rule)
@@ -263,8 +289,8 @@ def rule_problems(rules: Iterable[Rule]) -> list[str]:
             found.append(f"The rule `{rule.describe()}` never applies: {reason}.")
         elif rule.under is not None and not os.path.isdir(_folder_and_its_target(rule.under)[0]):
             found.append(
-                f"The folder of the rule `{rule.describe()}` is not on this machine: the rule applies to real paths "
-                "only, so write the folder without links."
+                f"The folder of the rule `{rule.describe()}` is not on this machine: the rule "
+                "applies to real paths only, so write the folder without links."
             )
     return found
 
@@ -276,11 +302,15 @@ def read_rule(shape: Any) -> Rule:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise ClientError(f"rule.{where}: {first['msg']}" if where else f"rule: {first['msg']}") from error
+        raise ClientError(
+            f"rule.{where}: {first['msg']}" if where else f"rule: {first['msg']}"
+        ) from error
 
 
 def read_rules(text: str) -> list[Rule]:
-    """Return the `[[rules]]` of a TOML file. Raises ClientError: a file with one bad rule has none to be trusted."""
+    """Return the `[[rules]]` of a TOML file. Raises ClientError: a file with one bad rule has none
+    to be trusted.
+    """
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -1,7 +1,8 @@
 """The rule that a person most likely means by "and the like", for one permission request.
 
-A suggestion is never wider than what the person read: a prefix only for programs known to do one harmless kind of
-thing, a folder for those that touch only the files they name, and the exact command for every other program.
+A suggestion is never wider than what the person read: a prefix only for programs known to do one
+harmless kind of thing, a folder for those that touch only the files they name, and the exact
+command for every other program.
 """
 
 from __future__ import annotations
@@ -9,16 +10,25 @@ from __future__ import annotations
 import os
 import shlex
 
-from shared.channels import PermissionAsk
+from shared.bus.channels import PermissionRequest
 from shared.permissions.commands import named_files, simple_command
 from shared.permissions.programs import HARMLESS_PROGRAMS, REPORTING_SUBCOMMANDS
 from shared.permissions.reach import ReachedPath
 from shared.permissions.rules import reach_as_sent
-from shared.permissions.tools import COMMAND_FIELDS, COMMAND_TOOL, FOLDER_READERS, PATH_FIELDS, QUESTION, URL_TOOL
+from shared.permissions.tools import (
+    COMMAND_FIELDS,
+    COMMAND_TOOL,
+    FOLDER_READERS,
+    PATH_FIELDS,
+    QUESTION,
+    URL_TOOL,
+)
 
 
-def suggest(request: PermissionAsk) -> dict[str, str] | None:
-    """Return the fields of a rule for requests like `request`; None if no rule is safe to suggest."""
+def suggest(request: PermissionRequest) -> dict[str, str] | None:
+    """Return the fields of a rule for requests like `request`; None if no rule is safe
+    to suggest.
+    """
     tool = request.tool_name
     if tool == QUESTION:
         return None
@@ -33,7 +43,7 @@ def suggest(request: PermissionAsk) -> dict[str, str] | None:
     return {"tool": tool}
 
 
-def _suggested_command(request: PermissionAsk) -> dict[str, str] | None:
+def _suggested_command(request: PermissionRequest) -> dict[str, str] | None:
     command = str(request.input.get("command", ""))
     words = simple_command(command)
     if words is None or set(request.input) - COMMAND_FIELDS:

@@ -1,7 +1,8 @@
 """The tools of Claude Code, and the fields of their input that say what a call touches.
 
-A tool that is in no table here (an MCP tool, a tool of a later version) touches nobody knows what: its calls are
-judged by its name alone, and a deny rule for a folder or a host may always cover them.
+A tool that is in no table here (an MCP tool, a tool of a later version) touches nobody knows what:
+its calls are judged by its name alone, and a deny rule for a folder or a host may always cover
+them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from typing import Any
 QUESTION = "AskUserQuestion"
 COMMAND_TOOL = "Bash"
 URL_TOOL = "WebFetch"
-# Any other field (a switched-off sandbox, say) makes the call another one than the author of a rule had in mind.
+# Any other field (a switched-off sandbox, say) makes the call another one than the author of a rule
+# had in mind.
 COMMAND_FIELDS = frozenset({"command", "description", "timeout", "run_in_background"})
 
 # The tools whose whole reach is one path, with the field that holds the path.
@@ -23,8 +25,8 @@ FILE_WRITERS = {
     "NotebookEdit": "notebook_path",
 }
 PATH_FIELDS = FILE_READERS | FILE_WRITERS
-# The tools that read below a folder (the working folder when the field is absent), with their patterns, which can
-# name other places.
+# The tools that read below a folder (the working folder when the field is absent), with their
+# patterns, which can name other places.
 FOLDER_READERS = {"Grep": "path", "Glob": "path", "LS": "path"}
 PATTERN_FIELDS = {"Grep": ("glob",), "Glob": ("pattern",), "LS": ()}
 # The tools that touch neither a file nor a host by themselves.
@@ -34,6 +36,8 @@ TOUCH_NOTHING = frozenset(
 
 
 def command_of(tool_name: str, given: dict[str, Any]) -> str | None:
-    """Return the command line of a Bash call; None for another tool, or when the field is not a text."""
+    """Return the command line of a Bash call; None for another tool, or when the field is not a
+    text.
+    """
     command = given.get("command")
     return command if tool_name == COMMAND_TOOL and isinstance(command, str) else None

@@ -1,1 +1,3 @@
-"""Anthropic's Messages service as its clients know it: admission, field shapes, rules, scenarios, streams."""
+"""Anthropic's Messages service as its clients know it: admission, field shapes, rules, scenarios,
+streams.
+"""

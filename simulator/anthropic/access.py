@@ -1,9 +1,9 @@
 """The admission of callers, and the limits reported with every reply.
 
-Credentials are made up by whoever uses the simulator: `sk-ant-oat…` is an OAuth token, any other `sk-ant-…` an API
-key; one that contains `expired` or `revoked` is refused, like everything else. With `own-apps` in a token other
-programs than Claude Code are refused, with `extra-usage` they are billed on top; the user agent that really arrived
-tells them apart.
+Credentials are made up by whoever uses the simulator: `sk-ant-oat…` is an OAuth token, any other
+`sk-ant-…` an API key; one that contains `expired` or `revoked` is refused, like everything else.
+With `own-apps` in a token other programs than Claude Code are refused, with `extra-usage` they are
+billed on top; the user agent that really arrived tells them apart.
 """
 
 from __future__ import annotations
@@ -17,32 +17,43 @@ from simulator.anthropic.problem import Problem
 from simulator.logins.families import has_ended
 from simulator.shape import names
 
-VERSION_2023, VERSION_2026 = "2023-06-01", "2026-10-21"
+VERSION_2023 = "2023-06-01"
+VERSION_2026 = "2026-10-21"
 OAUTH_BETA = "oauth-2025-04-20"
 # Those of the official SDK's list, and those only Anthropic's own programs send.
 BETAS = frozenset(
     names(
         """
-    advisor-tool-2026-03-01 admin-user-sign-out-2026-10-08 agent-memory-2026-07-22 analytics-usage-cost-2026-08-24
+    advisor-tool-2026-03-01 admin-user-sign-out-2026-10-08 agent-memory-2026-07-22
+    analytics-usage-cost-2026-08-24
     cache-diagnosis-2026-04-07 ce-claude-code-managed-settings-2026-10-06 ce-plugins-2026-09-01
     ce-user-management-2026-07-13 code-execution-2025-05-22 compact-2026-01-12 compact-2026-09-04
     computer-use-2024-10-22 computer-use-2025-01-24 computer-use-2025-11-24 context-1m-2025-08-07
-    context-management-2025-06-27 dev-full-thinking-2025-05-14 dreaming-2026-04-21 experimental-claude-tag-2026-10-21
-    extended-cache-ttl-2025-04-11 fallback-credit-2026-06-01 fallback-credit-2026-07-01 fast-mode-2026-02-01
-    files-api-2025-04-14 inline-tools-2026-09-15 interleaved-thinking-2025-05-14 managed-agents-2026-04-01
+    context-management-2025-06-27 dev-full-thinking-2025-05-14 dreaming-2026-04-21
+    experimental-claude-tag-2026-10-21
+    extended-cache-ttl-2025-04-11 fallback-credit-2026-06-01 fallback-credit-2026-07-01
+    fast-mode-2026-02-01
+    files-api-2025-04-14 inline-tools-2026-09-15 interleaved-thinking-2025-05-14
+    managed-agents-2026-04-01
     mcp-client-2025-04-04 mcp-client-2025-11-20 mcp-client-2026-09-15 mcp-tunnels-2026-06-22
     message-batches-2024-09-24 message-threads-2026-08-12 mid-conversation-output-config-2026-07-01
     mid-conversation-system-clear-at-2026-08-21 mid-conversation-tool-changes-2026-07-01
-    model-context-window-exceeded-2025-08-26 output-128k-2025-02-19 output-300k-2026-03-24 pdfs-2024-09-25
-    prompt-caching-2024-07-31 server-side-fallback-2026-06-01 server-side-fallback-2026-07-01 skills-2025-10-02
+    model-context-window-exceeded-2025-08-26 output-128k-2025-02-19 output-300k-2026-03-24
+    pdfs-2024-09-25
+    prompt-caching-2024-07-31 server-side-fallback-2026-06-01 server-side-fallback-2026-07-01
+    skills-2025-10-02
     spend-limit-reads-2026-09-26 structured-outputs-2025-11-13 task-budgets-2026-03-13
-    telemetry-destinations-2026-08-11 thinking-binding-controls-2026-08-01 thinking-display-updates-2026-08-18
+    telemetry-destinations-2026-08-11 thinking-binding-controls-2026-08-01
+    thinking-display-updates-2026-08-18
     thinking-token-count-2026-05-13 token-counting-2024-11-01 token-efficient-tools-2025-02-19
-    user-profiles-2026-03-24 user-profiles-2026-08-18 user-profiles-2026-09-04 user-profiles-billing-2026-10-01
+    user-profiles-2026-03-24 user-profiles-2026-08-18 user-profiles-2026-09-04
+    user-profiles-billing-2026-10-01
     webhooks-2026-10-07
-    advanced-tool-use-2025-11-20 afk-mode-2026-01-31 claude-code-20250219 dangerous-tool-use-2026-09-03
+    advanced-tool-use-2025-11-20 afk-mode-2026-01-31 claude-code-20250219
+    dangerous-tool-use-2026-09-03
     effort-2025-11-24 fine-grained-tool-streaming-2025-05-14
-    mid-conversation-system-2026-04-07 oauth-2025-04-20 per-turn-control-2026-07-01 prompt-caching-scope-2026-01-05
+    mid-conversation-system-2026-04-07 oauth-2025-04-20 per-turn-control-2026-07-01
+    prompt-caching-scope-2026-01-05
     redact-thinking-2026-02-12 tool-provenance-2026-10-26
     """,
     )
@@ -63,8 +74,12 @@ class Caller:
 
 
 def admit(headers: Mapping[str, str]) -> Caller:
-    """Raises the service's 401 or 400. An `x-api-key` is judged before an `Authorization`, and alone."""
-    betas = frozenset(part.strip() for part in headers.get("anthropic-beta", "").split(",") if part.strip())
+    """Raises the service's 401 or 400. An `x-api-key` is judged before an `Authorization`, and
+    alone.
+    """
+    betas = frozenset(
+        part.strip() for part in headers.get("anthropic-beta", "").split(",") if part.strip()
+    )
     credential, oauth = _authenticate(headers)
     if oauth and OAUTH_BETA not in betas:
         raise Problem(401, "OAuth authentication is currently not supported.")
@@ -125,7 +140,9 @@ class Limits:
     scenario refuses.
     """
 
-    REQUESTS, INPUT, OUTPUT = 4_000, 2_000_000, 400_000
+    REQUESTS = 4_000
+    INPUT = 2_000_000
+    OUTPUT = 400_000
     WINDOW_TOKENS = 10_000_000
 
     def __init__(self) -> None:
@@ -147,7 +164,8 @@ class Limits:
         if caller.oauth:
             return self._unified(caller, reset, exhausted=exhausted_for is not None)
         stamp = datetime.fromtimestamp(reset, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        used_input, used_output = self._input[caller.credential], self._output[caller.credential]
+        used_input = self._input[caller.credential]
+        used_output = self._output[caller.credential]
         family = {
             "requests": (self.REQUESTS, self._requests[caller.credential]),
             "tokens": (self.INPUT + self.OUTPUT, used_input + used_output),
@@ -181,5 +199,8 @@ class Limits:
         if caller.pays_extra:
             values |= {"overage-status": "allowed", "overage-in-use": "true"}
         else:
-            values |= {"overage-status": "rejected", "overage-disabled-reason": "org_level_disabled"}
+            values |= {
+                "overage-status": "rejected",
+                "overage-disabled-reason": "org_level_disabled",
+            }
         return {f"anthropic-ratelimit-unified-{name}": value for name, value in values.items()}

@@ -1,7 +1,8 @@
-"""Message batches: accepted at once, finished when they are next looked at, their results as lines of JSON.
+"""Message batches: accepted at once, finished when they are next looked at, their results as lines
+of JSON.
 
-So a test needs no waiting: a batch is `in_progress` in the reply that creates it, `canceling` in the reply that cancels
-it, and `ended` from the next look on.
+So a test needs no waiting: a batch is `in_progress` in the reply that creates it, `canceling` in
+the reply that cancels it, and `ended` from the next look on.
 """
 
 from __future__ import annotations
@@ -18,14 +19,15 @@ import orjson
 from simulator.anthropic.access import Caller, admit
 from simulator.anthropic.paging import page_by_id
 from simulator.anthropic.problem import Problem, refuse
-from simulator.exchange import Exchange, Routes
+from simulator.exchange import Routes, SimulatedExchange
 from simulator.shape import Misfit, list_of, mapping, matching, record
 
 MOST_REQUESTS = 100_000
 SHAPE = record(
     "requests",
     requests=list_of(
-        record("custom_id params", custom_id=matching(r"^[a-zA-Z0-9_-]{1,64}$"), params=mapping), most=MOST_REQUESTS
+        record("custom_id params", custom_id=matching(r"^[a-zA-Z0-9_-]{1,64}$"), params=mapping),
+        most=MOST_REQUESTS,
     ),
 )
 JSON = {"content-type": "application/json"}
@@ -58,7 +60,11 @@ class Batch:
         return {
             "id": self.id,
             "type": "message_batch",
-            "processing_status": "ended" if self.ended else "canceling" if self.canceled else "in_progress",
+            "processing_status": "ended"
+            if self.ended
+            else "canceling"
+            if self.canceled
+            else "in_progress",
             "request_counts": counts,
             "created_at": stamp(self.created),
             "expires_at": stamp(self.created + timedelta(days=1)),
@@ -86,7 +92,7 @@ class Batches:
             ("GET", "/v1/messages/batches/{id}/results"): self._show_results,
         }
 
-    async def _create(self, exchange: Exchange) -> None:
+    async def _create(self, exchange: SimulatedExchange) -> None:
         caller = admit(exchange.headers)
         try:
             body = orjson.loads(exchange.record.body)
@@ -104,12 +110,12 @@ class Batches:
         self._kept[batch.id] = batch
         await exchange.send(200, orjson.dumps(batch.describe()), JSON)
 
-    async def _list(self, exchange: Exchange) -> None:
+    async def _list(self, exchange: SimulatedExchange) -> None:
         admit(exchange.headers)
         entries = [batch.describe() for batch in reversed(self._kept.values())]
         await exchange.send(200, orjson.dumps(page_by_id(entries, exchange.query)), JSON)
 
-    async def _look(self, exchange: Exchange, batch_id: str) -> None:
+    async def _look(self, exchange: SimulatedExchange, batch_id: str) -> None:
         admit(exchange.headers)
         batch = self._find(batch_id)
         if batch.ended is None:
@@ -117,14 +123,19 @@ class Batches:
             batch.results = [self._result(batch, request) for request in batch.requests]
         await exchange.send(200, orjson.dumps(batch.describe()), JSON)
 
-    async def _delete(self, exchange: Exchange, batch_id: str) -> None:
+    async def _delete(self, exchange: SimulatedExchange, batch_id: str) -> None:
         admit(exchange.headers)
         if self._find(batch_id).ended is None:
-            refuse(f"Message batch {batch_id} cannot be deleted while it is being processed; cancel it first.")
+            refuse(
+                f"Message batch {batch_id} cannot be deleted while it is being processed; cancel "
+                "it first."
+            )
         del self._kept[batch_id]
-        await exchange.send(200, orjson.dumps({"id": batch_id, "type": "message_batch_deleted"}), JSON)
+        await exchange.send(
+            200, orjson.dumps({"id": batch_id, "type": "message_batch_deleted"}), JSON
+        )
 
-    async def _cancel(self, exchange: Exchange, batch_id: str) -> None:
+    async def _cancel(self, exchange: SimulatedExchange, batch_id: str) -> None:
         admit(exchange.headers)
         batch = self._find(batch_id)
         if batch.ended is not None:
@@ -132,7 +143,7 @@ class Batches:
         batch.canceled = datetime.now(UTC)
         await exchange.send(200, orjson.dumps(batch.describe()), JSON)
 
-    async def _show_results(self, exchange: Exchange, batch_id: str) -> None:
+    async def _show_results(self, exchange: SimulatedExchange, batch_id: str) -> None:
         admit(exchange.headers)
         batch = self._find(batch_id)
         if batch.ended is None:
@@ -154,7 +165,10 @@ class Batches:
             result = {"type": "canceled"}
         else:
             try:
-                result = {"type": "succeeded", "message": self._complete(request["params"], batch.caller)}
+                result = {
+                    "type": "succeeded",
+                    "message": self._complete(request["params"], batch.caller),
+                }
             except Problem as problem:
                 result = {"type": "errored", "error": orjson.loads(problem.envelope("req_batch"))}
         return {"custom_id": request["custom_id"], "result": result}

@@ -1,7 +1,8 @@
 """Cache diagnostics: why a prompt could not reuse the prefix of the request before it.
 
-A request that carries `diagnostics` is remembered by the id of its reply. The next request names that id, and the reply
-tells the first part that differs. Requests without the object are not remembered, and are told nothing.
+A request that carries `diagnostics` is remembered by the id of its reply. The next request names
+that id, and the reply tells the first part that differs. Requests without the object are not
+remembered, and are told nothing.
 """
 
 from __future__ import annotations
@@ -62,27 +63,33 @@ class Diagnoses:
         if not reason:
             return Diagnosis(None)
         missed = PromptCache().measure(body, "").total
-        return Diagnosis({"cache_miss_reason": {"type": reason, "cache_missed_input_tokens": missed}})
+        return Diagnosis(
+            {"cache_miss_reason": {"type": reason, "cache_missed_input_tokens": missed}}
+        )
 
 
 def fingerprint(body: dict[str, Any]) -> Fingerprint:
-    parts = tuple(digest(body.get(name)) for name in PARTS)
-    return Fingerprint(parts, tuple(digest(message) for message in body["messages"]))
+    parts = tuple(part_digest(body.get(name)) for name in PARTS)
+    return Fingerprint(parts, tuple(part_digest(message) for message in body["messages"]))
 
 
-def digest(value: Any) -> bytes:
+def part_digest(value: Any) -> bytes:
     return hashlib.sha256(compact(without_marks(value)).encode()).digest()
 
 
 def without_marks(value: Any) -> Any:
     """Return the value without `cache_control` marks, which move from turn to turn."""
     if isinstance(value, dict):
-        return {name: without_marks(part) for name, part in value.items() if name != "cache_control"}
+        return {
+            name: without_marks(part) for name, part in value.items() if name != "cache_control"
+        }
     return [without_marks(part) for part in value] if isinstance(value, list) else value
 
 
 def difference(before: Fingerprint, now: Fingerprint) -> str:
-    """Return the vendor's word for the first part that differs; an empty text when the old prompt is a prefix."""
+    """Return the vendor's word for the first part that differs; an empty text when the old prompt
+    is a prefix.
+    """
     for name, old, new in zip(PARTS, before.parts, now.parts, strict=True):
         if old != new:
             return f"{name}_changed"

@@ -1,7 +1,7 @@
 """Every field the Messages service takes, where it takes it, and the header a beta field needs.
 
-Source: the type files of the official SDK (2.12) and what Claude Code sends. What server-side tools and their result
-blocks carry inside is not looked at.
+Source: the type files of the official SDK (2.12) and what Claude Code sends. What server-side tools
+and their result blocks carry inside is not looked at.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from simulator.shape import (
     including,
     integer,
     list_of,
+    literal,
     mapping,
     matching,
     names,
     nullable,
     number,
-    one_of,
     record,
     tagged,
     text,
@@ -34,25 +34,28 @@ FALLBACK = "server-side-fallback-2026-06-01 server-side-fallback-2026-07-01"
 TURN_CONFIG = "mid-conversation-output-config-2026-07-01 per-turn-control-2026-07-01"
 TOOL_CHANGES = "mid-conversation-tool-changes-2026-07-01"
 SERVER_RESULTS = names("""
-    web_search_tool_result web_fetch_tool_result code_execution_tool_result bash_code_execution_tool_result
+    web_search_tool_result web_fetch_tool_result code_execution_tool_result
+    bash_code_execution_tool_result
     text_editor_code_execution_tool_result tool_search_tool_result
     """)
 SERVER_TOOLS = names("""
     bash_20250124 text_editor_20250124 text_editor_20250429 text_editor_20250728 memory_20250818
     code_execution_20250522 code_execution_20250825 code_execution_20260120 code_execution_20260521
-    web_search_20250305 web_search_20260209 web_search_20260318 web_fetch_20250910 web_fetch_20260209
-    web_fetch_20260309 web_fetch_20260318 tool_search_tool_bm25_20251119 tool_search_tool_regex_20251119
+    web_search_20250305 web_search_20260209 web_search_20260318 web_fetch_20250910
+    web_fetch_20260209
+    web_fetch_20260309 web_fetch_20260318 tool_search_tool_bm25_20251119
+    tool_search_tool_regex_20251119
     computer_toolset_20260801 browser_toolset_20260801
     """)
 
 TOOL_USE_ID = matching(r"^[a-zA-Z0-9_-]+$")
-EFFORT = nullable(one_of("low", "medium", "high", "xhigh", "max"))
+EFFORT = nullable(literal("low", "medium", "high", "xhigh", "max"))
 CACHE = nullable(
     record(
         "type",
-        type=one_of("ephemeral"),
-        ttl=one_of("5m", "1h"),
-        scope=with_beta("prompt-caching-scope-2026-01-05", one_of("global")),
+        type=literal("ephemeral"),
+        ttl=literal("5m", "1h"),
+        scope=with_beta("prompt-caching-scope-2026-01-05", literal("global")),
     )
 )
 
@@ -62,7 +65,7 @@ def block(required: str, **fields: Check) -> Check:
 
 
 def _data(*media_types: str) -> Check:
-    return record("media_type data", media_type=one_of(*media_types), data=text)
+    return record("media_type data", media_type=literal(*media_types), data=text)
 
 
 CITATIONS = nullable(record(enabled=boolean))
@@ -73,11 +76,18 @@ URL_OR_FILE = {
 TEXT = block("text", text=text, citations=nullable(list_of(mapping)))
 IMAGE = block(
     "source",
-    source=tagged({"base64": _data("image/jpeg", "image/png", "image/gif", "image/webp"), **URL_OR_FILE}),
-    transformations=nullable(record(oversized_image=one_of("downsize", "error"))),
+    source=tagged(
+        {"base64": _data("image/jpeg", "image/png", "image/gif", "image/webp"), **URL_OR_FILE}
+    ),
+    transformations=nullable(record(oversized_image=literal("downsize", "error"))),
 )
 PARTS = record("content", content=text_or(list_of(tagged({"text": TEXT, "image": IMAGE}))))
-DOCUMENT_SOURCE = {"base64": _data("application/pdf"), "text": _data("text/plain"), "content": PARTS, **URL_OR_FILE}
+DOCUMENT_SOURCE = {
+    "base64": _data("application/pdf"),
+    "text": _data("text/plain"),
+    "content": PARTS,
+    **URL_OR_FILE,
+}
 IN_A_RESULT: dict[str, Check] = {
     "text": TEXT,
     "image": IMAGE,
@@ -103,7 +113,12 @@ BLOCKS: dict[str, Check] = {
     "thinking": record("thinking signature", thinking=text, signature=text),
     "redacted_thinking": record("data", data=text),
     "tool_use": block(
-        "id name input", id=TOOL_USE_ID, name=text, input=mapping, caller=mapping, toolset_name=nullable(text)
+        "id name input",
+        id=TOOL_USE_ID,
+        name=text,
+        input=mapping,
+        caller=mapping,
+        toolset_name=nullable(text),
     ),
     "tool_result": block(
         "tool_use_id",
@@ -113,16 +128,28 @@ BLOCKS: dict[str, Check] = {
         toolset_name=nullable(text),
     ),
     "server_tool_use": block(
-        "id name input", id=matching(r"^srvtoolu_[a-zA-Z0-9_]+$"), name=text, input=mapping, caller=mapping
+        "id name input",
+        id=matching(r"^srvtoolu_[a-zA-Z0-9_]+$"),
+        name=text,
+        input=mapping,
+        caller=mapping,
     ),
-    **dict.fromkeys(SERVER_RESULTS, block("tool_use_id content", tool_use_id=text, content=anything, caller=mapping)),
+    **dict.fromkeys(
+        SERVER_RESULTS,
+        block("tool_use_id content", tool_use_id=text, content=anything, caller=mapping),
+    ),
     "container_upload": block("file_id", file_id=text),
-    **dict.fromkeys(("mcp_tool_use", "mcp_tool_result", "mcp_tool_listing"), with_beta(MCP, mapping)),
+    **dict.fromkeys(
+        ("mcp_tool_use", "mcp_tool_result", "mcp_tool_listing"), with_beta(MCP, mapping)
+    ),
     "compaction": with_beta("compact-2026-01-12 compact-2026-09-04", mapping),
     "fallback": with_beta(FALLBACK, mapping),
     "advisor_tool_result": with_beta("advisor-tool-2026-03-01", mapping),
 }
-SYSTEM_BLOCKS = {"text": TEXT, **dict.fromkeys(("tool_addition", "tool_removal"), with_beta(TOOL_CHANGES, mapping))}
+SYSTEM_BLOCKS = {
+    "text": TEXT,
+    **dict.fromkeys(("tool_addition", "tool_removal"), with_beta(TOOL_CHANGES, mapping)),
+}
 SPOKEN = record("content", content=text_or(list_of(tagged(BLOCKS))))
 INTERJECTED = record(
     content=text_or(list_of(tagged(SYSTEM_BLOCKS))),
@@ -146,7 +173,10 @@ TOOL = tagged(
             provenance=with_beta("tool-provenance-2026-10-26"),
         ),
         **dict.fromkeys(SERVER_TOOLS, KNOWN_TOOL),
-        **{f"computer_{date}": with_beta(COMPUTER_USE, KNOWN_TOOL) for date in ("20241022", "20250124", "20251124")},
+        **{
+            f"computer_{date}": with_beta(COMPUTER_USE, KNOWN_TOOL)
+            for date in ("20241022", "20250124", "20251124")
+        },
         "mcp_toolset": with_beta(MCP, KNOWN_TOOL),
         "advisor_20260301": with_beta("advisor-tool-2026-03-01", KNOWN_TOOL),
     },
@@ -162,7 +192,7 @@ TOOL_CHOICE = tagged(
     }
 )
 SHOWN = {
-    "display": nullable(one_of("summarized", "omitted", "updates")),
+    "display": nullable(literal("summarized", "omitted", "updates")),
     "block_binding": with_beta("thinking-binding-controls-2026-08-01"),
 }
 THINKING = tagged(
@@ -178,13 +208,17 @@ COUNTED: dict[str, Check] = {
     "model": text,
     "messages": list_of(MESSAGE, most=100_000),
     "cache_control": CACHE,
-    "output_config": record(effort=EFFORT, format=FORMAT, task_budget=with_beta("task-budgets-2026-03-13")),
-    "speed": nullable(one_of("standard", "fast")),
+    "output_config": record(
+        effort=EFFORT, format=FORMAT, task_budget=with_beta("task-budgets-2026-03-13")
+    ),
+    "speed": nullable(literal("standard", "fast")),
     "system": text_or(list_of(tagged({"text": TEXT}))),
     "thinking": THINKING,
     "tool_choice": TOOL_CHOICE,
     "tools": list_of(TOOL),
-    "context_management": with_beta("context-management-2025-06-27", nullable(record(edits=list_of(mapping)))),
+    "context_management": with_beta(
+        "context-management-2025-06-27", nullable(record(edits=list_of(mapping)))
+    ),
     "mcp_servers": with_beta(MCP, list_of(mapping)),
     "output_format": with_beta("structured-outputs-2025-11-13", FORMAT),
 }
@@ -194,7 +228,7 @@ CREATED: dict[str, Check] = COUNTED | {
     "diagnostics": nullable(record(previous_message_id=nullable(text))),
     "inference_geo": nullable(text),
     "metadata": record(user_id=nullable(text)),
-    "service_tier": one_of("auto", "standard_only"),
+    "service_tier": literal("auto", "standard_only"),
     "stop_sequences": list_of(text),
     "stream": boolean,
     "fallbacks": with_beta(FALLBACK),

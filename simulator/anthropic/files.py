@@ -1,4 +1,5 @@
-"""Files of the account: uploaded by a form, listed, described, deleted; only those a tool made can be downloaded.
+"""Files of the account: uploaded by a form, listed, described, deleted; only those a tool made can
+be downloaded.
 
 A file `file_sim_BYTES` always exists, made by a tool, and has that many bytes.
 """
@@ -15,13 +16,14 @@ import orjson
 from simulator.anthropic.access import admit
 from simulator.anthropic.paging import page_by_cursor, read_query
 from simulator.anthropic.problem import Problem, refuse
-from simulator.anthropic.uploads import read_form
-from simulator.exchange import Exchange, Routes
+from simulator.anthropic.uploads import read_upload_form
+from simulator.exchange import Routes, SimulatedExchange
 
 MAX_FILE_BYTES = 500 * 1024 * 1024
 MADE = re.compile(r"file_sim_(\d{1,10})")
 FORBIDDEN = re.compile(r'[<>:"|?*\\/\x00-\x1f]')
-SHORTEST_LIFE, LONGEST_LIFE = 3600, 7776000
+SHORTEST_LIFE = 3600
+LONGEST_LIFE = 7776000
 WRITE_BYTES = 256 * 1024
 JSON = {"content-type": "application/json"}
 LINE = b"simulated file \n"
@@ -42,9 +44,9 @@ class Files:
             ("GET", "/v1/files/{id}/content"): self._download,
         }
 
-    async def _upload(self, exchange: Exchange) -> None:
+    async def _upload(self, exchange: SimulatedExchange) -> None:
         admit(exchange.headers)
-        parts = await read_form(exchange)
+        parts = await read_upload_form(exchange)
         files = [part for part in parts if part.name == "file" and part.filename is not None]
         if len(files) != 1:
             refuse("file: Field required")
@@ -53,7 +55,10 @@ class Files:
             if part is not file and part.name != "expires_in_seconds":
                 refuse(f"{part.name}: Extra inputs are not permitted")
             if part is not file and not is_lifetime(part.data.decode(errors="replace")):
-                refuse(f"expires_in_seconds: Input should be between {SHORTEST_LIFE} and {LONGEST_LIFE}")
+                refuse(
+                    f"expires_in_seconds: Input should be between {SHORTEST_LIFE} and "
+                    f"{LONGEST_LIFE}"
+                )
         name = (file.filename or "").rpartition("/")[2] or "unnamed"
         if len(name) > 255 or FORBIDDEN.search(name):
             refuse("file: the filename must have 1 to 255 characters, none of them forbidden")
@@ -61,11 +66,13 @@ class Files:
             refuse("file: the file is empty")
         if len(file.data) > MAX_FILE_BYTES:
             raise Problem(413, "File exceeds the maximum size")
-        entry = described(f"file_{uuid4().hex[:24]}", name, file.media_type, len(file.data), made=False)
+        entry = file_entry(
+            f"file_{uuid4().hex[:24]}", name, file.media_type, len(file.data), made=False
+        )
         self._kept[entry["id"]] = entry
         await exchange.send(200, orjson.dumps(entry), JSON)
 
-    async def _list(self, exchange: Exchange) -> None:
+    async def _list(self, exchange: SimulatedExchange) -> None:
         admit(exchange.headers)
         asked = read_query(exchange.query, {"ids", "limit", "page", "scope_id"})
         entries = list(reversed(self._kept.values()))
@@ -75,16 +82,16 @@ class Files:
             entries = [entry for entry in entries if entry["id"] in wanted.split(",")]
         await exchange.send(200, orjson.dumps(page_by_cursor(entries, asked)), JSON)
 
-    async def _describe(self, exchange: Exchange, file_id: str) -> None:
+    async def _describe(self, exchange: SimulatedExchange, file_id: str) -> None:
         admit(exchange.headers)
         await exchange.send(200, orjson.dumps(self._find(file_id)), JSON)
 
-    async def _delete(self, exchange: Exchange, file_id: str) -> None:
+    async def _delete(self, exchange: SimulatedExchange, file_id: str) -> None:
         admit(exchange.headers)
         self._kept.pop(self._find(file_id)["id"], None)
         await exchange.send(200, orjson.dumps({"id": file_id, "type": "file_deleted"}), JSON)
 
-    async def _download(self, exchange: Exchange, file_id: str) -> None:
+    async def _download(self, exchange: SimulatedExchange, file_id: str) -> None:
         admit(exchange.headers)
         entry = self._find(file_id)
         if not entry["downloadable"]:
@@ -101,7 +108,7 @@ class Files:
 
     def _find(self, file_id: str) -> dict[str, Any]:
         if made := MADE.fullmatch(file_id):
-            return described(file_id, "made.txt", "text/plain", int(made[1]), made=True)
+            return file_entry(file_id, "made.txt", "text/plain", int(made[1]), made=True)
         if file_id not in self._kept:
             raise Problem(404, f"File not found: {file_id}")
         return self._kept[file_id]
@@ -111,7 +118,9 @@ def is_lifetime(text: str) -> bool:
     return text.isdigit() and SHORTEST_LIFE <= int(text) <= LONGEST_LIFE
 
 
-def described(file_id: str, name: str, media_type: str, size: int, *, made: bool) -> dict[str, Any]:
+def file_entry(
+    file_id: str, name: str, media_type: str, size: int, *, made: bool
+) -> dict[str, Any]:
     """Return the service's description of the file."""
     return {
         "type": "file",

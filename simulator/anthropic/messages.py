@@ -1,4 +1,6 @@
-"""The endpoints under `/v1` and the account page, from the raw request to the last byte of the reply."""
+"""The endpoints under `/v1` and the account page, from the raw request to the last byte of the
+reply.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +23,14 @@ from simulator.anthropic.files import Files
 from simulator.anthropic.models import find_model, list_models
 from simulator.anthropic.problem import Problem, refuse
 from simulator.anthropic.rules import Request, enforce, merge_turns
-from simulator.anthropic.scenarios import answer, output_size
+from simulator.anthropic.scenarios import output_size, scripted_message
 from simulator.anthropic.skills import Skills
-from simulator.anthropic.stream import event, frames
+from simulator.anthropic.stream import message_frames, stream_event
 from simulator.anthropic.threads import Threads
 from simulator.anthropic.usage import InputUsage, PromptCache
-from simulator.exchange import Exchange
+from simulator.exchange import SimulatedExchange
 from simulator.playback import play_stream, play_whole, stall
-from simulator.script import Reply, compact, tokens_of
+from simulator.script import Reply, compact, text_tokens
 from simulator.shape import Check, Misfit
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
@@ -67,12 +69,16 @@ class Anthropic:
         self._limits = Limits()
         self._threads = Threads()
         self._diagnoses = Diagnoses()
-        self._endpoints: dict[tuple[str, str], Callable[[Exchange], Awaitable[None]]] = {
+        self._endpoints: dict[tuple[str, str], Callable[[SimulatedExchange], Awaitable[None]]] = {
             ("POST", "/v1/messages"): self._create,
             ("POST", "/v1/messages/count_tokens"): self._count,
             ("GET", "/v1/models"): self._models,
             ("GET", "/api/oauth/profile"): self._profile,
-            **{(verb, path): self._hello for verb in ("GET", "HEAD") for path in ("/", "/api/hello")},
+            **{
+                (verb, path): self._hello
+                for verb in ("GET", "HEAD")
+                for path in ("/", "/api/hello")
+            },
         }
         kept: tuple[Batches | Files | Skills, ...] = (Batches(self._complete), Files(), Skills())
         self._kept = [
@@ -81,15 +87,18 @@ class Anthropic:
             for (method, path), handler in resource.routes.items()
         ]
 
-    async def __call__(self, exchange: Exchange) -> None:
+    async def __call__(self, exchange: SimulatedExchange) -> None:
         exchange.front = FRONT | {"request-id": exchange.request_id}
         try:
             await self._find(exchange)(exchange)
         except Problem as problem:
-            await exchange.send(problem.status, problem.envelope(exchange.request_id), JSON | problem.headers)
+            await exchange.send(
+                problem.status, problem.envelope(exchange.request_id), JSON | problem.headers
+            )
 
-    def _find(self, exchange: Exchange) -> Callable[[Exchange], Awaitable[None]]:
-        method, path = exchange.record.method, exchange.path
+    def _find(self, exchange: SimulatedExchange) -> Callable[[SimulatedExchange], Awaitable[None]]:
+        method = exchange.record.method
+        path = exchange.path
         if (method, path) in self._endpoints:
             return self._endpoints[method, path]
         if method == "GET" and path.startswith("/v1/models/"):
@@ -102,14 +111,14 @@ class Anthropic:
                 known = True
         raise Problem(405, "Method Not Allowed") if known else Problem(404, "Not Found")
 
-    async def _hello(self, exchange: Exchange) -> None:
+    async def _hello(self, exchange: SimulatedExchange) -> None:
         await exchange.send(200, b'{"message":"hello"}', JSON)
 
-    async def _profile(self, exchange: Exchange) -> None:
+    async def _profile(self, exchange: SimulatedExchange) -> None:
         admit_account(exchange.headers)
         await exchange.send(200, orjson.dumps(PROFILE), JSON)
 
-    async def _models(self, exchange: Exchange) -> None:
+    async def _models(self, exchange: SimulatedExchange) -> None:
         admit(exchange.headers)
         query = parse_qs(exchange.query)
         limit = query.get("limit", ["20"])[0]
@@ -123,37 +132,46 @@ class Anthropic:
         )
         await exchange.send(200, orjson.dumps(page), JSON)
 
-    async def _model(self, exchange: Exchange) -> None:
+    async def _model(self, exchange: SimulatedExchange) -> None:
         admit(exchange.headers)
         model = find_model(exchange.path.removeprefix("/v1/models/"))
         await exchange.send(200, orjson.dumps(model.describe()), JSON)
 
-    async def _count(self, exchange: Exchange) -> None:
+    async def _count(self, exchange: SimulatedExchange) -> None:
         caller = admit(exchange.headers)
-        request = read_request(exchange, caller, fields.COUNT_TOKENS, self._threads)[0]
+        request = read_message_request(exchange, caller, fields.COUNT_TOKENS, self._threads)[0]
         total = PromptCache().measure(request.body, "").total
         await exchange.send(200, orjson.dumps({"input_tokens": total}), JSON)
 
-    async def _create(self, exchange: Exchange) -> None:
+    async def _create(self, exchange: SimulatedExchange) -> None:
         caller = admit(exchange.headers)
         shape = fields.MESSAGES_2026 if caller.version == VERSION_2026 else fields.MESSAGES_2023
-        request, raw = read_request(exchange, caller, shape, self._threads)
+        request, raw = read_message_request(exchange, caller, shape, self._threads)
         exchange.record.model = request.body["model"]
         try:
-            reply = answer(request, raw, exchange.request_id.removeprefix("req_"))
+            reply = scripted_message(request, raw, exchange.request_id.removeprefix("req_"))
         except Problem as problem:
             if wait := problem.headers.get("retry-after"):
                 problem.headers |= self._limits.headers(caller, exhausted_for=int(wait))
             raise
         used = self._cache.measure(request.body, caller.credential + request.model.id)
         if used.total > request.model.line.max_input_tokens:
-            refuse(f"prompt is too long: {used.total} tokens > {request.model.line.max_input_tokens} maximum")
-        message = compose(request, reply, used)
+            refuse(
+                f"prompt is too long: {used.total} tokens > {request.model.line.max_input_tokens} "
+                "maximum"
+            )
+        message = compose_message(request, reply, used)
         if told := self._diagnoses.compare(request.body, caller.credential, message["id"]):
             message["diagnostics"] = told.shown
         self._threads.keep(request.body, message)
         self._limits.spend(caller, used.total, message["usage"]["output_tokens"])
-        await play(exchange, reply, message, self._limits.headers(caller), stream=bool(request.body.get("stream")))
+        await play(
+            exchange,
+            reply,
+            message,
+            self._limits.headers(caller),
+            stream=bool(request.body.get("stream")),
+        )
 
     def _complete(self, params: dict[str, Any], caller: Caller) -> dict[str, Any]:
         """Return the message for a request of a batch. Raises Problem."""
@@ -162,13 +180,17 @@ class Anthropic:
         raw = orjson.dumps(params)
         shape = fields.MESSAGES_2026 if caller.version == VERSION_2026 else fields.MESSAGES_2023
         request = check_request(params, caller, shape, self._threads)
-        reply = answer(request, raw, uuid4().hex[:24])
-        return compose(request, reply, PromptCache().measure(request.body, ""))
+        reply = scripted_message(request, raw, uuid4().hex[:24])
+        return compose_message(request, reply, PromptCache().measure(request.body, ""))
 
 
-def read_request(exchange: Exchange, caller: Caller, shape: Check, threads: Threads) -> tuple[Request, bytes]:
+def read_message_request(
+    exchange: SimulatedExchange, caller: Caller, shape: Check, threads: Threads
+) -> tuple[Request, bytes]:
     """Return the checked request, completed by the thread of the request, and the decoded body."""
-    raw = decode(exchange.record.body, exchange.headers.get("content-encoding", "identity"))
+    raw = decode_messages_body(
+        exchange.record.body, exchange.headers.get("content-encoding", "identity")
+    )
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
@@ -191,7 +213,7 @@ def check_request(body: Any, caller: Caller, shape: Check, threads: Threads) -> 
     return request
 
 
-def decode(body: bytes, encoding: str) -> bytes:
+def decode_messages_body(body: bytes, encoding: str) -> bytes:
     """Return the decompressed body. Raises the service's 400 or 413 for a missing or too large
     body.
     """
@@ -200,22 +222,30 @@ def decode(body: bytes, encoding: str) -> bytes:
     if encoding == "identity":
         return body
     if encoding not in ("gzip", "deflate"):
-        raise Problem(400, f"Unsupported content encoding: {encoding}", code="request_body_encoding_unsupported")
+        raise Problem(
+            400,
+            f"Unsupported content encoding: {encoding}",
+            code="request_body_encoding_unsupported",
+        )
     unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)
     try:
         data = unpacker.decompress(body, MAX_BODY_BYTES + 1)
     except zlib.error:
         data = b""
     if len(data) > MAX_BODY_BYTES:
-        raise Problem(413, "Request exceeds the maximum size", code="request_body_too_large_after_decoding")
+        raise Problem(
+            413, "Request exceeds the maximum size", code="request_body_too_large_after_decoding"
+        )
     if not unpacker.eof:
-        raise Problem(400, "The request body cannot be decoded", code="request_body_encoding_invalid")
+        raise Problem(
+            400, "The request body cannot be decoded", code="request_body_encoding_invalid"
+        )
     return data
 
 
-def compose(request: Request, reply: Reply, used: InputUsage) -> dict[str, Any]:
+def compose_message(request: Request, reply: Reply, used: InputUsage) -> dict[str, Any]:
     """The whole message."""
-    sizes = [(block["type"], tokens_of(output_size(block))) for block in reply.parts]
+    sizes = [(block["type"], text_tokens(output_size(block))) for block in reply.parts]
     ended = "tool_use" if any(kind == "tool_use" for kind, _ in sizes) else "end_turn"
     usage: dict[str, Any] = used.as_dict() | {"output_tokens": sum(size for _, size in sizes)}
     if thought := sum(size for kind, size in sizes if kind == "thinking"):
@@ -239,7 +269,12 @@ def compose(request: Request, reply: Reply, used: InputUsage) -> dict[str, Any]:
 
 
 async def play(
-    exchange: Exchange, reply: Reply, message: dict[str, Any], headers: dict[str, str], *, stream: bool
+    exchange: SimulatedExchange,
+    reply: Reply,
+    message: dict[str, Any],
+    headers: dict[str, str],
+    *,
+    stream: bool,
 ) -> None:
     """Send the reply, and note the costs reported to the client."""
     if reply.fault == "hang":
@@ -248,15 +283,16 @@ async def play(
         await exchange.open(200, SSE | headers)
         exchange.record.usage = message["usage"] | {"output_tokens": 1}  # as its first event tells
         error = {"details": None, "type": "overloaded_error", "message": "Overloaded"}
-        failure = partial(event, "error", error=error, request_id=exchange.request_id)
-        done = await play_stream(exchange, reply, frames(message, reply), failure)
+        failure = partial(stream_event, "error", error=error, request_id=exchange.request_id)
+        done = await play_stream(exchange, reply, message_frames(message, reply), failure)
     else:
-        data, headers = compact(message).encode(), JSON | headers
+        data = compact(message).encode()
+        headers = JSON | headers
         if len(data) >= GZIP_FROM_BYTES and "gzip" in exchange.headers.get("accept-encoding", ""):
             data = gzip.compress(data, compresslevel=1, mtime=0)
             headers = headers | {"content-encoding": "gzip"}
         if reply.fails:
             raise Problem(529, "Overloaded", headers=headers | {"x-should-retry": "true"})
-        done = await play_whole(exchange, reply, data, headers, frames(message, reply))
+        done = await play_whole(exchange, reply, data, headers, message_frames(message, reply))
     if done:
         exchange.record.usage = message["usage"]

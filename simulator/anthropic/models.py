@@ -1,6 +1,8 @@
-"""The models and what each of them accepts: one row per line of models, read by the rules and by `GET /v1/models`.
+"""The models and what each of them accepts: one row per line of models, read by the rules and by
+`GET /v1/models`.
 
-Token limits and dates are plausible, not measured. Names `claude-sim-*` are one permissive line of our own.
+Token limits and dates are plausible, not measured. Names `claude-sim-*` are one permissive line of
+our own.
 """
 
 from __future__ import annotations
@@ -42,8 +44,14 @@ class Model:
     def describe(self) -> dict[str, Any]:
         """The entry of `GET /v1/models`."""
         _, family, *numbers = self.alias.split("-") if self.alias else self.id.split("-")
-        effort = {level: _is(level in self.line.effort) for level in ("low", "medium", "high", "xhigh", "max")}
-        kinds = {kind: _is(kind in self.line.thinking) for kind in ("adaptive", "enabled", "disabled", "between_tools")}
+        effort = {
+            level: _is(level in self.line.effort)
+            for level in ("low", "medium", "high", "xhigh", "max")
+        }
+        kinds = {
+            kind: _is(kind in self.line.thinking)
+            for kind in ("adaptive", "enabled", "disabled", "between_tools")
+        }
         return {
             "type": "model",
             "id": self.id,
@@ -56,10 +64,17 @@ class Model:
             "deprecated_at": None,
             "retires_at": self.retires_at,
             "capabilities": {
-                **{name: _is(True) for name in ("batch", "citations", "code_execution", "image_input", "pdf_input")},
+                **{
+                    name: _is(True)
+                    for name in ("batch", "citations", "code_execution", "image_input", "pdf_input")
+                },
                 "structured_outputs": _is(True),
                 "context_management": _is(True),
-                "server_tools": {"supported": True, "code_execution": _is(True), "web_search": _is(True)},
+                "server_tools": {
+                    "supported": True,
+                    "code_execution": _is(True),
+                    "web_search": _is(True),
+                },
                 "effort": {"supported": bool(self.line.effort), **effort},
                 "thinking": {"supported": True, "types": kinds},
             },
@@ -75,7 +90,13 @@ ALWAYS_THINKING = Line(frozenset(("adaptive",)), forced_tools=False)
 SONNET_5_5 = Line(frozenset(("adaptive", "between_tools")), forced_tools=False)
 HAIKU_5_5 = Line(frozenset(("adaptive", "disabled")))
 OPUS_4_7 = replace(HAIKU_5_5, system_role=False)
-OPUS_4_6 = replace(FIVE, effort=("low", "medium", "high", "max"), sampling=True, system_role=False, thinking_shown=True)
+OPUS_4_6 = replace(
+    FIVE,
+    effort=("low", "medium", "high", "max"),
+    sampling=True,
+    system_role=False,
+    thinking_shown=True,
+)
 SONNET_4_6 = replace(OPUS_4_6, prefill=True)
 BEFORE_4_6 = replace(
     SONNET_4_6,
@@ -85,7 +106,9 @@ BEFORE_4_6 = replace(
     max_tokens=64_000,
     max_input_tokens=200_000,
 )
-PERMISSIVE = replace(FIVE, thinking=FIVE.thinking | {"between_tools"}, sampling=True, thinking_shown=True)
+PERMISSIVE = replace(
+    FIVE, thinking=FIVE.thinking | {"between_tools"}, sampling=True, thinking_shown=True
+)
 
 MODELS = [
     Model("claude-fable-5-2", "2026-11-05", ALWAYS_THINKING),
@@ -105,7 +128,13 @@ MODELS = [
     Model("claude-opus-4-6", "2026-02-05", OPUS_4_6),
     Model("claude-opus-4-5-20251101", "2025-11-24", BEFORE_4_6, "claude-opus-4-5"),
     Model("claude-haiku-4-5-20251001", "2025-10-15", BEFORE_4_6, "claude-haiku-4-5"),
-    Model("claude-sonnet-4-5-20250929", "2025-09-29", BEFORE_4_6, "claude-sonnet-4-5", "2026-11-30T00:00:00Z"),
+    Model(
+        "claude-sonnet-4-5-20250929",
+        "2025-09-29",
+        BEFORE_4_6,
+        "claude-sonnet-4-5",
+        "2026-11-30T00:00:00Z",
+    ),
 ]
 KNOWN = {name: model for model in MODELS for name in (model.id, model.alias) if name}
 
@@ -119,10 +148,14 @@ def find_model(name: str) -> Model:
     return KNOWN[name]
 
 
-def list_models(*, limit: int, after_id: str | None, before_id: str | None, lifecycle: list[str]) -> dict[str, Any]:
+def list_models(
+    *, limit: int, after_id: str | None, before_id: str | None, lifecycle: list[str]
+) -> dict[str, Any]:
     """Return a page of models. A cursor without a model is a 400."""
     entries = [model.describe() for model in MODELS]
-    entries = [entry for entry in entries if entry["lifecycle"] in (lifecycle or ("active", "deprecated"))]
+    entries = [
+        entry for entry in entries if entry["lifecycle"] in (lifecycle or ("active", "deprecated"))
+    ]
     ids = [entry["id"] for entry in entries]
     for cursor in (after_id, before_id):
         if cursor and cursor not in ids:

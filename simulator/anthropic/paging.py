@@ -1,4 +1,6 @@
-"""Lists in pages, in the two ways of the service: by the id before or after, and by an opaque cursor."""
+"""Lists in pages, in the two ways of the service: by the id before or after, and by an opaque
+cursor.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ def page_by_id(entries: list[Entry], query: str) -> Entry:
     asked = read_query(query, {"limit", "after_id", "before_id"})
     limit = read_limit(asked)
     ids = [entry["id"] for entry in entries]
-    after, before = asked.get("after_id"), asked.get("before_id")
+    after = asked.get("after_id")
+    before = asked.get("before_id")
     if after and before:
         refuse("after_id and before_id cannot be used together")
     for cursor in (after, before):

@@ -22,7 +22,9 @@ ERROR_TYPES = {
 
 
 class Problem(Exception):
-    def __init__(self, status: int, message: str, *, headers: dict[str, str] | None = None, code: str = "") -> None:
+    def __init__(
+        self, status: int, message: str, *, headers: dict[str, str] | None = None, code: str = ""
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message

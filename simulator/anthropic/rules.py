@@ -1,7 +1,8 @@
 """The refusals of the Messages service beyond field shapes: the relations of blocks, and the
 demands of a model.
 
-Each rule looks at one `Request` and raises a 400 in the service's words (those marked `unmeasured` are ours).
+Each rule looks at one `Request` and raises a 400 in the service's words (those marked `unmeasured`
+are ours).
 """
 
 from __future__ import annotations
@@ -35,8 +36,13 @@ ONLY_IN = {
 PAUSED_AT = ("server_tool_use", *SERVER_RESULTS)
 THINKING_BLOCKS = ("thinking", "redacted_thinking")
 MAX_CACHE_MARKS = 4
-MOST_STRICT_TOOLS, MOST_OPTIONAL, MOST_UNIONS = 20, 24, 16  # documented for structured output
-PROPERTY_KEY = re.compile(r"[a-zA-Z0-9_.-]{1,64}")  # of a tool's own arguments; deeper keys are free
+# documented for structured output
+MOST_STRICT_TOOLS = 20
+MOST_OPTIONAL = 24
+MOST_UNIONS = 16
+PROPERTY_KEY = re.compile(
+    r"[a-zA-Z0-9_.-]{1,64}"
+)  # of a tool's own arguments; deeper keys are free
 INTERLEAVED = "interleaved-thinking-2025-05-14"
 MAGIC = {
     b"\x89PNG\r\n\x1a\n": "image/png",
@@ -110,8 +116,8 @@ def roles(request: Request) -> None:
             continue
         if message["role"] != "assistant" or number != len(messages) - 1:
             refuse(
-                f"messages.{number}: all messages must have non-empty content except for the optional final "
-                "assistant message"
+                f"messages.{number}: all messages must have non-empty content except for the "
+                "optional final assistant message"
             )
 
 
@@ -122,7 +128,7 @@ def placement(request: Request) -> None:
             refuse(f"{where}: `{block['type']}` blocks can only be in `{role}` messages")
 
 
-def text(request: Request) -> None:
+def check_text(request: Request) -> None:
     places = [("system", block) for block in blocks_of(request.body.get("system"))]
     places += [("messages", block) for _, _, block in _each_block(request)]
     for where, block in places:
@@ -132,7 +138,9 @@ def text(request: Request) -> None:
 
 
 def tool_pairs(request: Request) -> None:
-    """Every call is answered first thing in the next user turn, once, and nothing else is answered."""
+    """Every call is answered first thing in the next user turn, once, and nothing else
+    is answered.
+    """
     asked: list[str] = []
     number = 0
     seen: set[str] = set()
@@ -151,15 +159,16 @@ def _answers(turn: Turn, asked: list[str], asked_at: int) -> None:
     every = Counter(b["tool_use_id"] for b in turn.blocks if b["type"] == "tool_result")
     if missing := [name for name in asked if name not in first]:
         refuse(
-            f"messages.{asked_at}: `tool_use` ids were found without `tool_result` blocks immediately after: "
-            f"{', '.join(missing)}. Each `tool_use` block must have a corresponding `tool_result` block in the next "
-            "message."
+            f"messages.{asked_at}: `tool_use` ids were found without `tool_result` blocks "
+            f"immediately after: {', '.join(missing)}. Each `tool_use` block must have a "
+            "corresponding `tool_result` block in the next message."
         )
     for name, count in every.items():
         if name not in asked:
             refuse(
-                f"messages.{turn.number}.content: unexpected `tool_use_id` found in `tool_result` blocks: {name}. "
-                "Each `tool_result` block must have a corresponding `tool_use` block in the previous message."
+                f"messages.{turn.number}.content: unexpected `tool_use_id` found in `tool_result` "
+                f"blocks: {name}. Each `tool_result` block must have a corresponding `tool_use` "
+                "block in the previous message."
             )
         if count > 1:
             refuse(
@@ -177,12 +186,15 @@ def ending(request: Request) -> None:
     if turn.role == "user" or last["type"] in PAUSED_AT:
         return
     if not request.model.line.prefill:
-        refuse("This model does not support assistant message prefill. The conversation must end with a user message.")
+        refuse(
+            "This model does not support assistant message prefill. The conversation must end with "
+            "a user message."
+        )
     if last["type"] == "text" and last["text"] != last["text"].rstrip():
         refuse("messages: final assistant content cannot end with trailing whitespace")
 
 
-def tools(request: Request) -> None:
+def check_tools(request: Request) -> None:
     names = Counter(tool.get("name") for tool in request.body.get("tools", []) if tool.get("name"))
     if names and max(names.values()) > 1:
         refuse("tools: Tool names must be unique.")
@@ -195,20 +207,30 @@ def tools(request: Request) -> None:
         refuse(f"Tool '{choice['name']}' not found in provided tools")
     if choice["type"] in ("any", "tool"):
         if not request.model.line.forced_tools:  # unmeasured words
-            refuse(f"tool_choice.type: `{choice['type']}` is not supported on this model. Use `auto` or `none`.")
+            refuse(
+                f"tool_choice.type: `{choice['type']}` is not supported on this model. Use `auto` "
+                "or `none`."
+            )
         if request.thinking == "enabled":
             refuse("Thinking may not be enabled when tool_choice forces tool use.")
 
 
 def thinking(request: Request) -> None:
     config = request.body.get("thinking", {})
-    kind, line, limit = request.thinking, request.model.line, request.body.get("max_tokens")
+    kind = request.thinking
+    line = request.model.line
+    limit = request.body.get("max_tokens")
     if kind and kind not in line.thinking:
         if kind == "adaptive":
             refuse("adaptive thinking is not supported on this model")
-        advice = 'Use "thinking.type.adaptive" and "output_config.effort" to control thinking behavior.'
+        advice = (
+            'Use "thinking.type.adaptive" and "output_config.effort" to control thinking behavior.'
+        )
         refuse(f'"thinking.type.{kind}" is not supported for this model. {advice}')
-    if config.get("display") == "updates" and "thinking-display-updates-2026-08-18" not in request.betas:
+    if (
+        config.get("display") == "updates"
+        and "thinking-display-updates-2026-08-18" not in request.betas
+    ):
         refuse(f"thinking.{kind}.display: Input should be 'summarized' or 'omitted'")
     if kind != "enabled":
         return
@@ -219,60 +241,82 @@ def thinking(request: Request) -> None:
 
 def _thought_first(request: Request) -> None:
     """Refuse an assistant turn with answered tools and without thinking at the start."""
-    if len(request.turns) < 2 or not any(b["type"] == "tool_result" for b in request.turns[-1].blocks):
+    if len(request.turns) < 2 or not any(
+        b["type"] == "tool_result" for b in request.turns[-1].blocks
+    ):
         return
     turn = request.turns[-2]
     if turn.blocks[0]["type"] not in THINKING_BLOCKS:
         refuse(
-            f"messages.{turn.number}.content.0.type: Expected `thinking` or `redacted_thinking`, but found "
-            f"`{turn.blocks[0]['type']}`. When `thinking` is enabled, a final `assistant` message must start with a "
-            "thinking block."
+            f"messages.{turn.number}.content.0.type: Expected `thinking` or `redacted_thinking`, "
+            f"but found `{turn.blocks[0]['type']}`. When `thinking` is enabled, a final "
+            "`assistant` message must start with a thinking block."
         )
 
 
-def effort(request: Request) -> None:
+def check_effort(request: Request) -> None:
     levels = [request.body.get("output_config", {}).get("effort")]
-    levels += [(message.get("output_config") or {}).get("effort") for message in request.body["messages"]]
+    levels += [
+        (message.get("output_config") or {}).get("effort") for message in request.body["messages"]
+    ]
     accepted = request.model.line.effort
     for level in filter(None, levels):
         if not accepted:
             refuse("This model does not support the effort parameter.")
         if level not in accepted:
             listed = ", ".join(accepted)
-            refuse(f"This model does not support effort level '{level}'. Supported levels: {listed}.")
-        if request.thinking == "disabled" and level in ("xhigh", "max") and request.model.line.system_role:
-            refuse(f"output_config.effort: '{level}' is not supported when thinking is disabled")  # unmeasured words
+            refuse(
+                f"This model does not support effort level '{level}'. Supported levels: {listed}."
+            )
+        if (
+            request.thinking == "disabled"
+            and level in ("xhigh", "max")
+            and request.model.line.system_role
+        ):
+            refuse(
+                f"output_config.effort: '{level}' is not supported when thinking is disabled"
+            )  # unmeasured words
 
 
 def signatures(request: Request) -> None:
     for where, _, block in _each_block(request):
-        if block["type"] == "thinking" and THOUGHTS.open(block["signature"], block["thinking"]) is None:
+        if (
+            block["type"] == "thinking"
+            and THOUGHTS.open(block["signature"], block["thinking"]) is None
+        ):
             refuse(f"{where}: Invalid `signature` in `thinking` block")
         if block["type"] == "redacted_thinking" and THOUGHTS.open(block["data"]) is None:
             refuse(f"{where}: Invalid `data` in `redacted_thinking` block")
 
 
 def sampling(request: Request) -> None:
-    body, line = request.body, request.model.line
+    body = request.body
+    line = request.model.line
     sent = [name for name in ("temperature", "top_p", "top_k") if name in body]
     if sent and not line.sampling:
         refuse(f"`{sent[0]}` is deprecated for this model.")
     if "temperature" in sent and "top_p" in sent and not line.temperature_with_top_p:
-        refuse("`temperature` and `top_p` cannot both be specified for this model. Please use only one.")
+        refuse(
+            "`temperature` and `top_p` cannot both be specified for this model. Please use only "
+            "one."
+        )
     if request.thinking in ("enabled", "adaptive"):
         if body.get("temperature", 1) != 1:
-            refuse("`temperature` may only be set to 1 when thinking is enabled or in adaptive mode.")
+            refuse(
+                "`temperature` may only be set to 1 when thinking is enabled or in adaptive mode."
+            )
         if "top_k" in sent:
             refuse("`top_k` must be unset when thinking is enabled or in adaptive mode.")
 
 
 def limits(request: Request) -> None:
-    body, most = request.body, request.model.line.max_tokens
+    body = request.body
+    most = request.model.line.max_tokens
     wanted = body.get("max_tokens")
     if wanted is not None and wanted > most:
         refuse(
-            f"max_tokens: {wanted} > {most}, which is the maximum allowed number of output tokens for "
-            f"{request.model.id}"
+            f"max_tokens: {wanted} > {most}, which is the maximum allowed number of output tokens "
+            f"for {request.model.id}"
         )
     if wanted == 0 and body.get("stream"):
         refuse("max_tokens: must be at least 1 when `stream` is true")  # unmeasured words
@@ -281,11 +325,16 @@ def limits(request: Request) -> None:
 
 
 def cache_marks(request: Request) -> None:
-    marks = [block["cache_control"] for block in _markable(request.body) if block.get("cache_control")]
+    marks = [
+        block["cache_control"] for block in _markable(request.body) if block.get("cache_control")
+    ]
     if request.body.get("cache_control"):
         marks.append(request.body["cache_control"])
     if len(marks) > MAX_CACHE_MARKS:
-        refuse(f"A maximum of {MAX_CACHE_MARKS} blocks with cache_control may be provided. Found {len(marks)}.")
+        refuse(
+            f"A maximum of {MAX_CACHE_MARKS} blocks with cache_control may be provided. Found "
+            f"{len(marks)}."
+        )
     lives = [mark.get("ttl", "5m") for mark in marks]
     if "5m" in lives and "1h" in lives[lives.index("5m") :]:
         refuse("a ttl='1h' cache_control block must not come after a ttl='5m' cache_control block.")
@@ -302,7 +351,7 @@ def _markable(body: dict[str, Any]) -> Iterator[Block]:
             yield block
 
 
-def media(request: Request) -> None:
+def check_media(request: Request) -> None:
     for where, _, block in _each_block(request):
         inner = blocks_of(block.get("content")) if block["type"] == "tool_result" else [block]
         for item in inner:
@@ -325,8 +374,8 @@ def _bytes_fit(where: str, source: dict[str, str]) -> None:
         refuse(f"{where}.data: Could not process image")
     if actual != declared:
         refuse(
-            f"{where}: The image was specified using the {declared} media type, but the image appears to be a "
-            f"{actual} image"
+            f"{where}: The image was specified using the {declared} media type, but the image "
+            f"appears to be a {actual} image"
         )
 
 
@@ -336,48 +385,75 @@ def dated(request: Request) -> None:
         return
     for where, message, block in _each_block(request):
         if block["type"] == "document" and message["role"] == "assistant":
-            refuse(f"{where}: `document` blocks are not permitted in `assistant` messages")  # unmeasured words
+            refuse(
+                f"{where}: `document` blocks are not permitted in `assistant` messages"
+            )  # unmeasured words
         inner = block["content"] if block["type"] == "search_result" else [block]
-        if message["role"] == "user" and any(item.get("citations") for item in inner if item["type"] == "text"):
+        if message["role"] == "user" and any(
+            item.get("citations") for item in inner if item["type"] == "text"
+        ):
             refuse(f"{where}.text.citations: Extra inputs are not permitted")
 
 
 def schemas(request: Request) -> None:
-    """Tool schemas are JSON Schema of draft 2020-12; the root is one object, not a choice of several."""
+    """Tool schemas are JSON Schema of draft 2020-12; the root is one object, not a choice of
+    several.
+    """
     for place, tool in enumerate(request.body.get("tools", [])):
         if "input_schema" not in tool:
             continue
-        where, schema = f"tools.{place}.custom.input_schema", tool["input_schema"]
+        where = f"tools.{place}.custom.input_schema"
+        schema = tool["input_schema"]
         if flaw := structure_flaw(schema):
-            refuse(f"{where}: JSON schema is invalid. It must match JSON Schema draft 2020-12. {flaw.problem}")
+            refuse(
+                f"{where}: JSON schema is invalid. It must match JSON Schema draft 2020-12. "
+                f"{flaw.problem}"
+            )
         if any(keyword in schema for keyword in ("oneOf", "allOf", "anyOf")):
-            refuse(f"{where}: input_schema does not support oneOf, allOf, or anyOf at the top level")
+            refuse(
+                f"{where}: input_schema does not support oneOf, allOf, or anyOf at the top level"
+            )
         if not all(PROPERTY_KEY.fullmatch(key) for key in schema.get("properties", {})):
-            refuse(f"{where}.properties: Property keys should match pattern '^{PROPERTY_KEY.pattern}$'")
+            refuse(
+                f"{where}.properties: Property keys should match pattern '^{PROPERTY_KEY.pattern}$'"
+            )
 
 
 def strict_budget(request: Request) -> None:
     """Refuse a request with strict schemas beyond the budget of a request."""
-    formats = (request.body.get("output_config", {}).get("format"), request.body.get("output_format"))
+    formats = (
+        request.body.get("output_config", {}).get("format"),
+        request.body.get("output_format"),
+    )
     promised = [("output_config.format.schema", config["schema"]) for config in formats if config]
-    strict = [(place, tool) for place, tool in enumerate(request.body.get("tools", [])) if tool.get("strict")]
+    strict = [
+        (place, tool)
+        for place, tool in enumerate(request.body.get("tools", []))
+        if tool.get("strict")
+    ]
     promised += [(f"tools.{place}.custom", tool["input_schema"]) for place, tool in strict]
     for where, schema in promised:
         if flaw := strict_flaw(schema):
             refuse(f"{where}: {flaw.problem}")
     costs = [strict_cost(schema) for _, schema in promised]
-    optional, unions = sum(cost.optional for cost in costs), sum(cost.unions for cost in costs)
+    optional = sum(cost.optional for cost in costs)
+    unions = sum(cost.unions for cost in costs)
     if len(strict) > MOST_STRICT_TOOLS:  # unmeasured words, the numbers are documented
         refuse(f"tools: {len(strict)} strict tools exceed the maximum of {MOST_STRICT_TOOLS}")
     if optional > MOST_OPTIONAL:
-        refuse(f"Schemas contain too many optional parameters ({optional}). Maximum: {MOST_OPTIONAL}.")
+        refuse(
+            f"Schemas contain too many optional parameters ({optional}). Maximum: {MOST_OPTIONAL}."
+        )
     if unions > MOST_UNIONS:
-        refuse(f"Schemas contain too many parameters with union types ({unions}). Maximum: {MOST_UNIONS}.")
+        refuse(
+            f"Schemas contain too many parameters with union types ({unions}). Maximum: "
+            f"{MOST_UNIONS}."
+        )
 
 
 RULES: tuple[Callable[[Request], None], ...] = (
-    roles, placement, text, tool_pairs, ending, tools, thinking, effort, signatures, sampling, limits, cache_marks,
-    media, dated, schemas, strict_budget,
+    roles, placement, check_text, tool_pairs, ending, check_tools, thinking, check_effort,
+    signatures, sampling, limits, cache_marks, check_media, dated, schemas, strict_budget,
 )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from simulator.script import (
     Scenario,
     compact,
     perform,
-    plain,
+    plain_reply,
     thoughtful,
     tools,
     words,
@@ -39,7 +39,9 @@ REMINDER = "<system-reminder>"  # what Claude Code puts between a person's words
 
 @dataclass(slots=True)
 class MessagesAsk(Ask):
-    """`paused`: the turn that is asked for was begun by the assistant. `shows_thoughts`: unless told otherwise."""
+    """`paused`: the turn that is asked for was begun by the assistant. `shows_thoughts`: unless
+    told otherwise.
+    """
 
     paused: bool = False
     shows_thoughts: bool = False
@@ -49,7 +51,11 @@ class MessagesAsk(Ask):
         if self._choice == "none":
             return {}
         tools = self.body.get("tools", [])
-        return {tool["name"]: tool for tool in tools if "input_schema" in tool and not tool.get("defer_loading")}
+        return {
+            tool["name"]: tool
+            for tool in tools
+            if "input_schema" in tool and not tool.get("defer_loading")
+        }
 
     @property
     def _choice(self) -> str:
@@ -67,7 +73,11 @@ class MessagesAsk(Ask):
 
     @property
     def schema(self) -> Any:
-        form = (self.body.get("output_config") or {}).get("format") or self.body.get("output_format") or {}
+        form = (
+            (self.body.get("output_config") or {}).get("format")
+            or self.body.get("output_format")
+            or {}
+        )
         return form.get("schema")
 
     def say(self, text: str, *, aside: bool = False) -> Block:
@@ -85,10 +95,15 @@ class MessagesAsk(Ask):
 
 
 def read_ask(request: Request, raw: bytes) -> MessagesAsk:
-    """Return the last user prompt and the tool results after it, found from the end of the request."""
+    """Return the last user prompt and the tool results after it, found from the end of
+    the request.
+    """
     last = request.turns[-1]
     ask = MessagesAsk(
-        request.body, raw, paused=last.role == "assistant", shows_thoughts=request.model.line.thinking_shown
+        request.body,
+        raw,
+        paused=last.role == "assistant",
+        shows_thoughts=request.model.line.thinking_shown,
     )
     for turn in reversed(request.turns):
         if turn.role != "user":
@@ -106,22 +121,32 @@ def read_ask(request: Request, raw: bytes) -> MessagesAsk:
 
 
 def _result_text(block: Block) -> str:
-    text = "".join(part.get("text", f"[{part['type']}]") for part in blocks_of(block.get("content")))
+    text = "".join(
+        part.get("text", f"[{part['type']}]") for part in blocks_of(block.get("content"))
+    )
     return text.partition(REMINDER)[0].strip()
 
 
-def answer(request: Request, raw: bytes, salt: str) -> Reply:
+def scripted_message(request: Request, raw: bytes, salt: str) -> Reply:
     """Return the reply to a valid request; raise Problem for a refusing scenario. `salt` makes the
     ids of this reply unique.
     """
-    ask, model = read_ask(request, raw), request.model.id
+    ask = read_ask(request, raw)
+    model = request.model.id
     name = model.removeprefix(SIMULATED) if model.startswith(SIMULATED) else "text"
     reply = perform(ask, name, SCENARIOS, REFUSALS)
     if reply is None:
         raise Problem(404, f"model: {request.body['model']}")
-    if request.thinking == "enabled" and reply.parts and reply.parts[0]["type"] not in THINKING_BLOCKS:
+    if (
+        request.thinking == "enabled"
+        and reply.parts
+        and reply.parts[0]["type"] not in THINKING_BLOCKS
+    ):
         reply = replace(reply, parts=[ask.think(), *reply.parts])
-    reply = replace(reply, parts=[_finished(block, f"{salt}{place:02d}") for place, block in enumerate(reply.parts)])
+    reply = replace(
+        reply,
+        parts=[_finished(block, f"{salt}{place:02d}") for place, block in enumerate(reply.parts)],
+    )
     return _within_limits(reply, request.body)
 
 
@@ -142,14 +167,18 @@ def _within_limits(reply: Reply, body: dict[str, Any]) -> Reply:
     for block in reply.parts:
         if block["type"] == "text":
             text = block["text"]
-            if stops := [(text.find(stop), stop) for stop in body.get("stop_sequences", []) if stop in text]:
+            if stops := [
+                (text.find(stop), stop) for stop in body.get("stop_sequences", []) if stop in text
+            ]:
                 place, stop = min(stops)
                 block = {**block, "text": text[:place]}
                 reply = replace(reply, stop="stop_sequence", stop_sequence=stop)
         size = output_size(block)
         if size > left:
             if block["type"] == "text" and left:
-                kept.append({**block, "text": block["text"].encode()[:left].decode(errors="ignore")})
+                kept.append(
+                    {**block, "text": block["text"].encode()[:left].decode(errors="ignore")}
+                )
             return replace(reply, parts=kept, stop="max_tokens", stop_sequence=None)
         left -= size
         kept.append(block)
@@ -170,13 +199,17 @@ def interleaved(ask: Ask) -> Reply:
 
 
 def redacted(ask: Ask) -> Reply:
-    spoken = plain(ask)
+    spoken = plain_reply(ask)
     secret = {"type": "redacted_thinking", "data": THOUGHTS.seal(ask.prompt)}
     return replace(spoken, parts=[secret, *spoken.parts])
 
 
 def refusing(ask: Ask) -> Reply:
-    details = {"type": "refusal", "category": "cyber", "explanation": "The simulated model declines."}
+    details = {
+        "type": "refusal",
+        "category": "cyber",
+        "explanation": "The simulated model declines.",
+    }
     return Reply([ask.say("I cannot")] if ask.first else [], "refusal", stop_details=details)
 
 
@@ -185,7 +218,7 @@ def stop_sequence(ask: Ask) -> Reply:
     return Reply([ask.say(f"{words(5)} {ending} {words(5)}")])
 
 
-def web_search(ask: Ask, *, pausing: bool = False) -> Reply:
+def web_search_message(ask: Ask, *, pausing: bool = False) -> Reply:
     """Return a server tool's call with its result in the same turn, or, `pausing`, in the
     continuation.
     """
@@ -193,7 +226,12 @@ def web_search(ask: Ask, *, pausing: bool = False) -> Reply:
     if pausing and not paused:
         return Reply([ask.say("I will search."), SEARCH], "pause_turn")
     page = {"url": "https://example.com/simulators", "title": "Simulators"}
-    found = {"type": "web_search_result", **page, "encrypted_content": THOUGHTS.seal("content"), "page_age": None}
+    found = {
+        "type": "web_search_result",
+        **page,
+        "encrypted_content": THOUGHTS.seal("content"),
+        "page_age": None,
+    }
     cited = {"encrypted_index": THOUGHTS.seal("index"), "cited_text": "A simulator imitates."}
     citation = {"type": "web_search_result_location", **page, **cited}
     blocks: list[Block] = [
@@ -205,12 +243,16 @@ def web_search(ask: Ask, *, pausing: bool = False) -> Reply:
     return Reply(blocks if paused else [SEARCH, *blocks])
 
 
-def refusal(status: int, message: str) -> Refusal:
+def scripted_refusal(status: int, message: str) -> Refusal:
     """`429-30`: come back in 30 seconds."""
 
     def refuse(seconds: int | None) -> Problem:
         headers = {"x-should-retry": str(status in RETRIED).lower()}
-        return Problem(status, message, headers=headers | ({"retry-after": str(seconds or 5)} if status == 429 else {}))
+        return Problem(
+            status,
+            message,
+            headers=headers | ({"retry-after": str(seconds or 5)} if status == 429 else {}),
+        )
 
     return refuse
 
@@ -221,16 +263,20 @@ SCENARIOS: dict[str, Scenario] = {
     "redacted": redacted,
     "refusal": refusing,  # any number: after some text
     "stop-sequence": stop_sequence,
-    "pause-turn": partial(web_search, pausing=True),
-    "web-search": web_search,
+    "pause-turn": partial(web_search_message, pausing=True),
+    "web-search": web_search_message,
 }
 REFUSALS: dict[str, Refusal] = {
-    "400": refusal(400, "The simulator refuses this request, as it was asked to."),
-    "401": refusal(401, "invalid x-api-key"),
-    "403": refusal(403, "Your API key does not have permission to use the specified resource."),
-    "404": refusal(404, "model: not available"),
-    "413": refusal(413, "Request exceeds the maximum size"),
-    "429": refusal(429, "This request would exceed your account's rate limit. Please try again later."),
-    "500": refusal(500, "Internal server error"),
-    "529": refusal(529, "Overloaded"),
+    "400": scripted_refusal(400, "The simulator refuses this request, as it was asked to."),
+    "401": scripted_refusal(401, "invalid x-api-key"),
+    "403": scripted_refusal(
+        403, "Your API key does not have permission to use the specified resource."
+    ),
+    "404": scripted_refusal(404, "model: not available"),
+    "413": scripted_refusal(413, "Request exceeds the maximum size"),
+    "429": scripted_refusal(
+        429, "This request would exceed your account's rate limit. Please try again later."
+    ),
+    "500": scripted_refusal(500, "Internal server error"),
+    "529": scripted_refusal(529, "Overloaded"),
 }

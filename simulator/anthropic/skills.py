@@ -1,4 +1,6 @@
-"""Skills of the account and their versions: folders with a `SKILL.md`, uploaded as forms, downloaded as archives."""
+"""Skills of the account and their versions: folders with a `SKILL.md`, uploaded as forms,
+downloaded as archives.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,8 @@ import orjson
 from simulator.anthropic.access import admit
 from simulator.anthropic.paging import page_by_cursor, read_query
 from simulator.anthropic.problem import Problem, refuse
-from simulator.anthropic.uploads import Uploaded, read_form
-from simulator.exchange import Exchange, Routes
+from simulator.anthropic.uploads import Uploaded, read_upload_form
+from simulator.exchange import Routes, SimulatedExchange
 
 JSON = {"content-type": "application/json"}
 FRONT_MATTER = re.compile(r"---\r?\n(.*?)\r?\n---", re.DOTALL)
@@ -64,16 +66,16 @@ class Skills:
             ("GET", "/v1/skills/{id}/versions/{version}/content"): self._download,
         }
 
-    async def _create(self, exchange: Exchange) -> None:
+    async def _create(self, exchange: SimulatedExchange) -> None:
         admit(exchange.headers)
-        files, fields = split(await read_form(exchange), {"display_name"})
+        files, fields = split_upload(await read_upload_form(exchange), {"display_name"})
         slug, description = read_skill(files)
         skill = Skill(f"skill_{uuid4().hex[:24]}", fields.get("display_name", slug), slug, now())
         keep_version(skill, description, files)
         self._kept[skill.id] = skill
         await exchange.send(200, orjson.dumps(skill.describe()), JSON)
 
-    async def _list(self, exchange: Exchange) -> None:
+    async def _list(self, exchange: SimulatedExchange) -> None:
         admit(exchange.headers)
         asked = read_query(exchange.query, {"limit", "page", "source"})
         entries = [skill.describe() for skill in reversed(self._kept.values())]
@@ -81,43 +83,49 @@ class Skills:
             entries = []
         await exchange.send(200, orjson.dumps(page_by_cursor(entries, asked)), JSON)
 
-    async def _describe(self, exchange: Exchange, skill_id: str) -> None:
+    async def _describe(self, exchange: SimulatedExchange, skill_id: str) -> None:
         admit(exchange.headers)
         await exchange.send(200, orjson.dumps(self._find(skill_id).describe()), JSON)
 
-    async def _delete(self, exchange: Exchange, skill_id: str) -> None:
+    async def _delete(self, exchange: SimulatedExchange, skill_id: str) -> None:
         admit(exchange.headers)
         if self._find(skill_id).versions:
             refuse(f"Skill {skill_id} still has versions; delete them first.")
         del self._kept[skill_id]
         await exchange.send(200, orjson.dumps({"id": skill_id, "type": "skill_deleted"}), JSON)
 
-    async def _add_version(self, exchange: Exchange, skill_id: str) -> None:
+    async def _add_version(self, exchange: SimulatedExchange, skill_id: str) -> None:
         admit(exchange.headers)
         skill = self._find(skill_id)
-        files, _ = split(await read_form(exchange), set())
+        files, _ = split_upload(await read_upload_form(exchange), set())
         slug, description = read_skill(files)
         if slug != skill.slug:
             refuse(f"files: the name in SKILL.md must stay {skill.slug!r}")
         await exchange.send(200, orjson.dumps(keep_version(skill, description, files)), JSON)
 
-    async def _list_versions(self, exchange: Exchange, skill_id: str) -> None:
+    async def _list_versions(self, exchange: SimulatedExchange, skill_id: str) -> None:
         admit(exchange.headers)
         asked = read_query(exchange.query, {"limit", "page"})
         entries = [entry for entry, _ in reversed(self._find(skill_id).versions.values())]
         await exchange.send(200, orjson.dumps(page_by_cursor(entries, asked)), JSON)
 
-    async def _describe_version(self, exchange: Exchange, skill_id: str, version: str) -> None:
+    async def _describe_version(
+        self, exchange: SimulatedExchange, skill_id: str, version: str
+    ) -> None:
         admit(exchange.headers)
         await exchange.send(200, orjson.dumps(self._find_version(skill_id, version)[0]), JSON)
 
-    async def _delete_version(self, exchange: Exchange, skill_id: str, version: str) -> None:
+    async def _delete_version(
+        self, exchange: SimulatedExchange, skill_id: str, version: str
+    ) -> None:
         admit(exchange.headers)
         entry, _ = self._find_version(skill_id, version)
         del self._find(skill_id).versions[entry["id"]]
-        await exchange.send(200, orjson.dumps({"id": entry["id"], "type": "skill_version_deleted"}), JSON)
+        await exchange.send(
+            200, orjson.dumps({"id": entry["id"], "type": "skill_version_deleted"}), JSON
+        )
 
-    async def _download(self, exchange: Exchange, skill_id: str, version: str) -> None:
+    async def _download(self, exchange: SimulatedExchange, skill_id: str, version: str) -> None:
         admit(exchange.headers)
         entry, files = self._find_version(skill_id, version)
         archive = io.BytesIO()
@@ -141,7 +149,7 @@ class Skills:
         return found
 
 
-def split(parts: list[Uploaded], known: set[str]) -> tuple[list[Uploaded], dict[str, str]]:
+def split_upload(parts: list[Uploaded], known: set[str]) -> tuple[list[Uploaded], dict[str, str]]:
     """Return the files of a form and the `known` fields; any other field is refused."""
     files = [part for part in parts if part.name == "files[]" and part.filename]
     for part in parts:

@@ -1,4 +1,6 @@
-"""Conversations the service holds between turns: named by their last reply, continued once, with only what is new."""
+"""Conversations the service holds between turns: named by their last reply, continued once, with
+only what is new.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +23,17 @@ class Threads:
             return body
         held = self._held.pop(str(thread.get("previous_message_id")), None)
         if held is None:
-            raise Problem(404, "No Thread was found for previous_message_id.", code="thread_not_found")
+            raise Problem(
+                404, "No Thread was found for previous_message_id.", code="thread_not_found"
+            )
         return body | held | {"messages": held["messages"] + body["messages"]}
 
     def keep(self, body: dict[str, Any], message: dict[str, Any]) -> None:
         if not body.get("thread"):
             return
         messages = [*body["messages"], {"role": "assistant", "content": message["content"]}]
-        self._held[message["id"]] = {name: body[name] for name in HELD_FIELDS if name in body} | {"messages": messages}
+        self._held[message["id"]] = {name: body[name] for name in HELD_FIELDS if name in body} | {
+            "messages": messages
+        }
         if len(self._held) > KEPT:
             del self._held[next(iter(self._held))]

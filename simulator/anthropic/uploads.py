@@ -9,7 +9,7 @@ from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from simulator.anthropic.problem import refuse
-from simulator.exchange import Exchange
+from simulator.exchange import SimulatedExchange
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Uploaded:
     data: bytes
 
 
-async def read_form(exchange: Exchange) -> list[Uploaded]:
+async def read_upload_form(exchange: SimulatedExchange) -> list[Uploaded]:
     """Return the parts of the form in the body."""
     if not exchange.headers.get("content-type", "").startswith("multipart/form-data"):
         refuse("Content-Type: Input should be multipart/form-data")

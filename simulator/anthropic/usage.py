@@ -1,8 +1,10 @@
-"""Tokens, counted without a tokenizer: one for every four bytes of compact JSON or text, rounded up, piece by piece.
+"""Tokens, counted without a tokenizer: one for every four bytes of compact JSON or text, rounded
+up, piece by piece.
 
-A prompt is a sequence of pieces: each tool, each system block, each message block. A piece with `cache_control` marks
-the end of a prefix; a prefix seen before under the same credential and model is read from the cache, however far back
-its own mark was. Prefixes under 1,024 tokens are not cached, as in the service.
+A prompt is a sequence of pieces: each tool, each system block, each message block. A piece with
+`cache_control` marks the end of a prefix; a prefix seen before under the same credential and model
+is read from the cache, however far back its own mark was. Prefixes under 1,024 tokens are not
+cached, as in the service.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from simulator.anthropic.rules import Block, blocks_of
-from simulator.script import compact, tokens_of
+from simulator.script import compact, text_tokens
 
 LEAST_CACHED_TOKENS = 1024
 MOST_PREFIXES = 10_000
@@ -47,8 +49,10 @@ class InputUsage:
         }
 
 
-def pieces(body: dict[str, Any]) -> Iterator[tuple[bytes, str]]:
-    """(bytes, time to live of the mark or "") of every piece of the prompt, in the order it is read."""
+def prompt_pieces(body: dict[str, Any]) -> Iterator[tuple[bytes, str]]:
+    """(bytes, time to live of the mark or "") of every piece of the prompt, in the order it is
+    read.
+    """
     for tool in body.get("tools", []):
         yield _piece("tool", tool)
     for block in blocks_of(body.get("system")):
@@ -63,7 +67,9 @@ def _piece(role: str, block: Block) -> tuple[bytes, str]:
     bare = {name: value for name, value in block.items() if name != "cache_control"}
     if block.get("type") == "tool_result" and isinstance(block.get("content"), list):
         marks += [part.get("cache_control") for part in block["content"]]
-        bare["content"] = [{k: v for k, v in part.items() if k != "cache_control"} for part in block["content"]]
+        bare["content"] = [
+            {k: v for k, v in part.items() if k != "cache_control"} for part in block["content"]
+        ]
     mark = next(filter(None, marks), None)
     return role.encode() + compact(bare).encode(), mark.get("ttl", "5m") if mark else ""
 
@@ -76,7 +82,7 @@ class PromptCache:
         """Return the cost of the prompt for `owner` (credential and model), and remember the
         prompt's prefixes.
         """
-        found = list(pieces(body))
+        found = list(prompt_pieces(body))
         if found and (whole := body.get("cache_control")):
             found[-1] = (found[-1][0], whole.get("ttl", "5m"))
         digest = hashlib.sha256(owner.encode())
@@ -86,7 +92,7 @@ class PromptCache:
         last_mark = max((place for place, (_, mark) in enumerate(found) if mark), default=-1)
         for place, (data, mark) in enumerate(found):
             digest.update(data)
-            total += tokens_of(len(data))
+            total += text_tokens(len(data))
             prefix = digest.digest()
             if place > last_mark or total < LEAST_CACHED_TOKENS:
                 continue
@@ -95,7 +101,8 @@ class PromptCache:
                 read = end = total
             elif mark:
                 written.append(prefix)
-                end, life = total, mark
+                end = total
+                life = mark
         self._remember(written)
         return InputUsage(total - end, read, end - read, end - read if life == "1h" else 0)
 

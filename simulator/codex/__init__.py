@@ -1,1 +1,3 @@
-"""OpenAI's Responses format twice: the ChatGPT backend that serves Codex, and the public interface."""
+"""OpenAI's Responses format twice: the ChatGPT backend that serves Codex, and the
+public interface.
+"""

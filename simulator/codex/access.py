@@ -1,8 +1,9 @@
 """The admission of callers at both interfaces, and the limits reported with every reply of the
 backend.
 
-Tokens are made up by whoever uses the simulator. The backend reads a JWT's claims without looking at its signature;
-the public interface takes any `sk-…`. One that contains `revoked` is refused, and so is a token past its `exp`.
+Tokens are made up by whoever uses the simulator. The backend reads a JWT's claims without looking
+at its signature; the public interface takes any `sk-…`. One that contains `revoked` is refused, and
+so is a token past its `exp`.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from typing import Any
 
 import orjson
 
-from simulator.codex.problem import Problem, challenge, detail, error
+from simulator.codex.problem import Problem, backend_error, challenge, detail
 
 CLAIM = "https://api.openai.com/auth"
-FIVE_HOURS, SEVEN_DAYS = 300, 10_080  # minutes
+# minutes
+FIVE_HOURS = 300
+SEVEN_DAYS = 10_080
 PERCENT_PER_REQUEST = 0.5
 
 
@@ -39,7 +42,7 @@ def admit_backend(headers: Mapping[str, str]) -> Caller:
     scheme, _, token = headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise detail("Unauthorized", 401)
-    claims = claims_of(token)
+    claims = token_claims(token)
     account = claims.get(CLAIM, {}).get("chatgpt_account_id")
     if account is None or "revoked" in token:
         raise refused_token("token_invalidated", "Your authentication token has been invalidated.")
@@ -53,17 +56,19 @@ def admit_backend(headers: Mapping[str, str]) -> Caller:
 def admit_public(headers: Mapping[str, str]) -> Caller:
     scheme, _, key = headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not key:
-        raise error(401, "You didn't provide an API key.")
+        raise backend_error(401, "You didn't provide an API key.")
     if not key.startswith("sk-") or "revoked" in key:
-        raise error(401, f"Incorrect API key provided: {key[:6]}***{key[-4:]}.", code="invalid_api_key")
+        raise backend_error(
+            401, f"Incorrect API key provided: {key[:6]}***{key[-4:]}.", code="invalid_api_key"
+        )
     return Caller(key)
 
 
 def refused_token(code: str, message: str) -> Problem:
-    return error(401, f"{message} Please try signing in again.", code=code)
+    return backend_error(401, f"{message} Please try signing in again.", code=code)
 
 
-def claims_of(token: str) -> dict[str, Any]:
+def token_claims(token: str) -> dict[str, Any]:
     """Return the claims in the middle of a JWT; {} for any other token."""
     try:
         middle = token.split(".")[1]
@@ -85,7 +90,9 @@ class Limits:
         self._requests[caller.name] += 1
 
     def windows(self, caller: Caller) -> list[dict[str, Any]]:
-        """The primary and the secondary window. A free plan's only one is the week, and comes first."""
+        """The primary and the secondary window. A free plan's only one is the week, and comes
+        first.
+        """
         used = self._requests[caller.name] * PERCENT_PER_REQUEST
         week = window(used / 10, SEVEN_DAYS)
         return [week] if caller.plan == "free" else [window(used, FIVE_HOURS), week]
@@ -93,13 +100,20 @@ class Limits:
     def headers(self, caller: Caller) -> dict[str, str]:
         found = {"x-codex-plan-type": caller.plan, "x-codex-credits-has-credits": "False"}
         for name, now in zip(("primary", "secondary"), self.windows(caller), strict=False):
-            found |= {f"x-codex-{name}-{key.replace('_', '-')}": str(value) for key, value in now.items()}
+            found |= {
+                f"x-codex-{name}-{key.replace('_', '-')}": str(value) for key, value in now.items()
+            }
         return found
 
     def event(self, caller: Caller) -> dict[str, Any]:
         """The payload of `codex.rate_limits`."""
         primary, *more = self.windows(caller)
-        limits = {"allowed": True, "limit_reached": False, "primary": primary, "secondary": more[0] if more else None}
+        limits = {
+            "allowed": True,
+            "limit_reached": False,
+            "primary": primary,
+            "secondary": more[0] if more else None,
+        }
         return {"plan_type": caller.plan, "rate_limits": limits}
 
     def usage(self, caller: Caller) -> dict[str, Any]:
@@ -114,7 +128,10 @@ class Limits:
             for now in self.windows(caller)
         ]
         limit = {"allowed": True, "limit_reached": False, "primary_window": shown[0]}
-        return {"plan_type": caller.plan, "rate_limit": limit | {"secondary_window": shown[1] if shown[1:] else None}}
+        return {
+            "plan_type": caller.plan,
+            "rate_limit": limit | {"secondary_window": shown[1] if shown[1:] else None},
+        }
 
 
 def window(used: float, minutes: int) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""Every field of a Responses request where it may stand. What the backend refuses by name is simply not among its own.
+"""Every field of a Responses request where it may stand. What the backend refuses by name is simply
+not among its own.
 
-Sources: the type files of the official SDK (3.54), what Codex 0.169.0 sends, and reports of what the backend refuses.
-What hosted tools and their items carry inside is not looked at.
+Sources: the type files of the official SDK (3.54), what Codex 0.169.0 sends, and reports of what
+the backend refuses. What hosted tools and their items carry inside is not looked at.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import re
 
 from simulator.codex import images
-from simulator.codex.problem import Problem, error
+from simulator.codex.problem import Problem, backend_error
 from simulator.shape import (
     Check,
     Misfit,
@@ -18,29 +19,41 @@ from simulator.shape import (
     at_most,
     boolean,
     list_of,
+    literal,
     mapping,
     matching,
     names,
     nullable,
     number,
-    one_of,
     record,
     tagged,
     text,
     text_or,
 )
 
-SUPPORTED = re.compile(r"Input tag '(.*)' found using '(.*)' does not match any of the expected tags: (.*)")
+SUPPORTED = re.compile(
+    r"Input tag '(.*)' found using '(.*)' does not match any of the expected tags: (.*)"
+)
 NAME = matching(r"^[a-zA-Z0-9_-]+$")
-IMAGE = record(image_url=nullable(text), file_id=nullable(text), detail=one_of("auto", "low", "high", "original"))
+IMAGE = record(
+    image_url=nullable(text),
+    file_id=nullable(text),
+    detail=literal("auto", "low", "high", "original"),
+)
 FILE = record(file_data=text, file_id=text, file_url=text, filename=text, detail=anything)
-INPUT_PARTS: dict[str, Check] = {"input_text": record("text", text=text), "input_image": IMAGE, "input_file": FILE}
+INPUT_PARTS: dict[str, Check] = {
+    "input_text": record("text", text=text),
+    "input_image": IMAGE,
+    "input_file": FILE,
+}
 INPUT = text_or(list_of(tagged(INPUT_PARTS, shown=False)))
 SPOKEN = text_or(
     list_of(
         tagged(
             {
-                "output_text": record("text", text=text, annotations=list_of(mapping), logprobs=anything),
+                "output_text": record(
+                    "text", text=text, annotations=list_of(mapping), logprobs=anything
+                ),
                 "refusal": record("refusal", refusal=text),
             },
             shown=False,
@@ -49,10 +62,15 @@ SPOKEN = text_or(
 )
 ANY_ITEM: dict[str, Check] = {
     "id": nullable(text),
-    "status": nullable(one_of("in_progress", "completed", "incomplete")),
+    "status": nullable(literal("in_progress", "completed", "incomplete")),
     "internal_chat_message_metadata_passthrough": mapping,
 }
-CALL: dict[str, Check] = ANY_ITEM | {"call_id": text, "name": NAME, "namespace": text, "caller": mapping}
+CALL: dict[str, Check] = ANY_ITEM | {
+    "call_id": text,
+    "name": NAME,
+    "namespace": text,
+    "caller": mapping,
+}
 
 
 def item(required: str = "", /, **fields: Check) -> Check:
@@ -65,16 +83,20 @@ MESSAGE = tagged(
         "user": HEARD,
         "developer": HEARD,
         "system": HEARD,
-        "assistant": item("content", content=SPOKEN, phase=nullable(one_of("commentary", "final_answer"))),
+        "assistant": item(
+            "content", content=SPOKEN, phase=nullable(literal("commentary", "final_answer"))
+        ),
     },
     "role",
     shown=False,
 )
 OUTPUT = item("call_id output", call_id=text, output=INPUT, name=NAME, namespace=text)
 HOSTED_ITEMS = names("""
-    additional_tools compaction compaction_trigger tool_search_call tool_search_output web_search_call file_search_call
+    additional_tools compaction compaction_trigger tool_search_call tool_search_output
+    web_search_call file_search_call
     computer_call computer_call_output image_generation_call code_interpreter_call local_shell_call
-    local_shell_call_output shell_call shell_call_output mcp_list_tools mcp_approval_request mcp_approval_response
+    local_shell_call_output shell_call shell_call_output mcp_list_tools mcp_approval_request
+    mcp_approval_response
     mcp_call item_reference
 """)
 ITEM = tagged(
@@ -96,12 +118,13 @@ ITEM = tagged(
     shown=False,
 )
 FUNCTION = record(
-    "name", name=NAME, description=nullable(text), parameters=nullable(mapping), strict=nullable(boolean),
-    defer_loading=boolean, output_schema=anything,
+    "name", name=NAME, description=nullable(text), parameters=nullable(mapping),
+    strict=nullable(boolean), defer_loading=boolean, output_schema=anything,
 )  # fmt: skip
 CUSTOM = record("name", name=NAME, description=text, format=mapping)
 HOSTED_TOOLS = names("""
-    tool_search web_search web_search_2025_08_26 file_search computer mcp code_interpreter image_generation local_shell
+    tool_search web_search web_search_2025_08_26 file_search computer mcp code_interpreter
+    image_generation local_shell
     shell apply_patch programmatic_tool_calling
 """)
 NESTED = tagged({"function": FUNCTION, "custom": CUSTOM}, shown=False)
@@ -120,7 +143,9 @@ TOOL_CHOICE = text_or(
         {
             "function": record("name", name=NAME),
             "custom": record("name", name=NAME),
-            "allowed_tools": record("mode tools", mode=one_of("auto", "required"), tools=list_of(mapping)),
+            "allowed_tools": record(
+                "mode tools", mode=literal("auto", "required"), tools=list_of(mapping)
+            ),
             **dict.fromkeys(HOSTED_TOOLS, mapping),
         },
         shown=False,
@@ -130,19 +155,21 @@ FORMAT = tagged(
     {
         "text": record(),
         "json_object": record(),
-        "json_schema": record("name schema", name=NAME, schema=mapping, strict=nullable(boolean), description=text),
+        "json_schema": record(
+            "name schema", name=NAME, schema=mapping, strict=nullable(boolean), description=text
+        ),
     },
     shown=False,
 )
-INCLUDABLE = one_of(
+INCLUDABLE = literal(
     "reasoning.encrypted_content", "web_search_call.action.sources", "web_search_call.results",
     "file_search_call.results", "code_interpreter_call.outputs", "message.input_image.image_url",
     "computer_call_output.output.image_url", "message.output_text.logprobs",
 )  # fmt: skip
 REASONING_FIELDS: dict[str, Check] = {
     "effort": nullable(text),
-    "summary": nullable(one_of("auto", "concise", "detailed", "none")),
-    "context": nullable(one_of("auto", "current_turn", "all_turns")),
+    "summary": nullable(literal("auto", "concise", "detailed", "none")),
+    "context": nullable(literal("auto", "current_turn", "all_turns")),
 }
 REASONING = nullable(record(**REASONING_FIELDS))
 BACKEND: dict[str, Check] = {
@@ -157,8 +184,8 @@ BACKEND: dict[str, Check] = {
     "stream": boolean,
     "include": nullable(list_of(INCLUDABLE)),
     "prompt_cache_key": nullable(at_most_characters := matching(r"^[\s\S]{1,64}$")),
-    "text": nullable(record(format=FORMAT, verbosity=nullable(one_of("low", "medium", "high")))),
-    "service_tier": nullable(one_of("priority", "default")),
+    "text": nullable(record(format=FORMAT, verbosity=nullable(literal("low", "medium", "high")))),
+    "service_tier": nullable(literal("priority", "default")),
     "client_metadata": nullable(mapping),
 }
 PUBLIC: dict[str, Check] = BACKEND | {
@@ -170,8 +197,10 @@ PUBLIC: dict[str, Check] = BACKEND | {
     "prompt": nullable(mapping),
     "store": nullable(boolean),
     "stream": nullable(boolean),
-    "reasoning": nullable(record(**REASONING_FIELDS, generate_summary=anything, mode=nullable(text))),
-    "service_tier": nullable(one_of("auto", "default", "flex", "scale", "priority", "fast")),
+    "reasoning": nullable(
+        record(**REASONING_FIELDS, generate_summary=anything, mode=nullable(text))
+    ),
+    "service_tier": nullable(literal("auto", "default", "flex", "scale", "priority", "fast")),
     "temperature": nullable(at_least(0, at_most(2, number))),
     "top_p": nullable(at_least(0, at_most(1, number))),
     "max_output_tokens": nullable(at_least(16)),
@@ -179,7 +208,7 @@ PUBLIC: dict[str, Check] = BACKEND | {
     "metadata": nullable(mapping),
     "user": nullable(text),
     "safety_identifier": nullable(at_most_characters),
-    "truncation": nullable(one_of("auto", "disabled")),
+    "truncation": nullable(literal("auto", "disabled")),
     "stream_options": nullable(mapping),
     "prompt_cache_retention": nullable(text),
     "prompt_cache_options": nullable(mapping),
@@ -211,10 +240,18 @@ def in_their_words(misfit: str) -> Problem:
     where, _, problem = misfit.partition(": ")
     where = re.sub(r"\.(\d+)", r"[\1]", where)
     if problem == "Extra inputs are not permitted":
-        return error(400, f"Unknown parameter: '{where}'.", code="unknown_parameter", param=where)
+        return backend_error(
+            400, f"Unknown parameter: '{where}'.", code="unknown_parameter", param=where
+        )
     if problem == "Field required":
-        return error(400, f"Missing required parameter: '{where}'.", code="missing_required_parameter", param=where)
+        return backend_error(
+            400,
+            f"Missing required parameter: '{where}'.",
+            code="missing_required_parameter",
+            param=where,
+        )
     if found := SUPPORTED.fullmatch(problem):
-        where, problem = f"{where}.{found[2]}", f"'{found[1]}'. Supported values are: {found[3]}"
-        return error(400, f"Invalid value: {problem}.", code="invalid_value", param=where)
-    return error(400, f"Invalid '{where}': {problem}.", code="invalid_value", param=where)
+        where = f"{where}.{found[2]}"
+        problem = f"'{found[1]}'. Supported values are: {found[3]}"
+        return backend_error(400, f"Invalid value: {problem}.", code="invalid_value", param=where)
+    return backend_error(400, f"Invalid '{where}': {problem}.", code="invalid_value", param=where)

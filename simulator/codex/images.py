@@ -1,7 +1,8 @@
 """The image tool: what it takes, when the simulated model uses it, and the pictures it makes.
 
-The backend lets nobody force the tool and chooses size, quality and format itself, whatever it is asked; the public
-interface does as it is told. The Codex program asks the backend for pictures at routes of their own, without a model.
+The backend lets nobody force the tool and chooses size, quality and format itself, whatever it is
+asked; the public interface does as it is told. The Codex program asks the backend for pictures at
+routes of their own, without a model.
 """
 
 from __future__ import annotations
@@ -11,8 +12,19 @@ import struct
 import zlib
 from typing import Any
 
-from simulator.codex.problem import refuse
-from simulator.shape import Check, at_least, at_most, integer, list_of, matching, nullable, one_of, record, text
+from simulator.codex.problem import refuse_parameter
+from simulator.shape import (
+    Check,
+    at_least,
+    at_most,
+    integer,
+    list_of,
+    literal,
+    matching,
+    nullable,
+    record,
+    text,
+)
 
 Item = dict[str, Any]
 
@@ -21,35 +33,48 @@ CALL = "image_generation_call"
 FORMATS = ("png", "webp", "jpeg", "gif", "svg")
 QUALITIES = ("low", "medium", "high", "xhigh", "max", "auto")
 SHAPE: Check = record(
-    action=one_of("generate", "edit", "auto"),
-    background=one_of("transparent", "opaque", "auto"),
-    complexity=one_of("low", "medium", "high"),
+    action=literal("generate", "edit", "auto"),
+    background=literal("transparent", "opaque", "auto"),
+    complexity=literal("low", "medium", "high"),
     frame_count=at_least(2, at_most(16, integer)),
     frame_duration_ms=at_least(1),
-    input_fidelity=nullable(one_of("high", "low")),
+    input_fidelity=nullable(literal("high", "low")),
     input_image_mask=record(image_url=text, file_id=text),
     model=text,
-    moderation=one_of("auto", "low"),
+    moderation=literal("auto", "low"),
     output_compression=at_least(0, at_most(100, integer)),
-    output_format=one_of(*FORMATS),
+    output_format=literal(*FORMATS),
     partial_images=at_least(0, at_most(3, integer)),
-    quality=one_of(*QUALITIES),
+    quality=literal(*QUALITIES),
     size=matching(r"^(auto|[1-9]\d{1,3}x[1-9]\d{1,3})$"),
 )
 OF_A_ROUTE: dict[str, Check] = {
     "prompt": matching(r"\S"),
     "model": text,
-    "background": one_of("transparent", "opaque", "auto"),
+    "background": literal("transparent", "opaque", "auto"),
     "n": at_least(1, at_most(10, integer)),
-    "quality": one_of("low", "medium", "high", "auto"),
+    "quality": literal("low", "medium", "high", "auto"),
     "size": text,
 }
 GENERATION: Check = record("prompt model", **OF_A_ROUTE)
-EDIT: Check = record("prompt images", **OF_A_ROUTE, images=list_of(record("image_url", image_url=text)))
-CHOSEN_BY_BACKEND = {"size": "1254x1254", "quality": "medium", "background": "opaque", "output_format": "png"}
+EDIT: Check = record(
+    "prompt images", **OF_A_ROUTE, images=list_of(record("image_url", image_url=text))
+)
+CHOSEN_BY_BACKEND = {
+    "size": "1254x1254",
+    "quality": "medium",
+    "background": "opaque",
+    "output_format": "png",
+}
 DEFAULTS = {"size": "1024x1024", "quality": "high", "background": "opaque", "output_format": "png"}
-MAGIC = {"jpeg": b"\xff\xd8\xff\xe0", "webp": b"RIFF\x24\x00\x00\x00WEBP", "gif": b"GIF89a", "svg": b"<svg/>"}
-INPUT_TOKENS, OUTPUT_TOKENS = 20, 1_000
+MAGIC = {
+    "jpeg": b"\xff\xd8\xff\xe0",
+    "webp": b"RIFF\x24\x00\x00\x00WEBP",
+    "gif": b"GIF89a",
+    "svg": b"<svg/>",
+}
+INPUT_TOKENS = 20
+OUTPUT_TOKENS = 1_000
 
 
 def check_tool(tool: Item, choice: Any, items: list[Item], *, public: bool) -> None:
@@ -57,16 +82,22 @@ def check_tool(tool: Item, choice: Any, items: list[Item], *, public: bool) -> N
     be forced.
     """
     if not public and isinstance(choice, dict) and choice.get("type") == TOOL:
-        refuse(f"Tool choice '{TOOL}' not found in 'tools' parameter.", "tool_choice")
+        refuse_parameter(f"Tool choice '{TOOL}' not found in 'tools' parameter.", "tool_choice")
     form = tool.get("output_format", "png")
     if tool.get("background") == "transparent" and form not in {"png", "webp"}:
-        refuse("Transparent background is not supported for this output format.", "tools", "invalid_value")
+        refuse_parameter(
+            "Transparent background is not supported for this output format.",
+            "tools",
+            "invalid_value",
+        )
     if tool.get("output_compression", 100) != 100 and form not in {"jpeg", "webp"}:
-        refuse(f"Compression is not supported for {form} output format.", "tools", "invalid_value")
+        refuse_parameter(
+            f"Compression is not supported for {form} output format.", "tools", "invalid_value"
+        )
     if tool.get("model", "").startswith(("gpt-image-1-2025", "dall-e")):
-        refuse(f"Invalid value: '{tool['model']}'.", "tools", "invalid_value")
+        refuse_parameter(f"Invalid value: '{tool['model']}'.", "tools", "invalid_value")
     if tool.get("action") == "edit" and not any(holds_image(item) for item in items):
-        refuse("An image is required to edit.", "input", "missing_required_parameter")
+        refuse_parameter("An image is required to edit.", "input", "missing_required_parameter")
 
 
 def holds_image(item: Item) -> bool:
@@ -109,14 +140,18 @@ def picture(prompt: str, form: str, share: float = 1.0) -> str:
     header = struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0)
     parts = ((b"IHDR", header), (b"IDAT", zlib.compress(row)), (b"IEND", b""))
     chunks = (
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in parts
     )
     return base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"".join(chunks)).decode()
 
 
 def partial_pictures(item: Item, count: int) -> list[str]:
     """Return the earlier states of a call's picture."""
-    return [picture(item["revised_prompt"], item["output_format"], (step + 1) / 10) for step in range(count)]
+    return [
+        picture(item["revised_prompt"], item["output_format"], (step + 1) / 10)
+        for step in range(count)
+    ]
 
 
 def tool_usage(output: list[Item]) -> Item | None:
@@ -141,4 +176,9 @@ def reply_of_route(body: Item) -> Item:
     form = CHOSEN_BY_BACKEND["output_format"]
     usage = tool_usage([{"type": CALL}] * count) or {}
     data = [{"b64_json": picture(body["prompt"], form, number + 1)} for number in range(count)]
-    return {"created": 1_780_000_000, "data": data, **CHOSEN_BY_BACKEND, "usage": usage["image_gen"]}
+    return {
+        "created": 1_780_000_000,
+        "data": data,
+        **CHOSEN_BY_BACKEND,
+        "usage": usage["image_gen"],
+    }

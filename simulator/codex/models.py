@@ -1,6 +1,8 @@
-"""The models, as the backend lists them for a client's version, and the reasoning efforts each takes.
+"""The models, as the backend lists them for a client's version, and the reasoning efforts each
+takes.
 
-Names, efforts and windows are those of the catalogue inside Codex 0.169.0. `gpt-sim-*` is one permissive line of ours.
+Names, efforts and windows are those of the catalogue inside Codex 0.169.0. `gpt-sim-*` is one
+permissive line of ours.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from simulator.codex.problem import detail, error
+from simulator.codex.problem import backend_error, detail
 
 SIMULATED = "gpt-sim-"
 TO_MAX = ("low", "medium", "high", "xhigh", "max")
@@ -38,7 +40,9 @@ class Model:
             "display_name": name,
             "description": "Simulated.",
             "default_reasoning_level": self.default_effort,
-            "supported_reasoning_levels": [{"effort": effort, "description": effort} for effort in self.efforts],
+            "supported_reasoning_levels": [
+                {"effort": effort, "description": effort} for effort in self.efforts
+            ],
             "visibility": self.visibility,
             "supported_in_api": True,
             "priority": self.priority,
@@ -67,27 +71,33 @@ MODELS = [
 KNOWN = {model.slug: model for model in MODELS}
 
 
-def find_model(name: str, *, public: bool = False) -> Model:
+def find_codex_model(name: str, *, public: bool = False) -> Model:
     """Return the model `name`. Raises the service's own refusal for an unknown name."""
     if name.startswith(SIMULATED):
         return Model(name, 99, ("none", *TO_MAX), visibility="hide")
     if name not in KNOWN:
         if public:
-            raise error(
-                404, f"The model '{name}' does not exist or you do not have access to it.", code="model_not_found"
+            raise backend_error(
+                404,
+                f"The model '{name}' does not exist or you do not have access to it.",
+                code="model_not_found",
             )
-        raise detail(f"The '{name}' model is not supported when using Codex with a ChatGPT account.")
+        raise detail(
+            f"The '{name}' model is not supported when using Codex with a ChatGPT account."
+        )
     return KNOWN[name]
 
 
-def list_models(client_version: str) -> tuple[bytes, str]:
+def list_codex_models(client_version: str) -> tuple[bytes, str]:
     """Return the backend's list for a version of Codex, and its ETag. Raises the 400 for an invalid
     version.
     """
     if not re.fullmatch(r"\d+(\.\d+){1,3}", client_version):
         raise detail("client_version: Field required")  # unmeasured words
     version = tuple(map(int, client_version.split(".")))
-    body = orjson.dumps({"models": [model.describe() for model in MODELS if model.since <= version]})
+    body = orjson.dumps(
+        {"models": [model.describe() for model in MODELS if model.since <= version]}
+    )
     return body, f'W/"{hashlib.sha256(body).hexdigest()[:16]}"'
 
 

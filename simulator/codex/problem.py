@@ -1,6 +1,8 @@
-"""A refusal, in one of the three ways these services refuse: OpenAI's envelope, the backend's `detail`, a web page.
+"""A refusal, in one of the three ways these services refuse: OpenAI's envelope, the backend's
+`detail`, a web page.
 
-Sources: reports in the trackers of openai/codex and of its gateways; words that no report quotes are marked in place.
+Sources: reports in the trackers of openai/codex and of its gateways; words that no report quotes
+are marked in place.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ def detail(text: str, status: int = 400) -> Problem:
     return Problem(status, orjson.dumps({"detail": text}), JSON)
 
 
-def error(
+def backend_error(
     status: int,
     message: str,
     *,
@@ -43,8 +45,10 @@ def error(
 
 def challenge() -> Problem:
     """Return the page served to a program suspected to be a robot."""
-    return Problem(403, CHALLENGE, {"content-type": "text/html; charset=UTF-8", "cf-mitigated": "challenge"})
+    return Problem(
+        403, CHALLENGE, {"content-type": "text/html; charset=UTF-8", "cf-mitigated": "challenge"}
+    )
 
 
-def refuse(message: str, param: str | None = None, code: str | None = None) -> NoReturn:
-    raise error(400, message, param=param, code=code)
+def refuse_parameter(message: str, param: str | None = None, code: str | None = None) -> NoReturn:
+    raise backend_error(400, message, param=param, code=code)

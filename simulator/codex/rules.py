@@ -1,7 +1,8 @@
 """The refusals of the services beyond field shapes: the backend's own demands first, then the
 relations of items.
 
-Each rule looks at one `Request` and raises a Problem in the service's words (those marked `unmeasured` are ours).
+Each rule looks at one `Request` and raises a Problem in the service's words (those marked
+`unmeasured` are ours).
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from typing import Any, NoReturn
 
 from simulator.codex import images
 from simulator.codex.fields import BACKEND, PUBLIC, check_field, check_items
-from simulator.codex.models import Model, find_model
-from simulator.codex.problem import detail, error, refuse
+from simulator.codex.models import Model, find_codex_model
+from simulator.codex.problem import backend_error, detail, refuse_parameter
 from simulator.schemas import ROOT_COMBINATORS, Flaw, python_flaw, structure_flaw
 from simulator.seal import REASONING
 
@@ -47,7 +48,7 @@ class Request:
     tools: dict[str, Item] = field(default_factory=dict)
 
 
-def read_request(body: Any, *, public: bool) -> Request:
+def check_request(body: Any, *, public: bool) -> Request:
     """Return the checked request. Raises the first Problem, in the order of the service."""
     if not isinstance(body, dict):
         raise detail("Request body must be a JSON object")  # unmeasured words
@@ -55,16 +56,18 @@ def read_request(body: Any, *, public: bool) -> Request:
     for name in body:
         if name not in fields:
             if public:
-                refuse(f"Unknown parameter: '{name}'.", name, "unknown_parameter")
+                refuse_parameter(f"Unknown parameter: '{name}'.", name, "unknown_parameter")
             raise detail(f"Unsupported parameter: {name}")
     if not isinstance(body.get("model"), str):
-        refuse("Missing required parameter: 'model'.", "model", "missing_required_parameter")
-    model = find_model(body["model"], public=public)
+        refuse_parameter(
+            "Missing required parameter: 'model'.", "model", "missing_required_parameter"
+        )
+    model = find_codex_model(body["model"], public=public)
     if not public:
         demands(body)
     for name, value in body.items():
         check_field(name, value, fields)
-    items = read_items(body.get("input"), public=public)
+    items = check_input_items(body.get("input"), public=public)
     request = Request(body, model, public, items, dict(offered(body, items)))
     for rule in RULES:
         rule(request)
@@ -90,13 +93,19 @@ def demands(body: dict[str, Any]) -> None:
         raise detail(f"Unsupported service_tier: {body['service_tier']}")
 
 
-def read_items(given: Any, *, public: bool) -> list[Item]:
+def check_input_items(given: Any, *, public: bool) -> list[Item]:
     if isinstance(given, str) and public:
         return [{"type": "message", "role": "user", "content": given}]
     if not isinstance(given, list):
-        refuse("Missing required parameter: 'input'.", "input", "missing_required_parameter")
+        refuse_parameter(
+            "Missing required parameter: 'input'.", "input", "missing_required_parameter"
+        )
     if not given:
-        refuse("Invalid 'input': empty array. Expected an array with minimum length 1.", "input", "empty_array")
+        refuse_parameter(
+            "Invalid 'input': empty array. Expected an array with minimum length 1.",
+            "input",
+            "empty_array",
+        )
     check_items(given)
     return [{"type": "message", **item} for item in given]
 
@@ -105,28 +114,37 @@ def offered(body: dict[str, Any], items: list[Item]) -> Iterator[tuple[str, Item
     """Yield (name, tool) of every tool on offer to the model; the tool of a namespace includes the
     namespace.
     """
-    extra = [tool for item in items if item["type"] == "additional_tools" for tool in item.get("tools", [])]
+    extra = [
+        tool
+        for item in items
+        if item["type"] == "additional_tools"
+        for tool in item.get("tools", [])
+    ]
     for tool in [*(body.get("tools") or []), *extra]:
         if tool.get("type") == "namespace":
-            yield from ((inner["name"], inner | {"namespace": tool["name"]}) for inner in tool["tools"])
+            yield from (
+                (inner["name"], inner | {"namespace": tool["name"]}) for inner in tool["tools"]
+            )
         else:
             yield tool.get("name", tool["type"]), tool
 
 
 def ids(request: Request) -> None:
     for place, item in enumerate(request.items):
-        where, prefix = f"input[{place}]", PREFIXES.get(item["type"], "")
+        where = f"input[{place}]"
+        prefix = PREFIXES.get(item["type"], "")
         if item.get("id") and not item["id"].startswith(prefix):
-            refuse(
-                f"Invalid '{where}.id': '{item['id']}'. Expected an ID that begins with '{prefix}'.",
+            refuse_parameter(
+                f"Invalid '{where}.id': '{item['id']}'. Expected an ID that begins with "
+                f"'{prefix}'.",
                 f"{where}.id",
                 "invalid_value",
             )
         for name in ("id", "call_id", "name"):
             if len(value := item.get(name) or "") > LONGEST_ID:
-                refuse(
-                    f"Invalid '{where}.{name}': string too long. Expected a string with maximum length {LONGEST_ID}, "
-                    f"but got a string with length {len(value)} instead.",
+                refuse_parameter(
+                    f"Invalid '{where}.{name}': string too long. Expected a string with maximum "
+                    f"length {LONGEST_ID}, but got a string with length {len(value)} instead.",
                     f"{where}.{name}",
                     "string_above_max_length",
                 )
@@ -143,23 +161,23 @@ def reasoning(request: Request) -> None:
             raise not_stored(item.get("id", ""))
         sealed_for = REASONING.open(sealed)
         if sealed_for is None or item.get("id") not in (None, sealed_for):
-            refuse(
-                f"The encrypted content {sealed[:4]}...{sealed[-4:]} could not be verified. Reason: Encrypted content "
-                "could not be decrypted or parsed.",
+            refuse_parameter(
+                f"The encrypted content {sealed[:4]}...{sealed[-4:]} could not be verified. "
+                "Reason: Encrypted content could not be decrypted or parsed.",
                 code="invalid_encrypted_content",
             )
 
 
 def not_stored(name: str) -> Exception:
-    return error(
+    return backend_error(
         404,
-        f"Item with id '{name}' not found. Items are not persisted when `store` is set to false. Try again with "
-        "`store` set to true, or remove this item from your input.",
+        f"Item with id '{name}' not found. Items are not persisted when `store` is set to false. "
+        "Try again with `store` set to true, or remove this item from your input.",
         param="input",
     )
 
 
-def calls(request: Request) -> None:
+def check_calls(request: Request) -> None:
     """Check that every call has exactly one output, later in the input."""
     waiting: dict[str, str] = {}
     for item in request.items:
@@ -168,23 +186,29 @@ def calls(request: Request) -> None:
             waiting[item["call_id"]] = CALLS[kind]
         elif kind in CALLS.values() and waiting.pop(item["call_id"], "") != kind:
             spoken = kind.removesuffix("_output").replace("_", " ")
-            refuse(f"No tool call found for {spoken} output with call_id {item['call_id']}.", "input")
+            refuse_parameter(
+                f"No tool call found for {spoken} output with call_id {item['call_id']}.", "input"
+            )
     if waiting:
-        refuse(f"No tool output found for function call {next(iter(waiting))}.", "input")
+        refuse_parameter(f"No tool output found for function call {next(iter(waiting))}.", "input")
 
 
-def media(request: Request) -> None:
+def check_codex_media(request: Request) -> None:
     for place, item in enumerate(request.items):
         content = item.get("output") if item["type"] in CALLS.values() else item.get("content")
         for number, part in enumerate(content if isinstance(content, list) else []):
             url = part.get("image_url")
-            if part.get("type") != "input_image" or (url or "").startswith("https://") or part.get("file_id"):
+            if (
+                part.get("type") != "input_image"
+                or (url or "").startswith("https://")
+                or part.get("file_id")
+            ):
                 continue
             found = IMAGE.fullmatch(url or "")
             if found is None or not is_base64(found[2]):
-                refuse(
-                    f"Invalid 'input[{place}].content[{number}].image_url'. Expected a valid URL or a base64-encoded "
-                    "data URL of a PNG, JPEG, GIF or WebP image.",
+                refuse_parameter(
+                    f"Invalid 'input[{place}].content[{number}].image_url'. Expected a valid URL "
+                    "or a base64-encoded data URL of a PNG, JPEG, GIF or WebP image.",
                     f"input[{place}].content[{number}].image_url",
                     "invalid_value",
                 )
@@ -197,34 +221,52 @@ def is_base64(text: str) -> bool:
         return False
 
 
-def tools(request: Request) -> None:
+def check_codex_tools(request: Request) -> None:
     for tool in request.tools.values():
         if tool["type"] == "function":
             function_schema(tool)
         if len(tool.get("name", "")) > LONGEST_ID:
-            refuse(f"Invalid 'tools.name': string too long: {tool['name'][:80]}", "tools", "string_above_max_length")
+            refuse_parameter(
+                f"Invalid 'tools.name': string too long: {tool['name'][:80]}",
+                "tools",
+                "string_above_max_length",
+            )
     choice = request.body.get("tool_choice")
     if isinstance(choice, str) and choice not in {"none", "auto", "required"}:
-        refuse(f"Invalid value: '{choice}'. Supported values are: 'none', 'auto', and 'required'.", "tool_choice")
+        refuse_parameter(
+            f"Invalid value: '{choice}'. Supported values are: 'none', 'auto', and 'required'.",
+            "tool_choice",
+        )
     if images.TOOL in request.tools:
         images.check_tool(request.tools[images.TOOL], choice, request.items, public=request.public)
-    if isinstance(choice, dict) and choice.get("name", choice["type"]) not in {*request.tools, "allowed_tools"}:
-        refuse(f"Tool choice '{choice.get('name')}' not found in 'tools' parameter.", "tool_choice")
+    if isinstance(choice, dict) and choice.get("name", choice["type"]) not in {
+        *request.tools,
+        "allowed_tools",
+    }:
+        refuse_parameter(
+            f"Tool choice '{choice.get('name')}' not found in 'tools' parameter.", "tool_choice"
+        )
 
 
 def function_schema(tool: Item) -> None:
-    """The root is an object with properties, every pattern is Python's, and `strict` (true when left out) says more."""
+    """The root is an object with properties, every pattern is Python's, and `strict` (true when
+    left out) says more.
+    """
     whose = f"Invalid schema for function '{tool['name']}'"
     schema = tool.get("parameters")
     if schema is None:
         return
     if schema.get("type") != "object":
         refuse_schema(
-            whose, f"schema must be a JSON Schema of 'type: \"object\"', got 'type: \"{schema.get('type')}\"'"
+            whose,
+            "schema must be a JSON Schema of 'type: \"object\"', got 'type: "
+            f'"{schema.get("type")}"\'',
         )
     if any(keyword in schema for keyword in ROOT_COMBINATORS):
         named = "/".join(f"'{keyword}'" for keyword in ROOT_COMBINATORS)
-        refuse_schema(whose, f"schema must have type 'object' and not have {named} at the top level")
+        refuse_schema(
+            whose, f"schema must have type 'object' and not have {named} at the top level"
+        )
     usable_schema(schema, whose)
     if tool.get("strict", True):
         strict_schema(schema, whose)
@@ -232,14 +274,18 @@ def function_schema(tool: Item) -> None:
 
 def usable_schema(schema: Item, whose: str) -> None:
     flaw = structure_flaw(schema) or python_flaw(schema)
-    if flaw is None and schema.get("type") == "object" and not isinstance(schema.get("properties"), dict):
+    if (
+        flaw is None
+        and schema.get("type") == "object"
+        and not isinstance(schema.get("properties"), dict)
+    ):
         flaw = Flaw((), "object schema missing properties")
     if flaw is not None:
         refuse_schema(whose, f"In context={flaw.context}, {flaw.problem}")
 
 
 def refuse_schema(whose: str, problem: str) -> NoReturn:
-    refuse(f"{whose}: {problem}.", code="invalid_function_parameters")
+    refuse_parameter(f"{whose}: {problem}.", code="invalid_function_parameters")
 
 
 def strict_schema(schema: Any, whose: str) -> None:
@@ -250,14 +296,15 @@ def strict_schema(schema: Any, whose: str) -> None:
         return
     if schema.get("type") == "object" or "properties" in schema:
         if schema.get("additionalProperties") is not False:
-            refuse(
-                f"{whose}: In context=(), 'additionalProperties' is required to be supplied and to be false.",
+            refuse_parameter(
+                f"{whose}: In context=(), 'additionalProperties' is required to be supplied and to "
+                "be false.",
                 code="invalid_function_parameters",
             )
         if set(schema.get("properties") or {}) - set(schema.get("required") or []):
-            refuse(
-                f"{whose}: In context=(), 'required' is required to be supplied and to be an array including every "
-                "key in properties.",
+            refuse_parameter(
+                f"{whose}: In context=(), 'required' is required to be supplied and to be an "
+                "array including every key in properties.",
                 code="invalid_function_parameters",
             )
     for inner in (schema.get("properties") or {}).values():
@@ -265,13 +312,13 @@ def strict_schema(schema: Any, whose: str) -> None:
     strict_schema(schema.get("items"), whose)
 
 
-def effort(request: Request) -> None:
+def check_codex_effort(request: Request) -> None:
     wanted = (request.body.get("reasoning") or {}).get("effort")
     if wanted and wanted not in request.model.efforts:
         listed = ", ".join(f"'{effort}'" for effort in request.model.efforts)
-        refuse(
-            f"Unsupported value: '{wanted}' is not supported with the '{request.model.slug}' model. "
-            f"Supported values are: {listed}.",
+        refuse_parameter(
+            f"Unsupported value: '{wanted}' is not supported with the '{request.model.slug}' "
+            f"model. Supported values are: {listed}.",
             "reasoning.effort",
             "unsupported_value",
         )
@@ -289,7 +336,7 @@ def structure(request: Request) -> None:
 def stored(request: Request) -> None:
     """Refuse references to stored items: the simulated interface keeps no memory."""
     if previous := request.body.get("previous_response_id"):
-        raise error(
+        raise backend_error(
             400,
             f"Previous response with id '{previous}' not found.",
             param="previous_response_id",
@@ -297,4 +344,13 @@ def stored(request: Request) -> None:
         )
 
 
-RULES: list[Callable[[Request], None]] = [ids, reasoning, calls, media, tools, effort, structure, stored]
+RULES: list[Callable[[Request], None]] = [
+    ids,
+    reasoning,
+    check_calls,
+    check_codex_media,
+    check_codex_tools,
+    check_codex_effort,
+    structure,
+    stored,
+]

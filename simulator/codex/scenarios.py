@@ -10,10 +10,20 @@ from typing import Any
 
 from simulator.codex import images
 from simulator.codex.models import SIMULATED
-from simulator.codex.problem import Problem, challenge, detail, error
+from simulator.codex.problem import Problem, backend_error, challenge, detail
 from simulator.codex.rules import CALLS, PREFIXES, Item, Request
 from simulator.directives import read_directives
-from simulator.script import Ask, Refusal, Reply, Scenario, compact, faulty, perform, thoughtful, words
+from simulator.script import (
+    Ask,
+    Refusal,
+    Reply,
+    Scenario,
+    compact,
+    faulty,
+    perform,
+    thoughtful,
+    words,
+)
 from simulator.seal import REASONING
 
 # Texts the real programs put between a person's words; the prompt is none of them.
@@ -41,7 +51,11 @@ class ResponsesAsk(Ask):
 
     @property
     def tools(self) -> dict[str, Item]:
-        own = {name: tool for name, tool in self.offered.items() if tool["type"] in {"function", "custom"}}
+        own = {
+            name: tool
+            for name, tool in self.offered.items()
+            if tool["type"] in {"function", "custom"}
+        }
         if isinstance(self._choice, dict) and self._choice["type"] == "allowed_tools":
             allowed = {tool.get("name") for tool in self._choice["tools"]}
             return {name: tool for name, tool in own.items() if name in allowed}
@@ -49,10 +63,13 @@ class ResponsesAsk(Ask):
 
     @property
     def forced(self) -> list[Item]:
-        choice, tools = self._choice, self.tools
+        choice = self._choice
+        tools = self.tools
         if isinstance(choice, dict) and choice.get("name") in tools:
             return [tools[choice["name"]]]
-        required = choice == "required" or (isinstance(choice, dict) and choice.get("mode") == "required")
+        required = choice == "required" or (
+            isinstance(choice, dict) and choice.get("mode") == "required"
+        )
         return list(tools.values())[:1] if required and not self.results else []
 
     @property
@@ -68,13 +85,23 @@ class ResponsesAsk(Ask):
         return message(part, "commentary" if aside else "final_answer")
 
     def think(self) -> Item:
-        return {"type": "reasoning", "summary": [{"type": "summary_text", "text": text} for text in THOUGHTS]}
+        return {
+            "type": "reasoning",
+            "summary": [{"type": "summary_text", "text": text} for text in THOUGHTS],
+        }
 
     def call(self, tool: Item, arguments: dict[str, Any]) -> Item:
         """A custom tool takes text: the directive's `input`, or some."""
-        named = {"name": tool["name"]} | ({"namespace": tool["namespace"]} if "namespace" in tool else {})
+        named = {"name": tool["name"]} | (
+            {"namespace": tool["namespace"]} if "namespace" in tool else {}
+        )
         if tool["type"] == "custom":
-            return {"type": "custom_tool_call", "call_id": "", **named, "input": arguments.get("input", "text")}
+            return {
+                "type": "custom_tool_call",
+                "call_id": "",
+                **named,
+                "input": arguments.get("input", "text"),
+            }
         return {"type": "function_call", "call_id": "", **named, "arguments": compact(arguments)}
 
 
@@ -82,7 +109,7 @@ def message(part: Item, phase: str = "final_answer") -> Item:
     return {"type": "message", "role": "assistant", "phase": phase, "content": [part]}
 
 
-def read_ask(request: Request, raw: bytes) -> ResponsesAsk:
+def read_response_ask(request: Request, raw: bytes) -> ResponsesAsk:
     """Return the last words of a person and the tool results after them, found from the end of the
     request.
     """
@@ -91,7 +118,8 @@ def read_ask(request: Request, raw: bytes) -> ResponsesAsk:
         if item["type"] in CALLS.values():
             ask.results.insert(0, text_of(item["output"]).partition(NOT_SAID[0])[0].strip())
         if item.get("role") == "user" and (said := spoken_texts(item["content"])):
-            ask.prompt, ask.directives = said[-1], read_directives("\n".join(said))
+            ask.prompt = said[-1]
+            ask.directives = read_directives("\n".join(said))
             break
     return ask
 
@@ -102,16 +130,20 @@ def spoken_texts(content: str | list[Item]) -> list[str]:
 
 
 def text_of(content: str | list[Item]) -> str:
-    return content if isinstance(content, str) else "".join(part.get("text", f"[{part['type']}]") for part in content)
+    return (
+        content
+        if isinstance(content, str)
+        else "".join(part.get("text", f"[{part['type']}]") for part in content)
+    )
 
 
-def answer(request: Request, raw: bytes, salt: str) -> Reply:
+def scripted_response(request: Request, raw: bytes, salt: str) -> Reply:
     """Return the reply to a valid request; raise Problem for a refusing scenario. `salt` makes the
     ids of this reply unique.
     """
     slug = request.model.slug
     name = slug.removeprefix(SIMULATED) if slug.startswith(SIMULATED) else "text"
-    ask = read_ask(request, raw)
+    ask = read_response_ask(request, raw)
     told = str(request.body.get("instructions"))
     drawn = images.wants_image(request.tools, request.body.get("tool_choice"), told, ask.prompt)
     reply = perform(ask, name, SCENARIOS, REFUSALS)
@@ -134,7 +166,7 @@ def finished(item: Item, salt: str, sealed: bool) -> Item:
     return {"id": name, **item, **called, "status": "completed"}
 
 
-def web_search(ask: Ask) -> Reply:
+def web_search_response(ask: Ask) -> Reply:
     url = {"type": "url_citation", "url": "https://example.com/simulators", "title": "Simulators"}
     answered = ask.say("A simulator imitates.")
     answered["content"][0]["annotations"] = [{**url, "start_index": 0, "end_index": 11}]
@@ -146,16 +178,20 @@ def web_search(ask: Ask) -> Reply:
 
 SCENARIOS: dict[str, Scenario] = {
     "reasoning": thoughtful,
-    "refusal": lambda _: Reply([message({"type": "refusal", "refusal": "The simulated model declines."})]),
-    "web-search": web_search,
-    "content-filter": lambda ask: Reply([ask.say(words(ask.first or 5))], "content_filter"),  # words
+    "refusal": lambda _: Reply(
+        [message({"type": "refusal", "refusal": "The simulated model declines."})]
+    ),
+    "web-search": web_search_response,
+    "content-filter": lambda ask: Reply(
+        [ask.say(words(ask.first or 5))], "content_filter"
+    ),  # words
     **{name: faulty("failed", name) for name in FAILURES},
 }
 
 
 def usage_limit(seconds: int | None) -> Problem:
     seconds = seconds or 3_600
-    return error(
+    return backend_error(
         429,
         "The usage limit has been reached",
         kind="usage_limit_reached",
@@ -168,17 +204,27 @@ def usage_limit(seconds: int | None) -> Problem:
 
 def rate_limit(seconds: int | None) -> Problem:
     retry = {"retry-after": str(seconds or 5)}
-    return error(429, "Rate limit reached for requests", code="rate_limit_exceeded", headers=retry)
+    return backend_error(
+        429, "Rate limit reached for requests", code="rate_limit_exceeded", headers=retry
+    )
 
 
 REFUSALS: dict[str, Refusal] = {
     "400": lambda _: detail("The simulator refuses this request, as it was asked to."),
-    "401": lambda _: error(401, "Your authentication token has been invalidated.", code="token_invalidated"),
+    "401": lambda _: backend_error(
+        401, "Your authentication token has been invalidated.", code="token_invalidated"
+    ),
     "403": lambda _: challenge(),  # a web page
     "404": lambda _: detail("Not Found", 404),
     "429": rate_limit,  # seconds
     "usage-limit": usage_limit,  # seconds
-    "usage-not-included": lambda _: error(429, "To use Codex, upgrade your plan.", kind="usage_not_included"),
-    "500": lambda _: error(500, "The server had an error while processing your request.", kind="server_error"),
-    "503": lambda _: error(503, OVERLOADED, kind="server_error", code="server_is_overloaded"),
+    "usage-not-included": lambda _: backend_error(
+        429, "To use Codex, upgrade your plan.", kind="usage_not_included"
+    ),
+    "500": lambda _: backend_error(
+        500, "The server had an error while processing your request.", kind="server_error"
+    ),
+    "503": lambda _: backend_error(
+        503, OVERLOADED, kind="server_error", code="server_is_overloaded"
+    ),
 }

@@ -1,4 +1,6 @@
-"""A Reply as the events of a Responses stream. Pure, so that a stream and a whole response say the same."""
+"""A Reply as the events of a Responses stream. Pure, so that a stream and a whole response say the
+same.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,10 @@ from simulator.script import Reply, pieces
 ARGUMENT_PIECE = 12
 EMPTY: dict[str, Item] = {
     "message": {"content": []},
-    "reasoning": {"summary": [], "encrypted_content": "gAAAA-provisional"},  # the seal is only final once it is done
+    "reasoning": {
+        "summary": [],
+        "encrypted_content": "gAAAA-provisional",
+    },  # the seal is only final once it is done
     "function_call": {"arguments": ""},
     "custom_tool_call": {"input": ""},
     images.CALL: {"result": None},
@@ -34,9 +39,16 @@ class Events:
         return b"event: %b\ndata: %b\n\n" % (kind.encode(), orjson.dumps(shape))
 
 
-def frames(event: Events, response: dict[str, Any], reply: Reply, *, told_output: bool) -> Iterator[bytes]:
+def response_frames(
+    event: Events, response: dict[str, Any], reply: Reply, *, told_output: bool
+) -> Iterator[bytes]:
     """Yield the events of `response`. `told_output` puts the items into the last event again."""
-    begun = response | {"status": "in_progress", "output": [], "usage": None, "incomplete_details": None}
+    begun = response | {
+        "status": "in_progress",
+        "output": [],
+        "usage": None,
+        "incomplete_details": None,
+    }
     yield event("response.created", response=begun)
     yield event("response.in_progress", response=begun)
     offered: Item = next((tool for tool in response["tools"] if tool["type"] == images.TOOL), {})
@@ -60,7 +72,9 @@ def item_events(event: Events, index: int, item: Item, piece: int) -> Iterator[b
         case "reasoning":
             yield from summary_events(event, here, item, piece)
         case "function_call":
-            yield from call_events(event, here, "function_call_arguments", "arguments", item["arguments"])
+            yield from call_events(
+                event, here, "function_call_arguments", "arguments", item["arguments"]
+            )
         case "custom_tool_call":
             yield from call_events(event, here, "custom_tool_call_input", "input", item["input"])
         case "web_search_call":
@@ -97,13 +111,27 @@ def message_events(event: Events, here: dict[str, Any], item: Item, piece: int) 
                 yield event("response.refusal.delta", **place, delta=delta)
             yield event("response.refusal.done", **place, refusal=part["refusal"])
         else:
-            yield event("response.content_part.added", **place, part=part | {"text": "", "annotations": []})
+            yield event(
+                "response.content_part.added", **place, part=part | {"text": "", "annotations": []}
+            )
             for delta in pieces(part["text"], piece):
-                padding = "x" * (-len(delta) % 16)  # hides the length of words from whoever listens on the line
-                yield event("response.output_text.delta", **place, delta=delta, logprobs=[], obfuscation=padding)
+                padding = "x" * (
+                    -len(delta) % 16
+                )  # hides the length of words from whoever listens on the line
+                yield event(
+                    "response.output_text.delta",
+                    **place,
+                    delta=delta,
+                    logprobs=[],
+                    obfuscation=padding,
+                )
             for position, annotation in enumerate(part["annotations"]):
-                yield event("response.output_text.annotation.added", **place, annotation_index=position,
-                            annotation=annotation)  # fmt: skip
+                yield event(
+                    "response.output_text.annotation.added",
+                    **place,
+                    annotation_index=position,
+                    annotation=annotation,
+                )
             yield event("response.output_text.done", **place, text=part["text"], logprobs=[])
         yield event("response.content_part.done", **place, part=part)
 
@@ -118,7 +146,9 @@ def summary_events(event: Events, here: dict[str, Any], item: Item, piece: int) 
         yield event("response.reasoning_summary_part.done", **place, part=part)
 
 
-def call_events(event: Events, here: dict[str, Any], kind: str, name: str, text: str) -> Iterator[bytes]:
+def call_events(
+    event: Events, here: dict[str, Any], kind: str, name: str, text: str
+) -> Iterator[bytes]:
     for delta in pieces(text, ARGUMENT_PIECE):
         yield event(f"response.{kind}.delta", **here, delta=delta)
     yield event(f"response.{kind}.done", **here, **{name: text})

@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from simulator.codex.rules import Item, Request
-from simulator.script import Reply, compact, tokens_of
+from simulator.script import Reply, compact, text_tokens
 
 LEAST_CACHED_TOKENS = 1024
 STEP = 128
 MOST_PREFIXES = 20_000
 
 
-def pieces(request: Request) -> Iterator[bytes]:
+def input_pieces(request: Request) -> Iterator[bytes]:
     """Yield the prompt in reading order."""
     yield compact(request.body.get("tools") or []).encode()
     yield (request.body.get("instructions") or "").encode()
@@ -38,9 +38,9 @@ class PromptCache:
         digest = hashlib.sha256(f"{owner} {request.model.slug} {key}".encode())
         total = cached = 0
         prefixes = []
-        for piece in pieces(request):
+        for piece in input_pieces(request):
             digest.update(piece)
-            total += tokens_of(len(piece))
+            total += text_tokens(len(piece))
             prefix = digest.digest()
             if key and prefix in self._seen:
                 cached = total
@@ -54,18 +54,23 @@ class PromptCache:
 
 def usage_of(measured: tuple[int, int], reply: Reply) -> dict[str, Any]:
     total, cached = measured
-    sizes = [(item["type"], tokens_of(spoken_size(item))) for item in reply.parts]
+    sizes = [(item["type"], text_tokens(spoken_size(item))) for item in reply.parts]
     spent = sum(size for _, size in sizes)
     return {
         "input_tokens": total,
         "input_tokens_details": {"cached_tokens": cached},
         "output_tokens": spent,
-        "output_tokens_details": {"reasoning_tokens": sum(size for kind, size in sizes if kind == "reasoning")},
+        "output_tokens_details": {
+            "reasoning_tokens": sum(size for kind, size in sizes if kind == "reasoning")
+        },
         "total_tokens": total + spent,
     }
 
 
 def spoken_size(item: Item) -> int:
     """Return the bytes of the item counted as output tokens."""
-    texts = [part.get("text") or part.get("refusal") or "" for part in item.get("content") or item.get("summary") or []]
+    texts = [
+        part.get("text") or part.get("refusal") or ""
+        for part in item.get("content") or item.get("summary") or []
+    ]
     return len("".join([*texts, item.get("arguments", ""), item.get("input", "")]).encode())

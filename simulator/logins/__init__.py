@@ -1,1 +1,3 @@
-"""Both providers' login servers: pages where an owner agrees, token endpoints that rotate and notice reuse."""
+"""Both providers' login servers: pages where an owner agrees, token endpoints that rotate and
+notice reuse.
+"""

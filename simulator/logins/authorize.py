@@ -1,4 +1,6 @@
-"""The page where the owner agrees, and the codes it hands out: bound to one login, good for one exchange."""
+"""The page where the owner agrees, and the codes it hands out: bound to one login, good for one
+exchange.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlencode, urlsplit
 from uuid import uuid4
 
-from simulator.exchange import Exchange
+from simulator.exchange import SimulatedExchange
 
 CODE_SECONDS = 600
 HTML = {"content-type": "text/html; charset=utf-8", "cache-control": "no-store"}
@@ -41,7 +43,7 @@ class Codes:
     manual: str = ""
     _grants: dict[str, Grant] = field(default_factory=dict)
 
-    async def page(self, exchange: Exchange) -> None:
+    async def page(self, exchange: SimulatedExchange) -> None:
         """Serve the login form (GET), and the redirect of the form's buttons (POST)."""
         approving = exchange.record.method == "POST"
         asked = dict(parse_qsl(exchange.record.body.decode() if approving else exchange.query))
@@ -54,10 +56,14 @@ class Codes:
         if not approving:
             await exchange.send(200, document(form(exchange.path, asked)), HTML)
         elif decision != "approve":
-            await redirect(exchange, asked, error="access_denied", error_description="The owner said no.")
+            await redirect(
+                exchange, asked, error="access_denied", error_description="The owner said no."
+            )
         elif asked["redirect_uri"] == self.manual:
             copied = f"{self._grant(asked)}#{asked['state']}"
-            await exchange.send(200, document(f"<p>Paste this: <code>{html.escape(copied)}</code></p>"), HTML)
+            await exchange.send(
+                200, document(f"<p>Paste this: <code>{html.escape(copied)}</code></p>"), HTML
+            )
         else:
             await redirect(exchange, asked, code=self._grant(asked))
 
@@ -90,12 +96,16 @@ class Codes:
         if asked["client_id"] != self.client_id:
             raise BadGrant("Unknown client")
         back = urlsplit(asked["redirect_uri"])
-        at_home = back.scheme == "http" and back.hostname in {"localhost", "127.0.0.1"} and back.path == self.path
+        at_home = (
+            back.scheme == "http"
+            and back.hostname in {"localhost", "127.0.0.1"}
+            and back.path == self.path
+        )
         if not at_home and asked["redirect_uri"] != self.manual:
             raise BadGrant("Redirect URI is not supported by client")
 
 
-async def redirect(exchange: Exchange, asked: Mapping[str, str], **answer: str) -> None:
+async def redirect(exchange: SimulatedExchange, asked: Mapping[str, str], **answer: str) -> None:
     address = f"{asked['redirect_uri']}?{urlencode({**answer, 'state': asked['state']})}"
     await exchange.send(302, b"", {"location": address})
 
@@ -107,10 +117,14 @@ def form(path: str, asked: Mapping[str, str]) -> str:
     )
     return (
         f'<form method="post" action="{html.escape(path)}">{fields}'
-        '<button name="decision" value="approve">Approve</button> <button name="decision" value="deny">Deny</button>'
+        '<button name="decision" value="approve">Approve</button> <button name="decision" '
+        'value="deny">Deny</button>'
         "</form>"
     )
 
 
 def document(body: str) -> bytes:
-    return f'<!doctype html><meta charset="utf-8"><title>Simulated login</title><h1>Simulated login</h1>{body}'.encode()
+    return (
+        '<!doctype html><meta charset="utf-8"><title>Simulated login</title><h1>Simulated '
+        f"login</h1>{body}"
+    ).encode()

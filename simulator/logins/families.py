@@ -1,8 +1,9 @@
-"""Refresh tokens as the real servers keep them: each good for one use, and a second use ends its whole family.
+"""Refresh tokens as the real servers keep them: each good for one use, and a second use ends its
+whole family.
 
-A refresh token nobody has seen starts a family, so that tests can make logins up. Words in it have effects, for all its
-successors: `lives-5` (access tokens live that many seconds), `slow` (an answer takes half a second) or `slow-4` (four),
-`unavailable` (the server fails), `revoked` (refused).
+A refresh token nobody has seen starts a family, so that tests can make logins up. Words in it have
+effects, for all its successors: `lives-5` (access tokens live that many seconds), `slow` (an answer
+takes half a second) or `slow-4` (four), `unavailable` (the server fails), `revoked` (refused).
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ class Families:
 
 
 def made_up(token: str) -> Family:
-    lives, slow = LIVES.search(token), SLOW.search(token)
+    lives = LIVES.search(token)
+    slow = SLOW.search(token)
     lifetime = int(lives[1]) if lives else LIFETIME_SECONDS
     delay = float(slow[1] or SLOW_SECONDS) if slow else 0.0
     return Family(lifetime, delay, "unavailable" in token)

@@ -1,5 +1,6 @@
-"""The two token endpoints, each in its provider's own words: Claude takes JSON alone and wants the state, ChatGPT takes
-a form for a code and either for a refresh."""
+"""The two token endpoints, each in its provider's own words: Claude takes JSON alone and wants the
+state, ChatGPT takes a form for a code and either for a refresh.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from uuid import uuid4
 import orjson
 
 from simulator.anthropic.messages import JSON, PROFILE
-from simulator.exchange import Exchange
+from simulator.exchange import SimulatedExchange
 from simulator.logins.authorize import BadGrant, Codes
 from simulator.logins.families import Families, Family, Spent, Unknown, opaque_token
 
@@ -33,18 +34,19 @@ class Logins:
     """Both login servers on one address; their paths do not collide."""
 
     def __init__(self) -> None:
-        claude, chatgpt = ClaudeLogins(), ChatGPTLogins()
-        self._endpoints: dict[tuple[str, str], Callable[[Exchange], Awaitable[None]]] = {
+        claude = ClaudeLogins()
+        chatgpt = ChatGPTLogins()
+        self._endpoints: dict[tuple[str, str], Callable[[SimulatedExchange], Awaitable[None]]] = {
             ("POST", "/v1/oauth/token"): claude.token,
             ("POST", "/oauth/token"): chatgpt.token,
             **{(verb, "/cai/oauth/authorize"): claude.codes.page for verb in ("GET", "POST")},
             **{(verb, "/oauth/authorize"): chatgpt.codes.page for verb in ("GET", "POST")},
         }
 
-    def serves(self, exchange: Exchange) -> bool:
+    def serves(self, exchange: SimulatedExchange) -> bool:
         return (exchange.record.method, exchange.path) in self._endpoints
 
-    async def __call__(self, exchange: Exchange) -> None:
+    async def __call__(self, exchange: SimulatedExchange) -> None:
         await self._endpoints[exchange.record.method, exchange.path](exchange)
 
 
@@ -61,7 +63,7 @@ class LoginServer(ABC):
     codes: Codes
     families: Families
 
-    async def token(self, exchange: Exchange) -> None:
+    async def token(self, exchange: SimulatedExchange) -> None:
         try:
             fields = read_fields(exchange, takes_forms=self.takes_forms)
             if fields.get("client_id") != self.client:
@@ -92,12 +94,15 @@ class LoginServer(ABC):
 
 
 class ClaudeLogins(LoginServer):
-    client, unknown_client = CLAUDE_CLIENT, "Unknown client"
+    client = CLAUDE_CLIENT
+    unknown_client = "Unknown client"
     fields = EXCHANGE | {"state"}
     takes_forms = False
 
     def __init__(self) -> None:
-        self.codes = Codes(CLAUDE_CLIENT, "/callback", "https://platform.claude.com/oauth/code/callback")
+        self.codes = Codes(
+            CLAUDE_CLIENT, "/callback", "https://platform.claude.com/oauth/code/callback"
+        )
         self.families = Families("sk-ant-ort01-")
 
     def refusal(self, problem: Exception) -> tuple[int, dict[str, Any]]:
@@ -117,7 +122,8 @@ class ClaudeLogins(LoginServer):
 
 
 class ChatGPTLogins(LoginServer):
-    client, unknown_client = CHATGPT_CLIENT, "invalid_client"
+    client = CHATGPT_CLIENT
+    unknown_client = "invalid_client"
     fields = EXCHANGE
     takes_forms = True
 
@@ -127,24 +133,39 @@ class ChatGPTLogins(LoginServer):
 
     def refusal(self, problem: Exception) -> tuple[int, dict[str, Any]]:
         status, code, message = REFUSED.get(type(problem)) or (400, "invalid_grant", str(problem))
-        return status, {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": code}}
+        return status, {
+            "error": {
+                "message": message,
+                "type": "invalid_request_error",
+                "param": None,
+                "code": code,
+            }
+        }
 
     def grant(self, family: Family, fields: Mapping[str, str]) -> dict[str, Any]:
         del fields
         now = int(time.time())
-        auth = {"https://api.openai.com/auth": {"chatgpt_account_id": ACCOUNT_ID, "chatgpt_plan_type": "plus"}}
+        auth = {
+            "https://api.openai.com/auth": {
+                "chatgpt_account_id": ACCOUNT_ID,
+                "chatgpt_plan_type": "plus",
+            }
+        }
         ends = {"iat": now, "exp": now + family.lifetime, "jti": uuid4().hex}
         return {
             "id_token": jwt({"email": "owner@example.com", **auth, **ends}),
-            "access_token": jwt({"scp": ["openid", "profile", "email", "offline_access"], **auth, **ends}),
+            "access_token": jwt(
+                {"scp": ["openid", "profile", "email", "offline_access"], **auth, **ends}
+            ),
             "refresh_token": self.families.issue(family),
             "token_type": "bearer",
             "expires_in": family.lifetime,
         }
 
 
-def read_fields(exchange: Exchange, *, takes_forms: bool) -> dict[str, str]:
-    kind, body = exchange.headers.get("content-type", ""), exchange.record.body
+def read_fields(exchange: SimulatedExchange, *, takes_forms: bool) -> dict[str, str]:
+    kind = exchange.headers.get("content-type", "")
+    body = exchange.record.body
     try:
         if kind.startswith("application/json"):
             fields = orjson.loads(body)
@@ -165,6 +186,8 @@ def require(fields: Mapping[str, str], names: frozenset[str]) -> None:
 
 
 def jwt(claims: Mapping[str, Any]) -> str:
-    """Return a token of JWT form with an empty signature: no reader of the token checks signatures."""
+    """Return a token of JWT form with an empty signature: no reader of the token checks
+    signatures.
+    """
     parts = (orjson.dumps({"alg": "RS256", "typ": "JWT"}), orjson.dumps(claims), b"simulated")
     return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)

@@ -1,4 +1,6 @@
-"""One guarded stack on the simulator for all clients, a trap for whoever calls anyone else, and the results' table."""
+"""One guarded stack on the simulator for all clients, a trap for whoever calls anyone else, and the
+results' table.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ccproxy.programs import find_script
+from ccproxy.launcher.programs import find_script
 from tests.clients.table import TABLE, Trial, render_table, trials
 from tests.codex import write_login
 from tests.e2e.stack import Stack, simulated, simulators, stacks
@@ -46,7 +48,9 @@ def truth(stack: Stack) -> Iterator[GroundTruth]:
 
 
 class Trap(socketserver.ThreadingTCPServer):
-    """A proxy that only notes who was asked for. A client that heeds no proxy variable escapes it."""
+    """A proxy that only notes who was asked for. A client that heeds no proxy variable
+    escapes it.
+    """
 
     daemon_threads = True
 
@@ -81,7 +85,9 @@ def trap(_trap: Trap) -> Trap:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--write-clients-table", action="store_true", help="write the table when every trial passed")
+    parser.addoption(
+        "--write-clients-table", action="store_true", help="write the table when every trial passed"
+    )
 
 
 passed: set[Trial] = set()

@@ -1,5 +1,6 @@
-"""Each client in an environment of its own: `.clients/<name>-<hash of its pins>` in the checkout, made when first asked
-for and kept. What could not be installed because no registry answered is `Unreachable`; any other failure is one.
+"""Each client in an environment of its own: `.clients/<name>-<hash of its pins>` in the checkout,
+made when first asked for and kept. What could not be installed because no registry answered is
+`Unreachable`; any other failure is one.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ PINS = Path(__file__).parent / "pins"
 ROOMS = CHECKOUT / ".clients"
 # How pip, uv and npm say that nobody was there.
 NOBODY = re.compile(
-    "NewConnectionError|ConnectTimeout|ReadTimeout|ProxyError|Temporary failure in name resolution|Max retries exceeded"
+    "NewConnectionError|ConnectTimeout|ReadTimeout|ProxyError|Temporary failure in name "
+    "resolution|Max retries exceeded"
     "|error sending request|dns error|[Cc]onnection refused|operation timed out"
     "|ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH"
 )
@@ -46,7 +48,9 @@ class Pins:
     @property
     def client(self) -> tuple[str, str]:
         """Its name without extras, and its version."""
-        package, version = re.fullmatch(r"(.+?)(?:\[.*\])?(?:==|(?<=.)@)([^@]+)", self.packages[0]).groups()
+        package, version = re.fullmatch(
+            r"(.+?)(?:\[.*\])?(?:==|(?<=.)@)([^@]+)", self.packages[0]
+        ).groups()
         return package, version
 
     @property
@@ -62,7 +66,9 @@ def read_pins(name: str) -> Pins:
 
 
 def programs_of(pins: Pins, rooms: Path = ROOMS) -> Path:
-    """The folder with the client's programs, installed if need be. Raises Unreachable or NotInstalled."""
+    """The folder with the client's programs, installed if need be. Raises Unreachable or
+    NotInstalled.
+    """
     room = rooms / pins.room
     with alone(room):
         if not (room / "complete").exists():
@@ -83,7 +89,15 @@ def alone(room: Path) -> Iterator[None]:
 
 def install_from_pypi(room: Path, packages: Sequence[str]) -> None:
     """With uv if there is one that can reach a registry, else with pip."""
-    run([sys.executable, "-m", "venv", *(["--without-pip"] if (uv := shutil.which("uv")) else []), room])
+    run(
+        [
+            sys.executable,
+            "-m",
+            "venv",
+            *(["--without-pip"] if (uv := shutil.which("uv")) else []),
+            room,
+        ]
+    )
     python = room / "bin/python"
     if uv:
         try:
@@ -102,7 +116,13 @@ def install_from_npm(room: Path, packages: Sequence[str]) -> None:
         raise Unreachable("npm is not installed here.")
     room.mkdir()
     (room / "package.json").write_text('{"private": true, "type": "module"}')
-    quickly = ["--no-fund", "--no-audit", "--no-package-lock", "--fetch-retries=1", "--fetch-retry-mintimeout=500"]
+    quickly = [
+        "--no-fund",
+        "--no-audit",
+        "--no-package-lock",
+        "--fetch-retries=1",
+        "--fetch-retry-mintimeout=500",
+    ]
     run([npm, "install", "--prefix", room, "--save-exact", *quickly, *packages])
 
 

@@ -1,4 +1,6 @@
-"""The trials there are, and the table of them: every section of every page, in each environment pinned for the page."""
+"""The trials there are, and the table of them: every section of every page, in each environment
+pinned for the page.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,11 @@ from tests.clients.environments import PINS, read_pins
 from tests.clients.pages import PAGES, Section, read_sections
 
 TABLE = Path(__file__).parents[2] / "docs/reference/clients.md"
-MACHINE = {"curl": ("curl", "--version"), "fetch": ("node", "--version"), "java": ("java", "-version")}
+MACHINE = {
+    "curl": ("curl", "--version"),
+    "fetch": ("node", "--version"),
+    "java": ("java", "-version"),
+}
 INTRODUCTION = """\
 # Clients
 
@@ -41,7 +47,11 @@ def trials() -> list[Trial]:
     found = []
     for page in sorted(path.stem for path in PAGES.glob("*.md")):
         pinned = sorted(path.stem for path in PINS.iterdir() if path.stem.partition("@")[0] == page)
-        found += [Trial(environment, section) for environment in pinned or [page] for section in read_sections(page)]
+        found += [
+            Trial(environment, section)
+            for environment in pinned or [page]
+            for section in read_sections(page)
+        ]
     return found
 
 
@@ -78,7 +88,10 @@ def render_table() -> str:
         page = run[0].section.page
         title = (PAGES / f"{page}.md").read_text().partition("\n")[0].removeprefix("# ")
         headings = "; ".join(trial.section.heading for trial in run)
-        routes = " ".join(f"`/{route}`" for route in sorted({route for trial in run for route in trial.section.routes}))
+        routes = " ".join(
+            f"`/{route}`"
+            for route in sorted({route for trial in run for route in trial.section.routes})
+        )
         client = f"[{title}](../clients/{page}.md)"
         rows.append(f"| {client} | {version_of(run[0])} | {routes} | {headings} | {today} |\n")
     return INTRODUCTION + "".join(rows)

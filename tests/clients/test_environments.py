@@ -51,4 +51,6 @@ def test_every_pin_has_a_page_and_names_one_version() -> None:
     assert pinned <= {trial.environment for trial in trials()}
     for name in pinned:
         pins = read_pins(name)
-        assert all(("==" if pins.kind == "pypi" else "@") in package[1:] for package in pins.packages)
+        assert all(
+            ("==" if pins.kind == "pypi" else "@") in package[1:] for package in pins.packages
+        )

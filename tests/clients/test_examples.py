@@ -20,7 +20,14 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 def run_example(stack: Stack, folder: Path, *command: str | Path, said: str = "") -> str:
     environment = clean_environment(folder) | {"CCPROXY_URL": stack.url, "CCPROXY_TOKEN": TOKEN}
     done = subprocess.run(
-        command, cwd=folder, env=environment, input=said, capture_output=True, text=True, timeout=60, check=False
+        command,
+        cwd=folder,
+        env=environment,
+        input=said,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -34,7 +41,9 @@ def run(stack: Stack, tmp_path: Path):
 @pytest.fixture(scope="module")
 def every_answer(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("doors")
-    return run_example(stack, folder, sys.executable, EXAMPLES / "every_door.py", "[[say:Ahoy!]]").splitlines()
+    return run_example(
+        stack, folder, sys.executable, EXAMPLES / "every_door.py", "[[say:Ahoy!]]"
+    ).splitlines()
 
 
 def test_every_door_answers_in_every_format(every_answer: list[str]) -> None:
@@ -44,8 +53,12 @@ def test_every_door_answers_in_every_format(every_answer: list[str]) -> None:
 
 def test_the_agent_reads_files_of_its_folder_only(run, tmp_path: Path) -> None:
     (tmp_path / "greet.py").write_text("def greet(): ...")
-    assert "def greet" in run(sys.executable, EXAMPLES / "agent.py", '[[tool:read_file {"name":"greet.py"}]]')
-    assert "not a file" in run(sys.executable, EXAMPLES / "agent.py", '[[tool:read_file {"name":"/etc/passwd"}]]')
+    assert "def greet" in run(
+        sys.executable, EXAMPLES / "agent.py", '[[tool:read_file {"name":"greet.py"}]]'
+    )
+    assert "not a file" in run(
+        sys.executable, EXAMPLES / "agent.py", '[[tool:read_file {"name":"/etc/passwd"}]]'
+    )
 
 
 def test_many_ask_at_once_and_one_leaves(run, truth: GroundTruth) -> None:

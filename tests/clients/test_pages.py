@@ -1,7 +1,7 @@
 """Real programs, told what docs/clients tells their readers, against the running stack.
 
-curl and the two SDKs that the tests need themselves belong to the ordinary suite: nothing is installed for them. The
-rest is marked `conformance`; `make conformance` runs everything.
+curl and the two SDKs that the tests need themselves belong to the ordinary suite: nothing is
+installed for them. The rest is marked `conformance`; `make conformance` runs everything.
 """
 
 from __future__ import annotations
@@ -77,11 +77,17 @@ WRITES = {
 @pytest.mark.parametrize(
     "trial",
     [
-        pytest.param(trial, id=str(trial), marks=[] if ORDINARY.match(str(trial)) else pytest.mark.conformance)
+        pytest.param(
+            trial,
+            id=str(trial),
+            marks=[] if ORDINARY.match(str(trial)) else pytest.mark.conformance,
+        )
         for trial in trials()
     ],
 )
-def test_what_its_page_says_works(trial: Trial, stack: Stack, truth: GroundTruth, trap: Trap, tmp_path: Path) -> None:
+def test_what_its_page_says_works(
+    trial: Trial, stack: Stack, truth: GroundTruth, trap: Trap, tmp_path: Path
+) -> None:
     programs = find_programs(trial, tmp_path)
     asked = ASKED | {WRITING: (WRITES.get(trial.section.page, ""), "hi there")}
     for name, text in trial.section.files:
@@ -91,7 +97,9 @@ def test_what_its_page_says_works(trial: Trial, stack: Stack, truth: GroundTruth
         path.write_text(text.replace("http://127.0.0.1:8000", stack.url).replace("anything", TOKEN))
     start_repository(tmp_path / "work")
     environment = clean_environment(tmp_path / "home") | NOBODY_ELSE
-    environment |= dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), trap.url)
+    environment |= dict.fromkeys(
+        ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), trap.url
+    )
     environment |= dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost")
     environment["PATH"] = f"{programs}:{environment['PATH']}"
     said = ""
@@ -104,13 +112,17 @@ def test_what_its_page_says_works(trial: Trial, stack: Stack, truth: GroundTruth
         if question in trial.section.text:
             assert re.search(shown, said), said
         if question in trial.section.text and "answered" in shown:  # by every model of a loop
-            answers = [line for line in said.splitlines() if not line.startswith("AI SDK Warning System")]
+            answers = [
+                line for line in said.splitlines() if not line.startswith("AI SDK Warning System")
+            ]
             assert all(re.search(shown, line) for line in answers), said
     requests = truth.requests()
     assert requests
     assert {request.status for request in requests} == {200}, [request.sent for request in requests]
     assert not [request for request in requests if TOKEN in f"{request.headers}{request.raw!r}"]
-    assert not [line for line in trap.asked if not line.startswith(WANTS.get(trial.section.page, ()))]
+    assert not [
+        line for line in trap.asked if not line.startswith(WANTS.get(trial.section.page, ()))
+    ]
 
 
 def find_programs(trial: Trial, folder: Path) -> Path:
@@ -120,12 +132,16 @@ def find_programs(trial: Trial, folder: Path) -> Path:
         try:
             return programs_of(read_pins(trial.environment))
         except Unreachable as nobody:
-            pytest.skip(f"{trial.environment} could not be installed, no registry answered: {nobody}")
+            pytest.skip(
+                f"{trial.environment} could not be installed, no registry answered: {nobody}"
+            )
     (folder / "bin").mkdir()
     if (needed := MACHINE.get(trial.environment)) and shutil.which(needed[0]) is None:
         pytest.skip(f"there is no {needed[0]} here")
     if trial.environment.startswith("claude-code"):
-        (folder / "bin/claude").symlink_to(Path(find_spec("claude_agent_sdk").origin).parent / "_bundled/claude")
+        (folder / "bin/claude").symlink_to(
+            Path(find_spec("claude_agent_sdk").origin).parent / "_bundled/claude"
+        )
     return folder / "bin"
 
 
@@ -190,16 +206,27 @@ def write_program(language: str, text: str, folder: Path, programs: Path) -> lis
         return [str(programs / "python"), "snippet.py"]
     if language == "java":
         return ["java", "snippet.java"]
-    return ["env", f"GOCACHE={programs.parent / 'compiled'}", "GOTOOLCHAIN=local", "go", "run", "snippet.go"]
+    return [
+        "env",
+        f"GOCACHE={programs.parent / 'compiled'}",
+        "GOTOOLCHAIN=local",
+        "go",
+        "run",
+        "snippet.go",
+    ]
 
 
 async def converse(script: str, typed: str, folder: Path, environment: dict[str, str]) -> str:
-    """Run a script in a pseudo-terminal, type into its program, and return what the screen shows once it answered."""
+    """Run a script in a pseudo-terminal, type into its program, and return what the screen shows
+    once it answered.
+    """
     trusted = {str(folder): {"hasTrustDialogAccepted": True}}
     first_start = {"hasCompletedOnboarding": True, "theme": "dark", "projects": trusted}
     (folder.parent / "home/.claude.json").write_text(json.dumps(first_start))
     script = f"cd {folder}\n{script}"
-    async with in_terminal("bash", "-euo", "pipefail", "-c", script, env=environment, deadline=90) as terminal:
+    async with in_terminal(
+        "bash", "-euo", "pipefail", "-c", script, env=environment, deadline=90
+    ) as terminal:
         await terminal.until("❯")
         terminal.press(typed)
         shown = await terminal.until(typed)

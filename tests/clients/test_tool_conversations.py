@@ -1,9 +1,11 @@
-"""Conversations of ten requests with a tool, held by each official SDK as its users write them, on every route.
+"""Conversations of ten requests with a tool, held by each official SDK as its users write them, on
+every route.
 
-Five rounds of two requests: the model speaks and calls a tool, the client sends the result, the model answers with it.
-The SDK's settings are its defaults. The Responses client sends all items again when it reads whole replies, and names
-the response before (`previous_response_id`) when it streams. On `/sdk` each request starts a program of its own, which
-takes a second or more: those are marked `conformance`.
+Five rounds of two requests: the model speaks and calls a tool, the client sends the result, the
+model answers with it. The SDK's settings are its defaults. The Responses client sends all items
+again when it reads whole replies, and names the response before (`previous_response_id`) when it
+streams. On `/sdk` each request starts a program of its own, which takes a second or more: those are
+marked `conformance`.
 """
 
 from __future__ import annotations
@@ -22,7 +24,11 @@ from tests.simulator_fixture import GroundTruth
 
 MODELS = {"api": "claude-sonnet-5-5", "codex": "gpt-5.5", "sdk": "claude-sonnet-5-5"}
 CITIES = ("Bern", "Oslo", "Lima", "Rome", "Cork")
-SCHEMA: dict[str, Any] = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}},
+    "required": ["city"],
+}
 ABOUT: dict[str, Any] = {"name": "weather", "description": "The weather in a city"}
 
 Turns = list[Any]
@@ -30,7 +36,9 @@ Step = tuple[list[tuple[str, str, str]], str]  # the calls (id, name, arguments)
 
 
 def ask(city: str) -> str:
-    """Return a prompt that makes the model call the tool; behind /sdk a client's tool has a longer name."""
+    """Return a prompt that makes the model call the tool; behind /sdk a client's tool has a longer
+    name.
+    """
     call = json.dumps({"city": city})
     return f"[[tool:weather {call}]][[tool:mcp__client__weather {call}]]"
 
@@ -44,7 +52,11 @@ class Messages:
 
     def __init__(self, url: str, route: str, *, streamed: bool) -> None:
         self.client = Anthropic(base_url=f"{url}/{route}", api_key=TOKEN)
-        self.asking = {"model": MODELS[route], "max_tokens": 1000, "tools": [ABOUT | {"input_schema": SCHEMA}]}
+        self.asking = {
+            "model": MODELS[route],
+            "max_tokens": 1000,
+            "tools": [ABOUT | {"input_schema": SCHEMA}],
+        }
         self.streamed = streamed
         self.turns: Turns = []
 
@@ -89,7 +101,9 @@ class ChatCompletions:
 
     def answer(self, calls: list[tuple[str, str, str]]) -> Step:
         for call_id, _, arguments in calls:
-            self.turns.append({"role": "tool", "tool_call_id": call_id, "content": weather(arguments)})
+            self.turns.append(
+                {"role": "tool", "tool_call_id": call_id, "content": weather(arguments)}
+            )
         return self.step()
 
     def step(self) -> Step:
@@ -97,7 +111,9 @@ class ChatCompletions:
             with self.client.chat.completions.stream(messages=self.turns, **self.asking) as stream:
                 choice = stream.get_final_completion().choices[0]
         else:
-            choice = self.client.chat.completions.create(messages=self.turns, **self.asking).choices[0]
+            choice = self.client.chat.completions.create(
+                messages=self.turns, **self.asking
+            ).choices[0]
         self.turns.append(choice.message)
         calls = choice.message.tool_calls or []
         assert choice.finish_reason == ("tool_calls" if calls else "stop")
@@ -121,7 +137,9 @@ class Responses:
 
     def answer(self, calls: list[tuple[str, str, str]]) -> Step:
         for call_id, _, arguments in calls:
-            self.turns.append({"type": "function_call_output", "call_id": call_id, "output": weather(arguments)})
+            self.turns.append(
+                {"type": "function_call_output", "call_id": call_id, "output": weather(arguments)}
+            )
         return self.step()
 
     def step(self) -> Step:
@@ -140,7 +158,9 @@ class Responses:
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
-@pytest.mark.parametrize("route", ["api", "codex", pytest.param("sdk", marks=pytest.mark.conformance)])
+@pytest.mark.parametrize(
+    "route", ["api", "codex", pytest.param("sdk", marks=pytest.mark.conformance)]
+)
 @pytest.mark.parametrize("sdk", [Messages, ChatCompletions, Responses])
 def test_an_sdk_holds_a_conversation_of_ten_requests_with_a_tool(
     stack: Stack, truth: GroundTruth, sdk: Callable[..., Any], route: str, streamed: bool
@@ -150,13 +170,19 @@ def test_an_sdk_holds_a_conversation_of_ten_requests_with_a_tool(
     with conversation.client:
         for city in CITIES:
             calls, _ = conversation.say(ask(city))
-            assert [(name, json.loads(arguments)) for _, name, arguments in calls] == [("weather", {"city": city})]
+            assert [(name, json.loads(arguments)) for _, name, arguments in calls] == [
+                ("weather", {"city": city})
+            ]
             called += calls
             none, text = conversation.answer(calls)
             assert none == []
             assert f"sunny in {city}" in text
-    assert len({call_id for call_id, _, _ in called}) == len(CITIES), "every call has an id of its own"
+    assert len({call_id for call_id, _, _ in called}) == len(CITIES), (
+        "every call has an id of its own"
+    )
     requests = [seen for seen in truth.requests() if seen.method == "POST"]
     assert {seen.status for seen in requests} == {200}
     last = requests[-1].raw.decode()
-    assert all(f"sunny in {city}" in last for city in CITIES), "the provider reads the whole conversation"
+    assert all(f"sunny in {city}" in last for city in CITIES), (
+        "the provider reads the whole conversation"
+    )

@@ -1,4 +1,6 @@
-"""The images, and one running stack on the simulator that the tests of a file share, in their order."""
+"""The images, and one running stack on the simulator that the tests of a file share, in their
+order.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ def images() -> list[str]:
 
 
 def make_folders(folder: Path, owner: int) -> None:
-    """Make the folder of a project with empty login folders of `owner`, which root alone can choose."""
+    """Make the folder of a project with empty login folders of `owner`, which root alone can
+    choose.
+    """
     for login in ("logins/claude", "logins/codex"):
         (folder / login).mkdir(parents=True)
         if os.geteuid() == 0:

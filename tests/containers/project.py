@@ -1,7 +1,9 @@
-"""One Compose project on a real engine: the repository's compose files in a folder of their own, with a `.env`.
+"""One Compose project on a real engine: the repository's compose files in a folder of their own,
+with a `.env`.
 
-The folder holds copies, so that no `.env`, login or workspace of the repository's owner takes part. Images are built
-before, by `build_image`; a caller sets DOCKER_BUILDKIT or BUILD_NETWORK where the machine needs them.
+The folder holds copies, so that no `.env`, login or workspace of the repository's owner takes part.
+Images are built before, by `build_image`; a caller sets DOCKER_BUILDKIT or BUILD_NETWORK where the
+machine needs them.
 """
 
 from __future__ import annotations
@@ -33,12 +35,23 @@ MODEL = "claude-sonnet-4-5"
 CODEX_MODEL = "gpt-5.5"
 
 
-def docker(*arguments: str, check: bool = True, timeout: float = COMMAND_SECONDS, **options: Any) -> str:
-    """Run `docker` and return its output. Raises AssertionError with everything it said when it fails."""
+def docker(
+    *arguments: str, check: bool = True, timeout: float = COMMAND_SECONDS, **options: Any
+) -> str:
+    """Run `docker` and return its output. Raises AssertionError with everything it said when it
+    fails.
+    """
     ended = subprocess.run(
-        ["docker", *arguments], capture_output=True, text=True, check=False, timeout=timeout, **options
+        ["docker", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout,
+        **options,
     )
-    assert not check or ended.returncode == 0, f"docker {' '.join(arguments)}:\n{ended.stdout}{ended.stderr}"
+    assert not check or ended.returncode == 0, (
+        f"docker {' '.join(arguments)}:\n{ended.stdout}{ended.stderr}"
+    )
     return ended.stdout
 
 
@@ -59,7 +72,9 @@ def build_image(target: str, context: Path = ROOT, *, tag: str = "") -> str:
     name = tag or f"ccproxy-api:{target}"
     wanted = ["--target", target] if target else []
     network = os.environ.get("BUILD_NETWORK", "default")
-    docker("build", "--quiet", "--network", network, *wanted, "--tag", name, str(context), timeout=600)
+    docker(
+        "build", "--quiet", "--network", network, *wanted, "--tag", name, str(context), timeout=600
+    )
     return name
 
 
@@ -105,10 +120,14 @@ class Project:
         self.set()
 
     def take_away_the_made_up_logins(self) -> None:
-        """Leave the demo's simulator, and none of its logins: they are for those who do not log in."""
+        """Leave the demo's simulator, and none of its logins: they are for those who do
+        not log in.
+        """
         file = self.folder / "docker-compose.demo.yml"
         lines = file.read_text().splitlines(keepends=True)
-        file.write_text("".join(line for line in lines if not line.strip().startswith(MADE_UP_LOGINS)))
+        file.write_text(
+            "".join(line for line in lines if not line.strip().startswith(MADE_UP_LOGINS))
+        )
 
     @property
     def url(self) -> str:
@@ -126,15 +145,25 @@ class Project:
 
     def compose(self, *arguments: str, check: bool = True, timeout: float = COMMAND_SECONDS) -> str:
         """Run `docker compose` in the project's folder and return its output."""
-        environment = {name: value for name, value in os.environ.items() if name not in self.variables}
-        return docker(*self.command(*arguments)[1:], check=check, timeout=timeout, cwd=self.folder, env=environment)
+        environment = {
+            name: value for name, value in os.environ.items() if name not in self.variables
+        }
+        return docker(
+            *self.command(*arguments)[1:],
+            check=check,
+            timeout=timeout,
+            cwd=self.folder,
+            env=environment,
+        )
 
     def up(self, *services: str) -> None:
         """Start or change the stack and wait until every container is healthy."""
         try:
             self.compose("up", "-d", "--wait", *services, timeout=UP_SECONDS)
         except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.compose('logs', '--tail', '20', check=False)}") from None
+            raise AssertionError(
+                f"{error}\n{self.compose('logs', '--tail', '20', check=False)}"
+            ) from None
 
     def execute(self, service: str, *command: str, check: bool = True) -> str:
         """Run a command in a service's container, as `docker compose exec` does for an owner."""
@@ -165,7 +194,9 @@ class Project:
         body = {"model": MODEL, "max_tokens": 200, "stream": True, "messages": [message]}
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=90)
         with contextlib.closing(connection):
-            connection.request("POST", "/sdk/v1/messages", json.dumps(body), {"content-type": "application/json"})
+            connection.request(
+                "POST", "/sdk/v1/messages", json.dumps(body), {"content-type": "application/json"}
+            )
             with connection.getresponse() as reply:
                 yield reply
 
@@ -181,7 +212,9 @@ class Project:
         return found[0]
 
     def record_count(self, path: str) -> int:
-        """Return how many access records there are of requests to `path`, once analytics answers."""
+        """Return how many access records there are of requests to `path`, once
+        analytics answers.
+        """
         answer: dict[str, Any] = {}
 
         def is_answered() -> bool:
@@ -193,4 +226,13 @@ class Project:
 
     def end(self) -> None:
         """Remove the containers and the volumes."""
-        self.compose("--profile", "*", "down", "--volumes", "--remove-orphans", "--timeout", "10", check=False)
+        self.compose(
+            "--profile",
+            "*",
+            "down",
+            "--volumes",
+            "--remove-orphans",
+            "--timeout",
+            "10",
+            check=False,
+        )

@@ -1,4 +1,6 @@
-"""The stack in one container with VictoriaMetrics beside it: what is scraped answers every panel and alert."""
+"""The stack in one container with VictoriaMetrics beside it: what is scraped answers every panel
+and alert.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,11 @@ from tests.contract.test_monitoring import QUIET, alerts, board
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(700)]
 
-METRICS_IMAGE = load("docker-compose.monitoring.yml", GRAFANA_PASSWORD="x")["services"]["victoria-metrics"]["image"]
-# The same program out of Debian, for a machine that reaches no registry: the official image runs it as its entry point.
+METRICS_IMAGE = load("docker-compose.monitoring.yml", GRAFANA_PASSWORD="x")["services"][
+    "victoria-metrics"
+]["image"]
+# The same program out of Debian, for a machine that reaches no registry: the official image runs it
+# as its entry point.
 DEBIAN_IMAGE = """\
 FROM python:3.12-slim-bookworm
 RUN sed -i s/bookworm/trixie/g /etc/apt/sources.list.d/*.sources && apt-get update \\
@@ -34,7 +39,9 @@ services:
 
 @pytest.fixture(scope="session")
 def metrics_image(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The image of VictoriaMetrics that the compose file names: the official one if it is here or can be had."""
+    """The image of VictoriaMetrics that the compose file names: the official one if it is here or
+    can be had.
+    """
     if not docker("images", "--quiet", METRICS_IMAGE).strip():
         docker("pull", "--quiet", METRICS_IMAGE, check=False)
     if not docker("images", "--quiet", METRICS_IMAGE).strip():
@@ -53,12 +60,18 @@ class Monitored:
         make_folders(folder, owner)
         (folder / "override.yml").write_text(OVERRIDE.replace("PORT", str(self.port)))
         files = ("docker-compose.monitoring.yml", "override.yml")
-        variables = {"PUID": str(owner), "PGID": str(owner), "SECURITY__ALLOWED_HOSTS": '["proxy.example"]'}
+        variables = {
+            "PUID": str(owner),
+            "PGID": str(owner),
+            "SECURITY__ALLOWED_HOSTS": '["proxy.example"]',
+        }
         self.stack = Project(folder, "ccproxy-monitored", *files, **variables)
 
     def query(self, expression: str) -> dict[str, Any]:
         url = f"http://127.0.0.1:{self.port}/api/v1/query"
-        answer: dict[str, Any] = httpx.get(url, params={"query": expression}, timeout=30, trust_env=False).json()
+        answer: dict[str, Any] = httpx.get(
+            url, params={"query": expression}, timeout=30, trust_env=False
+        ).json()
         return answer
 
     def results(self, expression: str) -> list[Any]:
@@ -70,19 +83,31 @@ class Monitored:
 
 
 @pytest.fixture(scope="module")
-def monitored(images: list[str], metrics_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitored]:
+def monitored(
+    images: list[str], metrics_image: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Monitored]:
     """The stack in one container, scraped, and used once through each door."""
     found = Monitored(tmp_path_factory.mktemp("monitored"))
     found.stack.end()
     try:
-        found.stack.compose("--profile", "all-in-one", "up", "-d", "--wait", "ccproxy", "simulator", "victoria-metrics")
+        found.stack.compose(
+            "--profile",
+            "all-in-one",
+            "up",
+            "-d",
+            "--wait",
+            "ccproxy",
+            "simulator",
+            "victoria-metrics",
+        )
         yield found
     finally:
         found.stack.end()
 
 
 @pytest.mark.parametrize(
-    ("door", "model"), [("api", "claude-sonnet-4-5"), ("sdk", "claude-sonnet-4-5"), ("codex", "gpt-5.5")]
+    ("door", "model"),
+    [("api", "claude-sonnet-4-5"), ("sdk", "claude-sonnet-4-5"), ("codex", "gpt-5.5")],
 )
 def test_one_container_answers_through_each_door(monitored, door, model):
     reply = monitored.stack.ask(door, f"Hello through {door}.", model)
@@ -96,7 +121,9 @@ def test_the_one_container_is_scraped_though_the_owner_names_other_hosts(monitor
     assert target["metric"]["instance"] == "claude-code-proxy:8000"
 
 
-@pytest.mark.parametrize("query", [pytest.param(query, id=str(number)) for number, query in enumerate(board())])
+@pytest.mark.parametrize(
+    "query", [pytest.param(query, id=str(number)) for number, query in enumerate(board())]
+)
 def test_every_panel_of_the_dashboard_gets_an_answer(monitored, query):
     answer = monitored.query(query)
     assert answer["status"] == "success", answer
@@ -112,7 +139,9 @@ def test_the_panels_show_what_went_through(monitored):
     wait_until(most_are_shown, "two thirds of the panels", 2 * SCRAPE_SECONDS)
 
 
-@pytest.mark.parametrize("query", [pytest.param(query, id=str(number)) for number, query in enumerate(alerts())])
+@pytest.mark.parametrize(
+    "query", [pytest.param(query, id=str(number)) for number, query in enumerate(alerts())]
+)
 def test_every_alert_gets_an_answer(monitored, query):
     answer = monitored.query(query)
     assert answer["status"] == "success", answer
@@ -122,5 +151,7 @@ def test_every_alert_gets_an_answer(monitored, query):
 
 def test_one_container_stops_in_order(monitored):
     monitored.stack.compose("--profile", "all-in-one", "stop", "ccproxy")
-    [ended] = [each for each in monitored.stack.containers(everything=True) if each["Service"] == "ccproxy"]
+    [ended] = [
+        each for each in monitored.stack.containers(everything=True) if each["Service"] == "ccproxy"
+    ]
     assert ended["ExitCode"] == 0

@@ -1,4 +1,6 @@
-"""The stack of docker-compose.yml on a real engine. The tests share one stack and run in their order."""
+"""The stack of docker-compose.yml on a real engine. The tests share one stack and run in their
+order.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ print(shown[1] if shown else answer.headers["location"])
 
 def log_in(stack: Project, command: str) -> None:
     """Log in inside the gateway's container, as an owner without a browser there does."""
-    line = stack.command("exec", "-T", "claude-code-proxy", "ccproxy", "auth", command, "--no-browser")
+    line = stack.command(
+        "exec", "-T", "claude-code-proxy", "ccproxy", "auth", command, "--no-browser"
+    )
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     with subprocess.Popen(line, cwd=stack.folder, text=True, **pipes) as login:
         said = ""
@@ -56,7 +60,9 @@ def log_in(stack: Project, command: str) -> None:
 def test_the_images_are_small(images):
     base = image_bytes("python:3.12-slim-bookworm")
     above = {name: round((image_bytes(name) - base) / MEGABYTE) for name in images}
-    print("Megabytes above the base image:", above, "; the base:", round(base / MEGABYTE))  # noqa: T201
+    print(  # noqa: T201
+        "Megabytes above the base image:", above, "; the base:", round(base / MEGABYTE)
+    )
     assert above["ccproxy-api:gateway"] <= 155
     assert above["ccproxy-api:worker"] <= 700
 
@@ -80,15 +86,21 @@ def test_no_program_of_ours_is_root_or_has_a_capability(stack):
 def cpu_seconds(stack: Project, service: str, *command: str) -> float:
     """Return the least CPU time that five runs of `command` took inside the service's container."""
     measure = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True); "
-    measure += "used = resource.getrusage(resource.RUSAGE_CHILDREN); print(used.ru_utime + used.ru_stime)"
+    measure += (
+        "used = resource.getrusage(resource.RUSAGE_CHILDREN); print(used.ru_utime + used.ru_stime)"
+    )
     return min(float(stack.execute(service, "python", "-c", measure, *command)) for _ in range(5))
 
 
-@pytest.mark.parametrize(("service", "kind"), [("claude-code-proxy", "gateway"), ("analytics", "analytics")])
+@pytest.mark.parametrize(
+    ("service", "kind"), [("claude-code-proxy", "gateway"), ("analytics", "analytics")]
+)
 def test_a_health_check_costs_little_more_than_a_start_of_python(stack, service, kind):
     check = cpu_seconds(stack, service, "ccproxy-alive", kind)
     bare = cpu_seconds(stack, service, "python", "-c", "pass")
-    print(f"A health check of {service}: {check:.3f} s of CPU; an empty Python program: {bare:.3f} s.")  # noqa: T201
+    print(  # noqa: T201
+        f"A health check of {service}: {check:.3f} s of CPU; an empty Python program: {bare:.3f} s."
+    )
     assert check <= max(0.05, 3 * bare)
 
 
@@ -98,7 +110,8 @@ def test_health_says_that_there_is_no_login_and_how_to_get_one(stack):
 
 
 @pytest.mark.parametrize(
-    ("command", "file"), [("login", "claude/.credentials.json"), ("login-openai", "codex/auth.json")]
+    ("command", "file"),
+    [("login", "claude/.credentials.json"), ("login-openai", "codex/auth.json")],
 )
 def test_a_first_login_inside_is_kept_on_the_host(stack, command, file):
     log_in(stack, command)
@@ -115,7 +128,9 @@ def test_exec_sees_the_logins_of_the_services(stack):
 
 
 def test_doctor_inside_finds_nothing_wrong(stack):
-    found = json.loads(stack.execute("claude-code-proxy", "ccproxy", "doctor", "--json", check=False))
+    found = json.loads(
+        stack.execute("claude-code-proxy", "ccproxy", "doctor", "--json", check=False)
+    )
     assert [finding for finding in found if finding["status"] == "fail"] == []
 
 
@@ -140,13 +155,17 @@ def test_a_tool_acts_after_a_person_has_allowed_it(stack):
 
 def test_the_permission_service_sees_the_workspace_and_cannot_write_it(stack):
     assert "made" in stack.execute("permission-service", "ls", "/data/workspace")
-    refused = stack.compose("exec", "-T", "permission-service", "sh", "-c", "touch /data/workspace/x 2>&1", check=False)
+    refused = stack.compose(
+        "exec", "-T", "permission-service", "sh", "-c", "touch /data/workspace/x 2>&1", check=False
+    )
     assert "Read-only file system" in refused
 
 
 def test_the_records_of_the_requests_are_in_duckdb_and_those_of_probes_are_not(stack):
     for door in ("api", "sdk", "codex"):
-        wait_until(lambda door=door: stack.record_count(f"/{door}/v1/messages"), f"the record of /{door}")
+        wait_until(
+            lambda door=door: stack.record_count(f"/{door}/v1/messages"), f"the record of /{door}"
+        )
     assert stack.record_count("/health") == stack.record_count("/health/live") == 0
 
 
@@ -156,7 +175,8 @@ def test_three_workers_stay_three(stack):
         stack.up()
         assert len(stack.containers("sdk-worker")) == 3
     wait_until(
-        lambda: "3 running" in json.dumps(stack.get("/health")["checks"]["sdk_worker"]), "three workers on the bus"
+        lambda: "3 running" in json.dumps(stack.get("/health")["checks"]["sdk_worker"]),
+        "three workers on the bus",
     )
     stack.set(SDK_WORKERS="1")
 
@@ -182,7 +202,9 @@ def test_down_and_up_lose_no_record_not_even_one_that_was_never_sent(stack):
     stack.compose("down")
     stack.up()
     wait_until(lambda: stack.record_count("/api/v1/messages") == before + 5, "the five records")
-    assert sorted(docker("volume", "ls", "--quiet").split()) == sorted(volumes)  # none without a name is left behind
+    assert sorted(docker("volume", "ls", "--quiet").split()) == sorted(
+        volumes
+    )  # none without a name is left behind
 
 
 def test_a_new_image_keeps_everything(stack, tmp_path):
@@ -192,7 +214,9 @@ def test_a_new_image_keeps_everything(stack, tmp_path):
     try:
         build_image("", tmp_path, tag="ccproxy-api:gateway")
         stack.up()
-        image = docker("inspect", "--format", "{{.Config.Labels.release}}", f"{stack.name}-claude-code-proxy-1")
+        image = docker(
+            "inspect", "--format", "{{.Config.Labels.release}}", f"{stack.name}-claude-code-proxy-1"
+        )
         assert image.strip() == "next"
         assert stack.record_count("/api/v1/messages") == before
         assert stack.ask("api", "After the upgrade.").status_code == 200
@@ -212,13 +236,19 @@ def test_another_puid_takes_everything_over(stack):
         os.chown(login, int(OTHER_USER), int(OTHER_USER))
     assert stack.record_count("/api/v1/messages") >= before > 0
     assert stack.ask("sdk", "As another user.").status_code == 200
-    assert stack.execute("sdk-worker", "stat", "-c", "%u", "/data/workspace/made").strip() == OTHER_USER
+    assert (
+        stack.execute("sdk-worker", "stat", "-c", "%u", "/data/workspace/made").strip()
+        == OTHER_USER
+    )
 
 
 def test_a_volume_that_cannot_be_written_is_refused_in_words(stack):
     image = ["--network", "none", "--env", "CCPROXY_WRITES=/data/ccproxy", "--user", "4321:4321"]
     refused = subprocess.run(
-        ["docker", "run", "--rm", *image, "ccproxy-api:gateway"], capture_output=True, text=True, check=False
+        ["docker", "run", "--rm", *image, "ccproxy-api:gateway"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert refused.returncode == 78
     assert "/data/ccproxy cannot be written by user 4321" in refused.stderr
@@ -226,7 +256,9 @@ def test_a_volume_that_cannot_be_written_is_refused_in_words(stack):
 
 def test_a_read_only_login_is_named(stack):
     service = {"volumes": ["./logins/claude:/data/home/.claude:ro"]}
-    (Path(stack.folder) / "read-only.yml").write_text(json.dumps({"services": {"claude-code-proxy": service}}))
+    (Path(stack.folder) / "read-only.yml").write_text(
+        json.dumps({"services": {"claude-code-proxy": service}})
+    )
     stack.files.append("read-only.yml")
     stack.up()
     checks = stack.get("/health")["checks"]

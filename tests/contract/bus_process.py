@@ -1,4 +1,5 @@
-"""A process on the bus, to be killed: `bus_process.py URL INSTANCE TIMINGS ROLE`. Every line it prints is a fact.
+"""A process on the bus, to be killed: `bus_process.py URL INSTANCE TIMINGS ROLE`. Every line it
+prints is a fact.
 
 work    serves TURNS: prints `started ID`, then sends what the payload asks for
 hoard   takes TURNS without accepting any: prints `took ID`
@@ -17,8 +18,8 @@ import sys
 import uvloop
 
 from shared.bus import Bus, Delivery, Timings
-from shared.channels import Channel
-from shared.errors import CallerGone
+from shared.bus.channels import Channel
+from shared.runtime.errors import CallerGone
 
 TURNS = Channel("test:turns", "on_accept")
 ASKS = Channel("test:asks", "when_done")
@@ -81,7 +82,9 @@ async def ask(bus: Bus) -> None:
 
 async def main(url: str, instance: str, timings: str, role: str) -> None:
     roles = {"work": work, "hoard": hoard, "alone": alone, "late": late, "think": think, "ask": ask}
-    async with Bus(url, service=role, instance=instance, timings=Timings(**json.loads(timings))) as bus:
+    async with Bus(
+        url, service=role, instance=instance, timings=Timings(**json.loads(timings))
+    ) as bus:
         say("ready")
         await roles[role](bus)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.settings import load_settings
+from shared.settings.tree import load_settings
 from tests.conftest import BusFactory
 from tests.simulator_fixture import API_KEY
 from tests.unit.gateway.conftest import serve
@@ -17,12 +17,18 @@ OpenGateway = Callable[..., Awaitable[str]]
 
 
 @pytest.fixture
-async def open_gateway_at(simulator_url: str, bus_factory: BusFactory) -> AsyncIterator[OpenGateway]:
-    """`await open_gateway_at(models={...})`: the address of a gateway whose provider is the simulator."""
+async def open_gateway_at(
+    simulator_url: str, bus_factory: BusFactory
+) -> AsyncIterator[OpenGateway]:
+    """`await open_gateway_at(models={...})`: the address of a gateway whose provider is the
+    simulator.
+    """
     async with AsyncExitStack() as opened:
 
         async def start(**overrides: Any) -> str:
-            overrides["claude"] = {"base_url": simulator_url, "api_key": API_KEY} | overrides.get("claude", {})
+            overrides["claude"] = {"base_url": simulator_url, "api_key": API_KEY} | overrides.get(
+                "claude", {}
+            )
             bus: Any = await bus_factory()
             running = await opened.enter_async_context(serve(load_settings(**overrides), bus, None))  # type: ignore[arg-type]
             return f"http://127.0.0.1:{running.port}"

@@ -1,8 +1,8 @@
 """A process that holds the owner's Claude account, for tests that need several.
 
-`serve N`: for each line on stdin, N authorizations at once; answers with a JSON line: the tokens used and the errors.
-`die-asking`: renews, and is killed when the reply has come but nothing was written.
-`die-writing`: renews, and is killed when the successor is on disk but not in its place.
+`serve N`: for each line on stdin, N authorizations at once; answers with a JSON line: the tokens
+used and the errors. `die-asking`: renews, and is killed when the reply has come but nothing was
+written. `die-writing`: renews, and is killed when the successor is on disk but not in its place.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import os
 import signal
 import sys
 
-from shared.credentials.accounts import ClaudeAccount
-from shared.credentials.claude import ClaudeIssuer
-from shared.credentials.refresher import Refresher
-from shared.credentials.store import CredentialFile, Draft
-from shared.credentials.token_server import TokenServer
-from shared.errors import CCProxyError
-from shared.log import configure_log
-from shared.settings import load_settings
+from shared.accounts.accounts import ClaudeAccount
+from shared.accounts.claude import ClaudeIssuer
+from shared.accounts.refresher import Refresher
+from shared.accounts.store import CredentialFile, LoginDraft
+from shared.accounts.token_server import TokenServer
+from shared.runtime.errors import CCProxyError
+from shared.runtime.log import configure_log
+from shared.settings.tree import load_settings
 
 
 def say(line):
@@ -38,7 +38,7 @@ class DyingServer(TokenServer):
         die()
 
 
-class DyingDraft(Draft):
+class DyingDraft(LoginDraft):
     def promote(self):
         die()
 
@@ -54,8 +54,12 @@ async def serve(count):
     async with ClaudeAccount(load_settings().claude, {}) as account:
         say("ready")
         while await asyncio.to_thread(sys.stdin.readline):
-            found = await asyncio.gather(*(account.authorize() for _ in range(count)), return_exceptions=True)
-            tokens = {one.headers["authorization"] for one in found if not isinstance(one, BaseException)}
+            found = await asyncio.gather(
+                *(account.authorize() for _ in range(count)), return_exceptions=True
+            )
+            tokens = {
+                one.headers["authorization"] for one in found if not isinstance(one, BaseException)
+            }
             errors = {one.message for one in found if isinstance(one, CCProxyError)}
             say(json.dumps({"tokens": sorted(tokens), "errors": sorted(errors)}))
 

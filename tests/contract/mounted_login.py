@@ -1,4 +1,6 @@
-"""Run in a mount namespace of its own: one login file mounted alone, as a container gets it. Answers in JSON."""
+"""Run in a mount namespace of its own: one login file mounted alone, as a container gets it.
+Answers in JSON.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from shared.credentials.store import CredentialFile
+from shared.accounts.store import CredentialFile
 
 home = Path(sys.argv[1])
 original, mounted = home / "host/login.json", home / "box/login.json"

@@ -1,4 +1,6 @@
-"""The official Anthropic SDK at `/api`: batches, files, skills and models over the strict simulator."""
+"""The official Anthropic SDK at `/api`: batches, files, skills and models over the strict
+simulator.
+"""
 
 from __future__ import annotations
 
@@ -15,30 +17,49 @@ from tests.contract.conftest import OpenGateway
 from tests.simulator_fixture import API_KEY, OAUTH_TOKEN, GroundTruth
 
 SKILL = b"---\nname: tidy-tables\ndescription: Makes tables tidy.\n---\nAlign the columns.\n"
-HELLO: Any = {"model": "claude-haiku-5-5", "max_tokens": 50, "messages": [{"role": "user", "content": "hello"}]}
+HELLO: Any = {
+    "model": "claude-haiku-5-5",
+    "max_tokens": 50,
+    "messages": [{"role": "user", "content": "hello"}],
+}
 LOGIN = {"accessToken": OAUTH_TOKEN, "refreshToken": "sk-ant-ort01-x", "scopes": ["user:inference"]}
 LARGE = 40 * 1024 * 1024  # beyond what any other request may have
 
 
 @pytest.fixture(params=["key", "login"])
 async def client(
-    request: pytest.FixtureRequest, open_gateway_at: OpenGateway, simulator: GroundTruth, tmp_path: Path
+    request: pytest.FixtureRequest,
+    open_gateway_at: OpenGateway,
+    simulator: GroundTruth,
+    tmp_path: Path,
 ) -> AsyncIterator[anthropic.AsyncAnthropic]:
     settings: dict[str, Any] = {"api_key": API_KEY}
     if request.param == "login":
         login = tmp_path / "login.json"
-        login.write_text(json.dumps({"claudeAiOauth": LOGIN | {"expiresAt": int((time.time() + 3600) * 1000)}}))
+        login.write_text(
+            json.dumps({"claudeAiOauth": LOGIN | {"expiresAt": int((time.time() + 3600) * 1000)}})
+        )
         settings = {"api_key": None, "credentials_file": login}
     url = await open_gateway_at(claude=settings)
-    async with anthropic.AsyncAnthropic(base_url=f"{url}/api", api_key="unused", max_retries=0) as opened:
+    async with anthropic.AsyncAnthropic(
+        base_url=f"{url}/api", api_key="unused", max_retries=0
+    ) as opened:
         yield opened
 
 
-async def test_a_batch_lives_from_its_creation_to_its_deletion(client: anthropic.AsyncAnthropic) -> None:
-    requests: Any = [{"custom_id": "good", "params": HELLO}, {"custom_id": "bad", "params": HELLO | {"surprise": 1}}]
+async def test_a_batch_lives_from_its_creation_to_its_deletion(
+    client: anthropic.AsyncAnthropic,
+) -> None:
+    requests: Any = [
+        {"custom_id": "good", "params": HELLO},
+        {"custom_id": "bad", "params": HELLO | {"surprise": 1}},
+    ]
     batch = await client.messages.batches.create(requests=requests)
     assert (batch.processing_status, batch.results_url) == ("in_progress", None)
-    results = {line.custom_id: line.result async for line in await client.messages.batches.results(batch.id)}
+    results = {
+        line.custom_id: line.result
+        async for line in await client.messages.batches.results(batch.id)
+    }
     assert results["good"].type == "succeeded"
     assert results["good"].message.content[0].to_dict()["text"] == "You said: hello"
     assert results["bad"].type == "errored"
@@ -62,7 +83,9 @@ async def test_a_batch_is_cancelled(client: anthropic.AsyncAnthropic) -> None:
 async def test_a_file_is_uploaded_listed_and_deleted(
     client: anthropic.AsyncAnthropic, simulator: GroundTruth, size: int
 ) -> None:
-    file = await client.beta.files.upload(file=("notes.txt", b"x" * size, "text/plain"), betas=["files-api-2025-04-14"])
+    file = await client.beta.files.upload(
+        file=("notes.txt", b"x" * size, "text/plain"), betas=["files-api-2025-04-14"]
+    )
     assert (file.filename, file.mime_type, file.size_bytes) == ("notes.txt", "text/plain", size)
     assert "files-api-2025-04-14" in str(simulator.last("/v1/files").header("anthropic-beta"))
     assert (await client.beta.files.retrieve_metadata(file.id)).id == file.id
@@ -83,7 +106,10 @@ async def test_a_file_of_any_size_is_downloaded(client: anthropic.AsyncAnthropic
 
 
 async def test_a_skill_and_its_versions(client: anthropic.AsyncAnthropic) -> None:
-    files: Any = [("tidy-tables/SKILL.md", SKILL, "text/markdown"), ("tidy-tables/run.py", b"print()", "text/x-python")]
+    files: Any = [
+        ("tidy-tables/SKILL.md", SKILL, "text/markdown"),
+        ("tidy-tables/run.py", b"print()", "text/x-python"),
+    ]
     skill = await client.beta.skills.create(files=files, display_name="Tidy tables")
     again = await client.beta.skills.versions.create(skill.id, files=files)
     assert (again.name, again.description) == ("tidy-tables", "Makes tables tidy.")

@@ -1,4 +1,6 @@
-"""The analytics program, the real bus and a real Redis: records in, answers out, through kill -9 and locked files."""
+"""The analytics program, the real bus and a real Redis: records in, answers out, through kill -9
+and locked files.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +17,12 @@ import duckdb
 import orjson
 import pytest
 
-from gateway.records import Records
+from gateway.metering.records import Records
 from shared.bus import Bus, Timings
-from shared.channels import LOGS_QUERY, LOGS_WATCH, AccessRecord, LogsQuery
-from shared.errors import CCProxyError, NotFound, StoreUnavailable
-from shared.metrics import Metrics
-from shared.records import WATCHED_KEY
+from shared.bus.channels import LOGS_QUERY, LOGS_WATCH, AccessRecord, LogsQuery
+from shared.bus.records import WATCHED_KEY
+from shared.runtime.errors import CCProxyError, NotFound, StoreUnavailable
+from shared.runtime.metrics import Metrics
 from tests.analytics_process import DEADLINE, Analytics, eventually
 
 
@@ -31,21 +33,28 @@ async def tells_a_problem(bus: Bus) -> bool:
 def records(count: int, start: int = 0) -> list[AccessRecord]:
     now = time.time()
     return [
-        AccessRecord(f"r{number}", now + number / 1000, model="opus", status_code=200, user_agent="x" * 100)
+        AccessRecord(
+            f"r{number}", now + number / 1000, model="opus", status_code=200, user_agent="x" * 100
+        )
         for number in range(start, start + count)
     ]
 
 
 async def test_records_published_on_the_bus_are_found_again(analytics: Analytics) -> None:
-    await analytics.publish([AccessRecord("one", 1_700_000_000.25, model="opus", status_code=200, duration_ms=1500)])
-    await analytics.publish([AccessRecord("two", 1_700_000_001.0, model="gpt", status_code=429, error_kind="refused")])
+    await analytics.publish(
+        [AccessRecord("one", 1_700_000_000.25, model="opus", status_code=200, duration_ms=1500)]
+    )
+    await analytics.publish(
+        [AccessRecord("two", 1_700_000_001.0, model="gpt", status_code=429, error_kind="refused")]
+    )
     await analytics.until(lambda status: status.get("rows") == 2)
     (entries,) = await analytics.ask("entries")
     assert [row["request_id"] for row in entries["results"]] == ["two", "one"]
     (filtered,) = await analytics.ask("entries", model="opus", status_max=399)
     assert filtered["total_count"] == filtered["count"] == 1
     assert (
-        filtered["results"][0] | {"timestamp": "2023-11-14T22:13:20.250000Z", "duration_seconds": 1.5}
+        filtered["results"][0]
+        | {"timestamp": "2023-11-14T22:13:20.250000Z", "duration_seconds": 1.5}
         == filtered["results"][0]
     )
     (sums,) = await analytics.ask("analytics", start_time=0)
@@ -70,7 +79,9 @@ async def test_many_rows_come_in_replies_of_a_megabyte_in_order(analytics: Analy
     assert found == [f"r{number}" for number in reversed(range(3000))]
 
 
-async def test_killed_as_it_commits_again_and_again_every_record_is_there_once(analytics: Analytics) -> None:
+async def test_killed_as_it_commits_again_and_again_every_record_is_there_once(
+    analytics: Analytics,
+) -> None:
     total = 0
     for _ in range(3):
         await analytics.until(lambda status: status["status"] == "healthy")
@@ -84,11 +95,15 @@ async def test_killed_as_it_commits_again_and_again_every_record_is_there_once(a
     await analytics.until(lambda status: status.get("rows", 0) >= total and not status["pending"])
     assert await analytics.end() == 0
     with duckdb.connect(analytics.path) as connection:
-        counted = connection.execute("SELECT count(*), count(DISTINCT request_id) FROM access_records").fetchall()
+        counted = connection.execute(
+            "SELECT count(*), count(DISTINCT request_id) FROM access_records"
+        ).fetchall()
     assert counted == [(total, total)]
 
 
-async def test_while_another_program_holds_the_file_records_wait_and_everyone_is_told(analytics: Analytics) -> None:
+async def test_while_another_program_holds_the_file_records_wait_and_everyone_is_told(
+    analytics: Analytics,
+) -> None:
     await analytics.until(lambda status: status["status"] == "healthy")
     assert await analytics.end() == 0
     with duckdb.connect(analytics.path):
@@ -156,9 +171,13 @@ async def test_whoever_looks_on_sees_a_request_begin_and_end(analytics: Analytic
         await replies.accepted()
         await eventually(lambda: told_of_watchers(analytics.bus))
         records.begin(slow)
-        seen = [(event["type"], event["request_id"]) for event in orjson.loads(await anext(replies))]
+        seen = [
+            (event["type"], event["request_id"]) for event in orjson.loads(await anext(replies))
+        ]
         records.add(slow)
-        seen += [(event["type"], event["request_id"]) for event in orjson.loads(await anext(replies))]
+        seen += [
+            (event["type"], event["request_id"]) for event in orjson.loads(await anext(replies))
+        ]
     assert seen == [("request_start", "slow"), ("request_complete", "slow")]
 
 

@@ -70,7 +70,12 @@ async def test_the_values_unused_for_longest_make_room(bus_factory):
         clock.tick(1)
     await kept.get("me", ["a"])
     await kept.put("me", "d", b"0123456789")
-    assert await kept.get("me", ["a", "b", "c", "d"]) == [b"0123456789", None, b"0123456789", b"0123456789"]
+    assert await kept.get("me", ["a", "b", "c", "d"]) == [
+        b"0123456789",
+        None,
+        b"0123456789",
+        b"0123456789",
+    ]
     assert (await kept.use("me")).values == 3
 
 
@@ -97,7 +102,9 @@ async def test_a_value_is_gone_after_its_lifetime_unless_it_was_read(bus_factory
 async def test_two_writers_lose_no_count(bus_factory, redis_url):
     first = await store(bus_factory)
     second = await store(bus_factory)
-    await asyncio.gather(*(each.put("me", f"{number}", b"x") for number in range(10) for each in (first, second)))
+    await asyncio.gather(
+        *(each.put("me", f"{number}", b"x") for number in range(10) for each in (first, second))
+    )
     assert await first.use("me") == Use(10, 10 * (ENTRY_BYTES + 1))
     for number in range(10):
         await second.delete("me", f"{number}")

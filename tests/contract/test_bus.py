@@ -1,4 +1,6 @@
-"""What the bus promises, on a real server: order, cancellation, slots, bounds, and nothing left behind."""
+"""What the bus promises, on a real server: order, cancellation, slots, bounds, and nothing left
+behind.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,18 @@ import redis
 from shared.bus import Bus, Delivery, Slots, Timings
 from shared.bus.bus import TRIM_BYTES
 from shared.bus.calls import UNREAD_BYTES
+from shared.bus.channels import Channel
 from shared.bus.wire import MAX_PAYLOAD
-from shared.channels import Channel
-from shared.complaints import ConfigurationError
-from shared.errors import BusUnavailable, Busy, CallerGone, NoWorker, Stopping, TooLarge, UpstreamRefused
+from shared.runtime.errors import (
+    BusUnavailable,
+    Busy,
+    CallerGone,
+    NoWorker,
+    Stopping,
+    TooLarge,
+    UpstreamRefused,
+)
+from shared.settings.problems import ConfigurationError
 from tests.conftest import QUICK, unbounded_keys
 
 TURNS = Channel("test:turns", "on_accept")
@@ -26,9 +36,14 @@ Handler = Callable[[Delivery], Awaitable[None]]
 
 
 @contextlib.asynccontextmanager
-async def serving(bus: Bus, channel: Channel, handle: Handler, *, slots: int = 100) -> AsyncIterator[None]:
+async def serving(
+    bus: Bus, channel: Channel, handle: Handler, *, slots: int = 100
+) -> AsyncIterator[None]:
     async def serve() -> None:
-        async with asyncio.TaskGroup() as tasks, contextlib.aclosing(bus.serve(channel, slots=slots)) as deliveries:
+        async with (
+            asyncio.TaskGroup() as tasks,
+            contextlib.aclosing(bus.serve(channel, slots=slots)) as deliveries,
+        ):
             async for delivery in deliveries:
                 tasks.create_task(handle(delivery))
 
@@ -86,14 +101,20 @@ async def test_a_call_carries_its_request_id_and_payload(bus_factory):
 async def test_an_error_of_the_server_arrives_as_the_same_error_after_what_was_sent(bus_factory):
     async def refuse(delivery: Delivery) -> None:
         await delivery.send(b"first")
-        await delivery.fail(UpstreamRefused("slow down", status=429, body=b"{}", headers={"retry-after": "7"}))
+        await delivery.fail(
+            UpstreamRefused("slow down", status=429, body=b"{}", headers={"retry-after": "7"})
+        )
 
     caller, worker = await bus_factory(), await bus_factory("worker")
     async with serving(worker, TURNS, refuse), caller.call(TURNS, 0) as replies:
         assert await anext(replies) == b"first"
         with pytest.raises(UpstreamRefused) as refused:
             await anext(replies)
-        assert (refused.value.status, refused.value.body, refused.value.headers) == (429, b"{}", {"retry-after": "7"})
+        assert (refused.value.status, refused.value.body, refused.value.headers) == (
+            429,
+            b"{}",
+            {"retry-after": "7"},
+        )
         with pytest.raises(StopAsyncIteration):
             await anext(replies)
 
@@ -167,7 +188,11 @@ async def test_a_reader_that_falls_behind_loses_its_call_and_no_other(bus_factor
         await delivery.finish()
 
     caller, worker = await bus_factory(), await bus_factory("worker")
-    async with serving(worker, TURNS, flood), serving(worker, ASKS, count_up), caller.call(TURNS, 0) as slow:
+    async with (
+        serving(worker, TURNS, flood),
+        serving(worker, ASKS, count_up),
+        caller.call(TURNS, 0) as slow,
+    ):
         assert await collect(caller, ASKS, 100) == [b"%d" % number for number in range(100)]
         await worker.drained()  # told to stop
         with pytest.raises(BusUnavailable, match="behind"):
@@ -179,9 +204,14 @@ async def test_callers_do_not_see_each_others_replies(bus_factory):
         await delivery.send(delivery.payload)
         await delivery.finish()
 
-    callers, worker = [await bus_factory(instance="same name") for _ in range(3)], await bus_factory("worker")
+    callers, worker = (
+        [await bus_factory(instance="same name") for _ in range(3)],
+        await bus_factory("worker"),
+    )
     async with serving(worker, TURNS, echo):
-        answers = await asyncio.gather(*(collect(bus, TURNS, i) for i, bus in enumerate(callers) for _ in range(20)))
+        answers = await asyncio.gather(
+            *(collect(bus, TURNS, i) for i, bus in enumerate(callers) for _ in range(20))
+        )
     assert answers == [[b"%d" % i] for i in range(3) for _ in range(20)]
 
 
@@ -193,7 +223,10 @@ async def test_a_call_waits_for_a_server_to_start(bus_factory):
 
 async def test_a_call_waits_as_long_as_it_takes_for_a_server_that_is_busy(bus_factory):
     timings = Timings(beat=0.05, lease=1, no_worker=0.2)
-    caller, worker = await bus_factory(timings=timings), await bus_factory("worker", timings=timings)
+    caller, worker = (
+        await bus_factory(timings=timings),
+        await bus_factory("worker", timings=timings),
+    )
     release = asyncio.Event()
 
     async def hold(delivery: Delivery) -> None:
@@ -270,7 +303,9 @@ async def test_what_was_taken_and_not_acknowledged_goes_to_the_next_server_when_
     writer, second = await bus_factory(), await bus_factory("reader", timings=Timings(lease=600))
     for number in range(3):
         await writer.publish(RECORDS, number)
-    async with Bus(redis_url, service="reader", instance="first", timings=Timings(lease=600)) as first:
+    async with Bus(
+        redis_url, service="reader", instance="first", timings=Timings(lease=600)
+    ) as first:
         deliveries = first.serve(RECORDS, slots=3)
         acknowledged, held = await anext(deliveries), await anext(deliveries)
         assert (acknowledged.payload, held.payload) == (b"0", b"1")
@@ -279,7 +314,9 @@ async def test_what_was_taken_and_not_acknowledged_goes_to_the_next_server_when_
     assert {(await anext(again)).payload, (await anext(again)).payload} == {b"1", b"2"}
 
 
-async def test_closing_a_server_hands_over_what_it_had_not_yielded_and_lets_the_rest_finish(bus_factory):
+async def test_closing_a_server_hands_over_what_it_had_not_yielded_and_lets_the_rest_finish(
+    bus_factory,
+):
     patient = Timings(beat=0.1, lease=600)
     caller, first, second = [await bus_factory(timings=patient) for _ in range(3)]
     async with caller.call(TURNS, 1) as one, caller.call(TURNS, 2) as two:
@@ -321,10 +358,15 @@ async def test_what_was_read_does_not_stay_in_redis(bus_factory, redis_url):
     async with serving(worker, TURNS, send_much):
         assert len(await collect(caller, TURNS, 0)) == 10
     with redis.Redis.from_url(redis_url) as client:
-        assert sum(client.memory_usage(key, samples=0) or 0 for key in client.scan_iter("inbox:*")) < 2 * TRIM_BYTES
+        assert (
+            sum(client.memory_usage(key, samples=0) or 0 for key in client.scan_iter("inbox:*"))
+            < 2 * TRIM_BYTES
+        )
 
 
-async def test_a_restarted_server_of_the_same_name_finds_its_unfinished_work_at_once(bus_factory, redis_url):
+async def test_a_restarted_server_of_the_same_name_finds_its_unfinished_work_at_once(
+    bus_factory, redis_url
+):
     caller = await bus_factory(timings=Timings(beat=0.1, lease=600))
     async with caller.call(ASKS, "may I") as call:
         crashed = Bus(redis_url, service="desk", instance="desk", timings=Timings(lease=600))
@@ -342,9 +384,13 @@ async def test_a_restarted_server_of_the_same_name_finds_its_unfinished_work_at_
 
 async def test_a_channel_of_records_nobody_reads_stays_bounded(bus_factory, redis_url):
     writer = await bus_factory()
-    await asyncio.gather(*(writer.publish(RECORDS, number) for number in range(2 * RECORDS.max_length)))
+    await asyncio.gather(
+        *(writer.publish(RECORDS, number) for number in range(2 * RECORDS.max_length))
+    )
     with redis.Redis.from_url(redis_url) as client:
-        assert client.xlen("channel:test:records") <= RECORDS.max_length + 100  # one node of the stream's tree
+        assert (
+            client.xlen("channel:test:records") <= RECORDS.max_length + 100
+        )  # one node of the stream's tree
 
 
 async def test_closing_ends_open_calls_and_leaves_only_channels_behind(redis_url):
@@ -367,7 +413,11 @@ async def collect_once_served(bus: Bus, channel: Channel) -> list[bytes]:
 
 
 async def test_a_channel_of_one_server_is_there_as_long_as_it_is_served(bus_factory, redis_url):
-    caller, one, other = await bus_factory(), await bus_factory("worker"), await bus_factory("worker")
+    caller, one, other = (
+        await bus_factory(),
+        await bus_factory("worker"),
+        await bus_factory("worker"),
+    )
     own = TURNS.at(one.address)
     for _ in range(2):
         with pytest.raises(NoWorker):

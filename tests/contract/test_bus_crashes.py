@@ -1,4 +1,6 @@
-"""What the bus promises when processes die: killed servers, killed callers, a killed Redis. Real processes, SIGKILL."""
+"""What the bus promises when processes die: killed servers, killed callers, a killed Redis. Real
+processes, SIGKILL.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,9 @@ import pytest
 import redis.asyncio
 
 from shared.bus import Bus, Slots, Timings
+from shared.bus.channels import Channel
 from shared.bus.wire import GROUP
-from shared.channels import Channel
-from shared.errors import BusUnavailable, CallerGone, NoWorker, WorkerLost
+from shared.runtime.errors import BusUnavailable, CallerGone, NoWorker, WorkerLost
 from tests.conftest import QUICK
 
 SCRIPT = Path(__file__).with_name("bus_process.py")
@@ -61,7 +63,9 @@ class Peer:
 async def start(redis_url) -> AsyncIterator:
     started: list[Peer] = []
 
-    async def start(role: str, instance: str, *, url: str = redis_url, timings: Timings = QUICK) -> Peer:
+    async def start(
+        role: str, instance: str, *, url: str = redis_url, timings: Timings = QUICK
+    ) -> Peer:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, SCRIPT, url, instance, json.dumps(asdict(timings)), role),
             stdin=asyncio.subprocess.PIPE,
@@ -87,10 +91,14 @@ async def reachable(bus: Bus) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_server_killed_in_mid_stream_loses_the_call_and_no_other_runs_it_again(bus_factory, start):
+async def test_a_server_killed_in_mid_stream_loses_the_call_and_no_other_runs_it_again(
+    bus_factory, start
+):
     caller = await bus_factory()
     first = await start("work", "first")
-    async with caller.call(TURNS, {"replies": 100_000, "pause": 0.001}, request_id="lost") as replies:
+    async with caller.call(
+        TURNS, {"replies": 100_000, "pause": 0.001}, request_id="lost"
+    ) as replies:
         assert [await anext(replies) for _ in range(3)] == [b"0", b"1", b"2"]
         second = await start("work", "second")
         first.signal(signal.SIGKILL)
@@ -156,7 +164,9 @@ async def test_a_killed_caller_is_noticed_by_its_silence(bus_factory, start):
     await delivery.finish()
 
 
-async def test_a_reported_exit_of_a_server_ends_its_calls_without_waiting_for_silence(bus_factory, start):
+async def test_a_reported_exit_of_a_server_ends_its_calls_without_waiting_for_silence(
+    bus_factory, start
+):
     caller, supervisor = await bus_factory(timings=PATIENT), await bus_factory("launcher")
     worker = await start("work", "w0", timings=PATIENT)
     async with caller.call(TURNS, {"replies": 100_000, "pause": 0.01}) as replies:
@@ -171,12 +181,17 @@ async def test_a_reported_exit_of_a_server_ends_its_calls_without_waiting_for_si
 async def test_what_only_a_killed_server_might_have_taken_is_nobodys_and_its_caller_hears_so(
     bus_factory, start, reported
 ):
-    caller, peer = await bus_factory(timings=PATIENT if reported else QUICK), await start("alone", "w0")
+    caller, peer = (
+        await bus_factory(timings=PATIENT if reported else QUICK),
+        await start("alone", "w0"),
+    )
     own = TURNS.at(await peer.hears())
     async with contextlib.AsyncExitStack() as calls, asyncio.timeout(20):
         while True:
             with contextlib.suppress(NoWorker):
-                call = await calls.enter_async_context(caller.call(own, {"replies": 1}, request_id="r1"))
+                call = await calls.enter_async_context(
+                    caller.call(own, {"replies": 1}, request_id="r1")
+                )
                 break
         assert await peer.hears() == "took r1"
         peer.signal(signal.SIGKILL)
@@ -225,8 +240,16 @@ async def test_without_redis_verbs_fail_soon_and_recover_by_themselves(own_redis
     own_redis.kill()
     bus: Bus = await bus_factory(url=own_redis.url)
     assert not bus.connected
-    verbs = [bus.publish(ASKS, 1), bus.get("a"), bus.put("a", b"1", ttl=9), bus.scan("a"), bus.processes()]
-    for outcome in await asyncio.gather(*verbs, bus.call(TURNS, 1).__aenter__(), return_exceptions=True):
+    verbs = [
+        bus.publish(ASKS, 1),
+        bus.get("a"),
+        bus.put("a", b"1", ttl=9),
+        bus.scan("a"),
+        bus.processes(),
+    ]
+    for outcome in await asyncio.gather(
+        *verbs, bus.call(TURNS, 1).__aenter__(), return_exceptions=True
+    ):
         assert isinstance(outcome, BusUnavailable), outcome
         assert "/api" in str(outcome)
     own_redis.start()
@@ -237,7 +260,10 @@ async def test_without_redis_verbs_fail_soon_and_recover_by_themselves(own_redis
 
 
 async def test_a_server_waits_for_redis_to_come_back(own_redis, bus_factory):
-    caller, worker = await bus_factory(url=own_redis.url), await bus_factory("worker", url=own_redis.url)
+    caller, worker = (
+        await bus_factory(url=own_redis.url),
+        await bus_factory("worker", url=own_redis.url),
+    )
     serving = worker.serve(TURNS, slots=1)
     next_delivery = asyncio.ensure_future(anext(serving))
     await caller.publish(ASKS, "the server is reading by now")
@@ -258,8 +284,13 @@ async def test_an_outage_that_lasts_ends_the_calls_in_flight(own_redis, bus_fact
             await anext(replies)
 
 
-async def test_a_redis_that_forgot_everything_ends_calls_instead_of_leaving_them_to_wait(own_redis, bus_factory):
-    caller, worker = await bus_factory(url=own_redis.url), await bus_factory("worker", url=own_redis.url)
+async def test_a_redis_that_forgot_everything_ends_calls_instead_of_leaving_them_to_wait(
+    own_redis, bus_factory
+):
+    caller, worker = (
+        await bus_factory(url=own_redis.url),
+        await bus_factory("worker", url=own_redis.url),
+    )
     deliveries = worker.serve(TURNS, slots=5)
     async with caller.call(TURNS, "taken") as taken:
         delivery = await anext(deliveries)
@@ -281,7 +312,9 @@ async def test_a_redis_that_forgot_everything_ends_calls_instead_of_leaving_them
 async def test_a_call_placed_before_the_server_noticed_the_loss_of_redis_data_gets_its_end(
     redis_url, bus_factory, channel: Channel
 ):
-    """The caller's inbox is there again, the server's is not: the server notices at its next heartbeat."""
+    """The caller's inbox is there again, the server's is not: the server notices at its next
+    heartbeat.
+    """
     caller = await bus_factory(timings=PATIENT)
     worker = await bus_factory("worker", timings=Timings(beat=1.0, lease=60, no_worker=60))
     deliveries = worker.serve(channel, slots=5)
@@ -305,8 +338,12 @@ async def test_a_call_placed_before_the_server_noticed_the_loss_of_redis_data_ge
 
 
 @pytest.mark.parametrize("when", ["before it is read", "after it is read"])
-async def test_a_call_is_served_although_its_channel_loses_its_group(redis_url, bus_factory, when: str):
-    """The group is made anew at the beginning of the stream, so that entries from before it are read."""
+async def test_a_call_is_served_although_its_channel_loses_its_group(
+    redis_url, bus_factory, when: str
+):
+    """The group is made anew at the beginning of the stream, so that entries from before it are
+    read.
+    """
     caller, worker = await bus_factory(), await bus_factory("worker")
     slots = Slots(1)
     deliveries = worker.serve(TURNS, slots=slots)

@@ -24,7 +24,11 @@ async def test_values_are_kept_found_by_prefix_and_deleted(bus_factory):
     await bus.put("ab:3", b"three", ttl=60)
     assert await bus.scan("a[*]:") == {"a[*]:1": b"one", "a[*]:2": b"\x00two"}
     await bus.delete("a[*]:1")
-    assert (await bus.get("a[*]:1"), await bus.get("ab:3"), await bus.scan("zz")) == (None, b"three", {})
+    assert (await bus.get("a[*]:1"), await bus.get("ab:3"), await bus.scan("zz")) == (
+        None,
+        b"three",
+        {},
+    )
 
 
 async def test_a_value_is_gone_after_its_ttl(bus_factory):
@@ -49,7 +53,11 @@ async def test_processes_shows_who_is_alive_and_what_each_says(bus_factory, redi
         await eventually(described)
         seen = {each["instance"]: each for each in await bus.processes()}
         assert set(seen) == {"g0", "a"}
-        assert (seen["g0"]["service"], seen["g0"]["port"], seen["g0"]["version"]) == ("gateway", 8000, "1")
+        assert (seen["g0"]["service"], seen["g0"]["port"], seen["g0"]["version"]) == (
+            "gateway",
+            8000,
+            "1",
+        )
     assert [each["instance"] for each in await bus.processes()] == ["g0"]
 
 

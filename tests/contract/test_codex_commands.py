@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ccproxy.exits import FAILED, TRY_LATER
+from ccproxy.cli.exits import FAILED, TRY_LATER
 from tests.codex import codex_settings
 from tests.simulator_fixture import OPENAI_KEY, GroundTruth
 
@@ -29,10 +29,14 @@ def environment(simulator: GroundTruth, tmp_path: Path) -> Environment:
 def run(environment: Environment, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [Path(sys.executable).with_name("ccproxy"), "codex", *arguments]
     home = environment["HOME"]
-    return subprocess.run(command, env=environment, cwd=home, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        command, env=environment, cwd=home, capture_output=True, text=True, timeout=60, check=False
+    )
 
 
-def test_info_shows_settings_credential_windows_and_models(environment: Environment, simulator: GroundTruth) -> None:
+def test_info_shows_settings_credential_windows_and_models(
+    environment: Environment, simulator: GroundTruth
+) -> None:
     shown = run(environment, "info")
     assert shown.returncode == 0, shown.stderr
     lines = [line.split("\t") for line in shown.stdout.splitlines()]
@@ -46,7 +50,9 @@ def test_info_shows_settings_credential_windows_and_models(environment: Environm
     assert facts["profile"] is None
 
 
-def test_a_test_spends_one_request_and_says_what_it_cost(environment: Environment, simulator: GroundTruth) -> None:
+def test_a_test_spends_one_request_and_says_what_it_cost(
+    environment: Environment, simulator: GroundTruth
+) -> None:
     shown = run(environment, "test")
     assert shown.returncode == 0, shown.stderr
     facts = dict(line.split("\t") for line in shown.stdout.splitlines())

@@ -1,4 +1,6 @@
-"""The real `codex` and the real `claude` complete tool loops at `/codex`, and the real `codex` tells its profile."""
+"""The real `codex` and the real `claude` complete tool loops at `/codex`, and the real `codex`
+tells its profile.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,8 @@ from typing import Any
 import orjson
 import pytest
 
-from shared.codex_profile import CodexProfile
-from shared.provider_settings import CodexSettings
+from shared.accounts.codex_profile import CodexProfile
+from shared.settings.providers import CodexSettings
 from tests.codex import codex_settings
 from tests.codex_program import codex_environment, find_codex
 from tests.contract.conftest import OpenGateway
@@ -62,7 +64,8 @@ def exec_command(codex: Path, model: str, prompt: str) -> list[str | Path]:
     return [codex, "exec", *options, prompt]
 
 
-# Older models are given a shell, newer ones a custom tool in a namespace that runs a program calling the shell.
+# Older models are given a shell, newer ones a custom tool in a namespace that runs a program
+# calling the shell.
 SHELL = '[[tool:exec_command {"cmd":"echo $((40+2))"}]]'
 CODE = """[[tool:exec {"input":"const r = await tools.exec_command({cmd: 'echo $((40+2))'}); text(r.output)"}]]"""
 
@@ -72,14 +75,22 @@ CODE = """[[tool:exec {"input":"const r = await tools.exec_command({cmd: 'echo $
     [("gpt-5.5", SHELL, "function_call_output"), ("gpt-6-sol", CODE, "custom_tool_call_output")],
 )
 async def test_codex_runs_a_tool_and_is_told_its_output(
-    codex: Path, codex_url: str, simulator: GroundTruth, tmp_path: Path, model: str, tool: str, kind: str
+    codex: Path,
+    codex_url: str,
+    simulator: GroundTruth,
+    tmp_path: Path,
+    model: str,
+    tool: str,
+    kind: str,
 ) -> None:
     command = exec_command(codex, model, f"run it {tool} [[say:That was all.]]")
     lines = await run(codex_environment(tmp_path / "home", codex_url), *command, cwd=tmp_path)
     turns = simulator.requests(BACKEND)
     assert [turn.status for turn in turns] == [200, 200]
     assert answers(lines)[-1].endswith("42\nThat was all.")
-    assert "42" in str(next(item["output"] for item in turns[1].body["input"] if item["type"] == kind))
+    assert "42" in str(
+        next(item["output"] for item in turns[1].body["input"] if item["type"] == kind)
+    )
     assert len({turn.body["prompt_cache_key"] for turn in turns}) == 1
     assert all(turn.header("originator") == "codex_exec" for turn in turns)
 
@@ -88,7 +99,9 @@ async def test_codex_tells_its_user_of_a_usage_limit_and_asks_no_more(
     codex: Path, codex_url: str, simulator: GroundTruth, tmp_path: Path
 ) -> None:
     environment = codex_environment(tmp_path / "home", codex_url)
-    lines = await run(environment, *exec_command(codex, "gpt-5.5", "[[scenario:usage-limit]]"), cwd=tmp_path)
+    lines = await run(
+        environment, *exec_command(codex, "gpt-5.5", "[[scenario:usage-limit]]"), cwd=tmp_path
+    )
     assert "limit" in orjson.dumps(lines[-1]).decode()
     assert len(simulator.requests(BACKEND)) == 1
 
@@ -102,7 +115,9 @@ async def test_claude_runs_a_tool_on_a_codex_model(
 ) -> None:
     claude = Claude(program, tmp_path, codex_url)
     lines = await claude.ask(
-        'run it [[tool:Bash {"command":"echo $((40+2))"}]] [[say:That was all.]]', "--model", "gpt-5.5"
+        'run it [[tool:Bash {"command":"echo $((40+2))"}]] [[say:That was all.]]',
+        "--model",
+        "gpt-5.5",
     )
     assert lines[-1]["result"] == "The tool answered: 42\nThat was all."
     turns = simulator.requests(BACKEND)

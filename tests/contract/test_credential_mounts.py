@@ -1,4 +1,6 @@
-"""A login file mounted alone into a container, with real mounts: what can be done with it, and what is said of it."""
+"""A login file mounted alone into a container, with real mounts: what can be done with it, and what
+is said of it.
+"""
 
 from __future__ import annotations
 
@@ -16,17 +18,23 @@ APART = ["unshare", "--mount", "--map-root-user"]
 
 def can_mount() -> bool:
     try:
-        trial = subprocess.run([*APART, "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True, check=False)
+        trial = subprocess.run(
+            [*APART, "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True, check=False
+        )
     except FileNotFoundError:
         return False
     return trial.returncode == 0
 
 
 @pytest.mark.skipif(not can_mount(), reason="this machine lets nobody mount")
-def test_a_single_mounted_file_is_written_in_place_and_its_troubles_are_told(tmp_path: Path) -> None:
+def test_a_single_mounted_file_is_written_in_place_and_its_troubles_are_told(
+    tmp_path: Path,
+) -> None:
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[2])}
     command = [*APART, sys.executable, str(PROGRAM), str(tmp_path)]
-    output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    output = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=True
+    ).stdout
     seen = json.loads(output)
     assert seen["writable"] == ""
     assert json.loads(seen["on the host"]) == {"a": 2}

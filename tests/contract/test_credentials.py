@@ -1,4 +1,6 @@
-"""One login, several processes and programs: nobody spends a refresh token twice, and nothing that was got is lost."""
+"""One login, several processes and programs: nobody spends a refresh token twice, and nothing that
+was got is lost.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from shared.credentials.store import CredentialFile
+from shared.accounts.store import CredentialFile
 from tests.logins import OLD, OTHER_KEYS, claude_content, claude_login, put
 from tests.simulator_fixture import GroundTruth
 
@@ -62,7 +64,12 @@ def start(simulator: GroundTruth, login: Path) -> Iterator[Start]:
         root = str(Path(__file__).parents[2])
         process = subprocess.Popen(
             [sys.executable, str(PROGRAM), *arguments],
-            env={"PATH": os.environ["PATH"], "PYTHONPATH": root, "HOME": str(login.parent.parent), **settings},
+            env={
+                "PATH": os.environ["PATH"],
+                "PYTHONPATH": root,
+                "HOME": str(login.parent.parent),
+                **settings,
+            },
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -128,10 +135,14 @@ def test_a_reply_that_died_with_its_process_is_told_and_the_file_stays(
         holder.ask()
         answer = holder.answer()
         assert answer["tokens"] == []
-        (error,) = {message for message in answer["errors"] if "killed before its reply came" in message}
+        (error,) = {
+            message for message in answer["errors"] if "killed before its reply came" in message
+        }
         assert "ccproxy auth login" in error
     assert login.read_bytes() == before
-    assert exchanges(simulator) == 2  # the killed one, and one more try; then none until the file changes
+    assert (
+        exchanges(simulator) == 2
+    )  # the killed one, and one more try; then none until the file changes
     put(login, claude_content(3600, token="sk-ant-oat01-of-a-new-login"), age=0)
     deadline = time.monotonic() + 20  # the file is looked at once a second
     while not answer["tokens"]:
@@ -141,7 +152,9 @@ def test_a_reply_that_died_with_its_process_is_told_and_the_file_stays(
     assert answer["tokens"] == ["Bearer sk-ant-oat01-of-a-new-login"]
 
 
-def test_what_the_official_program_renews_first_is_adopted(start: Start, login: Path, simulator: GroundTruth) -> None:
+def test_what_the_official_program_renews_first_is_adopted(
+    start: Start, login: Path, simulator: GroundTruth
+) -> None:
     put(login, claude_content())
     lock = CredentialFile(login).try_lock()
     assert lock is not None

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from shared.formats import anthropic, openai_chat, openai_responses
+from shared.formats import chat, messages, responses
 from shared.formats.ir import (
     Close,
     Delta,
@@ -34,7 +34,11 @@ from tests import format_laws
 from tests.replies import replies, streams
 
 Change = Callable[[Event], Sequence[Event]]
-FORMATS: dict[str, Any] = {"anthropic": anthropic, "openai_chat": openai_chat, "openai_responses": openai_responses}
+FORMATS: dict[str, Any] = {
+    "anthropic": messages,
+    "openai_chat": chat,
+    "openai_responses": responses,
+}
 
 READ: dict[str, Vendor] = {"anthropic": "anthropic", "openai_responses": "openai"}
 
@@ -123,7 +127,12 @@ def at_index_0(frame: Frame) -> Sequence[Frame]:
             return (Frame(frame.name, {**rest, "index": 0}),)
         case {"choices": [{"delta": {"tool_calls": [{"index": _, **call}]}}], **rest}:
             delta = {"tool_calls": [{"index": 0, **call}]}
-            return (Frame(frame.name, {**rest, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}),)
+            return (
+                Frame(
+                    frame.name,
+                    {**rest, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]},
+                ),
+            )
         case {"output_index": _, **rest}:
             return (Frame(frame.name, {**rest, "output_index": 0}),)
     return (frame,)
@@ -159,36 +168,60 @@ def whole_law(client: Any, name: str) -> Callable[[Reply, list[Event]], None]:
 
 
 def _whole_without_citations(prompt: Prompt, reply: Reply, **names: Any) -> Json:
-    bare = tuple(replace(part, citations=()) if hasattr(part, "citations") else part for part in reply.parts)
-    return anthropic.write_reply(prompt, replace(reply, parts=bare), **names)
+    bare = tuple(
+        replace(part, citations=()) if hasattr(part, "citations") else part for part in reply.parts
+    )
+    return messages.write_reply(prompt, replace(reply, parts=bare), **names)
 
 
 def bugs() -> Iterator[Any]:
     for name, vendor in READ.items():
-        yield pytest.param(reading_law(misread(name, without_tool_id)), vendor, id=f"{name} reader drops tool ids")
         yield pytest.param(
-            reading_law(misread(name, with_wrong_stop_reason)), vendor, id=f"{name} reader hides a cut reply"
+            reading_law(misread(name, without_tool_id)), vendor, id=f"{name} reader drops tool ids"
         )
         yield pytest.param(
-            reading_law(misread(name, without_cache_tokens)), vendor, id=f"{name} reader loses cache tokens"
+            reading_law(misread(name, with_wrong_stop_reason)),
+            vendor,
+            id=f"{name} reader hides a cut reply",
         )
         yield pytest.param(
-            reading_law(misread(name, _losing_last_delta())), vendor, id=f"{name} reader loses the last delta"
+            reading_law(misread(name, without_cache_tokens)),
+            vendor,
+            id=f"{name} reader loses cache tokens",
         )
-        yield pytest.param(reading_law(misread(name, without_seal)), vendor, id=f"{name} reader breaks seals")
+        yield pytest.param(
+            reading_law(misread(name, _losing_last_delta())),
+            vendor,
+            id=f"{name} reader loses the last delta",
+        )
+        yield pytest.param(
+            reading_law(misread(name, without_seal)), vendor, id=f"{name} reader breaks seals"
+        )
     for name in FORMATS:
         bug = miswrite(name, at_index_0)
-        yield pytest.param(pairs_law(anthropic, bug, name), "anthropic", id=f"{name} writer numbers everything 0")
-        bug = mishear(name, without_tool_id)
-        yield pytest.param(pairs_law(anthropic, bug, name), "anthropic", id=f"{name} writer drops tool ids")
-        bug = mishear(name, with_wrong_stop_reason)
-        yield pytest.param(pairs_law(anthropic, bug, name), "anthropic", id=f"{name} writer hides a cut reply")
-        bug = mishear(name, without_cache_tokens)
-        yield pytest.param(pairs_law(anthropic, bug, name), "anthropic", id=f"{name} writer loses cache tokens")
-        bug = mishear(name, _losing_last_delta())
-        yield pytest.param(pairs_law(anthropic, bug, name), "anthropic", id=f"{name} writer loses the last delta")
         yield pytest.param(
-            failure_law(mishear(name, failing_quietly)), "anthropic", id=f"{name} writer ends failures well"
+            pairs_law(messages, bug, name), "anthropic", id=f"{name} writer numbers everything 0"
+        )
+        bug = mishear(name, without_tool_id)
+        yield pytest.param(
+            pairs_law(messages, bug, name), "anthropic", id=f"{name} writer drops tool ids"
+        )
+        bug = mishear(name, with_wrong_stop_reason)
+        yield pytest.param(
+            pairs_law(messages, bug, name), "anthropic", id=f"{name} writer hides a cut reply"
+        )
+        bug = mishear(name, without_cache_tokens)
+        yield pytest.param(
+            pairs_law(messages, bug, name), "anthropic", id=f"{name} writer loses cache tokens"
+        )
+        bug = mishear(name, _losing_last_delta())
+        yield pytest.param(
+            pairs_law(messages, bug, name), "anthropic", id=f"{name} writer loses the last delta"
+        )
+        yield pytest.param(
+            failure_law(mishear(name, failing_quietly)),
+            "anthropic",
+            id=f"{name} writer ends failures well",
         )
     bug = _variant("anthropic", write_reply=_whole_without_citations)
     yield pytest.param(whole_law(bug, "anthropic"), "anthropic", id="whole and streamed differ")
@@ -201,9 +234,14 @@ def test_the_laws_find(law: Callable[[Reply, list[Event]], None], vendor: Vendor
 
 
 @pytest.mark.parametrize(("name", "vendor"), READ.items())
-def test_the_laws_find_nothing_in_a_format_that_was_wrapped_and_not_changed(name: str, vendor: Vendor) -> None:
+def test_the_laws_find_nothing_in_a_format_that_was_wrapped_and_not_changed(
+    name: str, vendor: Vendor
+) -> None:
     search(reading_law(misread(name, lambda event: (event,))), vendor)
-    search(pairs_law(FORMATS[name], mishear("openai_chat", lambda event: (event,)), "openai_chat"), vendor)
+    search(
+        pairs_law(FORMATS[name], mishear("openai_chat", lambda event: (event,)), "openai_chat"),
+        vendor,
+    )
 
 
 def search(law: Callable[[Reply, list[Event]], None], vendor: Vendor) -> None:
@@ -218,7 +256,9 @@ def search(law: Callable[[Reply, list[Event]], None], vendor: Vendor) -> None:
         report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),
     )
-    @given(replies(vendor).flatmap(lambda reply: streams(reply).map(lambda events: (reply, events))))
+    @given(
+        replies(vendor).flatmap(lambda reply: streams(reply).map(lambda events: (reply, events)))
+    )
     def holds(both: tuple[Reply, list[Event]]) -> None:
         law(*both)
 

@@ -1,4 +1,6 @@
-"""A thousand malformed requests: each gets an answer in its dialect, none a 500, and none learns a secret."""
+"""A thousand malformed requests: each gets an answer in its dialect, none a 500, and none learns a
+secret.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,10 @@ MESSAGES = {
     "system": [{"type": "text", "text": "s", "cache_control": {"type": "ephemeral"}}],
     "messages": [
         {"role": "user", "content": [{"type": "text", "text": "hi"}]},
-        {"role": "assistant", "content": [{"type": "tool_use", "id": "t1", "name": "f", "input": {}}]},
+        {
+            "role": "assistant",
+            "content": [{"type": "tool_use", "id": "t1", "name": "f", "input": {}}],
+        },
         {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": "r"}]},
     ],
     "tools": [TOOL],
@@ -38,12 +43,22 @@ CHAT = {
         {
             "role": "assistant",
             "content": None,
-            "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
+            "tool_calls": [
+                {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+            ],
         },
         {"role": "tool", "tool_call_id": "c", "content": "r"},
     ],
-    "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}],
-    "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}},
+    "tools": [
+        {
+            "type": "function",
+            "function": {"name": "f", "parameters": {"type": "object", "properties": {}}},
+        }
+    ],
+    "response_format": {
+        "type": "json_schema",
+        "json_schema": {"name": "n", "schema": {"type": "object"}},
+    },
     "stream": True,
     "stream_options": {"include_usage": True},
 }
@@ -55,11 +70,17 @@ RESPONSES = {
         {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
         {"type": "function_call_output", "call_id": "c", "output": "r"},
     ],
-    "tools": [{"type": "function", "name": "f", "parameters": {"type": "object", "properties": {}}}],
+    "tools": [
+        {"type": "function", "name": "f", "parameters": {"type": "object", "properties": {}}}
+    ],
     "reasoning": {"effort": "low"},
     "text": {"format": {"type": "text"}},
 }
-BACKEND = RESPONSES | {"model": "gpt-5.5", "service_tier": "priority", "include": ["reasoning.encrypted_content"]}
+BACKEND = RESPONSES | {
+    "model": "gpt-5.5",
+    "service_tier": "priority",
+    "include": ["reasoning.encrypted_content"],
+}
 CODEX = [
     ("/codex/responses", BACKEND),
     ("/codex/v1/messages", MESSAGES | {"model": "gpt-5.5"}),
@@ -72,12 +93,34 @@ TARGETS = [
     ("/api/v1/responses", RESPONSES),
     *CODEX,
 ]
-ODD: list[Any] = [None, True, -1, 0, 2**70, 1.5, "", "\ud83d", "x" * 5000, [], {}, [[]], {"type": "odd"}, [None], "\0"]
+ODD: list[Any] = [
+    None,
+    True,
+    -1,
+    0,
+    2**70,
+    1.5,
+    "",
+    "\ud83d",
+    "x" * 5000,
+    [],
+    {},
+    [[]],
+    {"type": "odd"},
+    [None],
+    "\0",
+]
 
 
 def places(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """The path of every value inside a JSON document."""
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    inner = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     return [at, *(place for key, item in inner for place in places(item, (*at, key)))]
 
 
@@ -98,7 +141,11 @@ def malformed(document: Any, chance: random.Random) -> bytes:
                 holder["odd_field"] = chance.choice(ODD)
             case _:
                 holder[last] = chance.choice(ODD)
-    text = orjson.dumps(changed, default=repr) if is_writable(changed) else repr(changed).encode("utf-8", "replace")
+    text = (
+        orjson.dumps(changed, default=repr)
+        if is_writable(changed)
+        else repr(changed).encode("utf-8", "replace")
+    )
     return text[: chance.randrange(len(text))] if chance.random() < 0.05 else text
 
 
@@ -120,7 +167,9 @@ async def test_malformed_requests_get_a_clear_answer_and_no_secret(
         for _ in range(REQUESTS):
             path, document = chance.choice(TARGETS)
             body = malformed(document, chance)
-            response = await client.post(path, content=body, headers={"content-type": "application/json"})
+            response = await client.post(
+                path, content=body, headers={"content-type": "application/json"}
+            )
             statuses[response.status_code] = statuses.get(response.status_code, 0) + 1
             assert response.status_code not in {500, 502}, (path, body, response.text)
             assert API_KEY not in response.text
@@ -141,13 +190,24 @@ ODD_TAILS = [
     "/%2e%2e",
     "/%ff",
 ]
-PAGES = ["/logs/query", "/logs/status", "/health", "/metrics", "/api/v1/models", "/permissions/nothing"]
+PAGES = [
+    "/logs/query",
+    "/logs/status",
+    "/health",
+    "/metrics",
+    "/api/v1/models",
+    "/permissions/nothing",
+]
 
 
-async def test_odd_queries_and_paths_of_the_management_are_answered(open_gateway_at: OpenGateway) -> None:
+async def test_odd_queries_and_paths_of_the_management_are_answered(
+    open_gateway_at: OpenGateway,
+) -> None:
     async with httpx.AsyncClient(base_url=await open_gateway_at(), timeout=30) as client:
         addresses = [path + tail for path in PAGES for tail in ODD_TAILS]
         replies = await asyncio.gather(*map(client.get, addresses))
     assert {
-        address: reply.text for address, reply in zip(addresses, replies, strict=True) if reply.status_code == 500
+        address: reply.text
+        for address, reply in zip(addresses, replies, strict=True)
+        if reply.status_code == 500
     } == {}

@@ -1,4 +1,6 @@
-"""`/codex` on a running gateway: the official client in two formats, sessions, refusals, models, the key lane."""
+"""`/codex` on a running gateway: the official client in two formats, sessions, refusals, models,
+the API key.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,10 @@ PIXEL = (
     "+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
-WEATHER: Any = {"type": "function", "function": {"name": "weather", "description": "Of a city", "parameters": SCHEMA}}
+WEATHER: Any = {
+    "type": "function",
+    "function": {"name": "weather", "description": "Of a city", "parameters": SCHEMA},
+}
 TIME: Any = {"type": "function", "function": {"name": "time", "parameters": SCHEMA}}
 FLAT: Any = [{"type": "function", "strict": False, **tool["function"]} for tool in (WEATHER, TIME)]
 MODEL = "gpt-5.5"
@@ -48,7 +53,9 @@ async def client(codex_url: str) -> AsyncIterator[AsyncOpenAI]:
 
 @pytest.fixture
 async def http(codex_url: str) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=codex_url, trust_env=False, timeout=20, verify=False) as opened:
+    async with httpx.AsyncClient(
+        base_url=codex_url, trust_env=False, timeout=20, verify=False
+    ) as opened:
         yield opened
 
 
@@ -56,11 +63,13 @@ def ask(text: str) -> list[Any]:
     return [{"role": "user", "content": text}]
 
 
-# --- Responses ------------------------------------------------------------------------------------------------------
+# --- Responses -----------------------------------------------------------------------------------
 
 
 async def test_a_whole_response_has_the_output_the_backend_left_out(client: AsyncOpenAI) -> None:
-    response = await client.responses.create(model="gpt-sim-reasoning", input="hello", instructions="Be brief.")
+    response = await client.responses.create(
+        model="gpt-sim-reasoning", input="hello", instructions="Be brief."
+    )
     assert response.status == "completed"
     assert response.output_text == "You said: hello"
     assert [item.type for item in response.output] == ["reasoning", "message"]
@@ -83,7 +92,10 @@ async def test_a_tool_loop_with_parallel_calls_and_sealed_reasoning(client: Asyn
     calls = [item for item in first.output if item.type == "function_call"]
     assert [call.name for call in calls] == ["weather", "time"]
     items += [item.to_dict() for item in first.output]
-    items += [{"type": "function_call_output", "call_id": call.call_id, "output": call.name} for call in calls]
+    items += [
+        {"type": "function_call_output", "call_id": call.call_id, "output": call.name}
+        for call in calls
+    ]
     second = await client.responses.create(model="gpt-sim-reasoning", input=items, tools=FLAT)
     assert second.output_text == "The tool answered: weather\nThe tool answered: time"
 
@@ -96,9 +108,17 @@ async def test_images_and_json_schema(client: AsyncOpenAI, simulator: GroundTrut
     assert simulator.last(BACKEND).body["input"][0]["content"] == parts
 
 
-async def test_what_the_backend_refuses_is_left_out_and_said(client: AsyncOpenAI, simulator: GroundTruth) -> None:
+async def test_what_the_backend_refuses_is_left_out_and_said(
+    client: AsyncOpenAI, simulator: GroundTruth
+) -> None:
     raw = await client.responses.with_raw_response.create(
-        model=MODEL, input="hi", temperature=0.5, max_output_tokens=99, metadata={"a": "b"}, store=True, user="u"
+        model=MODEL,
+        input="hi",
+        temperature=0.5,
+        max_output_tokens=99,
+        metadata={"a": "b"},
+        store=True,
+        user="u",
     )
     assert set(raw.headers["x-ccproxy-ignored"].split(",")) == {
         "temperature", "max_output_tokens", "metadata", "user"
@@ -112,10 +132,12 @@ async def test_the_readmes_body_with_messages_is_taken(http: httpx.AsyncClient) 
     assert reply.json()["output"][0]["content"][0]["text"] == "You said: hello"
 
 
-# --- Chat Completions -----------------------------------------------------------------------------------------------
+# --- Chat Completions ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("scenario", ["text", "long-50", "reasoning", "refusal", "max-tokens", "web-search", "empty"])
+@pytest.mark.parametrize(
+    "scenario", ["text", "long-50", "reasoning", "refusal", "max-tokens", "web-search", "empty"]
+)
 async def test_chat_streamed_is_chat_whole(client: AsyncOpenAI, scenario: str) -> None:
     request: Any = {"model": f"gpt-sim-{scenario}", "messages": ask("hello")}
     whole = (await client.chat.completions.create(**request)).choices[0]
@@ -125,15 +147,22 @@ async def test_chat_streamed_is_chat_whole(client: AsyncOpenAI, scenario: str) -
     assert chunks[-1].finish_reason == whole.finish_reason
 
 
-async def test_a_chat_tool_loop_keeps_the_sealed_reasoning(client: AsyncOpenAI, simulator: GroundTruth) -> None:
-    messages = [{"role": "system", "content": "Be brief."}, *ask('[[tool:weather {"city":"Bern"}]] [[tool:time]]')]
+async def test_a_chat_tool_loop_keeps_the_sealed_reasoning(
+    client: AsyncOpenAI, simulator: GroundTruth
+) -> None:
+    messages = [
+        {"role": "system", "content": "Be brief."},
+        *ask('[[tool:weather {"city":"Bern"}]] [[tool:time]]'),
+    ]
     request: Any = {"model": "gpt-sim-reasoning", "tools": [WEATHER, TIME]}
     first = (await client.chat.completions.create(messages=messages, **request)).choices[0]
     assert first.finish_reason == "tool_calls"
     calls: Any = first.message.tool_calls
     assert orjson.loads(calls[0].function.arguments) == {"city": "Bern"}
     messages.append(first.message.to_dict())
-    messages += [{"role": "tool", "tool_call_id": call.id, "content": call.function.name} for call in calls]
+    messages += [
+        {"role": "tool", "tool_call_id": call.id, "content": call.function.name} for call in calls
+    ]
     second = (await client.chat.completions.create(messages=messages, **request)).choices[0]
     assert second.message.content == "The tool answered: weather\nThe tool answered: time"
     sent = simulator.last(BACKEND).body
@@ -141,12 +170,16 @@ async def test_a_chat_tool_loop_keeps_the_sealed_reasoning(client: AsyncOpenAI, 
     assert [item["type"] for item in sent["input"]][1] == "reasoning"
 
 
-async def test_names_longer_than_the_backend_takes_come_back_whole(client: AsyncOpenAI, simulator: GroundTruth) -> None:
+async def test_names_longer_than_the_backend_takes_come_back_whole(
+    client: AsyncOpenAI, simulator: GroundTruth
+) -> None:
     name = "weather_" * 10
     tool: Any = {"type": "function", "function": {"name": name, "parameters": SCHEMA}}
     messages = ask("hello")
     request: Any = {"model": MODEL, "tools": [tool]}
-    first = await client.chat.completions.create(messages=messages, tool_choice="required", **request)
+    first = await client.chat.completions.create(
+        messages=messages, tool_choice="required", **request
+    )
     [call] = first.choices[0].message.tool_calls or []
     assert call.to_dict()["function"]["name"] == name
     long_id = call.id + "x" * 60
@@ -160,7 +193,9 @@ async def test_names_longer_than_the_backend_takes_come_back_whole(client: Async
 async def test_chat_images_and_json_schema(client: AsyncOpenAI) -> None:
     parts = [{"type": "text", "text": "Where?"}, {"type": "image_url", "image_url": {"url": PIXEL}}]
     content: Any = [{"role": "user", "content": parts}]
-    parsed = await client.chat.completions.parse(model=MODEL, messages=content, response_format=City)
+    parsed = await client.chat.completions.parse(
+        model=MODEL, messages=content, response_format=City
+    )
     assert parsed.choices[0].message.parsed == City(city="text", people=1)
 
 
@@ -171,15 +206,22 @@ async def test_chat_reasoning_is_shown(client: AsyncOpenAI) -> None:
 
 async def test_sampling_is_dropped_by_name(client: AsyncOpenAI) -> None:
     raw = await client.chat.completions.with_raw_response.create(
-        model=MODEL, messages=ask("hi"), temperature=0.2, max_tokens=50, stop="x", reasoning_effort="minimal"
+        model=MODEL,
+        messages=ask("hi"),
+        temperature=0.2,
+        max_tokens=50,
+        stop="x",
+        reasoning_effort="minimal",
     )
     assert {"temperature", "max_tokens", "stop"} <= set(raw.headers["x-ccproxy-ignored"].split(","))
 
 
-# --- sessions and the prompt cache ----------------------------------------------------------------------------------
+# --- sessions and the prompt cache ---------------------------------------------------------------
 
 
-async def test_ten_turns_have_one_cache_key_and_only_ever_append(client: AsyncOpenAI, simulator: GroundTruth) -> None:
+async def test_ten_turns_have_one_cache_key_and_only_ever_append(
+    client: AsyncOpenAI, simulator: GroundTruth
+) -> None:
     messages: list[Any] = [{"role": "system", "content": "Be brief. " * 700}]
     for turn in range(10):
         messages += ask(f"turn {turn}")
@@ -198,7 +240,9 @@ async def test_ten_turns_have_one_cache_key_and_only_ever_append(client: AsyncOp
     assert reply.usage.prompt_tokens_details.cached_tokens > 1024
 
 
-async def test_conversations_that_begin_otherwise_have_other_keys(client: AsyncOpenAI, simulator: GroundTruth) -> None:
+async def test_conversations_that_begin_otherwise_have_other_keys(
+    client: AsyncOpenAI, simulator: GroundTruth
+) -> None:
     for text in ("one", "two"):
         await client.responses.create(model=MODEL, input=text)
     assert len({seen.body["prompt_cache_key"] for seen in simulator.requests(BACKEND)}) == 2
@@ -207,7 +251,12 @@ async def test_conversations_that_begin_otherwise_have_other_keys(client: AsyncO
 @pytest.mark.parametrize(
     ("path", "headers", "body", "session"),
     [
-        ("/my_session_123/responses", {"session_id": "other"}, {"prompt_cache_key": "k"}, "my_session_123"),
+        (
+            "/my_session_123/responses",
+            {"session_id": "other"},
+            {"prompt_cache_key": "k"},
+            "my_session_123",
+        ),
         ("/my_session_123/chat/completions", {}, {}, "my_session_123"),
         ("/responses", {"session_id": "from-header"}, {"prompt_cache_key": "k"}, "from-header"),
         ("/v1/chat/completions", {"session-id": "from-header"}, {}, "from-header"),
@@ -217,20 +266,48 @@ async def test_conversations_that_begin_otherwise_have_other_keys(client: AsyncO
     ],
 )
 async def test_a_named_conversation_keeps_its_name(
-    http: httpx.AsyncClient, simulator: GroundTruth, path: str, headers: dict[str, str], body: Any, session: str
+    http: httpx.AsyncClient,
+    simulator: GroundTruth,
+    path: str,
+    headers: dict[str, str],
+    body: Any,
+    session: str,
 ) -> None:
-    reply = await http.post(path, json={"model": MODEL, "messages": ask("hello"), **body}, headers=headers)
+    reply = await http.post(
+        path, json={"model": MODEL, "messages": ask("hello"), **body}, headers=headers
+    )
     assert reply.status_code == 200, reply.text
     seen = simulator.last(BACKEND)
     assert (seen.body["prompt_cache_key"], seen.header("session-id")) == (session, session)
 
 
-async def test_a_request_of_codex_itself_goes_out_byte_by_byte(http: httpx.AsyncClient, simulator: GroundTruth) -> None:
-    developer = {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "Be Codex."}]}
-    body = {"model": MODEL, "input": [developer, *ask("hello")], "stream": True, "store": False, "tools": []}
-    body |= {"include": ["reasoning.encrypted_content"], "prompt_cache_key": "own", "client_metadata": {"x": "y"}}
+async def test_a_request_of_codex_itself_goes_out_byte_by_byte(
+    http: httpx.AsyncClient, simulator: GroundTruth
+) -> None:
+    developer = {
+        "type": "message",
+        "role": "developer",
+        "content": [{"type": "input_text", "text": "Be Codex."}],
+    }
+    body = {
+        "model": MODEL,
+        "input": [developer, *ask("hello")],
+        "stream": True,
+        "store": False,
+        "tools": [],
+    }
+    body |= {
+        "include": ["reasoning.encrypted_content"],
+        "prompt_cache_key": "own",
+        "client_metadata": {"x": "y"},
+    }
     raw = orjson.dumps(body, option=orjson.OPT_INDENT_2)
-    headers = {"originator": "codex_exec", "user-agent": "codex_exec/1", "session-id": "own", "x-codex-window-id": "w"}
+    headers = {
+        "originator": "codex_exec",
+        "user-agent": "codex_exec/1",
+        "session-id": "own",
+        "x-codex-window-id": "w",
+    }
     packed = headers | {"content-type": "application/json", "content-encoding": "zstd"}
     reply = await http.post("/responses", content=zstd.compress(raw), headers=packed)
     seen = simulator.last(BACKEND)
@@ -241,7 +318,9 @@ async def test_a_request_of_codex_itself_goes_out_byte_by_byte(http: httpx.Async
     assert reply.headers["content-type"].startswith("text/event-stream")
 
 
-async def test_others_go_out_under_our_own_name(client: AsyncOpenAI, simulator: GroundTruth) -> None:
+async def test_others_go_out_under_our_own_name(
+    client: AsyncOpenAI, simulator: GroundTruth
+) -> None:
     await client.responses.create(model=MODEL, input="hi")
     seen = simulator.last(BACKEND)
     assert seen.header("originator") == "ccproxy"
@@ -249,7 +328,7 @@ async def test_others_go_out_under_our_own_name(client: AsyncOpenAI, simulator: 
     assert seen.header("chatgpt-account-id") == "acct-simulated"
 
 
-# --- streaming, failing ---------------------------------------------------------------------------------------------
+# --- streaming, failing --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -263,7 +342,9 @@ async def test_others_go_out_under_our_own_name(client: AsyncOpenAI, simulator: 
 async def test_the_first_words_leave_before_the_next_exist(
     http: httpx.AsyncClient, simulator: GroundTruth, path: str, body: Any
 ) -> None:
-    """The backend says one word and then nothing; the client has it, and its leaving ends the backend's request."""
+    """The backend says one word and then nothing; the client has it, and its leaving ends the
+    backend's request.
+    """
     async with http.stream("POST", path, json={"model": MODEL, "stream": True, **body}) as reply:
         got = b""
         async for chunk in reply.aiter_bytes():
@@ -311,16 +392,23 @@ async def test_refusals_come_in_anthropics_envelope_too(http: httpx.AsyncClient)
 
 
 @pytest.mark.parametrize(
-    ("scenario", "status"), [("failed", 429), ("context", 400), ("overloaded", 503), ("error", 429), ("cut", 502)]
+    ("scenario", "status"),
+    [("failed", 429), ("context", 400), ("overloaded", 503), ("error", 429), ("cut", 502)],
 )
-async def test_a_whole_response_that_failed_is_an_error(http: httpx.AsyncClient, scenario: str, status: int) -> None:
-    reply = await http.post("/responses", json={"model": MODEL, "input": f"[[scenario:{scenario}]]"})
+async def test_a_whole_response_that_failed_is_an_error(
+    http: httpx.AsyncClient, scenario: str, status: int
+) -> None:
+    reply = await http.post(
+        "/responses", json={"model": MODEL, "input": f"[[scenario:{scenario}]]"}
+    )
     assert reply.status_code == status
     assert reply.json()["error"]["message"]
 
 
 async def test_a_cut_stream_ends_with_an_error(http: httpx.AsyncClient) -> None:
-    reply = await http.post("/responses", json={"model": MODEL, "input": "[[scenario:cut]]", "stream": True})
+    reply = await http.post(
+        "/responses", json={"model": MODEL, "input": "[[scenario:cut]]", "stream": True}
+    )
     last = orjson.loads(reply.content.rstrip().rpartition(b"data: ")[2])
     assert last["type"] == "error"
 
@@ -345,7 +433,9 @@ async def test_without_a_login_the_command_that_makes_one_is_named(
     url = await open_gateway_at(codex=settings)
     async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=20) as http:
         for path in ("/codex/responses", "/codex/chat/completions", "/codex/v1/messages"):
-            reply = await http.post(path, json={"model": MODEL, "messages": ask("hi"), "max_tokens": 9})
+            reply = await http.post(
+                path, json={"model": MODEL, "messages": ask("hi"), "max_tokens": 9}
+            )
             assert reply.status_code == 401
             assert "ccproxy auth login-openai" in reply.json()["error"]["message"]
     assert not simulator.requests()
@@ -359,13 +449,19 @@ async def test_an_upgrade_to_websocket_is_refused_at_once(codex_url: str) -> Non
     assert (reply.status_code, reply.headers["upgrade"]) == (426, "http/1.1")
 
 
-# --- models, counting, keys -----------------------------------------------------------------------------------------
+# --- models, counting, keys ----------------------------------------------------------------------
 
 
-async def test_models_are_listed_for_codex_and_for_everybody(http: httpx.AsyncClient, client: AsyncOpenAI) -> None:
+async def test_models_are_listed_for_codex_and_for_everybody(
+    http: httpx.AsyncClient, client: AsyncOpenAI
+) -> None:
     listed = await http.get("/models", params={"client_version": "0.169.0"})
     found = listed.json()
-    assert {model["slug"] for model in found["models"]} > {entry["id"] for entry in found["data"]} > {MODEL}
+    assert (
+        {model["slug"] for model in found["models"]}
+        > {entry["id"] for entry in found["data"]}
+        > {MODEL}
+    )
     assert found["data"][0]["max_output_tokens"] == 8192
     again = await http.get("/v1/models", headers={"if-none-match": listed.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
@@ -380,12 +476,14 @@ async def test_tokens_are_estimated_and_said_to_be(http: httpx.AsyncClient) -> N
     reply = await http.post("/v1/messages/count_tokens", json=body)
     assert reply.headers["x-ccproxy-estimate"] == "true"
     assert 1000 <= reply.json()["input_tokens"] < 1050
-    assert (await http.post("/v1/messages/count_tokens", json={"model": MODEL})).json()["type"] == "error"
+    assert (await http.post("/v1/messages/count_tokens", json={"model": MODEL})).json()[
+        "type"
+    ] == "error"
 
 
 async def test_the_status_says_who_pays(http: httpx.AsyncClient) -> None:
     status = (await http.get("/status")).json()
-    assert status["credentials"]["lane"] == "subscription"
+    assert status["credentials"]["billed_to"] == "subscription"
     assert status["models"] > 5
     assert "eyJ" not in orjson.dumps(status).decode()
 

@@ -1,4 +1,6 @@
-"""Five ways in which a gateway can look right and be wrong: streams, usage, cost, isolation, errors. One test each."""
+"""Five ways in which a gateway can look right and be wrong: streams, usage, cost, isolation,
+errors. One test each.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,8 @@ import orjson
 import pytest
 
 from analytics.pricing import shipped
-from shared.channels import ACCESS_RECORD, AccessRecord
-from shared.records import unpack
+from shared.bus.channels import ACCESS_RECORD, AccessRecord
+from shared.bus.records import unpack
 from tests.codex import codex_settings
 from tests.conftest import BusFactory
 from tests.contract.conftest import OpenGateway
@@ -33,7 +35,10 @@ async def gateway_url(open_gateway_at: OpenGateway, simulator: GroundTruth, tmp_
 
 @pytest.fixture
 async def clients(gateway_url: str) -> AsyncIterator[dict[str, openai.AsyncOpenAI]]:
-    opened = {door: openai.AsyncOpenAI(base_url=gateway_url + door, api_key="unused", max_retries=0) for door in DOORS}
+    opened = {
+        door: openai.AsyncOpenAI(base_url=gateway_url + door, api_key="unused", max_retries=0)
+        for door in DOORS
+    }
     yield opened
     for client in opened.values():
         await client.close()
@@ -48,7 +53,9 @@ async def streamed(client: openai.AsyncOpenAI, model: str, prompt: str) -> tuple
 
 
 @BOTH
-async def test_a_stream_arrives_whole_and_in_order(clients: dict[str, openai.AsyncOpenAI], door: str) -> None:
+async def test_a_stream_arrives_whole_and_in_order(
+    clients: dict[str, openai.AsyncOpenAI], door: str
+) -> None:
     wanted = " ".join(f"word-{number}" for number in range(300))
     text, _ = await streamed(clients[door], DOORS[door][0], f"[[say:{wanted}]]")
     assert text == wanted
@@ -60,19 +67,27 @@ async def test_usage_is_the_providers_own_whole_and_streamed(
 ) -> None:
     model = DOORS[door][0]
     prompt = "[[say:one two three]] count"
-    whole = await clients[door].chat.completions.create(model=model, messages=[{"role": "user", "content": prompt}])
+    whole = await clients[door].chat.completions.create(
+        model=model, messages=[{"role": "user", "content": prompt}]
+    )
     _, usage = await streamed(clients[door], model, prompt)
     told = [seen.usage for seen in simulator.requests() if seen.method == "POST"]
     assert len(told) == 2
     for found, true in zip((whole.usage, usage), told, strict=True):
         assert found is not None
-        assert (found.prompt_tokens, found.completion_tokens) == (true["input_tokens"], true["output_tokens"])
+        assert (found.prompt_tokens, found.completion_tokens) == (
+            true["input_tokens"],
+            true["output_tokens"],
+        )
         assert found.total_tokens == found.prompt_tokens + found.completion_tokens
 
 
 @BOTH
 async def test_cost_is_the_list_price_of_the_tokens_that_the_provider_counted(
-    clients: dict[str, openai.AsyncOpenAI], simulator: GroundTruth, bus_factory: BusFactory, door: str
+    clients: dict[str, openai.AsyncOpenAI],
+    simulator: GroundTruth,
+    bus_factory: BusFactory,
+    door: str,
 ) -> None:
     model = DOORS[door][0]
     records: list[AccessRecord] = []
@@ -86,7 +101,9 @@ async def test_cost_is_the_list_price_of_the_tokens_that_the_provider_counted(
         if records:
             break
     rates = shipped().models[model]
-    expected = (true["input_tokens"] * rates.input + true["output_tokens"] * rates.output) / 1_000_000
+    expected = (
+        true["input_tokens"] * rates.input + true["output_tokens"] * rates.output
+    ) / 1_000_000
     assert expected > 0
     assert shipped().cost(records[0]) == pytest.approx(expected)
 
@@ -94,8 +111,12 @@ async def test_cost_is_the_list_price_of_the_tokens_that_the_provider_counted(
 @BOTH
 async def test_streams_at_once_never_mix(clients: dict[str, openai.AsyncOpenAI], door: str) -> None:
     model = DOORS[door][0]
-    wanted = [" ".join(f"stream-{number}-{word}" for word in range(40)) for number in range(AT_ONCE)]
-    found = await asyncio.gather(*(streamed(clients[door], model, f"[[say:{text}]]") for text in wanted))
+    wanted = [
+        " ".join(f"stream-{number}-{word}" for word in range(40)) for number in range(AT_ONCE)
+    ]
+    found = await asyncio.gather(
+        *(streamed(clients[door], model, f"[[say:{text}]]") for text in wanted)
+    )
     assert [text for text, _ in found] == wanted
 
 
@@ -104,14 +125,26 @@ async def test_streams_at_once_never_mix(clients: dict[str, openai.AsyncOpenAI],
 async def test_a_provider_that_fails_in_mid_stream_is_never_a_finished_answer(
     gateway_url: str, door: str, fault: str
 ) -> None:
-    body = {"model": DOORS[door][1] + fault, "messages": [{"role": "user", "content": "hello"}], "stream": True}
+    body = {
+        "model": DOORS[door][1] + fault,
+        "messages": [{"role": "user", "content": "hello"}],
+        "stream": True,
+    }
     async with httpx.AsyncClient(base_url=gateway_url, trust_env=False, timeout=20) as client:
         reply = await client.post(f"{door}/chat/completions", json=body)
-    if reply.status_code >= 400:  # the failure was there before the first byte left, so it has a status of its own
+    if (
+        reply.status_code >= 400
+    ):  # the failure was there before the first byte left, so it has a status of its own
         assert reply.json()["error"]["message"]
         return
-    events = [line.removeprefix("data: ") for line in reply.text.splitlines() if line.startswith("data: {")]
+    events = [
+        line.removeprefix("data: ")
+        for line in reply.text.splitlines()
+        if line.startswith("data: {")
+    ]
     shapes = [orjson.loads(event) for event in events]
     assert "error" in shapes[-1]
-    assert not any(choice.get("finish_reason") for shape in shapes for choice in shape.get("choices", []))
+    assert not any(
+        choice.get("finish_reason") for shape in shapes for choice in shape.get("choices", [])
+    )
     assert "[DONE]" not in reply.text

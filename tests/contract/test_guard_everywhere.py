@@ -7,12 +7,14 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.guard import EVERYTHING, OPEN_PATHS, scope_of
+from gateway.server.guard import EVERYTHING, OPEN_PATHS, scope_of
 from tests.contract.conftest import OpenGateway
 
 TOKENS = {scope: f"token-to-{scope}" for scope in sorted(EVERYTHING)}
 SECURITY: dict[str, Any] = {
-    "tokens": [{"name": scope, "token": secret, "scopes": [scope]} for scope, secret in TOKENS.items()]
+    "tokens": [
+        {"name": scope, "token": secret, "scopes": [scope]} for scope, secret in TOKENS.items()
+    ]
 }
 
 WRONG: list[dict[str, str]] = [
@@ -33,7 +35,10 @@ async def operations(url: str) -> list[tuple[str, str]]:
     async with httpx.AsyncClient(base_url=url, headers={"x-api-key": TOKENS["admin"]}) as client:
         paths = (await client.get("/openapi.json")).json()["paths"]
     found = [
-        (method.upper(), "/".join("x" if part.startswith("{") else part for part in path.split("/")))
+        (
+            method.upper(),
+            "/".join("x" if part.startswith("{") else part for part in path.split("/")),
+        )
         for path, methods in paths.items()
         for method in methods
     ]
@@ -41,7 +46,9 @@ async def operations(url: str) -> list[tuple[str, str]]:
     return [(method, path) for method, path in found if path not in OPEN_PATHS]
 
 
-async def attempt(client: httpx.AsyncClient, method: str, path: str, **headers: str) -> httpx.Response:
+async def attempt(
+    client: httpx.AsyncClient, method: str, path: str, **headers: str
+) -> httpx.Response:
     """The status decides; a stream that should never have begun is not waited for."""
     content = b"{}" if method in {"POST", "PUT", "PATCH", "DELETE"} else None
     headers.setdefault("content-type", "application/json")
@@ -95,6 +102,10 @@ async def test_a_plain_form_gets_nothing_done_anywhere(open_gateway_at: OpenGate
     async with httpx.AsyncClient(base_url=url) as client:
         for method, path in await operations(url):
             if method not in {"GET", "HEAD"}:
-                for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
+                for kind in (
+                    "text/plain",
+                    "application/x-www-form-urlencoded",
+                    "multipart/form-data; boundary=x",
+                ):
                     response = await attempt(client, method, path, **{"content-type": kind})
                     assert response.status_code == 415, f"{method} {path} as {kind}"

@@ -1,4 +1,6 @@
-"""Attacks that held in the past, kept as tables: spellings of addresses, scopes, framing, and line ends in headers."""
+"""Attacks that held in the past, kept as tables: spellings of addresses, scopes, framing, and line
+ends in headers.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +10,15 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
-from gateway.guard import EVERYTHING, OPEN_PATHS, scope_of
+from gateway.server.guard import EVERYTHING, OPEN_PATHS, scope_of
 from tests.contract.conftest import OpenGateway
 
 TOKENS = {scope: f"token-to-{scope}" for scope in sorted(EVERYTHING)}
-SECURITY = {"tokens": [{"name": scope, "token": secret, "scopes": [scope]} for scope, secret in TOKENS.items()]}
+SECURITY = {
+    "tokens": [
+        {"name": scope, "token": secret, "scopes": [scope]} for scope, secret in TOKENS.items()
+    ]
+}
 PATHS = [
     "/api/v1/messages",
     "/api/v1/chat/completions",
@@ -68,7 +74,9 @@ TRICKS = {
 
 
 async def send(url: str, request: bytes) -> bytes:
-    """Send bytes on a connection of their own and return all that comes back within a moment of silence."""
+    """Send bytes on a connection of their own and return all that comes back within a moment of
+    silence.
+    """
     target = urlsplit(url)
     reader, writer = await asyncio.open_connection(target.hostname, target.port)
     writer.write(request)
@@ -85,7 +93,9 @@ def statuses(reply: bytes) -> list[int]:
 
 
 async def status_of(url: str, request: bytes) -> int:
-    """Send one request that asks for the connection to be closed, and return the status of its answer."""
+    """Send one request that asks for the connection to be closed, and return the status of its
+    answer.
+    """
     target = urlsplit(url)
     reader, writer = await asyncio.open_connection(target.hostname, target.port)
     writer.write(request)
@@ -94,12 +104,17 @@ async def status_of(url: str, request: bytes) -> int:
     return int(line[9:12])
 
 
-async def test_no_spelling_of_an_address_answers_without_a_token(open_gateway_at: OpenGateway) -> None:
+async def test_no_spelling_of_an_address_answers_without_a_token(
+    open_gateway_at: OpenGateway,
+) -> None:
     url = await open_gateway_at(security=SECURITY)
     for name, spell in SPELLINGS.items():
         for path in PATHS:
             for method in METHODS:
-                request = f"{method} {spell(path)} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
+                request = (
+                    f"{method} {spell(path)} HTTP/1.1\r\nhost: localhost\r\nconnection: "
+                    "close\r\n\r\n"
+                )
                 status = await status_of(url, request.encode())
                 assert status in {400, 401, 403}, f"{name}: {method} {path}: {status}"
 
@@ -113,22 +128,30 @@ async def test_no_header_stands_for_a_token(open_gateway_at: OpenGateway) -> Non
                 assert reply.status_code == 401, f"{name}: {path}"
 
 
-async def test_a_token_does_what_its_scope_says_and_nothing_else(open_gateway_at: OpenGateway) -> None:
+async def test_a_token_does_what_its_scope_says_and_nothing_else(
+    open_gateway_at: OpenGateway,
+) -> None:
     url = await open_gateway_at(security=SECURITY)
     async with httpx.AsyncClient(base_url=url) as client:
         for path in PATHS:
             for scope, secret in TOKENS.items():
                 reply = await client.request("OPTIONS", path, headers={"x-api-key": secret})
-                assert (reply.status_code == 403) == (scope_of("OPTIONS", path) != scope), (path, scope)
+                assert (reply.status_code == 403) == (scope_of("OPTIONS", path) != scope), (
+                    path,
+                    scope,
+                )
     assert not OPEN_PATHS & set(PATHS)
 
 
 HEAD = "POST /api/v1/messages HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
 SMUGGLED = "GET /openapi.json HTTP/1.1\r\nhost: localhost\r\n\r\n"
-# A second request hidden in the body of the first must never be answered: {name: what follows HEAD}.
+# A second request hidden in the body of the first must never be answered: {name: what follows
+# HEAD}.
 FRAMING = {
-    "length and chunks": f"content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n{SMUGGLED}",
-    "chunks and length": f"transfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n0\r\n\r\n{SMUGGLED}",
+    "length and chunks": "content-length: 5\r\ntransfer-encoding: "
+    f"chunked\r\n\r\n0\r\n\r\n{SMUGGLED}",
+    "chunks and length": "transfer-encoding: chunked\r\ncontent-length: "
+    f"5\r\n\r\n0\r\n\r\n{SMUGGLED}",
     "two lengths": f"content-length: 0\r\ncontent-length: 60\r\n\r\n{SMUGGLED}",
     "a list of lengths": f"content-length: 0, 60\r\n\r\n{SMUGGLED}",
     "a negative length": f"content-length: -1\r\n\r\n{SMUGGLED}",
@@ -137,7 +160,8 @@ FRAMING = {
     "chunks spelled with a space": f"transfer-encoding : chunked\r\n\r\n0\r\n\r\n{SMUGGLED}",
     "chunks behind identity": f"transfer-encoding: chunked, identity\r\n\r\n0\r\n\r\n{SMUGGLED}",
     "unknown coding": f"transfer-encoding: xchunked\r\n\r\n0\r\n\r\n{SMUGGLED}",
-    "a chunk size beyond 64 bits": f"transfer-encoding: chunked\r\n\r\n10000000000000000\r\n{SMUGGLED}",
+    "a chunk size beyond 64 bits": "transfer-encoding: "
+    f"chunked\r\n\r\n10000000000000000\r\n{SMUGGLED}",
     "a negative chunk": f"transfer-encoding: chunked\r\n\r\n-1\r\n{SMUGGLED}",
     "a folded header": f"x: a\r\n content-length: 0\r\n\r\n{SMUGGLED}",
     "a bare line feed in a header": f"x: a\ntransfer-encoding: chunked\r\n\r\n0\n\n{SMUGGLED}",
@@ -148,9 +172,13 @@ FRAMING = {
 }
 
 
-async def test_a_request_of_doubtful_framing_hides_no_second_one(open_gateway_at: OpenGateway) -> None:
+async def test_a_request_of_doubtful_framing_hides_no_second_one(
+    open_gateway_at: OpenGateway,
+) -> None:
     url = await open_gateway_at()
-    replies = await asyncio.gather(*(send(url, (HEAD + doubtful).encode()) for doubtful in FRAMING.values()))
+    replies = await asyncio.gather(
+        *(send(url, (HEAD + doubtful).encode()) for doubtful in FRAMING.values())
+    )
     for name, reply in zip(FRAMING, replies, strict=True):
         assert statuses(reply)[:1] in ([], [400], [403]), (name, reply)
         assert b'"openapi"' not in reply, name
@@ -173,7 +201,13 @@ async def test_another_protocol_gets_no_page(open_gateway_at: OpenGateway) -> No
         assert 200 not in statuses(reply), (line, reply)
 
 
-LINE_ENDS = ["\r\nset-cookie: a=b", "\nset-cookie: a=b", "\rset-cookie: a=b", "\x00", "\u2028set-cookie: a=b"]
+LINE_ENDS = [
+    "\r\nset-cookie: a=b",
+    "\nset-cookie: a=b",
+    "\rset-cookie: a=b",
+    "\x00",
+    "\u2028set-cookie: a=b",
+]
 
 
 async def test_a_line_end_of_a_caller_makes_no_header(open_gateway_at: OpenGateway) -> None:

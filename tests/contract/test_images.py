@@ -1,4 +1,6 @@
-"""The official OpenAI client makes and edits images at `/codex`, over the strict simulator, by login and by key."""
+"""The official OpenAI client makes and edits images at `/codex`, over the strict simulator, by
+login and by key.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ async def client(images_url: str) -> AsyncIterator[AsyncOpenAI]:
 
 
 @pytest.fixture
-async def by_key(open_gateway_at: OpenGateway, simulator: GroundTruth, tmp_path: Path) -> AsyncIterator[AsyncOpenAI]:
+async def by_key(
+    open_gateway_at: OpenGateway, simulator: GroundTruth, tmp_path: Path
+) -> AsyncIterator[AsyncOpenAI]:
     url = await open_gateway_at(
         codex=codex_settings(simulator.url, tmp_path, api_key=OPENAI_KEY, image_caller="gpt-5.5")
     )
@@ -46,7 +50,9 @@ def pictures(reply: Any) -> list[bytes]:
     return [base64.b64decode(image.b64_json) for image in reply.data]
 
 
-async def test_an_image_is_made_and_what_it_cost_is_told(client: AsyncOpenAI, simulator: GroundTruth) -> None:
+async def test_an_image_is_made_and_what_it_cost_is_told(
+    client: AsyncOpenAI, simulator: GroundTruth
+) -> None:
     reply = await client.images.generate(model="gpt-image-2", prompt="A grey cat")
     assert pictures(reply)[0].startswith(b"\x89PNG")
     assert reply.data
@@ -55,19 +61,28 @@ async def test_an_image_is_made_and_what_it_cost_is_told(client: AsyncOpenAI, si
     assert reply.usage
     assert (reply.usage.output_tokens, reply.usage.input_tokens_details.text_tokens) == (1000, 20)
     sent = simulator.last(BACKEND).body
-    assert sent["tools"] == [{"type": "image_generation", "action": "generate", "model": "gpt-image-2"}]
+    assert sent["tools"] == [
+        {"type": "image_generation", "action": "generate", "model": "gpt-image-2"}
+    ]
     assert (sent["model"], sent["store"], "tool_choice" in sent) == ("gpt-6.1-sol", False, False)
 
 
 async def test_what_the_backend_chose_otherwise_is_named(client: AsyncOpenAI) -> None:
     raw = await client.images.with_raw_response.generate(
-        prompt="A cat", size="1024x1536", quality="hd", output_format="png", style="vivid", response_format="b64_json"
+        prompt="A cat",
+        size="1024x1536",
+        quality="hd",
+        output_format="png",
+        style="vivid",
+        response_format="b64_json",
     )
     assert set(raw.headers["x-ccproxy-ignored"].split(",")) == {"size", "quality", "style"}
     assert raw.headers["x-ccproxy-model"] == "gpt-6.1-sol"
 
 
-async def test_a_key_gets_the_size_and_the_format_it_asked_for(by_key: AsyncOpenAI, simulator: GroundTruth) -> None:
+async def test_a_key_gets_the_size_and_the_format_it_asked_for(
+    by_key: AsyncOpenAI, simulator: GroundTruth
+) -> None:
     raw = await by_key.images.with_raw_response.generate(
         model="gpt-image-2",
         prompt="A cat",
@@ -84,7 +99,9 @@ async def test_a_key_gets_the_size_and_the_format_it_asked_for(by_key: AsyncOpen
     assert (sent["model"], sent["tool_choice"]) == ("gpt-5.5", {"type": "image_generation"})
 
 
-async def test_several_images_are_several_requests(client: AsyncOpenAI, simulator: GroundTruth) -> None:
+async def test_several_images_are_several_requests(
+    client: AsyncOpenAI, simulator: GroundTruth
+) -> None:
     reply = await client.images.generate(model="gpt-5.5", prompt="A cat", n=3)
     assert len(pictures(reply)) == 3
     assert reply.usage
@@ -106,7 +123,9 @@ async def test_an_image_arrives_in_steps(client: AsyncOpenAI, count: int) -> Non
     assert (last.usage.output_tokens, last.size) == (1000, "1254x1254")
 
 
-async def test_images_are_edited_with_a_mask_in_a_form(client: AsyncOpenAI, simulator: GroundTruth) -> None:
+async def test_images_are_edited_with_a_mask_in_a_form(
+    client: AsyncOpenAI, simulator: GroundTruth
+) -> None:
     files: Any = [("a.png", PNG, "image/png"), ("b.jpg", b"\xff\xd8\xff\xe0rest", "image/png")]
     reply = await client.images.edit(
         image=files, mask=("m.png", PNG, "image/png"), prompt="Add a hat", n=1, quality="high"
@@ -121,11 +140,18 @@ async def test_images_are_edited_with_a_mask_in_a_form(client: AsyncOpenAI, simu
 
 
 async def test_one_image_is_edited_and_streamed(client: AsyncOpenAI) -> None:
-    stream = await client.images.edit(image=("a.png", PNG, "image/png"), prompt="Hat", stream=True, partial_images=1)
-    assert [event.type async for event in stream] == ["image_edit.partial_image", "image_edit.completed"]
+    stream = await client.images.edit(
+        image=("a.png", PNG, "image/png"), prompt="Hat", stream=True, partial_images=1
+    )
+    assert [event.type async for event in stream] == [
+        "image_edit.partial_image",
+        "image_edit.completed",
+    ]
 
 
-@pytest.mark.parametrize("image", ["data:image/png;base64,iVBORw0KGgo=", "https://example.com/a.png"])
+@pytest.mark.parametrize(
+    "image", ["data:image/png;base64,iVBORw0KGgo=", "https://example.com/a.png"]
+)
 @pytest.mark.parametrize("spelling", ["image", "images"])
 async def test_images_are_edited_by_json_too(
     images_url: str, simulator: GroundTruth, image: str, spelling: str
@@ -134,7 +160,10 @@ async def test_images_are_edited_by_json_too(
     async with httpx.AsyncClient(base_url=images_url) as http:
         reply = await http.post("/images/edits", json={"prompt": "Hat", spelling: given})
     assert reply.status_code == 200, reply.text
-    assert simulator.last(BACKEND).body["input"][0]["content"][1] == {"type": "input_image", "image_url": image}
+    assert simulator.last(BACKEND).body["input"][0]["content"][1] == {
+        "type": "input_image",
+        "image_url": image,
+    }
 
 
 @pytest.mark.parametrize(
@@ -150,7 +179,9 @@ async def test_images_are_edited_by_json_too(
         ({"prompt": "x", "size": 1}, "size", "a string"),
     ],
 )
-async def test_what_cannot_be_made_is_refused_by_name(client: AsyncOpenAI, body: Any, param: str, told: str) -> None:
+async def test_what_cannot_be_made_is_refused_by_name(
+    client: AsyncOpenAI, body: Any, param: str, told: str
+) -> None:
     with pytest.raises(openai.BadRequestError, match=told) as caught:
         await client.post("/images/generations", body=body, cast_to=object)
     assert caught.value.param == param
@@ -161,11 +192,16 @@ async def test_what_cannot_be_made_is_refused_by_name(client: AsyncOpenAI, body:
     [
         ({"prompt": "x"}, "image"),
         ({"prompt": "x", "image": {"file_id": "file_1"}}, "image.file_id"),
-        ({"prompt": "x", "images": [{"image_url": "http://example.com/a.png"}]}, "images[0].image_url"),
+        (
+            {"prompt": "x", "images": [{"image_url": "http://example.com/a.png"}]},
+            "images[0].image_url",
+        ),
         ({"prompt": "x", "image": ["data:image/png;base64,iVBORw0KGgo="] * 17}, "image"),
     ],
 )
-async def test_an_edit_needs_an_image_that_can_be_sent(client: AsyncOpenAI, body: Any, param: str) -> None:
+async def test_an_edit_needs_an_image_that_can_be_sent(
+    client: AsyncOpenAI, body: Any, param: str
+) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
         await client.post("/images/edits", body=body, cast_to=object)
     assert caught.value.param == param
@@ -206,18 +242,25 @@ async def test_the_codex_programs_own_request_passes_as_it_is(
     route = "/images/edits" if edit else "/images/generations"
     body: Any = {"prompt": "A cat", "model": "gpt-image-2", "n": 2, "size": "auto"}
     body |= {"images": [{"image_url": "data:image/png;base64,AAAA"}]} if edit else {}
-    own = {"originator": "codex_exec", "user-agent": "codex_exec/0.169.0", "x-codex-image-turn-id": "turn-1"}
+    own = {
+        "originator": "codex_exec",
+        "user-agent": "codex_exec/0.169.0",
+        "x-codex-image-turn-id": "turn-1",
+    }
     async with httpx.AsyncClient(base_url=images_url.removesuffix("/v1"), headers=own) as http:
         reply = await http.post(route, json=body)
         refusal = await http.post(route, json=body | {"seed": 1})
     assert (reply.status_code, len(reply.json()["data"])) == (200, 2)
     seen = simulator.requests(f"/backend-api/codex{route}")[0]
     assert seen.body == body
-    assert (seen.header("originator"), seen.header("x-codex-image-turn-id")) == ("codex_exec", "turn-1")
+    assert (seen.header("originator"), seen.header("x-codex-image-turn-id")) == (
+        "codex_exec",
+        "turn-1",
+    )
     assert (refusal.status_code, refusal.json()["error"]["param"]) == (400, "seed")
 
 
-# --- Chat and Messages ----------------------------------------------------------------------------------------------
+# --- Chat and Messages ---------------------------------------------------------------------------
 
 
 async def test_an_image_reaches_a_chat_client_whole_and_streamed_and_goes_back(
@@ -235,14 +278,23 @@ async def test_an_image_reaches_a_chat_client_whole_and_streamed_and_goes_back(
     messages += [whole.to_dict(), {"role": "user", "content": "hello"}]
     again = await client.chat.completions.create(messages=messages, **request)
     assert again.choices[0].message.content == "You said: hello"
-    [call] = [item for item in simulator.last(BACKEND).body["input"] if item["type"] == "image_generation_call"]
+    [call] = [
+        item
+        for item in simulator.last(BACKEND).body["input"]
+        if item["type"] == "image_generation_call"
+    ]
     assert f"data:image/png;base64,{call['result']}" == image["image_url"]["url"]
 
 
-async def test_a_provider_without_images_answers_in_text_and_the_loss_is_named(images_url: str) -> None:
+async def test_a_provider_without_images_answers_in_text_and_the_loss_is_named(
+    images_url: str,
+) -> None:
     said = [
         {"role": "user", "content": "Hi"},
-        {"role": "assistant", "images": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]},
+        {
+            "role": "assistant",
+            "images": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}],
+        },
         {"role": "user", "content": "hello"},
     ]
     body = {"model": "claude-haiku-5-5", "messages": said, "modalities": ["text", "image"]}

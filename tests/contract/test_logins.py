@@ -1,4 +1,6 @@
-"""Both logins from the command to the file, against the simulator: with a browser, by paste, and through a gateway."""
+"""Both logins from the command to the file, against the simulator: with a browser, by paste, and
+through a gateway.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
-from ccproxy.programs import find_script
+from ccproxy.launcher.programs import find_script
 from tests.browser import Browser
 from tests.logins import approve, claude_content, content_of, put
 from tests.simulator_fixture import GroundTruth
@@ -104,10 +106,17 @@ def test_a_browser_completes_the_login_through_the_loopback_address(
     code, status = run(begin, "auth", "status", "--json")
     assert code == 0
     (state,) = [state for state in json.loads(status) if state["provider"] == provider]
-    assert (state["status"], state["source"], state["renewable"]) == ("pass", str(tmp_path / path), True)
+    assert (state["status"], state["source"], state["renewable"]) == (
+        "pass",
+        str(tmp_path / path),
+        True,
+    )
     assert state["subscription"] == {"claude": "max", "openai": "plus"}[provider]
     code, output = run(begin, "auth", "refresh", provider)
-    assert (code, len(simulator.requests("/v1/oauth/token") + simulator.requests("/oauth/token"))) == (0, 2)
+    assert (
+        code,
+        len(simulator.requests("/v1/oauth/token") + simulator.requests("/oauth/token")),
+    ) == (0, 2)
     code, output = run(begin, "auth", "info", provider)
     assert (code, "owner@example.com" in output) == (0, True)
     assert run(begin, "auth", "validate", provider)[0] == 0
@@ -120,7 +129,9 @@ def test_a_browser_completes_the_login_through_the_loopback_address(
 def test_a_real_browser_s_approval_completes_the_login(
     begin: Begin, command: str, tmp_path: Path, browser: Browser
 ) -> None:
-    """`$BROWSER` only writes down the address; a person, here Chromium, opens it and presses the button."""
+    """`$BROWSER` only writes down the address; a person, here Chromium, opens it and presses the
+    button.
+    """
     note = tmp_path / "address"
     note_down = tmp_path / "note-down"
     note_down.write_text(f'#!/bin/sh\nprintf %s "$1" > {note}.part && mv {note}.part {note}\n')
@@ -149,7 +160,9 @@ def test_claude_s_login_completes_by_pasting_the_code(begin: Begin, tmp_path: Pa
     assert content["claudeAiOauth"]["accessToken"].startswith("sk-ant-oat01-")
 
 
-def test_chatgpt_s_login_completes_by_pasting_the_whole_address(begin: Begin, tmp_path: Path) -> None:
+def test_chatgpt_s_login_completes_by_pasting_the_whole_address(
+    begin: Begin, tmp_path: Path
+) -> None:
     process = begin("auth", "login-openai", "--no-browser")
     location = approve(address_in(process)).headers["location"]
     assert "Logged in" in ended(process, location + "\n")
@@ -182,7 +195,11 @@ def test_a_login_that_is_refused_ends_with_its_words(begin: Begin, tmp_path: Pat
 @pytest.fixture
 def gateway(environment: dict[str, str]) -> Iterator[str]:
     """A gateway process that began none of the logins."""
-    settings = {"REDIS__URL": "unix:///nowhere/redis.sock", "SERVER__PORT": "0", "SERVER__LOG_FORMAT": "json"}
+    settings = {
+        "REDIS__URL": "unix:///nowhere/redis.sock",
+        "SERVER__PORT": "0",
+        "SERVER__LOG_FORMAT": "json",
+    }
     process = subprocess.Popen(
         find_script("ccproxy-gateway"),
         env=environment | settings,
@@ -191,7 +208,9 @@ def gateway(environment: dict[str, str]) -> Iterator[str]:
         text=True,
     )
     assert process.stderr is not None
-    port = next(said["port"] for said in map(json.loads, process.stderr) if said["event"] == "listening")
+    port = next(
+        said["port"] for said in map(json.loads, process.stderr) if said["event"] == "listening"
+    )
     yield f"http://127.0.0.1:{port}"
     process.terminate()
     process.communicate()
@@ -213,7 +232,9 @@ def test_a_gateway_completes_a_login_begun_elsewhere_by_its_state(
     assert (page.status_code, "Logged in" in page.text) == (200, True)
     assert "Logged in" in ended(process)
     assert content_of(tmp_path / LOGINS[command][0])
-    assert httpx.get(f"{gateway}/oauth/callback", params=answer).status_code == 400  # a state is good for one login
+    assert (
+        httpx.get(f"{gateway}/oauth/callback", params=answer).status_code == 400
+    )  # a state is good for one login
 
 
 def test_the_gateway_s_page_escapes_what_it_shows(gateway: str) -> None:
@@ -228,8 +249,14 @@ def test_the_gateway_s_page_escapes_what_it_shows(gateway: str) -> None:
 def test_a_gateway_renews_an_expired_login_and_its_health_says_how_it_stands(
     gateway: str, tmp_path: Path, simulator: GroundTruth
 ) -> None:
-    path = put(tmp_path / ".claude/.credentials.json", claude_content(refresh="sk-ant-ort01-of-a-gateway"))
-    body = {"model": "claude-opus-5-5", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]}
+    path = put(
+        tmp_path / ".claude/.credentials.json", claude_content(refresh="sk-ant-ort01-of-a-gateway")
+    )
+    body = {
+        "model": "claude-opus-5-5",
+        "max_tokens": 5,
+        "messages": [{"role": "user", "content": "hi"}],
+    }
     answer = httpx.post(f"{gateway}/api/v1/messages", json=body, timeout=60)
     assert answer.status_code == 200, answer.text
     assert len(simulator.requests("/v1/oauth/token")) == 1

@@ -1,5 +1,6 @@
-"""Every expression of the boards and alerts, against what the processes really tell; by a real Prometheus if there is
-one."""
+"""Every expression of the boards and alerts, against what the processes really tell; by a real
+Prometheus if there is one.
+"""
 
 from __future__ import annotations
 
@@ -18,16 +19,16 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from shared.channels import AccessRecord
-from shared.metrics import (
+from shared.bus.channels import AccessRecord
+from shared.runtime.metrics import (
     AnalyticsMetrics,
     BusMetrics,
-    DeskMetrics,
     LineMetrics,
     Metrics,
+    PermissionMetrics,
     PoolMetrics,
     QuotaMetrics,
-    render,
+    render_metrics,
     snapshot_key,
 )
 
@@ -54,15 +55,28 @@ def board() -> list[str]:
 
 
 def alerts() -> list[str]:
-    return [json.loads(found) for found in re.findall(r'expr: ("(?:[^"\\]|\\.)*")', ALERTS.read_text())]
+    return [
+        json.loads(found) for found in re.findall(r'expr: ("(?:[^"\\]|\\.)*")', ALERTS.read_text())
+    ]
 
 
 class Stack:
-    """The metrics of each process, with something in every one of them; each look finds a little more."""
+    """The metrics of each process, with something in every one of them; each look finds a little
+    more.
+    """
 
     def __init__(self) -> None:
-        self.gateway, self.worker, self.desk, self.analytics = Metrics(), Metrics(), Metrics(), Metrics()
-        pool, desk, self._analytics = PoolMetrics(self.worker), DeskMetrics(self.desk), AnalyticsMetrics(self.analytics)
+        self.gateway, self.worker, self.desk, self.analytics = (
+            Metrics(),
+            Metrics(),
+            Metrics(),
+            Metrics(),
+        )
+        pool, desk, self._analytics = (
+            PoolMetrics(self.worker),
+            PermissionMetrics(self.desk),
+            AnalyticsMetrics(self.analytics),
+        )
         quota, bus = QuotaMetrics(self.gateway), BusMetrics(self.gateway)
         bus.connected.set(1)
         LineMetrics(self.gateway).waiting.set(1)
@@ -72,17 +86,38 @@ class Stack:
 
     def __call__(self) -> bytes:
         record = AccessRecord(
-            "r", time.time(), "POST", endpoint="/api/v1/messages", service_type="claude", model="opus"
+            "r",
+            time.time(),
+            "POST",
+            endpoint="/api/v1/messages",
+            service_type="claude",
+            model="opus",
         )
-        record.status_code, record.duration_ms, record.first_byte_ms, record.lane = 200, 900.0, 90.0, "api_key"
-        record.tokens_input, record.tokens_output, record.cache_read_tokens, record.cost_usd = 10, 5, 30, 0.25
+        record.status_code, record.duration_ms, record.first_byte_ms, record.billed_to = (
+            200,
+            900.0,
+            90.0,
+            "api_key",
+        )
+        record.tokens_input, record.tokens_output, record.cache_read_tokens, record.cost_usd = (
+            10,
+            5,
+            30,
+            0.25,
+        )
         self.gateway.observe(record)
         self._analytics.count_costs([record])
         record.status_code, record.error_kind = 529, "overloaded"
         self.gateway.observe(record)
-        processes = {"gateway": self.gateway, "sdk_worker": self.worker, "permission_service": self.desk}
+        processes = {
+            "gateway": self.gateway,
+            "sdk_worker": self.worker,
+            "permission_service": self.desk,
+        }
         processes["analytics"] = self.analytics
-        return render({snapshot_key(name, name): each.snapshot() for name, each in processes.items()})
+        return render_metrics(
+            {snapshot_key(name, name): each.snapshot() for name, each in processes.items()}
+        )
 
 
 @pytest.mark.parametrize("expression", [*board(), *alerts()])
@@ -113,19 +148,34 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Clien
 
         def log_message(self, *_: object) -> None: ...
 
-    with HTTPServer(("127.0.0.1", 0), Told) as server, socket.create_server(("127.0.0.1", 0)) as free:
+    with (
+        HTTPServer(("127.0.0.1", 0), Told) as server,
+        socket.create_server(("127.0.0.1", 0)) as free,
+    ):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         port, target = free.getsockname()[1], f"127.0.0.1:{server.server_port}"
         free.close()
         configuration = folder / "prometheus.yml"
-        scraped = {"job_name": "ccproxy", "scrape_interval": "500ms", "static_configs": [{"targets": [target]}]}
-        configuration.write_text(json.dumps({"scrape_configs": [scraped | {"scrape_timeout": "500ms"}]}))
-        command = [program, f"--config.file={configuration}", f"--storage.tsdb.path={folder / 'data'}"]
+        scraped = {
+            "job_name": "ccproxy",
+            "scrape_interval": "500ms",
+            "static_configs": [{"targets": [target]}],
+        }
+        configuration.write_text(
+            json.dumps({"scrape_configs": [scraped | {"scrape_timeout": "500ms"}]})
+        )
+        command = [
+            program,
+            f"--config.file={configuration}",
+            f"--storage.tsdb.path={folder / 'data'}",
+        ]
         listening = f"--web.listen-address=127.0.0.1:{port}"
         with (
             (folder / "log").open("w") as log,
             subprocess.Popen([*command, listening], stdout=log, stderr=log) as process,
-            httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10, trust_env=False) as client,
+            httpx.Client(
+                base_url=f"http://127.0.0.1:{port}", timeout=10, trust_env=False
+            ) as client,
         ):
             try:
                 wait_for(client, folder / "log")
@@ -161,12 +211,17 @@ def test_every_panel_shows_something(prometheus: httpx.Client, expression: str) 
 
 @pytest.mark.parametrize("expression", alerts())
 def test_every_alert_can_be_evaluated(prometheus: httpx.Client, expression: str) -> None:
-    assert evaluate(prometheus, expression) or expression.startswith(QUIET) or QUIET[1] in expression
+    assert (
+        evaluate(prometheus, expression) or expression.startswith(QUIET) or QUIET[1] in expression
+    )
 
 
 def test_the_dashboard_keeps_its_place() -> None:
     found = json.loads(DASHBOARD.read_text())
     assert (found["uid"], found["refresh"]) == ("ccproxy-dashboard", "30s")
-    assert {variable["name"] for variable in found["templating"]["list"]} == {"service_type", "model"}
+    assert {variable["name"] for variable in found["templating"]["list"]} == {
+        "service_type",
+        "model",
+    }
     places = [tuple(panel["gridPos"].values()) for panel in found["panels"]]
     assert len(set(places)) == len(places)

@@ -1,4 +1,6 @@
-"""A thousand odd bodies of each provider: refusals keep their status and words, whole replies pass as they came."""
+"""A thousand odd bodies of each provider: refusals keep their status and words, whole replies pass
+as they came.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +10,19 @@ from functools import cache
 
 import pytest
 
-from gateway.beside import message_of
-from gateway.native import parse_reply
-from gateway.problems import Dialect, error_frame, render
 from gateway.providers.refusals import in_envelope
-from gateway.responses_tap import note_whole_response
-from gateway.tap import note_whole_message
-from gateway.translated import as_json, refusal
-from gateway.translation import Translation
-from shared.errors import UpstreamRefused
-from shared.exact_json import dump_json, load_json
+from gateway.proxy.beside import message_of
+from gateway.proxy.messages_tap import note_whole_message
+from gateway.proxy.native import parse_reply
+from gateway.proxy.responses_tap import note_whole_response
+from gateway.proxy.translated import parse_refusal_body, translated_refusal
+from gateway.proxy.translation import Translation
+from gateway.server.problems import Dialect, error_frame, render_error
 from shared.formats.fields import inner_object, text_in
-from shared.formats.openai_responses.settings import with_settings
 from shared.formats.registry import FORMATS, PROVIDER_FORMATS
+from shared.formats.responses.settings import with_settings
+from shared.runtime.errors import UpstreamRefused
+from shared.runtime.exact_json import dump_json, load_json
 from tests.contract.test_mutated_streams import SEED, can_be_kept, new_record
 from tests.fuzz.mutations import mutate_body
 from tests.fuzz.odd_streams import ERRORS, whole_reply
@@ -65,21 +67,27 @@ def shown(client: str, body: bytes) -> str:
 
 @BOTH
 @pytest.mark.parametrize("client", FORMATS)
-def test_an_odd_refusal_keeps_its_status_and_words_in_every_format(provider: str, client: str) -> None:
+def test_an_odd_refusal_keeps_its_status_and_words_in_every_format(
+    provider: str, client: str
+) -> None:
     for number, (status, body) in enumerate(odd_errors(provider)):
         record = new_record()
-        translation = Translation(FORMATS[client], PROVIDER_FORMATS[provider], PROMPT, record, "k3y", 7, {})
-        fail = PROVIDER_FORMATS[provider].read_error(as_json(body), status)
-        refused = refusal(translation, fail, [(b"retry-after", b"5")])
+        translation = Translation(
+            FORMATS[client], PROVIDER_FORMATS[provider], PROMPT, record, "k3y", 7, {}
+        )
+        fail = PROVIDER_FORMATS[provider].read_error(parse_refusal_body(body), status)
+        refused = translated_refusal(translation, fail, [(b"retry-after", b"5")])
         assert refused.status == status, f"error {number} of {provider}"
         assert words_in(body) in shown(client, refused.body), f"error {number} of {provider}"
-        assert render(refused, dialect_of(client), "req_1").status == status
+        assert render_error(refused, dialect_of(client), "req_1").status == status
         assert error_frame(refused, dialect_of(client), "req_1").endswith(b"\n\n")
         can_be_kept(record)
 
 
 def dialect_of(client: str) -> Dialect:
-    dialects: dict[str, Dialect] = {name: name for name in ("anthropic", "openai_chat", "openai_responses")}
+    dialects: dict[str, Dialect] = {
+        name: name for name in ("anthropic", "openai_chat", "openai_responses")
+    }
     return dialects[client]
 
 
@@ -101,7 +109,9 @@ def test_an_odd_refusal_that_passes_leaves_a_record(provider: str) -> None:
         NOTES[provider](record, body)
         assert isinstance(message_of(PROVIDER_FORMATS[provider], body, status), str)
         for dialect in FORMATS:
-            render(UpstreamRefused("refused", status=status, body=body), dialect_of(dialect), "req_1")
+            render_error(
+                UpstreamRefused("refused", status=status, body=body), dialect_of(dialect), "req_1"
+            )
         can_be_kept(record)
 
 

@@ -1,4 +1,6 @@
-"""Every reply and every event of the Responses API validates against the public Open Responses types."""
+"""Every reply and every event of the Responses API validates against the public Open Responses
+types.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from tests.open_responses import validate_events, validate_response
 from tests.simulator_fixture import GroundTruth
 
 ROUTES = {"/api/v1": "claude-sim-text", "/codex/v1": "gpt-5.5", "/codex": "gpt-5.5"}
-PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII="
+PIXEL = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII="
+)
 WEATHER = {
     "type": "function",
     "name": "weather",
@@ -32,15 +36,25 @@ CITY = {"type": "json_schema", "name": "city", "schema": WEATHER["parameters"], 
 
 
 def user(text: str, *more: dict[str, Any]) -> list[dict[str, Any]]:
-    return [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}, *more]}]
+    return [
+        {
+            "type": "message",
+            "role": "user",
+            "content": [{"type": "input_text", "text": text}, *more],
+        }
+    ]
 
 
 REQUESTS: dict[str, dict[str, Any]] = {
     "a text": {"input": "[[say:hello]]"},
-    "a system prompt": {"input": [{"role": "system", "content": "Be brief."}, *user("[[say:hello]]")]},
+    "a system prompt": {
+        "input": [{"role": "system", "content": "Be brief."}, *user("[[say:hello]]")]
+    },
     "instructions": {"input": user("[[say:hello]]"), "instructions": "Be brief."},
     "an image": {
-        "input": user("[[say:a dot]]", {"type": "input_image", "image_url": f"data:image/png;base64,{PIXEL}"})
+        "input": user(
+            "[[say:a dot]]", {"type": "input_image", "image_url": f"data:image/png;base64,{PIXEL}"}
+        )
     },
     "a conversation": {
         "input": [*user("Hi"), {"role": "assistant", "content": "Hello."}, *user("[[say:again]]")],
@@ -53,9 +67,17 @@ REQUESTS: dict[str, dict[str, Any]] = {
     },
     "a schema": {"input": user("Bonn"), "text": {"format": CITY}},
     "a refusal": {"input": user("[[scenario:refusal]]")},
-    "a limit": {"input": user("[[say:many words that take more tokens than that]]"), "max_output_tokens": 16},
+    "a limit": {
+        "input": user("[[say:many words that take more tokens than that]]"),
+        "max_output_tokens": 16,
+    },
     "metadata": {"input": user("[[say:hello]]"), "metadata": {"a": "b"}, "store": False},
-    "samples": {"input": user("[[say:hello]]"), "temperature": 0.5, "user": "me", "parallel_tool_calls": False},
+    "samples": {
+        "input": user("[[say:hello]]"),
+        "temperature": 0.5,
+        "user": "me",
+        "parallel_tool_calls": False,
+    },
 }
 THINKING = {"reasoning": {"effort": "high", "summary": "auto"}}
 REASONING = {
@@ -74,7 +96,9 @@ async def client(
 
 
 @pytest.mark.parametrize("route", ROUTES)
-async def test_every_whole_response_and_every_event_validates(client: httpx.AsyncClient, route: str) -> None:
+async def test_every_whole_response_and_every_event_validates(
+    client: httpx.AsyncClient, route: str
+) -> None:
     problems = {}
     for name, request in (REQUESTS | {"reasoning": REASONING[ROUTES[route]]}).items():
         body = {"model": ROUTES[route]} | request

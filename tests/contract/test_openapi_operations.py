@@ -1,5 +1,6 @@
-"""Every operation of `/openapi.json` but those of the providers: odd values are refused or taken, none is a failure,
-and what a parameter's schema allows and forbids is what its route takes and refuses.
+"""Every operation of `/openapi.json` but those of the providers: odd values are refused or taken,
+none is a failure, and what a parameter's schema allows and forbids is what its route takes and
+refuses.
 """
 
 from __future__ import annotations
@@ -22,14 +23,17 @@ STREAMS = ("/logs/stream", "/permissions/stream")
 PROVIDERS = {"claude", "codex", "sdk", "responses", "conversations"}
 """The tags of what goes to a provider: `test_fuzz.py` and `test_typed_bodies.py` try those."""
 FAILURE = 500
-"""Ours. Other numbers say what is not there: this stack has no workers, no login, no provider and no internet."""
+"""Ours. Other numbers say what is not there: this stack has no workers, no login, no provider
+and no internet."""
 AS_JSON = {"content-type": "application/json"}
 HALF = "a\ud83d"
 ODD: list[Any] = [
-    None, True, -1, 0, 2**70, -(2**80), 1.5, 1e308, "", HALF, "x" * 3000, [], {}, {HALF: HALF}, {"a": [2**70]}, "\0",
+    None, True, -1, 0, 2**70, -(2**80), 1.5, 1e308, "", HALF, "x" * 3000, [], {}, {HALF: HALF},
+    {"a": [2**70]}, "\0",
 ]  # fmt: skip
 ODD_TEXTS = [
-    "nan", "inf", "-inf", "1e400", "-1", "0", str(2**70), "9" * 400, "x", "%00", "\U0001f600", "253402300800", "",
+    "nan", "inf", "-inf", "1e400", "-1", "0", str(2**70), "9" * 400, "x", "%00", "\U0001f600",
+    "253402300800", "",
 ]  # fmt: skip
 
 
@@ -46,9 +50,13 @@ async def front(redis_url: str, tmp_path: Path, analytics: Analytics) -> AsyncIt
 def resolved(schema: Json, document: Json) -> Json:
     """Return the schema behind a reference, and of several the first that is not null."""
     if "$ref" in schema:
-        return resolved(document["components"]["schemas"][schema["$ref"].rpartition("/")[2]], document)
+        return resolved(
+            document["components"]["schemas"][schema["$ref"].rpartition("/")[2]], document
+        )
     if "anyOf" in schema:
-        return resolved(next(inner for inner in schema["anyOf"] if inner.get("type") != "null"), document)
+        return resolved(
+            next(inner for inner in schema["anyOf"] if inner.get("type") != "null"), document
+        )
     return schema
 
 
@@ -61,11 +69,21 @@ def operations(document: Json) -> Iterator[tuple[str, str, Json]]:
 
 def odd_body(schema: Json, document: Json, chance: random.Random) -> bytes:
     """Return a body with the fields of its schema, some of them missing, and odd values in them."""
-    fields = resolved(schema, document).get("properties") or {"effect": {}, "tool": {}, "tool_name": {}, "input": {}}
+    fields = resolved(schema, document).get("properties") or {
+        "effect": {},
+        "tool": {},
+        "tool_name": {},
+        "input": {},
+    }
     body = {name: chance.choice(ODD) for name in fields if chance.random() < 0.8}
     for name, inner in fields.items():
         if chance.random() < 0.6 and (kind := resolved(inner, document).get("type", "object")):
-            usual = {"string": HALF, "boolean": True, "object": {"command": 2**70, "scope": HALF}, "number": 0.01}
+            usual = {
+                "string": HALF,
+                "boolean": True,
+                "object": {"command": 2**70, "scope": HALF},
+                "number": 0.01,
+            }
             body[name] = usual.get(kind, chance.choice(ODD))
     return json.dumps(body).encode()
 
@@ -80,40 +98,55 @@ async def test_no_operation_fails_on_odd_values(front: Front) -> None:
             for parameter in operation.get("parameters", []):
                 value = chance.choice(ODD_TEXTS)
                 if parameter["in"] == "path":
-                    address = address.replace(f"{{{parameter['name']}}}", quote(value or "x", safe=""))
+                    address = address.replace(
+                        f"{{{parameter['name']}}}", quote(value or "x", safe="")
+                    )
                 elif parameter["in"] == "query" and chance.random() < 0.6:
                     query[parameter["name"]] = value
             content = None
             if "requestBody" in operation:
                 (media,) = operation["requestBody"]["content"].values()
                 content = odd_body(media["schema"], document, chance)
-            reply = await front.client.request(method, address, params=query, content=content, headers=AS_JSON)
+            reply = await front.client.request(
+                method, address, params=query, content=content, headers=AS_JSON
+            )
             if reply.status_code == FAILURE:
                 failed[f"{method} {address} {query} {content!r}"] = reply.text[:200]
     assert failed == {}
 
 
-async def test_a_tool_input_with_a_large_integer_can_be_asked_about_and_listed(redis_url: str, tmp_path: Path) -> None:
+async def test_a_tool_input_with_a_large_integer_can_be_asked_about_and_listed(
+    redis_url: str, tmp_path: Path
+) -> None:
     """Half of a character, which no file could keep, is refused by name."""
     async with (
         running_desk(redis_url, tmp_path / "rules.toml", timeout_seconds=0.01),
         running_front(redis_url) as front,
     ):
         for tool in ("Bash", "Write", "Edit", "AskUserQuestion", "Unknown"):
-            asked = {"tool_name": tool, "input": {"command": 2**70, "file_path": "a", "deep": [2**70]}}
-            answer = await front.client.post("/mcp/permission/check", content=json.dumps(asked), headers=AS_JSON)
+            asked = {
+                "tool_name": tool,
+                "input": {"command": 2**70, "file_path": "a", "deep": [2**70]},
+            }
+            answer = await front.client.post(
+                "/mcp/permission/check", content=json.dumps(asked), headers=AS_JSON
+            )
             assert answer.json().get("behavior") == "deny", answer.text
             listed = await front.client.get("/permissions")
             assert listed.status_code == 200
             assert answer.json()["permission_id"] in listed.text
         asked = {"tool_name": "Bash", "input": {"command": HALF}}
-        answer = await front.client.post("/mcp/permission/check", content=json.dumps(asked), headers=AS_JSON)
+        answer = await front.client.post(
+            "/mcp/permission/check", content=json.dumps(asked), headers=AS_JSON
+        )
         assert answer.status_code == 400
         assert "surrogate" in answer.json()["error"]["message"]
 
 
 def bounds_of(schema: Json) -> Iterator[tuple[str, bool]]:
-    """Yield values at the bounds of a number or an enumeration, and whether the schema allows them."""
+    """Yield values at the bounds of a number or an enumeration, and whether the schema
+    allows them.
+    """
     if "enum" in schema:
         yield from ((str(value), True) for value in schema["enum"])
         yield "none-of-them", False
@@ -137,7 +170,12 @@ async def test_a_parameter_takes_what_its_schema_allows_and_nothing_else(front: 
             if method != "get" or parameter["in"] != "query":
                 continue
             for value, is_allowed in bounds_of(resolved(parameter["schema"], document)):
-                reply: httpx.Response = await front.client.get(path, params={parameter["name"]: value})
+                reply: httpx.Response = await front.client.get(
+                    path, params={parameter["name"]: value}
+                )
                 if (reply.status_code != 400) is not is_allowed:
-                    wrong.append(f"{path}?{parameter['name']}={value}: {reply.status_code} {reply.text[:100]}")
+                    wrong.append(
+                        f"{path}?{parameter['name']}={value}: {reply.status_code} "
+                        f"{reply.text[:100]}"
+                    )
     assert wrong == []

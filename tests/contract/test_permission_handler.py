@@ -1,4 +1,6 @@
-"""`ccproxy permission-handler` as a person uses it: in a real pseudo-terminal, against a gateway and a desk."""
+"""`ccproxy permission-handler` as a person uses it: in a real pseudo-terminal, against a gateway
+and a desk.
+"""
 
 # ruff: noqa: ASYNC230, ASYNC240 - small files of the test itself
 
@@ -32,7 +34,11 @@ async def front(redis_url: str, tmp_path: Path) -> AsyncIterator[Front]:
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    return {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "SERVER__RUN_DIR": str(tmp_path / "run")}
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "SERVER__RUN_DIR": str(tmp_path / "run"),
+    }
 
 
 @pytest.fixture
@@ -45,7 +51,11 @@ def handler(front: Front, environment: dict[str, str]) -> Handler:
 
 
 def asking(front: Front, command: str = "touch x", **fields: Any) -> asyncio.Task[dict[str, Any]]:
-    body = {"input": {"command": command}, "session_id": "session-1", "working_directory": "/srv/dir"} | fields
+    body = {
+        "input": {"command": command},
+        "session_id": "session-1",
+        "working_directory": "/srv/dir",
+    } | fields
     return asyncio.create_task(front.check(**body))
 
 
@@ -54,7 +64,9 @@ async def press_when_armed(terminal: PseudoTerminal, keys: str) -> None:
     terminal.press(keys)
 
 
-async def test_a_person_sees_who_asks_for_what_and_allows_or_denies_it(front: Front, handler: Handler) -> None:
+async def test_a_person_sees_who_asks_for_what_and_allows_or_denies_it(
+    front: Front, handler: Handler
+) -> None:
     async with handler() as terminal:
         await terminal.until("Waiting for prompts.")
         first = asking(front, "touch one")
@@ -71,7 +83,9 @@ async def test_a_person_sees_who_asks_for_what_and_allows_or_denies_it(front: Fr
         assert await terminal.end() == 0
 
 
-async def test_enter_a_paste_and_a_key_pressed_too_early_answer_nothing(front: Front, handler: Handler) -> None:
+async def test_enter_a_paste_and_a_key_pressed_too_early_answer_nothing(
+    front: Front, handler: Handler
+) -> None:
     async with handler() as terminal:
         await terminal.until("Waiting")
         terminal.press("y")
@@ -118,7 +132,9 @@ async def test_an_edit_in_the_users_editor_is_shown_and_still_has_to_be_allowed(
         assert (await checking)["updatedInput"] == {"command": "touch edited"}
 
 
-async def test_a_session_and_a_prefix_are_allowed_for_more_than_once(front: Front, handler: Handler) -> None:
+async def test_a_session_and_a_prefix_are_allowed_for_more_than_once(
+    front: Front, handler: Handler
+) -> None:
     async with handler() as terminal:
         await terminal.until("Waiting")
         checking = asking(front, "git status")
@@ -128,11 +144,17 @@ async def test_a_session_and_a_prefix_are_allowed_for_more_than_once(front: Fron
         assert not checking.done()
         terminal.press("y")
         await terminal.until("allow Bash: git status …, in this session")
-        assert (await checking)["behavior"] == (await asking(front, "git status -s"))["behavior"] == "allow"
+        assert (
+            (await checking)["behavior"]
+            == (await asking(front, "git status -s"))["behavior"]
+            == "allow"
+        )
         checking = asking(front, "git log", session_id="other")
         await terminal.until("git log")
         await press_when_armed(terminal, "a")
-        await terminal.until("From now on, for every caller, allow exactly this command of Bash: git")
+        await terminal.until(
+            "From now on, for every caller, allow exactly this command of Bash: git"
+        )
         terminal.press("\x1b")
         await terminal.until("always allow")
         await press_when_armed(terminal, "a")
@@ -143,7 +165,9 @@ async def test_a_session_and_a_prefix_are_allowed_for_more_than_once(front: Fron
         assert (await asking(front, "git log", session_id="third"))["behavior"] == "allow"
 
 
-async def test_a_long_command_is_allowed_only_when_its_end_was_on_the_screen(front: Front, handler: Handler) -> None:
+async def test_a_long_command_is_allowed_only_when_its_end_was_on_the_screen(
+    front: Front, handler: Handler
+) -> None:
     async with handler() as terminal:
         await terminal.until("Waiting")
         checking = asking(front, "echo " + "a" * 5_000 + "; rm -rf ~/Documents")
@@ -205,8 +229,14 @@ async def test_the_bell_rings_for_a_new_request(front: Front, handler: Handler) 
         assert b"\x07" in terminal.raw
 
 
-async def test_several_answers_to_one_question_are_chosen_and_sent(front: Front, handler: Handler) -> None:
-    question = {"question": "Which ones?", "multiSelect": True, "options": [{"label": "this"}, {"label": "that"}]}
+async def test_several_answers_to_one_question_are_chosen_and_sent(
+    front: Front, handler: Handler
+) -> None:
+    question = {
+        "question": "Which ones?",
+        "multiSelect": True,
+        "options": [{"label": "this"}, {"label": "that"}],
+    }
     async with handler() as terminal:
         await terminal.until("Waiting")
         checking = asking(front, tool_name="AskUserQuestion", input={"questions": [question]})
@@ -229,7 +259,9 @@ async def test_a_question_is_answered_by_its_number(front: Front, handler: Handl
         assert (await checking)["updatedInput"]["answers"] == {"Which one?": "that"}
 
 
-async def test_several_prompts_wait_in_order_and_can_be_looked_through(front: Front, handler: Handler) -> None:
+async def test_several_prompts_wait_in_order_and_can_be_looked_through(
+    front: Front, handler: Handler
+) -> None:
     async with handler() as terminal:
         await terminal.until("Waiting")
         first = asking(front, "touch first")
@@ -246,7 +278,9 @@ async def test_several_prompts_wait_in_order_and_can_be_looked_through(front: Fr
         assert (await first)["behavior"] == "allow"
 
 
-async def test_an_answer_from_elsewhere_an_expiry_and_a_withdrawal_are_told(front: Front, handler: Handler) -> None:
+async def test_an_answer_from_elsewhere_an_expiry_and_a_withdrawal_are_told(
+    front: Front, handler: Handler
+) -> None:
     async with handler() as terminal:
         await terminal.until("Waiting")
         checking = asking(front)
@@ -272,7 +306,9 @@ async def test_a_model_cannot_draw_on_the_terminal(front: Front, handler: Handle
         checking.cancel()
 
 
-async def test_without_colour_nothing_is_coloured_and_all_is_said(front: Front, handler: Handler) -> None:
+async def test_without_colour_nothing_is_coloured_and_all_is_said(
+    front: Front, handler: Handler
+) -> None:
     async with handler(NO_COLOR="1") as terminal:
         await terminal.until("Waiting")
         checking = asking(front)
@@ -312,16 +348,24 @@ async def test_a_wrong_token_is_told_and_no_token_stands_in_the_process_list(
             assert await terminal.end() == 1
         async with in_terminal(*options, "the-right-token", env=environment) as terminal:
             await terminal.until("Waiting")
-            assert b"the-right-token" not in Path(f"/proc/{terminal.process.pid}/cmdline").read_bytes()
+            assert (
+                b"the-right-token" not in Path(f"/proc/{terminal.process.pid}/cmdline").read_bytes()
+            )
 
 
-async def run_script(front: Front, environment: dict[str, str], *options: str) -> asyncio.subprocess.Process:
+async def run_script(
+    front: Front, environment: dict[str, str], *options: str
+) -> asyncio.subprocess.Process:
     pipe = asyncio.subprocess.PIPE
     command = (PROGRAM, "permission-handler", "--host", str(front.client.base_url), *options)
-    return await asyncio.create_subprocess_exec(*command, env=environment, stdin=pipe, stdout=pipe, stderr=pipe)
+    return await asyncio.create_subprocess_exec(
+        *command, env=environment, stdin=pipe, stdout=pipe, stderr=pipe
+    )
 
 
-async def test_a_script_reads_events_and_writes_answers(front: Front, environment: dict[str, str]) -> None:
+async def test_a_script_reads_events_and_writes_answers(
+    front: Front, environment: dict[str, str]
+) -> None:
     process = await run_script(front, environment, "--json", "--once")
     assert process.stdin is not None
     assert process.stdout is not None
@@ -330,7 +374,9 @@ async def test_a_script_reads_events_and_writes_answers(front: Front, environmen
     asked = json.loads(await process.stdout.readline())
     assert (asked["type"], asked["input"]) == ("permission_request", {"command": "touch x"})
     process.stdin.write(
-        b"nonsense\n" + json.dumps({"request_id": asked["request_id"], "allowed": True}).encode() + b"\n"
+        b"nonsense\n"
+        + json.dumps({"request_id": asked["request_id"], "allowed": True}).encode()
+        + b"\n"
     )
     said, _ = await process.communicate()
     lines = {json.loads(line)["type"] for line in said.splitlines()}
@@ -355,14 +401,18 @@ async def test_rules_answer_unattended_and_leave_the_rest(
     left = asking(front, "touch y; rm y")
     (asked,) = await front.pending(1)
     await asyncio.sleep(0.3)
-    assert (await front.client.get(f"/permissions/{asked['request_id']}")).json()["status"] == "pending"
+    assert (await front.client.get(f"/permissions/{asked['request_id']}")).json()[
+        "status"
+    ] == "pending"
     await front.respond(asked["request_id"], False)
     await left
     process.terminate()
     await process.communicate()
 
 
-@pytest.mark.parametrize(("content", "complaint"), [("[[rules", b"not valid TOML"), (None, b"cannot be read")])
+@pytest.mark.parametrize(
+    ("content", "complaint"), [("[[rules", b"not valid TOML"), (None, b"cannot be read")]
+)
 async def test_a_rules_file_that_cannot_be_used_is_refused_at_once(
     front: Front, environment: dict[str, str], tmp_path: Path, content: str | None, complaint: bytes
 ) -> None:
@@ -374,7 +424,9 @@ async def test_a_rules_file_that_cannot_be_used_is_refused_at_once(
     assert complaint in said
 
 
-async def test_without_a_terminal_it_says_what_to_do(front: Front, environment: dict[str, str]) -> None:
+async def test_without_a_terminal_it_says_what_to_do(
+    front: Front, environment: dict[str, str]
+) -> None:
     process = await run_script(front, environment)
     _, said = await process.communicate()
     assert process.returncode == 2
@@ -387,10 +439,21 @@ async def test_a_script_without_a_pipe_reads_what_there_is(
 ) -> None:
     answers = tmp_path / "answers"
     answers.write_text("nonsense\n")
-    command = (PROGRAM, "permission-handler", "--host", str(front.client.base_url), "--json", "--once")
+    command = (
+        PROGRAM,
+        "permission-handler",
+        "--host",
+        str(front.client.base_url),
+        "--json",
+        "--once",
+    )
     with open(answers if stdin == "file" else stdin, "rb") as given:
         process = await asyncio.create_subprocess_exec(
-            *command, env=environment, stdin=given, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+            *command,
+            env=environment,
+            stdin=given,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
         )
     assert process.stdout is not None
     while b"connected" not in await process.stdout.readline():

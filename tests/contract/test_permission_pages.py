@@ -1,4 +1,6 @@
-"""The phone page and the dashboard in a real browser: what is allowed there has been on the screen, whole."""
+"""The phone page and the dashboard in a real browser: what is allowed there has been on the screen,
+whole.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from shared.channels import PERMISSION_ASK, FileBefore, PermissionAsk
+from shared.bus.channels import PERMISSION_REQUESTS, FileBefore, PermissionRequest
 from tests.browser import Browser
 from tests.permission_stack import Front, running_desk, running_front
 
@@ -24,12 +26,16 @@ async def front(redis_url: str, tmp_path: Path) -> AsyncIterator[Front]:
 
 
 class Page:
-    """A page in the browser. The gateway runs in this process, so each step of the browser has a thread of its own."""
+    """A page in the browser. The gateway runs in this process, so each step of the browser has a
+    thread of its own.
+    """
 
     def __init__(self, browser: Browser, front: Front) -> None:
         self._browser, self._front = browser, front
 
-    async def open(self, path: str, *, width: int = 390, height: int = 844, dark: bool = False) -> None:
+    async def open(
+        self, path: str, *, width: int = 390, height: int = 844, dark: bool = False
+    ) -> None:
         await asyncio.to_thread(self._browser.dress, width=width, height=height, dark=dark)
         await asyncio.to_thread(self._browser.go, f"{self._front.client.base_url}{path}")
 
@@ -61,7 +67,11 @@ def page(browser: Browser, front: Front) -> Page:
 
 
 def asking(front: Front, command: str = "touch x", **fields: Any) -> asyncio.Task[dict[str, Any]]:
-    body = {"input": {"command": command}, "session_id": "session-1", "working_directory": "/srv/dir"} | fields
+    body = {
+        "input": {"command": command},
+        "session_id": "session-1",
+        "working_directory": "/srv/dir",
+    } | fields
     return asyncio.create_task(front.check(**body))
 
 
@@ -77,7 +87,9 @@ async def test_a_short_request_is_allowed_by_one_click(front: Front, page: Page,
 
 
 @pytest.mark.parametrize("path", PAGES)
-async def test_allow_waits_until_a_long_request_was_shown_to_its_end(front: Front, page: Page, path: str) -> None:
+async def test_allow_waits_until_a_long_request_was_shown_to_its_end(
+    front: Front, page: Page, path: str
+) -> None:
     await page.open(path)
     checking = asking(front, LONG)
     await page.shows("characters hidden. Show all (")
@@ -86,7 +98,9 @@ async def test_allow_waits_until_a_long_request_was_shown_to_its_end(front: Fron
     assert await page.disabled(".request .allow")
     assert await page.text(".request .hint") == "Show all of it to allow it."
     await page.click(".request .show-all")
-    await page.until("document.querySelector('.hint').textContent === 'Scroll to the end to allow it.'")
+    await page.until(
+        "document.querySelector('.hint').textContent === 'Scroll to the end to allow it.'"
+    )
     assert await page.disabled(".request .allow")
     await page.run("document.querySelector('.request .body').scrollTo(0, 1e6)")
     await page.click(".request .allow")
@@ -94,14 +108,19 @@ async def test_allow_waits_until_a_long_request_was_shown_to_its_end(front: Fron
 
 
 @pytest.mark.parametrize("path", PAGES)
-async def test_the_actions_keep_their_places_whatever_arrives(front: Front, page: Page, path: str) -> None:
+async def test_the_actions_keep_their_places_whatever_arrives(
+    front: Front, page: Page, path: str
+) -> None:
     buttons = "[...document.querySelectorAll('.request .actions button')]"
     places = f"JSON.stringify({buttons}.map((button) => button.getBoundingClientRect()))"
     await page.open(path)
     checks = [asking(front, "touch first")]
     await page.shows("touch first")
     before = await page.run(places)
-    checks += [asking(front, f"touch {number} " + "x" * 40 * number, session_id=str(number)) for number in range(15)]
+    checks += [
+        asking(front, f"touch {number} " + "x" * 40 * number, session_id=str(number))
+        for number in range(15)
+    ]
     await page.until("document.querySelector('.position').textContent === '1 of 16'")
     first = await page.run("document.querySelector('.request pre').textContent")
     assert first == "touch first"
@@ -118,14 +137,19 @@ async def test_the_actions_keep_their_places_whatever_arrives(front: Front, page
 async def test_a_tap_just_after_a_request_appeared_does_nothing(front: Front, page: Page) -> None:
     await page.open("/permissions/ui")
     checking = asking(front)
-    press = "(document.querySelector('.request .allow')?.click(), document.querySelector('.request .allow') !== null)"
+    press = (
+        "(document.querySelector('.request .allow')?.click(), document.querySelector('.request "
+        ".allow') !== null)"
+    )
     await page.until(press)
     assert not checking.done()
     await page.click(".request .deny")
     assert (await checking)["behavior"] == "deny"
 
 
-async def test_an_answer_for_the_future_is_confirmed_with_its_exact_scope(front: Front, page: Page) -> None:
+async def test_an_answer_for_the_future_is_confirmed_with_its_exact_scope(
+    front: Front, page: Page
+) -> None:
     await page.open("/permissions/ui")
     checking = asking(front, "git status")
     await page.click(".request .others")
@@ -155,10 +179,19 @@ async def test_an_input_is_edited_and_a_denial_explained(front: Front, page: Pag
 
 
 @pytest.mark.parametrize("path", PAGES)
-async def test_questions_are_answered_by_choice_and_in_own_words(front: Front, page: Page, path: str) -> None:
+async def test_questions_are_answered_by_choice_and_in_own_words(
+    front: Front, page: Page, path: str
+) -> None:
     questions = [
-        {"question": "Which?", "options": [{"label": "this", "description": "the first"}, {"label": "that"}]},
-        {"question": "How?", "multiSelect": True, "options": [{"label": "fast"}, {"label": "well"}]},
+        {
+            "question": "Which?",
+            "options": [{"label": "this", "description": "the first"}, {"label": "that"}],
+        },
+        {
+            "question": "How?",
+            "multiSelect": True,
+            "options": [{"label": "fast"}, {"label": "well"}],
+        },
         {"question": "Why?"},
     ]
     await page.open(path, width=1280)
@@ -171,7 +204,11 @@ async def test_questions_are_answered_by_choice_and_in_own_words(front: Front, p
     await page.type(".question:nth-of-type(3) .own", "Because.")
     await page.run("document.querySelector('.request .body').scrollTo(0, 1e6)")
     await page.click(".request .allow")
-    assert (await checking)["updatedInput"]["answers"] == {"Which?": "that", "How?": "fast, well", "Why?": "Because."}
+    assert (await checking)["updatedInput"]["answers"] == {
+        "Which?": "that",
+        "How?": "fast, well",
+        "Why?": "Because.",
+    }
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -194,31 +231,47 @@ async def test_an_odd_input_is_shown_as_text_and_can_be_denied(
     await page.click(".request .deny")
     assert (await checking)["behavior"] == "deny"
     complaints = await asyncio.to_thread(browser.complaints)
-    assert [each for each in complaints if "503" not in each] == []  # no analytics runs here to answer the dashboard
+    assert [
+        each for each in complaints if "503" not in each
+    ] == []  # no analytics runs here to answer the dashboard
 
 
 async def test_a_change_is_shown_in_its_file(front: Front, page: Page) -> None:
     text = "".join(f"line {number}\n" for number in range(1, 30))
     given = {"file_path": "/srv/dir/a.py", "old_string": "line 12\n", "new_string": "line twelve\n"}
-    ask = PermissionAsk("edit", "Edit", given, working_directory="/srv/dir")
+    ask = PermissionRequest("edit", "Edit", given, working_directory="/srv/dir")
     ask.file_before = FileBefore("/srv/dir/a.py", exists=True, text=text)
     await page.open("/permissions/ui")
-    async with front.bus.call(PERMISSION_ASK, ask):
+    async with front.bus.call(PERMISSION_REQUESTS, ask):
         await page.shows("Edit a.py")
-        rows = await page.run("[...document.querySelectorAll('.row')].map((row) => row.textContent.trim())")
+        rows = await page.run(
+            "[...document.querySelectorAll('.row')].map((row) => row.textContent.trim())"
+        )
         assert rows[3:5] == ["12- line 12", "12+ line twelve"]
 
 
-async def test_the_page_is_used_with_the_keyboard_and_read_aloud(front: Front, page: Page, browser: Browser) -> None:
+async def test_the_page_is_used_with_the_keyboard_and_read_aloud(
+    front: Front, page: Page, browser: Browser
+) -> None:
     await page.open("/permissions/ui")
     checking = asking(front)
     await page.until("document.querySelector('.request .allow')?.disabled === false")
     buttons = "[...document.querySelectorAll('.queue button')]"
-    assert await page.run(f"{buttons}.every((button) => button.ariaLabel || button.textContent.trim())")
+    assert await page.run(
+        f"{buttons}.every((button) => button.ariaLabel || button.textContent.trim())"
+    )
     assert await page.run("document.querySelector('.request .body').tabIndex") == 0
-    assert await page.run("document.querySelector('.request').getAttribute('aria-labelledby')") == "request-title"
+    assert (
+        await page.run("document.querySelector('.request').getAttribute('aria-labelledby')")
+        == "request-title"
+    )
     await page.run("document.querySelector('.request .deny').focus()")
     await asyncio.to_thread(
-        browser.command, "Input.dispatchKeyEvent", type="keyDown", key="Enter", code="Enter", text="\r"
+        browser.command,
+        "Input.dispatchKeyEvent",
+        type="keyDown",
+        key="Enter",
+        code="Enter",
+        text="\r",
     )
     assert (await checking)["behavior"] == "deny"

@@ -16,8 +16,13 @@ import pytest
 import redis
 
 from shared.bus import Bus, Timings
-from shared.channels import PERMISSION_ASK, PERMISSION_DESK, DeskQuestion, PermissionAsk
-from shared.errors import BusUnavailable, Conflict
+from shared.bus.channels import (
+    PERMISSION_QUERIES,
+    PERMISSION_REQUESTS,
+    PermissionQuery,
+    PermissionRequest,
+)
+from shared.runtime.errors import BusUnavailable, Conflict
 from tests.conftest import RedisServer
 from tests.permission_stack import running_front
 
@@ -32,7 +37,11 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
     log = (tmp_path / "stderr").open("wb")  # a pipe that nobody reads would stop the process
 
     async def start_one(redis_url: str, **environment: str) -> asyncio.subprocess.Process:
-        env = os.environ | {"CCPROXY_INSTANCE": "desk-1", "XDG_CONFIG_HOME": str(tmp_path), "REDIS__URL": redis_url}
+        env = os.environ | {
+            "CCPROXY_INSTANCE": "desk-1",
+            "XDG_CONFIG_HOME": str(tmp_path),
+            "REDIS__URL": redis_url,
+        }
         started.append(
             await asyncio.create_subprocess_exec(
                 PROGRAM,
@@ -58,7 +67,7 @@ async def bus(bus_factory: Callable[..., Awaitable[Bus]]) -> Bus:
 
 
 async def question(bus: Bus, verb: str, **parameters: Any) -> Any:
-    async with bus.call(PERMISSION_DESK, DeskQuestion(verb, parameters, "bob")) as replies:
+    async with bus.call(PERMISSION_QUERIES, PermissionQuery(verb, parameters, "bob")) as replies:
         (reply,) = [orjson.loads(reply) async for reply in replies]
     return reply
 
@@ -73,7 +82,7 @@ async def answered(bus: Bus, request_id: str, **answer: Any) -> Any:
 
 
 async def until_pending(bus: Bus, *ids: str) -> None:
-    async with bus.call(PERMISSION_DESK, DeskQuestion("watch", {"after": 0})) as replies:
+    async with bus.call(PERMISSION_QUERIES, PermissionQuery("watch", {"after": 0})) as replies:
         missing = set(ids)
         async for reply in replies:
             missing.discard(orjson.loads(reply).get("data", {}).get("request_id"))
@@ -82,7 +91,9 @@ async def until_pending(bus: Bus, *ids: str) -> None:
 
 
 async def ask(bus: Bus, request_id: str, **fields: Any) -> Any:
-    async with bus.call(PERMISSION_ASK, PermissionAsk(request_id, "Bash", {"command": "touch x"}, **fields)) as replies:
+    async with bus.call(
+        PERMISSION_REQUESTS, PermissionRequest(request_id, "Bash", {"command": "touch x"}, **fields)
+    ) as replies:
         (reply,) = [orjson.loads(reply) async for reply in replies]
     return reply
 
@@ -92,7 +103,9 @@ async def kill(process: asyncio.subprocess.Process) -> None:
     await process.communicate()
 
 
-async def test_a_prompt_outlives_the_desk_and_the_answer_arrives(bus: Bus, redis_url: str, start: Start) -> None:
+async def test_a_prompt_outlives_the_desk_and_the_answer_arrives(
+    bus: Bus, redis_url: str, start: Start
+) -> None:
     first = await start(redis_url)
     asking = asyncio.create_task(ask(bus, "a"))
     await until_pending(bus, "a")
@@ -122,12 +135,14 @@ async def test_a_desk_that_dies_while_it_is_answered_neither_loses_nor_doubles_t
     assert (await question(bus, "get", request_id="a"))["status"] == decision["outcome"]
 
 
-async def test_an_asker_that_leaves_takes_its_prompt_along(bus: Bus, redis_url: str, start: Start) -> None:
+async def test_an_asker_that_leaves_takes_its_prompt_along(
+    bus: Bus, redis_url: str, start: Start
+) -> None:
     await start(redis_url)
     asking = asyncio.create_task(ask(bus, "a"))
     await until_pending(bus, "a")
     asking.cancel()
-    async with bus.call(PERMISSION_DESK, DeskQuestion("watch", {"after": 0})) as replies:
+    async with bus.call(PERMISSION_QUERIES, PermissionQuery("watch", {"after": 0})) as replies:
         async for reply in replies:
             if orjson.loads(reply).get("name") == "permission_cancelled":
                 break
@@ -151,13 +166,18 @@ async def test_a_prompt_outlives_redis(
 async def test_expiry_denies_with_its_message(bus: Bus, redis_url: str, start: Start) -> None:
     await start(redis_url, SECURITY__CONFIRMATION_TIMEOUT_SECONDS="0.1")
     decision = await ask(bus, "a")
-    assert (decision["outcome"], decision["message"][:40]) == ("expired", "Nobody answered within 0.1 seconds, so t")
+    assert (decision["outcome"], decision["message"][:40]) == (
+        "expired",
+        "Nobody answered within 0.1 seconds, so t",
+    )
 
 
 async def test_an_ask_waits_for_the_desk_to_be_there_and_the_desk_stops_when_told(
     bus: Bus, redis_url: str, start: Start
 ) -> None:
-    async with bus.call(PERMISSION_ASK, PermissionAsk("a", "Bash", {}, timeout_seconds=0.01)) as replies:
+    async with bus.call(
+        PERMISSION_REQUESTS, PermissionRequest("a", "Bash", {}, timeout_seconds=0.01)
+    ) as replies:
         process = await start(redis_url)
         (reply,) = [orjson.loads(reply) async for reply in replies]
     assert reply["outcome"] == "expired"
@@ -166,7 +186,9 @@ async def test_an_ask_waits_for_the_desk_to_be_there_and_the_desk_stops_when_tol
     assert process.returncode == 0
 
 
-async def test_without_an_address_for_redis_it_ends_with_a_sentence(start: Start, tmp_path: Path) -> None:
+async def test_without_an_address_for_redis_it_ends_with_a_sentence(
+    start: Start, tmp_path: Path
+) -> None:
     process = await start("")
     await process.communicate()
     stderr = (tmp_path / "stderr").read_bytes()
@@ -189,7 +211,9 @@ def redis_bytes(url: str) -> int:
 
 @pytest.mark.timeout(120)  # 280 MB of JSON
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
-async def test_large_inputs_reach_neither_redis_nor_the_service(redis_url: str, start: Start) -> None:
+async def test_large_inputs_reach_neither_redis_nor_the_service(
+    redis_url: str, start: Start
+) -> None:
     process = await start(redis_url)
     large = {"command": "x" * (28 * 1024 * 1024)}
     async with running_front(redis_url) as front:
@@ -198,17 +222,22 @@ async def test_large_inputs_reach_neither_redis_nor_the_service(redis_url: str, 
         answers = [await front.check(input=large) for _ in range(10)]
         assert {answer["outcome"] for answer in answers} == {"denied"}
         assert "a person is shown at most 262,144" in answers[0]["message"]
-        response = await front.client.post("/mcp", json={"jsonrpc": "2.0", "id": 1, "method": "x", "params": large})
+        response = await front.client.post(
+            "/mcp", json={"jsonrpc": "2.0", "id": 1, "method": "x", "params": large}
+        )
         assert response.status_code == 413
         assert redis_bytes(redis_url) - in_redis < 4_000_000  # nothing of 280 MB arrived
         fitting = {"command": "x" * 250_000}
-        asking = [asyncio.create_task(front.check(input=fitting, timeout_seconds=20)) for _ in range(40)]
+        asking = [
+            asyncio.create_task(front.check(input=fitting, timeout_seconds=20)) for _ in range(40)
+        ]
         await front.pending(16)
         for task in asking:
             task.cancel()
         await asyncio.gather(*asking, return_exceptions=True)
         assert resident_bytes(process) - memory < 60_000_000
-        # 10 MB were sent: in the channel, in 16 kept requests, and in Redis' buffers of clients and of its file.
+        # 10 MB were sent: in the channel, in 16 kept requests, and in Redis' buffers of clients and
+        # of its file.
         assert redis_bytes(redis_url) - in_redis < 48_000_000
 
 
@@ -220,12 +249,16 @@ FLOOD = 1200  # more than the 1,000 requests that the service takes at once
 async def test_a_flood_of_one_caller_does_not_delay_another_caller(
     bus_factory: Callable[..., Awaitable[Bus]], redis_url: str, start: Start
 ) -> None:
-    bus = await bus_factory("gateway", timings=Timings(lease=60))  # a busy machine is no lost service
+    bus = await bus_factory(
+        "gateway", timings=Timings(lease=60)
+    )  # a busy machine is no lost service
     process = await start(redis_url)
     first = asyncio.create_task(ask(bus, "first", caller="greedy"))
     await until_pending(bus, "first")
     memory, in_redis = resident_bytes(process), redis_bytes(redis_url)
-    flood = [asyncio.create_task(ask(bus, f"flood{number}", caller="greedy")) for number in range(FLOOD)]
+    flood = [
+        asyncio.create_task(ask(bus, f"flood{number}", caller="greedy")) for number in range(FLOOD)
+    ]
     owner = asyncio.create_task(ask(bus, "owner", caller="owner"))
     async with asyncio.timeout(30):  # seconds; a tenth of it on an idle machine
         await until_pending(bus, "owner")

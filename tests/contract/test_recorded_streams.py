@@ -1,4 +1,5 @@
-"""Streams with the habits seen on the wire (padding, pings, empty `output`, calls side by side) → the events they mean.
+"""Streams with the habits seen on the wire (padding, pings, empty `output`, calls side by side) →
+the events they mean.
 
 Each is also read cut at every byte: what arrives when must not matter.
 """
@@ -38,7 +39,12 @@ from tests.replies import PROMPT
 
 RECORDED = Path(__file__).parent.parent / "recorded"
 
-GRAZ = {"type": "web_search_result", "url": "https://example.com/graz", "title": "Graz", "encrypted_content": "ZW5j"}
+GRAZ = {
+    "type": "web_search_result",
+    "url": "https://example.com/graz",
+    "title": "Graz",
+    "encrypted_content": "ZW5j",
+}
 CITED: dict[str, Any] = {
     "type": "web_search_result_location",
     "url": "https://example.com/graz",
@@ -46,8 +52,17 @@ CITED: dict[str, Any] = {
     "cited_text": "Sunny.",
     "encrypted_index": "aWR4",
 }
-SEARCH = {"type": "server_tool_use", "id": "srvtoolu_r1", "name": "web_search", "input": {"query": "weather Graz"}}
-FOUND = {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_r1", "content": [GRAZ | {"page_age": None}]}
+SEARCH = {
+    "type": "server_tool_use",
+    "id": "srvtoolu_r1",
+    "name": "web_search",
+    "input": {"query": "weather Graz"},
+}
+FOUND = {
+    "type": "web_search_tool_result",
+    "tool_use_id": "srvtoolu_r1",
+    "content": [GRAZ | {"page_age": None}],
+}
 
 GOLDEN: dict[str, list[Event]] = {
     "messages_search_thinking_and_tools": [

@@ -1,4 +1,6 @@
-"""Tools and output schemas of real programs, on every translated route: answered, and every loss named."""
+"""Tools and output schemas of real programs, on every translated route: answered, and every loss
+named.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,12 @@ async def http(
 
 def messages(schema: Any, **more: Any) -> Json:
     tool = {"name": "f", "input_schema": schema} | more
-    return {"model": GPT, "max_tokens": 99, "messages": [{"role": "user", "content": "hi"}], "tools": [tool]}
+    return {
+        "model": GPT,
+        "max_tokens": 99,
+        "messages": [{"role": "user", "content": "hi"}],
+        "tools": [tool],
+    }
 
 
 def chat(model: str, schema: Any, **more: Any) -> Json:
@@ -46,7 +53,9 @@ def responses(model: str, schema: Any, **more: Any) -> Json:
 
 
 def routes(schema: Any) -> list[tuple[str, Json, str]]:
-    """Each translated or prepared route with a body of its format, and the format's name of a tool's schema."""
+    """Each translated or prepared route with a body of its format, and the format's name of a
+    tool's schema.
+    """
     return [
         ("/codex/v1/messages", messages(schema), "tools[].input_schema"),
         ("/codex/v1/chat/completions", chat(GPT, schema), "tools[].function.parameters"),
@@ -90,10 +99,15 @@ async def test_a_function_without_strict_is_taken_as_openai_takes_it(
     assert (tool["strict"], tool["parameters"]) == (False, LOCATION)
 
 
-async def test_strict_is_left_off_where_the_budget_ends(http: httpx.AsyncClient, simulator: GroundTruth) -> None:
+async def test_strict_is_left_off_where_the_budget_ends(
+    http: httpx.AsyncClient, simulator: GroundTruth
+) -> None:
     closed = LOCATION | {"additionalProperties": False}
     tools = [
-        {"type": "function", "function": {"name": f"f{number}", "parameters": closed, "strict": True}}
+        {
+            "type": "function",
+            "function": {"name": f"f{number}", "parameters": closed, "strict": True},
+        }
         for number in range(21)
     ]
     reply = await http.post("/api/v1/chat/completions", json=chat(CLAUDE, {}) | {"tools": tools})
@@ -106,16 +120,23 @@ async def test_strict_is_left_off_where_the_budget_ends(http: httpx.AsyncClient,
     "schema",
     [
         {"type": "object"},
-        one("scores", {"type": "object", "additionalProperties": {"type": "integer"}}) | {"required": ["scores"]},
-        one("tree", {"$ref": "#/$defs/node"}) | {"$defs": {"node": one("next", {"$ref": "#/$defs/node"})}},
-        one("both", {"allOf": [{"$ref": "#/$defs/a"}, one("c", TEXT)]}) | {"$defs": {"a": one("a", TEXT)}},
+        one("scores", {"type": "object", "additionalProperties": {"type": "integer"}})
+        | {"required": ["scores"]},
+        one("tree", {"$ref": "#/$defs/node"})
+        | {"$defs": {"node": one("next", {"$ref": "#/$defs/node"})}},
+        one("both", {"allOf": [{"$ref": "#/$defs/a"}, one("c", TEXT)]})
+        | {"$defs": {"a": one("a", TEXT)}},
     ],
 )
 async def test_an_output_the_dialect_cannot_say_goes_by_instruction(
     http: httpx.AsyncClient, simulator: GroundTruth, schema: Json
 ) -> None:
     form = {"type": "json_schema", "json_schema": {"name": "n", "schema": schema, "strict": True}}
-    body = {"model": CLAUDE, "messages": [{"role": "user", "content": "hi"}], "response_format": form}
+    body = {
+        "model": CLAUDE,
+        "messages": [{"role": "user", "content": "hi"}],
+        "response_format": form,
+    }
     reply = await http.post("/api/v1/chat/completions", json=body)
     assert (reply.status_code, ignored(reply)) == (200, {"response_format"})
     sent = simulator.last("/v1/messages").body
@@ -123,8 +144,12 @@ async def test_an_output_the_dialect_cannot_say_goes_by_instruction(
     assert "It must match this JSON Schema" in sent["system"][-1]["text"]
 
 
-async def test_a_property_called_pattern_stays(http: httpx.AsyncClient, simulator: GroundTruth) -> None:
-    await http.post("/codex/v1/messages", json=messages(one("pattern", TEXT | {"description": "\\p{L}"})))
+async def test_a_property_called_pattern_stays(
+    http: httpx.AsyncClient, simulator: GroundTruth
+) -> None:
+    await http.post(
+        "/codex/v1/messages", json=messages(one("pattern", TEXT | {"description": "\\p{L}"}))
+    )
     assert "pattern" in simulator.last("/backend-api").body["tools"][0]["parameters"]["properties"]
 
 
@@ -139,7 +164,9 @@ async def test_a_chat_client_gets_its_argument_keys_back_from_claude(
     reply = await http.post("/api/v1/chat/completions", json=body)
     assert (reply.status_code, ignored(reply)) == (200, set())
     if streamed:
-        chunks = [json.loads(event.data) for event in events_in(reply.content) if event.data != b"[DONE]"]
+        chunks = [
+            json.loads(event.data) for event in events_in(reply.content) if event.data != b"[DONE]"
+        ]
         deltas = [choice["delta"] for chunk in chunks for choice in chunk["choices"]]
     else:
         deltas = [reply.json()["choices"][0]["message"]]
@@ -166,13 +193,21 @@ async def test_a_responses_client_gets_its_argument_keys_back_and_may_answer_the
     assert second.status_code == 200, second.text
     sent = simulator.last("/v1/messages").body
     (name,) = sent["tools"][0]["input_schema"]["properties"]
-    uses = [block for turn in sent["messages"] for block in turn["content"] if block["type"] == "tool_use"]
+    uses = [
+        block
+        for turn in sent["messages"]
+        for block in turn["content"]
+        if block["type"] == "tool_use"
+    ]
     assert [use["input"] for use in uses] == [{name: "text"}]
 
 
-async def test_a_messages_client_gets_anthropics_own_refusal_of_an_argument_key(http: httpx.AsyncClient) -> None:
+async def test_a_messages_client_gets_anthropics_own_refusal_of_an_argument_key(
+    http: httpx.AsyncClient,
+) -> None:
     reply = await http.post("/api/v1/messages", json=messages(BRACKETS) | {"model": CLAUDE})
     assert reply.status_code == 400
     assert reply.json()["error"]["message"] == (
-        "tools.0.custom.input_schema.properties: Property keys should match pattern '^[a-zA-Z0-9_.-]{1,64}$'"
+        "tools.0.custom.input_schema.properties: Property keys should match pattern "
+        "'^[a-zA-Z0-9_.-]{1,64}$'"
     )

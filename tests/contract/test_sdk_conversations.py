@@ -1,4 +1,6 @@
-"""Named conversations over two workers on a real bus: where their turns run, and never two at once. No real program."""
+"""Named conversations over two workers on a real bus: where their turns run, and never two at once.
+No real program.
+"""
 
 from __future__ import annotations
 
@@ -10,22 +12,28 @@ from dataclasses import dataclass, field
 import orjson
 import pytest
 
-from gateway.catalogue import Catalogue
+from gateway.metering.quota import QuotaWatch
 from gateway.providers import Outgoing
 from gateway.providers.sdk import Sdk
-from gateway.quota import QuotaWatch
+from gateway.proxy.catalogue import Catalogue
 from sdk_worker.reply import LeftReplies
 from sdk_worker.sessions import Sessions
-from sdk_worker.worker import Patience, Worker
+from sdk_worker.worker import TurnTimeouts, Worker
 from shared.bus import Bus
-from shared.channels import AccessRecord
-from shared.errors import Conflict
-from shared.metrics import LineMetrics, Metrics
-from shared.provider_settings import CodeOptions
+from shared.bus.channels import AccessRecord
+from shared.runtime.errors import Conflict
+from shared.runtime.metrics import LineMetrics, Metrics
+from shared.settings.providers import CodeOptions
 
 INIT = {"type": "system", "subtype": "init", "session_id": "transcript"}
-START = {"type": "stream_event", "event": {"type": "message_start", "message": {"id": "m", "usage": {}}}}
-END = {"type": "stream_event", "event": {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {}}}
+START = {
+    "type": "stream_event",
+    "event": {"type": "message_start", "message": {"id": "m", "usage": {}}},
+}
+END = {
+    "type": "stream_event",
+    "event": {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {}},
+}
 RESULT = {"type": "result", "subtype": "success", "num_turns": 1}
 
 
@@ -110,8 +118,10 @@ class Serving:
         told = {"limit": 4, "idle": 60, "patience": self.patience, "keeper": self.bus.address}
         sessions = Sessions(self.pool, self.bus, CodeOptions(), **told)
         left = LeftReplies(self.bus, self.bus.address, seconds=20)
-        patience = Patience(10, 10, 10)
-        worker = Worker(self.pool, sessions, left, name=name, mode="ignore", pretty=False, patience=patience)
+        patience = TurnTimeouts(10, 10, 10)
+        worker = Worker(
+            self.pool, sessions, left, name=name, mode="ignore", pretty=False, patience=patience
+        )
         serving = worker.serve(self.bus, slots=self.slots, stop=self.stop, drain=self.drain)
         self.task = asyncio.create_task(serving)
 
@@ -122,7 +132,9 @@ async def no_models():
 
 @pytest.fixture
 async def house(bus_factory):
-    """`await house.start("w0", slots=2)` starts a worker; `await house.say("name")` is a turn, and who answered it."""
+    """`await house.start("w0", slots=2)` starts a worker; `await house.say("name")` is a turn, and
+    who answered it.
+    """
 
     class House:
         def __init__(self, bus):
@@ -138,7 +150,9 @@ async def house(bus_factory):
             record = AccessRecord("r", 0.0)
             models, quota = Catalogue(no_models, "x", {}), QuotaWatch("claude")
             sdk = Sdk(gateway or self.bus, models, quota, LineMetrics(Metrics()), max_waiting=64)
-            opened = await sdk.open(Outgoing("POST", "/v1/messages", {}, body, record, session=name))
+            opened = await sdk.open(
+                Outgoing("POST", "/v1/messages", {}, body, record, session=name)
+            )
             await opened.aclose()
             return record.worker
 

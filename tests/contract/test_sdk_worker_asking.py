@@ -1,4 +1,6 @@
-"""The seam for permissions: a process asks over its own pipes, whichever SDK drives it, and does as it is told."""
+"""The seam for permissions: a process asks over its own pipes, whichever SDK drives it, and does as
+it is told.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,8 @@ import orjson
 import pytest
 import pytest_asyncio
 
-from sdk_worker.door import drivers
-from shared.channels import PermissionDecision
+from sdk_worker.claude.driver import drivers
+from shared.bus.channels import PermissionDecision
 from tests.sdk_stack import Delivered, body, running_stack, worker_settings
 
 pytestmark = [pytest.mark.claude, pytest.mark.asyncio(loop_scope="module")]
@@ -32,7 +34,9 @@ for line in sys.stdin:
 
 
 class Desk:
-    """Decides as it is told, and keeps what it was asked; `patient` decides nothing until it is left."""
+    """Decides as it is told, and keeps what it was asked; `patient` decides nothing until it is
+    left.
+    """
 
     def __init__(self):
         self.asked, self.decision = [], "allowed"
@@ -54,7 +58,9 @@ async def desk():
     return Desk()
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=drivers(), ids=lambda driver: driver.name)
+@pytest_asyncio.fixture(
+    scope="module", loop_scope="module", params=drivers(), ids=lambda driver: driver.name
+)
 async def stack(request, desk, simulator_url, tmp_path_factory):
     settings = worker_settings(simulator_url, tmp_path_factory.mktemp("cwd"), pool_size=1)
     async with running_stack(settings, request.param, desk.ask) as running:
@@ -67,7 +73,11 @@ async def test_a_tool_that_acts_waits_for_the_decision(stack, desk, decision, ha
     desk.decision, desk.asked = decision, []
     await stack.answer(f'[[tool:Bash {{"command": "touch {file}"}}]]')
     [asked] = desk.asked
-    assert (asked.tool_name, asked.input["command"], asked.session_id) == ("Bash", f"touch {file}", "r1")
+    assert (asked.tool_name, asked.input["command"], asked.session_id) == (
+        "Bash",
+        f"touch {file}",
+        "r1",
+    )
     assert asked.working_directory == str(file.parent)
     assert file.exists() is happens
 
@@ -86,16 +96,28 @@ async def test_a_turn_that_is_left_takes_its_question_along(stack, desk):
     desk.left.clear()
 
 
-async def test_the_owners_own_servers_are_there_beside_the_one_that_is_asked(desk, simulator_url, tmp_path):
+async def test_the_owners_own_servers_are_there_beside_the_one_that_is_asked(
+    desk, simulator_url, tmp_path
+):
     (tmp_path / "server.py").write_text(OWNERS_SERVER)
-    servers = {"mcpServers": {"owners": {"command": sys.executable, "args": [str(tmp_path / "server.py")]}}}
+    servers = {
+        "mcpServers": {"owners": {"command": sys.executable, "args": [str(tmp_path / "server.py")]}}
+    }
     settings = worker_settings(simulator_url, tmp_path, pool_size=0)
-    options = settings.claude.code_options.model_copy(update={"mcp_config": orjson.dumps(servers).decode()})
+    options = settings.claude.code_options.model_copy(
+        update={"mcp_config": orjson.dumps(servers).decode()}
+    )
     claude = settings.claude.model_copy(update={"code_options": options})
     desk.decision, desk.asked = "allowed", []
-    async with running_stack(settings.model_copy(update={"claude": claude}), drivers()[0], desk.ask) as stack:
-        turn = await stack.answer(f'[[tool:Bash {{"command": "touch {tmp_path}/made"}}]]', mode="forward")
-    [about] = [block["data"] for block in turn.message["content"] if block["type"] == "system_message"]
+    async with running_stack(
+        settings.model_copy(update={"claude": claude}), drivers()[0], desk.ask
+    ) as stack:
+        turn = await stack.answer(
+            f'[[tool:Bash {{"command": "touch {tmp_path}/made"}}]]', mode="forward"
+        )
+    [about] = [
+        block["data"] for block in turn.message["content"] if block["type"] == "system_message"
+    ]
     assert {server["name"]: server["status"] for server in about["mcp_servers"]} == {
         "owners": "connected",
         "confirmation": "connected",

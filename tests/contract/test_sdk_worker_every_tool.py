@@ -1,6 +1,8 @@
-"""Every tool that the real `claude` offers is decided by the permission service, in every permission mode.
+"""Every tool that the real `claude` offers is decided by the permission service, in every
+permission mode.
 
-The table lists the tools of the program. A tool of a new version is in no row and fails the test until it is listed.
+The table lists the tools of the program. A tool of a new version is in no row and fails the test
+until it is listed.
 """
 
 from __future__ import annotations
@@ -14,8 +16,8 @@ from typing import Any
 import orjson
 import pytest
 
-from sdk_worker.door import drivers
-from shared.channels import PermissionAsk, PermissionDecision
+from sdk_worker.claude.driver import drivers
+from shared.bus.channels import PermissionDecision, PermissionRequest
 from tests.contract.test_sdk_worker_asking import OWNERS_SERVER
 from tests.sdk_stack import running_stack, worker_settings
 
@@ -35,7 +37,12 @@ CALLS: dict[str, dict[str, Any]] = {
     "CronList": {},
     "EnterPlanMode": {},
     "EnterWorktree": {"name": "tree"},
-    "Monitor": {"command": "touch made-by-monitor", "description": "x", "timeout_ms": 1000, "persistent": False},
+    "Monitor": {
+        "command": "touch made-by-monitor",
+        "description": "x",
+        "timeout_ms": 1000,
+        "persistent": False,
+    },
     "Read": {"file_path": "{cwd}/file"},
     "ReportFindings": {"findings": [], "level": "low"},
     "ScheduleWakeup": {"delaySeconds": 3600, "reason": "x", "prompt": "y"},
@@ -48,7 +55,8 @@ CALLS: dict[str, dict[str, Any]] = {
     "Write": {"file_path": "{cwd}/made-by-write", "content": "x"},
     "mcp__owners__look": {},
 }
-# Claude Code refuses these before they run, for want of what they are about: an id, a worktree, a plan, a read file.
+# Claude Code refuses these before they run, for want of what they are about: an id, a worktree, a
+# plan, a read file.
 NOT_TRIED = {
     "CronDelete": "no job has an id",
     "Edit": "the file has to be read first; tried in a test of its own below",
@@ -68,16 +76,18 @@ class Service:
     """Denies everything, and keeps what was asked."""
 
     def __init__(self) -> None:
-        self.asked: list[PermissionAsk] = []
+        self.asked: list[PermissionRequest] = []
 
-    async def ask(self, request: PermissionAsk) -> PermissionDecision:
+    async def ask(self, request: PermissionRequest) -> PermissionDecision:
         self.asked.append(request)
         return PermissionDecision(request.request_id, "denied", message="no")
 
 
 def settings_for(simulator_url: str, folder: Path, mode: str) -> Any:
     (folder / "server.py").write_text(OWNERS_SERVER)
-    servers = {"mcpServers": {"owners": {"command": sys.executable, "args": [str(folder / "server.py")]}}}
+    servers = {
+        "mcpServers": {"owners": {"command": sys.executable, "args": [str(folder / "server.py")]}}
+    }
     work = folder / "work"
     work.mkdir()
     (work / "file").write_text("old")
@@ -93,14 +103,18 @@ async def test_every_tool_reaches_the_service_and_runs_only_when_allowed(
     mode: str, simulator_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ENABLE_TOOL_SEARCH", "false")
-    monkeypatch.setenv("IS_SANDBOX", "1")  # Claude Code refuses bypassPermissions for root elsewhere
+    monkeypatch.setenv(
+        "IS_SANDBOX", "1"
+    )  # Claude Code refuses bypassPermissions for root elsewhere
     service = Service()
     settings = settings_for(simulator_url, tmp_path, mode)
     work = settings.claude.code_options.cwd
     calls = "".join(f"[[tool:{name} {json.dumps(given)}]]" for name, given in CALLS.items())
     async with running_stack(settings, drivers()[0], service.ask) as stack:
         turn = await stack.answer(calls.replace("{cwd}", str(work)), mode="forward")
-    [about] = [block["data"] for block in turn.message["content"] if block["type"] == "system_message"]
+    [about] = [
+        block["data"] for block in turn.message["content"] if block["type"] == "system_message"
+    ]
     offered = set(about["tools"])
     assert offered - CALLS.keys() - NOT_TRIED.keys() - {"ListAgents", "SendMessage"} == set()
     assert {asked.tool_name for asked in service.asked} == offered & CALLS.keys()
@@ -112,14 +126,25 @@ async def test_every_tool_reaches_the_service_and_runs_only_when_allowed(
 class Reader(Service):
     """Allows reading and denies everything else."""
 
-    async def ask(self, request: PermissionAsk) -> PermissionDecision:
+    async def ask(self, request: PermissionRequest) -> PermissionDecision:
         self.asked.append(request)
         allowed = request.tool_name == "Read"
-        return PermissionDecision(request.request_id, "allowed" if allowed else "denied", message="no")
+        return PermissionDecision(
+            request.request_id, "allowed" if allowed else "denied", message="no"
+        )
 
 
 NOTEBOOK = {
-    "cells": [{"cell_type": "code", "id": "a", "source": "1", "metadata": {}, "outputs": [], "execution_count": None}],
+    "cells": [
+        {
+            "cell_type": "code",
+            "id": "a",
+            "source": "1",
+            "metadata": {},
+            "outputs": [],
+            "execution_count": None,
+        }
+    ],
     "metadata": {},
     "nbformat": 4,
     "nbformat_minor": 5,
@@ -131,7 +156,11 @@ NOTEBOOK = {
     ("tool", "name", "change"),
     [
         ("Edit", "file", {"file_path": "{cwd}/file", "old_string": "old", "new_string": "new"}),
-        ("NotebookEdit", "book.ipynb", {"notebook_path": "{cwd}/book.ipynb", "cell_id": "a", "new_source": "2"}),
+        (
+            "NotebookEdit",
+            "book.ipynb",
+            {"notebook_path": "{cwd}/book.ipynb", "cell_id": "a", "new_source": "2"},
+        ),
     ],
 )
 async def test_a_change_of_a_file_that_was_read_reaches_the_service_and_is_not_made(
@@ -159,13 +188,15 @@ async def test_a_change_of_a_file_that_was_read_reaches_the_service_and_is_not_m
 
 
 class Chooser(Service):
-    """Allows subagents and denies commands; a command of the main agent waits until a subagent has asked."""
+    """Allows subagents and denies commands; a command of the main agent waits until a subagent has
+    asked.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.subagent_asked = asyncio.Event()
 
-    async def ask(self, request: PermissionAsk) -> PermissionDecision:
+    async def ask(self, request: PermissionRequest) -> PermissionDecision:
         self.asked.append(request)
         if request.tool_name == "Agent":
             return PermissionDecision(request.request_id, "allowed")
@@ -179,15 +210,22 @@ class Chooser(Service):
 @pytest.mark.parametrize("in_background", [False, True])
 @pytest.mark.parametrize("mode", MODES)
 async def test_the_tools_of_a_subagent_reach_the_service_too(
-    mode: str, in_background: bool, simulator_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mode: str,
+    in_background: bool,
+    simulator_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("ENABLE_TOOL_SEARCH", "false")
     monkeypatch.setenv("IS_SANDBOX", "1")
     service = Chooser()
     settings = settings_for(simulator_url, tmp_path, mode)
     work = settings.claude.code_options.cwd
-    # The main agent's command keeps the turn, and with it a subagent in the background, until the subagent has asked.
-    prompt = f"[[tool:Bash {json.dumps({'command': 'touch made-by-subagent', 'description': 'x'})}]]"
+    # The main agent's command keeps the turn, and with it a subagent in the background, until the
+    # subagent has asked.
+    prompt = (
+        f"[[tool:Bash {json.dumps({'command': 'touch made-by-subagent', 'description': 'x'})}]]"
+    )
     given = {"description": "x", "prompt": prompt, "subagent_type": "general-purpose"}
     calls = f"[[tool:Agent {json.dumps(given | {'run_in_background': in_background})}]]"
     calls += f"[[tool:Bash {json.dumps({'command': 'touch made-by-main', 'description': 'x'})}]]"

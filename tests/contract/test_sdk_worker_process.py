@@ -13,11 +13,11 @@ import orjson
 import psutil
 import pytest
 
-from ccproxy.cli import OVERRIDES
+from ccproxy.cli.app import OVERRIDES
 from shared.bus import Timings
-from shared.channels import SDK_TURN, Turn
-from shared.errors import ClientError, CredentialsMissing, NoWorker, Stopping
-from shared.process import DRAINED_EXIT
+from shared.bus.channels import SDK_TURN, Turn
+from shared.runtime.errors import ClientError, CredentialsMissing, NoWorker, Stopping
+from shared.runtime.process import DRAINED_EXIT
 from tests.logins import claude_content, put
 from tests.permission_stack import running_desk
 from tests.processes import running_programs
@@ -76,7 +76,9 @@ def family(worker):
 
 
 async def begun_programs(worker):
-    """Return the command lines of the worker's programs, once the successor of a turn's program has begun."""
+    """Return the command lines of the worker's programs, once the successor of a turn's program has
+    begun.
+    """
     while True:
         found = running_programs(worker, "claude")
         if found:
@@ -123,7 +125,9 @@ async def test_leaving_and_stopping_leave_nothing_behind(start_worker, bus_facto
     assert not alive
 
 
-async def test_a_worker_asked_to_finish_takes_nothing_new_and_ends_when_its_turn_is_done(start_worker, bus_factory):
+async def test_a_worker_asked_to_finish_takes_nothing_new_and_ends_when_its_turn_is_done(
+    start_worker, bus_factory
+):
     worker, bus = start_worker(), await bus_factory(timings=PATIENT)
     async with bus.call(SDK_TURN, Turn("r1", body("[[scenario:slow-50x20]]"))) as call:
         frames = b""
@@ -143,14 +147,18 @@ async def test_a_worker_asked_to_finish_takes_nothing_new_and_ends_when_its_turn
 async def test_a_login_that_comes_while_the_worker_runs_serves_the_next_request(
     start_worker, bus_factory, simulator, tmp_path, folder
 ):
-    """The spare was started without a login, and a key of the owner's own clients stands in the environment."""
+    """The spare was started without a login, and a key of the owner's own clients stands in the
+    environment.
+    """
     start_worker(CLAUDE__API_KEY="", ANTHROPIC_API_KEY="sk-ant-api03-not-ours", SDK__POOL_SIZE="2")
     bus = await bus_factory(timings=PATIENT)
     with pytest.raises(CredentialsMissing, match="not logged in"):
         await replies(bus, Turn("r1", body("hi")))
     put(tmp_path / folder / ".credentials.json", claude_content(3600, token=OAUTH_TOKEN))
     for number in range(3):
-        assert b"message_stop" in b"".join(await replies(bus, Turn(f"after{number}", body("[[say:hello]]"))))
+        assert b"message_stop" in b"".join(
+            await replies(bus, Turn(f"after{number}", body("[[say:hello]]")))
+        )
     asked = simulator.last("/v1/messages")
     assert asked.header("authorization") == f"Bearer …{OAUTH_TOKEN[-4:]}"
 
@@ -171,7 +179,11 @@ async def test_every_option_of_the_command_line_reaches_the_program(
         "claude_code_options_mcp_config": '{"mcpServers": {}}',
         "claude_sdk_message_mode": "formatted",
     }
-    chosen = [option for option in OVERRIDES if option.name.startswith(("claude_code_options", "claude_sdk_message"))]
+    chosen = [
+        option
+        for option in OVERRIDES
+        if option.name.startswith(("claude_code_options", "claude_sdk_message"))
+    ]
     assert {option.name for option in chosen} == said.keys()
     worker = start_worker(**{option.setting: option.text(said[option.name]) for option in chosen})
     bus = await bus_factory(timings=PATIENT)
@@ -196,7 +208,9 @@ async def test_every_option_of_the_command_line_reaches_the_program(
     assert "Speak like a pirate." in str(asked["system"])
 
 
-async def test_without_a_program_the_worker_serves_and_says_what_to_install(start_worker, bus_factory, tmp_path):
+async def test_without_a_program_the_worker_serves_and_says_what_to_install(
+    start_worker, bus_factory, tmp_path
+):
     start_worker(CLAUDE__CLI_PATH=str(tmp_path / "none"))
     bus = await bus_factory(timings=PATIENT)
     with pytest.raises(NoWorker, match="npm install"):

@@ -6,9 +6,9 @@ import orjson
 import pytest
 import pytest_asyncio
 
-from sdk_worker.door import drivers
-from shared.channels import KnownSession, Turn, encode, session_key
-from shared.errors import UpstreamRefused
+from sdk_worker.claude.driver import drivers
+from shared.bus.channels import KnownSession, Turn, encode_payload, session_key
+from shared.runtime.errors import UpstreamRefused
 from tests.sdk_stack import Delivered, body, running_stack, worker_settings
 from tests.simulator_fixture import OAUTH_TOKEN
 
@@ -45,7 +45,11 @@ def heard(simulator):
     for message in messages:
         content = message["content"]
         blocks = [{"text": content}] if isinstance(content, str) else content
-        texts += [block["text"] for block in blocks if "text" in block and not block["text"].startswith("<system-rem")]
+        texts += [
+            block["text"]
+            for block in blocks
+            if "text" in block and not block["text"].startswith("<system-rem")
+        ]
     return [text for text in texts if "# Environment" not in text]
 
 
@@ -71,7 +75,13 @@ async def test_a_client_that_repeats_the_conversation_is_not_heard_twice(stack, 
 
 async def test_another_process_takes_the_conversation_up_where_it_was(stack, simulator):
     await stack.deliver(
-        named("c", [*[{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}], *user("x")])
+        named(
+            "c",
+            [
+                *[{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}],
+                *user("x"),
+            ],
+        )
     )
     stack.sessions.forget_all()
     turn = await stack.deliver(named("c", "[[say:resumed]]"))
@@ -105,7 +115,7 @@ async def test_a_turn_cut_at_max_tokens_is_part_of_the_conversation(stack, simul
 async def test_without_its_transcript_a_session_starts_from_what_the_client_sent(stack, simulator):
     turn = Turn("r1", {}, caller="me", session_id="f")
     gone = KnownSession("00000000-0000-4000-8000-000000000000", turns=1)
-    await stack.store.put(session_key(turn), encode(gone), ttl=60)
+    await stack.store.put(session_key(turn), encode_payload(gone), ttl=60)
     await stack.deliver(named("f", "[[say:fresh]]"))
     assert heard(simulator) == ["[[say:fresh]]"]
 

@@ -1,4 +1,6 @@
-"""Who answered: the asked and the served model on every route and pair, and the way out of a refused model."""
+"""Who answered: the asked and the served model on every route and pair, and the way out of a
+refused model.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +12,17 @@ from typing import Any
 import httpx
 import pytest
 
-from shared.channels import ACCESS_RECORD, SDK_TURN, Turn, TurnHead, TurnTail, decode, encode
-from shared.errors import UpstreamRefused
-from shared.records import unpack
+from shared.bus.channels import (
+    ACCESS_RECORD,
+    SDK_TURN,
+    Turn,
+    TurnHead,
+    TurnTail,
+    decode_payload,
+    encode_payload,
+)
+from shared.bus.records import unpack
+from shared.runtime.errors import UpstreamRefused
 from tests.codex import codex_settings
 from tests.conftest import BusFactory
 from tests.contract.conftest import OpenGateway
@@ -20,13 +30,24 @@ from tests.simulator_fixture import GroundTruth
 
 Json = dict[str, Any]
 FORMATS = {
-    "/v1/messages": lambda model: {"model": model, "max_tokens": 50, "messages": [{"role": "user", "content": "hi"}]},
-    "/v1/chat/completions": lambda model: {"model": model, "messages": [{"role": "user", "content": "hi"}]},
+    "/v1/messages": lambda model: {
+        "model": model,
+        "max_tokens": 50,
+        "messages": [{"role": "user", "content": "hi"}],
+    },
+    "/v1/chat/completions": lambda model: {
+        "model": model,
+        "messages": [{"role": "user", "content": "hi"}],
+    },
     "/v1/responses": lambda model: {"model": model, "input": "hi", "store": False},
 }
 SERVED = {"/api": "claude-sonnet-5-5", "/codex": "gpt-5.5", "/sdk": "claude-sonnet-4-5"}
 ALIASES = {f"mine{prefix[1:]}": model for prefix, model in SERVED.items()}
-RETIRED = {"/api": "claude-3-5-sonnet-20241022", "/codex": "gpt-5", "/sdk": "claude-3-5-sonnet-20241022"}
+RETIRED = {
+    "/api": "claude-3-5-sonnet-20241022",
+    "/codex": "gpt-5",
+    "/sdk": "claude-3-5-sonnet-20241022",
+}
 PAIRS = [(prefix, path) for prefix in SERVED for path in FORMATS]
 BEGUN = (
     b'{"type":"message_start","message":{"id":"m","type":"message","role":"assistant","content":[],'
@@ -36,7 +57,10 @@ STREAM = b"".join(
     b"event: %b\ndata: %b\n\n" % (name, data)
     for name, data in [
         (b"message_start", BEGUN),
-        (b"content_block_start", b'{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}'),
+        (
+            b"content_block_start",
+            b'{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}',
+        ),
         (
             b"content_block_delta",
             b'{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"hello"}}',
@@ -52,15 +76,20 @@ STREAM = b"".join(
 
 
 async def serve_turns(bus: Any) -> None:
-    """Answer turns as a worker would: the known model speaks, any other is refused in Anthropic's words."""
+    """Answer turns as a worker would: the known model speaks, any other is refused in Anthropic's
+    words.
+    """
     async for delivery in bus.serve(SDK_TURN, slots=4):
         await delivery.accept()
-        model = decode(Turn, delivery.payload).body["model"]
+        model = decode_payload(Turn, delivery.payload).body["model"]
         if model != SERVED["/sdk"]:
-            body = b'{"type":"error","error":{"type":"not_found_error","message":"model: %b"}}' % model.encode()
+            body = (
+                b'{"type":"error","error":{"type":"not_found_error","message":"model: %b"}}'
+                % model.encode()
+            )
             await delivery.fail(UpstreamRefused(f"model: {model}", status=404, body=body))
             continue
-        for reply in (encode(TurnHead("w1")), STREAM, encode(TurnTail())):
+        for reply in (encode_payload(TurnHead("w1")), STREAM, encode_payload(TurnTail())):
             await delivery.send(reply)
         await delivery.finish()
 
@@ -69,7 +98,9 @@ async def serve_turns(bus: Any) -> None:
 async def http(
     open_gateway_at: OpenGateway, simulator: GroundTruth, bus_factory: BusFactory, tmp_path: Path
 ) -> AsyncIterator[httpx.AsyncClient]:
-    url = await open_gateway_at(codex=codex_settings(simulator.url, tmp_path), models={"aliases": ALIASES})
+    url = await open_gateway_at(
+        codex=codex_settings(simulator.url, tmp_path), models={"aliases": ALIASES}
+    )
     worker = asyncio.create_task(serve_turns(await bus_factory("sdk_worker")))
     async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=20, verify=False) as opened:
         yield opened
@@ -84,7 +115,9 @@ async def test_a_reply_names_the_served_model_where_an_alias_chose_it_whole_and_
     alias, model = f"mine{prefix[1:]}", SERVED[prefix]
     for streamed in (False, True):
         aliased = await http.post(prefix + path, json=FORMATS[path](alias) | {"stream": streamed})
-        assert (aliased.status_code, aliased.headers.get("x-ccproxy-model")) == (200, model), aliased.text
+        assert (aliased.status_code, aliased.headers.get("x-ccproxy-model")) == (200, model), (
+            aliased.text
+        )
         assert alias in aliased.text
         plain = await http.post(prefix + path, json=FORMATS[path](model) | {"stream": streamed})
         assert (plain.status_code, plain.headers.get("x-ccproxy-model")) == (200, None), plain.text
@@ -119,8 +152,13 @@ async def test_a_cache_miss_that_the_provider_tells_passes_and_is_recorded(
     url = await open_gateway_at()
     ask = FORMATS["/v1/messages"]("claude-sonnet-5-5")
     async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=20, verify=False) as client:
-        first = await client.post("/api/v1/messages", json=ask | {"diagnostics": {"previous_message_id": None}})
-        changed = ask | {"system": "Be brief.", "diagnostics": {"previous_message_id": first.json()["id"]}}
+        first = await client.post(
+            "/api/v1/messages", json=ask | {"diagnostics": {"previous_message_id": None}}
+        )
+        changed = ask | {
+            "system": "Be brief.",
+            "diagnostics": {"previous_message_id": first.json()["id"]},
+        }
         second = await client.post("/api/v1/messages", json=changed)
     assert second.json()["diagnostics"]["cache_miss_reason"]["type"] == "system_changed"
     reasons: list[str] = []

@@ -1,4 +1,6 @@
-"""The real `claude` program works against the simulator: prompts, tool loops, refusals, with a key and with a login."""
+"""The real `claude` program works against the simulator: prompts, tool loops, refusals, with a key
+and with a login.
+"""
 
 from __future__ import annotations
 
@@ -38,11 +40,26 @@ class Claude:
     def __init__(self, program: Path, home: Path, url: str) -> None:
         self._program = program
         self._home = home
-        self._environment = {"PATH": os.environ["PATH"], "HOME": str(home), "ANTHROPIC_BASE_URL": url, **QUIET}
+        self._environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(home),
+            "ANTHROPIC_BASE_URL": url,
+            **QUIET,
+        }
 
-    async def ask(self, prompt: str, *options: str, login: dict[str, str] | None = None) -> list[dict[str, Any]]:
+    async def ask(
+        self, prompt: str, *options: str, login: dict[str, str] | None = None
+    ) -> list[dict[str, Any]]:
         """The lines of its JSON output."""
-        command = [self._program, "-p", prompt, "--output-format", "stream-json", "--verbose", *options]
+        command = [
+            self._program,
+            "-p",
+            prompt,
+            "--output-format",
+            "stream-json",
+            "--verbose",
+            *options,
+        ]
         process = await asyncio.create_subprocess_exec(
             *command,
             cwd=self._home,
@@ -62,7 +79,9 @@ def claude(program: Path, tmp_path: Path, simulator_url: str) -> Claude:
 
 
 @pytest.mark.parametrize("model", ["claude-opus-5-5", "claude-haiku-4-5"])
-async def test_a_prompt_is_answered_at_the_first_attempt(claude: Claude, simulator: GroundTruth, model: str) -> None:
+async def test_a_prompt_is_answered_at_the_first_attempt(
+    claude: Claude, simulator: GroundTruth, model: str
+) -> None:
     lines = await claude.ask("hello SECRET-xyz", "--model", model)
     assert lines[-1]["result"] == "You said: hello SECRET-xyz\nSeen: SECRET-xyz"
     (seen,) = simulator.requests("/v1/messages")
@@ -71,7 +90,9 @@ async def test_a_prompt_is_answered_at_the_first_attempt(claude: Claude, simulat
 
 
 @pytest.mark.parametrize("model", ["claude-opus-5-5", "claude-haiku-4-5"])
-async def test_a_tool_runs_and_its_result_is_quoted(claude: Claude, simulator: GroundTruth, model: str) -> None:
+async def test_a_tool_runs_and_its_result_is_quoted(
+    claude: Claude, simulator: GroundTruth, model: str
+) -> None:
     prompt = 'run it [[tool:Bash {"command":"echo $((40+2))"}]] [[say:That was all.]]'
     lines = await claude.ask(prompt, "--model", model)
     assert lines[-1]["result"] == "The tool answered: 42\nThat was all."

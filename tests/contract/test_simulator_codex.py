@@ -16,17 +16,27 @@ from tests.unit.simulator.codex.conftest import backend_body
 
 @pytest.fixture
 async def client(simulator: GroundTruth) -> AsyncIterator[AsyncOpenAI]:
-    async with AsyncOpenAI(base_url=f"{simulator.url}/v1", api_key=OPENAI_KEY, max_retries=0) as client:
+    async with AsyncOpenAI(
+        base_url=f"{simulator.url}/v1", api_key=OPENAI_KEY, max_retries=0
+    ) as client:
         yield client
 
 
 async def test_whole_and_streamed_are_the_same(client: AsyncOpenAI) -> None:
-    ask: Any = {"model": "gpt-sim-reasoning", "input": "hi", "include": ["reasoning.encrypted_content"]}
+    ask: Any = {
+        "model": "gpt-sim-reasoning",
+        "input": "hi",
+        "include": ["reasoning.encrypted_content"],
+    }
     whole = await client.responses.create(**ask)
     async with client.responses.stream(**ask) as stream:
         streamed = await stream.get_final_response()
     assert whole.output_text == streamed.output_text == "You said: hi"
-    assert [item.type for item in whole.output] == [item.type for item in streamed.output] == ["reasoning", "message"]
+    assert (
+        [item.type for item in whole.output]
+        == [item.type for item in streamed.output]
+        == ["reasoning", "message"]
+    )
 
 
 async def test_the_models_are_listed(client: AsyncOpenAI) -> None:
@@ -35,21 +45,31 @@ async def test_the_models_are_listed(client: AsyncOpenAI) -> None:
 
 @pytest.mark.parametrize(
     ("scenario", "error"),
-    [("401", openai.AuthenticationError), ("429", openai.RateLimitError), ("500", openai.InternalServerError)],
+    [
+        ("401", openai.AuthenticationError),
+        ("429", openai.RateLimitError),
+        ("500", openai.InternalServerError),
+    ],
 )
-async def test_statuses_become_the_clients_errors(client: AsyncOpenAI, scenario: str, error: type[Exception]) -> None:
+async def test_statuses_become_the_clients_errors(
+    client: AsyncOpenAI, scenario: str, error: type[Exception]
+) -> None:
     with pytest.raises(error):
         await client.responses.create(model=f"gpt-sim-{scenario}", input="hi")
 
 
 async def test_a_cut_stream_is_a_dropped_connection(simulator: GroundTruth) -> None:
-    async with httpx.AsyncClient(base_url=simulator.url, headers=CHATGPT_HEADERS, verify=False) as client:
+    async with httpx.AsyncClient(
+        base_url=simulator.url, headers=CHATGPT_HEADERS, verify=False
+    ) as client:
         with pytest.raises(httpx.RemoteProtocolError):
             await client.post("/backend-api/codex/responses", json=backend_body("[[scenario:cut]]"))
 
 
 async def test_the_ledger_knows_model_usage_and_departure(simulator: GroundTruth) -> None:
-    async with httpx.AsyncClient(base_url=simulator.url, headers=CHATGPT_HEADERS, verify=False) as client:
+    async with httpx.AsyncClient(
+        base_url=simulator.url, headers=CHATGPT_HEADERS, verify=False
+    ) as client:
         await client.post("/backend-api/codex/responses", json=backend_body())
         body = backend_body("[[scenario:stall]]")
         async with client.stream("POST", "/backend-api/codex/responses", json=body) as reply:

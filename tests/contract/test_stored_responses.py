@@ -1,4 +1,6 @@
-"""Responses that are remembered: the official OpenAI client, a real Redis, both providers, two gateways."""
+"""Responses that are remembered: the official OpenAI client, a real Redis, both providers, two
+gateways.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,10 @@ async def gateway_url(open_gateway_at: OpenGateway, simulator: GroundTruth, tmp_
 @pytest.fixture
 async def clients(gateway_url: str) -> AsyncIterator[dict[str, AsyncOpenAI]]:
     """One official client for each route."""
-    opened = {route: AsyncOpenAI(base_url=gateway_url + route, api_key="unused", max_retries=0) for route in ROUTES}
+    opened = {
+        route: AsyncOpenAI(base_url=gateway_url + route, api_key="unused", max_retries=0)
+        for route in ROUTES
+    }
     yield opened
     for client in opened.values():
         await client.close()
@@ -92,8 +97,14 @@ async def test_a_tool_loop_by_references_to_items_is_answered(
     first = await client.responses.create(model=model, input=asked, tools=[WEATHER])
     references = [{"type": "item_reference", "id": item.id} for item in first.output]
     call = next(item for item in first.output if item.type == "function_call")
-    result = {"type": "function_call_output", "call_id": call.call_id, "output": "[[say:Sunny.]] sun"}
-    second = await client.responses.create(model=model, input=[*asked, *references, result], tools=[WEATHER])
+    result = {
+        "type": "function_call_output",
+        "call_id": call.call_id,
+        "output": "[[say:Sunny.]] sun",
+    }
+    second = await client.responses.create(
+        model=model, input=[*asked, *references, result], tools=[WEATHER]
+    )
     assert second.status == "completed"
     third = await client.responses.create(
         model=model,
@@ -109,7 +120,9 @@ async def test_a_tool_loop_by_references_to_items_is_answered(
 async def test_a_response_of_one_provider_is_continued_at_the_other(
     clients: dict[str, AsyncOpenAI], simulator: GroundTruth
 ) -> None:
-    first = await clients["/api/v1"].responses.create(model="claude-sim-thinking", input="[[say:from Claude]] hello")
+    first = await clients["/api/v1"].responses.create(
+        model="claude-sim-thinking", input="[[say:from Claude]] hello"
+    )
     second = await clients["/codex/v1"].responses.create(
         model="gpt-5.5", input="[[say:from Codex]] go on", previous_response_id=first.id
     )
@@ -121,13 +134,17 @@ async def test_a_response_of_one_provider_is_continued_at_the_other(
 
 
 @BOTH
-async def test_store_false_leaves_nothing_behind(clients: dict[str, AsyncOpenAI], redis_url: str, route: str) -> None:
+async def test_store_false_leaves_nothing_behind(
+    clients: dict[str, AsyncOpenAI], redis_url: str, route: str
+) -> None:
     client, model = clients[route], ROUTES[route]
     kept = await client.responses.create(model=model, input="[[say:kept]] hello")
     with redis.Redis.from_url(redis_url) as raw:
         before = sorted(raw.keys("stored:*"))
         reply = await client.responses.create(model=model, input="hello", store=False)
-        more = await client.responses.create(model=model, input="and?", store=False, previous_response_id=kept.id)
+        more = await client.responses.create(
+            model=model, input="and?", store=False, previous_response_id=kept.id
+        )
         assert sorted(raw.keys("stored:*")) == before
     assert (reply.store, more.store) == (False, False)
     for missing in (reply.id, more.id):
@@ -141,10 +158,14 @@ async def test_store_false_leaves_nothing_behind(clients: dict[str, AsyncOpenAI]
 async def test_a_broken_link_is_refused_by_name(clients: dict[str, AsyncOpenAI]) -> None:
     client = clients["/api/v1"]
     first = await client.responses.create(model="claude-sim-text", input="one")
-    second = await client.responses.create(model="claude-sim-text", input="two", previous_response_id=first.id)
+    second = await client.responses.create(
+        model="claude-sim-text", input="two", previous_response_id=first.id
+    )
     await client.responses.delete(first.id)
     with pytest.raises(openai.BadRequestError, match=first.id) as refused:
-        await client.responses.create(model="claude-sim-text", input="?", previous_response_id=second.id)
+        await client.responses.create(
+            model="claude-sim-text", input="?", previous_response_id=second.id
+        )
     assert refused.value.code == "previous_response_not_found"
     with pytest.raises(openai.NotFoundError):
         await client.responses.delete(first.id)
@@ -163,17 +184,25 @@ async def test_a_broken_link_is_refused_by_name(clients: dict[str, AsyncOpenAI])
         ({"input": [{"type": "item_reference"}]}, "input"),
     ],
 )
-async def test_a_field_of_the_wrong_shape_is_named(gateway_url: str, body: dict[str, Any], param: str) -> None:
+async def test_a_field_of_the_wrong_shape_is_named(
+    gateway_url: str, body: dict[str, Any], param: str
+) -> None:
     async with httpx.AsyncClient(base_url=gateway_url, trust_env=False) as http:
-        reply = await http.post("/codex/v1/responses", json={"model": "gpt-5.5", "input": "hello"} | body)
+        reply = await http.post(
+            "/codex/v1/responses", json={"model": "gpt-5.5", "input": "hello"} | body
+        )
     assert (reply.status_code, reply.json()["error"]["param"]) == (400, param)
 
 
-async def test_input_items_are_listed_with_what_came_before(clients: dict[str, AsyncOpenAI]) -> None:
+async def test_input_items_are_listed_with_what_came_before(
+    clients: dict[str, AsyncOpenAI],
+) -> None:
     client = clients["/api/v1"]
     first = await client.responses.create(model="claude-sim-text", input="[[say:one]] first")
     second = await client.responses.create(
-        model="claude-sim-text", input=[*user("second"), *user("third")], previous_response_id=first.id
+        model="claude-sim-text",
+        input=[*user("second"), *user("third")],
+        previous_response_id=first.id,
     )
     listed: Any = await client.responses.input_items.list(second.id, order="asc", limit=2)
     assert [item.role for item in listed.data] == ["user", "assistant"]
@@ -191,11 +220,17 @@ async def test_a_conversation_grows_with_each_response(
     clients: dict[str, AsyncOpenAI], simulator: GroundTruth, route: str
 ) -> None:
     client, model = clients[route], ROUTES[route]
-    conversation = await client.conversations.create(items=user("My name is Ada."), metadata={"of": "Ada"})
-    first = await client.responses.create(model=model, input="[[say:Hello Ada.]] hi", conversation=conversation.id)
+    conversation = await client.conversations.create(
+        items=user("My name is Ada."), metadata={"of": "Ada"}
+    )
+    first = await client.responses.create(
+        model=model, input="[[say:Hello Ada.]] hi", conversation=conversation.id
+    )
     assert first.conversation is not None
     assert first.conversation.id == conversation.id
-    await client.responses.create(model=model, input="[[say:Yes.]] still there?", conversation={"id": conversation.id})
+    await client.responses.create(
+        model=model, input="[[say:Yes.]] still there?", conversation={"id": conversation.id}
+    )
     assert texts_sent(simulator) == [
         "My name is Ada.",
         "[[say:Hello Ada.]] hi",
@@ -203,7 +238,13 @@ async def test_a_conversation_grows_with_each_response(
         "[[say:Yes.]] still there?",
     ]
     items = [item async for item in client.conversations.items.list(conversation.id, order="asc")]
-    assert [getattr(item, "role", None) for item in items] == ["user", "user", "assistant", "user", "assistant"]
+    assert [getattr(item, "role", None) for item in items] == [
+        "user",
+        "user",
+        "assistant",
+        "user",
+        "assistant",
+    ]
     await client.conversations.items.delete(items[0].id, conversation_id=conversation.id)  # type: ignore[arg-type]
     await client.conversations.update(conversation.id, metadata={"of": "nobody"})
     assert (await client.conversations.retrieve(conversation.id)).metadata == {"of": "nobody"}
@@ -214,8 +255,12 @@ async def test_a_conversation_grows_with_each_response(
         await client.responses.create(model=model, input="?", conversation=conversation.id)
 
 
-async def test_a_session_in_the_address_keeps_the_conversation(gateway_url: str, simulator: GroundTruth) -> None:
-    async with AsyncOpenAI(base_url=f"{gateway_url}/codex/home", api_key="x", max_retries=0) as client:
+async def test_a_session_in_the_address_keeps_the_conversation(
+    gateway_url: str, simulator: GroundTruth
+) -> None:
+    async with AsyncOpenAI(
+        base_url=f"{gateway_url}/codex/home", api_key="x", max_retries=0
+    ) as client:
         first = await client.responses.create(model="gpt-5.5", input="[[say:one]] first")
         second = await client.responses.create(model="gpt-5.5", input="[[say:two]] second")
         assert second.previous_response_id == first.id
@@ -223,7 +268,9 @@ async def test_a_session_in_the_address_keeps_the_conversation(gateway_url: str,
         whole: Any = [*user("a"), {"role": "assistant", "content": "b"}, *user("c")]
         await client.responses.create(model="gpt-5.5", input=whole)
         assert texts_sent(simulator) == ["a", "b", "c"]
-    async with AsyncOpenAI(base_url=f"{gateway_url}/codex/other", api_key="x", max_retries=0) as other:
+    async with AsyncOpenAI(
+        base_url=f"{gateway_url}/codex/other", api_key="x", max_retries=0
+    ) as other:
         await other.responses.create(model="gpt-5.5", input="alone")
         assert texts_sent(simulator) == ["alone"]
 
@@ -231,24 +278,34 @@ async def test_a_session_in_the_address_keeps_the_conversation(gateway_url: str,
 async def test_two_gateways_share_what_is_stored_and_tokens_do_not(
     open_gateway_at: OpenGateway, simulator: GroundTruth
 ) -> None:
-    tokens = [{"name": name, "token": f"{name}-secret", "scopes": ["use"]} for name in ("ada", "bob")]
+    tokens = [
+        {"name": name, "token": f"{name}-secret", "scopes": ["use"]} for name in ("ada", "bob")
+    ]
     first_url = await open_gateway_at(security={"tokens": tokens})
     second_url = await open_gateway_at(security={"tokens": tokens})
     async with (
         AsyncOpenAI(base_url=f"{first_url}/api/v1", api_key="ada-secret", max_retries=0) as ada,
-        AsyncOpenAI(base_url=f"{second_url}/api/v1", api_key="ada-secret", max_retries=0) as ada_elsewhere,
+        AsyncOpenAI(
+            base_url=f"{second_url}/api/v1", api_key="ada-secret", max_retries=0
+        ) as ada_elsewhere,
         AsyncOpenAI(base_url=f"{second_url}/api/v1", api_key="bob-secret", max_retries=0) as bob,
     ):
         mine = await ada.responses.create(model="claude-sim-text", input="[[say:mine]] hello")
-        more = await ada_elsewhere.responses.create(model="claude-sim-text", input="more", previous_response_id=mine.id)
+        more = await ada_elsewhere.responses.create(
+            model="claude-sim-text", input="more", previous_response_id=mine.id
+        )
         assert (await ada.responses.retrieve(more.id)).id == more.id
         with pytest.raises(openai.NotFoundError):
             await bob.responses.retrieve(mine.id)
         with pytest.raises(openai.BadRequestError):
-            await bob.responses.create(model="claude-sim-text", input="?", previous_response_id=mine.id)
+            await bob.responses.create(
+                model="claude-sim-text", input="?", previous_response_id=mine.id
+            )
 
 
-async def test_input_tokens_are_estimated_with_the_stored_context(clients: dict[str, AsyncOpenAI]) -> None:
+async def test_input_tokens_are_estimated_with_the_stored_context(
+    clients: dict[str, AsyncOpenAI],
+) -> None:
     client = clients["/api/v1"]
     first = await client.responses.create(model="claude-sim-text", input="word " * 400)
     alone = await client.responses.input_tokens.count(model="claude-sim-text", input="hello")
@@ -258,7 +315,9 @@ async def test_input_tokens_are_estimated_with_the_stored_context(clients: dict[
     assert after.input_tokens > alone.input_tokens + 400
 
 
-async def test_health_tells_how_much_stored_responses_use(clients: dict[str, AsyncOpenAI], gateway_url: str) -> None:
+async def test_health_tells_how_much_stored_responses_use(
+    clients: dict[str, AsyncOpenAI], gateway_url: str
+) -> None:
     async def stored() -> dict[str, Any]:
         async with httpx.AsyncClient(base_url=gateway_url, trust_env=False) as http:
             [found] = (await http.get("/health")).json()["checks"]["stored_responses"]

@@ -1,4 +1,6 @@
-"""Streams written as the standard allows: every route shows the whole reply, and no error after it."""
+"""Streams written as the standard allows: every route shows the whole reply, and no
+error after it.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""A subscription that serves other programs not at all, or only for extra money: the provider's words reach the client
-in each format, and the record names the kind and who pays.
+"""A subscription that serves other programs not at all, or only for extra money: the provider's
+words reach the client in each format, and the record names the kind and who pays.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from shared.channels import ACCESS_RECORD, AccessRecord
-from shared.records import unpack
+from shared.bus.channels import ACCESS_RECORD, AccessRecord
+from shared.bus.records import unpack
 from simulator.anthropic.access import THIRD_PARTY
 from tests.conftest import BusFactory
 from tests.contract.conftest import OpenGateway
@@ -45,25 +45,35 @@ async def ask(
 @EACH
 @STREAMED
 async def test_a_refusal_of_other_programs_reaches_the_client_word_for_word(
-    open_gateway_at: OpenGateway, bus_factory: BusFactory, path: str, body: dict[str, Any], streamed: bool
+    open_gateway_at: OpenGateway,
+    bus_factory: BusFactory,
+    path: str,
+    body: dict[str, Any],
+    streamed: bool,
 ) -> None:
     body = body | {"stream": streamed}
     reply, record = await ask(open_gateway_at, bus_factory, "sk-ant-oat01-own-apps", path, body)
     answer = reply.json()
     assert (reply.status_code, answer["error"]["message"]) == (400, THIRD_PARTY)
     assert answer["error"]["type"] == "invalid_request_error"
-    assert answer.get("type") == ("error" if path.endswith("messages") else None), "the dialect is the client's"
+    assert answer.get("type") == ("error" if path.endswith("messages") else None), (
+        "the dialect is the client's"
+    )
     assert (record.status_code, record.error_kind) == (400, "invalid_request_error")
     assert record.error_message == THIRD_PARTY
-    assert record.lane == "subscription"
+    assert record.billed_to == "subscription"
 
 
 @EACH
 @STREAMED
 async def test_the_record_of_a_reply_that_costs_extra_names_that_billing(
-    open_gateway_at: OpenGateway, bus_factory: BusFactory, path: str, body: dict[str, Any], streamed: bool
+    open_gateway_at: OpenGateway,
+    bus_factory: BusFactory,
+    path: str,
+    body: dict[str, Any],
+    streamed: bool,
 ) -> None:
     body = body | {"stream": streamed}
     reply, record = await ask(open_gateway_at, bus_factory, "sk-ant-oat01-extra-usage", path, body)
     assert reply.status_code == 200, reply.text
-    assert (record.error_kind, record.lane) == ("", "extra_usage")
+    assert (record.error_kind, record.billed_to) == ("", "extra_usage")

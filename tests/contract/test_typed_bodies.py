@@ -1,5 +1,6 @@
-"""Bodies made from the official SDKs' types, on every way from a client's format to a provider: no failure of ours, no
-body that a strict provider refuses, no field lost in silence. `make fuzz` tries ten thousand on each way.
+"""Bodies made from the official SDKs' types, on every way from a client's format to a provider: no
+failure of ours, no body that a strict provider refuses, no field lost in silence. `make fuzz` tries
+ten thousand on each way.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import replace
 
 import pytest
 
-from shared.exact_json import dump_json
+from shared.runtime.exact_json import dump_json
 from tests.fuzz.lost_fields import STEPS, is_harmless, is_lost, places, says_nothing
 from tests.fuzz.routes import PROBLEMS, REFUSALS, ROUTES, SHAPES, Carried, Json, Route
 from tests.fuzz.settled import settle
@@ -23,7 +24,9 @@ PLACES = 6
 
 
 def typed_body(route: Route, number: int) -> tuple[Json, bool, random.Random]:
-    """Return body `number` of a way, whether it was settled, and the chance that goes on deciding."""
+    """Return body `number` of a way, whether it was settled, and the chance that goes
+    on deciding.
+    """
     chance = random.Random(f"{route.client} {route.provider} {number}")
     body = Values(chance, route.models).body(SHAPES[route.client])
     is_settled = chance.random() < 0.97
@@ -32,7 +35,9 @@ def typed_body(route: Route, number: int) -> tuple[Json, bool, random.Random]:
     return body, is_settled, chance
 
 
-def findings_of(route: Route, body: Json, chance: random.Random, *, is_settled: bool) -> list[str] | None:
+def findings_of(
+    route: Route, body: Json, chance: random.Random, *, is_settled: bool
+) -> list[str] | None:
     """Return what is wrong with what became of a body; None for one that was refused."""
     before = dump_json(body)
     try:
@@ -45,7 +50,9 @@ def findings_of(route: Route, body: Json, chance: random.Random, *, is_settled: 
             route.judge(carried.document)
         except PROBLEMS as problem:
             found.append(f"refused by the provider: {problem}")
-    found += [f"named, but not the client's field: {name}" for name in misnamed(route, body, carried)]
+    found += [
+        f"named, but not the client's field: {name}" for name in misnamed(route, body, carried)
+    ]
     everything = list(places(body))
     for place in chance.sample(everything, min(PLACES, len(everything))):
         if is_harmless(route.client, body, place) or says_nothing(body, place, carried):
@@ -59,7 +66,11 @@ def misnamed(route: Route, body: Json, carried: Carried) -> list[str]:
     """Return the names in `x-ccproxy-ignored` that begin with no field of the body."""
     if route.is_native:
         return []
-    allowed = {*body, "cache_control", *(["tools"] if "input" in body else [])}  # tools may stand among the input
+    allowed = {
+        *body,
+        "cache_control",
+        *(["tools"] if "input" in body else []),
+    }  # tools may stand among the input
     return [name for name in carried.ignored if STEPS.findall(name)[0] not in allowed]
 
 
@@ -80,7 +91,9 @@ def test_a_typed_body_is_carried_or_refused_and_no_field_is_lost_in_silence(rout
 
 @pytest.mark.parametrize("field", ["metadata", "system", "temperature"])
 def test_the_search_finds_a_field_that_a_way_loses(field: str) -> None:
-    route = next(route for route in ROUTES if (route.client, route.provider) == ("anthropic", "api"))
+    route = next(
+        route for route in ROUTES if (route.client, route.provider) == ("anthropic", "api")
+    )
 
     def forget(body: Json) -> Carried:
         carried = route.carry(body)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from ccproxy.programs import find_script
+from ccproxy.launcher.programs import find_script
 from tests.e2e.stack import Stack, simulated, simulators, stacks
 from tests.simulator_fixture import GroundTruth
 
@@ -52,7 +52,9 @@ def start_stack(_homes: Callable[[], Path], simulator_url: str) -> Iterator[Call
 
 @pytest.fixture
 def start_plain(_homes: Callable[[], Path]) -> Iterator[Callable[..., Stack]]:
-    yield from stacks([sys.executable, "-P", str(Path(__file__).with_name("standin_stack.py"))], _homes, {})
+    yield from stacks(
+        [sys.executable, "-P", str(Path(__file__).with_name("standin_stack.py"))], _homes, {}
+    )
 
 
 @pytest.fixture

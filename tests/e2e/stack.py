@@ -14,11 +14,13 @@ from pathlib import Path
 
 import psutil
 
-from ccproxy.programs import find_script
-from ccproxy.rundir import holder
+from ccproxy.launcher.programs import find_script
+from ccproxy.launcher.rundir import holder
 
 DEADLINE = 40.0  # generous: the machine may be busy with other tests
-START_DEADLINE = 120.0  # nine Python processes, on a machine that may start them at a tenth of its speed
+START_DEADLINE = (
+    120.0  # nine Python processes, on a machine that may start them at a tenth of its speed
+)
 POLL = 0.02
 
 
@@ -52,7 +54,7 @@ def environment_of(process: psutil.Process) -> dict[str, str]:
 def supervised_as(process: psutil.Process) -> str:
     """The service that supervisord started this process as, or nothing."""
     try:
-        if "ccproxy.supervision" not in psutil.Process(process.ppid()).cmdline():
+        if "ccproxy.launcher.supervision" not in psutil.Process(process.ppid()).cmdline():
             return ""
         if process.name().endswith("-server"):  # it writes its title over its environment
             return "redis"
@@ -67,11 +69,15 @@ def supervised_as(process: psutil.Process) -> str:
 class Stack:
     """One running `ccproxy serve`, started in `folder`, or else in `home`."""
 
-    def __init__(self, command: list[str], home: Path, settings: dict[str, str], folder: Path | None = None) -> None:
+    def __init__(
+        self, command: list[str], home: Path, settings: dict[str, str], folder: Path | None = None
+    ) -> None:
         self.home = home
         self.run_dir = home / "run"
         self.environment = (
-            clean_environment(home) | {"SERVER__RUN_DIR": str(self.run_dir), "SERVER__PORT": "0"} | settings
+            clean_environment(home)
+            | {"SERVER__RUN_DIR": str(self.run_dir), "SERVER__PORT": "0"}
+            | settings
         )
         self.simulator_url = settings.get("CLAUDE__BASE_URL", "")
         self.process = subprocess.Popen(
@@ -110,9 +116,15 @@ class Stack:
         return self
 
     def processes(self) -> list[psutil.Process]:
-        """Everything that belongs to it: its descendants, and whatever inherited its run directory's name."""
+        """Everything that belongs to it: its descendants, and whatever inherited its run
+        directory's name.
+        """
         mine = str(self.run_dir)
-        marked = [found for found in psutil.process_iter() if environment_of(found).get("SERVER__RUN_DIR") == mine]
+        marked = [
+            found
+            for found in psutil.process_iter()
+            if environment_of(found).get("SERVER__RUN_DIR") == mine
+        ]
         try:
             descendants = psutil.Process(self.process.pid).children(recursive=True)
         except psutil.NoSuchProcess:
@@ -149,7 +161,8 @@ class Stack:
 
     def assert_gone(self, belonging: list[psutil.Process]) -> None:
         until(
-            lambda: not alive(belonging) and not self.processes(), f"the end of {alive(belonging) + self.processes()}"
+            lambda: not alive(belonging) and not self.processes(),
+            f"the end of {alive(belonging) + self.processes()}",
         )
         self._reading.join(DEADLINE)
         assert not [path.name for path in self.run_dir.rglob("*") if path.is_socket()]
@@ -173,7 +186,9 @@ def simulators(home: Callable[[], Path]) -> Iterator[Callable[[], str]]:
         where = home()
         command = [*find_script("ccproxy-simulator"), "--port", "0"]
         log = (where / "simulator.log").open("w")
-        process = subprocess.Popen(command, cwd=where, env=clean_environment(where), stdout=subprocess.PIPE, stderr=log)
+        process = subprocess.Popen(
+            command, cwd=where, env=clean_environment(where), stdout=subprocess.PIPE, stderr=log
+        )
         started.append((process, log))
         line = process.stdout.readline()
         assert line, (where / "simulator.log").read_text()
@@ -187,7 +202,9 @@ def simulators(home: Callable[[], Path]) -> Iterator[Callable[[], str]]:
         log.close()
 
 
-def stacks(command: list[str], home: Callable[[], Path], usual: dict[str, str]) -> Iterator[Callable[..., Stack]]:
+def stacks(
+    command: list[str], home: Callable[[], Path], usual: dict[str, str]
+) -> Iterator[Callable[..., Stack]]:
     started: list[Stack] = []
 
     def start(**settings: str) -> Stack:

@@ -1,8 +1,9 @@
 """Stand-ins for the services: `standin.py <service>`, so that the launcher is tested on its own.
 
-The gateway answers `/health` on the socket it inherits; the others wait for their end. `STANDIN_CRASH` names a service
-that dies at once, `STANDIN_CRASH_INSTANCE` one process of a service, with `STANDIN_CHILD` each starts a child which
-would outlive it, `STANDIN_BUSY` is a file while which exists a worker asked to finish does not.
+The gateway answers `/health` on the socket it inherits; the others wait for their end.
+`STANDIN_CRASH` names a service that dies at once, `STANDIN_CRASH_INSTANCE` one process of a
+service, with `STANDIN_CHILD` each starts a child which would outlive it, `STANDIN_BUSY` is a file
+while which exists a worker asked to finish does not.
 """
 
 from __future__ import annotations
@@ -42,11 +43,21 @@ def main() -> None:
     service = sys.argv[1]
     instance = os.environ.get("CCPROXY_INSTANCE", service)
     sys.stderr.write(
-        json.dumps({"timestamp": "2026-01-01T00:00:00Z", "level": "info", "event": "started", "instance": service})
+        json.dumps(
+            {
+                "timestamp": "2026-01-01T00:00:00Z",
+                "level": "info",
+                "event": "started",
+                "instance": service,
+            }
+        )
         + "\n"
     )
     sys.stderr.flush()
-    if os.environ.get("STANDIN_CRASH") == service or os.environ.get("STANDIN_CRASH_INSTANCE") == instance:
+    if (
+        os.environ.get("STANDIN_CRASH") == service
+        or os.environ.get("STANDIN_CRASH_INSTANCE") == instance
+    ):
         sys.exit("this service dies at once")
     if "STANDIN_CHILD" in os.environ:
         subprocess.Popen(["sleep", "600"])

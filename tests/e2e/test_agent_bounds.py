@@ -1,4 +1,6 @@
-"""An agent cannot read the owner's secrets, wherever `ccproxy` was started, and deny rules bind its tools."""
+"""An agent cannot read the owner's secrets, wherever `ccproxy` was started, and deny rules bind its
+tools.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from ccproxy.programs import find_script
+from ccproxy.launcher.programs import find_script
 from tests.e2e.stack import Stack, clean_environment, simulated, until
 from tests.trusting import trust_folder
 
@@ -33,10 +35,14 @@ Call = tuple[str, dict[str, Any]]
 
 
 def run_turn(stack: Stack, calls: list[Call]) -> str:
-    """Have the agent make `calls` at once; return everything that came back, the results of its tools included."""
+    """Have the agent make `calls` at once; return everything that came back, the results of its
+    tools included.
+    """
     said = "".join(f"[[tool:{name} {json.dumps(given)}]]" for name, given in calls)
     body = {"model": MODEL, "max_tokens": 200, "messages": [{"role": "user", "content": said}]}
-    reply = httpx.post(f"{stack.url}/sdk/v1/messages", json=body, headers=AGENT, timeout=TURN_SECONDS)
+    reply = httpx.post(
+        f"{stack.url}/sdk/v1/messages", json=body, headers=AGENT, timeout=TURN_SECONDS
+    )
     assert reply.status_code == 200, reply.text
     return reply.text
 
@@ -48,7 +54,9 @@ def ask_owner(stack: Stack, path: str) -> Any:
 
 
 def decisions(stack: Stack, count: int) -> list[dict[str, Any]]:
-    """Return the latest `count` rows of the permission log, oldest first, once there are that many."""
+    """Return the latest `count` rows of the permission log, oldest first, once there
+    are that many.
+    """
     found: list[dict[str, Any]] = []
 
     def look() -> bool:
@@ -63,7 +71,9 @@ def decisions(stack: Stack, count: int) -> list[dict[str, Any]]:
 def start_in(
     _homes: Callable[[], Path], simulator_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., Stack]]:
-    """`start_in("folder", NAME="value")` starts a stack in that folder of a new home, and its agent works there too."""
+    """`start_in("folder", NAME="value")` starts a stack in that folder of a new home, and its agent
+    works there too.
+    """
     stacks: list[Stack] = []
 
     def start(name: str, **settings: str) -> Stack:
@@ -90,8 +100,12 @@ def start_in(
         stack.stop()
 
 
-@pytest.mark.parametrize("name", ["", "project", ".local/share/ccproxy"], ids=["home", "project", "data folder"])
-def test_an_agent_cannot_read_a_secret_and_nobody_is_asked(start_in: Callable[..., Stack], name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["", "project", ".local/share/ccproxy"], ids=["home", "project", "data folder"]
+)
+def test_an_agent_cannot_read_a_secret_and_nobody_is_asked(
+    start_in: Callable[..., Stack], name: str
+) -> None:
     stack = start_in(name)
     targets = [stack.home / name / ".env", *(stack.home / login for login in LOGINS)]
     reads: list[Call] = [("Read", {"file_path": str(target)}) for target in [*targets, ".env"]]
@@ -103,14 +117,18 @@ def test_an_agent_cannot_read_a_secret_and_nobody_is_asked(start_in: Callable[..
         for said in threads.map(lambda calls: run_turn(stack, calls), turns):
             assert "SECRET" not in said
     rows = decisions(stack, len(reads) + len(commands))
-    assert sorted(row["tool_name"] for row in rows) == ["Bash"] * len(commands) + ["Read"] * len(reads)
+    assert sorted(row["tool_name"] for row in rows) == ["Bash"] * len(commands) + ["Read"] * len(
+        reads
+    )
     assert {(row["outcome"], row["decided_by"]) for row in rows} == {("denied", "protection")}
     shown = ask_owner(stack, "/permissions")
     assert shown["pending"] == []
 
 
 @pytest.mark.parametrize("mode", ["default", "acceptEdits"])
-def test_a_deny_rule_beats_the_mode_and_the_allowed_tools(start_in: Callable[..., Stack], mode: str) -> None:
+def test_a_deny_rule_beats_the_mode_and_the_allowed_tools(
+    start_in: Callable[..., Stack], mode: str
+) -> None:
     stack = start_in(
         "project",
         CLAUDE__CODE_OPTIONS__PERMISSION_MODE=mode,
@@ -127,7 +145,10 @@ def test_a_deny_rule_beats_the_mode_and_the_allowed_tools(start_in: Callable[...
     seen = 0
     for number, (rule, denied) in enumerate(table):
         added = httpx.post(
-            f"{stack.url}/permissions/rules", json={"effect": "deny", **rule}, headers=OWNER, timeout=20
+            f"{stack.url}/permissions/rules",
+            json={"effect": "deny", **rule},
+            headers=OWNER,
+            timeout=20,
         ).json()
         made = folder / f"made{number}"
         calls: list[Call] = [

@@ -1,8 +1,10 @@
-"""The services of docker-compose.yml with their exact commands, environments and entry point, as the user they run as.
+"""The services of docker-compose.yml with their exact commands, environments and entry point, as
+the user they run as.
 
-The kernel's namespaces stand in for an engine: own mounts (the paths of the images), own network (the names of the
-services), own processes. Health checks and `exec` run as an engine runs them: without the entry point, with the image's
-PATH. Needs root; skipped without. tests/containers/ proves the same and more where an engine is.
+The kernel's namespaces stand in for an engine: own mounts (the paths of the images), own network
+(the names of the services), own processes. Health checks and `exec` run as an engine runs them:
+without the entry point, with the image's PATH. Needs root; skipped without. tests/containers/
+proves the same and more where an engine is.
 """
 
 from __future__ import annotations
@@ -19,8 +21,8 @@ from pathlib import Path
 
 import pytest
 
-from ccproxy.redis_server import find_server
-from shared.server_settings import RedisSettings
+from ccproxy.launcher.redis_server import find_server
+from shared.settings.servers import RedisSettings
 from tests.compose import ROOT, load, stage_of
 
 KINDS = (
@@ -33,13 +35,16 @@ CAN_UNSHARE = (
     os.geteuid() == 0
     and all(map(shutil.which, ("unshare", "setpriv", "ip")))
     and not subprocess.run(
-        ["unshare", "--mount", "--net", "--uts", "--pid", "--fork", "true"], capture_output=True, check=False
+        ["unshare", "--mount", "--net", "--uts", "--pid", "--fork", "true"],
+        capture_output=True,
+        check=False,
     ).returncode
 )
 
 pytestmark = pytest.mark.skipif(not CAN_UNSHARE, reason="needs root and namespaces")
 
-# As an owner's .env would have it. Without a network a spare `claude` is 15 s at its start, and a worker waits for it.
+# As an owner's .env would have it. Without a network a spare `claude` is 15 s at its start, and a
+# worker waits for it.
 EXTRA = {"SDK__ENABLE_POOL": "false", "CLAUDE__API_KEY": "made-up"}
 PROGRAMS = "/opt/ccproxy/bin/ccproxy-"
 IMAGE_PATH = "/usr/local/lib/ccproxy/bin:/opt/ccproxy/bin"
@@ -92,13 +97,21 @@ except OSError as failed:
 
 
 def as_engine(name: str, command: list[str]) -> str:
-    """Return the shell line that runs `command` in the service as an engine does: its user, environment and PATH."""
+    """Return the shell line that runs `command` in the service as an engine does: its user,
+    environment and PATH.
+    """
     service = load("docker-compose.yml")["services"][name]
-    environment = EXTRA | stage_of(service)["ENV"] | {key: str(value) for key, value in service["environment"].items()}
+    environment = (
+        EXTRA
+        | stage_of(service)["ENV"]
+        | {key: str(value) for key, value in service["environment"].items()}
+    )
     environment["PATH"] = f"{IMAGE_PATH}:{os.environ['PATH']}"
     environment["CCPROXY_ALIVE_FILE"] += f"-{name}"  # here the services share one /tmp
     user = ["setpriv", "--reuid", USER, "--regid", USER, "--clear-groups", "--no-new-privs", "--"]
-    return shlex.join([*user, "env", "-i", *(f"{key}={value}" for key, value in environment.items()), *command])
+    return shlex.join(
+        [*user, "env", "-i", *(f"{key}={value}" for key, value in environment.items()), *command]
+    )
 
 
 def own_command(name: str) -> str:
@@ -109,9 +122,13 @@ def own_command(name: str) -> str:
 
 
 def open_up(root: Path) -> str:
-    """Let everybody enter the directories that lead to this interpreter, in this world and nowhere else."""
+    """Let everybody enter the directories that lead to this interpreter, in this world and nowhere
+    else.
+    """
     python = Path(sys.base_prefix).resolve()
-    closed = [parent for parent in reversed(python.parents) if not parent.stat().st_mode & stat.S_IXOTH]
+    closed = [
+        parent for parent in reversed(python.parents) if not parent.stat().st_mode & stat.S_IXOTH
+    ]
     if not closed:
         return ""
     kept = root / "python"
@@ -136,9 +153,13 @@ def root():
 @pytest.mark.timeout(120)
 def test_the_stack_of_the_compose_file_runs_answers_and_ends(root):
     checks = [
-        f'echo "ALIVE {name} $({as_engine(name, ["ccproxy-alive", kind])} 2>&1; echo $?)"' for name, kind in KINDS
+        f'echo "ALIVE {name} $({as_engine(name, ["ccproxy-alive", kind])} 2>&1; echo $?)"'
+        for name, kind in KINDS
     ]
-    checks.append(f'echo "EXEC $({as_engine("claude-code-proxy", ["ccproxy", "auth", "status"])} 2>&1 | tr "\\n" " ")"')
+    checks.append(
+        f'echo "EXEC $({as_engine("claude-code-proxy", ["ccproxy", "auth", "status"])} 2>&1 | tr '
+        '"\\n" " ")"'
+    )
     world = WORLD.format(
         root=root,
         open_up=open_up(root),
@@ -154,7 +175,18 @@ def test_the_stack_of_the_compose_file_runs_answers_and_ends(root):
     script = root / "world.sh"  # as an argument it would be found by its own `pgrep`
     script.write_text(world)
     ended = subprocess.run(
-        ["unshare", "--mount", "--net", "--uts", "--pid", "--fork", "--mount-proc", "--kill-child", "sh", script],
+        [
+            "unshare",
+            "--mount",
+            "--net",
+            "--uts",
+            "--pid",
+            "--fork",
+            "--mount-proc",
+            "--kill-child",
+            "sh",
+            script,
+        ],
         capture_output=True,
         text=True,
         timeout=110,
@@ -162,9 +194,15 @@ def test_the_stack_of_the_compose_file_runs_answers_and_ends(root):
     )
     said = ended.stdout.splitlines()
     assert "GONE" in said, ended.stdout + ended.stderr
-    [health] = [json.loads(line.removeprefix("HEALTH ")) for line in said if line.startswith("HEALTH ")]
-    assert {name for name, [check] in health["checks"].items() if check["status"] != "fail"} == health["checks"].keys()
+    [health] = [
+        json.loads(line.removeprefix("HEALTH ")) for line in said if line.startswith("HEALTH ")
+    ]
+    assert {
+        name for name, [check] in health["checks"].items() if check["status"] != "fail"
+    } == health["checks"].keys()
     assert {line for line in said if line.startswith("USER")} == {f"USER {USER}"}
     [status] = [line for line in said if line.startswith("EXEC")]
     assert "CLAUDE__API_KEY" in status
-    assert [line for line in said if line.startswith("ALIVE")] == [f"ALIVE {name} 0" for name, _ in KINDS]
+    assert [line for line in said if line.startswith("ALIVE")] == [
+        f"ALIVE {name} 0" for name, _ in KINDS
+    ]

@@ -1,4 +1,6 @@
-"""The dashboard in a real browser, on the whole stack: what happens shows, and a tool that waits gets its answer."""
+"""The dashboard in a real browser, on the whole stack: what happens shows, and a tool that waits
+gets its answer.
+"""
 
 from __future__ import annotations
 
@@ -24,20 +26,30 @@ def test_a_request_shows_as_it_ends_and_in_every_sum(stack: Stack, browser: Brow
     browser.go(f"{stack.url}/dashboard")
     browser.until("return document.getElementById('live-state').textContent === 'live'")
     assert ask(stack, "/api", "Hello").status_code == 200
-    browser.until("return document.querySelector('#rows tr.new')?.textContent.includes('/api/v1/messages')")
+    browser.until(
+        "return document.querySelector('#rows tr.new')?.textContent.includes('/api/v1/messages')"
+    )
 
     def ask_slowly() -> None:
-        for _ in range(2):  # a gateway may learn only a second after the first that somebody looks on
+        for _ in range(
+            2
+        ):  # a gateway may learn only a second after the first that somebody looks on
             ask(stack, "/api", "Hello", model="claude-sim-slow-100x15")
 
     asking = threading.Thread(target=ask_slowly)
     asking.start()
-    browser.until("return document.querySelector('#rows tr.running')?.textContent.includes('claude-sim-slow')")
+    browser.until(
+        "return document.querySelector('#rows tr.running')?.textContent.includes('claude-sim-slow')"
+    )
     asking.join()
-    browser.until("return document.querySelector('#rows tr.new')?.textContent.includes('claude-sim-slow')")
+    browser.until(
+        "return document.querySelector('#rows tr.new')?.textContent.includes('claude-sim-slow')"
+    )
     browser.until("return !document.querySelector('#rows tr.running')")
     browser.run("document.querySelector('input[value=\"1\"]').click()")
-    browser.until("return document.querySelector('#by-model')?.textContent.includes('claude-sonnet-5-5')")
+    browser.until(
+        "return document.querySelector('#by-model')?.textContent.includes('claude-sonnet-5-5')"
+    )
     browser.until("return document.querySelectorAll('#requests rect').length > 0")
     assert browser.run("return document.getElementById('health').className") in {"pass", "warn"}
     assert browser.complaints() == []
@@ -49,7 +61,9 @@ def test_a_chart_is_read_with_the_arrow_keys(stack: Stack, browser: Browser) -> 
     browser.until("return document.querySelector('#requests svg')")
     browser.run("document.querySelector('#requests svg').focus()")
     browser.press("ArrowLeft")
-    assert "answered" in browser.until("return document.querySelector('#requests .readout').textContent")
+    assert "answered" in browser.until(
+        "return document.querySelector('#requests .readout').textContent"
+    )
     browser.press("Escape")
     browser.until("return document.querySelector('#requests .readout').textContent === ''")
 
@@ -60,7 +74,9 @@ def test_a_tool_that_waits_is_allowed_by_a_click(stack: Stack, browser: Browser)
     tool = '[[tool:Bash {"command": "touch made-here", "description": "Say it"}]]'
     asking = threading.Thread(target=lambda: answers.append(ask(stack, "/sdk", tool)), daemon=True)
     asking.start()
-    browser.until("return document.querySelector('#prompts pre')?.textContent.includes('touch made-here')")
+    browser.until(
+        "return document.querySelector('#prompts pre')?.textContent.includes('touch made-here')"
+    )
     assert browser.run("return document.title").startswith("(1)")
     browser.click("#prompts .allow")
     asking.join(90)
@@ -71,7 +87,9 @@ def test_a_tool_that_waits_is_allowed_by_a_click(stack: Stack, browser: Browser)
 
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("dark", [False, True])
-def test_nothing_is_cut_off_at_any_width(stack: Stack, browser: Browser, dark: bool, width: int) -> None:
+def test_nothing_is_cut_off_at_any_width(
+    stack: Stack, browser: Browser, dark: bool, width: int
+) -> None:
     browser.dress(dark=dark, width=width)
     browser.go(f"{stack.url}/dashboard")
     browser.until("return document.querySelector('#latency svg')")

@@ -1,4 +1,6 @@
-"""`ccproxy demo`: the real thing with `--once`, and its verdict on a stack that does not deliver."""
+"""`ccproxy demo`: the real thing with `--once`, and its verdict on a stack that does
+not deliver.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +12,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from ccproxy.demo import DOORS, isolate, show, streamed_text
-from ccproxy.programs import find_script
-from shared.settings import load_settings
+from ccproxy.cli.demo import DOORS, isolate, show_demo, streamed_text
+from ccproxy.launcher.programs import find_script
+from shared.settings.tree import load_settings
 from tests.e2e.stack import clean_environment
 
 # The owner's settings, which must neither reach the demo nor be touched by it.
-OWNERS = {"SECURITY__AUTH_TOKEN": "s3cret", "REDIS__URL": "redis://127.0.0.1:1", "CLAUDE__CLI_PATH": "/bin/false"}
+OWNERS = {
+    "SECURITY__AUTH_TOKEN": "s3cret",
+    "REDIS__URL": "redis://127.0.0.1:1",
+    "CLAUDE__CLI_PATH": "/bin/false",
+}
 
 
 @pytest.mark.claude
@@ -25,7 +31,9 @@ def test_everything_arrives_and_nothing_is_left(tmp_path):
     (tmp_path / ".ccproxy.toml").write_text("[server]\nport = 1\n")
     command = [*find_script("ccproxy"), "demo", "--once", "--port", "0"]
     environment = clean_environment(tmp_path) | OWNERS | {"TMPDIR": str(tmp_path)}
-    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    ended = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     for door in DOORS:
         assert door.words in ended.stdout
@@ -50,9 +58,19 @@ class Forgetful(BaseHTTPRequestHandler):
             self.answer(200, json.dumps({"content": [{"type": "text", "text": words}]}))
 
     def do_GET(self):
-        row = {"status_code": 200, "model": "m", "tokens_input": 1, "tokens_output": 2, "duration_ms": 3.0}
+        row = {
+            "status_code": 200,
+            "model": "m",
+            "tokens_input": 1,
+            "tokens_output": 2,
+            "duration_ms": 3.0,
+        }
         row |= {"cache_read_tokens": 0, "cache_write_tokens": 0}
-        rows = [row | {"client_request_id": door.request_id} for door in DOORS if door.path != "/sdk/v1/messages"]
+        rows = [
+            row | {"client_request_id": door.request_id}
+            for door in DOORS
+            if door.path != "/sdk/v1/messages"
+        ]
         paths = ("/api/v1/messages", "/codex/v1/messages")
         counted = "".join(f'ccproxy_requests_total{{endpoint="{path}"}} 1.0\n' for path in paths)
         self.answer(200, counted if self.path == "/metrics" else json.dumps({"results": rows}))
@@ -76,7 +94,7 @@ def forgetful():
 
 
 async def test_what_did_not_arrive_is_named(forgetful, capsys):
-    assert await show(forgetful, load_settings(), once=True, patience=0.3) == 1
+    assert await show_demo(forgetful, load_settings(), once=True, patience=0.3) == 1
     said = capsys.readouterr().out
     assert [line for line in said.splitlines() if line.startswith("FAIL")] == [
         "FAIL the answer of /sdk did not arrive",
@@ -87,7 +105,7 @@ async def test_what_did_not_arrive_is_named(forgetful, capsys):
 
 
 async def test_it_stays_and_invites_without_once(forgetful, capsys):
-    assert await show(forgetful, load_settings(), once=False, patience=0.1) is None
+    assert await show_demo(forgetful, load_settings(), once=False, patience=0.1) is None
     said = capsys.readouterr().out
     assert f"curl {forgetful}/api/v1/messages" in said
     assert f"ANTHROPIC_BASE_URL={forgetful}/api" in said

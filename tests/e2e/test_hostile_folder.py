@@ -1,4 +1,6 @@
-"""A cloned repository brings its own `.env` and TOML file: no command does what they say before the owner agrees."""
+"""A cloned repository brings its own `.env` and TOML file: no command does what they say before the
+owner agrees.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ccproxy.exits import CONFIGURATION, DONE, FAILED
-from ccproxy.programs import find_script
+from ccproxy.cli.exits import CONFIGURATION, DONE, FAILED
+from ccproxy.launcher.programs import find_script
 from tests.e2e.stack import clean_environment
 from tests.pseudo_terminal import in_terminal
 
@@ -116,7 +118,9 @@ def test_a_folder_that_sets_nothing_guarded_is_used_as_it_is(folder: Path) -> No
 
 
 @pytest.mark.parametrize(("answer", "trusted"), [("y", True), ("n", False), ("", False)])
-async def test_the_owner_is_shown_what_would_change_and_asked(folder: Path, answer: str, trusted: bool) -> None:
+async def test_the_owner_is_shown_what_would_change_and_asked(
+    folder: Path, answer: str, trusted: bool
+) -> None:
     plant(folder, ".ccproxy.toml")
     command = [*find_script("ccproxy"), "config", "trust", str(folder)]
     async with in_terminal(*command, env=environment(folder)) as terminal:

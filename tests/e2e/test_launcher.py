@@ -12,7 +12,7 @@ import urllib.request
 import psutil
 import pytest
 
-from ccproxy.programs import find_script
+from ccproxy.launcher.programs import find_script
 from tests.e2e.stack import alive, environment_of, until
 from tests.processes import command_line
 
@@ -47,13 +47,19 @@ def test_every_service_runs_once_and_logs_through_the_launcher(plain):
     for service in (*SERVICES, "listener"):
         until(lambda service=service: len(plain.supervised(service)) == 1, service)
     for service in SERVICES[1:]:
-        until(lambda service=service: f'"instance": "{service}"' in plain.logs, f"a line of {service}")
+        until(
+            lambda service=service: f'"instance": "{service}"' in plain.logs, f"a line of {service}"
+        )
 
 
 def test_settings_reach_the_services_and_secrets_no_command_line(start_plain):
-    stack = start_plain(SECURITY__AUTH_TOKEN="s3cret-token", CLAUDE__API_KEY="s3cret-key").wait_ready()
+    stack = start_plain(
+        SECURITY__AUTH_TOKEN="s3cret-token", CLAUDE__API_KEY="s3cret-key"
+    ).wait_ready()
     belonging = stack.processes()
-    passwords = {environment_of(process).get("SUPERVISOR_PASSWORD") for process in belonging} - {None}
+    passwords = {environment_of(process).get("SUPERVISOR_PASSWORD") for process in belonging} - {
+        None
+    }
     assert len(passwords) == 1
     command_lines = " ".join(part for process in belonging for part in command_line(process))
     assert "s3cret" not in command_lines
@@ -66,10 +72,17 @@ def test_settings_reach_the_services_and_secrets_no_command_line(start_plain):
 
 
 def test_a_token_given_as_an_option_leaves_the_process_list(plain):
-    """It executes itself again, the token in its environment; the launcher that stays is the same process."""
+    """It executes itself again, the token in its environment; the launcher that stays is the same
+    process.
+    """
     command = [*find_script("ccproxy"), "--auth-token", "s3cret", "serve", "--port", "0"]
-    environment = plain.environment | {"SERVER__RUN_DIR": f"{plain.home}/other", "SDK__WORKERS": "0"}
-    with subprocess.Popen(command, env=environment, cwd=plain.home, stderr=subprocess.PIPE) as started:
+    environment = plain.environment | {
+        "SERVER__RUN_DIR": f"{plain.home}/other",
+        "SDK__WORKERS": "0",
+    }
+    with subprocess.Popen(
+        command, env=environment, cwd=plain.home, stderr=subprocess.PIPE
+    ) as started:
         until((plain.home / "other/lock").exists, "the launcher")
         process = psutil.Process(started.pid)
         assert "s3cret" not in " ".join(process.cmdline())
@@ -106,7 +119,9 @@ def test_a_killed_launcher_leaves_nothing_behind(plain):
 
 def test_a_killed_supervisord_leaves_nothing_behind(plain):
     belonging = plain.processes()
-    supervisord = next(process for process in belonging if "ccproxy.supervision" in command_line(process))
+    supervisord = next(
+        process for process in belonging if "ccproxy.launcher.supervision" in command_line(process)
+    )
     supervisord.kill()
     assert plain.process.wait(30) == 70
     plain.assert_gone(belonging)
@@ -135,7 +150,8 @@ def test_a_gateway_that_cannot_stay_up_ends_the_stack(start_plain):
     assert stack.process.wait(60) == 70
     stack.stop()
     assert "this service dies at once" in stack.logs
-    # A busy machine may take longer than supervisord's second to reach the crash; then the process has "started".
+    # A busy machine may take longer than supervisord's second to reach the crash; then the process
+    # has "started".
     assert re.search(r"CCProxy ends: gateway_00 (did not start|ended 5 times)", stack.logs)
 
 
@@ -147,7 +163,12 @@ def test_the_rest_goes_on_without_a_service_that_cannot_stay_up(start_plain):
 
 def test_a_second_start_names_the_first(plain):
     again = subprocess.run(
-        plain.process.args, cwd=plain.home, env=plain.environment, capture_output=True, text=True, check=False
+        plain.process.args,
+        cwd=plain.home,
+        env=plain.environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert again.returncode == 75
     assert again.stderr == (
@@ -160,7 +181,9 @@ def test_a_start_right_after_a_crash_takes_over(start_plain):
     """Launcher and supervisord are both killed; the next start finds whatever has not ended yet."""
     crashed = start_plain().wait_ready()
     for process in crashed.processes():
-        if process.pid == crashed.process.pid or "ccproxy.supervision" in command_line(process):
+        if process.pid == crashed.process.pid or "ccproxy.launcher.supervision" in command_line(
+            process
+        ):
             process.kill()
     crashed.process.wait()
     next_one = start_plain(SERVER__RUN_DIR=str(crashed.run_dir))
@@ -183,7 +206,7 @@ def test_a_deep_run_directory_works_though_sockets_have_short_names(start_plain,
     assert stack.stop() == 0
 
 
-# -- the real services ---------------------------------------------------------------------------------------------
+# --- the real services ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -1,4 +1,6 @@
-"""deploy/nginx.conf in front of a running stack: streams are not held back, and the doctor notices when they are."""
+"""deploy/nginx.conf in front of a running stack: streams are not held back, and the doctor notices
+when they are.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,9 @@ import subprocess
 import httpx
 import pytest
 
-from ccproxy.checks import Machine
-from ccproxy.checks_outside import look_through_proxy
-from shared.settings import Settings
+from ccproxy.cli.checks import Machine
+from ccproxy.cli.checks_outside import look_through_proxy
+from shared.settings.tree import Settings
 from tests.compose import ROOT
 from tests.e2e.stack import until
 
@@ -60,7 +62,11 @@ def start_nginx(tmp_path):
         place = tmp_path / str(port)
         place.mkdir()
         (place / "nginx.conf").write_text(AROUND.format(place=place, port=port, location=location))
-        started.append(subprocess.Popen(["nginx", "-p", place, "-c", place / "nginx.conf"], stderr=subprocess.DEVNULL))
+        started.append(
+            subprocess.Popen(
+                ["nginx", "-p", place, "-c", place / "nginx.conf"], stderr=subprocess.DEVNULL
+            )
+        )
         until((place / "nginx.pid").exists, "nginx")
         return f"http://127.0.0.1:{port}"
 
@@ -107,13 +113,17 @@ def test_the_doctor_tells_a_proxy_that_holds_streams_back(start_nginx, start_sta
 
 
 def test_the_page_shows_the_file_as_it_is():
-    shown = re.search(r"```nginx\n(.*?)```", (ROOT / "docs/how-to/reverse-proxy.md").read_text(), re.DOTALL)
+    shown = re.search(
+        r"```nginx\n(.*?)```", (ROOT / "docs/how-to/reverse-proxy.md").read_text(), re.DOTALL
+    )
     assert shown[1] == (ROOT / "deploy/nginx.conf").read_text().partition("\n")[2]
 
 
 def test_a_body_as_large_as_the_gateway_takes_goes_through(start_nginx, recipe):
     url = start_nginx(recipe)
     filler = "x" * (4 * 1024 * 1024)
-    reply = httpx.post(f"{url}/api/v1/messages/count_tokens", json={"model": "m", "messages": filler}, timeout=30)
+    reply = httpx.post(
+        f"{url}/api/v1/messages/count_tokens", json={"model": "m", "messages": filler}, timeout=30
+    )
     assert reply.status_code != httpx.codes.REQUEST_ENTITY_TOO_LARGE
     assert json.loads(reply.content)

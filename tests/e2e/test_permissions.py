@@ -1,4 +1,6 @@
-"""A request waits for a person, through the whole stack: the real program asks, somebody answers, the tool obeys."""
+"""A request waits for a person, through the whole stack: the real program asks, somebody answers,
+the tool obeys.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,8 @@ import anthropic
 import httpx
 import pytest
 
-from ccproxy.programs import find_script
-from sdk_worker.door import find_program
+from ccproxy.launcher.programs import find_script
+from sdk_worker.claude.driver import find_program
 from tests.browser import Browser, running_browser
 from tests.e2e.stack import Stack, clean_environment, simulated, stacks, until
 from tests.pseudo_terminal import in_terminal
@@ -33,14 +35,18 @@ MODEL = "claude-sonnet-5-5"
 
 
 class Turn:
-    """One streamed `/sdk` request, read in a thread of its own: a person has to answer meanwhile."""
+    """One streamed `/sdk` request, read in a thread of its own: a person has to answer
+    meanwhile.
+    """
 
     def __init__(self, stack: Stack, command: str) -> None:
         self.text = ""
         said = f"[[tool:Bash {json.dumps({'command': command})}]]"
         body = {"model": MODEL, "max_tokens": 200, "stream": True}
         address = urlsplit(stack.url)
-        self._connection = http.client.HTTPConnection(address.hostname, address.port, timeout=TURN_SECONDS)
+        self._connection = http.client.HTTPConnection(
+            address.hostname, address.port, timeout=TURN_SECONDS
+        )
         self._connection.request(
             "POST",
             "/sdk/v1/messages",
@@ -51,7 +57,9 @@ class Turn:
         self._thread.start()
 
     def _read(self) -> None:
-        gone = contextlib.suppress(OSError, http.client.HTTPException)  # the gateway died, or we left
+        gone = contextlib.suppress(
+            OSError, http.client.HTTPException
+        )  # the gateway died, or we left
         with gone, self._connection.getresponse() as response:
             while line := response.readline():
                 self.text += line.decode()
@@ -96,7 +104,9 @@ class Person:
         return found
 
     def answer(self, request_id: str, allowed: bool, **more: Any) -> httpx.Response:
-        return self.request("POST", f"/permissions/{request_id}/respond", json={"allowed": allowed, **more})
+        return self.request(
+            "POST", f"/permissions/{request_id}/respond", json={"allowed": allowed, **more}
+        )
 
     def status(self, request_id: str) -> str:
         return str(self.request("GET", f"/permissions/{request_id}").json()["status"])
@@ -115,7 +125,9 @@ def target(tmp_path: Path) -> Path:
     return tmp_path / "made-by-the-tool"
 
 
-def test_an_allowed_tool_acts_and_the_turn_goes_on(stack: Stack, person: Person, target: Path) -> None:
+def test_an_allowed_tool_acts_and_the_turn_goes_on(
+    stack: Stack, person: Person, target: Path
+) -> None:
     turn = Turn(stack, f"touch {target}")
     (asked,) = person.pending()
     assert (asked["tool_name"], asked["input"]["command"]) == ("Bash", f"touch {target}")
@@ -126,7 +138,9 @@ def test_an_allowed_tool_acts_and_the_turn_goes_on(stack: Stack, person: Person,
     assert target.exists()
 
 
-def test_a_denied_tool_does_nothing_and_the_model_is_told(stack: Stack, person: Person, target: Path) -> None:
+def test_a_denied_tool_does_nothing_and_the_model_is_told(
+    stack: Stack, person: Person, target: Path
+) -> None:
     turn = Turn(stack, f"touch {target}")
     (asked,) = person.pending()
     person.answer(asked["request_id"], False, message="Not on my machine.")
@@ -139,13 +153,17 @@ def test_what_a_person_wrote_is_what_runs(stack: Stack, person: Person, target: 
     turn = Turn(stack, f"touch {target}")
     (asked,) = person.pending()
     other = target.with_name("written-by-a-person")
-    person.answer(asked["request_id"], True, updated_input={**asked["input"], "command": f"touch {other}"})
+    person.answer(
+        asked["request_id"], True, updated_input={**asked["input"], "command": f"touch {other}"}
+    )
     turn.wait()
     assert other.exists()
     assert not target.exists()
 
 
-async def test_it_is_allowed_and_denied_from_a_terminal(stack: Stack, person: Person, tmp_path: Path) -> None:
+async def test_it_is_allowed_and_denied_from_a_terminal(
+    stack: Stack, person: Person, tmp_path: Path
+) -> None:
     command = [*find_script("ccproxy"), "permission-handler"]
     async with in_terminal(*command, env=stack.environment, columns=200) as terminal:
         await terminal.until("Waiting for prompts.")
@@ -208,7 +226,9 @@ def test_the_page_shows_what_a_model_wrote_as_text_and_nothing_more(
 
 
 @pytest.mark.parametrize("service", ["permission_service", "redis"])
-def test_the_answer_reaches_the_tool_through_a_crash(stack: Stack, person: Person, target: Path, service: str) -> None:
+def test_the_answer_reaches_the_tool_through_a_crash(
+    stack: Stack, person: Person, target: Path, service: str
+) -> None:
     turn = Turn(stack, f"touch {target}")
     (asked,) = person.pending()
     stack.wait_replaced(service, stack.kill(service))
@@ -223,10 +243,14 @@ def test_the_death_of_the_gateway_costs_nothing_but_the_clients_second_try(
     """The official client asks again by itself, as it does after any broken connection."""
     said = f"[[tool:Bash {json.dumps({'command': f'echo once >> {target}'})}]]"
     messages: Any = [{"role": "user", "content": said}]
-    with anthropic.Anthropic(base_url=f"{stack.url}/sdk", api_key="unused", timeout=TURN_SECONDS) as client:
+    with anthropic.Anthropic(
+        base_url=f"{stack.url}/sdk", api_key="unused", timeout=TURN_SECONDS
+    ) as client:
         answers: list[Any] = []
         thread = threading.Thread(
-            target=lambda: answers.append(client.messages.create(model=MODEL, max_tokens=200, messages=messages))
+            target=lambda: answers.append(
+                client.messages.create(model=MODEL, max_tokens=200, messages=messages)
+            )
         )
         thread.start()
         (asked,) = person.pending()
@@ -236,11 +260,15 @@ def test_the_death_of_the_gateway_costs_nothing_but_the_clients_second_try(
         thread.join(TURN_SECONDS)
     assert answers[0].stop_reason == "end_turn"
     assert target.read_text() == "once\n"
-    assert len(truth.requests("/v1/messages")) == 2  # what the tool is for, and what it said: of one turn
+    assert (
+        len(truth.requests("/v1/messages")) == 2
+    )  # what the tool is for, and what it said: of one turn
     assert person.request("GET", "/permissions").json()["pending"] == []
 
 
-def test_a_caller_that_leaves_withdraws_its_prompt(stack: Stack, person: Person, target: Path) -> None:
+def test_a_caller_that_leaves_withdraws_its_prompt(
+    stack: Stack, person: Person, target: Path
+) -> None:
     turn = Turn(stack, f"touch {target}")
     (asked,) = person.pending()
     turn.leave()
@@ -248,13 +276,17 @@ def test_a_caller_that_leaves_withdraws_its_prompt(stack: Stack, person: Person,
     assert not target.exists()
 
 
-def test_a_session_is_allowed_once_for_all_its_like(stack: Stack, person: Person, tmp_path: Path) -> None:
+def test_a_session_is_allowed_once_for_all_its_like(
+    stack: Stack, person: Person, tmp_path: Path
+) -> None:
     made = [tmp_path / "one", tmp_path / "two"]
     calls = "".join(f"[[tool:Bash {json.dumps({'command': f'touch {path}'})}]]" for path in made)
     body = {"model": MODEL, "max_tokens": 200, "messages": [{"role": "user", "content": calls}]}
     answers: list[httpx.Response] = []
     thread = threading.Thread(
-        target=lambda: answers.append(httpx.post(f"{stack.url}/sdk/v1/messages", json=body, timeout=TURN_SECONDS))
+        target=lambda: answers.append(
+            httpx.post(f"{stack.url}/sdk/v1/messages", json=body, timeout=TURN_SECONDS)
+        )
     )
     thread.start()
     asked = person.pending()[0]
@@ -264,7 +296,9 @@ def test_a_session_is_allowed_once_for_all_its_like(stack: Stack, person: Person
     assert [path.exists() for path in made] == [True, True]
 
 
-def test_what_was_asked_and_answered_is_on_record(stack: Stack, person: Person, target: Path) -> None:
+def test_what_was_asked_and_answered_is_on_record(
+    stack: Stack, person: Person, target: Path
+) -> None:
     turn = Turn(stack, f"touch {target}")
     (asked,) = person.pending()
     person.answer(asked["request_id"], False)
@@ -310,7 +344,9 @@ class TestPatience:
         assert program is not None
         command = [program, "-p", said, f"--mcp-config={json.dumps(server)}"]
         command.append("--permission-prompt-tool=mcp__ccproxy__check_permission")
-        with subprocess.Popen(command, cwd=impatient.home, env=environment, stdout=subprocess.DEVNULL) as process:
+        with subprocess.Popen(
+            command, cwd=impatient.home, env=environment, stdout=subprocess.DEVNULL
+        ) as process:
             (asked,) = person.pending()
             assert person.answer(asked["request_id"], True).status_code == 200
             assert process.wait(TURN_SECONDS) == 0

@@ -1,5 +1,6 @@
-"""Every command, flag, path, variable and file that the first ccproxy's README named: it is there and does its work,
-or it stands in DIFFERENT with a reason that docs/upgrade.md tells."""
+"""Every command, flag, path, variable and file that the first ccproxy's README named: it is there
+and does its work, or it stands in DIFFERENT with a reason that docs/upgrade.md tells.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +12,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ccproxy.cli import OVERRIDES
-from ccproxy.programs import find_script
-from shared.credentials.claude import ClaudeIssuer
-from shared.credentials.codex import CodexIssuer
-from shared.models import CODEX_DEFAULT
-from shared.settings import load_settings
+from ccproxy.cli.app import OVERRIDES
+from ccproxy.launcher.programs import find_script
+from shared.accounts.claude import ClaudeIssuer
+from shared.accounts.codex import CodexIssuer
+from shared.accounts.models import CODEX_DEFAULT
+from shared.settings.tree import load_settings
 from tests.compose import ROOT, load
 from tests.documented import understand
 from tests.trusting import trust_folder
@@ -29,8 +30,8 @@ COMMANDS = (
     "ccproxy --sdk-enable-pool --sdk-pool-size 5",
     "ccproxy --claude-code-options-cwd /path/to/your/project",
     (
-        "ccproxy --claude-code-options-cwd /tmp/x --claude-code-options-permission-mode bypassPermissions "
-        "--claude-sdk-message-mode formatted"
+        "ccproxy --claude-code-options-cwd /tmp/x --claude-code-options-permission-mode "
+        "bypassPermissions --claude-sdk-message-mode formatted"
     ),
     "ccproxy auth login",
     "ccproxy auth login-openai",
@@ -53,7 +54,8 @@ COMMANDS = (
     "ccproxy permission-handler --host 127.0.0.1 --port 8000",
 )
 
-# What a flag promised is a setting: flag and value on the command line, setting and value in every process.
+# What a flag promised is a setting: flag and value on the command line, setting and value in every
+# process.
 FLAGS = (
     ("--port 8001", "server.port", 8001),
     ("--host 0.0.0.0", "server.host", "0.0.0.0"),
@@ -76,9 +78,24 @@ VARIABLES = (
     ("CLAUDE__SDK_MESSAGE_MODE", "ignore", "claude.sdk_message_mode", "ignore"),
     ("CLAUDE__SDK_MESSAGE_MODE", "forward", "claude.sdk_message_mode", "forward"),
     ("CLAUDE__PRETTY_FORMAT", "false", "claude.pretty_format", False),
-    ("CODEX__SYSTEM_PROMPT_INJECTION_MODE", "override", "codex.system_prompt_injection_mode", "override"),
-    ("CODEX__SYSTEM_PROMPT_INJECTION_MODE", "append", "codex.system_prompt_injection_mode", "append"),
-    ("CODEX__SYSTEM_PROMPT_INJECTION_MODE", "disabled", "codex.system_prompt_injection_mode", "disabled"),
+    (
+        "CODEX__SYSTEM_PROMPT_INJECTION_MODE",
+        "override",
+        "codex.system_prompt_injection_mode",
+        "override",
+    ),
+    (
+        "CODEX__SYSTEM_PROMPT_INJECTION_MODE",
+        "append",
+        "codex.system_prompt_injection_mode",
+        "append",
+    ),
+    (
+        "CODEX__SYSTEM_PROMPT_INJECTION_MODE",
+        "disabled",
+        "codex.system_prompt_injection_mode",
+        "disabled",
+    ),
     ("OBSERVABILITY__ENABLED", "true", "observability.enabled", True),
     ("OBSERVABILITY__METRICS_ENABLED", "false", "observability.metrics_endpoint_enabled", False),
 )
@@ -125,7 +142,8 @@ FILES = (
     "docker-compose.monitoring.yml",
 )
 
-# What is deliberately otherwise: words of the promise, and of the line in docs/upgrade.md that says why.
+# What is deliberately otherwise: words of the promise, and of the line in docs/upgrade.md that says
+# why.
 DIFFERENT = {
     "pool mode is disabled by default": "pool off by default",
     "metrics, logs and dashboard are disabled by default": "`/metrics`, `/logs`, `/dashboard` off",
@@ -134,7 +152,8 @@ DIFFERENT = {
     "a new session for each Codex request": "a new session id for each request",
     "a dummy key is enough wherever it listens": "listening beyond loopback was open",
     "the Codex prompt is injected into every conversation": "Codex instructions always replaced",
-    "npm packages @anthropic-ai/codex, codex auth login": "`@anthropic-ai/codex`, `codex auth login`",
+    "npm packages @anthropic-ai/codex, codex auth login": "`@anthropic-ai/codex`, `codex auth "
+    "login`",
     "aichat with type: claude on /codex": "aichat with `type: claude`",
     "claude-code-sdk needs the npm program": "`npm install -g @anthropic-ai/claude-code`",
     "docs/observability.md": "`docs/observability.md`",
@@ -156,7 +175,13 @@ def value_at(settings: typing.Any, path: str) -> typing.Any:
 @pytest.fixture
 def here(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    for name in ("CONFIG_FILE", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "CLAUDE_CONFIG_DIR", "CODEX_HOME"):
+    for name in (
+        "CONFIG_FILE",
+        "XDG_CONFIG_HOME",
+        "XDG_STATE_HOME",
+        "CLAUDE_CONFIG_DIR",
+        "CODEX_HOME",
+    ):
         monkeypatch.setenv(name, "")
     monkeypatch.setenv("HOME", str(tmp_path))
     return monkeypatch
@@ -206,7 +231,9 @@ def test_the_compose_service_has_its_old_name():
 
 def test_both_names_of_the_command_are_the_same_program():
     said = [
-        subprocess.run([*find_script(name), "--version"], capture_output=True, text=True, check=True).stdout
+        subprocess.run(
+            [*find_script(name), "--version"], capture_output=True, text=True, check=True
+        ).stdout
         for name in ("ccproxy", "ccproxy-api")
     ]
     assert said[0] == said[1]
@@ -214,7 +241,11 @@ def test_both_names_of_the_command_are_the_same_program():
 
 def test_a_generated_token_is_a_line_for_env(tmp_path):
     said = subprocess.run(
-        [*find_script("ccproxy"), "generate-token"], cwd=tmp_path, capture_output=True, text=True, check=True
+        [*find_script("ccproxy"), "generate-token"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert said.stdout.startswith("SECURITY__AUTH_TOKEN=")
 
@@ -252,13 +283,19 @@ def test_a_token_is_taken_in_either_header_and_required_everywhere(start_stack):
 def test_what_is_deliberately_different_is_told(promise, told):
     lines = [line for line in (ROOT / "docs/upgrade.md").read_text().splitlines() if told in line]
     assert lines, promise
-    assert all(len(cell.strip()) > 3 for cell in lines[0].strip("|").split("|")[:2]), "say what is instead"
+    assert all(len(cell.strip()) > 3 for cell in lines[0].strip("|").split("|")[:2]), (
+        "say what is instead"
+    )
 
 
 def test_every_model_that_was_named_still_means_something(stack):
-    """They are retired by their provider; the names pass on, and the provider's own word comes back."""
+    """They are retired by their provider; the names pass on, and the provider's own word comes
+    back.
+    """
     for name in ("claude-opus-4-20250514", "claude-3-7-sonnet-20250219"):
-        reply = httpx.post(f"{stack.url}/api/v1/messages", json=MESSAGES | {"model": name}, timeout=30)
+        reply = httpx.post(
+            f"{stack.url}/api/v1/messages", json=MESSAGES | {"model": name}, timeout=30
+        )
         assert reply.status_code in {200, 404}
         assert "json" in reply.headers["content-type"]
         assert json.loads(reply.content)

@@ -1,4 +1,6 @@
-"""A running stack that is told of new settings: by its files, by SIGHUP, and through the launcher."""
+"""A running stack that is told of new settings: by its files, by SIGHUP, and through
+the launcher.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ import subprocess
 import urllib.error
 import urllib.request
 
-from ccproxy.programs import find_script
+from ccproxy.launcher.programs import find_script
 from tests.e2e.stack import until
 
 
@@ -54,11 +56,15 @@ def test_a_changed_token_of_the_owner_s_file_holds_once_it_is_trusted(start_stac
     request = urllib.request.Request(f"{stack.url}/metrics", headers={"x-api-key": "second"})
     with urllib.request.urlopen(request, timeout=30) as reply:
         counted = reply.read().decode()
-    assert 'endpoint="/health/ready"' in counted, "what was asked before the settings changed is still counted"
+    assert 'endpoint="/health/ready"' in counted, (
+        "what was asked before the settings changed is still counted"
+    )
 
     file.write_text("")
     stack.wait_replaced("gateway", stack.kill("gateway"))
-    until(lambda: answers(stack) == 401, "a gateway that was started again and still wants the token")
+    until(
+        lambda: answers(stack) == 401, "a gateway that was started again and still wants the token"
+    )
     assert status(stack.url, "second") == 200
 
 

@@ -1,4 +1,5 @@
-"""`/sdk` on the running stack: real programs on three workers, killed, left and overrun; nothing is heard twice.
+"""`/sdk` on the running stack: real programs on three workers, killed, left and overrun; nothing is
+heard twice.
 
 The counts below are what two cores carry within a minute; `make soak` runs the same with more.
 """
@@ -47,7 +48,11 @@ PIXEL = base64.b64encode(
         "1f15c4890000000d49444154789c6360000002000001e221bc330000000049454e44ae426082"
     )
 ).decode()
-CITY: dict[str, Any] = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+CITY: dict[str, Any] = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}},
+    "required": ["city"],
+}
 WEATHER: Any = {"name": "get_weather", "description": "The weather of a city", "input_schema": CITY}
 ASK_WEATHER = '[[tool:mcp__client__get_weather {"city": "Bern"}]]'
 
@@ -94,7 +99,9 @@ def shape(seen: Seen) -> list[tuple[str, str, Any]]:
         blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
         for block in blocks:
             said = block.get("text") or block.get("id") or block.get("tool_use_id")
-            if message["role"] != "system" and not str(block.get("text")).startswith(("<system-reminder>", "[Image:")):
+            if message["role"] != "system" and not str(block.get("text")).startswith(
+                ("<system-reminder>", "[Image:")
+            ):
                 found.append((message["role"], block["type"], said))
     return found
 
@@ -103,7 +110,16 @@ async def test_nothing_of_a_request_reaches_another_and_nothing_of_it_stays(
     stack: Stack, http: httpx.AsyncClient, truth: GroundTruth
 ) -> None:
     """A turn that takes too long is tried by the soak, and in tests/contract."""
-    fates = [*ANSWERED, is_left, is_refused, breaks_off, is_answered, is_left, is_refused, breaks_off]
+    fates = [
+        *ANSWERED,
+        is_left,
+        is_refused,
+        breaks_off,
+        is_answered,
+        is_left,
+        is_refused,
+        breaks_off,
+    ]
     await live_through(stack, http, truth, fates, at_once=MAX_WAITING)
 
 
@@ -116,12 +132,16 @@ async def test_a_killed_worker_takes_only_its_own_streams_along(
     await at_rest(http)
 
 
-async def test_when_a_client_leaves_the_turn_ends_everywhere(http: httpx.AsyncClient, truth: GroundTruth) -> None:
+async def test_when_a_client_leaves_the_turn_ends_everywhere(
+    http: httpx.AsyncClient, truth: GroundTruth
+) -> None:
     spares = await at_rest(http)
     await stream(http, ask("[[scenario:slow-50x1000]]"), leave=True)
     await truth.until(lambda requests: requests[-1].cancelled)
     late = time.monotonic() + DEADLINE
-    while not (used := spares.keys() - (await at_rest(http)).keys()):  # a worker tells of its pool now and then
+    while not (
+        used := spares.keys() - (await at_rest(http)).keys()
+    ):  # a worker tells of its pool now and then
         assert time.monotonic() < late, "the turn's program is still there"
     assert len(used) == 1
     assert not alive([spares[pid] for pid in used])
@@ -153,11 +173,23 @@ async def test_a_full_waiting_line_refuses_and_those_who_left_it_are_never_run(
 def ten_turns() -> list[dict[str, Any]]:
     """Text, images and tool pairs in turn; as the Messages format says it."""
     turns: list[dict[str, Any]] = []
-    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PIXEL}}
+    image = {
+        "type": "image",
+        "source": {"type": "base64", "media_type": "image/png", "data": PIXEL},
+    }
     for number in range(5):
         asked = [{"type": "text", "text": f"Q{number}"}, *([image] if number % 2 else [])]
-        call = {"type": "tool_use", "id": f"toolu_{number}", "name": "look", "input": {"at": number}}
-        result = {"type": "tool_result", "tool_use_id": f"toolu_{number}", "content": f"seen {number}"}
+        call = {
+            "type": "tool_use",
+            "id": f"toolu_{number}",
+            "name": "look",
+            "input": {"at": number},
+        }
+        result = {
+            "type": "tool_result",
+            "tool_use_id": f"toolu_{number}",
+            "content": f"seen {number}",
+        }
         turns += [
             {"role": "user", "content": asked},
             {"role": "assistant", "content": [{"type": "text", "text": f"L{number}"}, call]},
@@ -172,11 +204,17 @@ async def test_the_official_anthropic_client_has_its_conversation_heard_as_it_is
 ) -> None:
     turns = ten_turns()
     expected = [
-        (turn["role"], block["type"], block.get("text") or block.get("id") or block.get("tool_use_id"))
+        (
+            turn["role"],
+            block["type"],
+            block.get("text") or block.get("id") or block.get("tool_use_id"),
+        )
         for turn in turns
         for block in turn["content"]
     ]
-    async with anthropic.AsyncAnthropic(base_url=f"{stack.url}/sdk", api_key="unused", max_retries=0) as client:
+    async with anthropic.AsyncAnthropic(
+        base_url=f"{stack.url}/sdk", api_key="unused", max_retries=0
+    ) as client:
         whole = await client.messages.create(**ask(turns))
         async with client.messages.stream(**ask(turns)) as streamed:
             assert await streamed.get_final_text() == "the end"
@@ -186,21 +224,35 @@ async def test_the_official_anthropic_client_has_its_conversation_heard_as_it_is
 
 async def test_the_official_anthropic_client_has_its_tools_called(stack: Stack) -> None:
     turns: list[dict[str, Any]] = [{"role": "user", "content": ASK_WEATHER}]
-    async with anthropic.AsyncAnthropic(base_url=f"{stack.url}/sdk", api_key="unused", max_retries=0) as client:
+    async with anthropic.AsyncAnthropic(
+        base_url=f"{stack.url}/sdk", api_key="unused", max_retries=0
+    ) as client:
         async with client.messages.stream(**ask(turns, tools=[WEATHER])) as streamed:
             first = await streamed.get_final_message()
         [call] = [block for block in first.content if block.type == "tool_use"]
-        assert (first.stop_reason, call.name, call.input) == ("tool_use", "get_weather", {"city": "Bern"})
+        assert (first.stop_reason, call.name, call.input) == (
+            "tool_use",
+            "get_weather",
+            {"city": "Bern"},
+        )
         turns += [
-            {"role": "assistant", "content": [block.model_dump(exclude_none=True) for block in first.content]},
-            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": call.id, "content": "sunny"}]},
+            {
+                "role": "assistant",
+                "content": [block.model_dump(exclude_none=True) for block in first.content],
+            },
+            {
+                "role": "user",
+                "content": [{"type": "tool_result", "tool_use_id": call.id, "content": "sunny"}],
+            },
         ]
         second = await client.messages.create(**ask(turns, tools=[WEATHER]))
     assert "sunny" in "".join(block.text for block in second.content if block.type == "text")
 
 
 @pytest.mark.parametrize("text", ["[[say:hello]]", ASK_WEATHER])
-async def test_every_response_and_event_of_sdk_keeps_the_public_standard(http: httpx.AsyncClient, text: str) -> None:
+async def test_every_response_and_event_of_sdk_keeps_the_public_standard(
+    http: httpx.AsyncClient, text: str
+) -> None:
     tool = {"type": "function", "name": "get_weather", "parameters": CITY}
     body = {"model": MODEL, "input": text, "tools": [tool]}
     whole = await http.post("/sdk/v1/responses", json=body)
@@ -220,8 +272,12 @@ async def test_the_official_openai_client_is_streamed_to_and_has_its_tools_calle
         {"role": "assistant", "content": "A1"},
         {"role": "user", "content": ASK_WEATHER},
     ]
-    async with openai.AsyncOpenAI(base_url=f"{stack.url}/sdk/v1", api_key="unused", max_retries=0) as client:
-        first = (await client.chat.completions.create(model=MODEL, messages=turns, tools=[tool])).choices[0]
+    async with openai.AsyncOpenAI(
+        base_url=f"{stack.url}/sdk/v1", api_key="unused", max_retries=0
+    ) as client:
+        first = (
+            await client.chat.completions.create(model=MODEL, messages=turns, tools=[tool])
+        ).choices[0]
         assert first.message.tool_calls is not None
         [call] = first.message.tool_calls
         assert first.finish_reason == "tool_calls"
@@ -230,7 +286,9 @@ async def test_the_official_openai_client_is_streamed_to_and_has_its_tools_calle
             {"role": "tool", "tool_call_id": call.id, "content": "sunny"},
         ]
         said = ""
-        chunks = await client.chat.completions.create(model=MODEL, messages=turns, tools=[tool], stream=True)
+        chunks = await client.chat.completions.create(
+            model=MODEL, messages=turns, tools=[tool], stream=True
+        )
         async for chunk in chunks:
             said += "".join(choice.delta.content or "" for choice in chunk.choices)
     assert "sunny" in said
@@ -246,9 +304,17 @@ async def test_the_official_openai_client_is_streamed_to_and_has_its_tools_calle
 
 def kept_by(stack: Stack) -> dict[int, int]:
     """The programs that wait for the next turn of a conversation, and whose they are."""
-    children = [(child, pid) for pid in stack.supervised("sdk_worker") for child in psutil.Process(pid).children()]
+    children = [
+        (child, pid)
+        for pid in stack.supervised("sdk_worker")
+        for child in psutil.Process(pid).children()
+    ]
     arguments = {child.pid: (command_line(child), pid) for child, pid in children}
-    return {child: pid for child, (line, pid) in arguments.items() if line and "--no-session-persistence" not in line}
+    return {
+        child: pid
+        for child, (line, pid) in arguments.items()
+        if line and "--no-session-persistence" not in line
+    }
 
 
 async def test_a_named_conversation_keeps_its_process_and_outlives_its_worker(
@@ -272,7 +338,10 @@ async def test_a_named_conversation_keeps_its_process_and_outlives_its_worker(
 NAMINGS: dict[str, Callable[[str], dict[str, Any]]] = {
     "path": lambda name: {"url": f"/sdk/{name}/v1/messages"},
     "header": lambda name: {"url": "/sdk/v1/messages", "headers": {"x-session-id": name}},
-    "metadata": lambda name: {"url": "/sdk/v1/messages", "json": {"metadata": {"session_id": name}}},
+    "metadata": lambda name: {
+        "url": "/sdk/v1/messages",
+        "json": {"metadata": {"session_id": name}},
+    },
 }
 
 
@@ -289,7 +358,9 @@ async def test_a_named_conversation_goes_on_until_it_is_forgotten(
     first, second = "[[say:one]]", "[[say:two]]"
     assert await say(first) == [first]
     assert await say(second) == [first, "one", second]
-    assert f"by-{named}" in [each["name"] for each in (await http.get("/sdk/sessions")).json()["sessions"]]
+    assert f"by-{named}" in [
+        each["name"] for each in (await http.get("/sdk/sessions")).json()["sessions"]
+    ]
     assert (await http.delete(f"/sdk/sessions/by-{named}")).status_code == 200
     assert await say(second) == [second]
 

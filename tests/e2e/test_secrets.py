@@ -1,4 +1,6 @@
-"""What the owner trusts us with is nowhere to be read afterwards: not in what was said, shown, or written to disk."""
+"""What the owner trusts us with is nowhere to be read afterwards: not in what was said, shown, or
+written to disk.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ import httpx
 import orjson
 import pytest
 
-from ccproxy.programs import find_script
+from ccproxy.launcher.programs import find_script
 from tests.e2e.stack import Stack, environment_of, simulated, stacks
 from tests.processes import command_line, process_name
 
@@ -20,13 +22,28 @@ SECRETS = {
     "CODEX__API_KEY": "sk-proj-91ab-owners-own-key-for-openai",
 }
 PASSED_BY_CALLER = "sk-callers-own-secret-3b77"
-SHOWN = ("/health", "/metrics", "/api/status", "/sdk/status", "/openapi.json", "/logs/query", "/usage", "/nowhere")
-BODY = {"model": "claude-sonnet-5-5", "max_tokens": 32, "messages": [{"role": "user", "content": "hi"}]}
+SHOWN = (
+    "/health",
+    "/metrics",
+    "/api/status",
+    "/sdk/status",
+    "/openapi.json",
+    "/logs/query",
+    "/usage",
+    "/nowhere",
+)
+BODY = {
+    "model": "claude-sonnet-5-5",
+    "max_tokens": 32,
+    "messages": [{"role": "user", "content": "hi"}],
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Traces:
-    """What a used stack leaves to be read: texts by where they stand, and the environments of its programs."""
+    """What a used stack leaves to be read: texts by where they stand, and the environments of its
+    programs.
+    """
 
     texts: dict[str, bytes]
     environments: list[str]
@@ -39,30 +56,53 @@ def traces(_homes: Callable[[], Path], simulator_url: str) -> Iterator[Traces]:
         stack = start().wait_ready()
         answered = use_everything(stack)
         programs = [process for process in stack.processes() if "claude" in process_name(process)]
-        environments = [orjson.dumps(found).decode() for program in programs if (found := environment_of(program))]
+        environments = [
+            orjson.dumps(found).decode()
+            for program in programs
+            if (found := environment_of(program))
+        ]
         commands = command_lines(stack)
         stack.stop()
-        said = {"answers": answered.encode(), "commands": commands.encode(), "log": stack.logs.encode()}
+        said = {
+            "answers": answered.encode(),
+            "commands": commands.encode(),
+            "log": stack.logs.encode(),
+        }
         yield Traces(said | written(stack), environments)
 
 
 def use_everything(stack: Stack) -> str:
-    """Requests that work and requests that fail in every way; all that was answered, as one text."""
+    """Requests that work and requests that fail in every way; all that was answered, as
+    one text.
+    """
     key = {"x-api-key": SECRETS["SECURITY__AUTH_TOKEN"]}
     answers = []
     with httpx.Client(base_url=stack.url, timeout=60, trust_env=False) as client:
         answers += [client.get(path, headers=key) for path in SHOWN]
         answers += [
             client.post(path, json=BODY | {"model": model}, headers=key)
-            for model in ("claude-sonnet-5-5", "claude-sim-401", "claude-sim-cut-1", "claude-sim-500")
+            for model in (
+                "claude-sonnet-5-5",
+                "claude-sim-401",
+                "claude-sim-cut-1",
+                "claude-sim-500",
+            )
             for path in ("/api/v1/messages", "/api/v1/chat/completions", "/sdk/v1/messages")
         ]
-        answers.append(client.post("/api/v1/messages", json=BODY, headers={"x-api-key": PASSED_BY_CALLER}))
         answers.append(
-            client.post("/api/v1/messages", json=BODY, headers={"authorization": f"Bearer {PASSED_BY_CALLER}"})
+            client.post("/api/v1/messages", json=BODY, headers={"x-api-key": PASSED_BY_CALLER})
         )
         answers.append(
-            client.post("/api/v1/messages", content=b"{", headers=key | {"content-type": "application/json"})
+            client.post(
+                "/api/v1/messages",
+                json=BODY,
+                headers={"authorization": f"Bearer {PASSED_BY_CALLER}"},
+            )
+        )
+        answers.append(
+            client.post(
+                "/api/v1/messages", content=b"{", headers=key | {"content-type": "application/json"}
+            )
         )
         answers.append(client.get("/logs/query?limit=1000", headers=key))
     assert {200, 401, 404} <= {answer.status_code for answer in answers}
@@ -71,7 +111,9 @@ def use_everything(stack: Stack) -> str:
 
 def written(stack: Stack) -> dict[str, bytes]:
     """Every file below the stack's home: run directory, logs, Redis' journal, the database."""
-    files = [path for path in Path(stack.home).rglob("*") if path.is_file() and not path.is_symlink()]
+    files = [
+        path for path in Path(stack.home).rglob("*") if path.is_file() and not path.is_symlink()
+    ]
     return {str(path): path.read_bytes() for path in files}
 
 
@@ -86,8 +128,12 @@ def test_no_secret_is_left_anywhere(traces: Traces) -> None:
         assert not found, f"{secret} stands in {found}"
 
 
-def test_no_environment_of_a_program_we_start_for_the_owner_holds_more_than_it_needs(traces: Traces) -> None:
-    """`claude` runs the owner's tools: it may have the key for Claude, and nothing that opens this server."""
+def test_no_environment_of_a_program_we_start_for_the_owner_holds_more_than_it_needs(
+    traces: Traces,
+) -> None:
+    """`claude` runs the owner's tools: it may have the key for Claude, and nothing that opens this
+    server.
+    """
     assert traces.environments
     for environment in traces.environments:
         assert SECRETS["SECURITY__AUTH_TOKEN"] not in environment

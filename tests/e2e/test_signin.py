@@ -1,4 +1,6 @@
-"""A stack with a token, in a real browser: its owner signs in and works; a page of another origin gets nothing."""
+"""A stack with a token, in a real browser: its owner signs in and works; a page of another origin
+gets nothing.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,11 @@ def ask_permission(stack: Stack, command: str) -> tuple[threading.Thread, list[s
     def ask() -> None:
         body = {"tool_name": "Bash", "input": {"command": command}}
         reply = httpx.post(
-            f"{stack.url}/mcp/permission/check", json=body, headers={"x-api-key": TOKEN}, timeout=90, trust_env=False
+            f"{stack.url}/mcp/permission/check",
+            json=body,
+            headers={"x-api-key": TOKEN},
+            timeout=90,
+            trust_env=False,
         )
         answers.append(reply.json()["behavior"])
 
@@ -146,7 +152,9 @@ def hostile(guarded: Stack) -> Iterator[HTTPServer]:
 def test_a_page_of_another_origin_gets_nothing(
     guarded: Stack, browser: Browser, hostile: HTTPServer, name: str
 ) -> None:
-    """`localhost` is another site than 127.0.0.1; another port of 127.0.0.1 is the same site, and gets the cookie."""
+    """`localhost` is another site than 127.0.0.1; another port of 127.0.0.1 is the same site, and
+    gets the cookie.
+    """
     browser.go(f"{guarded.url}/permissions/ui")
     browser.until("return location.pathname === '/signin'")
     sign_in(browser)
@@ -154,7 +162,9 @@ def test_a_page_of_another_origin_gets_nothing(
     asking, answers = ask_permission(guarded, "touch no")
     browser.until_text("touch no", "article")
     owner = {"x-api-key": TOKEN}
-    [pending] = httpx.get(f"{guarded.url}/permissions", headers=owner, trust_env=False).json()["pending"]
+    [pending] = httpx.get(f"{guarded.url}/permissions", headers=owner, trust_env=False).json()[
+        "pending"
+    ]
     identity = pending["request_id"]
     hostile.page = HOSTILE.replace("TARGET", guarded.url).replace("ID", identity).encode()  # type: ignore[attr-defined]
 
@@ -171,7 +181,9 @@ def test_a_page_of_another_origin_gets_nothing(
     }
     assert browser.run("return window.frames.length") == 3
     assert any("frame" in complaint for complaint in browser.complaints())
-    [still] = httpx.get(f"{guarded.url}/permissions", headers=owner, trust_env=False).json()["pending"]
+    [still] = httpx.get(f"{guarded.url}/permissions", headers=owner, trust_env=False).json()[
+        "pending"
+    ]
     assert still["request_id"] == identity
 
     browser.click("#link")  # signed in all the same, and led there by a link

@@ -1,4 +1,6 @@
-"""What takes too long for every day, by `make soak`: a thousand requests of every fate, a kill among thirty streams."""
+"""What takes too long for every day, by `make soak`: a thousand requests of every fate, a kill
+among thirty streams.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +30,19 @@ from tests.e2e.turns import (
 from tests.simulator_fixture import GroundTruth
 
 REQUESTS, BATCH, AT_ONCE, STREAMS_EACH = 1000, 100, 64, 10
-FIRST_BYTE_SECONDS = 20  # for the requests that wait for it in vain; others must begin within it on a busy machine
-FATES = [*ANSWERED, is_left, *ANSWERED, is_refused, *ANSWERED, breaks_off, *ANSWERED, takes_too_long]
+FIRST_BYTE_SECONDS = (
+    20  # for the requests that wait for it in vain; others must begin within it on a busy machine
+)
+FATES = [
+    *ANSWERED,
+    is_left,
+    *ANSWERED,
+    is_refused,
+    *ANSWERED,
+    breaks_off,
+    *ANSWERED,
+    takes_too_long,
+]
 LEAST_GROWTH = 16 * 1024 * 1024  # what an allocator may keep; a leak of 20 kB a request is more
 
 pytestmark = [pytest.mark.soak, pytest.mark.claude, pytest.mark.timeout(3600)]
@@ -66,11 +79,15 @@ async def test_a_thousand_requests_leave_nothing_behind(
         assert files_later <= files
 
 
-async def test_sixty_four_at_once_keep_their_secrets(stack: Stack, http: httpx.AsyncClient, truth: GroundTruth) -> None:
+async def test_sixty_four_at_once_keep_their_secrets(
+    stack: Stack, http: httpx.AsyncClient, truth: GroundTruth
+) -> None:
     await live_through(stack, http, truth, list(islice(cycle(FATES), AT_ONCE)), at_once=AT_ONCE)
 
 
-async def test_a_worker_killed_among_thirty_streams(stack: Stack, http: httpx.AsyncClient, truth: GroundTruth) -> None:
+async def test_a_worker_killed_among_thirty_streams(
+    stack: Stack, http: httpx.AsyncClient, truth: GroundTruth
+) -> None:
     killed = await kill_one(stack, http, truth, each=STREAMS_EACH)
     sys.stdout.write(str(killed))
     assert killed.told < 3

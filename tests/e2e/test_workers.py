@@ -1,4 +1,6 @@
-"""`ccproxy workers` and `ccproxy status` against a running stack (its services are stand-ins, supervisord is real)."""
+"""`ccproxy workers` and `ccproxy status` against a running stack (its services are stand-ins,
+supervisord is real).
+"""
 
 from __future__ import annotations
 
@@ -7,8 +9,8 @@ import subprocess
 
 import pytest
 
-from ccproxy.exits import DONE, FAILED, NOT_RUNNING
-from ccproxy.programs import find_script
+from ccproxy.cli.exits import DONE, FAILED, NOT_RUNNING
+from ccproxy.launcher.programs import find_script
 from tests.e2e.stack import until
 
 
@@ -38,7 +40,10 @@ def workers(stack, ask):
 def test_workers_come_and_go_and_no_other_is_touched(start_plain, ask, tmp_path):
     busy = tmp_path / "busy"
     stack = start_plain(STANDIN_BUSY=str(busy)).wait_ready()
-    others = {service: stack.supervised(service) for service in ("gateway", "analytics", "redis", "listener")}
+    others = {
+        service: stack.supervised(service)
+        for service in ("gateway", "analytics", "redis", "listener")
+    }
     first = workers(stack, ask)
     assert list(first) == ["sdk_worker_00"]
 
@@ -88,7 +93,9 @@ def test_status_tells_of_a_running_stack_and_of_none(start_plain, ask):
 
 def test_a_gateway_that_does_not_answer_is_no_good_status(start_plain, ask):
     stack = start_plain().wait_ready()
-    (stack.run_dir / "lock").write_text(json.dumps({"pid": stack.process.pid, "url": "http://127.0.0.1:1"}))
+    (stack.run_dir / "lock").write_text(
+        json.dumps({"pid": stack.process.pid, "url": "http://127.0.0.1:1"})
+    )
     asked = ask(stack, "status")
     assert asked.returncode == FAILED
     assert "gateway\twrong\tdoes not answer" in asked.stdout

@@ -1,4 +1,5 @@
-"""What clients of a running stack do with `/sdk`, and how to see that nothing of it stays; for its tests and the soak.
+"""What clients of a running stack do with `/sdk`, and how to see that nothing of it stays; for its
+tests and the soak.
 
 `sdk_stack`     a stack with three workers whose tools are the program's own
 `live_through`  requests of every fate beside each other, each with a secret; then every worker is as it was
@@ -20,7 +21,7 @@ import httpx
 import orjson
 import psutil
 
-from ccproxy.programs import find_script
+from ccproxy.launcher.programs import find_script
 from shared.formats.sse import Parser
 from tests.e2e.stack import DEADLINE, POLL, Stack, alive, simulated, simulators, stacks, until
 from tests.simulator_fixture import GroundTruth
@@ -35,7 +36,11 @@ Fate = Callable[[httpx.AsyncClient, dict[str, Any]], Awaitable[str]]
 
 
 def sdk_stack(homes: Callable[[], Path], **settings: str) -> Iterator[Stack]:
-    more = {"SDK__WORKERS": str(WORKERS), "SDK__WARM": "start", "CLAUDE__SDK_MESSAGE_MODE": "ignore"} | settings
+    more = {
+        "SDK__WORKERS": str(WORKERS),
+        "SDK__WARM": "start",
+        "CLAUDE__SDK_MESSAGE_MODE": "ignore",
+    } | settings
     for start_simulator in simulators(homes):
         for start in stacks(find_script("ccproxy"), homes, simulated(start_simulator()) | more):
             yield start().wait_ready()
@@ -46,7 +51,9 @@ def client_of(stack: Stack) -> httpx.AsyncClient:
     return httpx.AsyncClient(base_url=stack.url, timeout=120, limits=limits, trust_env=False)
 
 
-async def eventually(condition: Callable[[], Awaitable[Any]], what: str, deadline: float = DEADLINE) -> Any:
+async def eventually(
+    condition: Callable[[], Awaitable[Any]], what: str, deadline: float = DEADLINE
+) -> Any:
     late = time.monotonic() + deadline
     while not (found := await condition()):
         assert time.monotonic() < late, f"waited {deadline} s for {what}"
@@ -61,7 +68,9 @@ async def status(http: httpx.AsyncClient) -> list[dict[str, Any]]:
 
 def whole(workers: list[dict[str, Any]]) -> bool:
     """Every worker is there, with every spare."""
-    return len(workers) == WORKERS and all(worker.get("idle") == worker.get("size", -1) for worker in workers)
+    return len(workers) == WORKERS and all(
+        worker.get("idle") == worker.get("size", -1) for worker in workers
+    )
 
 
 async def at_rest(http: httpx.AsyncClient) -> dict[int, psutil.Process]:
@@ -71,7 +80,11 @@ async def at_rest(http: httpx.AsyncClient) -> dict[int, psutil.Process]:
         workers = await status(http)
         if not whole(workers) or any(worker["busy"] or worker["waiting"] for worker in workers):
             return {}
-        found = {child.pid: child for worker in workers for child in psutil.Process(worker["pid"]).children()}
+        found = {
+            child.pid: child
+            for worker in workers
+            for child in psutil.Process(worker["pid"]).children()
+        }
         wanted = sum(worker["idle"] + worker["sessions"] for worker in workers)
         return found if len(found) == wanted else {}
 
@@ -92,7 +105,9 @@ class Heard:
     events: list[Event] = field(default_factory=list)
     ended: float = 0.0
 
-    async def listen(self, http: httpx.AsyncClient, body: dict[str, Any], *, leave: bool = False) -> list[Event]:
+    async def listen(
+        self, http: httpx.AsyncClient, body: dict[str, Any], *, leave: bool = False
+    ) -> list[Event]:
         """To the end, or until the first word for those who leave then."""
         parser = Parser()
         async with http.stream("POST", "/sdk/v1/messages", json=body | {"stream": True}) as reply:
@@ -107,12 +122,16 @@ class Heard:
         return self.events
 
 
-async def stream(http: httpx.AsyncClient, body: dict[str, Any], *, leave: bool = False) -> list[Event]:
+async def stream(
+    http: httpx.AsyncClient, body: dict[str, Any], *, leave: bool = False
+) -> list[Event]:
     return await Heard().listen(http, body, leave=leave)
 
 
 def text_of(events: list[Event]) -> str:
-    return "".join(event["delta"].get("text", "") for event in events if event["type"] == "content_block_delta")
+    return "".join(
+        event["delta"].get("text", "") for event in events if event["type"] == "content_block_delta"
+    )
 
 
 # What becomes of a request that carries a secret. Each fails when its own end does not come.
@@ -162,14 +181,21 @@ async def takes_too_long(http: httpx.AsyncClient, body: dict[str, Any]) -> str:
 
 def directed(body: dict[str, Any], scenario: str) -> dict[str, Any]:
     *history, prompt = body["messages"]
-    return body | {"messages": [*history, prompt | {"content": f"[[scenario:{scenario}]] {prompt['content']}"}]}
+    return body | {
+        "messages": [*history, prompt | {"content": f"[[scenario:{scenario}]] {prompt['content']}"}]
+    }
 
 
 ANSWERED: tuple[Fate, ...] = (is_answered, is_streamed, is_answered_to_openai)
 
 
 async def live_through(
-    stack: Stack, http: httpx.AsyncClient, truth: GroundTruth, fates: Sequence[Fate], *, at_once: int
+    stack: Stack,
+    http: httpx.AsyncClient,
+    truth: GroundTruth,
+    fates: Sequence[Fate],
+    *,
+    at_once: int,
 ) -> None:
     workers = [psutil.Process(worker["pid"]) for worker in await status(http)]
     files = [worker.num_fds() for worker in workers]
@@ -177,8 +203,14 @@ async def live_through(
 
     async def one(number: int, fate: Fate) -> None:
         secret = f"SECRET-x{number}x"
-        history = [{"role": "user", "content": f"I am {secret}."}, {"role": "assistant", "content": f"Hello {secret}."}]
-        body = ask([*history, {"role": "user", "content": f"Who am I? {secret}"}], system=f"Serve {secret}.")
+        history = [
+            {"role": "user", "content": f"I am {secret}."},
+            {"role": "assistant", "content": f"Hello {secret}."},
+        ]
+        body = ask(
+            [*history, {"role": "user", "content": f"Who am I? {secret}"}],
+            system=f"Serve {secret}.",
+        )
         async with line:
             heard = await fate(http, body)
         if fate in ANSWERED:
@@ -205,21 +237,31 @@ def orphans(stack: Stack) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter(["name", "ppid", "environ"]):
         environment = process.info["environ"] or {}
-        if process.info["name"] == "claude" and process.info["ppid"] == 1 and environment.get("HOME") == mine:
+        if (
+            process.info["name"] == "claude"
+            and process.info["ppid"] == 1
+            and environment.get("HOME") == mine
+        ):
             found.append(process)
     return found
 
 
 @dataclass(frozen=True)
 class Killed:
-    """Seconds after the kill: `told` until its last stream had ended, `whole` until every worker had its spares."""
+    """Seconds after the kill: `told` until its last stream had ended, `whole` until every worker
+    had its spares.
+    """
 
     told: float
     whole: float
 
 
-async def kill_one(stack: Stack, http: httpx.AsyncClient, truth: GroundTruth, *, each: int) -> Killed:
-    """With `each` streams on every worker: those of the killed one end in a typed error, and the others go on."""
+async def kill_one(
+    stack: Stack, http: httpx.AsyncClient, truth: GroundTruth, *, each: int
+) -> Killed:
+    """With `each` streams on every worker: those of the killed one end in a typed error, and the
+    others go on.
+    """
     body = ask("[[scenario:slow-100x3000]]")
     heard = [Heard() for _ in range(WORKERS * each)]
     async with contextlib.AsyncExitStack() as cleaning:
@@ -248,7 +290,9 @@ async def kill_one(stack: Stack, http: httpx.AsyncClient, truth: GroundTruth, *,
         await eventually(mended, "another worker")
         found = Killed(max(one.ended for one in lost) - at, time.monotonic() - at)
         until(lambda: not alive(programs), "the end of what the killed worker ran")
-        await truth.until(lambda requests: len([seen for seen in requests if seen.cancelled]) == each)
+        await truth.until(
+            lambda requests: len([seen for seen in requests if seen.cancelled]) == each
+        )
         so_far = {id(one): len(one.events) for one in heard if one not in lost}
         others = [one for one in heard if id(one) in so_far]
         assert len(others) == (WORKERS - 1) * each

@@ -1,7 +1,7 @@
 """What happens to a stack in `make faults`: each fault by name, and what its clients may see of it.
 
-A fault is an async function of the stack. It returns when it is over; the time until the stack is whole again counts
-from then on.
+A fault is an async function of the stack. It returns when it is over; the time until the stack is
+whole again counts from then on.
 """
 
 from __future__ import annotations
@@ -23,13 +23,16 @@ Fault = Callable[[Stack], Awaitable[None]]
 
 ASKED_BEFORE = 30  # good answers before a fault, and after it
 FLUSHES = 5
-FLUSH_PAUSE_SECONDS = 2.3  # no multiple of a heartbeat, so that each loss meets another moment of it
+FLUSH_PAUSE_SECONDS = (
+    2.3  # no multiple of a heartbeat, so that each loss meets another moment of it
+)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One fault. `allowed` are the outcomes that clients may see beside good answers; `may_lose` is how many of the
-    records of answered requests may be missing afterwards."""
+    """One fault. `allowed` are the outcomes that clients may see beside good answers; `may_lose` is
+    how many of the records of answered requests may be missing afterwards.
+    """
 
     name: str
     fault: Fault
@@ -75,7 +78,9 @@ async def try_cell(cell: Cell, stack: Stack, table: Table) -> None:
     missing, doubled = await recorded(stack.url, seen, deadline=5 if cell.may_lose else 60)
     assert seen.counts.keys() <= {"ok", *cell.allowed}, (seen.sentence(), seen.by_path, seen.words)
     assert doubled == 0, f"{doubled} requests have more than one record"
-    assert missing <= cell.may_lose, f"{missing} of {len(seen.answered)} answered requests have no record"
+    assert missing <= cell.may_lose, (
+        f"{missing} of {len(seen.answered)} answered requests have no record"
+    )
     lost = f"{missing} of {len(seen.answered)} records" if missing else "nothing"
     table.add(cell.name, seen.sentence(), lost, f"{whole:.1f} s")
 
@@ -94,14 +99,20 @@ async def kill_both_gateways(stack: Stack) -> None:
     old = stack.supervised("gateway")
     for pid in old:
         os.kill(pid, signal.SIGKILL)
-    await asyncio.to_thread(until, lambda: len(set(stack.supervised("gateway")) - set(old)) == 2, "two new gateways")
+    await asyncio.to_thread(
+        until, lambda: len(set(stack.supervised("gateway")) - set(old)) == 2, "two new gateways"
+    )
 
 
 async def restart_gateways_in_turn(stack: Stack) -> None:
     for old in stack.supervised("gateway"):
         os.kill(old, signal.SIGTERM)
-        await asyncio.to_thread(until, lambda old=old: old not in stack.supervised("gateway"), "the end of one gateway")
-        await asyncio.to_thread(until, lambda: len(stack.supervised("gateway")) == 2, "another gateway")
+        await asyncio.to_thread(
+            until, lambda old=old: old not in stack.supervised("gateway"), "the end of one gateway"
+        )
+        await asyncio.to_thread(
+            until, lambda: len(stack.supervised("gateway")) == 2, "another gateway"
+        )
         await asyncio.sleep(1)  # it is accepting by then
 
 
@@ -122,7 +133,11 @@ async def pause(pid: int, seconds: float) -> None:
 
 
 async def stop_supervisord(stack: Stack) -> None:
-    [pid] = [found.pid for found in stack.processes() if "ccproxy.supervision" in found.cmdline()]
+    [pid] = [
+        found.pid
+        for found in stack.processes()
+        if "ccproxy.launcher.supervision" in found.cmdline()
+    ]
     await pause(pid, 5)
 
 
@@ -159,7 +174,9 @@ async def stop_provider(stack: Stack) -> None:
     [pid] = {
         connection.pid
         for connection in psutil.net_connections("tcp")
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid
+        if connection.status == psutil.CONN_LISTEN
+        and connection.laddr.port == port
+        and connection.pid
     }
     await pause(pid, 3)
 
@@ -181,9 +198,19 @@ CELLS = [
     Cell("analytics is killed", kill("analytics")),
     Cell("Redis is killed", kill("redis"), frozenset({"typed"})),
     Cell("Redis stands still for 8 s", stop_for("redis", 8), frozenset({"typed"})),
-    Cell("Redis loses everything (FLUSHALL), five times", flush_redis, frozenset({"typed"}), may_lose=200),
+    Cell(
+        "Redis loses everything (FLUSHALL), five times",
+        flush_redis,
+        frozenset({"typed"}),
+        may_lose=200,
+    ),
     Cell("the listener is killed", kill_listener),
     Cell("supervisord stands still for 5 s", stop_supervisord),
-    Cell("a gateway is killed beside a broken configuration file", break_file_and_kill_gateway, frozenset({"cut"}), 20),
+    Cell(
+        "a gateway is killed beside a broken configuration file",
+        break_file_and_kill_gateway,
+        frozenset({"cut"}),
+        20,
+    ),
     Cell("the provider stands still for 3 s", stop_provider),
 ]

@@ -1,4 +1,6 @@
-"""The fixtures of tests/e2e/conftest.py, for stacks to which something happens, and the table of what came of it."""
+"""The fixtures of tests/e2e/conftest.py, for stacks to which something happens, and the table of
+what came of it.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,11 @@ __all__ = ["_homes", "simulator_url", "start_plain", "start_stack"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--write-faults-table", action="store_true", help="write docs/reliability.md's table of faults")
+    parser.addoption(
+        "--write-faults-table",
+        action="store_true",
+        help="write docs/reliability.md's table of faults",
+    )
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,8 @@
 """Clients that ask without a pause while something happens to a stack, and what each of them saw.
 
-A request has a secret of its own, which the simulator sends back with a whole answer: so an answer that belongs to
-another request is seen. Every request has an id of its own, under which the records must have it exactly once.
+A request has a secret of its own, which the simulator sends back with a whole answer: so an answer
+that belongs to another request is seen. Every request has an id of its own, under which the records
+must have it exactly once.
 """
 
 from __future__ import annotations
@@ -59,8 +60,9 @@ AGENT = Kind("/sdk/v1/messages", stream=True)
 
 @dataclass
 class Seen:
-    """What the clients saw. `answered` are the ids of whole good answers, each of which begins with `prefix`; `words`
-    are the first words of each error."""
+    """What the clients saw. `answered` are the ids of whole good answers, each of which begins with
+    `prefix`; `words` are the first words of each error.
+    """
 
     prefix: str = field(default_factory=lambda: f"fault-{os.getpid()}-{next(unique)}-")
     counts: Counter[str] = field(default_factory=Counter)
@@ -80,7 +82,11 @@ class Seen:
     def sentence(self) -> str:
         """Return the counts as words for the table."""
         total = sum(self.counts.values())
-        others = [f"{self.counts[name]} {name}" for name in ("typed", "cut", "refused", "wrong") if self.counts[name]]
+        others = [
+            f"{self.counts[name]} {name}"
+            for name in ("typed", "cut", "refused", "wrong")
+            if self.counts[name]
+        ]
         return f"{', '.join(others)} of {total}" if others else f"all {total} answered"
 
 
@@ -90,7 +96,9 @@ class Load:
     def __init__(self, url: str, clients: int = 15, *, agent: bool = False) -> None:
         self.url = url
         self.seen = Seen()
-        self._kinds = [KINDS[number % len(KINDS)] for number in range(clients)] + ([AGENT] if agent else [])
+        self._kinds = [KINDS[number % len(KINDS)] for number in range(clients)] + (
+            [AGENT] if agent else []
+        )
         self._ending = False
 
     async def run(self, http: aiohttp.ClientSession) -> None:
@@ -107,7 +115,9 @@ class Load:
                 await asyncio.sleep(REST_SECONDS)
 
 
-async def ask(http: aiohttp.ClientSession, url: str, kind: Kind, seen: Seen, text: str = SLOW) -> str:
+async def ask(
+    http: aiohttp.ClientSession, url: str, kind: Kind, seen: Seen, text: str = SLOW
+) -> str:
     """Send one request, note its outcome, and return it: ok, typed, cut, refused or wrong."""
     number = next(unique)
     request_id = f"{seen.prefix}{number}"
@@ -116,7 +126,9 @@ async def ask(http: aiohttp.ClientSession, url: str, kind: Kind, seen: Seen, tex
     received = b""
     status = 0
     try:
-        sent = http.post(url + kind.path, json=kind.body(prompt), headers={"x-request-id": request_id})
+        sent = http.post(
+            url + kind.path, json=kind.body(prompt), headers={"x-request-id": request_id}
+        )
         async with asyncio.timeout(REQUEST_SECONDS), sent as reply:
             status = reply.status
             async for piece in reply.content.iter_any():
@@ -125,7 +137,9 @@ async def ask(http: aiohttp.ClientSession, url: str, kind: Kind, seen: Seen, tex
         outcome, words = "refused", str(error.os_error)
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         outcome, words = (
-            ("typed", "") if is_told(received) else ("cut", f"{type(error).__name__} after {received[:60]!r}")
+            ("typed", "")
+            if is_told(received)
+            else ("cut", f"{type(error).__name__} after {received[:60]!r}")
         )
     else:
         outcome = judge(kind, status, received, secret)
@@ -149,7 +163,9 @@ def judge(kind: Kind, status: int, received: bytes, secret: str) -> str:
         return "typed"
     if not kind.stream or kind is AGENT:
         return "ok" if secret.encode() in received else "cut"
-    return "ok" if any(end in received for end in ENDS) else "cut"  # the slow scenario says its own words
+    return (
+        "ok" if any(end in received for end in ENDS) else "cut"
+    )  # the slow scenario says its own words
 
 
 def error_of(received: bytes) -> Any:
@@ -193,7 +209,11 @@ async def until_whole(url: str, *, agent: bool = False, deadline: float = 90.0) 
         while waiting:
             assert time.monotonic() - began < deadline, f"not whole after {deadline} s: {waiting}"
             kind = waiting[0]
-            well = await is_ready(http, url) if kind is None else await ask(http, url, kind, Seen(), "") == "ok"
+            well = (
+                await is_ready(http, url)
+                if kind is None
+                else await ask(http, url, kind, Seen(), "") == "ok"
+            )
             if well:
                 waiting.pop(0)
             else:
@@ -211,7 +231,9 @@ async def is_ready(http: aiohttp.ClientSession, url: str) -> bool:
 
 
 async def recorded(url: str, seen: Seen, deadline: float = 40.0) -> tuple[int, int]:
-    """Return how many good answers have no record once the records have come, and how many have more than one."""
+    """Return how many good answers have no record once the records have come, and how many have
+    more than one.
+    """
     sql = (
         "SELECT client_request_id AS id, count(*) AS times FROM requests "
         f"WHERE starts_with(client_request_id, '{seen.prefix}') GROUP BY client_request_id"

@@ -1,4 +1,6 @@
-"""The memory of a running stack: what each of its processes holds alone, and its share of what several hold (PSS)."""
+"""The memory of a running stack: what each of its processes holds alone, and its share of what
+several hold (PSS).
+"""
 
 from __future__ import annotations
 
@@ -25,16 +27,24 @@ def gateways_memory(stack: Stack) -> int:
 
 
 def program_of(process: psutil.Process) -> str:
-    """Return the name of a process in a table: its instance, or the last word of its program's name."""
+    """Return the name of a process in a table: its instance, or the last word of its program's
+    name.
+    """
     if supervised_as(process) == "redis":
         return "redis"
-    if instance := environment_of(process).get("CCPROXY_INSTANCE", "") if supervised_as(process) else "":
+    if (
+        instance := environment_of(process).get("CCPROXY_INSTANCE", "")
+        if supervised_as(process)
+        else ""
+    ):
         return instance
-    return "supervisord" if "ccproxy.supervision" in process.cmdline() else process.name()
+    return "supervisord" if "ccproxy.launcher.supervision" in process.cmdline() else process.name()
 
 
 def memory_of(stack: Stack) -> dict[str, tuple[int, int]]:
-    """Return the pid and the bytes of each process of `stack` by name, its `claude` processes left out."""
+    """Return the pid and the bytes of each process of `stack` by name, its `claude` processes left
+    out.
+    """
     found = {}
     launcher = psutil.Process(stack.process.pid)
     for process in [launcher, *launcher.children(recursive=True)]:
@@ -48,8 +58,9 @@ def memory_of(stack: Stack) -> dict[str, tuple[int, int]]:
 
 
 def late_growth(series: Sequence[float]) -> float:
-    """Return by how much `series` grows in its second half: the difference of the medians of that half's first and last
-    third, so that a single high or low value counts for nothing."""
+    """Return by how much `series` grows in its second half: the difference of the medians of that
+    half's first and last third, so that a single high or low value counts for nothing.
+    """
     part = max(1, len(series) // PARTS)
     middle = len(series) // 2
     return statistics.median(series[-part:]) - statistics.median(series[middle : middle + part])

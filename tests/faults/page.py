@@ -1,4 +1,6 @@
-"""The page docs/reliability.md: prose by hand, and between two marks the table that `make faults` writes."""
+"""The page docs/reliability.md: prose by hand, and between two marks the table that `make faults`
+writes.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,10 @@ from tests.faults.cells import Table
 PAGE = Path(__file__).parents[2] / "docs/reliability.md"
 BEGIN = "<!-- written by make faults -->"
 END = "<!-- end of what make faults writes -->"
-HEAD = "| what happened | what clients saw | records lost | whole again after |\n| --- | --- | --- | --- |\n"
+HEAD = (
+    "| what happened | what clients saw | records lost | whole again after |\n| --- | --- | --- | "
+    "--- |\n"
+)
 
 
 def write_table(table: Table) -> None:

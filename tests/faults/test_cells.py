@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ccproxy.programs import find_script
+from ccproxy.launcher.programs import find_script
 from tests.e2e.stack import Stack, simulated, simulators, stacks
 from tests.faults.cells import CELLS, Cell, Table, try_cell
 
@@ -24,5 +24,7 @@ def stack(_homes: Callable[[], Path]) -> Iterator[Stack]:
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=str)
-async def test_a_stack_lives_through_a_fault_under_load(cell: Cell, stack: Stack, table: Table) -> None:
+async def test_a_stack_lives_through_a_fault_under_load(
+    cell: Cell, stack: Stack, table: Table
+) -> None:
     await try_cell(cell, stack, table)

@@ -1,7 +1,8 @@
-"""What clients can do to a stack: large bodies, requests that are refused or left, idle connections, a flood.
+"""What clients can do to a stack: large bodies, requests that are refused or left, idle
+connections, a flood.
 
-The memory of the gateways is measured before and after. A request that stays in memory costs its whole body, so the
-bounds are far below the sum of the bodies, and above what allocators keep.
+The memory of the gateways is measured before and after. A request that stays in memory costs its
+whole body, so the bounds are far below the sum of the bodies, and above what allocators keep.
 """
 
 from __future__ import annotations
@@ -20,10 +21,22 @@ import aiohttp
 import orjson
 import pytest
 
-from ccproxy.programs import find_script
+from ccproxy.launcher.programs import find_script
 from tests.e2e.stack import Stack, simulated, simulators, stacks, until
 from tests.faults.cells import ASKED_BEFORE, Table
-from tests.faults.load import AGENT, MODEL, Kind, Load, Seen, ask, asked, error_of, is_ready, running, until_whole
+from tests.faults.load import (
+    AGENT,
+    MODEL,
+    Kind,
+    Load,
+    Seen,
+    ask,
+    asked,
+    error_of,
+    is_ready,
+    running,
+    until_whole,
+)
 from tests.faults.memory import MEBIBYTE, gateways_memory
 
 pytestmark = [pytest.mark.faults, pytest.mark.claude, pytest.mark.timeout(300)]
@@ -64,22 +77,33 @@ async def others(stack: Stack) -> AsyncIterator[Seen]:
 
 
 def body_of(mebibytes: float, scenario: str = "", *, stream: bool = False) -> bytes:
-    """Return a request whose text is as long as that, and ends with a directive for the simulator."""
+    """Return a request whose text is as long as that, and ends with a directive for the
+    simulator.
+    """
     text = "a " * int(mebibytes * MEBIBYTE / 2) + (f"[[scenario:{scenario}]]" if scenario else "")
     return orjson.dumps(
-        {"model": MODEL, "max_tokens": 64, "stream": stream, "messages": [{"role": "user", "content": text}]}
+        {
+            "model": MODEL,
+            "max_tokens": 64,
+            "stream": stream,
+            "messages": [{"role": "user", "content": text}],
+        }
     )
 
 
 async def post(http: aiohttp.ClientSession, url: str, body: bytes) -> tuple[int, bytes]:
     """Return the status and the body of a reply."""
-    async with http.post(url, data=io.BytesIO(body), headers={"content-type": "application/json"}) as reply:
+    async with http.post(
+        url, data=io.BytesIO(body), headers={"content-type": "application/json"}
+    ) as reply:
         return reply.status, await reply.read()
 
 
 async def leave(http: aiohttp.ClientSession, url: str, body: bytes) -> tuple[int, bytes]:
     """Leave a stream after its first bytes."""
-    async with http.post(url, data=io.BytesIO(body), headers={"content-type": "application/json"}) as reply:
+    async with http.post(
+        url, data=io.BytesIO(body), headers={"content-type": "application/json"}
+    ) as reply:
         await reply.content.readany()
         return reply.status, b""
 
@@ -111,29 +135,43 @@ async def test_the_gateways_keep_no_request_that_was_refused_or_left(
             found += await asyncio.gather(*(act(http, stack.url + CHAT, body) for _ in range(5)))  # type: ignore[call-overload]
     assert {each[0] for each in [*first, *found]} == {status}
     await asyncio.to_thread(
-        until, lambda: gateways_memory(stack) < before + 20 * MEBIBYTE, "memory as before", SETTLE_SECONDS
+        until,
+        lambda: gateways_memory(stack) < before + 20 * MEBIBYTE,
+        "memory as before",
+        SETTLE_SECONDS,
     )
     grown = (await asyncio.to_thread(gateways_memory, stack) - before) / MEBIBYTE
     clients = "all told so, in the provider's words" if act is post else "they had left"
     table.add(name, clients, whole=f"gateways {max(0.0, grown):.0f} MB larger")
 
 
-async def test_large_bodies_are_bounded_together_and_leave_no_memory_behind(stack: Stack, table: Table) -> None:
+async def test_large_bodies_are_bounded_together_and_leave_no_memory_behind(
+    stack: Stack, table: Table
+) -> None:
     body = body_of(16)
     before = await asyncio.to_thread(gateways_memory, stack)
     async with client() as http, others(stack):
-        found = await asyncio.gather(*(post(http, f"{stack.url}/api/v1/messages", body) for _ in range(12)))
+        found = await asyncio.gather(
+            *(post(http, f"{stack.url}/api/v1/messages", body) for _ in range(12))
+        )
         too_large, words = await post(http, f"{stack.url}{AGENT.path}", body)
         assert (too_large, bool(error_of(words))) == (413, True)
     statuses = Counter(status for status, _ in found)
-    assert statuses.keys() <= {400, 429}, (statuses, found[0][1][:200])  # 400: more than the model can read
+    assert statuses.keys() <= {400, 429}, (
+        statuses,
+        found[0][1][:200],
+    )  # 400: more than the model can read
     assert all(error_of(words) for _, words in found)
     await asyncio.to_thread(
-        until, lambda: gateways_memory(stack) < before + 60 * MEBIBYTE, "memory as before", SETTLE_SECONDS
+        until,
+        lambda: gateways_memory(stack) < before + 60 * MEBIBYTE,
+        "memory as before",
+        SETTLE_SECONDS,
     )
     table.add(
         f"12 bodies of 16 MB at once, with `SERVER__MAX_BODIES_BYTES` of {BODIES_MEBIBYTES} MB",
-        f"{statuses[400]} refused by the provider, {statuses[429]} by the gateway, all typed; others all answered",
+        f"{statuses[400]} refused by the provider, {statuses[429]} by the gateway, all typed; "
+        "others all answered",
     )
 
 
@@ -143,7 +181,9 @@ async def test_idle_connections_hinder_nobody_and_cost_little(stack: Stack, tabl
     before = await asyncio.to_thread(gateways_memory, stack)
     with contextlib.ExitStack() as idle:
         for number in range(IDLE_CONNECTIONS):
-            connection = idle.enter_context(socket.create_connection((address.hostname, address.port), timeout=20))
+            connection = idle.enter_context(
+                socket.create_connection((address.hostname, address.port), timeout=20)
+            )
             if number % 2:
                 connection.sendall(b"POST /api/v1/messages HTTP/1.1\r\nhost: 127.0.0.1\r\nx-half: ")
         async with others(stack):
@@ -170,17 +210,24 @@ async def test_a_flood_of_turns_is_refused_beyond_the_queue_and_hinders_no_other
 
 
 @pytest.mark.parametrize("scenario", SILENCE_SECONDS)
-async def test_a_turn_with_a_silent_provider_ends_after_its_limit(stack: Stack, table: Table, scenario: str) -> None:
+async def test_a_turn_with_a_silent_provider_ends_after_its_limit(
+    stack: Stack, table: Table, scenario: str
+) -> None:
     """No person is waited for, so the time for a person (without end here) does not count."""
     silent, clock = Seen(), asyncio.get_running_loop()
     async with client() as http:
         began = clock.time()
-        outcome = await ask(http, stack.url, Kind(AGENT.path, stream=True), silent, f"[[scenario:{scenario}]]")
+        outcome = await ask(
+            http, stack.url, Kind(AGENT.path, stream=True), silent, f"[[scenario:{scenario}]]"
+        )
         took = clock.time() - began
         assert outcome == "typed", (silent.sentence(), silent.words)
         assert took > SILENCE_SECONDS[scenario] - 1
         assert await is_ready(http, stack.url)
     setting = "FIRST_BYTE" if scenario == "hang" else "IDLE"
     where = "before its headers" if scenario == "hang" else "in mid-stream"
-    name = f"a turn's provider falls silent {where} (`SDK__{setting}_TIMEOUT_SECONDS` {SILENCE_SECONDS[scenario]})"
+    name = (
+        f"a turn's provider falls silent {where} (`SDK__{setting}_TIMEOUT_SECONDS` "
+        f"{SILENCE_SECONDS[scenario]})"
+    )
     table.add(name, f"1 typed after {took:.0f} s")

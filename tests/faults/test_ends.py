@@ -27,9 +27,12 @@ def start_whole(start_stack: Start, **settings: str) -> Stack:
 
 
 @pytest.mark.parametrize(
-    "name", ["supervisord is killed", pytest.param("the launcher is killed", marks=pytest.mark.faults)]
+    "name",
+    ["supervisord is killed", pytest.param("the launcher is killed", marks=pytest.mark.faults)],
 )
-async def test_nothing_outlives_what_started_it(start_stack: Start, table: Table, name: str) -> None:
+async def test_nothing_outlives_what_started_it(
+    start_stack: Start, table: Table, name: str
+) -> None:
     """Turns are at work, so `claude` processes are among what must go."""
     stack = await asyncio.to_thread(start_whole, start_stack)
     load = Load(stack.url, agent=True)
@@ -40,11 +43,17 @@ async def test_nothing_outlives_what_started_it(start_stack: Start, table: Table
         assert any("claude" in process.name() for process in belonging), "a `claude` is at work"
         killed = psutil.Process(stack.process.pid)
         if name == "supervisord is killed":
-            [killed] = [process for process in belonging if "ccproxy.supervision" in process.cmdline()]
+            [killed] = [
+                process
+                for process in belonging
+                if "ccproxy.launcher.supervision" in process.cmdline()
+            ]
         began = time.monotonic()
         killed.kill()
         load.end()
-        await asyncio.to_thread(until, lambda: not alive(belonging), "the end of every process", GONE_SECONDS)
+        await asyncio.to_thread(
+            until, lambda: not alive(belonging), "the end of every process", GONE_SECONDS
+        )
         gone = time.monotonic() - began
     assert seen.counts["wrong"] == 0
     code = await asyncio.to_thread(stack.process.wait, 30)
@@ -67,17 +76,26 @@ async def test_clients_of_a_stack_that_stops_are_told_or_refused_and_none_hangs(
     assert seen.counts["wrong"] == 0
     assert last < GONE_SECONDS, "every client has its outcome"
     assert await asyncio.to_thread(stack.stop) == 0
-    table.add("the stack is stopped (SIGTERM)", seen.sentence(), "nothing", f"last client told after {last:.1f} s")
+    table.add(
+        "the stack is stopped (SIGTERM)",
+        seen.sentence(),
+        "nothing",
+        f"last client told after {last:.1f} s",
+    )
 
 
 @pytest.mark.faults
-async def test_a_real_stack_without_its_run_directory_starts_again(start_stack: Start, table: Table) -> None:
+async def test_a_real_stack_without_its_run_directory_starts_again(
+    start_stack: Start, table: Table
+) -> None:
     stack = await asyncio.to_thread(start_whole, start_stack, SERVER__STATE_DIR="state")
     url = stack.url
     async with running(Load(url)) as seen:
         await asked(seen, ASKED_BEFORE)
         await asyncio.to_thread(shutil.rmtree, stack.run_dir)
-        await asyncio.to_thread(until, lambda: "starts again in a new one" in stack.logs, "the sentence")
+        await asyncio.to_thread(
+            until, lambda: "starts again in a new one" in stack.logs, "the sentence"
+        )
         began = time.monotonic()
         await until_whole(url, agent=True)
         whole = time.monotonic() - began
@@ -89,7 +107,9 @@ async def test_a_real_stack_without_its_run_directory_starts_again(start_stack: 
 
 
 @pytest.mark.faults
-async def test_a_database_that_is_removed_loses_no_later_record(start_stack: Start, table: Table) -> None:
+async def test_a_database_that_is_removed_loses_no_later_record(
+    start_stack: Start, table: Table
+) -> None:
     stack = await asyncio.to_thread(start_whole, start_stack)
     async with running(Load(stack.url)) as before:
         await asked(before, ASKED_BEFORE)

@@ -1,4 +1,6 @@
-"""Faults around the processes, on a stack of stand-ins: what the launcher and its supervisord make of them."""
+"""Faults around the processes, on a stack of stand-ins: what the launcher and its supervisord make
+of them.
+"""
 
 from __future__ import annotations
 
@@ -46,14 +48,21 @@ def test_a_redis_that_cannot_read_its_file_is_started_without_it(start_plain: St
     [aside] = stack.run_dir.glob("redis.unreadable-*")
     assert str(aside) in stack.logs
     assert list(aside.rglob("*.incr.aof")), "the data is kept"
-    until(lambda: stack.supervised("redis") and list((stack.run_dir / "redis").rglob("*.aof")), "a Redis without data")
+    until(
+        lambda: stack.supervised("redis") and list((stack.run_dir / "redis").rglob("*.aof")),
+        "a Redis without data",
+    )
 
 
 @pytest.mark.faults
-def test_a_redis_that_cannot_start_at_all_does_not_end_the_stack(start_plain: Start, tmp_path: Path) -> None:
+def test_a_redis_that_cannot_start_at_all_does_not_end_the_stack(
+    start_plain: Start, tmp_path: Path
+) -> None:
     """Its program says its version, as `find_server` asks, and then never starts."""
     program = tmp_path / "valkey-server"
-    program.write_text("#!/bin/sh\n[ \"$1\" = --version ] && echo 'Valkey server v=9.1.2 sha=0' || exit 1\n")
+    program.write_text(
+        "#!/bin/sh\n[ \"$1\" = --version ] && echo 'Valkey server v=9.1.2 sha=0' || exit 1\n"
+    )
     program.chmod(0o755)
     stack = start_plain(REDIS__SERVER_BINARY=str(program)).wait_ready()
     until(lambda: '"service_down"' in stack.logs, "the listener's verdict")
@@ -61,8 +70,12 @@ def test_a_redis_that_cannot_start_at_all_does_not_end_the_stack(start_plain: St
     assert stack.stop() == 0
 
 
-@pytest.mark.parametrize("what", ["the directory", pytest.param("its sockets", marks=pytest.mark.faults)])
-def test_the_stack_starts_again_when_its_run_directory_is_removed(start_plain: Start, what: str) -> None:
+@pytest.mark.parametrize(
+    "what", ["the directory", pytest.param("its sockets", marks=pytest.mark.faults)]
+)
+def test_the_stack_starts_again_when_its_run_directory_is_removed(
+    start_plain: Start, what: str
+) -> None:
     stack = start_plain(SERVER__STATE_DIR="state").wait_ready()
     gateway, url = stack.pid_of("gateway"), stack.url
     if what == "the directory":
@@ -87,7 +100,9 @@ def test_a_gateway_dies_beside_a_broken_file_and_comes_back(start_plain: Start) 
 
 
 @pytest.mark.faults
-def test_the_death_of_the_listener_and_a_gateway_that_keeps_dying_end_no_stack(start_plain: Start) -> None:
+def test_the_death_of_the_listener_and_a_gateway_that_keeps_dying_end_no_stack(
+    start_plain: Start,
+) -> None:
     """The new listener has seen no event of the gateway that lives."""
     stack = start_plain(SERVER__WORKERS="2", STANDIN_CRASH_INSTANCE="gateway_01").wait_ready()
     stack.kill("listener")

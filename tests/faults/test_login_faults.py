@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ccproxy.programs import find_script
+from ccproxy.launcher.programs import find_script
 from tests.e2e.stack import Stack, simulated, simulators, stacks
 from tests.faults.cells import ASKED_BEFORE, Table
 from tests.faults.load import KINDS, Load, Seen, ask, asked, running
@@ -33,12 +33,23 @@ def start(_homes: Callable[[], Path]) -> Iterator[Start]:
     """Start a stack of two gateways that use logins; keywords are settings."""
     for start_simulator in simulators(_homes):
         url = start_simulator()
-        settings = {name: value for name, value in simulated(url).items() if not name.endswith("API_KEY")}
-        settings |= {"CLAUDE__OAUTH__TOKEN_URL": f"{url}/v1/oauth/token", "CODEX__OAUTH__BASE_URL": url}
-        yield from stacks(find_script("ccproxy"), _homes, settings | {"SERVER__WORKERS": "2", "SDK__POOL_SIZE": "0"})
+        settings = {
+            name: value for name, value in simulated(url).items() if not name.endswith("API_KEY")
+        }
+        settings |= {
+            "CLAUDE__OAUTH__TOKEN_URL": f"{url}/v1/oauth/token",
+            "CODEX__OAUTH__BASE_URL": url,
+        }
+        yield from stacks(
+            find_script("ccproxy"),
+            _homes,
+            settings | {"SERVER__WORKERS": "2", "SDK__POOL_SIZE": "0"},
+        )
 
 
-async def test_a_stop_during_a_renewal_keeps_the_new_login(start: Start, tmp_path: Path, table: Table) -> None:
+async def test_a_stop_during_a_renewal_keeps_the_new_login(
+    start: Start, tmp_path: Path, table: Table
+) -> None:
     login = put(tmp_path / "login.json", claude_content(expires_in=3600, refresh=SLOW_REFRESH))
     stack = await asyncio.to_thread(lambda: start(CLAUDE__CREDENTIALS_FILE=str(login)).wait_ready())
     truth = GroundTruth(stack.simulator_url)
@@ -56,7 +67,11 @@ async def test_a_stop_during_a_renewal_keeps_the_new_login(start: Start, tmp_pat
     again = await asyncio.to_thread(lambda: start(CLAUDE__CREDENTIALS_FILE=str(login)).wait_ready())
     async with client() as http:
         assert await ask(http, again.url, KINDS[0], seen) == "ok"
-    table.add("the stack is stopped during the renewal of a login", "1 typed, and answered after the start", "no login")
+    table.add(
+        "the stack is stopped during the renewal of a login",
+        "1 typed, and answered after the start",
+        "no login",
+    )
 
 
 async def test_a_login_file_that_is_torn_for_a_moment_fails_no_request(

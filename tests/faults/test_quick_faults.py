@@ -1,4 +1,6 @@
-"""The worst faults on a real stack under load, quick enough for every day; `make faults` has the others."""
+"""The worst faults on a real stack under load, quick enough for every day; `make faults` has the
+others.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ccproxy.programs import find_script
+from ccproxy.launcher.programs import find_script
 from tests.e2e.stack import Stack, simulated, stacks, until
 from tests.faults.load import Load, asked, recorded, running
 
@@ -31,8 +33,12 @@ async def test_a_rolling_restart_of_the_gateways_fails_no_request(stack: Stack) 
         await asked(seen, 50)
         for old in stack.supervised("gateway"):
             os.kill(old, signal.SIGTERM)
-            await asyncio.to_thread(until, lambda old=old: old not in stack.supervised("gateway"), "the end of one")
-            await asyncio.to_thread(until, lambda: len(stack.supervised("gateway")) == 2, "another gateway")
+            await asyncio.to_thread(
+                until, lambda old=old: old not in stack.supervised("gateway"), "the end of one"
+            )
+            await asyncio.to_thread(
+                until, lambda: len(stack.supervised("gateway")) == 2, "another gateway"
+            )
             await asked(seen, 50)
     assert seen.counts.keys() == {"ok"}, (seen.sentence(), seen.words)
     assert await recorded(stack.url, seen) == (0, 0)

@@ -1,8 +1,10 @@
-"""Many minutes of requests of every kind: no process of a stack grows, and no record is missing (`make soak`).
+"""Many minutes of requests of every kind: no process of a stack grows, and no record is missing
+(`make soak`).
 
-`SOAK_MINUTES` is how long (15). The memory of every process is measured each half minute. A process may grow by 3 MB in
-the second half, when caches are full: allocators were seen to differ by that much. Analytics is bounded by 150 MB
-instead: DuckDB's checkpoints leave it with more memory during some 60,000 records, up to about 115 MB.
+`SOAK_MINUTES` is how long (15). The memory of every process is measured each half minute. A process
+may grow by 3 MB in the second half, when caches are full: allocators were seen to differ by that
+much. Analytics is bounded by 150 MB instead: DuckDB's checkpoints leave it with more memory during
+some 60,000 records, up to about 115 MB.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from ccproxy.programs import find_script
+from ccproxy.launcher.programs import find_script
 from tests.e2e.stack import Stack, simulated, simulators, stacks
 from tests.faults.load import AGENT, KINDS, MODEL, Load, Seen, asked, running, until_whole
 from tests.faults.memory import MEBIBYTE, late_growth, memory_of
@@ -71,7 +73,9 @@ async def counted(url: str, seen: Seen) -> tuple[int, int]:
 
 
 async def measure(stack: Stack, minutes: float) -> tuple[dict[str, list[float]], dict[str, int]]:
-    """Return the mebibytes of each process at every look, and the pids. Fails when a process was replaced."""
+    """Return the mebibytes of each process at every look, and the pids. Fails when a process was
+    replaced.
+    """
     series: dict[str, list[float]] = {}
     pids: dict[str, int] = {}
     end = time.monotonic() + minutes * 60
@@ -92,17 +96,28 @@ async def test_no_process_of_a_stack_grows_in_the_second_half_of_a_soak(stack: S
     leaving.cancel()
     await asyncio.gather(leaving, return_exceptions=True)
     growth = {name: late_growth(found) for name, found in series.items()}
-    sys.stdout.write(f"{seen.sentence()} in {MINUTES:g} minutes\n| process | first | last | second half |\n")
+    sys.stdout.write(
+        f"{seen.sentence()} in {MINUTES:g} minutes\n| process | first | last | second half |\n"
+    )
     for name, found in sorted(series.items()):
         sys.stdout.write(f"| {name} | {found[0]:.1f} | {found[-1]:.1f} | {growth[name]:+.1f} |\n")
         sys.stdout.write(f"  {' '.join(f'{value:.0f}' for value in found)}\n")
     assert seen.counts.keys() == {"ok"}, (seen.sentence(), seen.by_path, seen.words)
     late = time.monotonic() + RECORDS_SECONDS
-    while (found_records := await counted(stack.url, seen)) != (len(seen.answered), len(seen.answered)):
+    while (found_records := await counted(stack.url, seen)) != (
+        len(seen.answered),
+        len(seen.answered),
+    ):
         assert time.monotonic() < late, (found_records, len(seen.answered))
         await asyncio.sleep(1)
-    grown = {name: by for name, by in growth.items() if name not in MOST_MEBIBYTES and by > GROWTH_MEBIBYTES}
+    grown = {
+        name: by
+        for name, by in growth.items()
+        if name not in MOST_MEBIBYTES and by > GROWTH_MEBIBYTES
+    }
     assert not grown, f"MB grown in the second half: {grown}"
-    large = {name: max(series[name]) for name, most in MOST_MEBIBYTES.items() if max(series[name]) > most}
+    large = {
+        name: max(series[name]) for name, most in MOST_MEBIBYTES.items() if max(series[name]) > most
+    }
     assert not large, f"MB: {large}"
     assert AGENT.path in {path for path, _ in seen.by_path}

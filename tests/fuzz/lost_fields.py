@@ -1,8 +1,10 @@
-"""Fields that are lost in silence: changed or left out, they change neither what a provider gets nor what is named.
+"""Fields that are lost in silence: changed or left out, they change neither what a provider gets
+nor what is named.
 
-A field counts as carried if any change of it changes the provider's request, or turns the request into a refusal. Else
-a name in `x-ccproxy-ignored` must cover it: the names of the ignored path stand, in order, among the steps of the
-field's own path, or among the types of the objects around it.
+A field counts as carried if any change of it changes the provider's request, or turns the request
+into a refusal. Else a name in `x-ccproxy-ignored` must cover it: the names of the ignored path
+stand, in order, among the steps of the field's own path, or among the types of the objects around
+it.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from shared.exact_json import dump_json
+from shared.runtime.exact_json import dump_json
 from tests.fuzz.routes import REFUSALS, Carried, Json, Route
 from tests.fuzz.settled import TABLES, is_hosted
 from tests.fuzz.typed_values import Made
@@ -21,7 +23,9 @@ MARK = re.compile(r"m\d+m")
 
 
 class Place(NamedTuple):
-    """A value inside a body: the object that holds it, its name there, the names down to it and the types passed."""
+    """A value inside a body: the object that holds it, its name there, the names down to it and the
+    types passed.
+    """
 
     holder: Json
     name: str
@@ -111,7 +115,9 @@ def stands_in(names: list[str], steps: list[str]) -> bool:
 
 
 def is_harmless(client: str, body: Json, place: Place) -> bool:
-    """Return True if the format's own table says that the value of the whole field needs nobody's attention."""
+    """Return True if the format's own table says that the value of the whole field needs nobody's
+    attention.
+    """
     fate = TABLES[client].get(place.steps[0])
     return fate is not None and (fate.kind == "ignored" or body[place.steps[0]] in fate.harmless)
 
@@ -125,9 +131,15 @@ def says_nothing(body: Json, place: Place, carried: Carried) -> bool:
         return True
     if place.holder.get("type") == "namespace" and not place.holder["tools"]:
         return True
-    if name in ("summary", "generate_summary") and carried.document.get("thinking", {}).get("type") != "adaptive":
+    if (
+        name in ("summary", "generate_summary")
+        and carried.document.get("thinking", {}).get("type") != "adaptive"
+    ):
         return True  # thinking is shown anyway, or there is none
-    if name == "include" and set(value or []) <= {"reasoning.encrypted_content", "web_search_call.action.sources"}:
+    if name == "include" and set(value or []) <= {
+        "reasoning.encrypted_content",
+        "web_search_call.action.sources",
+    }:
         return True
     if any(known == name and value == default for known, default in DEFAULTS):
         return True
@@ -138,7 +150,9 @@ def says_nothing(body: Json, place: Place, carried: Carried) -> bool:
     if steps[0] in ("tools", "functions"):  # tools that may not be called are not offered
         if {"tool_choice", "function_call"} & carried.ignored:
             return True
-        return choice == "none" or (isinstance(choice, dict) and choice.get("type") in ("none", "allowed_tools"))
+        return choice == "none" or (
+            isinstance(choice, dict) and choice.get("type") in ("none", "allowed_tools")
+        )
     if steps[0] in ("parallel_tool_calls", "tool_choice", "function_call"):
         return (
             not (body.get("tools") and carried.document.get("tools"))
@@ -155,7 +169,8 @@ def says_nothing(body: Json, place: Place, carried: Carried) -> bool:
 
 
 CACHE_HINTS = ("cache_control", "prompt_cache_breakpoint", "prompt_cache_key")
-"""Mapped by what every provider does on its own: Anthropic caches by content, OpenAI without marks."""
+"""Mapped by what every provider does on its own: Anthropic caches by content, OpenAI without
+marks."""
 LABELS = ("status", "id", "include_obfuscation", "eager_input_streaming")
 """An item's own bookkeeping, and what concerns only how a reply is sent."""
 DEFAULTS: tuple[tuple[str, Any], ...] = (

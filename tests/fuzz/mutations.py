@@ -1,7 +1,9 @@
-"""Replies of providers with something wrong in them: a valid stream or body, and a seed that says what becomes odd.
+"""Replies of providers with something wrong in them: a valid stream or body, and a seed that says
+what becomes odd.
 
-A mutated stream is what a broken provider, or a proxy before it, might send: fields of another type, events out of
-order, JSON that ends too early, every spelling of an event stream. The same seed always makes the same bytes.
+A mutated stream is what a broken provider, or a proxy before it, might send: fields of another
+type, events out of order, JSON that ends too early, every spelling of an event stream. The same
+seed always makes the same bytes.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ Json = dict[str, Any]
 Path = tuple[str | int, ...]
 
 NESTED = {"<500 levels>": 500, "<3000 levels>": 3000}
-"""Texts that stand for so many nested arrays until the JSON is written: Python's own writer has a limit of levels."""
+"""Texts that stand for so many nested arrays until the JSON is written: Python's own writer has
+a limit of levels."""
 ODD_VALUES: tuple[Any, ...] = (
     None, True, False, 0, -1, 7, 1.5, 2**31, 2**63, 10**30, float("nan"), float("inf"),
     "", "many", "\ud800", "a\udc00b", "NaN", [], [1], [None], [[]], {}, {"a": 1}, {"type": None},
@@ -43,7 +46,9 @@ class Sent:
 
 
 def written(document: Any) -> bytes:
-    """Return `document` as JSON, with NaN and halves of surrogate pairs as they would come over the wire."""
+    """Return `document` as JSON, with NaN and halves of surrogate pairs as they would come over the
+    wire.
+    """
     text = json.dumps(document)
     for name, levels in NESTED.items():
         text = text.replace(json.dumps(name), "[" * levels + "]" * levels)
@@ -58,16 +63,26 @@ def read_stream(data: bytes) -> list[Sent]:
 
 
 def paths_in(value: Any, path: Path = ()) -> Iterator[Path]:
-    """Yield the path of everything inside `value`, of objects and arrays as well as of plain values."""
+    """Yield the path of everything inside `value`, of objects and arrays as well as of plain
+    values.
+    """
     if path:
         yield path
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    inner = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     for name, item in inner:
         yield from paths_in(item, (*path, name))
 
 
 def mutate_value(document: Any, chance: random.Random) -> Any:
-    """Return a copy of `document` in which one field is missing, is there twice, or has an odd value."""
+    """Return a copy of `document` in which one field is missing, is there twice, or has an odd
+    value.
+    """
     changed = json.loads(json.dumps(document))
     paths = list(paths_in(changed))
     if not paths:
@@ -102,7 +117,9 @@ def replace_payload(stream: list[Sent], chance: random.Random) -> list[Sent]:
 
 
 def drop_event(stream: list[Sent], chance: random.Random) -> list[Sent]:
-    """Leave out an event: often the first or the last, without which a stream has no start or no end."""
+    """Leave out an event: often the first or the last, without which a stream has no start or no
+    end.
+    """
     at = chance.choice([0, len(stream) - 1, chance.randrange(len(stream))])
     return [*stream[:at], *stream[at + 1 :]]
 
@@ -155,19 +172,31 @@ def spoil_json(stream: list[Sent], chance: random.Random) -> list[Sent]:
     data = stream[at].data
     cut = data[: chance.randrange(len(data))]
     raw = chance.choice(
-        [cut, cut, b"", b"   ", b"[DONE]", b"<html>", data + b"}", b"\xff\xfe" + data, data[:-1] + b",}"]
+        [
+            cut,
+            cut,
+            b"",
+            b"   ",
+            b"[DONE]",
+            b"<html>",
+            data + b"}",
+            b"\xff\xfe" + data,
+            data[:-1] + b",}",
+        ]
     )
     return [*stream[:at], Sent(stream[at].name, None, raw), *stream[at + 1 :]]
 
 
 MUTATIONS: tuple[Mutation, ...] = (
-    change_field, change_field, change_field, change_field, replace_payload, drop_event, repeat_event, swap_events,
-    rename_event, rename_kind, spoil_json,
+    change_field, change_field, change_field, change_field, replace_payload, drop_event,
+    repeat_event, swap_events, rename_event, rename_kind, spoil_json,
 )  # fmt: skip
 
 
 def mutate_stream(stream: list[Sent], chance: random.Random) -> bytes:
-    """Return the bytes of `stream` with one to three mutations, in one of the spellings of an event stream."""
+    """Return the bytes of `stream` with one to three mutations, in one of the spellings of an event
+    stream.
+    """
     for _ in range(chance.choice([1, 1, 1, 2, 3])):
         stream = chance.choice(MUTATIONS)(stream, chance) or stream
     spelling = chance.choice([None, None, None, *range(len(SPELLINGS))])
@@ -191,7 +220,11 @@ def encoded(sent: Sent, spelling: int | None) -> bytes:
 def mutate_body(body: Any, chance: random.Random) -> bytes:
     """Return the bytes of a whole reply or an error's body in which something is odd."""
     if chance.random() < 0.1:
-        return written(body)[: chance.randrange(20)] if chance.random() < 0.5 else written(chance.choice(ODD_VALUES))
+        return (
+            written(body)[: chance.randrange(20)]
+            if chance.random() < 0.5
+            else written(chance.choice(ODD_VALUES))
+        )
     for _ in range(chance.choice([1, 1, 2])):
         body = mutate_value(body, chance)
     return written(body)
@@ -199,5 +232,7 @@ def mutate_body(body: Any, chance: random.Random) -> bytes:
 
 def cut_anywhere(data: bytes, chance: random.Random) -> list[bytes]:
     """Return `data` in up to six pieces, as a network may bring them."""
-    places = sorted({0, len(data), *(chance.randrange(len(data) + 1) for _ in range(chance.randrange(6)))})
+    places = sorted(
+        {0, len(data), *(chance.randrange(len(data) + 1) for _ in range(chance.randrange(6)))}
+    )
     return [data[start:end] for start, end in itertools.pairwise(places)]

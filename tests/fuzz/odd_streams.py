@@ -1,7 +1,7 @@
 """Valid streams and bodies of both providers, the ground that mutations are made of.
 
-The recorded streams show the habits of the services. The others are written by the product's own writers, so that
-every kind of block and item comes up.
+The recorded streams show the habits of the services. The others are written by the product's own
+writers, so that every kind of block and item comes up.
 """
 
 from __future__ import annotations
@@ -33,15 +33,38 @@ Json = dict[str, Any]
 RECORDED = Path(__file__).parent.parent / "recorded"
 PREFIXES = {"anthropic": "messages", "openai_responses": "codex"}
 USAGE = Usage(10, 20, 30, 40, 5)
-PAGE: Json = {"type": "web_search_result_location", "url": "https://example.com/a", "title": "A", "cited_text": "c"}
+PAGE: Json = {
+    "type": "web_search_result_location",
+    "url": "https://example.com/a",
+    "title": "A",
+    "cited_text": "c",
+}
 PAGE["encrypted_index"] = "ZW5j"
-MARK: Json = {"type": "url_citation", "url": "https://example.com/a", "title": "A", "start_index": 0, "end_index": 2}
-SEARCH: Json = {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search"}}
-IMAGE: Json = {"type": "image_generation_call", "id": "ig_1", "status": "completed", "result": "iVBORw0KGgo="}
+MARK: Json = {
+    "type": "url_citation",
+    "url": "https://example.com/a",
+    "title": "A",
+    "start_index": 0,
+    "end_index": 2,
+}
+SEARCH: Json = {
+    "type": "web_search_call",
+    "id": "ws_1",
+    "status": "completed",
+    "action": {"type": "search"},
+}
+IMAGE: Json = {
+    "type": "image_generation_call",
+    "id": "ig_1",
+    "status": "completed",
+    "result": "iVBORw0KGgo=",
+}
 LIMITS: Json = {
     "type": "codex.rate_limits",
     "plan_type": "plus",
-    "rate_limits": {"primary": {"used_percent": 3, "window_minutes": 300, "reset_at": 1_900_000_000}},
+    "rate_limits": {
+        "primary": {"used_percent": 3, "window_minutes": 300, "reset_at": 1_900_000_000}
+    },
     "credits": {"has_credits": False},
 }
 PARTS: dict[str, tuple[ReplyPart, ...]] = {
@@ -62,14 +85,29 @@ PARTS: dict[str, tuple[ReplyPart, ...]] = {
 }
 ERRORS: dict[str, list[Json]] = {
     "anthropic": [
-        {"type": "error", "error": {"type": "rate_limit_error", "message": "Slow down."}, "request_id": "req_1"},
         {
             "type": "error",
-            "error": {"type": "invalid_request_error", "message": "Bad.", "details": {"error_code": "prompt_too_long"}},
+            "error": {"type": "rate_limit_error", "message": "Slow down."},
+            "request_id": "req_1",
+        },
+        {
+            "type": "error",
+            "error": {
+                "type": "invalid_request_error",
+                "message": "Bad.",
+                "details": {"error_code": "prompt_too_long"},
+            },
         },
     ],
     "openai_responses": [
-        {"error": {"message": "Slow down.", "type": "requests", "param": "input[0]", "code": "rate_limit_exceeded"}},
+        {
+            "error": {
+                "message": "Slow down.",
+                "type": "requests",
+                "param": "input[0]",
+                "code": "rate_limit_exceeded",
+            }
+        },
         {"detail": "Not Found"},
         {
             "error": {
@@ -86,17 +124,24 @@ ERRORS: dict[str, list[Json]] = {
 
 def base_streams(provider: str) -> list[list[Sent]]:
     """Return every valid stream of `provider`: the recorded ones and one that is written."""
-    recorded = [read_stream(path.read_bytes()) for path in sorted(RECORDED.glob(f"{PREFIXES[provider]}*.sse"))]
+    recorded = [
+        read_stream(path.read_bytes())
+        for path in sorted(RECORDED.glob(f"{PREFIXES[provider]}*.sse"))
+    ]
     return [*recorded, written_stream(provider)]
 
 
 def whole_reply(provider: str) -> Json:
     """Return a whole reply as the provider sends it."""
-    return PROVIDER_FORMATS[provider].write_reply(PROMPT, reply_of(provider), id="k3y", created=7, model="a-model")
+    return PROVIDER_FORMATS[provider].write_reply(
+        PROMPT, reply_of(provider), id="k3y", created=7, model="a-model"
+    )
 
 
 def reply_of(provider: str) -> Reply:
-    return Reply("id_1", "a-model", PARTS[provider], Stop(StopReason.TOOL_USE, USAGE, service_tier="default"))
+    return Reply(
+        "id_1", "a-model", PARTS[provider], Stop(StopReason.TOOL_USE, USAGE, service_tier="default")
+    )
 
 
 def written_stream(provider: str) -> list[Sent]:

@@ -1,4 +1,5 @@
-"""The ways of a request body from a client's format to a provider, without sockets, and the provider's judgement.
+"""The ways of a request body from a client's format to a provider, without sockets, and the
+provider's judgement.
 
 `carry` does what the gateway does with a body, in the same order, with the same functions.
 """
@@ -17,24 +18,24 @@ from openai.types.responses.response_create_params import ResponseCreateParamsNo
 from gateway.providers import Outgoing
 from gateway.providers.codex import CodexFormat, with_input
 from gateway.providers.sdk import SdkFormat
-from gateway.sessions import session_of
+from gateway.proxy.sessions import session_of
 from sdk_worker.client_tools import ClientTools
 from sdk_worker.turn import read_turn
-from shared.channels import AccessRecord
-from shared.errors import CCProxyError
-from shared.exact_json import dump_json, load_json
-from shared.formats import anthropic
-from shared.formats.anthropic.native import without_own_marks
+from shared.accounts.models import claude_capabilities, codex_capabilities
+from shared.bus.channels import AccessRecord
+from shared.formats import messages
 from shared.formats.ir import Prompt
-from shared.formats.openai_responses import Dialect, prepare
+from shared.formats.messages.native import without_own_marks
 from shared.formats.registry import FORMATS, ProviderFormat
-from shared.models import claude_capabilities, codex_capabilities
+from shared.formats.responses import Dialect, prepare
+from shared.runtime.errors import CCProxyError
+from shared.runtime.exact_json import dump_json, load_json
 from simulator.anthropic import fields, rules
 from simulator.anthropic import models as claude_models
 from simulator.anthropic.problem import Problem as ClaudeProblem
 from simulator.codex import models as codex_models
 from simulator.codex.problem import Problem as CodexProblem
-from simulator.codex.rules import read_request
+from simulator.codex.rules import check_request
 from simulator.shape import Misfit
 
 Json = dict[str, Any]
@@ -43,7 +44,13 @@ SHAPES: dict[str, type] = {
     "openai_chat": CompletionCreateParamsNonStreaming,
     "openai_responses": ResponseCreateParamsNonStreaming,
 }
-CLAUDE_MODELS = ("claude-sonnet-5-5", "claude-opus-5", "claude-haiku-4-5", "claude-opus-4-6", "claude-sim-x")
+CLAUDE_MODELS = (
+    "claude-sonnet-5-5",
+    "claude-opus-5",
+    "claude-haiku-4-5",
+    "claude-opus-4-6",
+    "claude-sim-x",
+)
 CODEX_MODELS = ("gpt-5.5", "gpt-6-sol", "gpt-sim-x")
 CLAUDE_LIST = [model.describe() for model in claude_models.MODELS]
 CODEX_LIST = [model.describe() for model in codex_models.MODELS]
@@ -51,7 +58,9 @@ CODEX_LIST = [model.describe() for model in codex_models.MODELS]
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """What a provider gets for a body, the names its caller reads in `x-ccproxy-ignored`, and how it is answered."""
+    """What a provider gets for a body, the names its caller reads in `x-ccproxy-ignored`, and how
+    it is answered.
+    """
 
     document: Json
     ignored: frozenset[str]
@@ -60,7 +69,9 @@ class Carried:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """`provider` is one of api, sdk, codex (the ChatGPT backend) and platform (OpenAI's public interface)."""
+    """`provider` is one of api, sdk, codex (the ChatGPT backend) and platform (OpenAI's public
+    interface).
+    """
 
     client: str
     provider: str
@@ -76,7 +87,7 @@ class Route:
         return (self.client, self.provider) in NATIVE
 
 
-def to_claude(client: str, speaks: ProviderFormat = anthropic) -> Callable[[Json], Carried]:
+def to_claude(client: str, speaks: ProviderFormat = messages) -> Callable[[Json], Carried]:
     cached = None if client == "anthropic" else "5m"
 
     def carry(body: Json) -> Carried:
@@ -105,7 +116,12 @@ def to_sdk(client: str) -> Callable[[Json], Carried]:
         placed = before(body)
         feed = read_turn(placed.document)
         tools = ClientTools(json.loads(feed.binding.tools or "[]"))._listed
-        binding = [*feed.binding.system, feed.binding.model, feed.binding.max_tokens, feed.binding.thinking]
+        binding = [
+            *feed.binding.system,
+            feed.binding.model,
+            feed.binding.max_tokens,
+            feed.binding.thinking,
+        ]
         document = {"binding": binding, "tools": tools, "lines": [*feed.history, feed.prompt]}
         return Carried(document, placed.ignored | set(feed.ignored), placed.reply)
 
@@ -120,10 +136,14 @@ def to_openai(client: str, *, codex: bool) -> Callable[[Json], Carried]:
         reply: tuple[Any, ...] = (bool(body.get("stream")),)
         if client != "openai_responses":
             prompt = FORMATS[client].read_prompt(body)
-            body, dropped = speaks.write_prompt(prompt, codex_capabilities(prompt.model, CODEX_LIST))
+            body, dropped = speaks.write_prompt(
+                prompt, codex_capabilities(prompt.model, CODEX_LIST)
+            )
             ignored, reply = frozenset(dropped), reply_of(prompt)
         written = prepare(with_input(body), Dialect(codex=codex))
-        session = session_of(Outgoing("POST", "/responses", {}, b"", AccessRecord("", 0.0)), written.body)
+        session = session_of(
+            Outgoing("POST", "/responses", {}, b"", AccessRecord("", 0.0)), written.body
+        )
         document = written.body | {"prompt_cache_key": session}
         return Carried(document, ignored | set(written.dropped), reply)
 
@@ -138,11 +158,15 @@ def judge_as_claude(document: Json) -> None:
     except Misfit as misfit:
         raise ClaudeProblem(400, str(misfit)) from misfit
     turns = rules.merge_turns(body["messages"])
-    rules.enforce(rules.Request(body, claude_models.find_model(body["model"]), "", frozenset(), turns))
+    rules.enforce(
+        rules.Request(body, claude_models.find_model(body["model"]), "", frozenset(), turns)
+    )
 
 
 def judge_unsupported(document: Json) -> None:
-    """Raises the backend's Problem for a field that it does not know; what a client says in fields is the client's."""
+    """Raises the backend's Problem for a field that it does not know; what a client says in fields
+    is the client's.
+    """
     try:
         judge_as_backend(document)
     except CodexProblem as problem:
@@ -152,12 +176,12 @@ def judge_unsupported(document: Json) -> None:
 
 def judge_as_backend(document: Json) -> None:
     """Raises the backend's Problem for a request that it refuses."""
-    read_request(load_json(dump_json(document)), public=False)
+    check_request(load_json(dump_json(document)), public=False)
 
 
 def judge_as_platform(document: Json) -> None:
     """Raises the public interface's Problem for a request that it refuses."""
-    read_request(load_json(dump_json(document)), public=True)
+    check_request(load_json(dump_json(document)), public=True)
 
 
 def judge_nothing(document: Json) -> None:
@@ -170,10 +194,23 @@ PROBLEMS = (ClaudeProblem, CodexProblem)
 REFUSALS = (CCProxyError,)
 ROUTES = [
     Route("anthropic", "api", native_messages, judge_nothing),
-    *(Route(client, "api", to_claude(client), judge_as_claude) for client in ("openai_chat", "openai_responses")),
+    *(
+        Route(client, "api", to_claude(client), judge_as_claude)
+        for client in ("openai_chat", "openai_responses")
+    ),
     *(Route(client, "sdk", to_sdk(client), judge_nothing) for client in SHAPES),
-    *(Route(client, "codex", to_openai(client, codex=True), judge_as_backend) for client in FOREIGN_TO_OPENAI),
-    *(Route(client, "platform", to_openai(client, codex=False), judge_as_platform) for client in FOREIGN_TO_OPENAI),
-    Route("openai_responses", "codex", to_openai("openai_responses", codex=True), judge_unsupported),
-    Route("openai_responses", "platform", to_openai("openai_responses", codex=False), judge_nothing),
+    *(
+        Route(client, "codex", to_openai(client, codex=True), judge_as_backend)
+        for client in FOREIGN_TO_OPENAI
+    ),
+    *(
+        Route(client, "platform", to_openai(client, codex=False), judge_as_platform)
+        for client in FOREIGN_TO_OPENAI
+    ),
+    Route(
+        "openai_responses", "codex", to_openai("openai_responses", codex=True), judge_unsupported
+    ),
+    Route(
+        "openai_responses", "platform", to_openai("openai_responses", codex=False), judge_nothing
+    ),
 ]

@@ -1,4 +1,5 @@
-"""Bodies made coherent: what types cannot say, as which result answers which call, or which tools may be chosen.
+"""Bodies made coherent: what types cannot say, as which result answers which call, or which tools
+may be chosen.
 
 A body that every service refuses for such a reason shows nothing about its other fields.
 """
@@ -8,20 +9,20 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from shared.formats.anthropic.reading import FATES
-from shared.formats.fields import Fate
-from shared.formats.openai_chat import reading as chat_reading
-from shared.formats.openai_responses import reading as responses_reading
+from shared.formats.chat import request_in as chat_reading
+from shared.formats.fields import FieldPolicy
+from shared.formats.messages.request_in import FATES
+from shared.formats.responses import request_in as responses_reading
 from simulator.seal import REASONING, THOUGHTS
 from tests.fuzz.typed_values import Made
 
 Json = dict[str, Any]
-TABLES: dict[str, dict[str, Fate]] = {
+TABLES: dict[str, dict[str, FieldPolicy]] = {
     "anthropic": FATES,
     "openai_chat": chat_reading.FIELDS,
     "openai_responses": responses_reading.FIELDS,
 }
-CARRIED = Fate("carried")
+CARRIED = FieldPolicy("carried")
 
 
 def settle(client: str, body: Json, chance: random.Random) -> None:
@@ -29,9 +30,11 @@ def settle(client: str, body: Json, chance: random.Random) -> None:
     for field in [name for name in body if TABLES[client].get(name, CARRIED).kind == "refused"]:
         if chance.random() < 0.98:
             del body[field]
-    {"anthropic": settle_messages, "openai_chat": settle_chat, "openai_responses": settle_responses}[client](
-        body, chance
-    )
+    {
+        "anthropic": settle_messages,
+        "openai_chat": settle_chat,
+        "openai_responses": settle_responses,
+    }[client](body, chance)
 
 
 def distinct(tools: list[Json], named: str = "") -> list[str]:
@@ -50,7 +53,7 @@ def is_hosted(tool: Json) -> bool:
     return (tool.get("type") or "custom") not in ("custom", "function", "namespace")
 
 
-# --- Messages -------------------------------------------------------------------------------------------------------
+# --- Messages ------------------------------------------------------------------------------------
 
 USER_BLOCKS = frozenset({"text", "image", "document", "search_result"})
 SPOKEN_BLOCKS = frozenset({"text", "thinking", "redacted_thinking", "tool_use"})
@@ -80,7 +83,9 @@ def settle_messages(body: Json, chance: random.Random) -> None:
             results = [answer(call, message, chance) for call in calls]
             calls = []
         elif message["role"] == "assistant" and calls:
-            turns.append({"role": "user", "content": [answer(call, message, chance) for call in calls]})
+            turns.append(
+                {"role": "user", "content": [answer(call, message, chance) for call in calls]}
+            )
             calls = []
         elif message["role"] == "system" and (calls or not turns):
             continue
@@ -111,7 +116,11 @@ def settle_messages(body: Json, chance: random.Random) -> None:
 def answer(call: Json, message: Json, chance: random.Random) -> Json:
     """Return the result of a call: one that the message holds anyway, else a new one."""
     content = message.get("content")
-    found = [block for block in content if block["type"] == "tool_result"] if isinstance(content, list) else []
+    found = (
+        [block for block in content if block["type"] == "tool_result"]
+        if isinstance(content, list)
+        else []
+    )
     result: Json = chance.choice(found) if found else {"type": "tool_result", "content": "done"}
     if isinstance(content, list) and result in content:
         content.remove(result)
@@ -119,7 +128,7 @@ def answer(call: Json, message: Json, chance: random.Random) -> Json:
     return result
 
 
-# --- Chat Completions -----------------------------------------------------------------------------------------------
+# --- Chat Completions ----------------------------------------------------------------------------
 
 
 def settle_chat(body: Json, chance: random.Random) -> None:
@@ -145,7 +154,9 @@ def settle_chat(body: Json, chance: random.Random) -> None:
         body.pop("parallel_tool_calls", None)
     if body.get("max_tokens") is not None and body.get("max_completion_tokens") is not None:
         del body["max_tokens"]
-    body["messages"] = [message for message in body["messages"] if "input_audio" not in kinds_in(message)]
+    body["messages"] = [
+        message for message in body["messages"] if "input_audio" not in kinds_in(message)
+    ]
     if isinstance(body.get("stop"), list):
         body["stop"] = body["stop"][:4]
     turns: list[Json] = []
@@ -177,7 +188,7 @@ def kinds_in(message: Json) -> set[str]:
     return {part["type"] for part in content} if isinstance(content, list) else set()
 
 
-# --- Responses ------------------------------------------------------------------------------------------------------
+# --- Responses -----------------------------------------------------------------------------------
 
 STORED = ("previous_response_id", "conversation")
 OUTPUT_OF = {"function_call": "function_call_output", "custom_tool_call": "custom_tool_call_output"}
@@ -215,7 +226,9 @@ def settle_responses(body: Json, chance: random.Random) -> None:
 
 def settled_items(items: list[Json], chance: random.Random) -> list[Json]:
     kept: list[Json] = []
-    outputs = {kind: [item for item in items if item.get("type") == kind] for kind in OUTPUT_OF.values()}
+    outputs = {
+        kind: [item for item in items if item.get("type") == kind] for kind in OUTPUT_OF.values()
+    }
     for item in items:
         kind = item.get("type") or "message"
         if kind in OUTPUT_OF.values() or kind in ("item_reference", "compaction_trigger"):
@@ -228,11 +241,16 @@ def settled_items(items: list[Json], chance: random.Random) -> list[Json]:
         if kind in OUTPUT_OF:
             item["call_id"] = f"call_{len(kept)}"
             output = Made()
-            output |= outputs[OUTPUT_OF[kind]][0] if outputs[OUTPUT_OF[kind]] else {"output": "done"}
+            output |= (
+                outputs[OUTPUT_OF[kind]][0] if outputs[OUTPUT_OF[kind]] else {"output": "done"}
+            )
             output |= {"type": OUTPUT_OF[kind], "call_id": item["call_id"]}
             output.pop("id", None)
             kept.append(output)
-    if not any((item.get("type") or "message") == "message" and item.get("role") == "user" for item in kept[-1:]):
+    if not any(
+        (item.get("type") or "message") == "message" and item.get("role") == "user"
+        for item in kept[-1:]
+    ):
         kept.append({"type": "message", "role": "user", "content": "Go on."})
     del chance
     return kept

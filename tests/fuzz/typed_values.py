@@ -1,7 +1,9 @@
-"""Values of the official SDKs' parameter types: valid by type, odd otherwise, and the same for the same seed.
+"""Values of the official SDKs' parameter types: valid by type, odd otherwise, and the same for the
+same seed.
 
-Every text carries a number of its own (`m17m`), so that a text which does not arrive can be missed. `Made` remembers
-which other values a field could have had, so that a field can be changed as well as left out.
+Every text carries a number of its own (`m17m`), so that a text which does not arrive can be missed.
+`Made` remembers which other values a field could have had, so that a field can be changed as well
+as left out.
 """
 
 from __future__ import annotations
@@ -18,22 +20,34 @@ from typing import Any, Literal, Required, Union, get_args, get_origin
 
 TOOL_NAMES = ("get_weather", "apply", "mcp.server/read", "läser", "x" * 90, "a b", "Edit")
 PNG = b"\x89PNG\r\n\x1a\n"
-ODD_TEXTS = ("", " ", "\n", "\U0001f600 e\u0301", "a\u2028b\u0000", '{"x": 1}', "<tag>&amp;</tag>", "x" * 3000)
+ODD_TEXTS = (
+    "",
+    " ",
+    "\n",
+    "\U0001f600 e\u0301",
+    "a\u2028b\u0000",
+    '{"x": 1}',
+    "<tag>&amp;</tag>",
+    "x" * 3000,
+)
 ALWAYS = ("model", "file_data")
 SCHEMAS = ("input_schema", "parameters", "schema")
 FEW = ("cache_control", "prompt_cache_breakpoint", "citations", "annotations")
 OFTEN = frozenset(
     """
-    ToolParam FunctionToolParam ChatCompletionFunctionToolParam ResponseFunctionToolCallParam ToolUseBlockParam
-    EasyInputMessageParam ToolResultBlockParam FunctionCallOutput TextBlockParam ResponseInputTextParam Message
-    UserMessageParam ChatCompletionUserMessageParam ChatCompletionAssistantMessageParam AssistantMessageParam
+    ToolParam FunctionToolParam ChatCompletionFunctionToolParam ResponseFunctionToolCallParam
+    ToolUseBlockParam EasyInputMessageParam ToolResultBlockParam FunctionCallOutput TextBlockParam
+    ResponseInputTextParam Message UserMessageParam ChatCompletionUserMessageParam
+    ChatCompletionAssistantMessageParam AssistantMessageParam
     """.split()  # noqa: SIM905
 )
 """Types that programs use most, chosen more often than the many special ones."""
 
 
 class Made(dict[str, Any]):
-    """A generated object. `choices` holds the values that a field with a closed set of them may have."""
+    """A generated object. `choices` holds the values that a field with a closed set of them may
+    have.
+    """
 
     __slots__ = ("choices",)
 
@@ -59,7 +73,9 @@ def is_object_type(hint: Any) -> bool:
 
 
 def is_reply_type(hint: Any) -> bool:
-    """Return True for the classes of replies, which the SDKs take in a request as well, in their objects' place."""
+    """Return True for the classes of replies, which the SDKs take in a request as well, in their
+    objects' place.
+    """
     inner = get_args(hint)
     return hasattr(hint, "model_fields") or (bool(inner) and any(map(is_reply_type, inner)))
 
@@ -75,7 +91,9 @@ class Values:
         self._named: dict[str, Callable[[], Any]] = {
             "model": lambda: self.chance.choice(self.models),
             "name": lambda: self.chance.choice(TOOL_NAMES),
-            "arguments": lambda: json.dumps({"q": self.text(), "n": self.chance.choice([1, 2**70, 1.5])}),
+            "arguments": lambda: json.dumps(
+                {"q": self.text(), "n": self.chance.choice([1, 2**70, 1.5])}
+            ),
             "url": self.address,
             "file_url": self.address,
             "image_url": self.image_address,
@@ -112,7 +130,9 @@ class Values:
         made = Made()
         for name, hint, is_required in fields_of(shape):
             wanted = (
-                1 if name in ("model", "file_data") else self._optional / (3 if name in FEW else 1) / (1 + depth / 4)
+                1
+                if name in ("model", "file_data")
+                else self._optional / (3 if name in FEW else 1) / (1 + depth / 4)
             )
             if is_required or name in ALWAYS or self.chance.random() < wanted:
                 made[name] = self.field(shape, name, hint, depth)
@@ -143,9 +163,15 @@ class Values:
             return self.value(get_args(hint)[0], depth)
         if origin in (list, abc.Iterable, abc.Sequence) or "Sequence" in str(origin):
             most = 5 if depth <= 1 else 2
-            return [self.value(get_args(hint)[0], depth + 1) for _ in range(self.chance.randint(0, most))]
+            return [
+                self.value(get_args(hint)[0], depth + 1)
+                for _ in range(self.chance.randint(0, most))
+            ]
         if origin in (dict, abc.Mapping):
-            return {self.mark(): self.value(get_args(hint)[1], depth + 2) for _ in range(self.chance.randint(0, 2))}
+            return {
+                self.mark(): self.value(get_args(hint)[1], depth + 2)
+                for _ in range(self.chance.randint(0, 2))
+            }
         return self.scalar(hint, depth)
 
     def scalar(self, hint: Any, depth: int) -> Any:
@@ -175,10 +201,18 @@ class Values:
                 return {self.mark(): self.anything(depth + 2)}
 
     def choose(self, hints: tuple[Any, ...], depth: int) -> Any:
-        """Choose one member of a union; null rarely, ordinary objects more often than the many special ones."""
+        """Choose one member of a union; null rarely, ordinary objects more often than the many
+        special ones.
+        """
         hints = tuple(hint for hint in hints if not is_reply_type(hint))
         weights = [
-            0.15 if hint is type(None) else 12 if getattr(hint, "__name__", "") in OFTEN else 3 if hint is str else 1
+            0.15
+            if hint is type(None)
+            else 12
+            if getattr(hint, "__name__", "") in OFTEN
+            else 3
+            if hint is str
+            else 1
             for hint in hints
         ]
         if depth > 9 and str in hints:
@@ -188,8 +222,14 @@ class Values:
     def schema(self, depth: int = 0) -> dict[str, Any]:
         """Return a JSON schema as programs send them, with what vendors stumble over."""
         chance = self.chance
-        names = [chance.choice(["city", "$ref", "a.b", "größe", "y" * 70, "with space", "x-y"]) for _ in range(3)]
-        made: dict[str, Any] = {"type": "object", "properties": {name: self.property(depth) for name in names[:2]}}
+        names = [
+            chance.choice(["city", "$ref", "a.b", "größe", "y" * 70, "with space", "x-y"])
+            for _ in range(3)
+        ]
+        made: dict[str, Any] = {
+            "type": "object",
+            "properties": {name: self.property(depth) for name in names[:2]},
+        }
         if chance.random() < 0.4:
             made["required"] = list(made["properties"])
         if chance.random() < 0.5:
@@ -200,13 +240,17 @@ class Values:
             case 1:
                 del made["properties"]
             case 2:
-                made["$defs"] = {"node": {"type": "object", "properties": {"next": {"$ref": "#/$defs/node"}}}}
+                made["$defs"] = {
+                    "node": {"type": "object", "properties": {"next": {"$ref": "#/$defs/node"}}}
+                }
             case 3:
                 made["description"] = self.text()
         return made
 
     def property(self, depth: int) -> dict[str, Any]:
-        kinds = ["string", "integer", "array", "number", "boolean"] + (["object"] * 2 if depth < 2 else [])
+        kinds = ["string", "integer", "array", "number", "boolean"] + (
+            ["object"] * 2 if depth < 2 else []
+        )
         kind = self.chance.choice(kinds)
         made: dict[str, Any] = {"type": kind}
         if kind == "object":
@@ -214,7 +258,9 @@ class Values:
         if kind == "array" and self.chance.random() < 0.7:
             made["items"] = {"type": "string", "description": self.text()}
         if kind == "string":
-            made |= self.chance.choice([{}, {"pattern": r"\p{L}"}, {"pattern": "^a$"}, {"enum": [self.text()]}])
+            made |= self.chance.choice(
+                [{}, {"pattern": r"\p{L}"}, {"pattern": "^a$"}, {"enum": [self.text()]}]
+            )
         if kind in ("integer", "number"):
             made |= self.chance.choice([{}, {"minimum": 0}, {"maximum": 2**70}])
         if self.chance.random() < 0.5:
@@ -223,7 +269,9 @@ class Values:
 
 
 def may_be(hint: Any, *kinds: type) -> bool:
-    """Return True if a value of the type may be one of these kinds, closed sets of texts left aside."""
+    """Return True if a value of the type may be one of these kinds, closed sets of texts left
+    aside.
+    """
     if get_origin(hint) in (Union, types.UnionType):
         return any(may_be(inner, *kinds) for inner in get_args(hint))
     return hint in kinds or get_origin(hint) in kinds or (is_object_type(hint) and dict in kinds)

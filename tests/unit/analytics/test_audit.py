@@ -1,4 +1,6 @@
-"""Every request for permission is kept once, however often it comes and however long the file is away."""
+"""Every request for permission is kept once, however often it comes and however long the file is
+away.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ import pytest
 from analytics.audit import AuditTrail
 from analytics.questions import Permissions
 from analytics.store import Store
-from shared.channels import PermissionAudit, encode
+from shared.bus.channels import PermissionAudit, encode_payload
 
 NOON = 1_760_000_000.0
 
@@ -21,14 +23,20 @@ class Published:
         self.payload = payload
 
 
-def record(request_id: str = "a", asked_at: float = NOON, outcome: str = "allowed") -> PermissionAudit:
-    return PermissionAudit(request_id, asked_at, "Bash", '{"command":"ls"}', "alice", "s1", "/work", outcome, "bob")
+def record(
+    request_id: str = "a", asked_at: float = NOON, outcome: str = "allowed"
+) -> PermissionAudit:
+    return PermissionAudit(
+        request_id, asked_at, "Bash", '{"command":"ls"}', "alice", "s1", "/work", outcome, "bob"
+    )
 
 
 async def keep(store: Store, *payloads: Any) -> None:
     trail = AuditTrail(store, retry_seconds=0.01)
     for payload in payloads:
-        await trail.keep(Published(payload if isinstance(payload, bytes) else encode(payload)))  # type: ignore[arg-type]
+        await trail.keep(
+            Published(payload if isinstance(payload, bytes) else encode_payload(payload))
+        )  # type: ignore[arg-type]
 
 
 async def kept(store: Store, **wanted: Any) -> list[dict[str, Any]]:
@@ -45,7 +53,10 @@ async def test_a_record_is_kept_once_latest_first_and_can_be_filtered(store: Sto
     await keep(store, record("a"), record("b", NOON + 1, "denied"), record("a"))
     rows = await kept(store)
     assert [row["request_id"] for row in rows] == ["b", "a"]
-    assert rows[1].items() >= {"caller": "alice", "decided_by": "bob", "input": '{"command":"ls"}'}.items()
+    assert (
+        rows[1].items()
+        >= {"caller": "alice", "decided_by": "bob", "input": '{"command":"ls"}'}.items()
+    )
     assert rows[1]["asked_at"] == "2025-10-09T08:53:20.000000Z"
     assert [row["request_id"] for row in await kept(store, outcome="denied")] == ["b"]
     assert await kept(store, tool_name="Read") == []
@@ -62,7 +73,9 @@ async def test_a_record_waits_for_a_file_that_is_away(store: Store) -> None:
     await store.close()
 
 
-@pytest.mark.parametrize("payload", [b"{}", b"x", record(asked_at=1e300), record(asked_at=float("inf"))])
+@pytest.mark.parametrize(
+    "payload", [b"{}", b"x", record(asked_at=1e300), record(asked_at=float("inf"))]
+)
 async def test_what_can_never_be_kept_is_let_go(store: Store, payload: Any) -> None:
     await store.open()
     await keep(store, payload)
@@ -73,7 +86,9 @@ async def test_what_can_never_be_kept_is_let_go(store: Store, payload: Any) -> N
 async def test_a_record_that_comes_twice_at_once_is_kept_once(store: Store) -> None:
     await store.open()
     trail = AuditTrail(store)
-    deliveries = [Published(encode(record(f"r{number}"))) for number in range(20) for _ in range(2)]
+    deliveries = [
+        Published(encode_payload(record(f"r{number}"))) for number in range(20) for _ in range(2)
+    ]
     await asyncio.gather(*(trail.keep(delivery) for delivery in deliveries))  # type: ignore[arg-type]
     rows = await kept(store)
     assert sorted(row["request_id"] for row in rows) == sorted(f"r{number}" for number in range(20))

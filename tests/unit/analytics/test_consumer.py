@@ -12,15 +12,15 @@ from typing import Any
 import duckdb
 import pytest
 
-from analytics.consumer import SLOTS, Consumer
+from analytics.consumer import SLOTS, RecordConsumer
 from analytics.pricing import Prices
 from analytics.questions import Filter
 from analytics.store import Store
 from analytics.watch import Watchers
-from shared.channels import AccessRecord, encode
-from shared.errors import BusUnavailable, StoreUnavailable
-from shared.metrics import AnalyticsMetrics, Metrics
-from shared.records import pack
+from shared.bus.channels import AccessRecord, encode_payload
+from shared.bus.records import pack
+from shared.runtime.errors import BusUnavailable, StoreUnavailable
+from shared.runtime.metrics import AnalyticsMetrics, Metrics
 from tests.unit.analytics.test_watch import Keys
 
 PRICES = Prices(Path("nowhere/prices.json"), "http://127.0.0.1:9/")
@@ -41,7 +41,11 @@ class Record:
 
 
 def record(number: int, **facts: Any) -> Record:
-    return Record(encode(pack([AccessRecord(f"r{number}", 1_700_000_000.0 + number, status_code=200, **facts)])))
+    return Record(
+        encode_payload(
+            pack([AccessRecord(f"r{number}", 1_700_000_000.0 + number, status_code=200, **facts)])
+        )
+    )
 
 
 async def stream(records: list[Record]) -> AsyncIterator[Record]:
@@ -57,8 +61,13 @@ class Consuming:
         self.stop = asyncio.Event()
         self.told: list[str] = []
         self.troubled = asyncio.Event()
-        self.consumer = Consumer(
-            store, AnalyticsMetrics(Metrics()), self.tell, PRICES, Watchers(Keys()), reopen_seconds=0.05
+        self.consumer = RecordConsumer(
+            store,
+            AnalyticsMetrics(Metrics()),
+            self.tell,
+            PRICES,
+            Watchers(Keys()),
+            reopen_seconds=0.05,
         )
         self.progress = self.consumer.progress
         self._task: asyncio.Task[None] | None = None
@@ -99,7 +108,9 @@ async def acknowledged(records: list[Record]) -> None:
     await asyncio.gather(*(each.acknowledged.wait() for each in records))
 
 
-async def test_a_record_is_committed_before_it_is_acknowledged(store: Store, consuming: Consuming) -> None:
+async def test_a_record_is_committed_before_it_is_acknowledged(
+    store: Store, consuming: Consuming
+) -> None:
     one = record(1)
     consuming.start([one])
     await one.acknowledged.wait()
@@ -116,7 +127,9 @@ async def test_many_records_share_few_commits(store: Store, consuming: Consuming
     assert consuming.progress.batches <= 7
 
 
-@pytest.mark.parametrize("payload", [b"", b"not json", b"[1]", b'{"columns":["request_id"],"rows":[["a"]]}', b"\xff"])
+@pytest.mark.parametrize(
+    "payload", [b"", b"not json", b"[1]", b'{"columns":["request_id"],"rows":[["a"]]}', b"\xff"]
+)
 async def test_what_is_no_record_is_let_go_and_the_rest_arrives(
     store: Store, consuming: Consuming, payload: bytes
 ) -> None:
@@ -127,7 +140,9 @@ async def test_what_is_no_record_is_let_go_and_the_rest_arrives(
     assert consuming.progress.refused == 1
 
 
-async def test_a_record_no_column_can_hold_is_found_among_many(store: Store, consuming: Consuming) -> None:
+async def test_a_record_no_column_can_hold_is_found_among_many(
+    store: Store, consuming: Consuming
+) -> None:
     many = [record(number, tokens_input=2**63 if number in (3, 77) else 1) for number in range(100)]
     consuming.start(many)
     await acknowledged(many)
@@ -138,9 +153,12 @@ async def test_a_record_no_column_can_hold_is_found_among_many(store: Store, con
 async def test_a_delivery_of_many_records_loses_only_those_that_cannot_be_stored(
     store: Store, consuming: Consuming
 ) -> None:
-    known = [AccessRecord(f"m{number}", 1.0, tokens_input=2**63 if number == 2 else 1) for number in range(5)]
+    known = [
+        AccessRecord(f"m{number}", 1.0, tokens_input=2**63 if number == 2 else 1)
+        for number in range(5)
+    ]
     odd = b'{"columns":["request_id","timestamp"],"rows":[["x",null],["y",1]]}'
-    many = [Record(encode(pack(known))), Record(odd), Record(encode(pack([])))]
+    many = [Record(encode_payload(pack(known))), Record(odd), Record(encode_payload(pack([])))]
     consuming.start(many)
     await acknowledged(many)
     assert await rows(store) == 5
@@ -156,7 +174,9 @@ async def test_a_record_from_a_newer_gateway_is_kept_without_what_is_unknown(
     assert await rows(store) == 1
 
 
-async def test_an_acknowledgement_that_fails_stops_nothing(store: Store, consuming: Consuming) -> None:
+async def test_an_acknowledgement_that_fails_stops_nothing(
+    store: Store, consuming: Consuming
+) -> None:
     lost, next_one = record(1), record(2)
     lost.redis_away = True
     consuming.start([lost, next_one])
@@ -164,7 +184,9 @@ async def test_an_acknowledgement_that_fails_stops_nothing(store: Store, consumi
     assert await rows(store) == 2
 
 
-async def test_records_wait_while_another_program_holds_the_file(store: Store, consuming: Consuming) -> None:
+async def test_records_wait_while_another_program_holds_the_file(
+    store: Store, consuming: Consuming
+) -> None:
     refusals = asyncio.Event()
     one = record(1)
 
@@ -205,7 +227,9 @@ def fill_disk() -> Iterator[Callable[[int], None]]:
     signal.signal(signal.SIGXFSZ, ignored)
 
 
-async def test_a_full_disk_loses_nothing(store: Store, consuming: Consuming, fill_disk: Callable[[int], None]) -> None:
+async def test_a_full_disk_loses_nothing(
+    store: Store, consuming: Consuming, fill_disk: Callable[[int], None]
+) -> None:
     await store.open()
     await store.close()
     fill_disk(store.path.stat().st_size + 100_000)
@@ -219,7 +243,9 @@ async def test_a_full_disk_loses_nothing(store: Store, consuming: Consuming, fil
     assert consuming.told[-1] == ""
 
 
-async def test_what_was_taken_is_committed_when_the_process_stops(store: Store, consuming: Consuming) -> None:
+async def test_what_was_taken_is_committed_when_the_process_stops(
+    store: Store, consuming: Consuming
+) -> None:
     many = [record(number) for number in range(20)]
     taken = asyncio.Event()
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from analytics.damage import identity_of, is_damage, is_ours, set_aside
+from analytics.damage import identity_of, is_damage, is_duckdb_file, set_aside
 from analytics.store import Store
-from shared.channels import AccessRecord
-from shared.errors import StoreUnavailable
+from shared.bus.channels import AccessRecord
+from shared.runtime.errors import StoreUnavailable
 from tests.unit.analytics.test_consumer import Consuming, Record, acknowledged, record, rows
 
 HEADERS = 3 * 4096
@@ -25,7 +25,9 @@ def path(tmp_path: Path) -> Path:
     """A whole file with many rows of somebody else's, in several blocks."""
     path = tmp_path / "metrics.duckdb"
     with duckdb.connect(path) as connection:
-        connection.execute("CREATE TABLE padding AS SELECT hash(i)::VARCHAR AS word FROM range(200000) r(i)")
+        connection.execute(
+            "CREATE TABLE padding AS SELECT hash(i)::VARCHAR AS word FROM range(200000) r(i)"
+        )
     return path
 
 
@@ -82,7 +84,10 @@ async def test_a_file_damaged_before_the_start_is_kept_and_a_new_one_begun(
 
 
 async def test_a_file_that_another_process_holds_is_not_set_aside(store: Store) -> None:
-    holder = "import duckdb, sys; held = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
+    holder = (
+        "import duckdb, sys; held = duckdb.connect(sys.argv[1]); print('held', flush=True); "
+        "sys.stdin.read()"
+    )
     command = (sys.executable, "-c", holder, str(store.path))
     pipes = {"stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE}
     process = await asyncio.create_subprocess_exec(*command, **pipes)
@@ -115,7 +120,9 @@ async def test_no_record_goes_into_a_file_that_is_gone(store: Store, what: str) 
     assert store.trouble() == ""
 
 
-async def test_a_record_that_comes_after_the_loss_is_in_the_new_file(consuming: Consuming, store: Store) -> None:
+async def test_a_record_that_comes_after_the_loss_is_in_the_new_file(
+    consuming: Consuming, store: Store
+) -> None:
     records = [record(1), record(2)]
     lost = asyncio.Event()
 
@@ -134,7 +141,9 @@ async def test_a_record_that_comes_after_the_loss_is_in_the_new_file(consuming: 
     assert store.size() > 0
 
 
-async def test_the_loss_of_the_file_is_noticed_while_no_record_comes(consuming: Consuming, store: Store) -> None:
+async def test_the_loss_of_the_file_is_noticed_while_no_record_comes(
+    consuming: Consuming, store: Store
+) -> None:
     consuming.start([])
     await until(lambda: not store.problem)
     store.path.unlink()
@@ -144,7 +153,9 @@ async def test_the_loss_of_the_file_is_noticed_while_no_record_comes(consuming: 
     assert await rows(store) == 0
 
 
-async def test_damage_that_a_query_meets_is_said_and_the_file_set_aside(consuming: Consuming, store: Store) -> None:
+async def test_damage_that_a_query_meets_is_said_and_the_file_set_aside(
+    consuming: Consuming, store: Store
+) -> None:
     consuming.start([])
     await until(lambda: not store.problem)
     await store.close()
@@ -180,10 +191,12 @@ def run_for_ever(cursor: duckdb.DuckDBPyConnection) -> None:
         cursor.close()
 
 
-def test_a_file_of_another_name_is_ours_only_if_duckdb_has_written_it(path: Path, tmp_path: Path) -> None:
+def test_a_file_of_another_name_is_ours_only_if_duckdb_has_written_it(
+    path: Path, tmp_path: Path
+) -> None:
     (tmp_path / "notes.txt").write_text("something else")
-    assert not is_ours(tmp_path / "notes.txt")
-    assert is_ours(path.rename(tmp_path / "records"))
+    assert not is_duckdb_file(tmp_path / "notes.txt")
+    assert is_duckdb_file(path.rename(tmp_path / "records"))
 
 
 def test_the_log_of_the_file_is_set_aside_with_it(tmp_path: Path) -> None:
@@ -200,9 +213,15 @@ def test_the_log_of_the_file_is_set_aside_with_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "damage"),
     [
-        ('IO Error: Could not read enough bytes from file "x": attempted to read 262144 bytes', True),
+        (
+            'IO Error: Could not read enough bytes from file "x": attempted to read 262144 bytes',
+            True,
+        ),
         ('IO Error: The file "x" exists, but it is not a valid DuckDB database file!', True),
-        ("Corrupt database file: computed checksum 1 does not match stored checksum 2 in block", True),
+        (
+            "Corrupt database file: computed checksum 1 does not match stored checksum 2 in block",
+            True,
+        ),
         ("IO Error: Could not set lock on file: Conflicting lock is held in python (PID 7)", False),
         ("IO Error: Could not write file: No space left on device", False),
     ],

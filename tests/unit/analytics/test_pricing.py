@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from analytics.pricing import PriceList, Prices, PricesUnavailable, read_published, shipped
-from shared.channels import AccessRecord
+from shared.bus.channels import AccessRecord
 from tests.unit.gateway.conftest import Connection, ScriptedProvider
 
 NOWHERE = "http://127.0.0.1:9/"
@@ -42,7 +42,9 @@ def test_a_dated_snapshot_costs_what_its_line_costs() -> None:
 def test_a_long_prompt_costs_more_on_every_token_of_it_and_caches_count() -> None:
     prices = shipped()
     assert prices.cost(took("claude-sonnet-4-5", tokens_input=200_000)) == pytest.approx(0.6)
-    long = took("claude-sonnet-4-5", tokens_input=1, cache_read_tokens=200_000, tokens_output=1_000_000)
+    long = took(
+        "claude-sonnet-4-5", tokens_input=1, cache_read_tokens=200_000, tokens_output=1_000_000
+    )
     assert prices.cost(long) == pytest.approx((6 + 200_000 * 0.6) / 1e6 + 22.5)
 
 
@@ -51,13 +53,19 @@ def test_what_nobody_told_is_unknown_and_never_zero() -> None:
     assert prices.cost(took("claude-from-next-year", tokens_input=5)) is None
     assert prices.cost(took("gpt-5.4", tokens_input=300_000)) is None
     assert prices.cost(took("gpt-6.2-sol", tokens_input=272_000)) == pytest.approx(0.544)
-    assert prices.cost(took("gpt-6.2-sol", tokens_input=273_000, tokens_output=1000)) == pytest.approx(1.107)
+    assert prices.cost(
+        took("gpt-6.2-sol", tokens_input=273_000, tokens_output=1000)
+    ) == pytest.approx(1.107)
     assert prices.cost(took("claude-opus-5")) is None
 
 
 def test_a_cache_without_prices_of_its_own_costs_what_input_costs() -> None:
-    prices = PriceList.model_validate({"as_of": "2026-01-01", "source": "", "models": {"m": {"input": 2, "output": 4}}})
-    assert prices.cost(took("m", cache_read_tokens=500_000, cache_write_tokens=500_000)) == pytest.approx(2)
+    prices = PriceList.model_validate(
+        {"as_of": "2026-01-01", "source": "", "models": {"m": {"input": 2, "output": 4}}}
+    )
+    assert prices.cost(
+        took("m", cache_read_tokens=500_000, cache_write_tokens=500_000)
+    ) == pytest.approx(2)
 
 
 def test_what_a_program_worked_out_itself_stands_in_for_a_missing_price(tmp_path: Path) -> None:
@@ -79,14 +87,20 @@ PUBLISHED = {
         "input_cost_per_token_above_200k_tokens": 4e-06,
         "output_cost_per_token_above_200k_tokens": 2e-05,
     },
-    "mistral-x": {"litellm_provider": "mistral", "input_cost_per_token": 1, "output_cost_per_token": 1},
+    "mistral-x": {
+        "litellm_provider": "mistral",
+        "input_cost_per_token": 1,
+        "output_cost_per_token": 1,
+    },
 }
 
 
 def test_the_published_list_is_read_into_ours() -> None:
     prices = read_published(PUBLISHED, "somewhere", date(2026, 11, 1))
     assert set(prices.models) == {"claude-next"}
-    assert prices.cost(took("claude-next", tokens_input=1_000_000, tokens_output=1_000_000)) == pytest.approx(4 + 20)
+    assert prices.cost(
+        took("claude-next", tokens_input=1_000_000, tokens_output=1_000_000)
+    ) == pytest.approx(4 + 20)
 
 
 @pytest.mark.parametrize("document", [[], {}, {"mistral-x": PUBLISHED["mistral-x"]}])
@@ -101,7 +115,9 @@ async def publisher() -> AsyncIterator[ScriptedProvider]:
         yield scripted
 
 
-async def test_a_fetched_list_is_used_at_once_and_after_a_restart(publisher: ScriptedProvider, tmp_path: Path) -> None:
+async def test_a_fetched_list_is_used_at_once_and_after_a_restart(
+    publisher: ScriptedProvider, tmp_path: Path
+) -> None:
     async def answer(connection: Connection) -> None:
         await connection.answer(orjson.dumps(PUBLISHED))
 
@@ -115,7 +131,9 @@ async def test_a_fetched_list_is_used_at_once_and_after_a_restart(publisher: Scr
         assert each.list.cost(took("claude-opus-5", tokens_input=1000)) == pytest.approx(0.005)
 
 
-async def test_a_list_that_cannot_be_fetched_changes_nothing(publisher: ScriptedProvider, tmp_path: Path) -> None:
+async def test_a_list_that_cannot_be_fetched_changes_nothing(
+    publisher: ScriptedProvider, tmp_path: Path
+) -> None:
     async def answer(connection: Connection) -> None:
         await connection.answer(b"<html>", "503 Service Unavailable")
 

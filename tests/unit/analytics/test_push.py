@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from analytics.push import push_metrics, push_once
-from shared.errors import BusUnavailable
-from shared.metrics import Metrics, snapshot_key
+from shared.runtime.errors import BusUnavailable
+from shared.runtime.metrics import Metrics, snapshot_key
 from tests.unit.gateway.conftest import Connection, ScriptedProvider
 
 
@@ -32,7 +32,9 @@ async def pushgateway() -> AsyncIterator[ScriptedProvider]:
         yield scripted
 
 
-async def test_the_metrics_of_all_replace_those_pushed_before(pushgateway: ScriptedProvider) -> None:
+async def test_the_metrics_of_all_replace_those_pushed_before(
+    pushgateway: ScriptedProvider,
+) -> None:
     stop, twice = asyncio.Event(), asyncio.Event()
 
     async def first(connection: Connection) -> None:

@@ -12,16 +12,18 @@ from analytics.questions import (
     REPLY_BYTES,
     Analytics,
     Entries,
-    read,
+    read_question,
     shape_analytics,
     shape_entries,
     split_replies,
 )
-from shared.errors import ClientError
+from shared.runtime.errors import ClientError
 
 
 def test_text_from_a_query_string_is_read_as_what_it_means() -> None:
-    question = read(Entries, {"limit": "25", "start_time": "1700000000.5", "status_min": "400"})
+    question = read_question(
+        Entries, {"limit": "25", "start_time": "1700000000.5", "status_min": "400"}
+    )
     assert (question.limit, question.start_time, question.status_min) == (25, 1700000000.5, 400)
 
 
@@ -39,11 +41,11 @@ def test_text_from_a_query_string_is_read_as_what_it_means() -> None:
 )
 def test_a_parameter_that_does_not_fit_is_named(parameters: dict[str, Any], named: str) -> None:
     with pytest.raises(ClientError, match=f"^{named}: "):
-        read(Entries, parameters)
+        read_question(Entries, parameters)
 
 
 def test_services_are_a_list_by_commas_with_exclusions() -> None:
-    bound = read(Entries, {"service_type": "proxy, !sdk ,,other,! "}).bound()
+    bound = read_question(Entries, {"service_type": "proxy, !sdk ,,other,! "}).bound()
     assert bound["services"] == ["proxy", "other"]
     assert bound["services_left_out"] == ["sdk"]
 

@@ -9,24 +9,44 @@ import duckdb
 import pytest
 
 from analytics.select import check_select
-from shared.errors import ClientError
+from shared.runtime.errors import ClientError
 
 
 def parsed(sql: str) -> Any:
     with duckdb.connect() as connection:
-        return json.loads(connection.execute("SELECT json_serialize_sql($1::VARCHAR)", [sql]).fetchall()[0][0])
+        return json.loads(
+            connection.execute("SELECT json_serialize_sql($1::VARCHAR)", [sql]).fetchall()[0][0]
+        )
 
 
 @pytest.mark.parametrize(
     "sql",
     [
         "FROM requests",
-        "SELECT model, count(*), sum(tokens_input), quantile_cont(duration_ms, 0.95) FROM requests GROUP BY model",
-        "WITH slow AS (FROM requests WHERE duration_ms > 1000) SELECT count(*) FILTER (status_code = 200) FROM slow",
-        "SELECT date_trunc('day', timestamp) AS day, sum(cost_usd) FROM hours GROUP BY 1 ORDER BY 1",
-        "SELECT a.model FROM requests a JOIN hours b USING (model) UNION ALL SELECT model FROM hours",
-        "SELECT rank() OVER (PARTITION BY model ORDER BY cost_usd), lag(model) OVER () FROM Requests",
-        "SELECT CASE WHEN model LIKE 'claude-%' THEN 1 END, extract(hour FROM timestamp) FROM requests",
+        (
+            "SELECT model, count(*), sum(tokens_input), quantile_cont(duration_ms, 0.95) FROM requests "
+            "GROUP BY model"
+        ),
+        (
+            "WITH slow AS (FROM requests WHERE duration_ms > 1000) SELECT count(*) FILTER (status_code "
+            "= 200) FROM slow"
+        ),
+        (
+            "SELECT date_trunc('day', timestamp) AS day, sum(cost_usd) FROM hours GROUP BY 1 ORDER BY "
+            "1"
+        ),
+        (
+            "SELECT a.model FROM requests a JOIN hours b USING (model) UNION ALL SELECT model FROM "
+            "hours"
+        ),
+        (
+            "SELECT rank() OVER (PARTITION BY model ORDER BY cost_usd), lag(model) OVER () FROM "
+            "Requests"
+        ),
+        (
+            "SELECT CASE WHEN model LIKE 'claude-%' THEN 1 END, extract(hour FROM timestamp) FROM "
+            "requests"
+        ),
         "SELECT 1 + 2",
     ],
 )

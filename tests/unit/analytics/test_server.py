@@ -13,8 +13,8 @@ from analytics.consumer import Progress
 from analytics.pricing import Prices
 from analytics.server import QueryServer
 from analytics.store import Store
-from shared.channels import AccessRecord, LogsQuery, encode
-from shared.errors import CCProxyError, ClientError, NotFound, StoreUnavailable
+from shared.bus.channels import AccessRecord, LogsQuery, encode_payload
+from shared.runtime.errors import CCProxyError, ClientError, NotFound, StoreUnavailable
 
 NOON = 1_700_000_000.0
 PRICES = Prices(Path("nowhere/prices.json"), "http://127.0.0.1:9/")
@@ -36,10 +36,25 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
     await store.insert(
         [
             AccessRecord(
-                "a", NOON, model="opus", service_type="proxy", status_code=200, duration_ms=100, cost_usd=0.25
+                "a",
+                NOON,
+                model="opus",
+                service_type="proxy",
+                status_code=200,
+                duration_ms=100,
+                cost_usd=0.25,
             ),
-            AccessRecord("b", NOON + 1, model="opus", service_type="sdk", status_code=200, tokens_output=5),
-            AccessRecord("c", NOON + 2, model="gpt", service_type="proxy", status_code=200, error_kind="upstream"),
+            AccessRecord(
+                "b", NOON + 1, model="opus", service_type="sdk", status_code=200, tokens_output=5
+            ),
+            AccessRecord(
+                "c",
+                NOON + 2,
+                model="gpt",
+                service_type="proxy",
+                status_code=200,
+                error_kind="upstream",
+            ),
         ]
     )
     yield store
@@ -47,14 +62,18 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 
 async def ask(store: Store, name: str, **parameters: Any) -> dict[str, Any]:
-    asked = Asked(encode(LogsQuery(name, parameters)))
+    asked = Asked(encode_payload(LogsQuery(name, parameters)))
     await QueryServer(store, Progress(committed=3), PRICES).answer(asked)  # type: ignore[arg-type]
     (reply,) = asked.replies
     return reply
 
 
 async def test_entries_come_newest_first_unless_asked_otherwise(store: Store) -> None:
-    assert [row["request_id"] for row in (await ask(store, "entries"))["results"]] == ["c", "b", "a"]
+    assert [row["request_id"] for row in (await ask(store, "entries"))["results"]] == [
+        "c",
+        "b",
+        "a",
+    ]
     oldest = await ask(store, "entries", order="asc", limit=2)
     assert [row["request_id"] for row in oldest["results"]] == ["a", "b"]
     assert (oldest["count"], oldest["total_count"]) == (2, 3)
@@ -71,13 +90,20 @@ async def test_analytics_counts_a_stream_that_broke_as_an_error(store: Store) ->
 
 async def test_analytics_looks_a_day_back_unless_asked_otherwise(store: Store) -> None:
     assert (await ask(store, "analytics"))["summary"]["total_requests"] == 0
-    assert (await ask(store, "analytics", end_time=NOON + 2, hours=1))["summary"]["total_requests"] == 2
+    assert (await ask(store, "analytics", end_time=NOON + 2, hours=1))["summary"][
+        "total_requests"
+    ] == 2
 
 
 async def test_status_says_how_much_there_is(store: Store) -> None:
     status = await ask(store, "status")
     assert status["status"] == "healthy"
-    assert (status["rows"], status["committed"], status["oldest"], status["newest"]) == (3, 3, NOON, NOON + 2)
+    assert (status["rows"], status["committed"], status["oldest"], status["newest"]) == (
+        3,
+        3,
+        NOON,
+        NOON + 2,
+    )
     assert status["bytes"] > 0
 
 
@@ -92,10 +118,10 @@ async def test_status_answers_even_while_the_file_cannot_be_used(store: Store) -
 @pytest.mark.parametrize(
     ("payload", "error", "words"),
     [
-        (encode(LogsQuery("drop_everything")), NotFound, "drop_everything"),
-        (encode(LogsQuery("newest")), NotFound, "entries, analytics, timeline"),
-        (encode(LogsQuery("entries", {"limit": "many"})), ClientError, "limit"),
-        (encode(LogsQuery("status", {"limit": 1})), ClientError, "limit"),
+        (encode_payload(LogsQuery("drop_everything")), NotFound, "drop_everything"),
+        (encode_payload(LogsQuery("newest")), NotFound, "entries, analytics, timeline"),
+        (encode_payload(LogsQuery("entries", {"limit": "many"})), ClientError, "limit"),
+        (encode_payload(LogsQuery("status", {"limit": 1})), ClientError, "limit"),
         (b"{}", ClientError, "name"),
         (b"\x00", ClientError, "JSON"),
     ],

@@ -16,14 +16,18 @@ import pytest
 
 from analytics.questions import EQUAL, Entries, Filter, before_days
 from analytics.store import STATEMENTS, RecordRefused, Store
-from shared.channels import AccessRecord
-from shared.errors import ClientError, StoreUnavailable
+from shared.bus.channels import AccessRecord
+from shared.runtime.errors import ClientError, StoreUnavailable
 
 NOON = 1_760_000_000.123456
 
 
 def record(number: int = 0, **facts: Any) -> AccessRecord:
-    known: dict[str, Any] = {"request_id": f"r{number}", "timestamp": NOON + number, "status_code": 200}
+    known: dict[str, Any] = {
+        "request_id": f"r{number}",
+        "timestamp": NOON + number,
+        "status_code": 200,
+    }
     return AccessRecord(**(known | facts))
 
 
@@ -37,7 +41,9 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 async def newest(store: Store, **wanted: Any) -> list[str]:
     question = Entries(**wanted)
-    return [row["request_id"] for row in await store.query("newest", question.bound() | question.page())]
+    return [
+        row["request_id"] for row in await store.query("newest", question.bound() | question.page())
+    ]
 
 
 async def count(store: Store) -> int:
@@ -45,8 +51,17 @@ async def count(store: Store) -> int:
 
 
 async def test_every_field_of_a_record_comes_back_as_it_went_in(store: Store) -> None:
-    samples = {"str": 'a"\n\0é🎈', "int": 7, "float": 1.5, "bool": True, "int | None": None, "float | None": 2.5}
-    filled = AccessRecord(**{field.name: samples[str(field.type)] for field in fields(AccessRecord)})
+    samples = {
+        "str": 'a"\n\0é🎈',
+        "int": 7,
+        "float": 1.5,
+        "bool": True,
+        "int | None": None,
+        "float | None": 2.5,
+    }
+    filled = AccessRecord(
+        **{field.name: samples[str(field.type)] for field in fields(AccessRecord)}
+    )
     filled.timestamp = NOON
     await store.insert([filled])
     question = Entries()
@@ -85,9 +100,17 @@ async def test_records_are_still_there_after_closing_and_opening_again(store: St
 
 
 @pytest.mark.parametrize(
-    "facts", [{"tokens_input": 2**63}, {"timestamp": float("nan")}, {"timestamp": 1e300}, {"path": "\ud800"}]
+    "facts",
+    [
+        {"tokens_input": 2**63},
+        {"timestamp": float("nan")},
+        {"timestamp": 1e300},
+        {"path": "\ud800"},
+    ],
 )
-async def test_a_batch_with_a_value_no_column_holds_is_refused_whole(store: Store, facts: dict[str, Any]) -> None:
+async def test_a_batch_with_a_value_no_column_holds_is_refused_whole(
+    store: Store, facts: dict[str, Any]
+) -> None:
     with pytest.raises(RecordRefused):
         await store.insert([record(1), record(2, **facts)])
     assert await count(store) == 0
@@ -105,9 +128,30 @@ async def test_a_damaged_schema_is_never_blamed_on_the_records(store: Store) -> 
 async def test_filters_choose_the_records_they_name(store: Store) -> None:
     await store.insert(
         [
-            record(1, model="opus", caller="ann", provider="claude", service_type="sdk", status_code=200),
-            record(2, model="opus", caller="bob", provider="claude", service_type="proxy", status_code=429),
-            record(3, model="gpt", caller="ann", provider="codex", service_type="proxy", status_code=500),
+            record(
+                1,
+                model="opus",
+                caller="ann",
+                provider="claude",
+                service_type="sdk",
+                status_code=200,
+            ),
+            record(
+                2,
+                model="opus",
+                caller="bob",
+                provider="claude",
+                service_type="proxy",
+                status_code=429,
+            ),
+            record(
+                3,
+                model="gpt",
+                caller="ann",
+                provider="codex",
+                service_type="proxy",
+                status_code=500,
+            ),
         ]
     )
     assert await newest(store, model="opus") == ["r2", "r1"]
@@ -122,7 +166,9 @@ async def test_filters_choose_the_records_they_name(store: Store) -> None:
 
 
 @pytest.mark.parametrize("name", EQUAL)
-async def test_every_filter_chooses_the_records_with_that_value_in_lists_and_in_sums(store: Store, name: str) -> None:
+async def test_every_filter_chooses_the_records_with_that_value_in_lists_and_in_sums(
+    store: Store, name: str
+) -> None:
     await store.insert([record(1, **{name: "wanted"}), record(2, **{name: "other"}), record(3)])
     assert await newest(store, **{name: "wanted"}) == ["r1"]
     totals = await store.query("totals", Filter.model_validate({name: "wanted"}).bound())
@@ -145,11 +191,19 @@ async def test_oldest_first_is_the_other_way_round(store: Store) -> None:
 
 async def test_totals_of_nothing_are_zeros(store: Store) -> None:
     (row,) = await store.query("totals", Filter().bound())
-    assert (row["grouped_by"], row["requests"], row["tokens_input"], row["avg_duration_ms"]) == ("all", 0, 0, 0)
+    assert (row["grouped_by"], row["requests"], row["tokens_input"], row["avg_duration_ms"]) == (
+        "all",
+        0,
+        0,
+        0,
+    )
 
 
 async def test_a_query_whose_caller_leaves_is_interrupted(tmp_path: Path) -> None:
-    endless = "SELECT sum(a.range * b.range % 7) FROM range(1000000) a, range(1000000) b WHERE $start_time IS NOT NULL"
+    endless = (
+        "SELECT sum(a.range * b.range % 7) FROM range(1000000) a, range(1000000) b WHERE "
+        "$start_time IS NOT NULL"
+    )
     store = Store(tmp_path / "metrics.duckdb", STATEMENTS | {"endless": endless})
     await store.open()
     with pytest.raises(TimeoutError):
@@ -164,15 +218,25 @@ def spent(**facts: Any) -> AccessRecord:
 
 
 async def totals(store: Store) -> dict[str, Any]:
-    (row,) = [row for row in await store.query("totals", Filter().bound()) if row["grouped_by"] == "all"]
+    (row,) = [
+        row for row in await store.query("totals", Filter().bound()) if row["grouped_by"] == "all"
+    ]
     return row
 
 
 async def test_old_records_become_sums_by_the_hour_that_count_the_same(store: Store) -> None:
-    every = [spent(request_id=f"r{n}", timestamp=NOON + n * 600, cost_usd=0.5 if n % 2 else None) for n in range(12)]
+    every = [
+        spent(request_id=f"r{n}", timestamp=NOON + n * 600, cost_usd=0.5 if n % 2 else None)
+        for n in range(12)
+    ]
     await store.insert(every)
     before = await totals(store)
-    assert (before["requests"], before["tokens_input"], before["cost_usd"], before["unpriced_tokens"]) == (
+    assert (
+        before["requests"],
+        before["tokens_input"],
+        before["cost_usd"],
+        before["unpriced_tokens"],
+    ) == (
         12,
         120,
         3,
@@ -197,16 +261,26 @@ async def test_a_timeline_tells_the_middle_and_the_slow_end(store: Store) -> Non
     asked = Filter().bound() | {"bucket": 3600}
     (row,) = await store.query("timeline", asked | {"every": 1})
     assert row["requests"] == 101
-    assert (row["duration_p50_ms"], row["duration_p95_ms"]) == (pytest.approx(50, abs=1), pytest.approx(95, abs=1))
+    assert (row["duration_p50_ms"], row["duration_p95_ms"]) == (
+        pytest.approx(50, abs=1),
+        pytest.approx(95, abs=1),
+    )
     assert row["start"] == NOON // 3600 * 3600
-    await store.insert([spent(request_id=f"s{n}", timestamp=NOON + 0.000001, duration_ms=900.0) for n in range(101)])
+    await store.insert(
+        [
+            spent(request_id=f"s{n}", timestamp=NOON + 0.000001, duration_ms=900.0)
+            for n in range(101)
+        ]
+    )
     (near,) = await store.query("timeline", asked | {"every": 2})  # of those of an even microsecond
     assert (near["requests"], near["duration_p50_ms"]) == (202, pytest.approx(50, abs=1))
 
 
 async def test_a_select_over_the_records_is_answered_up_to_its_limit(store: Store) -> None:
     await store.insert([record(1, model="opus"), record(2, model="gpt"), record(3, model="gpt")])
-    rows = await store.query_freely("SELECT model, count(*) AS n FROM requests GROUP BY 1 ORDER BY n DESC", 10)
+    rows = await store.query_freely(
+        "SELECT model, count(*) AS n FROM requests GROUP BY 1 ORDER BY n DESC", 10
+    )
     assert rows == [{"model": "gpt", "n": 2}, {"model": "opus", "n": 1}]
     assert len(await store.query_freely("FROM requests", 2)) == 2
 
@@ -228,7 +302,9 @@ async def test_a_select_over_the_records_is_answered_up_to_its_limit(store: Stor
         ("SELECT CAST(model AS INTEGER) FROM requests", "Conversion"),
     ],
 )
-async def test_what_is_no_select_over_the_records_is_refused_in_words(store: Store, sql: str, words: str) -> None:
+async def test_what_is_no_select_over_the_records_is_refused_in_words(
+    store: Store, sql: str, words: str
+) -> None:
     await store.insert([record(1, model="opus")])
     with pytest.raises(ClientError, match=words):
         await store.query_freely(sql, 10)
@@ -255,14 +331,19 @@ async def test_an_export_holds_every_matching_record(store: Store) -> None:
     path = store.exports / "it's.parquet"
     await store.export(Filter(model="gpt").bound(), path)
     with duckdb.connect() as other:
-        found = other.execute("SELECT request_id, epoch(timestamp) FROM read_parquet(?)", [str(path)]).fetchall()
+        found = other.execute(
+            "SELECT request_id, epoch(timestamp) FROM read_parquet(?)", [str(path)]
+        ).fetchall()
     assert found == [("r2", NOON + 2), ("r3", NOON + 3)]
 
 
 @pytest.fixture
 def held_file(tmp_path: Path) -> Iterator[tuple[Path, subprocess.Popen[bytes]]]:
     path = tmp_path / "held.duckdb"
-    hold = "import duckdb, sys; held = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
+    hold = (
+        "import duckdb, sys; held = duckdb.connect(sys.argv[1]); print('held', flush=True); "
+        "sys.stdin.read()"
+    )
     command = [sys.executable, "-c", hold, str(path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
@@ -328,10 +409,18 @@ async def test_a_migration_is_applied_once(store: Store) -> None:
     await store.open()
     await store.close()
     with duckdb.connect(store.path) as connection:
-        assert connection.execute("SELECT version FROM schema_versions").fetchall() == [(1,), (2,), (3,), (4,), (5,)]
+        assert connection.execute("SELECT version FROM schema_versions").fetchall() == [
+            (1,),
+            (2,),
+            (3,),
+            (4,),
+            (5,),
+        ]
 
 
-async def test_the_log_and_the_rows_in_memory_are_bounded_by_writing_the_file_often(store: Store) -> None:
+async def test_the_log_and_the_rows_in_memory_are_bounded_by_writing_the_file_often(
+    store: Store,
+) -> None:
     log = store.path.with_name(store.path.name + ".wal")
     sizes = []
     for batch in range(10):

@@ -8,9 +8,9 @@ from typing import Any
 import orjson
 
 from analytics.watch import WAITING_EVENTS, Watchers
-from shared.channels import AccessRecord
-from shared.errors import BusUnavailable
-from shared.records import WATCHED_KEY
+from shared.bus.channels import AccessRecord
+from shared.bus.records import WATCHED_KEY
+from shared.runtime.errors import BusUnavailable
 
 
 class Looking:

@@ -1,4 +1,6 @@
-"""A whole gateway on a loopback port, in this event loop, between a scripted provider and a bus that is away."""
+"""A whole gateway on a loopback port, in this event loop, between a scripted provider and a bus
+that is away.
+"""
 
 from __future__ import annotations
 
@@ -12,26 +14,34 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.app import Gateway, open_gateway
-from gateway.process import Server
-from shared.channels import encode
-from shared.errors import BusUnavailable
-from shared.records import unpack
-from shared.settings import Settings, load_settings
+from gateway.server.app import Gateway, open_gateway
+from gateway.server.process import Server
+from shared.bus.channels import encode_payload
+from shared.bus.records import unpack
+from shared.runtime.errors import BusUnavailable
+from shared.settings.tree import Settings, load_settings
 
-SSE_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nset-cookie: secret=1\r\nrequest-id: req_up\r\n"
+SSE_HEAD = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nset-cookie: secret=1\r\nrequest-id: "
+    b"req_up\r\n"
+)
 
 
 def frame(name: str, data: str) -> bytes:
     return f"event: {name}\ndata: {data}\n\n".encode()
 
 
-START = frame("message_start", '{"type":"message_start","message":{"model":"claude-x","usage":{"input_tokens":3}}}')
+START = frame(
+    "message_start",
+    '{"type":"message_start","message":{"model":"claude-x","usage":{"input_tokens":3}}}',
+)
 DELTA = frame(
-    "content_block_delta", '{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"a"}}'
+    "content_block_delta",
+    '{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"a"}}',
 )
 END = frame(
-    "message_delta", '{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":7}}'
+    "message_delta",
+    '{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":7}}',
 ) + frame("message_stop", '{"type":"message_stop"}')
 
 
@@ -47,7 +57,10 @@ class Connection:
     @property
     def headers(self) -> dict[str, str]:
         lines = self.head.decode("latin-1").split("\r\n")[1:]
-        return {name.lower(): value for name, _, value in (line.partition(": ") for line in lines if line)}
+        return {
+            name.lower(): value
+            for name, _, value in (line.partition(": ") for line in lines if line)
+        }
 
     async def send(self, data: bytes) -> None:
         self.writer.write(data)
@@ -60,7 +73,10 @@ class Connection:
         await self.send(SSE_HEAD + b"transfer-encoding: chunked\r\n\r\n")
 
     async def answer(self, body: bytes, status: str = "200 OK", headers: bytes = b"") -> None:
-        head = f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n".encode()
+        head = (
+            f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: "
+            f"{len(body)}\r\n"
+        ).encode()
         await self.send(head + headers + b"\r\n" + body)
 
 
@@ -72,7 +88,9 @@ async def no_models(connection: Connection) -> None:
 
 
 class ScriptedProvider:
-    """Answers each request with the next script and keeps what it received; lists its models as `listing` says."""
+    """Answers each request with the next script and keeps what it received; lists its models as
+    `listing` says.
+    """
 
     def __init__(self) -> None:
         self.received: list[Connection] = []
@@ -100,7 +118,9 @@ class ScriptedProvider:
             while True:
                 head = early + await reader.readuntil(b"\r\n\r\n")
                 connection = Connection(head, b"", writer)
-                connection.body = await reader.readexactly(int(connection.headers.get("content-length", 0)))
+                connection.body = await reader.readexactly(
+                    int(connection.headers.get("content-length", 0))
+                )
                 if head.startswith(b"GET /v1/models"):
                     await self.listing(connection)
                     early = b""
@@ -161,7 +181,7 @@ class KeepingBus(AbsentBus):
 
     async def publish(self, _channel: Any, payload: Any) -> None:
         async with self.arrived:
-            self.published += unpack(encode(payload))
+            self.published += unpack(encode_payload(payload))
             self.arrived.notify_all()
 
     async def waiting(self, _channel: Any) -> int:
@@ -203,13 +223,19 @@ Start = Callable[..., Awaitable[Running]]
 
 @pytest.fixture
 async def start_gateway(provider: ScriptedProvider) -> AsyncIterator[Start]:
-    """`await start_gateway(server={...}, bus=...)`: a running gateway; its settings point at the scripted provider."""
+    """`await start_gateway(server={...}, bus=...)`: a running gateway; its settings point at the
+    scripted provider.
+    """
     async with contextlib.AsyncExitStack() as stack:
 
         async def start(bus: KeepingBus | None = None, **overrides: Any) -> Running:
-            overrides["claude"] = {"base_url": provider.url, "api_key": "sk-owner"} | overrides.get("claude", {})
+            overrides["claude"] = {"base_url": provider.url, "api_key": "sk-owner"} | overrides.get(
+                "claude", {}
+            )
             overrides["codex"] = {"base_url": provider.url} | overrides.get("codex", {})
-            return await stack.enter_async_context(serve(load_settings(**overrides), bus or KeepingBus(), provider))
+            return await stack.enter_async_context(
+                serve(load_settings(**overrides), bus or KeepingBus(), provider)
+            )
 
         yield start
 
@@ -219,13 +245,17 @@ async def serve(
     settings: Settings, bus: KeepingBus, provider: ScriptedProvider, port: int = 0
 ) -> AsyncIterator[Running]:
     listening = socket.create_server(("127.0.0.1", port))
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio, unlike uvloop, would leave it unset
+    listening.setsockopt(
+        socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+    )  # asyncio, unlike uvloop, would leave it unset
     port = listening.getsockname()[1]
     async with open_gateway(settings, bus) as gateway:  # type: ignore[arg-type]
         server = Server(gateway.app, settings.server)
         serving = asyncio.create_task(server.serve(sockets=[listening]))
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10, verify=False) as client:
+        async with httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{port}", timeout=10, verify=False
+        ) as client:
             yield Running(gateway, client, provider, bus, port, server)
         server.should_exit = True
-        await gateway.flights.stop(0)
+        await gateway.active_requests.stop(0)
         await serving

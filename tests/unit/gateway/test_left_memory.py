@@ -1,4 +1,6 @@
-"""A request that was refused, cut or left leaves nothing behind that only the garbage collector could free."""
+"""A request that was refused, cut or left leaves nothing behind that only the garbage collector
+could free.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +15,24 @@ from shared.formats.ir import Prompt
 from tests.unit.gateway.conftest import DELTA, END, START, Connection, Running, Start
 
 DIALECTS = {
-    "/api/v1/messages": {"model": "claude-x", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]},
-    "/api/v1/chat/completions": {"model": "claude-x", "messages": [{"role": "user", "content": "hi"}]},
+    "/api/v1/messages": {
+        "model": "claude-x",
+        "max_tokens": 9,
+        "messages": [{"role": "user", "content": "hi"}],
+    },
+    "/api/v1/chat/completions": {
+        "model": "claude-x",
+        "messages": [{"role": "user", "content": "hi"}],
+    },
     "/api/v1/responses": {"model": "claude-x", "input": "hi"},
 }
 
 
 @pytest.fixture(autouse=True)
 def older() -> Iterator[list[object]]:
-    """Switch the collector off, and yield the requests and prompts of other tests, which do not count."""
+    """Switch the collector off, and yield the requests and prompts of other tests, which do not
+    count.
+    """
     gc.collect()
     gc.disable()
     yield requests_in_memory()
@@ -94,7 +105,9 @@ async def test_a_request_whose_client_left_is_freed_at_once(
 ) -> None:
     running = await start_gateway()
     running.provider.scripts.append(hang_after_a_piece)
-    async with running.client.stream("POST", path, json=DIALECTS[path] | {"stream": True}) as response:
+    async with running.client.stream(
+        "POST", path, json=DIALECTS[path] | {"stream": True}
+    ) as response:
         await anext(response.aiter_raw())
     await settle(running, 1)
     assert held_requests(older) == []

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gateway.providers import Outgoing
-from shared.channels import AccessRecord
-from shared.errors import ClientError
+from shared.bus.channels import AccessRecord
+from shared.runtime.errors import ClientError
 
 ARRIVED = b'{ "model": "m" }'
 

@@ -10,12 +10,12 @@ from typing import Any
 import orjson
 import pytest
 
-from permission_service.desk import Desk
-from permission_service.keeping import CaseStore, RuleBook
-from permission_service.server import DeskServer
-from shared.channels import DeskQuestion, PermissionAsk, encode
-from shared.errors import BusUnavailable
-from shared.metrics import DeskMetrics, Metrics
+from permission_service.requests import PermissionRequests
+from permission_service.server import PermissionServer
+from permission_service.store import RequestStore, RuleBook
+from shared.bus.channels import PermissionQuery, PermissionRequest, encode_payload
+from shared.runtime.errors import BusUnavailable
+from shared.runtime.metrics import Metrics, PermissionMetrics
 
 
 class MemoryBus:
@@ -87,22 +87,26 @@ class Room:
 
     def __init__(self, bus: MemoryBus, rules_file: Path, clock: Clock, **server: Any) -> None:
         self.bus, self.clock, self.metrics = bus, clock, Metrics()
-        self.desk = Desk(timeout_seconds=300)
+        self.desk = PermissionRequests(timeout_seconds=300)
         rules = RuleBook(bus, rules_file, clock)  # type: ignore[arg-type]
-        cases = CaseStore(bus)  # type: ignore[arg-type]
-        metrics = DeskMetrics(self.metrics)
-        self.server = DeskServer(self.desk, cases, rules, bus, metrics, clock, **server)  # type: ignore[arg-type]
+        stored_requests = RequestStore(bus)  # type: ignore[arg-type]
+        metrics = PermissionMetrics(self.metrics)
+        self.server = PermissionServer(
+            self.desk, stored_requests, rules, bus, metrics, clock, **server
+        )  # type: ignore[arg-type]
         self.tasks: list[asyncio.Task[Any]] = []
 
-    def ask(self, request_id: str, tool: str = "Bash", command: str = "touch x", **fields: Any) -> Asked:
+    def ask(
+        self, request_id: str, tool: str = "Bash", command: str = "touch x", **fields: Any
+    ) -> Asked:
         """Place an ask; its handler runs on."""
-        ask = PermissionAsk(
+        ask = PermissionRequest(
             request_id,
             tool,
             {"command": command},
             **{"caller": "alice", "session_id": "s1", "asked_at": self.clock(), **fields},
         )
-        asked = Asked(encode(ask))
+        asked = Asked(encode_payload(ask))
         asked.task = self.start(self.server.ask(asked))  # type: ignore[arg-type, attr-defined]
         return asked
 
@@ -113,20 +117,22 @@ class Room:
     async def pending(self, *ids: str) -> None:
         """Wait until exactly these are pending."""
         async with asyncio.timeout(5):
-            while [case.id for case in self.desk.pending()] != list(ids):  # noqa: ASYNC110 - the desk tells watchers only
+            while [stored.id for stored in self.desk.pending()] != list(ids):  # noqa: ASYNC110 - the desk tells watchers only
                 await asyncio.sleep(0)
 
     async def question(self, verb: str, by: str = "bob", /, **parameters: Any) -> Any:
-        delivery = Asked(encode(DeskQuestion(verb, parameters, by)))
+        delivery = Asked(encode_payload(PermissionQuery(verb, parameters, by)))
         await self.server.answer(delivery)  # type: ignore[arg-type]
         (reply,) = delivery.replies
         return reply
 
-    async def decide(self, request_id: str, allowed: bool = True, by: str = "bob", **more: Any) -> Any:
+    async def decide(
+        self, request_id: str, allowed: bool = True, by: str = "bob", **more: Any
+    ) -> Any:
         return await self.question("decide", by, request_id=request_id, allowed=allowed, **more)
 
     def watch(self, after: int | None = None) -> Asked:
-        delivery = Asked(encode(DeskQuestion("watch", {"after": after})))
+        delivery = Asked(encode_payload(PermissionQuery("watch", {"after": after})))
         self.start(self.server.answer(delivery))  # type: ignore[arg-type]
         return delivery
 

@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from permission_service.presentation import present
-from shared.channels import PermissionAsk
+from shared.bus.channels import PermissionRequest
 from shared.permissions.presented import Presentation
 
 FOLDER = "/srv/work"
@@ -15,7 +15,7 @@ FOLDER = "/srv/work"
 def presented(tool: str, given_input: dict[str, Any], **fields: Any) -> Presentation:
     known = {"caller": "alice", "session_id": "s1", "working_directory": FOLDER}
     suggestion = fields.pop("suggestion", None)
-    return present(PermissionAsk("a", tool, given_input, **known | fields), suggestion)
+    return present(PermissionRequest("a", tool, given_input, **known | fields), suggestion)
 
 
 def texts(shown: Any) -> list[str]:

@@ -7,13 +7,15 @@ from typing import Any
 import pytest
 
 from permission_service.built_in import CONVERSATION, EDITING, READING, BuiltInRule
-from shared.channels import PermissionAsk
+from shared.bus.channels import PermissionRequest
 from shared.permissions.reach import Reach, ReachedPath, reach_of
 
 
-def request(tool: str, given: dict[str, Any], folder: Any, *, here: bool = True) -> PermissionAsk:
+def request(
+    tool: str, given: dict[str, Any], folder: Any, *, here: bool = True
+) -> PermissionRequest:
     reach = reach_of(tool, given, str(folder)) if here else None
-    return PermissionAsk("r", tool, given, working_directory=str(folder), reach=reach)
+    return PermissionRequest("r", tool, given, working_directory=str(folder), reach=reach)
 
 
 @pytest.mark.parametrize(
@@ -56,11 +58,15 @@ def test_a_link_that_leaves_the_folder_is_outside(tmp_path: Any) -> None:
     assert not READING.covers(request("Read", {"file_path": "link"}, (tmp_path / "work").resolve()))
 
 
-def test_without_the_reach_of_the_tools_machine_nothing_is_known_to_be_inside(tmp_path: Any) -> None:
+def test_without_the_reach_of_the_tools_machine_nothing_is_known_to_be_inside(
+    tmp_path: Any,
+) -> None:
     assert not READING.covers(request("Read", {"file_path": "a"}, tmp_path, here=False))
 
 
 def test_a_reach_that_is_not_complete_is_not_inside(tmp_path: Any) -> None:
     reach = Reach([ReachedPath(f"{tmp_path}/a", f"{tmp_path}/a")], complete=False)
-    asked = PermissionAsk("r", "Bash", {"command": "x"}, working_directory=str(tmp_path), reach=reach)
+    asked = PermissionRequest(
+        "r", "Bash", {"command": "x"}, working_directory=str(tmp_path), reach=reach
+    )
     assert not READING.covers(asked)

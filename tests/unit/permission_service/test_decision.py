@@ -9,8 +9,8 @@ import pytest
 
 from permission_service.built_in import EDITING
 from permission_service.decision import Policy
-from permission_service.keeping import FromSettings, RuleBook
-from shared.channels import PermissionAsk
+from permission_service.store import FromSettings, RuleBook
+from shared.bus.channels import PermissionRequest
 from shared.permissions.protected import ProtectedPaths
 from shared.permissions.reach import reach_of
 from shared.permissions.rules import Rule
@@ -18,26 +18,36 @@ from tests.unit.permission_service.conftest import Clock, MemoryBus
 
 
 class Protected(ProtectedPaths):
-    """Protects every file named `secret`, and may be touched by every command that is named `maybe`."""
+    """Protects every file named `secret`, and may be touched by every command that is named
+    `maybe`.
+    """
 
     def __init__(self) -> None:
         pass
 
-    def touched_by(self, request: PermissionAsk) -> str | None:
-        return "secret is protected" if str(request.input.get("file_path", "")).endswith("secret") else None
+    def touched_by(self, request: PermissionRequest) -> str | None:
+        return (
+            "secret is protected"
+            if str(request.input.get("file_path", "")).endswith("secret")
+            else None
+        )
 
-    def may_be_touched_by(self, request: PermissionAsk) -> str | None:
+    def may_be_touched_by(self, request: PermissionRequest) -> str | None:
         return "secret may be touched" if request.input.get("command") == "maybe" else None
 
 
 def policy(rules_file: Path, *rules: Rule, **from_settings: Any) -> Policy:
-    book = RuleBook(MemoryBus(), rules_file, Clock(), FromSettings(rules, "the settings", **from_settings))  # type: ignore[arg-type]
+    book = RuleBook(
+        MemoryBus(), rules_file, Clock(), FromSettings(rules, "the settings", **from_settings)
+    )  # type: ignore[arg-type]
     return Policy(book, Protected())
 
 
-def request(tool: str, folder: Path, **given: Any) -> PermissionAsk:
+def request(tool: str, folder: Path, **given: Any) -> PermissionRequest:
     work = str(folder.resolve())
-    return PermissionAsk("r", tool, given, working_directory=work, reach=reach_of(tool, given, work))
+    return PermissionRequest(
+        "r", tool, given, working_directory=work, reach=reach_of(tool, given, work)
+    )
 
 
 ANYTHING = Rule(tool="*")
@@ -53,14 +63,21 @@ def test_a_protected_path_is_denied_whatever_else_holds(
     asked.bypass = bypass
     ruling = policy(rules_file, *rules).decide(asked)
     assert ruling is not None
-    assert (ruling.allowed, ruling.by, ruling.message) == (False, "protection", "secret is protected")
+    assert (ruling.allowed, ruling.by, ruling.message) == (
+        False,
+        "protection",
+        "secret is protected",
+    )
 
 
 @pytest.mark.parametrize("bypass", [False, True])
 def test_a_deny_rule_beats_allow_rules_built_in_rules_and_bypass(
     rules_file: Path, tmp_path: Path, bypass: bool
 ) -> None:
-    for asked in (request("Read", tmp_path, file_path="a"), request("Bash", tmp_path, command="rm a")):
+    for asked in (
+        request("Read", tmp_path, file_path="a"),
+        request("Bash", tmp_path, command="rm a"),
+    ):
         asked.bypass = bypass
         ruling = policy(rules_file, ANYTHING, NOTHING, built_in=(EDITING,)).decide(asked)
         assert ruling is not None
@@ -75,19 +92,30 @@ def test_in_bypass_mode_the_rest_is_allowed_quietly(rules_file: Path, tmp_path: 
     assert (ruling.allowed, ruling.by, ruling.quiet) == (True, "bypass", True)
 
 
-def test_reading_inside_the_working_folder_is_allowed_by_the_built_in_rule(rules_file: Path, tmp_path: Path) -> None:
+def test_reading_inside_the_working_folder_is_allowed_by_the_built_in_rule(
+    rules_file: Path, tmp_path: Path
+) -> None:
     ruling = policy(rules_file).decide(request("Read", tmp_path, file_path="a"))
     assert ruling is not None
-    assert (ruling.allowed, ruling.by, ruling.rule, ruling.quiet) == (True, "built_in", "rule_reading", True)
+    assert (ruling.allowed, ruling.by, ruling.rule, ruling.quiet) == (
+        True,
+        "built_in",
+        "rule_reading",
+        True,
+    )
 
 
-def test_an_allow_rule_of_the_owner_is_named_before_a_built_in_one(rules_file: Path, tmp_path: Path) -> None:
+def test_an_allow_rule_of_the_owner_is_named_before_a_built_in_one(
+    rules_file: Path, tmp_path: Path
+) -> None:
     ruling = policy(rules_file, ANYTHING).decide(request("Read", tmp_path, file_path="a"))
     assert ruling is not None
     assert (ruling.by, ruling.rule, ruling.quiet) == ("rule", ANYTHING.id, False)
 
 
-def test_a_call_that_claude_code_insists_on_is_not_allowed_by_a_built_in_rule(rules_file: Path, tmp_path: Path) -> None:
+def test_a_call_that_claude_code_insists_on_is_not_allowed_by_a_built_in_rule(
+    rules_file: Path, tmp_path: Path
+) -> None:
     asked = request("Write", tmp_path, file_path="a", content="x")
     assert policy(rules_file, built_in=(EDITING,)).decide(asked) is not None
     asked.insists = True
@@ -102,11 +130,15 @@ def test_a_call_that_claude_code_insists_on_is_not_allowed_by_a_built_in_rule(ru
         ("AskUserQuestion", {"questions": []}),  # only a person can answer
     ],
 )
-def test_no_rule_allows_what_needs_a_person(rules_file: Path, tmp_path: Path, tool: str, given: dict[str, Any]) -> None:
+def test_no_rule_allows_what_needs_a_person(
+    rules_file: Path, tmp_path: Path, tool: str, given: dict[str, Any]
+) -> None:
     assert policy(rules_file, ANYTHING).decide(request(tool, tmp_path, **given)) is None
 
 
-def test_a_deny_rule_that_may_apply_leaves_the_decision_to_a_person(rules_file: Path, tmp_path: Path) -> None:
+def test_a_deny_rule_that_may_apply_leaves_the_decision_to_a_person(
+    rules_file: Path, tmp_path: Path
+) -> None:
     push = Rule(tool="Bash", command_prefix="git push", effect="deny")
     asked = request("Bash", tmp_path, command="cd x && git push")
     assert policy(rules_file, ANYTHING, push).decide(asked) is None
@@ -121,6 +153,9 @@ def test_a_decision_is_explained_with_its_rule(rules_file: Path, tmp_path: Path)
         "rule_reading",
     )
     assert policy(rules_file, NOTHING).explain(asked) == ("deny", "deny *", NOTHING.id)
-    assert policy(rules_file).explain(request("Bash", tmp_path, command="rm a"))[:2] == ("ask", "no rule covers it")
+    assert policy(rules_file).explain(request("Bash", tmp_path, command="rm a"))[:2] == (
+        "ask",
+        "no rule covers it",
+    )
     secret = request("Read", tmp_path, file_path="secret")
     assert policy(rules_file).explain(secret) == ("deny", "secret is protected", "")

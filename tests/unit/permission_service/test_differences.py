@@ -20,7 +20,9 @@ LINES = st.lists(st.sampled_from("abc"), max_size=12)
 
 
 @given(LINES, LINES, st.sampled_from([0, 10, 10_000]))
-def test_the_steps_lead_from_the_old_lines_to_the_new(old: list[str], new: list[str], comparisons: int) -> None:
+def test_the_steps_lead_from_the_old_lines_to_the_new(
+    old: list[str], new: list[str], comparisons: int
+) -> None:
     made: list[str] = []
     at = 0
     for kind, old_from, old_to, new_from, new_to in compare(old, new, Effort(comparisons)):
@@ -42,7 +44,14 @@ def test_a_budget_is_spent_once() -> None:
     [
         ("one\ntwo\n", "two", "2", False, [Replacement(1, ["two"], ["2"])], 1),
         ("a a\nb\na\n", "a", "x", False, [Replacement(0, ["a a"], ["x a"])], 1),
-        ("a a\nb\na\n", "a", "x", True, [Replacement(0, ["a a"], ["x x"]), Replacement(2, ["a"], ["x"])], 3),
+        (
+            "a a\nb\na\n",
+            "a",
+            "x",
+            True,
+            [Replacement(0, ["a a"], ["x x"]), Replacement(2, ["a"], ["x"])],
+            3,
+        ),
         ("a\nb\n", "a\nb", "", False, [Replacement(0, ["a", "b"], [])], 1),
         ("a\nb\nc\n", "a\n", "", False, [Replacement(0, ["a", "b"], ["b"])], 1),
         ("a\n", "x", "y", True, [], 0),
@@ -56,13 +65,21 @@ def test_a_replacement_is_widened_to_whole_lines(
 
 
 @given(
-    st.text("ab\n", max_size=30), st.text("ab\n", min_size=1, max_size=3), st.text("ab\n", max_size=3), st.booleans()
+    st.text("ab\n", max_size=30),
+    st.text("ab\n", min_size=1, max_size=3),
+    st.text("ab\n", max_size=3),
+    st.booleans(),
 )
-def test_replacements_make_the_text_that_the_tool_makes(text: str, old: str, new: str, everywhere: bool) -> None:
+def test_replacements_make_the_text_that_the_tool_makes(
+    text: str, old: str, new: str, everywhere: bool
+) -> None:
     found, _ = find_replacements(text, old, new, everywhere=everywhere)
     lines = lines_of(text)
     for replacement in reversed(found):
-        assert lines[replacement.start : replacement.start + len(replacement.removed)] == replacement.removed
+        assert (
+            lines[replacement.start : replacement.start + len(replacement.removed)]
+            == replacement.removed
+        )
         lines[replacement.start : replacement.start + len(replacement.removed)] = replacement.added
     if old in text:
         assert "".join(lines) == text.replace(old, new, -1 if everywhere else 1).replace("\n", "")

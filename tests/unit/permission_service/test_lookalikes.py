@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from permission_service.lookalikes import host_of, mixed_words, punycode, url_warnings, word_warnings
+from permission_service.lookalikes import (
+    host_in,
+    mixed_words,
+    punycode,
+    url_warnings,
+    word_warnings,
+)
 
 
 @pytest.mark.parametrize(
@@ -27,7 +33,7 @@ def test_a_host_is_shown_as_it_is_looked_up(host: str, looked_up: str) -> None:
 @given(st.text())
 def test_no_text_raises(text: str) -> None:
     assert punycode(text).isascii()
-    host_of(text)
+    host_in(text)
     url_warnings(f"https://{text}")
     word_warnings(text)
 

@@ -6,20 +6,22 @@ from typing import Any
 
 import pytest
 
-from permission_service.desk import Case
 from permission_service.own_cause import refuse_own_cause
-from shared.channels import DeskQuestion, PermissionAsk
-from shared.errors import NotAllowed, NotFound
+from permission_service.requests import StoredRequest
+from shared.bus.channels import PermissionQuery, PermissionRequest
+from shared.runtime.errors import NotAllowed, NotFound
 
 
-def find(request_id: str) -> Case:
+def find(request_id: str) -> StoredRequest:
     if request_id != "a":
         raise NotFound
-    return Case(PermissionAsk("a", "Bash", {"command": "ls"}, caller="alice"), 1, None, 0.0)
+    return StoredRequest(
+        PermissionRequest("a", "Bash", {"command": "ls"}, caller="alice"), 1, None, 0.0
+    )
 
 
-def question(verb: str, by: str, **parameters: Any) -> DeskQuestion:
-    return DeskQuestion(verb, parameters, by, may_ask=True)
+def question(verb: str, by: str, **parameters: Any) -> PermissionQuery:
+    return PermissionQuery(verb, parameters, by, may_ask=True)
 
 
 REFUSED = [
@@ -42,13 +44,15 @@ PASSED = [
 
 
 @pytest.mark.parametrize("refused", REFUSED, ids=str)
-def test_a_caller_that_can_ask_allows_neither_its_own_request_nor_a_rule(refused: DeskQuestion) -> None:
+def test_a_caller_that_can_ask_allows_neither_its_own_request_nor_a_rule(
+    refused: PermissionQuery,
+) -> None:
     with pytest.raises(NotAllowed, match=refused.by):
         refuse_own_cause(refused, find)
 
 
 @pytest.mark.parametrize("passed", PASSED, ids=str)
-def test_such_a_caller_may_look_deny_and_answer_others(passed: DeskQuestion) -> None:
+def test_such_a_caller_may_look_deny_and_answer_others(passed: PermissionQuery) -> None:
     refuse_own_cause(passed, find)
 
 

@@ -1,4 +1,6 @@
-"""A person sees the whole of what would happen, whatever the input holds, and nothing in it deceives the eye."""
+"""A person sees the whole of what would happen, whatever the input holds, and nothing in it
+deceives the eye.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from permission_service.presentation import TOOLS
-from shared.channels import FileBefore
-from shared.visible_text import visible
+from shared.bus.channels import FileBefore
+from shared.runtime.visible_text import visible
 from tests.unit.permission_service.presenting import FOLDER, all_text, blocks, presented
 
 
@@ -22,7 +24,12 @@ from tests.unit.permission_service.presenting import FOLDER, all_text, blocks, p
         ("Bash", {"command": "ls"}, "Run a command", [("Command", "ls")]),
         (
             "Bash",
-            {"command": "ls", "description": "List", "timeout": 120_000, "run_in_background": False},
+            {
+                "command": "ls",
+                "description": "List",
+                "timeout": 120_000,
+                "run_in_background": False,
+            },
             "Run a command",
             [("Command", "ls"), ("Claude says", "List")],
         ),
@@ -42,9 +49,19 @@ from tests.unit.permission_service.presenting import FOLDER, all_text, blocks, p
         ),
         ("WebSearch", {"query": "weather"}, "Search the web", [("Words", "weather")]),
         ("Glob", {"pattern": "*.py"}, "Search for files by name", [("Names", "*.py")]),
-        ("Grep", {"pattern": "x", "path": "/etc"}, "Search in files", [("Pattern", "x"), ("Folder", "/etc")]),
+        (
+            "Grep",
+            {"pattern": "x", "path": "/etc"},
+            "Search in files",
+            [("Pattern", "x"), ("Folder", "/etc")],
+        ),
         ("Task", {"prompt": "do"}, "Start another agent", [("Its task", "do")]),
-        ("mcp__db__read", {"id": 1}, "Use read of the MCP server db", [("Input", '{\n  "id": 1\n}')]),
+        (
+            "mcp__db__read",
+            {"id": 1},
+            "Use read of the MCP server db",
+            [("Input", '{\n  "id": 1\n}')],
+        ),
         ("TodoWrite", {"todos": []}, "Use TodoWrite", [("Input", '{\n  "todos": []\n}')]),
     ],
 )
@@ -94,18 +111,44 @@ def test_an_input_of_another_shape_is_shown_as_json(tool: str, given_input: dict
     shown = presented(tool, given_input)
     whole = "".join(block.text for block in shown.blocks) + "".join(map(str, shown.questions))
     for name, value in given_input.items():
-        assert f'"{name}"' in whole or (isinstance(value, str) and value in whole) or name == "new_source" or not value
+        assert (
+            f'"{name}"' in whole
+            or (isinstance(value, str) and value in whole)
+            or name == "new_source"
+            or not value
+        )
 
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 FIELDS = st.sampled_from(
     (
-        *("command", "description", "timeout", "file_path", "old_string", "new_string", "replace_all", "edits"),
-        *("content", "notebook_path", "new_source", "edit_mode", "cell_id", "url", "prompt", "questions", "pattern"),
+        *(
+            "command",
+            "description",
+            "timeout",
+            "file_path",
+            "old_string",
+            "new_string",
+            "replace_all",
+            "edits",
+        ),
+        *(
+            "content",
+            "notebook_path",
+            "new_source",
+            "edit_mode",
+            "cell_id",
+            "url",
+            "prompt",
+            "questions",
+            "pattern",
+        ),
     )
 )
 TEXT = st.text(alphabet=st.characters(), max_size=30)
@@ -115,12 +158,20 @@ TEXT = st.text(alphabet=st.characters(), max_size=30)
     st.sampled_from([*TOOLS, "mcp__a__b"]),
     st.dictionaries(FIELDS, JSON | TEXT, max_size=5),
     st.none() | st.builds(FileBefore, TEXT, st.booleans(), st.none() | TEXT, TEXT),
-    st.none() | st.fixed_dictionaries({"tool": TEXT}, optional={"under": TEXT, "host": TEXT, "command_prefix": TEXT}),
+    st.none()
+    | st.fixed_dictionaries(
+        {"tool": TEXT}, optional={"under": TEXT, "host": TEXT, "command_prefix": TEXT}
+    ),
 )
 def test_no_input_raises_and_no_hidden_character_is_left(
-    tool: str, given_input: dict[str, Any], before: FileBefore | None, suggestion: dict[str, str] | None
+    tool: str,
+    given_input: dict[str, Any],
+    before: FileBefore | None,
+    suggestion: dict[str, str] | None,
 ) -> None:
-    shown = presented(tool, given_input, file_before=before, suggestion=suggestion, caller=str(given_input))
+    shown = presented(
+        tool, given_input, file_before=before, suggestion=suggestion, caller=str(given_input)
+    )
     for text in all_text(shown):
         assert visible(text) == text
     assert "\n" not in shown.title + shown.summary
@@ -135,7 +186,9 @@ def test_what_hides_is_spelled_out_and_named() -> None:
 
 def test_a_host_that_looks_like_another_is_shown_as_it_is_looked_up() -> None:
     shown = presented(
-        "WebFetch", {"url": "https://\u0435xample.com/"}, suggestion={"tool": "WebFetch", "host": "\u0435xample.com"}
+        "WebFetch",
+        {"url": "https://\u0435xample.com/"},
+        suggestion={"tool": "WebFetch", "host": "\u0435xample.com"},
     )
     assert shown.title == "Fetch from xn--xample-2of.com"
     assert shown.summary == "WebFetch https://xn--xample-2of.com/"
@@ -145,7 +198,9 @@ def test_a_host_that_looks_like_another_is_shown_as_it_is_looked_up() -> None:
 
 
 def test_the_models_own_words_are_labelled() -> None:
-    assert ("Claude says", "Harmless") in blocks(presented("Bash", {"command": "rm", "description": "Harmless"}))
+    assert ("Claude says", "Harmless") in blocks(
+        presented("Bash", {"command": "rm", "description": "Harmless"})
+    )
 
 
 @pytest.mark.parametrize(
@@ -153,12 +208,17 @@ def test_the_models_own_words_are_labelled() -> None:
     [
         ({"tool": "Bash", "command_prefix": "git status"}, "begins with the words “git status”"),
         ({"tool": "Bash", "command": "make test"}, "exactly this command of Bash: make test"),
-        ({"tool": "Edit", "under": "/work"}, "Edit for every file in /work and in the folders below it"),
+        (
+            {"tool": "Edit", "under": "/work"},
+            "Edit for every file in /work and in the folders below it",
+        ),
         ({"tool": "WebFetch", "host": "example.com"}, "every address at the host example.com"),
         ({"tool": "mcp__db__read"}, "every call of mcp__db__read, whatever its input"),
     ],
 )
-def test_an_answer_for_the_future_says_its_exact_scope(suggestion: dict[str, str], covers: str) -> None:
+def test_an_answer_for_the_future_says_its_exact_scope(
+    suggestion: dict[str, str], covers: str
+) -> None:
     session, always = presented("Bash", {"command": "x"}, suggestion=suggestion).remember
     assert (session.scope, always.scope) == ("session", "always")
     assert covers in session.covers
@@ -169,15 +229,26 @@ def test_an_answer_for_the_future_says_its_exact_scope(suggestion: dict[str, str
 @pytest.mark.parametrize(
     ("tool", "given_input", "text"),
     [
-        ("Write", {"file_path": "/x", "content": "some words\n" * 110_000}, "other words\n" * 20_000),
+        (
+            "Write",
+            {"file_path": "/x", "content": "some words\n" * 110_000},
+            "other words\n" * 20_000,
+        ),
         ("Write", {"file_path": "/x", "content": "a\n" * 100_000}, "a\nb\n" * 50_000),
         ("Bash", {"command": "a" * 1_200_000}, None),
         ("Bash", {"command": "a" * 250_000 + "\u0435"}, None),
         ("mcp__a__b", {"x": "y" * 1_200_000}, None),
-        ("Edit", {"file_path": "/x", "old_string": "a\n", "new_string": "b\n", "replace_all": True}, "a\n" * 100_000),
+        (
+            "Edit",
+            {"file_path": "/x", "old_string": "a\n", "new_string": "b\n", "replace_all": True},
+            "a\n" * 100_000,
+        ),
         (
             "MultiEdit",
-            {"file_path": "/x", "edits": [{"old_string": "a\nb\n" * 50, "new_string": "a\nc\n" * 50}] * 200},
+            {
+                "file_path": "/x",
+                "edits": [{"old_string": "a\nb\n" * 50, "new_string": "a\nc\n" * 50}] * 200,
+            },
             "x",
         ),
     ],
@@ -187,4 +258,6 @@ def test_the_work_is_bounded(tool: str, given_input: dict[str, Any], text: str |
     before = None if text is None else FileBefore("/x", True, text)
     began = time.process_time()
     presented(tool, given_input, file_before=before)
-    assert time.process_time() - began < 5  # some 0.05 s on a quiet machine; unbounded work takes minutes
+    assert (
+        time.process_time() - began < 5
+    )  # some 0.05 s on a quiet machine; unbounded work takes minutes

@@ -1,4 +1,6 @@
-"""A question is answered by the position of an option in the input, never by the text on the screen."""
+"""A question is answered by the position of an option in the input, never by the text on the
+screen.
+"""
 
 from __future__ import annotations
 
@@ -14,5 +16,8 @@ def test_questions_name_their_options_by_position() -> None:
     shown = presented("AskUserQuestion", {"questions": [question]})
     assert shown.title == "Claude asks you"
     assert shown.questions[0].text == r"Which?\u202e"
-    assert [(option.place, option.label) for option in shown.questions[0].options] == [(0, "a"), (1, "b")]
+    assert [(option.place, option.label) for option in shown.questions[0].options] == [
+        (0, "a"),
+        (1, "b"),
+    ]
     assert shown.questions[0].multiple

@@ -6,22 +6,34 @@ from typing import Any
 
 import pytest
 
-from permission_service.desk import Desk
 from permission_service.remembering import remembered_rule
-from shared.channels import PermissionAsk
-from shared.errors import ClientError
+from permission_service.requests import PermissionRequests
+from shared.bus.channels import PermissionRequest
+from shared.runtime.errors import ClientError
 
 NOW = 1_700_000_000.0
-CASE = Desk(300).open(PermissionAsk("a", "Bash", {"command": "touch x"}, caller="alice", session_id="s"), NOW)
+CASE = PermissionRequests(300).open(
+    PermissionRequest("a", "Bash", {"command": "touch x"}, caller="alice", session_id="s"), NOW
+)
 
 
 @pytest.mark.parametrize(
-    ("scope", "caller", "session_id"), [("session", "alice", "s"), ("caller", "alice", None), ("always", None, None)]
+    ("scope", "caller", "session_id"),
+    [("session", "alice", "s"), ("caller", "alice", None), ("always", None, None)],
 )
-def test_a_rule_is_bound_to_its_scope(scope: str, caller: str | None, session_id: str | None) -> None:
-    rule = remembered_rule(CASE, {"scope": scope, "rule": {"tool": "Bash", "command": "touch x"}}, allowed=True)
+def test_a_rule_is_bound_to_its_scope(
+    scope: str, caller: str | None, session_id: str | None
+) -> None:
+    rule = remembered_rule(
+        CASE, {"scope": scope, "rule": {"tool": "Bash", "command": "touch x"}}, allowed=True
+    )
     assert rule is not None
-    assert (rule.effect, rule.scope, rule.caller, rule.session_id) == ("allow", scope, caller, session_id)
+    assert (rule.effect, rule.scope, rule.caller, rule.session_id) == (
+        "allow",
+        scope,
+        caller,
+        session_id,
+    )
 
 
 def test_a_denial_becomes_a_deny_rule() -> None:

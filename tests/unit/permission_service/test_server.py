@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from shared.channels import DeskQuestion, encode
-from shared.errors import BusUnavailable, ClientError, Conflict, NotFound
-from shared.log import NAME
+from shared.bus.channels import PermissionQuery, encode_payload
 from shared.permissions.reach import reach_of
+from shared.runtime.errors import BusUnavailable, ClientError, Conflict, NotFound
+from shared.runtime.log import NAME
 from tests.unit.permission_service.conftest import Asked, MemoryBus, Room
 
 
@@ -43,7 +43,9 @@ async def test_an_ask_that_waits_for_a_person_is_logged_at_once_with_the_ways_to
     assert "ccproxy permission-handler" in told["permission_asked"]["answer_with"]
 
 
-@pytest.mark.parametrize("payload", [b"", b"{}", b'{"request_id":"a","tool_name":"Bash","input":"ls"}'])
+@pytest.mark.parametrize(
+    "payload", [b"", b"{}", b'{"request_id":"a","tool_name":"Bash","input":"ls"}']
+)
 async def test_an_ask_that_cannot_be_read_is_refused(room: Room, payload: bytes) -> None:
     asked = Asked(payload)
     with pytest.raises(ClientError):
@@ -70,7 +72,9 @@ async def test_of_two_answers_at_once_one_is_first_a_hundred_times(room: Room) -
         asked = room.ask(f"p{number}")
         await room.pending(f"p{number}")
         answers = await asyncio.gather(
-            room.decide(f"p{number}", True, "one"), room.decide(f"p{number}", False, "two"), return_exceptions=True
+            room.decide(f"p{number}", True, "one"),
+            room.decide(f"p{number}", False, "two"),
+            return_exceptions=True,
         )
         assert [type(answer) for answer in answers].count(Conflict) == 1
         (decision,) = await asked.until(1)
@@ -92,7 +96,9 @@ async def test_what_expired_while_no_desk_was_there_is_not_shown_as_pending(room
     assert decision["outcome"] == "expired"
 
 
-async def test_an_asker_that_leaves_withdraws_its_prompt_and_watchers_hear_at_once(room: Room, bus: MemoryBus) -> None:
+async def test_an_asker_that_leaves_withdraws_its_prompt_and_watchers_hear_at_once(
+    room: Room, bus: MemoryBus
+) -> None:
     asked, watcher = room.ask("a"), room.watch()
     await watcher.until(2)
     asked.caller_gone.set()
@@ -105,7 +111,9 @@ async def test_an_asker_that_leaves_withdraws_its_prompt_and_watchers_hear_at_on
     assert [record.outcome for record in bus.published] == ["cancelled"]
 
 
-async def test_an_asker_that_gave_up_waiting_for_a_service_finds_its_request_still_open(room: Room) -> None:
+async def test_an_asker_that_gave_up_waiting_for_a_service_finds_its_request_still_open(
+    room: Room,
+) -> None:
     asked = room.ask("a")
     await room.pending("a")
     asked.caller_gave_up = True
@@ -145,7 +153,9 @@ class TestAnotherDeskTakesOver:
         assert decision["outcome"] == "allowed"
         assert next(second.desk.events_after(0)).number == number
 
-    async def test_what_was_decided_is_not_asked_again(self, make_room: Callable[[], Room], bus: MemoryBus) -> None:
+    async def test_what_was_decided_is_not_asked_again(
+        self, make_room: Callable[[], Room], bus: MemoryBus
+    ) -> None:
         first = make_room()
         first.ask("a")
         await first.pending("a")
@@ -156,7 +166,9 @@ class TestAnotherDeskTakesOver:
         assert (decision["outcome"], decision["message"]) == ("denied", "no")
         assert {record.request_id for record in bus.published} == {"a"}
 
-    async def test_a_stop_answers_nothing_so_that_the_ask_stays(self, room: Room, bus: MemoryBus) -> None:
+    async def test_a_stop_answers_nothing_so_that_the_ask_stays(
+        self, room: Room, bus: MemoryBus
+    ) -> None:
         asked = room.ask("a")
         await room.pending("a")
         asked.task.cancel()  # type: ignore[attr-defined]
@@ -164,7 +176,9 @@ class TestAnotherDeskTakesOver:
         await room.pending("a")
         assert (asked.replies, bus.published) == ([], [])
 
-    async def test_what_nobody_comes_back_for_is_withdrawn(self, make_room: Callable[[], Room]) -> None:
+    async def test_what_nobody_comes_back_for_is_withdrawn(
+        self, make_room: Callable[[], Room]
+    ) -> None:
         first = make_room()
         first.ask("gone")
         first.ask("back")
@@ -177,7 +191,9 @@ class TestAnotherDeskTakesOver:
 
 
 class TestRedisAway:
-    async def test_an_answer_that_could_not_be_kept_is_no_answer(self, room: Room, bus: MemoryBus) -> None:
+    async def test_an_answer_that_could_not_be_kept_is_no_answer(
+        self, room: Room, bus: MemoryBus
+    ) -> None:
         asked = room.ask("a")
         await room.pending("a")
         bus.down = True
@@ -189,7 +205,9 @@ class TestRedisAway:
         (decision,) = await asked.until(1)
         assert decision["outcome"] == "denied"
 
-    async def test_an_expiry_waits_for_redis_and_then_counts(self, room: Room, bus: MemoryBus) -> None:
+    async def test_an_expiry_waits_for_redis_and_then_counts(
+        self, room: Room, bus: MemoryBus
+    ) -> None:
         asked = room.ask("a", timeout_seconds=0.02)
         await room.pending("a")
         bus.down = True
@@ -228,14 +246,18 @@ class TestRemembering:
         await room.pending("a")
         await room.decide("a", remember={"scope": "always"})
         assert 'command_prefix = "git status"' in rules_file.read_text()
-        (decision,) = await room.ask("b", command="git status -s", caller="x", session_id="y").until(1)
+        (decision,) = await room.ask(
+            "b", command="git status -s", caller="x", session_id="y"
+        ).until(1)
         assert decision["outcome"] == "allowed"
 
     async def test_a_rule_of_ones_own_must_cover_what_was_asked(self, room: Room) -> None:
         room.ask("a", command="git status")
         await room.pending("a")
         with pytest.raises(ClientError, match="would not have covered"):
-            await room.decide("a", remember={"scope": "always", "rule": {"tool": "Bash", "command_prefix": "ls"}})
+            await room.decide(
+                "a", remember={"scope": "always", "rule": {"tool": "Bash", "command_prefix": "ls"}}
+            )
         with pytest.raises(ClientError, match=r"remember\.scope"):
             await room.decide("a", remember={"scope": "universe"})
         await room.pending("a")
@@ -252,7 +274,10 @@ class TestRemembering:
         await room.decide("a", False)
         with pytest.raises(Conflict):
             await room.decide("a", True, remember={"scope": "always"})
-        assert [rule["by"] for rule in (await room.question("rules"))["rules"]] == ["built in", "built in"]
+        assert [rule["by"] for rule in (await room.question("rules"))["rules"]] == [
+            "built in",
+            "built in",
+        ]
 
     async def test_rules_are_listed_explained_and_revoked(self, room: Room) -> None:
         added = await room.question("add_rule", tool="Bash", command_prefix="touch")
@@ -288,7 +313,10 @@ class TestWatching:
         await room.pending("a")
         watcher = room.watch()
         first, synced = await watcher.until(2)
-        assert (first["name"], first["data"]["type"]) == ("permission_request", "permission_request")
+        assert (first["name"], first["data"]["type"]) == (
+            "permission_request",
+            "permission_request",
+        )
         assert synced == {"synced": first["number"]}
         await room.decide("a")
         *_, resolved = await watcher.until(3)
@@ -311,8 +339,10 @@ async def test_callers_take_turns_in_the_list_and_each_keeps_its_order(room: Roo
     for place, request_id in enumerate(ids):
         room.ask(request_id, session_id=f"s{place % 5}", caller=f"c{place // 10}")
         await room.pending(*ids[: place + 1])
-    listed = [case["request_id"] for case in (await room.question("list"))["pending"]]
-    assert listed == [request_id for pair in zip(ids[:10], ids[10:], strict=True) for request_id in pair]
+    listed = [stored["request_id"] for stored in (await room.question("list"))["pending"]]
+    assert listed == [
+        request_id for pair in zip(ids[:10], ids[10:], strict=True) for request_id in pair
+    ]
 
 
 async def test_every_end_is_recorded_with_who_and_how_long(room: Room, bus: MemoryBus) -> None:
@@ -322,17 +352,27 @@ async def test_every_end_is_recorded_with_who_and_how_long(room: Room, bus: Memo
     await room.decide("a", updated_input={"command": "touch y"})
     await asked.until(1)
     (record,) = bus.published
-    assert (record.outcome, record.decided_by, record.caller, record.waited_ms) == ("allowed", "bob", "alice", 2000)
-    assert (record.input, record.updated_input) == ('{"command":"touch x"}', '{"command":"touch y"}')
+    assert (record.outcome, record.decided_by, record.caller, record.waited_ms) == (
+        "allowed",
+        "bob",
+        "alice",
+        2000,
+    )
+    assert (record.input, record.updated_input) == (
+        '{"command":"touch x"}',
+        '{"command":"touch y"}',
+    )
 
 
 async def test_the_watch_of_somebody_who_sends_nonsense_begins_at_the_present(room: Room) -> None:
-    delivery = Asked(encode(DeskQuestion("watch", {"after": "x"})))
+    delivery = Asked(encode_payload(PermissionQuery("watch", {"after": "x"})))
     room.start(room.server.answer(delivery))  # type: ignore[arg-type]
     assert await delivery.until(1) == [{"synced": 0}]
 
 
-async def test_a_caller_with_its_share_open_is_denied_at_once_and_others_are_asked(room: Room, bus: MemoryBus) -> None:
+async def test_a_caller_with_its_share_open_is_denied_at_once_and_others_are_asked(
+    room: Room, bus: MemoryBus
+) -> None:
     ids = [f"p{number}" for number in range(16)]
     for request_id in ids:
         room.ask(request_id)
@@ -359,7 +399,9 @@ async def test_a_rule_still_answers_a_caller_with_its_share_open(room: Room) -> 
     assert decision["decided_by"] == "rule"
 
 
-@pytest.mark.parametrize("fields", [{"command": "x" * 300_000}, {"tool": "T" * 5000}, {"refused": "too large"}])
+@pytest.mark.parametrize(
+    "fields", [{"command": "x" * 300_000}, {"tool": "T" * 5000}, {"refused": "too large"}]
+)
 async def test_a_request_beyond_its_size_is_denied_and_logged_as_an_excerpt(
     room: Room, bus: MemoryBus, fields: dict[str, str]
 ) -> None:
@@ -371,7 +413,9 @@ async def test_a_request_beyond_its_size_is_denied_and_logged_as_an_excerpt(
     assert room.desk.pending() == []
 
 
-async def test_an_ended_request_keeps_an_excerpt_and_its_log_entry_keeps_more(room: Room, bus: MemoryBus) -> None:
+async def test_an_ended_request_keeps_an_excerpt_and_its_log_entry_keeps_more(
+    room: Room, bus: MemoryBus
+) -> None:
     asked = room.ask("a", command="x" * 50_000)
     await room.pending("a")
     await room.decide("a")
@@ -388,16 +432,19 @@ async def test_a_request_forgotten_for_its_number_leaves_redis_too(
 ) -> None:
     room = make_room()
     await (room.ask("a", timeout_seconds=0.01, asked_at=room.clock() - 1)).until(1)
-    assert list(bus.keys) == ["permission:case:a"]
+    assert list(bus.keys) == ["permission:request:a"]
     room.clock.now += 4000
     room.ask("b")
     await room.pending("b")
-    assert list(bus.keys) == ["permission:case:b"]
+    assert list(bus.keys) == ["permission:request:b"]
 
 
 class TestDecidingWithoutAPerson:
     def inside(self, tmp_path: Path) -> dict[str, Any]:
-        return {"working_directory": str(tmp_path), "reach": reach_of("Bash", {"command": "cat a"}, str(tmp_path))}
+        return {
+            "working_directory": str(tmp_path),
+            "reach": reach_of("Bash", {"command": "cat a"}, str(tmp_path)),
+        }
 
     async def test_reading_is_recorded_but_nobody_is_told(self, room: Room, tmp_path: Path) -> None:
         watching = room.watch()
@@ -413,7 +460,9 @@ class TestDecidingWithoutAPerson:
         assert len(watching.replies) == 1
         assert (await room.question("list"))["recent"] == []
 
-    async def test_without_the_built_in_rule_a_person_is_asked(self, room: Room, tmp_path: Path) -> None:
+    async def test_without_the_built_in_rule_a_person_is_asked(
+        self, room: Room, tmp_path: Path
+    ) -> None:
         await room.question("remove_rule", id="rule_reading")
         asked = room.ask("a", command="cat a", **self.inside(tmp_path))
         await room.pending("a")
@@ -436,7 +485,9 @@ class TestDecidingWithoutAPerson:
         assert isinstance(answer["deny"], list)
 
 
-async def test_a_rule_can_be_added_after_the_last_one_was_removed(room: Room, rules_file: Path) -> None:
+async def test_a_rule_can_be_added_after_the_last_one_was_removed(
+    room: Room, rules_file: Path
+) -> None:
     for tool in ("Bash", "Read", "Write"):
         added = await room.question("add_rule", tool=tool, effect="deny")
         told = await room.question("rules")

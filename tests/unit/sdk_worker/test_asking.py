@@ -1,4 +1,6 @@
-"""A program asks for the turn it works on, and for nobody at any other time; whatever goes wrong is a no."""
+"""A program asks for the turn it works on, and for nobody at any other time; whatever goes wrong is
+a no.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +13,9 @@ from typing import Any
 import pytest
 
 from sdk_worker.asking import Asker
-from shared.channels import PermissionAsk, PermissionDecision, Turn
-from shared.errors import BusUnavailable
+from shared.bus.channels import PermissionDecision, PermissionRequest, Turn
 from shared.permissions.protected import ProtectedPath, ProtectedPaths
+from shared.runtime.errors import BusUnavailable
 
 OUTSIDE = os.path.realpath("/etc/hostname")
 TURN = Turn("r1", {}, caller="alice")
@@ -24,10 +26,10 @@ class Desk:
     """Decides at once what it is told to, and keeps what it was asked."""
 
     def __init__(self, outcome: Any = "allowed") -> None:
-        self.asked: list[PermissionAsk] = []
+        self.asked: list[PermissionRequest] = []
         self.outcome = outcome
 
-    async def ask(self, ask: PermissionAsk) -> PermissionDecision:
+    async def ask(self, ask: PermissionRequest) -> PermissionDecision:
         self.asked.append(ask)
         if isinstance(self.outcome, Exception):
             raise self.outcome
@@ -67,7 +69,7 @@ async def test_it_asks_for_its_turn_in_the_directory_it_works_in() -> None:
 async def test_it_is_asking_until_each_request_is_decided() -> None:
     may_decide = asyncio.Event()
 
-    async def ask(asked: PermissionAsk) -> PermissionDecision:
+    async def ask(asked: PermissionRequest) -> PermissionDecision:
         await may_decide.wait()
         return PermissionDecision(asked.request_id, "allowed")
 
@@ -120,7 +122,7 @@ async def test_a_program_that_connects_is_shown_the_tool() -> None:
 async def test_a_question_withdrawn_by_its_program_is_withdrawn_from_the_desk() -> None:
     begun, withdrawn = asyncio.Event(), asyncio.Event()
 
-    async def ask(_: PermissionAsk) -> PermissionDecision:
+    async def ask(_: PermissionRequest) -> PermissionDecision:
         begun.set()
         try:
             await asyncio.Event().wait()
@@ -138,7 +140,12 @@ async def test_a_question_withdrawn_by_its_program_is_withdrawn_from_the_desk() 
 
 def hook_call(tool_name: str = "Bash", **given: Any) -> dict[str, Any]:
     tool_input = given or {"command": "touch x"}
-    return {"tool_name": tool_name, "tool_input": tool_input, "tool_use_id": "t1", "cwd": "/srv/deeper"}
+    return {
+        "tool_name": tool_name,
+        "tool_input": tool_input,
+        "tool_use_id": "t1",
+        "cwd": "/srv/deeper",
+    }
 
 
 def hook_said(reply: dict[str, Any]) -> str:
@@ -150,12 +157,21 @@ async def test_a_hook_asks_with_what_the_call_touches_where_it_runs(tmp_path: Pa
     desk = Desk()
     asker = Asker(desk.ask, str(tmp_path), PROTECTED)
     with asker.on_behalf(TURN):
-        asked = {**hook_call("Read", file_path="link"), "cwd": str(tmp_path), "agent_type": "Explore"}
+        asked = {
+            **hook_call("Read", file_path="link"),
+            "cwd": str(tmp_path),
+            "agent_type": "Explore",
+        }
         assert hook_said(await asker.before_tool(asked)) == "allow"
     [ask] = desk.asked
     assert ask.reach is not None
     assert [path.real for path in ask.reach.paths] == [OUTSIDE]
-    assert (ask.agent, ask.working_directory, ask.bypass, ask.insists) == ("Explore", str(tmp_path), False, False)
+    assert (ask.agent, ask.working_directory, ask.bypass, ask.insists) == (
+        "Explore",
+        str(tmp_path),
+        False,
+        False,
+    )
 
 
 async def test_a_prompt_for_a_call_that_the_hook_had_decided_asks_nobody_again() -> None:
@@ -173,11 +189,13 @@ async def test_a_prompt_for_a_call_that_the_hook_had_decided_asks_nobody_again()
 
 
 async def test_a_prompt_for_a_call_that_a_built_in_rule_allowed_is_asked_about() -> None:
-    asked: list[PermissionAsk] = []
+    asked: list[PermissionRequest] = []
 
-    async def ask(request: PermissionAsk) -> PermissionDecision:
+    async def ask(request: PermissionRequest) -> PermissionDecision:
         asked.append(request)
-        return PermissionDecision(request.request_id, "allowed", decided_by="" if request.insists else "built_in")
+        return PermissionDecision(
+            request.request_id, "allowed", decided_by="" if request.insists else "built_in"
+        )
 
     asker = Asker(ask, "/work", PROTECTED)
     with asker.on_behalf(TURN):
@@ -187,7 +205,7 @@ async def test_a_prompt_for_a_call_that_a_built_in_rule_allowed_is_asked_about()
 
 
 async def test_the_input_that_a_person_wrote_is_what_runs() -> None:
-    async def ask(request: PermissionAsk) -> PermissionDecision:
+    async def ask(request: PermissionRequest) -> PermissionDecision:
         return PermissionDecision(request.request_id, "allowed", updated_input={"command": "true"})
 
     asker = Asker(ask, "/work", PROTECTED)
@@ -206,7 +224,9 @@ async def test_a_hook_denies_whatever_is_not_allowed(outcome: Any, bypass: bool)
     assert reply["hookSpecificOutput"]["permissionDecisionReason"]
 
 
-@pytest.mark.parametrize("broken", [{}, {"tool_name": 5, "tool_input": {}}, {"tool_name": "Bash", "tool_input": "ls"}])
+@pytest.mark.parametrize(
+    "broken", [{}, {"tool_name": 5, "tool_input": {}}, {"tool_name": "Bash", "tool_input": "ls"}]
+)
 async def test_a_hook_denies_a_call_that_cannot_be_read(broken: dict[str, Any]) -> None:
     desk = Desk()
     asker = Asker(desk.ask, "/work", PROTECTED)
@@ -250,7 +270,9 @@ async def test_the_text_of_a_protected_file_is_not_sent(tool_name: str, tmp_path
     asker = Asker(desk.ask, str(tmp_path), PROTECTED)
     with asker.on_behalf(TURN):
         for spelling in spellings:
-            await asker.before_tool({**hook_call(tool_name, **{field: spelling}), "cwd": str(tmp_path)})
+            await asker.before_tool(
+                {**hook_call(tool_name, **{field: spelling}), "cwd": str(tmp_path)}
+            )
             await asker.answer(call(tool_name=tool_name, input={field: spelling}, tool_use_id="t9"))
     sent = [ask.file_before.text for ask in desk.asked if ask.file_before is not None]
     assert len(desk.asked) == 2 * len(spellings)

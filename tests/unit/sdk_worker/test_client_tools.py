@@ -8,11 +8,15 @@ TOOLS = ClientTools([{"name": "find", "description": "d", "input_schema": SCHEMA
 
 async def test_tools_are_listed_as_the_client_wrote_them():
     answer = await TOOLS.answer({"jsonrpc": "2.0", "id": 1, "method": "tools/list"})
-    assert answer["result"]["tools"] == [{"name": "find", "description": "d", "inputSchema": SCHEMA}]
+    assert answer["result"]["tools"] == [
+        {"name": "find", "description": "d", "inputSchema": SCHEMA}
+    ]
 
 
 async def test_the_programs_protocol_version_is_ours():
-    answer = await TOOLS.answer({"id": 0, "method": "initialize", "params": {"protocolVersion": "2099-01-01"}})
+    answer = await TOOLS.answer(
+        {"id": 0, "method": "initialize", "params": {"protocolVersion": "2099-01-01"}}
+    )
     assert answer["result"]["protocolVersion"] == "2099-01-01"
 
 

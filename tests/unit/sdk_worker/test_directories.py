@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from sdk_worker.directories import choose_directory, own_directory
-from shared.errors import ClientError, NotAllowed
+from shared.runtime.errors import ClientError, NotAllowed
 
 
 @pytest.fixture
@@ -25,7 +25,9 @@ def test_a_directory_below_a_root_is_given_with_its_links_resolved(root):
     assert choose_directory(str(root / "link/../project"), [root]) == str(root / "project")
 
 
-@pytest.mark.parametrize("path", ["elsewhere", "root/../elsewhere", "root/way_out", "rooted", "root/../none"])
+@pytest.mark.parametrize(
+    "path", ["elsewhere", "root/../elsewhere", "root/way_out", "rooted", "root/../none"]
+)
 def test_whatever_leads_out_of_the_roots_is_not_allowed_there_or_not(root, path):
     (root / "way_out").symlink_to(root.parent / "elsewhere")
     with pytest.raises(NotAllowed, match="SDK__WORKING_ROOTS"):

@@ -1,4 +1,6 @@
-"""The file is read as the tool will find it, or the reason says why not; nothing blocks and nothing raises."""
+"""The file is read as the tool will find it, or the reason says why not; nothing blocks and nothing
+raises.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sdk_worker.file_before import MAX_BYTES, read_file_before
-from shared.channels import FileBefore
+from shared.bus.channels import FileBefore
 
 
 def read(path: str, folder: str = "/", tool: str = "Edit") -> FileBefore | None:
@@ -26,7 +28,10 @@ def test_a_file_that_is_no_short_text_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "long").write_bytes(b"x" * (MAX_BYTES + 1))
     (tmp_path / "bytes").write_bytes(b"\xff\xfe")
     os.mkfifo(tmp_path / "pipe")
-    reasons = {name: getattr(read(name, str(tmp_path)), "unread", "") for name in ("long", "bytes", "pipe", ".")}
+    reasons = {
+        name: getattr(read(name, str(tmp_path)), "unread", "")
+        for name in ("long", "bytes", "pipe", ".")
+    }
     assert reasons == {
         "long": "it is longer than 256 KB",
         "bytes": "it is no text in UTF-8",

@@ -3,14 +3,32 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from sdk_worker.frames import Splice, error_frame, refusal
-from shared.errors import CredentialsMissing, Stopping, UpstreamError, UpstreamRefused
-from shared.formats.anthropic_whole import WholeMessage
+from sdk_worker.frames import Splice, failed_result, turn_error_frame
+from shared.formats.messages.whole import WholeMessage
 from shared.formats.sse import Parser
+from shared.runtime.errors import CredentialsMissing, Stopping, UpstreamError, UpstreamRefused
 
-USAGE = {"input_tokens": 10, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0, "output_tokens": 1}
-INIT = {"type": "system", "subtype": "init", "session_id": "s", "tools": ["Bash"], "messaging_socket_path": "/private"}
-RESULT = {"type": "result", "subtype": "success", "is_error": False, "num_turns": 2, "result": "done", "usage": USAGE}
+USAGE = {
+    "input_tokens": 10,
+    "cache_creation_input_tokens": 0,
+    "cache_read_input_tokens": 0,
+    "output_tokens": 1,
+}
+INIT = {
+    "type": "system",
+    "subtype": "init",
+    "session_id": "s",
+    "tools": ["Bash"],
+    "messaging_socket_path": "/private",
+}
+RESULT = {
+    "type": "result",
+    "subtype": "success",
+    "is_error": False,
+    "num_turns": 2,
+    "result": "done",
+    "usage": USAGE,
+}
 
 
 def event(**fields):
@@ -18,7 +36,14 @@ def event(**fields):
 
 
 def message_start(id_="msg_1"):
-    message = {"id": id_, "type": "message", "role": "assistant", "model": "m", "content": [], "usage": USAGE}
+    message = {
+        "id": id_,
+        "type": "message",
+        "role": "assistant",
+        "model": "m",
+        "content": [],
+        "usage": USAGE,
+    }
     return event(type="message_start", message=message)
 
 
@@ -31,7 +56,11 @@ def block(index, start, *deltas):
 
 
 def text(index, *words):
-    return block(index, {"type": "text", "text": ""}, *({"type": "text_delta", "text": word} for word in words))
+    return block(
+        index,
+        {"type": "text", "text": ""},
+        *({"type": "text_delta", "text": word} for word in words),
+    )
 
 
 def tool_use(index, name="Bash"):
@@ -41,11 +70,20 @@ def tool_use(index, name="Bash"):
 
 def message_end(stop_reason="end_turn", **usage):
     delta = {"stop_reason": stop_reason, "stop_sequence": None}
-    return [event(type="message_delta", delta=delta, usage=usage or {"output_tokens": 5}), event(type="message_stop")]
+    return [
+        event(type="message_delta", delta=delta, usage=usage or {"output_tokens": 5}),
+        event(type="message_stop"),
+    ]
 
 
 def assistant(*content, id_="msg_1", **fields):
-    message = {"id": id_, "role": "assistant", "model": "m", "content": list(content), "stop_reason": None}
+    message = {
+        "id": id_,
+        "role": "assistant",
+        "model": "m",
+        "content": list(content),
+        "stop_reason": None,
+    }
     return {"type": "assistant", "message": message | fields}
 
 
@@ -111,7 +149,14 @@ def test_usage_is_the_sum_of_every_answer_and_the_stop_reason_the_last_ones():
 def test_forward_shows_the_run_as_blocks_after_what_they_belong_to():
     content = folded(spliced(AGENT_RUN, "forward")[1])["content"]
     kinds = [shown["type"] for shown in content]
-    assert kinds == ["text", "tool_use_sdk", "tool_result_sdk", "text", "system_message", "result_message"]
+    assert kinds == [
+        "text",
+        "tool_use_sdk",
+        "tool_result_sdk",
+        "text",
+        "system_message",
+        "result_message",
+    ]
     assert content[1] == {
         "type": "tool_use_sdk",
         "id": "toolu_0",
@@ -136,19 +181,39 @@ def test_tagged_text_is_escaped_so_that_a_result_cannot_close_its_tag():
     assert shown.count("</tool_result_sdk>") == 1
 
 
-@pytest.mark.parametrize(("mode", "shown"), [("forward", ["thinking", "text"]), ("ignore", ["text"])])
+@pytest.mark.parametrize(
+    ("mode", "shown"), [("forward", ["thinking", "text"]), ("ignore", ["text"])]
+)
 def test_thinking_is_shown_as_the_mode_says(mode, shown):
-    deltas = [{"type": "thinking_delta", "thinking": "hm"}, {"type": "signature_delta", "signature": "S"}]
+    deltas = [
+        {"type": "thinking_delta", "thinking": "hm"},
+        {"type": "signature_delta", "signature": "S"},
+    ]
     thinking = block(0, {"type": "thinking", "thinking": "", "signature": ""}, *deltas)
     done = assistant({"type": "thinking", "thinking": "hm", "signature": "S"})
-    lines = [message_start(), *thinking[:-1], done, thinking[-1], *text(1, "hi"), *message_end(), RESULT]
+    lines = [
+        message_start(),
+        *thinking[:-1],
+        done,
+        thinking[-1],
+        *text(1, "hi"),
+        *message_end(),
+        RESULT,
+    ]
     content = folded(spliced(lines, mode)[1])["content"]
     assert [found["type"] for found in content if found["type"] != "result_message"] == shown
 
 
 def test_thinking_comes_back_with_the_results_of_the_clients_tools_in_every_mode():
-    thinking = block(0, {"type": "thinking", "thinking": ""}, {"type": "thinking_delta", "thinking": "hm"})
-    lines = [message_start(), *thinking, *tool_use(1, "mcp__client__find"), *message_end("tool_use")]
+    thinking = block(
+        0, {"type": "thinking", "thinking": ""}, {"type": "thinking_delta", "thinking": "hm"}
+    )
+    lines = [
+        message_start(),
+        *thinking,
+        *tool_use(1, "mcp__client__find"),
+        *message_end("tool_use"),
+    ]
     splice, events = spliced(lines, client_tools=True)
     first, second = folded(events)["content"]
     assert first["type"] == "thinking"
@@ -168,7 +233,9 @@ def test_an_attempt_given_up_before_a_word_of_it_left_is_replaced_in_silence():
     assert folded(spliced(lines)[1])["content"][0]["text"] == "hi"
 
 
-@pytest.mark.parametrize("next_line", [event(type="message_stop"), message_start("msg_2"), assistant(id_="msg_2")])
+@pytest.mark.parametrize(
+    "next_line", [event(type="message_stop"), message_start("msg_2"), assistant(id_="msg_2")]
+)
 def test_an_attempt_given_up_after_a_word_of_it_left_is_an_error(next_line):
     splice = Splice("ignore")
     for line in [message_start(), *text(0, "half ")]:
@@ -185,7 +252,9 @@ def test_an_answer_that_came_whole_is_streamed_from_its_line():
         stop_reason="end_turn",
         usage=USAGE,
     )
-    message = folded(spliced([message_start(), event(type="message_stop"), said, RESULT], "forward")[1])
+    message = folded(
+        spliced([message_start(), event(type="message_stop"), said, RESULT], "forward")[1]
+    )
     assert message["content"][:2] == [
         {"type": "thinking", "thinking": "hm", "signature": "S"},
         {"type": "text", "text": "whole"},
@@ -210,18 +279,30 @@ def test_the_program_may_not_go_on_where_the_client_asked_for_no_more(reason):
 
 
 def test_a_run_out_of_turns_says_it_can_be_continued():
-    lines = [message_start(), *text(0, "hi"), *message_end("tool_use"), RESULT | {"subtype": "error_max_turns"}]
+    lines = [
+        message_start(),
+        *text(0, "hi"),
+        *message_end("tool_use"),
+        RESULT | {"subtype": "error_max_turns"},
+    ]
     assert folded(spliced(lines)[1])["stop_reason"] == "pause_turn"
 
 
 def test_a_subagents_talk_stays_inside():
-    inner = [line | {"parent_tool_use_id": "toolu_0"} for line in (message_start("msg_x"), *text(0, "inner"))]
+    inner = [
+        line | {"parent_tool_use_id": "toolu_0"}
+        for line in (message_start("msg_x"), *text(0, "inner"))
+    ]
     lines = [message_start(), *inner, *text(0, "outer"), *message_end(), RESULT]
     assert [found["text"] for found in folded(spliced(lines)[1])["content"]] == ["outer"]
 
 
 def test_lines_of_unknown_kinds_change_nothing():
-    odd = [{"type": "rate_limit_event"}, {"type": "from_the_future"}, {"type": "system", "subtype": "status"}]
+    odd = [
+        {"type": "rate_limit_event"},
+        {"type": "from_the_future"},
+        {"type": "system", "subtype": "status"},
+    ]
     assert spliced(odd)[1] == []
 
 
@@ -239,7 +320,10 @@ def test_a_failed_result_is_the_providers_refusal_and_its_made_up_answer_is_not_
     with pytest.raises(UpstreamRefused) as refused:
         splice.feed(failed)
     assert refused.value.status == 529
-    assert orjson.loads(refused.value.body)["error"] == {"type": "overloaded_error", "message": "Overloaded"}
+    assert orjson.loads(refused.value.body)["error"] == {
+        "type": "overloaded_error",
+        "message": "Overloaded",
+    }
 
 
 def test_a_result_without_an_answer_is_an_error():
@@ -248,14 +332,14 @@ def test_a_result_without_an_answer_is_an_error():
 
 
 def test_not_logged_in_says_what_to_run():
-    error = refusal({"result": "Not logged in · Please run /login"}, "authentication_failed")
+    error = failed_result({"result": "Not logged in · Please run /login"}, "authentication_failed")
     assert isinstance(error, CredentialsMissing)
     assert "claude auth login" in error.message
 
 
 def test_a_failure_without_a_status_is_known_by_its_name():
-    assert refusal({"result": "no"}, "rate_limit").status == 429
-    assert refusal({"errors": ["it broke"]}, None).message == "it broke"
+    assert failed_result({"result": "no"}, "rate_limit").status == 429
+    assert failed_result({"errors": ["it broke"]}, None).message == "it broke"
 
 
 @pytest.mark.parametrize(("delay", "refuses"), [(600, False), (30_000, True)])
@@ -277,10 +361,15 @@ def test_a_provider_that_asks_to_wait_long_is_a_refusal_with_its_time(delay, ref
 
 
 def test_a_run_that_already_speaks_waits_for_its_provider():
-    retry = {"type": "system", "subtype": "api_retry", "retry_delay_ms": 30_000, "error_status": 429}
+    retry = {
+        "type": "system",
+        "subtype": "api_retry",
+        "retry_delay_ms": 30_000,
+        "error_status": 429,
+    }
     assert len(spliced([message_start(), retry])[1]) == 1
 
 
 def test_an_error_in_the_stream_has_anthropics_shape():
-    [found] = Parser().feed(error_frame(Stopping()))
+    [found] = Parser().feed(turn_error_frame(Stopping()))
     assert orjson.loads(found.data)["error"]["type"] == "overloaded_error"

@@ -6,7 +6,7 @@ import contextlib
 import pytest
 
 from sdk_worker.lease import Terms, hold_lease
-from shared.errors import BusUnavailable, Conflict
+from shared.runtime.errors import BusUnavailable, Conflict
 from tests.sdk_stack import Shelf
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sdk_worker.process import THINKING_MARGIN_SECONDS, patience
-from shared.settings import Settings
+from shared.settings.tree import Settings
 
 
 @pytest.mark.parametrize("asked", [True, False])
@@ -14,7 +14,9 @@ from shared.settings import Settings
     [(300, 300 + THINKING_MARGIN_SECONDS), (0, None)],
     ids=["a person has their time", "a person may take for ever"],
 )
-def test_only_an_open_permission_request_makes_a_long_silence_one_to_wait_for(asked, thinking, asking):
+def test_only_an_open_permission_request_makes_a_long_silence_one_to_wait_for(
+    asked, thinking, asking
+):
     settings = Settings(
         claude={"builtin_permissions": asked},
         security={"confirmation_timeout_seconds": thinking},

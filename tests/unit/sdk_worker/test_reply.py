@@ -1,4 +1,6 @@
-"""A reply is told from its beginning, to whoever asks for it; one that nobody asks for again ends in time."""
+"""A reply is told from its beginning, to whoever asks for it; one that nobody asks for again ends
+in time.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from typing import Any
 import pytest
 
 from sdk_worker.reply import KEPT_BYTES, LeftReplies, Reply, Say
-from shared.errors import BusUnavailable, UpstreamError
+from shared.runtime.errors import BusUnavailable, UpstreamError
 from tests.sdk_stack import Delivered, Shelf
 
 
@@ -113,7 +115,9 @@ async def test_the_end_of_the_worker_ends_what_it_keeps(turn: Turn, left: LeftRe
     assert left.take("same") is None
 
 
-async def test_what_cannot_be_told_again_is_not_kept(turn: Turn, shelf: Shelf, left: LeftReplies) -> None:
+async def test_what_cannot_be_told_again_is_not_kept(
+    turn: Turn, shelf: Shelf, left: LeftReplies
+) -> None:
     reply, delivery = Reply(turn.run), deliver()
     for data in (b"a", b"x" * KEPT_BYTES, b"c", None):
         turn.fed.put_nowait(data)

@@ -7,9 +7,9 @@ import pytest
 
 from sdk_worker.sessions import LARGEST_BYTES, Sessions
 from sdk_worker.turn import read_turn
-from shared.channels import KnownSession, Turn, decode, encode, session_key
-from shared.errors import BusUnavailable, Conflict, UpstreamError
-from shared.provider_settings import CodeOptions
+from shared.bus.channels import KnownSession, Turn, decode_payload, encode_payload, session_key
+from shared.runtime.errors import BusUnavailable, Conflict, UpstreamError
+from shared.settings.providers import CodeOptions
 from tests.sdk_stack import Shelf
 
 FEED = read_turn(
@@ -78,7 +78,11 @@ class House:
     async def turn(self, name, spoke=SPOKE, feed=FEED, fault=None):
         """One turn; the session it ran on, and how much of the history it was told."""
         turn = Turn("r1", {}, caller="me", session_id=name)
-        async with self.sessions.hold(session_key(turn), turn, feed, spoke) as (session, unheard, spent):
+        async with self.sessions.hold(session_key(turn), turn, feed, spoke) as (
+            session,
+            unheard,
+            spent,
+        ):
             if fault:
                 raise fault
             return session, len(unheard.history), spent
@@ -95,7 +99,9 @@ async def test_a_new_name_is_told_everything_and_its_next_turn_only_what_is_new(
 async def test_what_another_worker_continued_is_resumed():
     house = House()
     first, *_ = await house.turn("a")
-    house.shelf.values[session_key(Turn("r", {}, caller="me", session_id="a"))] = encode(KnownSession("t2", turns=7))
+    house.shelf.values[session_key(Turn("r", {}, caller="me", session_id="a"))] = encode_payload(
+        KnownSession("t2", turns=7)
+    )
     second, told, _ = await house.turn("a")
     assert not first.alive
     assert (second.launch.resumed, told) == ("t2", 0)
@@ -185,7 +191,7 @@ async def test_who_keeps_the_process_is_told_only_while_it_is_kept():
     for spoke, keeper in [(SPOKE, "here"), (SimpleNamespace(transcript="t1", result={}), "")]:
         await house.turn("a", spoke=spoke)
         [stored] = house.shelf.values.values()
-        assert decode(KnownSession, stored).keeper == keeper
+        assert decode_payload(KnownSession, stored).keeper == keeper
     assert house.shelf.leases == {}
 
 

@@ -7,10 +7,12 @@ import asyncio
 import pytest
 
 from sdk_worker.tracing import turn_span
-from shared.channels import Turn
-from shared.errors import UpstreamError
+from shared.bus.channels import Turn
+from shared.runtime.errors import UpstreamError
 
-TURN = Turn("r1", {"model": "claude-x", "messages": [{"role": "user", "content": "the secret prompt"}]})
+TURN = Turn(
+    "r1", {"model": "claude-x", "messages": [{"role": "user", "content": "the secret prompt"}]}
+)
 
 
 class Spans:

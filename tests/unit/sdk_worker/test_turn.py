@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from sdk_worker.turn import read_turn
-from shared.errors import ClientError, ThreadNotFound
-from shared.exact_json import load_json
+from shared.runtime.errors import ClientError, ThreadNotFound
+from shared.runtime.exact_json import load_json
 
 TOOL = {"name": "find", "input_schema": {"type": "object"}}
 
@@ -31,7 +31,11 @@ def text(said):
 
 def test_the_last_message_asks_and_the_others_are_remembered():
     feed = read_turn(ask(user("one"), assistant("two"), user("three")))
-    assert spoken(feed) == [("user", text("one")), ("assistant", text("two")), ("user", text("three"))]
+    assert spoken(feed) == [
+        ("user", text("one")),
+        ("assistant", text("two")),
+        ("user", text("three")),
+    ]
     assert feed.history[0]["shouldQuery"] is False
     assert "shouldQuery" not in feed.prompt
 
@@ -41,12 +45,29 @@ def test_messages_of_one_role_in_a_row_are_one_turn():
 
 
 def test_an_agent_run_shown_as_one_message_is_fed_back_as_the_messages_it_was():
-    use = {"type": "tool_use_sdk", "id": "t1", "name": "Bash", "input": {}, "source": "claude_code_sdk"}
-    result = {"type": "tool_result_sdk", "tool_use_id": "t1", "content": "ok", "is_error": None, "source": "x"}
+    use = {
+        "type": "tool_use_sdk",
+        "id": "t1",
+        "name": "Bash",
+        "input": {},
+        "source": "claude_code_sdk",
+    }
+    result = {
+        "type": "tool_result_sdk",
+        "tool_use_id": "t1",
+        "content": "ok",
+        "is_error": None,
+        "source": "x",
+    }
     about = {"type": "result_message", "num_turns": 2}
-    feed = read_turn(ask(user("go"), assistant([*text("look"), use, result, *text("done"), about]), user("more")))
+    feed = read_turn(
+        ask(user("go"), assistant([*text("look"), use, result, *text("done"), about]), user("more"))
+    )
     assert spoken(feed)[1:4] == [
-        ("assistant", [*text("look"), {"type": "tool_use", "id": "t1", "name": "Bash", "input": {}}]),
+        (
+            "assistant",
+            [*text("look"), {"type": "tool_use", "id": "t1", "name": "Bash", "input": {}}],
+        ),
         ("user", [{"type": "tool_result", "tool_use_id": "t1", "content": "ok", "is_error": None}]),
         ("assistant", text("done")),
     ]
@@ -58,7 +79,10 @@ def test_a_system_message_in_the_middle_is_a_reminder():
 
 
 def test_what_a_process_is_told_comes_from_the_request():
-    feed = read_turn(ask(system=text("S"), thinking={"type": "enabled", "budget_tokens": 2000}), working_directory="/w")
+    feed = read_turn(
+        ask(system=text("S"), thinking={"type": "enabled", "budget_tokens": 2000}),
+        working_directory="/w",
+    )
     assert (feed.binding.system, feed.binding.model, feed.binding.max_tokens) == (("S",), "m", 10)
     assert feed.binding.thinking == 2000
     assert feed.launch.cwd == "/w"
@@ -66,7 +90,8 @@ def test_what_a_process_is_told_comes_from_the_request():
 
 
 @pytest.mark.parametrize(
-    ("thinking", "read"), [(None, None), ({"type": "disabled"}, 0), ({"type": "adaptive"}, "adaptive")]
+    ("thinking", "read"),
+    [(None, None), ({"type": "disabled"}, 0), ({"type": "adaptive"}, "adaptive")],
 )
 def test_thinking_is_off_adaptive_or_unasked(thinking, read):
     assert read_turn(ask(thinking=thinking)).binding.thinking == read
@@ -74,7 +99,9 @@ def test_thinking_is_off_adaptive_or_unasked(thinking, read):
 
 def test_what_cannot_be_carried_is_named():
     marked = {**text("x")[0], "cache_control": {"type": "ephemeral"}}
-    feed = read_turn(ask(user([marked]), temperature=1, top_p=0.5, stop_sequences=["."], stream=True))
+    feed = read_turn(
+        ask(user([marked]), temperature=1, top_p=0.5, stop_sequences=["."], stream=True)
+    )
     assert feed.ignored == ["stop_sequences", "temperature", "top_p", "cache_control"]
     assert spoken(feed) == [("user", text("x"))]
 
@@ -111,7 +138,10 @@ def test_tools_the_client_does_not_want_used_are_not_offered():
         ({"tools": {"name": "x"}}, "tools"),
         ({"tools": [1]}, r"tools\.0"),
         (
-            {"tools": [{"type": "web_search_20250305", "name": "w"}], "tool_choice": {"type": "tool", "name": "w"}},
+            {
+                "tools": [{"type": "web_search_20250305", "name": "w"}],
+                "tool_choice": {"type": "tool", "name": "w"},
+            },
             "tool_choice",
         ),
         ({"tools": [{"name": "x"}]}, r"tools\.0"),
@@ -123,7 +153,9 @@ def test_what_would_change_the_answers_meaning_is_refused_by_name(fields, named)
         read_turn(ask(**fields))
 
 
-@pytest.mark.parametrize("kind", ["web_search_20250305", "code_execution_20250825", "bash_20250124", "mcp_toolset"])
+@pytest.mark.parametrize(
+    "kind", ["web_search_20250305", "code_execution_20250825", "bash_20250124", "mcp_toolset"]
+)
 def test_a_tool_of_the_providers_servers_is_left_out_and_named(kind):
     feed = read_turn(ask(tools=[{"type": kind, "name": "theirs"}, TOOL]))
     assert load_json(feed.binding.tools) == [TOOL]

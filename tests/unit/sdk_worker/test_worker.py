@@ -11,8 +11,8 @@ import pytest
 
 from sdk_worker.reply import LeftReplies
 from sdk_worker.sessions import Sessions
-from sdk_worker.worker import Patience, Worker
-from shared.errors import (
+from sdk_worker.worker import TurnTimeouts, Worker
+from shared.runtime.errors import (
     BusUnavailable,
     CallerGone,
     ClientError,
@@ -21,12 +21,24 @@ from shared.errors import (
     UpstreamRefused,
     UpstreamTimeout,
 )
-from shared.provider_settings import CodeOptions
+from shared.settings.providers import CodeOptions
 from tests.sdk_stack import Delivered, Shelf, body
 
-START = {"type": "stream_event", "event": {"type": "message_start", "message": {"id": "m", "usage": {}}}}
-END = {"type": "stream_event", "event": {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {}}}
-RESULT = {"type": "result", "subtype": "success", "num_turns": 1, "total_cost_usd": 0.25, "session_id": "t"}
+START = {
+    "type": "stream_event",
+    "event": {"type": "message_start", "message": {"id": "m", "usage": {}}},
+}
+END = {
+    "type": "stream_event",
+    "event": {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {}},
+}
+RESULT = {
+    "type": "result",
+    "subtype": "success",
+    "num_turns": 1,
+    "total_cost_usd": 0.25,
+    "session_id": "t",
+}
 
 
 class Program:
@@ -75,7 +87,7 @@ class House:
         sessions = Sessions(self, Shelf(), CodeOptions(), limit=1, idle=60, patience=1, keeper="w1")
         told = {"name": "w1", "mode": "ignore", "pretty": False, "tracer": tracer}
         self.left = LeftReplies(Shelf(), "w1", seconds=60)
-        self.worker = Worker(self, sessions, self.left, patience=Patience(**times), **told)
+        self.worker = Worker(self, sessions, self.left, patience=TurnTimeouts(**times), **told)
 
     async def take(self, launch, binding):
         if self.fault:
@@ -109,12 +121,21 @@ async def test_a_turn_has_a_head_its_frames_and_a_tail_and_its_process_is_done()
     assert house.session.program.asked == []
 
 
-REFUSED = {"type": "result", "subtype": "success", "is_error": True, "api_error_status": 401, "result": "401 expired"}
+REFUSED = {
+    "type": "result",
+    "subtype": "success",
+    "is_error": True,
+    "api_error_status": 401,
+    "result": "401 expired",
+}
 
 
 async def test_a_spare_whose_login_is_refused_is_replaced_by_a_fresh_process_once():
     house = House()
-    house.next_sessions = [Conversation([REFUSED], started_at=0.0), Conversation([START, END, RESULT])]
+    house.next_sessions = [
+        Conversation([REFUSED], started_at=0.0),
+        Conversation([START, END, RESULT]),
+    ]
     delivered = await house.handle()
     assert kinds(delivered) == ["message_start", "message_delta", "message_stop"]
     assert [reply.startswith(b'{"worker"') for reply in delivered.replies].count(True) == 1
@@ -137,7 +158,11 @@ async def test_lines_that_came_together_leave_together():
 
 
 async def test_the_past_is_told_line_by_line_each_answered_before_the_next():
-    told = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
+    told = [
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": "b"},
+        {"role": "user", "content": "c"},
+    ]
     house = House(RESULT, START, END, RESULT)
     await house.handle(Delivered(body=body(told)))
     assert [line["type"] for line in house.session.said] == ["user", "assistant", "user"]
@@ -225,7 +250,11 @@ async def test_a_caller_who_was_cut_off_and_asks_again_gets_the_whole_answer_of_
     await cut_off(house, Delivered(body=body("hi"), repeat="same"))
     house.session.program.lines.extend([END, RESULT])
     delivered = await house.handle(Delivered(body=body("hi"), repeat="same"))
-    assert [kind for kind in kinds(delivered) if kind != "ping"] == ["message_start", "message_delta", "message_stop"]
+    assert [kind for kind in kinds(delivered) if kind != "ping"] == [
+        "message_start",
+        "message_delta",
+        "message_stop",
+    ]
     assert (delivered.head["worker"], delivered.tail["cost_usd"]) == ("w1", 0.25)
     assert len(house.session.said) == len(house.retired) == 1
 
@@ -275,6 +304,8 @@ async def test_a_conversation_with_the_clients_own_tools_is_not_continued_by_nam
 async def test_a_turn_chooses_how_the_agents_tools_are_shown():
     shown = Delivered(body=body("hi"), message_mode="forward")
     await House(START, END, RESULT).handle(shown)
-    assert [event["content_block"]["type"] for event in shown.events if event["type"] == "content_block_start"] == [
-        "result_message"
-    ]
+    assert [
+        event["content_block"]["type"]
+        for event in shown.events
+        if event["type"] == "content_block_start"
+    ] == ["result_message"]

@@ -14,5 +14,7 @@ from tests.simulator_fixture import KEY_HEADERS
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app=Simulator())
-    async with httpx.AsyncClient(transport=transport, base_url="http://simulator", headers=KEY_HEADERS) as client:
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://simulator", headers=KEY_HEADERS
+    ) as client:
         yield client

@@ -11,7 +11,9 @@ def test_a_prompt_without_directives_asks_for_nothing() -> None:
 
 
 def test_all_three_are_found_anywhere_in_the_prompt() -> None:
-    found = read_directives('please [[scenario:slow-50]] then\n[[tool:Bash {"command":"echo hi"}]][[say:well\ndone]].')
+    found = read_directives(
+        'please [[scenario:slow-50]] then\n[[tool:Bash {"command":"echo hi"}]][[say:well\ndone]].'
+    )
     assert found.scenario == "slow-50"
     assert found.say == "well\ndone"
     assert found.tools == [("Bash", {"command": "echo hi"})]

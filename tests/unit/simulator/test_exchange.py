@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from simulator.exchange import Exchange, Left
+from simulator.exchange import Left, SimulatedExchange
 
 SCOPE: dict[str, Any] = {
     "type": "http",
@@ -29,12 +29,15 @@ class Wire:
         self.sent.append(message)
 
 
-def on(wire: Wire) -> Exchange:
-    return Exchange(SCOPE, wire.receive, wire.send)
+def on(wire: Wire) -> SimulatedExchange:
+    return SimulatedExchange(SCOPE, wire.receive, wire.send)
 
 
 async def test_a_body_in_pieces_is_kept_byte_for_byte() -> None:
-    wire = Wire({"type": "http.request", "body": b"ab", "more_body": True}, {"type": "http.request", "body": b"\xff"})
+    wire = Wire(
+        {"type": "http.request", "body": b"ab", "more_body": True},
+        {"type": "http.request", "body": b"\xff"},
+    )
     exchange = on(wire)
     await exchange.read(100)
     assert exchange.record.body == b"ab\xff"
@@ -46,7 +49,9 @@ async def test_repeated_headers_are_joined() -> None:
 
 
 async def test_a_client_that_leaves_while_sending_is_noticed() -> None:
-    wire = Wire({"type": "http.request", "body": b"ab", "more_body": True}, {"type": "http.disconnect"})
+    wire = Wire(
+        {"type": "http.request", "body": b"ab", "more_body": True}, {"type": "http.disconnect"}
+    )
     with pytest.raises(Left):
         await on(wire).read(100)
 

@@ -7,18 +7,28 @@ from typing import Any
 
 import pytest
 
-from simulator.exchange import Exchange
+from simulator.exchange import SimulatedExchange
 from simulator.playback import DELTA, play_stream, play_whole
 from simulator.script import Reply
 
-SCOPE: dict[str, Any] = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": []}
-FRAMES = [b"event: start\n\n", *(b"event: x.delta\ndata: %d\n\n" % number for number in range(4)), b"event: end\n\n"]
+SCOPE: dict[str, Any] = {
+    "type": "http",
+    "method": "GET",
+    "path": "/",
+    "query_string": b"",
+    "headers": [],
+}
+FRAMES = [
+    b"event: start\n\n",
+    *(b"event: x.delta\ndata: %d\n\n" % number for number in range(4)),
+    b"event: end\n\n",
+]
 
 
 class Wire:
     def __init__(self) -> None:
         self.sent: list[Any] = []
-        self.exchange = Exchange(SCOPE, self.receive, self.send)
+        self.exchange = SimulatedExchange(SCOPE, self.receive, self.send)
 
     async def receive(self) -> Any:
         raise AssertionError("nothing to hear")
@@ -60,7 +70,9 @@ async def test_a_pace_sends_delta_by_delta() -> None:
     assert [message["body"] for message in wire.sent][:2] == FRAMES[:2]
 
 
-@pytest.mark.parametrize(("fault", "last", "closed"), [("error", b"broken", True), ("cut", FRAMES[2], False)])
+@pytest.mark.parametrize(
+    ("fault", "last", "closed"), [("error", b"broken", True), ("cut", FRAMES[2], False)]
+)
 async def test_a_fault_comes_after_its_deltas(fault: Any, last: bytes, closed: bool) -> None:
     wire = Wire()
     reply = Reply([], fault=fault, fault_after=2)

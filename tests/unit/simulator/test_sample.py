@@ -13,8 +13,18 @@ from simulator.sample import sample
     ("schema", "value"),
     [
         ({"type": "object"}, {}),
-        ({"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "integer"}}}, {"a": "text", "b": 1}),
-        ({"type": "object", "properties": {"a": {"type": "boolean"}, "b": {}}, "required": ["a"]}, {"a": True}),
+        (
+            {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "integer"}}},
+            {"a": "text", "b": 1},
+        ),
+        (
+            {
+                "type": "object",
+                "properties": {"a": {"type": "boolean"}, "b": {}},
+                "required": ["a"],
+            },
+            {"a": True},
+        ),
         ({"type": "object", "properties": {}, "required": ["ghost"]}, {"ghost": "text"}),
         ({"type": "array", "items": {"type": "number"}, "minItems": 2}, [1.5, 1.5]),
         ({"type": "array", "items": {"type": "number"}}, []),

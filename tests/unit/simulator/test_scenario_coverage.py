@@ -1,7 +1,8 @@
-"""What stand-ins of this kind play, as a table, and the scenario here that plays it at each provider.
+"""What stand-ins of this kind play, as a table, and the scenario here that plays it at each
+provider.
 
-The rows are the union of the public feature lists of aimock and gatewayproof for text models, in our own words. A row
-of `None` is a gap: nothing here plays it.
+The rows are the union of the public feature lists of aimock and gatewayproof for text models, in
+our own words. A row of `None` is a gap: nothing here plays it.
 """
 
 from __future__ import annotations

@@ -6,12 +6,20 @@ from typing import Any
 
 import pytest
 
-from simulator.schemas import circular_reference, python_flaw, strict_cost, strict_flaw, structure_flaw
+from simulator.schemas import (
+    circular_reference,
+    python_flaw,
+    strict_cost,
+    strict_flaw,
+    structure_flaw,
+)
 from tests.schemas import KEY, TEXT, one
 
 
 def test_a_sound_schema_has_no_flaw() -> None:
-    schema = one("a", {"type": "array", "items": {"anyOf": [TEXT, {"type": "null"}]}}) | {"$defs": {"b": True}}
+    schema = one("a", {"type": "array", "items": {"anyOf": [TEXT, {"type": "null"}]}}) | {
+        "$defs": {"b": True}
+    }
     assert structure_flaw(schema) is None
     assert python_flaw(schema) is None
 
@@ -35,7 +43,11 @@ def test_a_part_the_draft_does_not_allow_is_found(schema: Any, context: tuple[st
 
 @pytest.mark.parametrize(
     "schema",
-    [one("a", {"pattern": KEY}), one("a", {"patternProperties": {KEY: TEXT}}), one("a", {"type": "array"})],
+    [
+        one("a", {"pattern": KEY}),
+        one("a", {"patternProperties": {KEY: TEXT}}),
+        one("a", {"type": "array"}),
+    ],
 )
 def test_openais_own_demands_are_checked_inside_properties(schema: Any) -> None:
     flaw = python_flaw(schema)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from simulator.directives import read_directives
-from simulator.script import NAME, Ask, Part, characters, echo, perform, pieces, tokens_of, words
+from simulator.script import NAME, Ask, Part, characters, echo, perform, pieces, text_tokens, words
 
 LOOK, STOP = {"name": "look", "input_schema": {"required": ["at"]}}, {"name": "stop"}
 
@@ -51,7 +51,7 @@ def test_a_name_may_end_in_numbers() -> None:
 
 
 def test_tokens_are_rounded_up() -> None:
-    assert [tokens_of(size) for size in (0, 1, 4, 5)] == [0, 1, 1, 2]
+    assert [text_tokens(size) for size in (0, 1, 4, 5)] == [0, 1, 1, 2]
 
 
 def test_filler_has_the_size_asked_for() -> None:
@@ -71,7 +71,10 @@ def test_an_echo_quotes_results_then_says_what_it_was_told() -> None:
 
 
 def test_an_echo_shows_every_secret_it_was_shown_once() -> None:
-    assert echo(asked("hi", raw=b"SECRET-a SECRET-b SECRET-a")) == "You said: hi\nSeen: SECRET-a SECRET-b"
+    assert (
+        echo(asked("hi", raw=b"SECRET-a SECRET-b SECRET-a"))
+        == "You said: hi\nSeen: SECRET-a SECRET-b"
+    )
 
 
 @pytest.mark.parametrize(
@@ -83,7 +86,12 @@ def test_an_echo_shows_every_secret_it_was_shown_once() -> None:
         (
             "hi",
             "tools-3",
-            [{"aside": "Let me look."}, {"look": {"at": "text"}}, {"stop": {}}, {"look": {"at": "text"}}],
+            [
+                {"aside": "Let me look."},
+                {"look": {"at": "text"}},
+                {"stop": {}},
+                {"look": {"at": "text"}},
+            ],
         ),
         ("hi", "empty", []),
     ],

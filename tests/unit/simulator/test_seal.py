@@ -18,7 +18,9 @@ def test_two_replies_seal_the_same_text_differently() -> None:
     assert THOUGHTS.seal("2", "I wonder") != SEALED
 
 
-@pytest.mark.parametrize("sealed", ["", "not base64!", "gAAAA", SEALED[4:], SEALED[:-4] + "AAA=", SEALED + "AAAA"])
+@pytest.mark.parametrize(
+    "sealed", ["", "not base64!", "gAAAA", SEALED[4:], SEALED[:-4] + "AAA=", SEALED + "AAAA"]
+)
 def test_a_damaged_seal_is_void(sealed: str) -> None:
     assert THOUGHTS.open(sealed, "I wonder") is None
 

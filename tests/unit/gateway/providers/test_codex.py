@@ -6,18 +6,20 @@ from typing import Any
 import orjson
 import pytest
 
+from gateway.metering.quota import QuotaWatch
 from gateway.providers import Opened, Outgoing
 from gateway.providers.codex import Codex
-from gateway.quota import QuotaWatch
-from shared.channels import AccessRecord
-from shared.codex_profile import CLIENT_VERSION, Profile
-from shared.credentials.login import Authorization
-from shared.errors import CCProxyError
+from shared.accounts.codex_profile import CLIENT_VERSION, Profile
+from shared.accounts.login import Authorization
+from shared.bus.channels import AccessRecord
 from shared.formats.ir import Capabilities, Message, Prompt, Text
-from shared.settings import load_settings
-from shared.version import USER_AGENT
+from shared.runtime.errors import CCProxyError
+from shared.runtime.version import USER_AGENT
+from shared.settings.tree import load_settings
 
-LOGIN = Authorization({"authorization": "Bearer eyJ", "chatgpt-account-id": "acct"}, "subscription", "auth.json")
+LOGIN = Authorization(
+    {"authorization": "Bearer eyJ", "chatgpt-account-id": "acct"}, "subscription", "auth.json"
+)
 KEY = Authorization({"authorization": "Bearer sk-key"}, "api_key", "CODEX__API_KEY")
 HELLO = {"type": "message", "role": "user", "content": "hello"}
 FITTING = {
@@ -70,17 +72,25 @@ class FakeProfile:
         return self.profile
 
 
-def make(*authorizations: Authorization, profile: Profile | None = None, **settings: Any) -> tuple[Codex, FakeUpstream]:
+def make(
+    *authorizations: Authorization, profile: Profile | None = None, **settings: Any
+) -> tuple[Codex, FakeUpstream]:
     upstream = FakeUpstream()
     account: Any = FakeAccount(*(authorizations or (LOGIN,)))
     fakes: tuple[Any, Any] = (upstream, FakeProfile(profile))
-    loaded = load_settings(codex={"base_url": "https://backend/codex/", "api_base_url": "https://api/v1", **settings})
+    loaded = load_settings(
+        codex={"base_url": "https://backend/codex/", "api_base_url": "https://api/v1", **settings}
+    )
     return Codex(loaded, account, fakes[0], QuotaWatch("codex"), fakes[1]), upstream
 
 
-def request(body: dict[str, Any], headers: dict[bytes, bytes] | None = None, session: str = "") -> Outgoing:
+def request(
+    body: dict[str, Any], headers: dict[bytes, bytes] | None = None, session: str = ""
+) -> Outgoing:
     data = orjson.dumps(body, option=orjson.OPT_INDENT_2)
-    return Outgoing("POST", "/responses", headers or {}, data, AccessRecord("req_1", 0.0), session=session)
+    return Outgoing(
+        "POST", "/responses", headers or {}, data, AccessRecord("req_1", 0.0), session=session
+    )
 
 
 async def body_of(opened: Opened) -> bytes:
@@ -101,16 +111,27 @@ async def test_bytes_that_fit_go_out_as_they_came() -> None:
 
 async def test_what_does_not_fit_is_made_to() -> None:
     codex, upstream = make()
-    asked = request({"model": "gpt-x", "messages": [HELLO], "temperature": 1, "user": "u"}, session="path")
+    asked = request(
+        {"model": "gpt-x", "messages": [HELLO], "temperature": 1, "user": "u"}, session="path"
+    )
     await codex.open(asked)
     sent = orjson.loads(upstream.asked[0][3])
-    assert (sent["input"], sent["prompt_cache_key"], sent["store"], sent["stream"]) == ([HELLO], "path", False, True)
+    assert (sent["input"], sent["prompt_cache_key"], sent["store"], sent["stream"]) == (
+        [HELLO],
+        "path",
+        False,
+        True,
+    )
     assert asked.record.ignored == "temperature,user"
 
 
 async def test_a_callers_own_credentials_and_account_never_go_on() -> None:
     codex, upstream = make()
-    headers = {b"authorization": b"Bearer caller", b"chatgpt-account-id": b"callers", b"cookie": b"c"}
+    headers = {
+        b"authorization": b"Bearer caller",
+        b"chatgpt-account-id": b"callers",
+        b"cookie": b"c",
+    }
     await codex.open(request(FITTING, headers | {b"originator": b"codex_exec", b"version": b"1"}))
     sent = upstream.asked[0][2]
     assert (sent["authorization"], sent["chatgpt-account-id"]) == ("Bearer eyJ", "acct")
@@ -120,7 +141,9 @@ async def test_a_callers_own_credentials_and_account_never_go_on() -> None:
 
 async def test_a_key_goes_without_an_account_whatever_the_caller_names() -> None:
     codex, upstream = make(KEY)
-    await codex.open(request(FITTING, {b"originator": b"codex_exec", b"chatgpt-account-id": b"callers"}))
+    await codex.open(
+        request(FITTING, {b"originator": b"codex_exec", b"chatgpt-account-id": b"callers"})
+    )
     assert "chatgpt-account-id" not in upstream.asked[0][2]
 
 
@@ -144,47 +167,73 @@ async def test_after_a_401_the_next_credential_has_a_body_of_its_own() -> None:
     asked = request(FITTING | {"temperature": 0.5})
     await codex.open(asked)
     (_, first_url, _, first), (_, second_url, headers, second) = upstream.asked
-    assert (first_url, second_url) == ("https://backend/codex/responses", "https://api/v1/responses")
+    assert (first_url, second_url) == (
+        "https://backend/codex/responses",
+        "https://api/v1/responses",
+    )
     assert "temperature" not in orjson.loads(first)
     assert second == asked.body
     assert headers["authorization"] == "Bearer sk-key"
-    assert (asked.record.lane, asked.record.retries) == ("api_key", 1)
+    assert (asked.record.billed_to, asked.record.retries) == ("api_key", 1)
 
 
 async def test_both_doors_are_given_input_where_a_client_says_messages() -> None:
     codex, upstream = make(KEY)
-    await codex.open(request({"model": "gpt-x", "messages": [HELLO], "prompt_cache_key": "k", "temperature": 0}))
+    await codex.open(
+        request({"model": "gpt-x", "messages": [HELLO], "prompt_cache_key": "k", "temperature": 0})
+    )
     sent = orjson.loads(upstream.asked[0][3])
     assert sent == {"model": "gpt-x", "input": [HELLO], "prompt_cache_key": "k", "temperature": 0}
 
 
 async def test_the_format_follows_the_door() -> None:
-    prompt = Prompt("gpt-x", (Message("user", (Text("hello"),)),), temperature=0.5, max_tokens=99, user="somebody")
+    prompt = Prompt(
+        "gpt-x",
+        (Message("user", (Text("hello"),)),),
+        temperature=0.5,
+        max_tokens=99,
+        user="somebody",
+    )
     takes = Capabilities(sampling=True)
     codex, _ = make(KEY)
     assert codex.speaks.write_prompt(prompt, takes).dropped == ("max_tokens", "temperature", "user")
     await codex.open(request(FITTING))
     written = codex.speaks.write_prompt(prompt, takes)
-    assert (written.body["temperature"], written.body["max_output_tokens"], written.dropped) == (0.5, 99, ())
+    assert (written.body["temperature"], written.body["max_output_tokens"], written.dropped) == (
+        0.5,
+        99,
+        (),
+    )
 
 
 async def test_nobodys_name_becomes_a_conversations_key() -> None:
-    """Two conversations of one user must not share a key, and instructions are added once, by the provider."""
+    """Two conversations of one user must not share a key, and instructions are added once, by the
+    provider.
+    """
     codex, _ = make()
     written = codex.speaks.write_prompt(
         Prompt("gpt-x", (Message("user", (Text("hello"),)),), user="somebody"), Capabilities()
     )
     assert not {"prompt_cache_key", "instructions"} & written.body.keys()
-    kept = codex.speaks.write_prompt(Prompt("gpt-x", system=(Text("s"),), cache_key="k"), Capabilities())
+    kept = codex.speaks.write_prompt(
+        Prompt("gpt-x", system=(Text("s"),), cache_key="k"), Capabilities()
+    )
     assert (kept.body["prompt_cache_key"], kept.body["instructions"]) == ("k", "s")
 
 
-@pytest.mark.parametrize(("profile", "version"), [(None, CLIENT_VERSION), (Profile("0.170.0"), "0.170.0")])
-async def test_models_are_asked_for_as_the_installed_codex_would(profile: Profile | None, version: str) -> None:
+@pytest.mark.parametrize(
+    ("profile", "version"), [(None, CLIENT_VERSION), (Profile("0.170.0"), "0.170.0")]
+)
+async def test_models_are_asked_for_as_the_installed_codex_would(
+    profile: Profile | None, version: str
+) -> None:
     codex, upstream = make(profile=profile)
     upstream.answers.append((200, [], b'{"models":[{"slug":"gpt-x"}]}'))
     assert await codex.list_models() == [{"slug": "gpt-x"}]
-    assert upstream.asked[0][:2] == ("GET", f"https://backend/codex/models?client_version={version}")
+    assert upstream.asked[0][:2] == (
+        "GET",
+        f"https://backend/codex/models?client_version={version}",
+    )
 
 
 async def test_the_public_list_is_read_by_its_ids() -> None:

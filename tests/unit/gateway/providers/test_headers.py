@@ -7,8 +7,7 @@ from gateway.providers.headers import forwarded
 
 @pytest.mark.parametrize(
     "name",
-    [b"host", b"authorization", b"x-api-key", b"cookie", b"content-length", b"x-forwarded-for", b"sec-fetch-mode",
-     b"x-ccproxy-anything", b"cf-ray", b"origin", b"upgrade", b"x-session-id"],
+    [b"host", b"authorization", b"x-api-key", b"cookie", b"content-length", b"x-forwarded-for", b"sec-fetch-mode", b"x-ccproxy-anything", b"cf-ray", b"origin", b"upgrade", b"x-session-id"],
 )  # fmt: skip
 def test_what_belongs_to_us_stays_with_us(name: bytes) -> None:
     assert forwarded({name: b"value"}) == {"accept-encoding": "identity"}

@@ -5,12 +5,17 @@ from __future__ import annotations
 import pytest
 
 from gateway.providers.http import Upstream, visible_headers
-from shared.errors import UpstreamError
+from shared.runtime.errors import UpstreamError
 from tests.unit.gateway.conftest import Connection, ScriptedProvider
 
 
 def test_only_listed_headers_of_a_provider_are_seen() -> None:
-    raw = ((b"Content-Type", b"x"), (b"Set-Cookie", b"a"), (b"CF-Ray", b"1"), (b"Anthropic-Organization-Id", b"o"))
+    raw = (
+        (b"Content-Type", b"x"),
+        (b"Set-Cookie", b"a"),
+        (b"CF-Ray", b"1"),
+        (b"Anthropic-Organization-Id", b"o"),
+    )
     assert visible_headers(raw) == [(b"content-type", b"x"), (b"anthropic-organization-id", b"o")]
 
 
@@ -21,15 +26,22 @@ def test_a_header_with_a_control_byte_is_the_provider_s_fault(value: bytes) -> N
 
 
 @pytest.mark.parametrize("value", [b"\x01\x02", b"a\x1bb"])
-async def test_a_control_byte_sent_by_a_provider_is_an_upstream_error(provider: ScriptedProvider, value: bytes) -> None:
-    provider.scripts.append(lambda connection: connection.answer(b"ok", headers=b"request-id: " + value + b"\r\n"))
+async def test_a_control_byte_sent_by_a_provider_is_an_upstream_error(
+    provider: ScriptedProvider, value: bytes
+) -> None:
+    provider.scripts.append(
+        lambda connection: connection.answer(b"ok", headers=b"request-id: " + value + b"\r\n")
+    )
     async with Upstream(connect_timeout=5) as upstream:
         with pytest.raises(UpstreamError):
             await upstream.open("POST", provider.url, {}, b"{}")
 
 
 async def test_connections_are_kept_alive_between_requests(provider: ScriptedProvider) -> None:
-    provider.scripts += [lambda connection: connection.answer(b"1"), lambda connection: connection.answer(b"2")]
+    provider.scripts += [
+        lambda connection: connection.answer(b"1"),
+        lambda connection: connection.answer(b"2"),
+    ]
     async with Upstream(connect_timeout=5) as upstream:
         for expected in (b"1", b"2"):
             opened = await upstream.open("POST", provider.url + "/v1/messages", {}, b"{}")
@@ -50,7 +62,9 @@ async def test_a_large_body_is_written_whole(provider: ScriptedProvider) -> None
 
 
 async def test_a_redirect_is_the_caller_s_to_follow(provider: ScriptedProvider) -> None:
-    provider.scripts.append(lambda connection: connection.answer(b"", "302 Found", b"location: /elsewhere\r\n"))
+    provider.scripts.append(
+        lambda connection: connection.answer(b"", "302 Found", b"location: /elsewhere\r\n")
+    )
     async with Upstream(connect_timeout=5) as upstream:
         assert (await upstream.open("POST", provider.url, {}, b"{}")).status == 302
 

@@ -12,13 +12,25 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.catalogue import Catalogue
-from gateway.inflight import Flights, Patience
+from gateway.metering.quota import QuotaWatch
 from gateway.providers import Outgoing
 from gateway.providers.sdk import Sdk, SdkFormat
-from gateway.quota import QuotaWatch
-from shared.channels import AccessRecord, Channel, KnownSession, Turn, TurnHead, TurnTail, encode, left_key
-from shared.errors import (
+from gateway.proxy.active_requests import ActiveRequests, Timeouts
+from gateway.proxy.catalogue import Catalogue
+from shared.accounts.models import claude_capabilities
+from shared.accounts.quota import Quota, Window
+from shared.bus.channels import (
+    AccessRecord,
+    Channel,
+    KnownSession,
+    Turn,
+    TurnHead,
+    TurnTail,
+    encode_payload,
+    left_key,
+)
+from shared.formats import chat
+from shared.runtime.errors import (
     Busy,
     CCProxyError,
     ClientError,
@@ -29,17 +41,15 @@ from shared.errors import (
     UpstreamTimeout,
     WorkerLost,
 )
-from shared.formats import openai_chat
-from shared.metrics import LineMetrics, Metrics
-from shared.models import claude_capabilities
-from shared.quota import Quota, Window
+from shared.runtime.metrics import LineMetrics, Metrics
 from tests.unit.gateway.conftest import DELTA, END, START, frame
 
 BLOCK = frame(
-    "content_block_start", '{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}'
+    "content_block_start",
+    '{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}',
 )
-HEAD = encode(TurnHead("worker-1", 4.0, ["temperature"], "s-9", "subscription"))
-TAIL = encode(TurnTail(0.02, 3, 900.0))
+HEAD = encode_payload(TurnHead("worker-1", 4.0, ["temperature"], "s-9", "subscription"))
+TAIL = encode_payload(TurnTail(0.02, 3, 900.0))
 
 
 async def no_models() -> list[Any]:
@@ -50,7 +60,9 @@ NO_MODELS = Catalogue(no_models, "anthropic", {})
 
 
 class OneTurnBus:
-    """Answers a call with `replies`; a reply that is an error is raised instead. `keeper` alone answers with `kept`."""
+    """Answers a call with `replies`; a reply that is an error is raised instead. `keeper` alone
+    answers with `kept`.
+    """
 
     def __init__(self, *replies: bytes | CCProxyError) -> None:
         self.replies = replies
@@ -63,11 +75,13 @@ class OneTurnBus:
 
     async def get(self, key: str) -> bytes | None:
         if key.startswith("session:"):
-            return encode(KnownSession("t", 1, keeper=self.keeper))
+            return encode_payload(KnownSession("t", 1, keeper=self.keeper))
         return self.cut_off.get(key)
 
     @contextlib.asynccontextmanager
-    async def call(self, channel: Channel, payload: Turn, *, request_id: str) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def call(
+        self, channel: Channel, payload: Turn, *, request_id: str
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
         assert request_id == payload.request_id
         self.turn = payload
         self.asked.append(channel)
@@ -101,7 +115,7 @@ async def test_frames_pass_as_they_are_and_head_and_tail_are_noted() -> None:
     await opened.aclose()
     record = request.record
     assert (record.worker, record.queue_ms, record.session_id) == ("worker-1", 4.0, "s-9")
-    assert record.lane == "subscription"
+    assert record.billed_to == "subscription"
     assert (record.cost_sdk_usd, record.num_turns, record.worker_ms) == (0.02, 3, 900.0)
 
 
@@ -139,7 +153,9 @@ async def test_and_to_anybody_when_that_one_is_gone_or_busy(declined: CCProxyErr
     assert b"".join([chunk async for chunk in opened.chunks]) == START + END
 
 
-async def test_a_turn_that_was_cut_off_is_asked_of_who_still_has_it_by_the_same_caller_only() -> None:
+async def test_a_turn_that_was_cut_off_is_asked_of_who_still_has_it_by_the_same_caller_only() -> (
+    None
+):
     bus = OneTurnBus(HEAD, START + END, TAIL)
     await sdk(bus).open(named())
     assert bus.turn is not None
@@ -167,9 +183,9 @@ async def test_the_line_is_as_long_as_the_owner_allows_and_is_counted() -> None:
     bus.replies = (HEAD, START, TAIL)
     await provider.open(outgoing(stream=True))
     told = metrics.snapshot().decode()
-    assert "ccproxy_line_refused_total 1.0" in told
-    assert "ccproxy_line_waiting 0.0" in told
-    assert "ccproxy_line_wait_seconds_sum 0.004" in told
+    assert "ccproxy_sdk_queue_refused_total 1.0" in told
+    assert "ccproxy_sdk_queue_waiting 0.0" in told
+    assert "ccproxy_sdk_queue_wait_seconds_sum 0.004" in told
 
 
 async def test_a_whole_reply_is_the_stream_folded() -> None:
@@ -178,24 +194,36 @@ async def test_a_whole_reply_is_the_stream_folded() -> None:
     assert not opened.is_stream
     message = orjson.loads(b"".join([chunk async for chunk in opened.chunks]))
     assert message["content"] == [{"type": "text", "text": "a"}]
-    assert (message["stop_reason"], message["usage"]) == ("end_turn", {"input_tokens": 3, "output_tokens": 7})
+    assert (message["stop_reason"], message["usage"]) == (
+        "end_turn",
+        {"input_tokens": 3, "output_tokens": 7},
+    )
     assert bus.left
 
 
 async def test_a_whole_reply_ends_with_the_answer_and_tells_of_the_run_beside_it() -> None:
-    about = [{"type": kind, "source": "claude_code_sdk"} for kind in ("system_message", "result_message")]
-    starts = [{"type": "content_block_start", "index": at, "content_block": block} for at, block in enumerate(about, 1)]
+    about = [
+        {"type": kind, "source": "claude_code_sdk"} for kind in ("system_message", "result_message")
+    ]
+    starts = [
+        {"type": "content_block_start", "index": at, "content_block": block}
+        for at, block in enumerate(about, 1)
+    ]
     told = b"".join(frame("content_block_start", orjson.dumps(start).decode()) for start in starts)
-    opened = await sdk(OneTurnBus(HEAD, START + BLOCK + DELTA + told + END, TAIL)).open(outgoing(stream=False))
+    opened = await sdk(OneTurnBus(HEAD, START + BLOCK + DELTA + told + END, TAIL)).open(
+        outgoing(stream=False)
+    )
     message = orjson.loads(b"".join([chunk async for chunk in opened.chunks]))
     assert (message["content"][-1]["text"], message["claude_code_sdk"]) == ("a", about)
 
 
 async def test_what_a_turn_told_of_the_subscription_is_learned_even_when_it_failed() -> None:
     windows = {"five_hour": {"utilization": 1.0, "resetsAt": time.time() + 60}}
-    watch, tail = QuotaWatch("claude"), encode(TurnTail(limits={"unifiedWindows": windows}))
+    watch, tail = QuotaWatch("claude"), encode_payload(TurnTail(limits={"unifiedWindows": windows}))
     with pytest.raises(UpstreamRefused):
-        await sdk(OneTurnBus(HEAD, tail, UpstreamRefused(status=429)), watch).open(outgoing(stream=True))
+        await sdk(OneTurnBus(HEAD, tail, UpstreamRefused(status=429)), watch).open(
+            outgoing(stream=True)
+        )
     assert watch.quota is not None
 
 
@@ -240,7 +268,9 @@ async def test_the_owners_stop_holds_for_a_subscription_used_through_the_sdk_too
     watch.adopt(Quota("claude", now, [Window("5h", 0.95, 18_000, now + 3600)]))
     bus = OneTurnBus(HEAD, START + END, TAIL)
     provider = sdk(bus, watch)
-    opened = await provider.open(outgoing(stream=True))  # whose programs they are is not known before the first turn
+    opened = await provider.open(
+        outgoing(stream=True)
+    )  # whose programs they are is not known before the first turn
     await opened.aclose()
     bus.turn = None
     with pytest.raises(QuotaReached):
@@ -260,7 +290,9 @@ async def test_a_header_says_how_the_agents_tools_are_shown(mode: str) -> None:
 async def test_an_unknown_way_to_show_the_agents_tools_is_refused() -> None:
     request = outgoing(stream=True)
     request.headers[b"x-ccproxy-sdk-messages"] = b"everything"
-    with pytest.raises(ClientError, match="x-ccproxy-sdk-messages: 'everything' is not one of forward"):
+    with pytest.raises(
+        ClientError, match="x-ccproxy-sdk-messages: 'everything' is not one of forward"
+    ):
         await sdk(OneTurnBus(HEAD, START, TAIL)).open(request)
 
 
@@ -294,23 +326,23 @@ class WaitingBus(OneTurnBus):
 
 async def test_the_wait_for_a_worker_is_no_silence_of_the_provider() -> None:
     bus = WaitingBus(HEAD, START, END, TAIL)
-    async with Flights(Patience(first_byte=0.05)) as flights:
-        flight = flights.open()
+    async with ActiveRequests(Timeouts(first_byte=0.05)) as active_requests:
+        active = active_requests.open()
         request = outgoing(stream=True)
-        request.flight = flight
-        flight.begin_waiting(0.05, asyncio.Event().wait)  # type: ignore[arg-type]
-        with pytest.raises(UpstreamTimeout, match="No SDK worker has been free"), flight:
+        request.active = active
+        active.begin_waiting(0.05, asyncio.Event().wait)  # type: ignore[arg-type]
+        with pytest.raises(UpstreamTimeout, match="No SDK worker has been free"), active:
             await sdk(bus).open(request)
-        flights.close(flight)
+        active_requests.close(active)
 
 
 async def test_a_turn_that_a_worker_has_taken_keeps_the_limits_of_the_worker() -> None:
     bus, request = WaitingBus(HEAD, START, END, TAIL), outgoing(stream=True)
     bus.taken.set()
-    request.flight = Flights(Patience(first_byte=1)).open()
+    request.active = ActiveRequests(Timeouts(first_byte=1)).open()
     await sdk(bus).open(request)
-    assert request.flight.limit == math.inf
-    assert "SDK worker" in request.flight.silence
+    assert request.active.limit == math.inf
+    assert "SDK worker" in request.active.silence
 
 
 async def test_bodies_that_wait_in_redis_are_bounded_together() -> None:
@@ -332,7 +364,7 @@ async def test_bodies_that_wait_in_redis_are_bounded_together() -> None:
 
 
 def test_what_the_program_has_no_option_for_is_left_out_and_named_in_the_clients_words() -> None:
-    prompt = openai_chat.read_prompt(
+    prompt = chat.read_prompt(
         {
             "model": "m",
             "messages": [{"role": "user", "content": "hi"}],
@@ -342,11 +374,22 @@ def test_what_the_program_has_no_option_for_is_left_out_and_named_in_the_clients
             "reasoning_effort": "high",
             "tools": [{"type": "function", "function": {"name": "f"}}],
             "parallel_tool_calls": False,
-            "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}},
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "n", "schema": {"type": "object"}},
+            },
         }
     )
     written = SdkFormat().write_prompt(prompt, claude_capabilities("claude-opus-5-5", []))
-    assert written.body.keys() == {"model", "max_tokens", "stream", "system", "messages", "tools", "thinking"}
+    assert written.body.keys() == {
+        "model",
+        "max_tokens",
+        "stream",
+        "system",
+        "messages",
+        "tools",
+        "thinking",
+    }
     assert written.body["thinking"] == {"type": "adaptive"}
     assert "JSON Schema" in written.body["system"][0]["text"]
     assert set(written.dropped) == {

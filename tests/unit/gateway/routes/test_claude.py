@@ -8,7 +8,9 @@ from tests.unit.gateway.conftest import Start
 
 
 @pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/count_tokens"])
-async def test_each_address_goes_to_its_own_at_the_provider(start_gateway: Start, path: str) -> None:
+async def test_each_address_goes_to_its_own_at_the_provider(
+    start_gateway: Start, path: str
+) -> None:
     running = await start_gateway()
     running.provider.scripts.append(lambda connection: connection.answer(b"{}"))
     assert (await running.post(f"/api{path}")).status_code == 200

@@ -10,7 +10,9 @@ from tests.unit.gateway.conftest import Start
 
 def test_an_entry_tells_what_the_backend_told_and_our_guess_for_the_rest() -> None:
     levels = [{"effort": "low"}, {"effort": "high"}]
-    entry = as_listed({"slug": "gpt-x", "context_window": 7, "supported_reasoning_levels": levels}, 8192)
+    entry = as_listed(
+        {"slug": "gpt-x", "context_window": 7, "supported_reasoning_levels": levels}, 8192
+    )
     assert (entry["id"], entry["display_name"], entry["context_window"]) == ("gpt-x", "gpt-x", 7)
     assert (entry["max_output_tokens"], entry["reasoning_efforts"]) == (8192, ["low", "high"])
     assert as_listed({"slug": "gpt-x", "max_output_tokens": 5}, 8192)["max_output_tokens"] == 5
@@ -18,7 +20,11 @@ def test_an_entry_tells_what_the_backend_told_and_our_guess_for_the_rest() -> No
 
 async def test_it_can_be_switched_off(start_gateway: Start) -> None:
     running = await start_gateway(codex={"enabled": False})
-    for method, path in (("POST", "/codex/responses"), ("POST", "/codex/x/responses"), ("GET", "/codex/models")):
+    for method, path in (
+        ("POST", "/codex/responses"),
+        ("POST", "/codex/x/responses"),
+        ("GET", "/codex/models"),
+    ):
         assert (await running.client.request(method, path, json={})).status_code == 404
 
 

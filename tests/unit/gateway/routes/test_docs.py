@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from gateway.pages import page
+from gateway.pages.files import render_page
 from gateway.routes.docs import PARTS
 from tests.unit.gateway.conftest import Start
 
@@ -23,7 +23,7 @@ async def test_the_list_of_addresses_comes_from_this_package(start_gateway: Star
 
 def test_the_list_loads_nothing_from_anywhere_else() -> None:
     for name in PARTS:
-        text = bytes(page(name, PARTS).body).decode()
+        text = bytes(render_page(name, PARTS).body).decode()
         assert not set(re.findall(r"https?://[^\s\"')]+", text)) - {"http://www.w3.org/2000/svg"}
         assert not re.search(r"style=|\son\w+=\"|<script>|eval\(|innerHTML", text), name
 

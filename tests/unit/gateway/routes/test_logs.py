@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 import pytest
 
-from shared.channels import LogsQuery
-from shared.errors import WorkerLost
+from shared.bus.channels import LogsQuery
+from shared.runtime.errors import WorkerLost
 from tests.unit.gateway.conftest import KeepingBus, Start
 
 
@@ -21,7 +21,9 @@ class AnsweringBus(KeepingBus):
         self.asked: list[LogsQuery] = []
 
     @contextlib.asynccontextmanager
-    async def call(self, _channel: Any, question: LogsQuery, **_: Any) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def call(
+        self, _channel: Any, question: LogsQuery, **_: Any
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
         self.asked.append(question)
         yield self._read()
 
@@ -35,7 +37,9 @@ async def test_pieces_of_rows_are_joined_in_order(start_gateway: Start) -> None:
     running = await start_gateway(bus)
     response = await running.client.get("/logs/query?limit=5&model=claude-x")
     assert response.json() == {"results": [1, 2, 3], "count": 3}
-    assert bus.asked == [LogsQuery("entries", {"model": "claude-x", "limit": 5, "offset": 0, "order": "desc"})]
+    assert bus.asked == [
+        LogsQuery("entries", {"model": "claude-x", "limit": 5, "offset": 0, "order": "desc"})
+    ]
 
 
 async def test_a_bad_parameter_is_named(start_gateway: Start) -> None:
@@ -50,24 +54,43 @@ async def test_the_log_can_be_switched_off(start_gateway: Start) -> None:
     assert (await running.client.get("/logs/status")).status_code == 404
 
 
-async def test_pages_are_numbered_and_the_largest_come_first_when_asked(start_gateway: Start) -> None:
+async def test_pages_are_numbered_and_the_largest_come_first_when_asked(
+    start_gateway: Start,
+) -> None:
     bus = AnsweringBus({"results": [{"request_id": "a"}], "total_count": 45})
     running = await start_gateway(bus)
-    page = (await running.client.get("/logs/entries?limit=10&offset=20&order_by=cost_usd&order_desc=false")).json()
+    page = (
+        await running.client.get(
+            "/logs/entries?limit=10&offset=20&order_by=cost_usd&order_desc=false"
+        )
+    ).json()
     assert (page["entries"], page["page"], page["total_pages"]) == ([{"request_id": "a"}], 3, 5)
-    assert bus.asked[0].parameters == {"limit": 10, "offset": 20, "order_by": "cost_usd", "order": "asc"}
+    assert bus.asked[0].parameters == {
+        "limit": 10,
+        "offset": 20,
+        "order_by": "cost_usd",
+        "order": "asc",
+    }
 
 
 @pytest.mark.parametrize(
     ("path", "asked"),
     [
         ("/logs/status", LogsQuery("status")),
-        ("/logs/query?sql=FROM+requests&limit=5", LogsQuery("sql", {"sql": "FROM requests", "limit": 5})),
-        ("/logs/analytics?hours=48&caller=ann", LogsQuery("analytics", {"caller": "ann", "hours": 48})),
+        (
+            "/logs/query?sql=FROM+requests&limit=5",
+            LogsQuery("sql", {"sql": "FROM requests", "limit": 5}),
+        ),
+        (
+            "/logs/analytics?hours=48&caller=ann",
+            LogsQuery("analytics", {"caller": "ann", "hours": 48}),
+        ),
         ("/logs/timeline?bucket=60", LogsQuery("timeline", {"bucket": 60})),
     ],
 )
-async def test_each_question_reaches_analytics_by_its_name(start_gateway: Start, path: str, asked: LogsQuery) -> None:
+async def test_each_question_reaches_analytics_by_its_name(
+    start_gateway: Start, path: str, asked: LogsQuery
+) -> None:
     bus = AnsweringBus({"results": []})
     running = await start_gateway(bus)
     assert (await running.client.get(path)).status_code == 200
@@ -88,8 +111,15 @@ def events(text: str) -> list[dict[str, Any]]:
     return [orjson.loads(line.removeprefix("data: ")) for line in text.splitlines() if line]
 
 
-async def test_the_stream_shows_what_it_was_asked_for_and_says_why_it_ends(start_gateway: Start) -> None:
-    seen = {"type": "request_complete", "service_type": "claude", "duration_ms": 5.0, "status_code": 200}
+async def test_the_stream_shows_what_it_was_asked_for_and_says_why_it_ends(
+    start_gateway: Start,
+) -> None:
+    seen = {
+        "type": "request_complete",
+        "service_type": "claude",
+        "duration_ms": 5.0,
+        "status_code": 200,
+    }
     begun = {"type": "request_start", "service_type": "claude"}
     batch = [
         begun | {"model": "a"},
@@ -130,7 +160,11 @@ async def test_an_export_nobody_can_make_is_refused_with_its_status(start_gatewa
 
 
 @pytest.mark.parametrize("switches", [{"enabled": False}, {"logs_endpoints_enabled": False}])
-@pytest.mark.parametrize("path", ["status", "query", "analytics", "timeline", "entries", "export", "stream"])
-async def test_every_door_is_closed_by_the_switch(start_gateway: Start, switches: dict[str, bool], path: str) -> None:
+@pytest.mark.parametrize(
+    "path", ["status", "query", "analytics", "timeline", "entries", "export", "stream"]
+)
+async def test_every_door_is_closed_by_the_switch(
+    start_gateway: Start, switches: dict[str, bool], path: str
+) -> None:
     running = await start_gateway(AnsweringBus(), observability=switches)
     assert (await running.client.get(f"/logs/{path}")).status_code == 404

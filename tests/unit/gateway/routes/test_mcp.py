@@ -1,4 +1,6 @@
-"""The permission tool over MCP and as plain JSON: who asks is known, the wait is shown, in doubt it is no."""
+"""The permission tool over MCP and as plain JSON: who asks is known, the wait is shown, in doubt it
+is no.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +27,19 @@ async def desk(redis_url: str, tmp_path: Path) -> AsyncIterator[None]:
 
 async def test_the_conversation_of_a_program_that_connects(front: Front) -> None:
     async def send(message: dict[str, object]) -> dict[str, object]:
-        return (await front.client.post("/mcp", json={"jsonrpc": "2.0", **message}, headers=ACCEPT)).json()
+        return (
+            await front.client.post("/mcp", json={"jsonrpc": "2.0", **message}, headers=ACCEPT)
+        ).json()
 
     probe = await send({"id": "server-discover-probe-1", "method": "server/discover", "params": {}})
     assert (probe["id"], probe["error"]["code"]) == ("server-discover-probe-1", -32601)  # type: ignore[index]
-    greeting = await send({"id": 0, "method": "initialize", "params": {"protocolVersion": "2025-06-18"}})
+    greeting = await send(
+        {"id": 0, "method": "initialize", "params": {"protocolVersion": "2025-06-18"}}
+    )
     assert greeting["result"]["protocolVersion"] == "2025-06-18"  # type: ignore[index]
-    noted = await front.client.post("/mcp", json={"jsonrpc": "2.0", "method": "notifications/initialized"})
+    noted = await front.client.post(
+        "/mcp", json={"jsonrpc": "2.0", "method": "notifications/initialized"}
+    )
     assert (noted.status_code, noted.content) == (202, b"")
     assert (await front.client.get("/mcp")).status_code == 405
     listed = await send({"id": 1, "method": "tools/list"})
@@ -62,7 +70,10 @@ async def test_a_denial_and_an_edit_reach_the_program(front: Front) -> None:
     async with front.watch(0) as watching:
         _, second = await watching.until("permission_request", 2)
     await front.respond(second.data["request_id"], updated_input={"command": "touch y"})
-    assert said((await calling)[-1]) == {"behavior": "allow", "updatedInput": {"command": "touch y"}}
+    assert said((await calling)[-1]) == {
+        "behavior": "allow",
+        "updatedInput": {"command": "touch y"},
+    }
 
 
 async def test_with_nobody_to_ask_it_is_no(tmp_path: Path) -> None:
@@ -74,7 +85,9 @@ async def test_with_nobody_to_ask_it_is_no(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("desk")
 @pytest.mark.parametrize("wrong", [{"name": "other"}, {"name": "check_permission"}, {}, [], None])
-async def test_a_call_that_cannot_be_read_is_an_error_which_allows_nothing(front: Front, wrong: object) -> None:
+async def test_a_call_that_cannot_be_read_is_an_error_which_allows_nothing(
+    front: Front, wrong: object
+) -> None:
     message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": wrong}
     answer = (await front.client.post("/mcp", json=message, headers=ACCEPT)).json()
     assert answer["error"]["code"] == -32602
@@ -82,7 +95,9 @@ async def test_a_call_that_cannot_be_read_is_an_error_which_allows_nothing(front
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b'"x"', b'{"id": 1, "method": "ping"}'])
 async def test_what_is_not_json_rpc_is_refused(front: Front, body: bytes) -> None:
-    answer = await front.client.post("/mcp", content=body, headers={"content-type": "application/json"})
+    answer = await front.client.post(
+        "/mcp", content=body, headers={"content-type": "application/json"}
+    )
     assert answer.status_code == 400
 
 
@@ -133,7 +148,9 @@ async def test_a_caller_may_bring_its_own_patience(front: Front) -> None:
 
 @pytest.mark.usefixtures("desk")
 @pytest.mark.parametrize("body", [{"caller": "owner"}, {"input": "x"}, {"timeout_seconds": -1}])
-async def test_a_caller_cannot_pass_for_another_nor_send_nonsense(front: Front, body: dict[str, object]) -> None:
+async def test_a_caller_cannot_pass_for_another_nor_send_nonsense(
+    front: Front, body: dict[str, object]
+) -> None:
     asked = {"tool_name": "Bash", "input": {}, **body}
     assert (await front.client.post("/mcp/permission/check", json=asked)).status_code == 400
 
@@ -147,13 +164,17 @@ async def test_a_gateway_that_stops_tells_the_program_no(redis_url: str) -> None
         assert said((await calling)[-1])["behavior"] == "deny"
 
 
-async def test_a_prompt_waits_through_a_time_without_a_desk(front: Front, redis_url: str, tmp_path: Path) -> None:
+async def test_a_prompt_waits_through_a_time_without_a_desk(
+    front: Front, redis_url: str, tmp_path: Path
+) -> None:
     async with running_desk(redis_url, tmp_path / "rules.toml"):
         calling = asyncio.create_task(front.call())
         (asked,) = await front.pending(1)
     await asyncio.sleep(1.5)  # longer than a call waits for somebody to take it (`QUICK.no_worker`)
     async with running_desk(redis_url, tmp_path / "rules.toml"):
-        await front.pending(1)  # the service has loaded its requests, and the prompt has asked again
+        await front.pending(
+            1
+        )  # the service has loaded its requests, and the prompt has asked again
         await front.respond(asked["request_id"])
         assert said((await calling)[-1])["behavior"] == "allow"
 
@@ -167,4 +188,6 @@ class TestWithTokens:
     async def test_whoever_asks_needs_the_token(self, front: Front) -> None:
         message = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
         assert (await front.client.post("/mcp", json=message)).status_code == 401
-        assert (await front.client.post("/mcp", json=message, headers={"x-api-key": "owners-token"})).status_code == 200
+        assert (
+            await front.client.post("/mcp", json=message, headers={"x-api-key": "owners-token"})
+        ).status_code == 200

@@ -52,17 +52,25 @@ async def test_two_answer_at_once_a_hundred_times_and_one_wins(front: Front) -> 
     async with front.watch() as watching:
         for number in range(100):
             checking = asyncio.create_task(front.check())
-            request_id = (await watching.until("permission_request", number + 1))[-1].data["request_id"]
-            answers = await asyncio.gather(front.respond(request_id, True), front.respond(request_id, False))
+            request_id = (await watching.until("permission_request", number + 1))[-1].data[
+                "request_id"
+            ]
+            answers = await asyncio.gather(
+                front.respond(request_id, True), front.respond(request_id, False)
+            )
             assert sorted(answer.status_code for answer in answers) == [200, 409]
             winner = next(answer for answer in answers if answer.status_code == 200)
             assert (await checking)["behavior"] == ("allow" if winner.json()["allowed"] else "deny")
 
 
-@pytest.mark.parametrize("body", [{}, {"allowed": "true"}, {"allowed": 1}, {"allowed": True, "always": True}])
+@pytest.mark.parametrize(
+    "body", [{}, {"allowed": "true"}, {"allowed": 1}, {"allowed": True, "always": True}]
+)
 async def test_an_answer_must_be_unmistakable(front: Front, body: dict[str, object]) -> None:
     checking, request_id = await asked(front)
-    assert (await front.client.post(f"/permissions/{request_id}/respond", json=body)).status_code == 400
+    assert (
+        await front.client.post(f"/permissions/{request_id}/respond", json=body)
+    ).status_code == 400
     checking.cancel()
 
 
@@ -95,7 +103,9 @@ async def test_the_stream_resumes_without_gap_or_repeat(front: Front) -> None:
     for place in range(0, len(everything), 3):
         async with front.watch(everything[place].id) as resumed:
             await resumed.until("permission_resolved", 6 - (place + 1) // 2)
-            assert [event for event in resumed.events if event.name != "ping"] == everything[place + 1 :]
+            assert [event for event in resumed.events if event.name != "ping"] == everything[
+                place + 1 :
+            ]
 
 
 async def test_a_quiet_stream_is_kept_alive(front: Front) -> None:
@@ -117,12 +127,17 @@ async def test_a_stream_lives_through_the_end_of_a_desk(redis_url: str, tmp_path
 
 
 async def test_a_stopping_gateway_ends_its_streams(redis_url: str, tmp_path: Path) -> None:
-    async with running_front(redis_url) as front, front.client.stream("GET", "/permissions/stream") as response:
+    async with (
+        running_front(redis_url) as front,
+        front.client.stream("GET", "/permissions/stream") as response,
+    ):
         front.stop()
         assert (await response.aread()).startswith(b"event: ping")
 
 
-async def test_an_answer_remembered_becomes_a_rule_that_can_be_seen_explained_and_revoked(front: Front) -> None:
+async def test_an_answer_remembered_becomes_a_rule_that_can_be_seen_explained_and_revoked(
+    front: Front,
+) -> None:
     checking, request_id = await asked(front, session_id="s1")
     answer = (await front.respond(request_id, remember={"scope": "always"})).json()
     await checking
@@ -149,10 +164,14 @@ async def test_an_answer_remembered_becomes_a_rule_that_can_be_seen_explained_an
 
 
 async def test_a_rule_that_never_applies_is_told_in_notes(front: Front) -> None:
-    await front.client.post("/permissions/rules", json={"tool": "TodoWrite", "effect": "deny", "under": "/srv"})
+    await front.client.post(
+        "/permissions/rules", json={"tool": "TodoWrite", "effect": "deny", "under": "/srv"}
+    )
     told = (await front.client.get("/permissions/rules")).json()
     assert told["problem"] == ""
-    assert told["notes"] == ["The rule `deny TodoWrite: under /srv` never applies: TodoWrite touches no folder."]
+    assert told["notes"] == [
+        "The rule `deny TodoWrite: under /srv` never applies: TodoWrite touches no folder."
+    ]
 
 
 async def test_a_rule_can_be_made_outright_and_a_bad_one_is_refused(front: Front) -> None:
@@ -161,7 +180,9 @@ async def test_a_rule_can_be_made_outright_and_a_bad_one_is_refused(front: Front
     )
     assert made.status_code == 200
     assert (await front.check())["behavior"] == "deny"
-    bad = await front.client.post("/permissions/rules", json={"tool": "Bash", "command_prefix": "a; b", "by": "x"})
+    bad = await front.client.post(
+        "/permissions/rules", json={"tool": "Bash", "command_prefix": "a; b", "by": "x"}
+    )
     assert bad.status_code == 400
     assert "rule.by" in bad.json()["error"]["message"]
 
@@ -170,9 +191,15 @@ async def test_twenty_prompts_of_five_sessions_keep_their_order(front: Front) ->
     checks = []
     async with front.watch() as watching:
         for number in range(20):
-            checks.append(asyncio.create_task(front.check(session_id=f"s{number % 5}", tool_use_id=str(number))))
+            checks.append(
+                asyncio.create_task(
+                    front.check(session_id=f"s{number % 5}", tool_use_id=str(number))
+                )
+            )
             await watching.until("permission_request", number + 1)
-        order = [event.data["session_id"] for event in await watching.until("permission_request", 20)]
+        order = [
+            event.data["session_id"] for event in await watching.until("permission_request", 20)
+        ]
     assert order == [f"s{number % 5}" for number in range(20)]
     pending = (await front.client.get("/permissions")).json()["pending"]
     assert [case["session_id"] for case in pending] == order

@@ -8,15 +8,19 @@ from typing import Any
 
 import pytest
 
-from shared.channels import SESSION_PREFIX, KnownSession, encode
+from shared.bus.channels import SESSION_PREFIX, KnownSession, encode_payload
 from tests.unit.gateway.conftest import KeepingBus, Start
 from tests.unit.gateway.providers.test_sdk import BLOCK, DELTA, END, HEAD, START, OneTurnBus
 
 
 class WorkingBus(KeepingBus):
     @contextlib.asynccontextmanager
-    async def call(self, channel: Any, payload: Any, *, request_id: str) -> AsyncIterator[AsyncIterator[bytes]]:
-        async with OneTurnBus(HEAD, START + BLOCK, DELTA, END).call(channel, payload, request_id=request_id) as replies:
+    async def call(
+        self, channel: Any, payload: Any, *, request_id: str
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        async with OneTurnBus(HEAD, START + BLOCK, DELTA, END).call(
+            channel, payload, request_id=request_id
+        ) as replies:
             yield replies
 
 
@@ -29,7 +33,9 @@ async def test_a_turn_is_answered_whole(start_gateway: Start) -> None:
 
 async def test_a_turn_is_answered_as_a_stream(start_gateway: Start) -> None:
     running = await start_gateway(WorkingBus())
-    response = await running.post("/sdk/v1/messages", json={"model": "claude-x", "stream": True, "messages": []})
+    response = await running.post(
+        "/sdk/v1/messages", json={"model": "claude-x", "stream": True, "messages": []}
+    )
     assert response.content == START + BLOCK + DELTA + END
     [record] = await running.bus.records(1)
     assert (record.service_type, record.worker, record.tokens_output) == ("sdk", "worker-1", 7)
@@ -41,7 +47,11 @@ class RememberingBus(WorkingBus):
     def __init__(self) -> None:
         super().__init__()
         self.turns: list[Any] = []
-        self.shelf = {f"{SESSION_PREFIX}1": encode(KnownSession("t", 3, 0.5, "talk", "aider", None, 7.0))}
+        self.shelf = {
+            f"{SESSION_PREFIX}1": encode_payload(
+                KnownSession("t", 3, 0.5, "talk", "aider", None, 7.0)
+            )
+        }
 
     async def scan(self, prefix: str) -> dict[str, bytes]:
         return {key: value for key, value in self.shelf.items() if key.startswith(prefix)}
@@ -86,7 +96,9 @@ async def test_conversations_are_listed_and_forgotten_by_name(start_gateway: Sta
 
 
 @pytest.mark.parametrize("session", ["", "/talk"])
-async def test_tokens_are_estimated_and_marked_as_an_estimate(start_gateway: Start, session: str) -> None:
+async def test_tokens_are_estimated_and_marked_as_an_estimate(
+    start_gateway: Start, session: str
+) -> None:
     running = await start_gateway(WorkingBus())
     asked = {"model": "claude-x", "messages": [{"role": "user", "content": "word " * 100}]}
     reply = await running.post(f"/sdk{session}/v1/messages/count_tokens", json=asked)

@@ -20,7 +20,9 @@ async def start(start_gateway: Start, **more: Any) -> Running:
     return await start_gateway(security={"auth_token": OWNER, "tokens": [PHONE]}, **more)
 
 
-async def sign_in(running: Running, token: str = OWNER, target: str = "/dashboard", **headers: str) -> httpx.Response:
+async def sign_in(
+    running: Running, token: str = OWNER, target: str = "/dashboard", **headers: str
+) -> httpx.Response:
     form = {"token": token, "next": target}
     return await running.client.post("/signin", data=form, headers=OURS | headers)
 
@@ -28,7 +30,10 @@ async def sign_in(running: Running, token: str = OWNER, target: str = "/dashboar
 async def test_a_browser_without_a_token_is_led_to_the_form_and_back(start_gateway: Start) -> None:
     running = await start(start_gateway)
     led = await running.client.get("/permissions/ui?a=b", headers=HTML)
-    assert (led.status_code, led.headers["location"]) == (303, "/signin?next=%2Fpermissions%2Fui%3Fa%3Db")
+    assert (led.status_code, led.headers["location"]) == (
+        303,
+        "/signin?next=%2Fpermissions%2Fui%3Fa%3Db",
+    )
     form = await running.client.get(led.headers["location"])
     assert form.status_code == 200
     assert 'value="/permissions/ui?a=b"' in form.text
@@ -47,9 +52,15 @@ async def test_a_program_without_a_token_is_told_what_to_send(start_gateway: Sta
         assert refused.headers["www-authenticate"] == "Bearer"
 
 
-async def test_a_link_on_another_site_asks_again_so_that_the_cookie_comes_along(start_gateway: Start) -> None:
+async def test_a_link_on_another_site_asks_again_so_that_the_cookie_comes_along(
+    start_gateway: Start,
+) -> None:
     running = await start(start_gateway)
-    link = HTML | {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
+    link = HTML | {
+        "sec-fetch-site": "cross-site",
+        "sec-fetch-mode": "navigate",
+        "sec-fetch-dest": "document",
+    }
     shown = await running.client.get("/permissions/ui?x=%22%3E", headers=link)
     assert shown.status_code == 200
     assert 'content="0; url=/permissions/ui?x=%22%3E"' in shown.text
@@ -65,13 +76,19 @@ async def test_the_cookie_serves_pages_and_what_they_use_but_no_model(start_gate
         assert refused.status_code == 401, path
 
 
-@pytest.mark.parametrize("headers", [{}, {"sec-fetch-site": "none"}, {"sec-fetch-site": "same-site"}])
-async def test_a_change_by_cookie_comes_from_our_own_page(start_gateway: Start, headers: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "headers", [{}, {"sec-fetch-site": "none"}, {"sec-fetch-site": "same-site"}]
+)
+async def test_a_change_by_cookie_comes_from_our_own_page(
+    start_gateway: Start, headers: dict[str, str]
+) -> None:
     running = await start(start_gateway)
     await sign_in(running)
     body = {"confirm": "forget every record"}
     assert (await running.client.post("/logs/reset", json=body, headers=headers)).status_code == 403
-    assert (await running.client.post("/logs/reset", json=body, headers=OURS)).status_code == 503  # the bus is away
+    assert (
+        await running.client.post("/logs/reset", json=body, headers=OURS)
+    ).status_code == 503  # the bus is away
     origin = {"origin": f"http://127.0.0.1:{running.port}"}
     assert (await running.client.post("/logs/reset", json=body, headers=origin)).status_code == 503
 
@@ -98,8 +115,12 @@ async def test_a_token_of_too_small_a_scope_is_told_so(start_gateway: Start) -> 
     assert (await running.client.get("/dashboard")).status_code == 403
 
 
-@pytest.mark.parametrize("headers", [{}, {"origin": "http://evil.example"}, {"sec-fetch-site": "cross-site"}])
-async def test_a_form_on_another_site_signs_nobody_in_or_out(start_gateway: Start, headers: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "headers", [{}, {"origin": "http://evil.example"}, {"sec-fetch-site": "cross-site"}]
+)
+async def test_a_form_on_another_site_signs_nobody_in_or_out(
+    start_gateway: Start, headers: dict[str, str]
+) -> None:
     running = await start(start_gateway)
     for path in ("/signin", "/signout"):
         refused = await running.client.post(path, data={"token": OWNER}, headers=headers)
@@ -123,14 +144,19 @@ async def test_behind_tls_the_cookie_is_secure(start_gateway: Start) -> None:
     assert inside.headers["set-cookie"].endswith("; Secure")
     await running.client.aclose()
     other = await start(start_gateway, server={"trusted_proxies": ["10.0.0.1"]})
-    assert "Secure" not in (await sign_in(other, **{"x-forwarded-proto": "https"})).headers["set-cookie"]
+    assert (
+        "Secure"
+        not in (await sign_in(other, **{"x-forwarded-proto": "https"})).headers["set-cookie"]
+    )
 
 
 async def test_without_any_token_there_is_nothing_to_sign_in_to(start_gateway: Start) -> None:
     running = await start_gateway()
     led = await running.client.get("/signin")
     assert (led.status_code, led.headers["location"]) == (303, "/dashboard")
-    assert "sign-out" not in (await running.client.get("/dashboard")).text.replace("<!--sign-out-->", "")
+    assert "sign-out" not in (await running.client.get("/dashboard")).text.replace(
+        "<!--sign-out-->", ""
+    )
 
 
 @pytest.mark.parametrize("size", [20_000])

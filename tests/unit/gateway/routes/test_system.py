@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.metrics import Metrics
+from shared.runtime.metrics import Metrics
 from tests.unit.gateway.conftest import KeepingBus, Start
 
 
@@ -17,7 +17,10 @@ class LivelyBus(KeepingBus):
 
     def __init__(self, *services: str, **facts: Any) -> None:
         super().__init__()
-        self.alive = [{"service": service, "instance": f"{service}-1", "pid": 7, **facts} for service in services]
+        self.alive = [
+            {"service": service, "instance": f"{service}-1", "pid": 7, **facts}
+            for service in services
+        ]
 
     async def processes(self) -> list[dict[str, Any]]:
         return self.alive
@@ -56,7 +59,9 @@ async def test_without_the_scope_admin_health_is_a_status_and_nothing_else(
     assert response.headers["content-type"] == "application/health+json"
 
 
-async def test_not_ready_is_a_503_for_everybody_and_named_for_the_scope_admin(start_gateway: Start) -> None:
+async def test_not_ready_is_a_503_for_everybody_and_named_for_the_scope_admin(
+    start_gateway: Start,
+) -> None:
     running = await start_gateway(LivelyBus("analytics"), security={"tokens": NAMED})
     response = await running.client.get("/health/ready")
     assert (response.status_code, response.json()) == (503, {"status": "fail"})
@@ -97,7 +102,9 @@ async def test_health_names_the_credential_in_use_and_never_shows_it(start_gatew
     assert "sk-very-secret" not in response.text
 
 
-async def test_one_login_of_two_is_no_fault_and_none_at_all_is(start_gateway: Start, tmp_path: Path) -> None:
+async def test_one_login_of_two_is_no_fault_and_none_at_all_is(
+    start_gateway: Start, tmp_path: Path
+) -> None:
     nowhere = {"codex": {"auth_file": str(tmp_path / "none.json")}}
     running = await start_gateway(LivelyBus(*EVERYTHING), **nowhere)
     body = (await running.client.get("/health")).json()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.channels import LogsQuery
+from shared.bus.channels import LogsQuery
 from tests.unit.gateway.conftest import Start
 from tests.unit.gateway.routes.test_logs import AnsweringBus
 
@@ -11,7 +11,11 @@ async def test_what_was_spent_stands_beside_what_is_left(start_gateway: Start) -
     bus = AnsweringBus({"results": [{"span": "24h"}], "prices_as_of": "2026-11-06"})
     running = await start_gateway(bus)
     usage = (await running.client.get("/usage")).json()
-    assert (usage["spent"], usage["prices_as_of"], usage["problem"]) == ([{"span": "24h"}], "2026-11-06", "")
+    assert (usage["spent"], usage["prices_as_of"], usage["problem"]) == (
+        [{"span": "24h"}],
+        "2026-11-06",
+        "",
+    )
     assert usage["quota"] == []
     assert bus.asked == [LogsQuery("usage")]
 

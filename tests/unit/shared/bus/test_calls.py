@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from shared.bus.calls import MESSAGE_COST, UNREAD_BYTES, Call, Calls
-from shared.bus.wire import ACCEPTED, CANCEL, END, ERROR, GAVE_UP, REPLY, Message
-from shared.channels import Channel, encode
-from shared.errors import BusUnavailable, NotFound, NoWorker, WorkerLost
+from shared.bus.channels import Channel, encode_payload
+from shared.bus.wire import ACCEPTED, CANCEL, END, ERROR, GAVE_UP, REPLY, WireMessage
+from shared.runtime.errors import BusUnavailable, NotFound, NoWorker, WorkerLost
 
 TURNS = Channel("turns", "on_accept")
 ASKS = Channel("asks", "when_done")
@@ -18,7 +18,9 @@ ME, SERVER, OTHER = "gateway:g:1-a", "worker:w0:2-b", "worker:w1:3-c"
 
 
 class Redis:
-    """Answers as Redis would, for one server that has claimed `holder`'s calls; keeps the cancels sent."""
+    """Answers as Redis would, for one server that has claimed `holder`'s calls; keeps the cancels
+    sent.
+    """
 
     def __init__(self) -> None:
         self.holder: str | None = None
@@ -56,8 +58,16 @@ class Line:
     async def call(self, channel: Channel = TURNS) -> Call:
         return await self.calls.new(channel, b"{}", None).__aenter__()
 
-    def arrive(self, kind: bytes, number: int, data: bytes = b"", *, attempt: bytes = b"x", call: bytes = b"1") -> None:
-        self.calls.receive(Message(kind, call, attempt, number, data))
+    def arrive(
+        self,
+        kind: bytes,
+        number: int,
+        data: bytes = b"",
+        *,
+        attempt: bytes = b"x",
+        call: bytes = b"1",
+    ) -> None:
+        self.calls.receive(WireMessage(kind, call, attempt, number, data))
 
 
 @pytest.fixture
@@ -106,7 +116,7 @@ async def test_a_gap_fails_the_call_after_what_came_before_and_stops_the_server(
 async def test_an_error_is_rebuilt(line: Line):
     call = await line.call()
     line.arrive(ACCEPTED, 0, SERVER.encode())
-    line.arrive(ERROR, 1, encode(NotFound("no such prompt").as_dict()))
+    line.arrive(ERROR, 1, encode_payload(NotFound("no such prompt").as_dict()))
     with pytest.raises(NotFound, match="no such prompt"):
         await anext(call)
     assert await rest(call) == []
@@ -174,7 +184,9 @@ async def test_a_server_that_accepts_a_call_nobody_remembers_is_told(line: Line)
     assert line.redis.cancelled == [(SERVER, b"99")]
 
 
-async def test_a_server_that_accepts_a_call_too_late_hears_that_the_caller_may_come_back(line: Line):
+async def test_a_server_that_accepts_a_call_too_late_hears_that_the_caller_may_come_back(
+    line: Line,
+):
     call = await line.call(ASKS)
     line.calls.refuse(ASKS.name)
     with pytest.raises(NoWorker):

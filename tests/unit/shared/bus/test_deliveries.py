@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from shared.bus.channels import Channel
 from shared.bus.deliveries import Delivery, Served, Slots
 from shared.bus.wire import ACCEPTED, END, ERROR, REPLY
-from shared.channels import Channel
-from shared.errors import BusUnavailable, CallerGone, NotFound
+from shared.runtime.errors import BusUnavailable, CallerGone, NotFound
 
 TURNS = Channel("turns", "on_accept")
 ASKS = Channel("asks", "when_done")
@@ -18,7 +18,9 @@ ME, CALLER = "worker:w0:2-b", "gateway:g:1-a"
 
 
 class Redis:
-    """Keeps what was written; `caller` says whether the caller's inbox is there, `holder` who claimed."""
+    """Keeps what was written; `caller` says whether the caller's inbox is there, `holder` who
+    claimed.
+    """
 
     def __init__(self) -> None:
         self.caller = True
@@ -46,7 +48,9 @@ class Redis:
         return 1
 
 
-def take(redis: Redis, channel: Channel, *, slots: int = 1, caller: str = CALLER) -> tuple[Served, Delivery]:
+def take(
+    redis: Redis, channel: Channel, *, slots: int = 1, caller: str = CALLER
+) -> tuple[Served, Delivery]:
     served = Served(channel, Slots(slots), redis.post, ME)
     fields = {b"id": b"req", b"inbox": caller.encode(), b"call": b"1", b"data": b"{}"}
     (delivery,) = served.hold([(b"5-0", fields)])
@@ -93,7 +97,9 @@ async def test_a_caller_that_left_is_noticed_at_the_next_reply_and_finishing_is_
 
 
 @pytest.mark.parametrize("channel", [TURNS, ASKS])
-async def test_a_delivery_whose_cancel_may_be_lost_ends_with_an_error_to_its_caller(channel: Channel):
+async def test_a_delivery_whose_cancel_may_be_lost_ends_with_an_error_to_its_caller(
+    channel: Channel,
+):
     served, delivery = take(redis := Redis(), channel)
     await delivery.send(b"a")
     delivery.lose(BusUnavailable())
@@ -148,6 +154,11 @@ async def test_leases_are_renewed_for_what_redis_counts_as_ours():
 
 async def test_what_is_held_already_or_was_trimmed_away_is_not_taken_again():
     served, delivery = take(Redis(), ASKS, slots=3)
-    assert served.hold([(b"5-0", {b"data": b"{}"}), (b"6-0", {}), (b"7-0", {b"data": b"new"})])[0].payload == b"new"
+    assert (
+        served.hold([(b"5-0", {b"data": b"{}"}), (b"6-0", {}), (b"7-0", {b"data": b"new"})])[
+            0
+        ].payload
+        == b"new"
+    )
     assert list(served.held) == [b"5-0", b"7-0"]
     assert served.held[b"5-0"] is delivery

@@ -12,7 +12,13 @@ def test_a_key_that_changes_is_never_silent():
 
 def test_looks_that_find_nothing_new_add_up_until_something_is_new():
     watch = Watch()
-    assert [watch.look([("a", value)])["a"] for value in (b"1", b"1", b"1", b"2", b"2")] == [0, 1, 2, 0, 1]
+    assert [watch.look([("a", value)])["a"] for value in (b"1", b"1", b"1", b"2", b"2")] == [
+        0,
+        1,
+        2,
+        0,
+        1,
+    ]
 
 
 def test_a_missing_key_is_silent_from_the_first_look():

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from shared.bus.wire import MAX_PAYLOAD, WRITE_AT_ONCE, Message, Writer, check_size, instance_of
-from shared.errors import BusUnavailable, TooLarge
+from shared.bus.wire import MAX_PAYLOAD, WRITE_AT_ONCE, WireMessage, Writer, check_size, instance_of
+from shared.runtime.errors import BusUnavailable, TooLarge
 
 
 class Pipeline:
@@ -27,7 +27,10 @@ class Pipeline:
         if self.broken:
             self.up.clear()
             raise BusUnavailable
-        return [BusUnavailable("no memory") if command[0] == "refused" else command for command in commands]
+        return [
+            BusUnavailable("no memory") if command[0] == "refused" else command
+            for command in commands
+        ]
 
     def mend(self) -> None:
         self.broken = False
@@ -35,14 +38,14 @@ class Pipeline:
 
 
 def test_a_message_reads_back_what_it_wrote():
-    message = Message(b"reply", b"7", b"abc", 3, b"\x00\xff\r\n")
+    message = WireMessage(b"reply", b"7", b"abc", 3, b"\x00\xff\r\n")
     fields = message.fields()
     answered = [str(value).encode() if isinstance(value, int) else value for value in fields]
-    assert Message.read(dict(zip(answered[::2], answered[1::2], strict=True))) == message
+    assert WireMessage.read(dict(zip(answered[::2], answered[1::2], strict=True))) == message
 
 
 def test_a_message_of_another_version_keeps_what_can_be_read():
-    assert Message.read({b"k": b"end", b"new": b"1"}) == Message(b"end")
+    assert WireMessage.read({b"k": b"end", b"new": b"1"}) == WireMessage(b"end")
 
 
 @pytest.mark.parametrize("instance", ["w0", "host-1:2", ""])
@@ -81,7 +84,11 @@ async def test_when_redis_is_away_patient_writes_wait_in_order_and_others_fail_a
     pipeline = Pipeline()
     pipeline.broken = True
     writer = Writer(pipeline, pipeline.up)
-    first, impatient, second = writer.post(1, patient=True), writer.post(2), writer.post(3, patient=True)
+    first, impatient, second = (
+        writer.post(1, patient=True),
+        writer.post(2),
+        writer.post(3, patient=True),
+    )
     with pytest.raises(BusUnavailable):
         await impatient
     pipeline.mend()

@@ -15,9 +15,16 @@ from shared.formats.efforts import effort_of_budget, nearest_effort
         ("high", {"ultra"}, None),
     ],
 )
-def test_the_nearest_effort_is_never_stronger_unless_all_are(wanted: str, has: set[str], found: str | None) -> None:
+def test_the_nearest_effort_is_never_stronger_unless_all_are(
+    wanted: str, has: set[str], found: str | None
+) -> None:
     assert nearest_effort(wanted, has) == found
 
 
 def test_a_budget_is_an_effort() -> None:
-    assert [effort_of_budget(budget) for budget in (1024, 4096, 4097, 16_385)] == ["low", "low", "medium", "high"]
+    assert [effort_of_budget(budget) for budget in (1024, 4096, 4097, 16_385)] == [
+        "low",
+        "low",
+        "medium",
+        "high",
+    ]

@@ -4,35 +4,35 @@ from __future__ import annotations
 
 import pytest
 
-from shared.errors import ClientError
 from shared.formats import fields
-from shared.formats.fields import Fate, Object, judge
+from shared.formats.fields import FieldPolicy, Object, apply_policies
+from shared.runtime.errors import ClientError
 
 FATES = {
-    "model": Fate("carried"),
-    "seed": Fate("dropped"),
-    "store": Fate("dropped", harmless=(False,)),
-    "n": Fate("refused", "one choice only", harmless=(1,)),
+    "model": FieldPolicy("carried"),
+    "seed": FieldPolicy("dropped"),
+    "store": FieldPolicy("dropped", harmless=(False,)),
+    "n": FieldPolicy("refused", "one choice only", harmless=(1,)),
 }
 
 
 def test_only_what_matters_is_named_as_dropped() -> None:
-    assert judge({"model": "m", "seed": 0, "store": False, "n": 1}, FATES) == ["seed"]
-    assert judge({"seed": None, "store": True, "n": None}, FATES) == ["store"]
+    assert apply_policies({"model": "m", "seed": 0, "store": False, "n": 1}, FATES) == ["seed"]
+    assert apply_policies({"seed": None, "store": True, "n": None}, FATES) == ["store"]
 
 
 def test_a_refused_field_says_why() -> None:
     with pytest.raises(ClientError, match="'n': one choice only") as caught:
-        judge({"n": 2}, FATES)
+        apply_policies({"n": 2}, FATES)
     assert caught.value.param == "n"
 
 
 def test_unknown_fields_are_named_unless_null() -> None:
-    assert judge({"x": None}, FATES) == []
+    assert apply_policies({"x": None}, FATES) == []
     with pytest.raises(ClientError, match=r"^Unrecognized request argument supplied: x$"):
-        judge({"x": 1}, FATES)
+        apply_policies({"x": 1}, FATES)
     with pytest.raises(ClientError, match=r"^Unrecognized request arguments supplied: x, y$"):
-        judge({"x": 1, "y": False}, FATES)
+        apply_policies({"x": 1, "y": False}, FATES)
 
 
 @pytest.mark.parametrize(
@@ -40,13 +40,22 @@ def test_unknown_fields_are_named_unless_null() -> None:
     [
         (lambda: Object({}, "m[0]").text("a"), "Missing required parameter: 'm[0].a'."),
         (lambda: Object({"a": None}).text("a"), "Missing required parameter: 'a'."),
-        (lambda: Object({"a": 1}).text("a"), "Invalid type for 'a': expected a string, but got an integer"),
-        (lambda: Object({"a": []}, "t").inner("a"), "Invalid type for 't.a': expected an object, but got an"),
+        (
+            lambda: Object({"a": 1}).text("a"),
+            "Invalid type for 'a': expected a string, but got an integer",
+        ),
+        (
+            lambda: Object({"a": []}, "t").inner("a"),
+            "Invalid type for 't.a': expected an object, but got an",
+        ),
         (
             lambda: Object({"a": True}).optional("a", int),
             "Invalid type for 'a': expected an integer, but got a boolean",
         ),
-        (lambda: Object({"a": 1}).optional("a", bool), "Invalid type for 'a': expected a boolean, but got an integer"),
+        (
+            lambda: Object({"a": 1}).optional("a", bool),
+            "Invalid type for 'a': expected a boolean, but got an integer",
+        ),
         (lambda: Object({"a": "1"}).number("a", 0, 2), "expected a number, but got a string"),
         (lambda: Object({"a": True}).number("a", 0, 2), "expected a number, but got a boolean"),
         (
@@ -54,10 +63,19 @@ def test_unknown_fields_are_named_unless_null() -> None:
             "Invalid value for 'a': 2.1. Expected a number from 0 to",
         ),
         (lambda: Object({"a": float("nan")}).number("a", 0, 2), "Invalid value for 'a': nan."),
-        (lambda: Object({"a": 0}).count("a"), "Invalid value for 'a': 0. Expected an integer of at least 1."),
+        (
+            lambda: Object({"a": 0}).count("a"),
+            "Invalid value for 'a': 0. Expected an integer of at least 1.",
+        ),
         (lambda: Object({"a": "z"}).choice("a", ["x", "y"]), "Supported values are: 'x', 'y'."),
-        (lambda: fields.objects("no", "m"), "Invalid type for 'm': expected an array, but got a string instead."),
-        (lambda: fields.objects([{}, 3], "m"), "Invalid type for 'm[1]': expected an object, but got an integer"),
+        (
+            lambda: fields.objects("no", "m"),
+            "Invalid type for 'm': expected an array, but got a string instead.",
+        ),
+        (
+            lambda: fields.objects([{}, 3], "m"),
+            "Invalid type for 'm[1]': expected an object, but got an integer",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_by_path(look, message) -> None:
@@ -69,7 +87,14 @@ def test_what_does_not_fit_is_refused_by_path(look, message) -> None:
 
 
 def test_what_fits_is_returned_as_it_is() -> None:
-    body = {"text": "", "count": 1, "number": 0, "flag": False, "list": [{"a": 1}], "object": {"b": 2}}
+    body = {
+        "text": "",
+        "count": 1,
+        "number": 0,
+        "flag": False,
+        "list": [{"a": 1}],
+        "object": {"b": 2},
+    }
     asked = Object(body, "p")
     assert asked.text("text") == ""
     assert asked.optional("none", str) is None
@@ -78,7 +103,10 @@ def test_what_fits_is_returned_as_it_is() -> None:
     assert asked.required("flag", bool) is False
     assert [(each.value, each.path) for each in asked.objects("list")] == [({"a": 1}, "p.list[0]")]
     assert asked.objects("none") == []
-    assert (asked.object("object").value, asked.object("object").at("b")) == ({"b": 2}, "p.object.b")
+    assert (asked.object("object").value, asked.object("object").at("b")) == (
+        {"b": 2},
+        "p.object.b",
+    )
     assert asked.inner("none").value == {}
 
 
@@ -96,13 +124,20 @@ def test_strangers_are_named_wherever_the_table_looks() -> None:
     }
     message = {"role": "user", "weight": 1, "gone": None, "parts": [{"x": 1}, "text"]}
     body = {"messages": [message, message], "schema": {"anything": {"goes": 1}}}
-    assert set(fields.strangers(body, "", known)) == {"messages[].weight", "messages[].parts[].x"}
+    assert set(fields.unknown_fields(body, "", known)) == {
+        "messages[].weight",
+        "messages[].parts[].x",
+    }
 
 
 def test_a_web_page_is_no_reason() -> None:
-    assert fields.words_of("Slow down.") == "Slow down."
-    assert fields.words_of(" <html>") == fields.words_of("") == "The provider gave no reason."
+    assert fields.error_text("Slow down.") == "Slow down."
+    assert fields.error_text(" <html>") == fields.error_text("") == "The provider gave no reason."
 
 
 def test_what_is_empty_is_not_written() -> None:
-    assert fields.filled(a=0, b=False, c=None, d="", e=[], f={}, g="x") == {"a": 0, "b": False, "g": "x"}
+    assert fields.drop_empty(a=0, b=False, c=None, d="", e=[], f={}, g="x") == {
+        "a": 0,
+        "b": False,
+        "g": "x",
+    }

@@ -63,7 +63,9 @@ class Saying:
 
 def repaired(*payloads: list[Event]) -> list[Event]:
     reader = WellFormed(Saying())
-    return [event for events in payloads for event in reader.feed({"events": events})] + [*reader.end()]
+    return [event for events in payloads for event in reader.feed({"events": events})] + [
+        *reader.end()
+    ]
 
 
 @given(ANY_REPLY)
@@ -72,7 +74,9 @@ def test_folding_what_was_unfolded_gives_the_reply_back(reply: Reply) -> None:
 
 
 @given(ANY_REPLY.flatmap(lambda reply: st.tuples(st.just(reply), streams(reply))))
-def test_however_a_reply_is_cut_into_deltas_it_folds_the_same(both: tuple[Reply, list[Event]]) -> None:
+def test_however_a_reply_is_cut_into_deltas_it_folds_the_same(
+    both: tuple[Reply, list[Event]],
+) -> None:
     reply, events = both
     assert fold(events) == reply
     assert keeps_grammar(events)

@@ -13,7 +13,9 @@ PNG = "iVBORw0KGgoAAAA="
 
 
 def made(**changes: Any) -> Opaque:
-    return Opaque("openai", {"type": "image_generation_call", "id": "ig_1", "result": PNG} | changes)
+    return Opaque(
+        "openai", {"type": "image_generation_call", "id": "ig_1", "result": PNG} | changes
+    )
 
 
 @pytest.mark.parametrize(

@@ -21,4 +21,6 @@ def test_values_cannot_be_changed_behind_anybodys_back() -> None:
 
 
 def test_efforts_are_listed_weakest_first() -> None:
-    assert EFFORTS.index("none") < EFFORTS.index("low") < EFFORTS.index("high") < EFFORTS.index("max")
+    assert (
+        EFFORTS.index("none") < EFFORTS.index("low") < EFFORTS.index("high") < EFFORTS.index("max")
+    )

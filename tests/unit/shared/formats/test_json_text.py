@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from shared.formats.json_text import DEEPEST, dump_text, is_whole, levels, load_text, may_hold_halves, whole
+from shared.formats.json_text import (
+    DEEPEST,
+    dump_text,
+    is_whole,
+    levels,
+    load_text,
+    may_hold_halves,
+    whole,
+)
 
 BIG = 1157920892373161954235709850086879078532
 HALF = "\ud83d"

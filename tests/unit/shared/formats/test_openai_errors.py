@@ -13,7 +13,11 @@ from shared.formats.openai_errors import error_code, read_error, write_error
     [
         (Fail("no", 400), "invalid_request_error", None),
         (Fail("no", 400, "invalid_request_error"), "invalid_request_error", None),
-        (Fail("prompt is too long: 9 > 8", 400), "invalid_request_error", "context_length_exceeded"),
+        (
+            Fail("prompt is too long: 9 > 8", 400),
+            "invalid_request_error",
+            "context_length_exceeded",
+        ),
         (Fail("no", 401, "authentication_error"), "authentication_error", "invalid_api_key"),
         (Fail("no", 403, "permission_error"), "permission_error", None),
         (Fail("no", 429, "rate_limit_error"), "rate_limit_error", "rate_limit_exceeded"),
@@ -24,7 +28,9 @@ from shared.formats.openai_errors import error_code, read_error, write_error
 )
 def test_an_error_has_all_four_fields_and_a_code_clients_know(fail, kind, code):
     assert error_code(fail) == code
-    assert write_error(fail) == {"error": {"message": fail.message, "type": kind, "param": None, "code": code}}
+    assert write_error(fail) == {
+        "error": {"message": fail.message, "type": kind, "param": None, "code": code}
+    }
 
 
 def test_an_error_names_the_field_at_fault():
@@ -35,7 +41,14 @@ def test_an_error_names_the_field_at_fault():
     ("body", "status", "fail"),
     [
         (
-            {"error": {"message": "no", "type": "invalid_request_error", "param": "model", "code": "model_not_found"}},
+            {
+                "error": {
+                    "message": "no",
+                    "type": "invalid_request_error",
+                    "param": "model",
+                    "code": "model_not_found",
+                }
+            },
             404,
             Fail("no", 404, "model_not_found", "model"),
         ),
@@ -44,11 +57,23 @@ def test_an_error_names_the_field_at_fault():
             429,
             Fail("later", 429, "usage_limit_reached"),
         ),
-        ({"error": {"code": "slow_down", "message": "later"}}, 503, Fail("later", 503, "slow_down")),
+        (
+            {"error": {"code": "slow_down", "message": "later"}},
+            503,
+            Fail("later", 503, "slow_down"),
+        ),
         ({"error": "bare words"}, 400, Fail("bare words", 400)),
         ({"detail": "Store must be set to false"}, 400, Fail("Store must be set to false", 400)),
-        ({"detail": {"message": "no", "code": "token_expired"}}, 401, Fail("no", 401, "token_expired")),
-        ({"message": "no", "code": "context_length_exceeded"}, 0, Fail("no", 400, "context_length_exceeded")),
+        (
+            {"detail": {"message": "no", "code": "token_expired"}},
+            401,
+            Fail("no", 401, "token_expired"),
+        ),
+        (
+            {"message": "no", "code": "context_length_exceeded"},
+            0,
+            Fail("no", 400, "context_length_exceeded"),
+        ),
         ({"message": "no", "code": "something_new"}, 0, Fail("no", 502, "something_new")),
         ("upstream connect error", 503, Fail("upstream connect error", 503)),
         ("<!doctype html><html>…", 403, Fail("The provider gave no reason.", 403)),

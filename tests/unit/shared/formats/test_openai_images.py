@@ -8,8 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import ClientError
-from shared.exact_json import dump_json
 from shared.formats.openai_images import (
     FIELDS,
     ImagesReader,
@@ -22,9 +20,17 @@ from shared.formats.openai_images import (
     write_images_request,
     write_partial_image,
 )
+from shared.runtime.errors import ClientError
+from shared.runtime.exact_json import dump_json
 
 KINDS = ["response.output_item.done", "response.completed", "response.failed", "error", "other"]
-ITEM = {"type": "image_generation_call", "id": "ig_1", "status": "completed", "result": "AAAA", "size": "1024x1024"}
+ITEM = {
+    "type": "image_generation_call",
+    "id": "ig_1",
+    "status": "completed",
+    "result": "AAAA",
+    "size": "1024x1024",
+}
 
 
 def read(**body: Any) -> Any:
@@ -69,7 +75,9 @@ def test_settings_reach_the_tool_and_the_rest_is_named() -> None:
     assert read(stream=True, partial_images=0).tool.keys() == {"type", "action"}
 
 
-@pytest.mark.parametrize("body", [{"n": 0}, {"n": "2"}, {"stream": "yes"}, {"output_compression": 1.5}, {"prompt": 1}])
+@pytest.mark.parametrize(
+    "body", [{"n": 0}, {"n": "2"}, {"stream": "yes"}, {"output_compression": 1.5}, {"prompt": 1}]
+)
 def test_a_value_of_another_type_is_refused_by_name(body: dict[str, Any]) -> None:
     with pytest.raises(ClientError) as caught:
         read(**body)
@@ -80,7 +88,9 @@ def test_a_value_of_another_type_is_refused_by_name(body: dict[str, Any]) -> Non
     ("image_model", "forced", "tool"),
     [("gpt-image-2", True, {"model": "gpt-image-2"}), ("dall-e-3", False, {}), ("", False, {})],
 )
-def test_an_image_model_goes_to_the_tool(image_model: str, forced: bool, tool: dict[str, str]) -> None:
+def test_an_image_model_goes_to_the_tool(
+    image_model: str, forced: bool, tool: dict[str, str]
+) -> None:
     body = write_images_request(read(), caller="gpt-x", image_model=image_model, forced=forced)
     assert body["model"] == "gpt-x"
     assert body["tools"] == [{"type": "image_generation", "action": "generate", **tool}]
@@ -99,22 +109,46 @@ def test_an_image_is_taken_from_its_item_or_from_the_last_event() -> None:
     [
         ([completed()], "image_not_made", "without making an image."),
         (
-            [done({"type": "message", "content": [{"type": "output_text", "text": "No."}, "odd"]}), completed()],
+            [
+                done(
+                    {"type": "message", "content": [{"type": "output_text", "text": "No."}, "odd"]}
+                ),
+                completed(),
+            ],
             "image_not_made",
             "image: No.",
         ),
         (
             [
-                done(ITEM | {"result": None, "error": {"code": "moderation_blocked", "message": "Not that."}}),
+                done(
+                    ITEM
+                    | {
+                        "result": None,
+                        "error": {"code": "moderation_blocked", "message": "Not that."},
+                    }
+                ),
                 completed(),
             ],
             "moderation_blocked",
             "Not that.",
         ),
-        ([{"type": "response.failed", "response": {"error": {"code": "x", "message": "Broken."}}}], "x", "Broken."),
+        (
+            [
+                {
+                    "type": "response.failed",
+                    "response": {"error": {"code": "x", "message": "Broken."}},
+                }
+            ],
+            "x",
+            "Broken.",
+        ),
         ([{"type": "error", "code": "y", "message": "Worse."}], "y", "Worse."),
         ([{"type": "response.failed"}], "", "failed to answer"),
-        ([done(None), done("odd"), {"type": 7}, completed(output="odd", usage=[])], "image_not_made", "without"),
+        (
+            [done(None), done("odd"), {"type": 7}, completed(output="odd", usage=[])],
+            "image_not_made",
+            "without",
+        ),
     ],
 )
 def test_a_stream_without_an_image_fails_with_a_reason(payloads: Any, code: str, told: str) -> None:
@@ -128,7 +162,9 @@ def test_a_stream_without_an_image_fails_with_a_reason(payloads: Any, code: str,
 def test_usage_is_the_tools_or_the_models_summed_over_all_images() -> None:
     of_tool = {"input_tokens": 5, "input_tokens_details": {"image_tokens": 2}, "output_tokens": 9,
                "output_tokens_details": {"image_tokens": 9}}  # fmt: skip
-    told = finished(done(ITEM), completed(tool_usage={"image_gen": of_tool}, usage={"input_tokens": 1}))
+    told = finished(
+        done(ITEM), completed(tool_usage={"image_gen": of_tool}, usage={"input_tokens": 1})
+    )
     untold = finished(done(ITEM), completed(usage={"input_tokens": 3, "output_tokens": 4}))
     assert images_usage([told, untold]) == {
         "input_tokens": 8,
@@ -153,18 +189,23 @@ def test_replies_and_events_have_what_the_sdk_requires() -> None:
         "size": "1024x1024",
         "usage": usage,
     }
-    frame = write_partial_image({"partial_image_b64": "BB", "partial_image_index": 1}, "image_edit", created=7)
+    frame = write_partial_image(
+        {"partial_image_b64": "BB", "partial_image_index": 1}, "image_edit", created=7
+    )
     assert frame.name == "image_edit.partial_image"
     assert frame.data == {
-        "type": "image_edit.partial_image", "b64_json": "BB", "created_at": 7, "size": "auto", "quality": "auto",
-        "background": "auto", "output_format": "png", "partial_image_index": 1,
+        "type": "image_edit.partial_image", "b64_json": "BB", "created_at": 7, "size": "auto",
+        "quality": "auto", "background": "auto", "output_format": "png", "partial_image_index": 1,
     }  # fmt: skip
     assert write_finished_image(ITEM, "image_edit", usage, created=7).data["usage"] == usage  # type: ignore[index]
 
 
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["image_url", "file_id", "x"]), inner),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["image_url", "file_id", "x"]), inner)
+    ),
     max_leaves=6,
 )
 
@@ -185,5 +226,7 @@ EVENTS = st.dictionaries(st.sampled_from(["type", "item", "response", "error"]),
 
 @given(payload=EVENTS, kind=st.sampled_from(KINDS))
 def test_any_event_of_a_provider_is_read(payload: dict[str, Any], kind: str) -> None:
-    reader = finished(payload | {"type": kind}, {"type": kind, "item": ITEM | payload, "response": payload})
+    reader = finished(
+        payload | {"type": kind}, {"type": kind, "item": ITEM | payload, "response": payload}
+    )
     images_usage([reader])

@@ -1,4 +1,6 @@
-"""Argument names that Anthropic refuses: the schema's new names, and the client's keys in streamed arguments."""
+"""Argument names that Anthropic refuses: the schema's new names, and the client's keys in streamed
+arguments.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +12,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.formats.property_keys import KeyRestorer, changed_keys, wire_key, with_names, with_taken_keys
+from shared.formats.property_keys import (
+    KeyRestorer,
+    changed_keys,
+    wire_key,
+    with_names,
+    with_taken_keys,
+)
 from simulator.anthropic.rules import PROPERTY_KEY
 from tests.schemas import TEXT, one
 
-KEYS = st.text(max_size=80) | st.sampled_from(["filter[id]", 'say "hi"', "back\\slash", "\ud83d", "{", ",", "a b"])
+KEYS = st.text(max_size=80) | st.sampled_from(
+    ["filter[id]", 'say "hi"', "back\\slash", "\ud83d", "{", ",", "a b"]
+)
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
@@ -84,7 +94,11 @@ def test_a_keyword_of_another_type_passes_unchanged(value: Any) -> None:
     assert renamed["dependentRequired"] == expected
 
 
-@given(st.dictionaries(KEYS, VALUES, max_size=4), st.lists(st.integers(0, 400), max_size=8), st.booleans())
+@given(
+    st.dictionaries(KEYS, VALUES, max_size=4),
+    st.lists(st.integers(0, 400), max_size=8),
+    st.booleans(),
+)
 def test_restored_arguments_are_the_clients_wherever_the_text_was_cut(
     arguments: dict[str, Any], cuts: list[int], ascii_only: bool
 ) -> None:
@@ -111,7 +125,9 @@ def test_an_escape_that_is_cut_in_two_closes_no_string() -> None:
 def test_only_a_key_is_held_back() -> None:
     wire = wire_key("a[b]")
     restorer = KeyRestorer({"a[b]": wire})
-    assert [restorer.feed(piece) for piece in ("{", f'"{wire[:3]}', f'{wire[3:]}": "b', "c", '"}')] == [
+    assert [
+        restorer.feed(piece) for piece in ("{", f'"{wire[:3]}', f'{wire[3:]}": "b', "c", '"}')
+    ] == [
         "{",
         "",
         '"a[b]": "b',

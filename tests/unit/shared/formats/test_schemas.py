@@ -1,4 +1,6 @@
-"""A repaired schema passes the checks of the service that reads it, and everything lost is named."""
+"""A repaired schema passes the checks of the service that reads it, and everything lost
+is named.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from shared.errors import ClientError
 from shared.formats.schemas import DEEPEST, compiles, either, for_anthropic, for_openai
+from shared.runtime.errors import ClientError
 from simulator.anthropic.rules import PROPERTY_KEY
 from simulator.schemas import python_flaw, structure_flaw
 from tests.schemas import ODD, TEXT, one
@@ -39,7 +41,9 @@ def test_a_repaired_schema_passes_anthropics_checks(name: str) -> None:
 
 
 def test_a_sound_schema_is_the_very_same_object() -> None:
-    schema = one("a", {"type": "array", "items": {"anyOf": [TEXT, {"type": "null"}]}}) | {"$defs": {"b": True}}
+    schema = one("a", {"type": "array", "items": {"anyOf": [TEXT, {"type": "null"}]}}) | {
+        "$defs": {"b": True}
+    }
     assert for_openai(schema).schema is schema
     assert for_anthropic(schema).schema is schema
 
@@ -50,14 +54,18 @@ def test_for_anthropic_returns_the_new_name_of_each_refused_key() -> None:
     (name,) = repaired.schema["properties"]
     assert repaired.renamed == {"filter[id]": name}
     assert repaired.schema["required"] == [name]
-    assert not for_anthropic(schema, is_tool=False).renamed, "the service takes any key in the schema of a reply"
+    assert not for_anthropic(schema, is_tool=False).renamed, (
+        "the service takes any key in the schema of a reply"
+    )
     assert for_openai(schema).schema is schema
 
 
 def test_the_properties_of_alternatives_stand_in_one_object() -> None:
     first = one("a", TEXT) | {"required": ["a", "both"]}
     second = one("a", {"type": "number"}) | {"required": ["both"]}
-    merged = for_openai({"type": "object", "description": "About.", "anyOf": [first, second]}).schema
+    merged = for_openai(
+        {"type": "object", "description": "About.", "anyOf": [first, second]}
+    ).schema
     assert merged["properties"] == {"a": {"anyOf": [TEXT, {"type": "number"}]}}
     assert merged["required"] == ["both"]
     assert merged["description"].startswith("About.\n\nThe arguments must match: {")
@@ -65,7 +73,9 @@ def test_the_properties_of_alternatives_stand_in_one_object() -> None:
 
 def test_every_part_of_an_all_of_is_required() -> None:
     parts = [one("a", TEXT) | {"required": ["a"]}, {"$ref": "#/$defs/b"}]
-    merged = for_anthropic({"allOf": parts, "$defs": {"b": one("b", TEXT) | {"required": ["b"]}}}).schema
+    merged = for_anthropic(
+        {"allOf": parts, "$defs": {"b": one("b", TEXT) | {"required": ["b"]}}}
+    ).schema
     assert merged["properties"] == {"a": TEXT, "b": TEXT}
     assert merged["required"] == ["a", "b"]
 
@@ -89,7 +99,8 @@ def test_a_schema_without_end_is_refused_by_words() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pattern", "works"), [("^a$", True), ("[", False), ("\\p{L}", False), ("a{99999999999}", False)]
+    ("pattern", "works"),
+    [("^a$", True), ("[", False), ("\\p{L}", False), ("a{99999999999}", False)],
 )
 def test_patterns_are_tried_with_pythons_own_engine(pattern: str, works: bool) -> None:
     assert compiles(pattern) is works

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import UpstreamError
-from shared.formats.sse import KEEP_ALIVE, LIMIT, Parser, ServerSentEvent, encode
+from shared.formats.sse import KEEP_ALIVE, LIMIT, Parser, ServerSentEvent, encode_event
+from shared.runtime.errors import UpstreamError
 
 STREAM = (
     '\ufeffevent: first\ndata: {"a": "\u2028\u2029\x85"}\n\n'
@@ -43,13 +43,20 @@ def test_every_split_point_gives_the_same_events(line_end: bytes) -> None:
 
 @given(
     st.lists(
-        st.tuples(st.none() | st.text("abc_.", min_size=1), st.text().map(lambda text: json.dumps(text).encode()))
+        st.tuples(
+            st.none() | st.text("abc_.", min_size=1),
+            st.text().map(lambda text: json.dumps(text).encode()),
+        )
     ),
     st.sampled_from([b"\n", b"\r", b"\r\n"]),
     st.lists(st.integers(0, 400)),
 )
-def test_what_was_encoded_is_parsed_back(events: list[tuple[str | None, bytes]], end: bytes, cuts: list[int]) -> None:
-    wire = b"".join(encode(name, data) + KEEP_ALIVE for name, data in events).replace(b"\n", end)
+def test_what_was_encoded_is_parsed_back(
+    events: list[tuple[str | None, bytes]], end: bytes, cuts: list[int]
+) -> None:
+    wire = b"".join(encode_event(name, data) + KEEP_ALIVE for name, data in events).replace(
+        b"\n", end
+    )
     points = [0, *sorted(cuts), len(wire)]
     chunks = [wire[start:stop] for start, stop in itertools.pairwise(points)]
     assert parse(*chunks) == [ServerSentEvent(name, data) for name, data in events]
@@ -67,8 +74,8 @@ def test_an_event_is_returned_with_the_very_chunk_that_completes_it() -> None:
 
 
 def test_line_ends_inside_data_survive_as_several_data_lines() -> None:
-    assert encode("x", b"a\r\nb\rc\nd") == b"event: x\ndata: a\ndata: b\ndata: c\ndata: d\n\n"
-    assert parse(encode(None, b"a\nb")) == [ServerSentEvent(None, b"a\nb")]
+    assert encode_event("x", b"a\r\nb\rc\nd") == b"event: x\ndata: a\ndata: b\ndata: c\ndata: d\n\n"
+    assert parse(encode_event(None, b"a\nb")) == [ServerSentEvent(None, b"a\nb")]
 
 
 def test_an_event_as_large_as_the_limit_passes_and_a_larger_one_is_an_error() -> None:
@@ -83,7 +90,9 @@ def test_an_event_as_large_as_the_limit_passes_and_a_larger_one_is_an_error() ->
 
 
 def test_a_large_event_in_small_pieces_costs_linear_time() -> None:
-    """A parser that copied what it holds at each piece would move a terabyte here and meet the suite's timeout."""
+    """A parser that copied what it holds at each piece would move a terabyte here and meet the
+    suite's timeout.
+    """
     parser = Parser()
     for _ in range(LIMIT // 64 - 1):
         assert parser.feed(b"data:" + b"x" * 58 + b"\n") == []
@@ -92,7 +101,13 @@ def test_a_large_event_in_small_pieces_costs_linear_time() -> None:
 
 @pytest.mark.parametrize(
     ("written", "event_id"),
-    [(b"id: 7\nevent: e\n", "7"), (b"id:7\n", "7"), (b"id\n", ""), (b"id: 1\nid: 2\n", "2"), (b"id: \0\n", None)],
+    [
+        (b"id: 7\nevent: e\n", "7"),
+        (b"id:7\n", "7"),
+        (b"id\n", ""),
+        (b"id: 1\nid: 2\n", "2"),
+        (b"id: \0\n", None),
+    ],
 )
 def test_an_event_has_the_id_that_was_written_with_it(written: bytes, event_id: str | None) -> None:
     first, second = parse(written + b"data: x\n\ndata: y\n\n")
@@ -100,5 +115,7 @@ def test_an_event_has_the_id_that_was_written_with_it(written: bytes, event_id: 
 
 
 def test_a_comment_is_no_event() -> None:
-    assert encode(":", b"keep-alive") == KEEP_ALIVE
-    assert Parser().feed(encode(":", b"keep-alive") + encode(None, b"x")) == [ServerSentEvent(None, b"x")]
+    assert encode_event(":", b"keep-alive") == KEEP_ALIVE
+    assert Parser().feed(encode_event(":", b"keep-alive") + encode_event(None, b"x")) == [
+        ServerSentEvent(None, b"x")
+    ]

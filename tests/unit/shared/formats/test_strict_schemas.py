@@ -1,4 +1,6 @@
-"""Strict schemas are closed, keep their meaning in words, and stay within the budget of one request."""
+"""Strict schemas are closed, keep their meaning in words, and stay within the budget of one
+request.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,10 @@ def test_every_object_is_closed_at_any_depth() -> None:
             "list": {"type": "array", "items": one("a", TEXT)},
             "either": {"oneOf": [{"type": ["object", "null"], "properties": {}}, {"type": "null"}]},
             "named": {"$ref": "#/$defs/thing"},
-            "wrapped": {"allOf": [{"$ref": "#/$defs/thing"}], "description": "As pydantic 1 says it."},
+            "wrapped": {
+                "allOf": [{"$ref": "#/$defs/thing"}],
+                "description": "As pydantic 1 says it.",
+            },
         },
         "$defs": {"thing": one("b", TEXT) | {"additionalProperties": False}},
     }
@@ -44,7 +49,10 @@ def test_every_object_is_closed_at_any_depth() -> None:
     assert strict["additionalProperties"] is False
     assert strict["properties"]["list"]["items"]["additionalProperties"] is False
     assert strict["properties"]["either"]["anyOf"][0]["additionalProperties"] is False
-    assert strict["properties"]["wrapped"] == {"$ref": "#/$defs/thing", "description": "As pydantic 1 says it."}
+    assert strict["properties"]["wrapped"] == {
+        "$ref": "#/$defs/thing",
+        "description": "As pydantic 1 says it.",
+    }
     assert schema == before, "the caller's schema is left alone"
 
 
@@ -56,12 +64,14 @@ def test_every_object_is_closed_at_any_depth() -> None:
         one("anything", {"type": "object", "additionalProperties": True}),
         one("a", TEXT) | {"additionalProperties": True},
         one("map", {"type": "object", "patternProperties": {"^x": TEXT}}),
-        one("tree", {"$ref": "#/$defs/node"}) | {"$defs": {"node": one("next", {"$ref": "#/$defs/node"})}},
+        one("tree", {"$ref": "#/$defs/node"})
+        | {"$defs": {"node": one("next", {"$ref": "#/$defs/node"})}},
         one("tree", {"$ref": "#"}),
         one("far", {"$ref": "https://example.com/schema.json"}),
         one("ring", {"$ref": "#/$defs/a"})
         | {"$defs": {"a": one("b", {"$ref": "#/$defs/b"}), "b": one("a", {"$ref": "#/$defs/a"})}},
-        one("both", {"allOf": [{"$ref": "#/$defs/a"}, one("c", TEXT)]}) | {"$defs": {"a": one("a", TEXT)}},
+        one("both", {"allOf": [{"$ref": "#/$defs/a"}, one("c", TEXT)]})
+        | {"$defs": {"a": one("a", TEXT)}},
     ],
 )
 def test_a_type_the_dialect_cannot_say_is_not_changed_into_another(schema: Json) -> None:
@@ -75,15 +85,27 @@ def test_no_odd_schema_gets_through_with_a_flaw(name: str) -> None:
 
 
 def test_a_keyword_that_is_not_accepted_is_told_in_the_description() -> None:
-    strict = strict_of({"type": "string", "description": "A name.", "minLength": 3, "format": "phone"})
-    assert strict == {"type": "string", "description": 'A name.\n\n{"minLength": 3, "format": "phone"}'}
+    strict = strict_of(
+        {"type": "string", "description": "A name.", "minLength": 3, "format": "phone"}
+    )
+    assert strict == {
+        "type": "string",
+        "description": 'A name.\n\n{"minLength": 3, "format": "phone"}',
+    }
     assert strict_of({"enum": [{"a": 1}]}) == {"description": '{"enum": [{"a": 1}]}'}
 
 
 def test_what_is_accepted_stays() -> None:
-    schema = {"type": "array", "minItems": 1, "items": {"type": "string", "format": "uri", "enum": ["a"]}}
+    schema = {
+        "type": "array",
+        "minItems": 1,
+        "items": {"type": "string", "format": "uri", "enum": ["a"]},
+    }
     assert strict_of(schema) == schema
-    assert strict_of({"type": "array", "minItems": 2}) == {"type": "array", "description": '{"minItems": 2}'}
+    assert strict_of({"type": "array", "minItems": 2}) == {
+        "type": "array",
+        "description": '{"minItems": 2}',
+    }
     assert strict_of({"anyOf": [True, {"const": 1}]}) == {"anyOf": [True, {"const": 1}]}
 
 

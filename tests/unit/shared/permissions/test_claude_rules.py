@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from shared.channels import PermissionAsk
-from shared.errors import ClientError
+from shared.bus.channels import PermissionRequest
 from shared.permissions.claude_rules import as_claude_deny, read_allowed_tools
 from shared.permissions.rules import judge, read_rule
+from shared.runtime.errors import ClientError
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,10 @@ from shared.permissions.rules import judge, read_rule
         ({"tool": "mcp__my_db__*"}, ["mcp__my_db"]),
         ({"tool": "Bash", "command": "make deploy"}, ["Bash(make deploy)"]),
         ({"tool": "Bash", "command_prefix": "git push"}, ["Bash(git push:*)"]),
-        ({"tool": "Read", "under": "/srv/secret/"}, ["Read(//srv/secret)", "Read(//srv/secret/**)"]),
+        (
+            {"tool": "Read", "under": "/srv/secret/"},
+            ["Read(//srv/secret)", "Read(//srv/secret/**)"],
+        ),
         ({"tool": "Edit", "under": "/etc"}, ["Edit(//etc)", "Edit(//etc/**)"]),
         ({"tool": "*", "under": "/a"}, ["Read(//a)", "Read(//a/**)", "Edit(//a)", "Edit(//a/**)"]),
         ({"tool": "WebFetch", "host": "Evil.com"}, ["WebFetch(domain:evil.com)"]),
@@ -39,7 +42,9 @@ from shared.permissions.rules import judge, read_rule
         ({"tool": "Bash", "effect": "allow"}, []),
     ],
 )
-def test_a_deny_rule_is_handed_over_when_it_means_the_same(rule: dict[str, Any], entries: list[str]) -> None:
+def test_a_deny_rule_is_handed_over_when_it_means_the_same(
+    rule: dict[str, Any], entries: list[str]
+) -> None:
     assert as_claude_deny([read_rule({"effect": "deny", **rule})]) == entries
 
 
@@ -61,7 +66,12 @@ def test_a_deny_rule_is_handed_over_when_it_means_the_same(rule: dict[str, Any],
         ("mcp__db__*", ["allow mcp__db__*"]),
         (
             "Read(//srv/**)",
-            ["allow Read: under /srv", "allow Grep: under /srv", "allow Glob: under /srv", "allow LS: under /srv"],
+            [
+                "allow Read: under /srv",
+                "allow Grep: under /srv",
+                "allow Glob: under /srv",
+                "allow LS: under /srv",
+            ],
         ),
         (
             " Edit(//srv/**) ",
@@ -107,6 +117,11 @@ def test_an_entry_that_is_no_rule_is_refused_by_name(entry: str, why: str) -> No
 
 
 def test_a_deny_rule_still_beats_an_allowed_tool() -> None:
-    rules = [*read_allowed_tools(["Bash(git:*)"]), read_rule({"tool": "Bash", "effect": "deny", "command": "git push"})]
-    assert judge(PermissionAsk("p", "Bash", {"command": "git push"}), rules).outcome == "deny"
-    assert judge(PermissionAsk("p", "Bash", {"command": "git status"}), rules).outcome == "allow"
+    rules = [
+        *read_allowed_tools(["Bash(git:*)"]),
+        read_rule({"tool": "Bash", "effect": "deny", "command": "git push"}),
+    ]
+    assert judge(PermissionRequest("p", "Bash", {"command": "git push"}), rules).outcome == "deny"
+    assert (
+        judge(PermissionRequest("p", "Bash", {"command": "git status"}), rules).outcome == "allow"
+    )

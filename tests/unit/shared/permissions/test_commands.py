@@ -1,4 +1,6 @@
-"""A command line is read in linear time, and is simple only when a shell runs one program with its words."""
+"""A command line is read in linear time, and is simple only when a shell runs one program with its
+words.
+"""
 
 from __future__ import annotations
 
@@ -121,7 +123,8 @@ def counted_steps(line: str) -> int:
 
 
 @pytest.mark.parametrize(
-    "unit", ["x", "'x'", '"', "$(", "`", "[", "{a,", "]", "${x}", "\\", "x ", ";", "<", "${", "'", '"$(']
+    "unit",
+    ["x", "'x'", '"', "$(", "`", "[", "{a,", "]", "${x}", "\\", "x ", ";", "<", "${", "'", '"$('],
 )
 def test_reading_takes_steps_in_proportion_to_the_length(unit: str) -> None:
     short, long = counted_steps(unit * 200), counted_steps(unit * 800)
@@ -170,7 +173,14 @@ def test_the_files_of_redirections_are_marked() -> None:
 
 @pytest.mark.parametrize(
     ("word", "program"),
-    [("/usr/bin/python3.12", "python"), ("Bash", "bash"), ("./x", "x"), ("7z", "7z"), (".", "."), ("md5sum", "md5sum")],
+    [
+        ("/usr/bin/python3.12", "python"),
+        ("Bash", "bash"),
+        ("./x", "x"),
+        ("7z", "7z"),
+        (".", "."),
+        ("md5sum", "md5sum"),
+    ],
 )
 def test_a_program_is_known_by_its_name_alone(word: str, program: str) -> None:
     assert program_of(word) == program
@@ -178,7 +188,16 @@ def test_a_program_is_known_by_its_name_alone(word: str, program: str) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["/bin/rm x", "sudo rm x", "xargs -n1 rm", "find . -exec rm {} +", "sh x.sh", "env x", "RM x", "bash -c x"],
+    [
+        "/bin/rm x",
+        "sudo rm x",
+        "xargs -n1 rm",
+        "find . -exec rm {} +",
+        "sh x.sh",
+        "env x",
+        "RM x",
+        "bash -c x",
+    ],
 )
 def test_a_program_may_be_run_by_way_of_another(command: str) -> None:
     assert may_run(command.split(), "rm")
@@ -221,5 +240,7 @@ def test_a_builtin_git_command_is_certainly_another_one(command: str, certain: b
         ("python3 a", None),
     ],
 )
-def test_the_files_of_known_programs_are_named(command: str, found: tuple[list[str], bool] | None) -> None:
+def test_the_files_of_known_programs_are_named(
+    command: str, found: tuple[list[str], bool] | None
+) -> None:
     assert named_files(command.split()) == found

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from shared.channels import PermissionAsk, encode
+from shared.bus.channels import PermissionRequest, encode_payload
 from shared.permissions.excerpts import WHOLE_BYTES, excerpt, refused_excerpt
 
 DEEP: dict[str, Any] = {"command": "ls"}
@@ -45,7 +45,9 @@ def test_an_excerpt_says_how_much_is_missing() -> None:
 
 def test_a_refused_request_travels_small_with_its_reason() -> None:
     text = "x" * 1_000_000
-    request = PermissionAsk("a", text, {"content": text}, text, "alice", text, working_directory=text, asker=text)
+    request = PermissionRequest(
+        "a", text, {"content": text}, text, "alice", text, working_directory=text, asker=text
+    )
     refused = refused_excerpt(request, "too large")
-    assert len(encode(refused)) < 4096
+    assert len(encode_payload(refused)) < 4096
     assert (refused.request_id, refused.caller, refused.refused) == ("a", "alice", "too large")

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from shared.channels import PermissionAsk
+from shared.bus.channels import PermissionRequest
 from shared.permissions.fair_use import (
     MAX_INPUT_BYTES,
     MAX_INPUT_DEPTH,
@@ -39,8 +39,12 @@ def nested(levels: int) -> dict[str, Any]:
         ({"asker": "x" * 5000}, "asker has 5,000 characters"),
     ],
 )
-def test_a_request_beyond_its_size_is_denied_in_words(request_fields: dict[str, Any], problem: str) -> None:
-    found = request_problem(PermissionAsk(**{"request_id": "a", "tool_name": "Bash", "input": {}, **request_fields}))
+def test_a_request_beyond_its_size_is_denied_in_words(
+    request_fields: dict[str, Any], problem: str
+) -> None:
+    found = request_problem(
+        PermissionRequest(**{"request_id": "a", "tool_name": "Bash", "input": {}, **request_fields})
+    )
     assert problem in found
     assert bool(found) == bool(problem)
 
@@ -56,7 +60,11 @@ def test_every_depth_that_passes_can_be_written_as_json() -> None:
 def test_a_caller_has_its_bytes_in_flight_until_they_have_arrived() -> None:
     in_flight = InputsInFlight(limit=100)
     carried = in_flight.carried
-    with carried("alice", 60) as first, carried("alice", 60) as second, carried("bob", 100) as other:
+    with (
+        carried("alice", 60) as first,
+        carried("alice", 60) as second,
+        carried("bob", 100) as other,
+    ):
         assert (first, second, other) == (True, False, True)
     with in_flight.carried("alice", 100) as later:
         assert later

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from shared.channels import PermissionAsk
+from shared.bus.channels import PermissionRequest
 from shared.permissions.commands import ANY_TEXT
 from shared.permissions.mentions import MOST_PATHS_NAMED, Mention, mentions_of
 
 
 def named(tool: str, /, **fields: Any) -> list[str]:
-    request = PermissionAsk("p1", tool, fields, working_directory="/srv")
+    request = PermissionRequest("p1", tool, fields, working_directory="/srv")
     return [mention.path for mention in mentions_of(request, "/me").paths]
 
 
@@ -41,8 +41,12 @@ def test_every_part_of_a_word_may_be_a_path(command: str, path: str) -> None:
 
 def test_a_quoted_text_is_certain_only_behind_a_program_that_runs_it() -> None:
     def sure(command: str) -> bool:
-        request = PermissionAsk("p1", "Bash", {"command": command}, working_directory="/srv")
-        return any(mention.certain for mention in mentions_of(request, "/me").paths if mention.path == "/srv/a")
+        request = PermissionRequest("p1", "Bash", {"command": command}, working_directory="/srv")
+        return any(
+            mention.certain
+            for mention in mentions_of(request, "/me").paths
+            if mention.path == "/srv/a"
+        )
 
     assert sure("sh -c 'cat a'")
     assert not sure("echo 'cat a'")
@@ -50,8 +54,12 @@ def test_a_quoted_text_is_certain_only_behind_a_program_that_runs_it() -> None:
 
 def test_only_programs_that_read_leave_a_path_unwritten() -> None:
     def writes(command: str) -> bool:
-        request = PermissionAsk("p1", "Bash", {"command": command}, working_directory="/srv")
-        return any(mention.writes for mention in mentions_of(request, "/me").paths if mention.path == "/srv/a")
+        request = PermissionRequest("p1", "Bash", {"command": command}, working_directory="/srv")
+        return any(
+            mention.writes
+            for mention in mentions_of(request, "/me").paths
+            if mention.path == "/srv/a"
+        )
 
     assert not writes("cat a")
     assert not writes("x < a")
@@ -73,7 +81,7 @@ def test_only_programs_that_read_leave_a_path_unwritten() -> None:
     ],
 )
 def test_a_command_that_may_touch_more_says_why(command: str) -> None:
-    request = PermissionAsk("p1", "Bash", {"command": command}, working_directory="/srv")
+    request = PermissionRequest("p1", "Bash", {"command": command}, working_directory="/srv")
     found = mentions_of(request, "/me")
     assert found.unclear
     assert len(found.paths) <= MOST_PATHS_NAMED
@@ -96,7 +104,7 @@ def test_the_input_of_an_unknown_tool_is_searched_for_paths() -> None:
 
 
 def test_a_reading_tool_walks_below_its_folder_only_when_it_looks_inside() -> None:
-    request = PermissionAsk("p1", "Grep", {"path": "/a"}, working_directory="/srv")
+    request = PermissionRequest("p1", "Grep", {"path": "/a"}, working_directory="/srv")
     assert mentions_of(request, "/me").paths == [Mention("/a", walks=True)]
     request.tool_name = "LS"
     assert mentions_of(request, "/me").paths == [Mention("/a")]

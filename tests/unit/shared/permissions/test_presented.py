@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.channels import decode, encode
+from shared.bus.channels import decode_payload, encode_payload
 from shared.permissions.presented import (
     Block,
     DiffRow,
@@ -20,9 +20,12 @@ def test_a_presentation_arrives_as_it_was_sent() -> None:
         "Edit a.py",
         [LabelledText("Caller", "alice")],
         ["Care."],
-        [Block("Change", "diff", rows=[DiffRow("-", "a", 1), DiffRow("+", "b", new=1)]), Block("File", "line", "a.py")],
+        [
+            Block("Change", "diff", rows=[DiffRow("-", "a", 1), DiffRow("+", "b", new=1)]),
+            Block("File", "line", "a.py"),
+        ],
         [PresentedQuestion(0, "Which?", [PresentedOption(0, "this")])],
         [RememberChoice("always", "Always: ls …", "…")],
         complete=False,
     )
-    assert decode(Presentation, encode(shown)) == shown
+    assert decode_payload(Presentation, encode_payload(shown)) == shown

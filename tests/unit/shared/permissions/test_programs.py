@@ -6,7 +6,11 @@ from shared.permissions import programs
 
 
 def test_a_program_that_runs_others_is_in_no_table_of_harmless_ones() -> None:
-    harmless = programs.HARMLESS_PROGRAMS | set(programs.FILE_READING_PROGRAMS) | set(programs.FILE_WRITING_PROGRAMS)
+    harmless = (
+        programs.HARMLESS_PROGRAMS
+        | set(programs.FILE_READING_PROGRAMS)
+        | set(programs.FILE_WRITING_PROGRAMS)
+    )
     assert not harmless & programs.RUNNERS
     assert programs.INTERPRETERS < programs.RUNNERS
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.channels import PermissionAsk
+from shared.bus.channels import PermissionRequest
 from shared.permissions.protected import ProtectedPath, ProtectedPaths
 from shared.permissions.reach import Reach, ReachedPath, reach_of
-from shared.settings import Settings
+from shared.settings.tree import Settings
 
 ME = "/users/me"
 START = "/users/me/project"
@@ -29,11 +29,11 @@ def protected(*added: str, **sections: Any) -> ProtectedPaths:
     return ProtectedPaths.of(Settings(**sections), Path(START), Path(ME))
 
 
-def call(tool: str, folder: str = START, /, **given: Any) -> PermissionAsk:
-    return PermissionAsk("p1", tool, given, working_directory=folder)
+def call(tool: str, folder: str = START, /, **given: Any) -> PermissionRequest:
+    return PermissionRequest("p1", tool, given, working_directory=folder)
 
 
-def outcome(request: PermissionAsk, paths: ProtectedPaths | None = None) -> str:
+def outcome(request: PermissionRequest, paths: ProtectedPaths | None = None) -> str:
     paths = paths or built_in()
     if paths.touched_by(request) is not None:
         assert paths.may_be_touched_by(request) is not None
@@ -219,7 +219,8 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize(
-    ("expected", "command"), [(expected, command) for expected, rows in COMMANDS.items() for command in rows]
+    ("expected", "command"),
+    [(expected, command) for expected, rows in COMMANDS.items() for command in rows],
 )
 def test_a_command_that_names_a_protected_path_is_denied(expected: str, command: str) -> None:
     assert outcome(call("Bash", command=command)) == expected
@@ -333,13 +334,17 @@ def test_the_owner_can_make_the_list_longer() -> None:
     assert outcome(call("Read", file_path=".env"), paths) == "deny"
 
 
-@pytest.mark.parametrize("path", ["", "/", "~", "~/", "/a/../b", "*.pem", "/a/[b]", "~you/x", "a\0b"])
+@pytest.mark.parametrize(
+    "path", ["", "/", "~", "~/", "/a/../b", "*.pem", "/a/[b]", "~you/x", "a\0b"]
+)
 def test_a_path_that_protects_nothing_or_everything_is_refused(path: str) -> None:
     with pytest.raises(ValueError, match="is not a path to protect"):
         protected(path)
 
 
-def test_the_working_folder_inside_the_data_folder_stays_usable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_working_folder_inside_the_data_folder_stays_usable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", "/users/me/data")
     workspace = "/users/me/data/ccproxy/workspace"
     paths = protected()
@@ -354,7 +359,9 @@ def test_the_working_folder_inside_the_data_folder_stays_usable(monkeypatch: pyt
 def test_a_folder_the_owner_works_in_stays_usable_inside_a_protected_one() -> None:
     paths = protected(claude={"code_options": {"cwd": "/users/me/.config/ccproxy/play"}})
     assert outcome(call("Write", file_path="/users/me/.config/ccproxy/play/x"), paths) == "free"
-    closed = protected("/srv/a", sdk={"working_roots": ["/srv/a/b"]}, security={"protected_paths": ["/srv/a"]})
+    closed = protected(
+        "/srv/a", sdk={"working_roots": ["/srv/a/b"]}, security={"protected_paths": ["/srv/a"]}
+    )
     assert outcome(call("Write", file_path="/srv/a/b/x"), closed) == "free"
     assert outcome(call("Write", file_path="/srv/a/x"), closed) == "deny"
 
@@ -403,7 +410,9 @@ def test_claude_gets_the_list_in_its_own_syntax() -> None:
     assert "Read(//**/.git/hooks/**)" not in rules
 
 
-def test_claude_gets_no_rule_that_would_close_the_working_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_claude_gets_no_rule_that_would_close_the_working_folder(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", "/users/me/data")
     rules = protected().as_claude_rules()
     assert "Read(//users/me/data/ccproxy/**)" not in rules
@@ -420,12 +429,28 @@ def test_a_row_never_opens_what_another_row_of_the_same_path_closes() -> None:
 
 
 @given(
-    before=st.sampled_from(["", "ls; ", "true && ", "x | ", "( ", "\n", "FOO=1 ", "sudo ", "cd src; ", "if "]),
-    after=st.sampled_from(["", "; ls", " && x", " | head", " )", "\n", " > out", " & ", " x y", " # end"]),
+    before=st.sampled_from(
+        ["", "ls; ", "true && ", "x | ", "( ", "\n", "FOO=1 ", "sudo ", "cd src; ", "if "]
+    ),
+    after=st.sampled_from(
+        ["", "; ls", " && x", " | head", " )", "\n", " > out", " & ", " x y", " # end"]
+    ),
     spelling=st.sampled_from(
-        [".env", "./.env", "'.env'", '".env"', ".e\\nv", ".e''nv", "~/project/.env", "$HOME/project/.env", "x/../.env"]
+        [
+            ".env",
+            "./.env",
+            "'.env'",
+            '".env"',
+            ".e\\nv",
+            ".e''nv",
+            "~/project/.env",
+            "$HOME/project/.env",
+            "x/../.env",
+        ]
     ),
     blank=st.sampled_from([" ", "  ", "\t", " -- ", " -x "]),
 )
-def test_nothing_around_a_named_path_opens_it(before: str, after: str, spelling: str, blank: str) -> None:
+def test_nothing_around_a_named_path_opens_it(
+    before: str, after: str, spelling: str, blank: str
+) -> None:
     assert outcome(call("Bash", command=f"{before}cat{blank}{spelling}{after}")) == "deny"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.channels import PermissionAsk, decode, encode
+from shared.bus.channels import PermissionRequest, decode_payload, encode_payload
 from shared.permissions.reach import Reach, ReachedPath, reach_of
 
 
@@ -12,6 +12,11 @@ def test_a_tool_nobody_knows_has_an_incomplete_reach() -> None:
 
 def test_a_reach_travels_over_the_bus() -> None:
     reach = Reach([ReachedPath("/a/link", "/b", writes=True)], ["example.com"], complete=True)
-    request = PermissionAsk("p1", "Write", {}, reach=reach)
-    assert decode(PermissionAsk, encode(request)).reach == reach
-    assert decode(PermissionAsk, encode(PermissionAsk("p1", "Write", {}))).reach is None
+    request = PermissionRequest("p1", "Write", {}, reach=reach)
+    assert decode_payload(PermissionRequest, encode_payload(request)).reach == reach
+    assert (
+        decode_payload(
+            PermissionRequest, encode_payload(PermissionRequest("p1", "Write", {}))
+        ).reach
+        is None
+    )

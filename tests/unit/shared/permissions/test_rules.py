@@ -7,14 +7,16 @@ from typing import Any
 
 import pytest
 
-from shared.channels import PermissionAsk
-from shared.errors import ClientError
+from shared.bus.channels import PermissionRequest
 from shared.permissions.reach import Reach, ReachedPath, reach_of
 from shared.permissions.rules import Rule, judge, read_rule, read_rules, rule_problems
+from shared.runtime.errors import ClientError
 
 
-def ask(tool: str = "Bash", /, **given: Any) -> PermissionAsk:
-    return PermissionAsk("p1", tool, given, caller="alice", session_id="s1", working_directory="/srv/dir")
+def ask(tool: str = "Bash", /, **given: Any) -> PermissionRequest:
+    return PermissionRequest(
+        "p1", tool, given, caller="alice", session_id="s1", working_directory="/srv/dir"
+    )
 
 
 def rule(**fields: Any) -> Rule:
@@ -49,8 +51,16 @@ def test_an_exact_command_is_that_command_only() -> None:
 
 
 def test_a_command_with_unusual_options_is_asked_about() -> None:
-    assert judge(ask(command="ls", dangerouslyDisableSandbox=True), [rule(command_prefix="ls")]).outcome == "ask"
-    assert judge(ask(command="ls", timeout=5, description="x"), [rule(command_prefix="ls")]).outcome == "allow"
+    assert (
+        judge(
+            ask(command="ls", dangerouslyDisableSandbox=True), [rule(command_prefix="ls")]
+        ).outcome
+        == "ask"
+    )
+    assert (
+        judge(ask(command="ls", timeout=5, description="x"), [rule(command_prefix="ls")]).outcome
+        == "allow"
+    )
 
 
 def test_a_command_rule_says_nothing_of_other_tools() -> None:
@@ -66,7 +76,9 @@ def test_deny_beats_allow(command: str) -> None:
 @pytest.mark.parametrize(
     "command", ["ls; rm x", "sudo rm x", "/bin/rm x", "sh -c 'rm x'", "r''m x; ls", "$(echo rm) x"]
 )
-def test_what_may_be_denied_is_asked_about_although_all_of_the_tool_is_allowed(command: str) -> None:
+def test_what_may_be_denied_is_asked_about_although_all_of_the_tool_is_allowed(
+    command: str,
+) -> None:
     verdict = judge(ask(command=command), [rule(), rule(effect="deny", command_prefix="rm")])
     assert verdict.outcome == "ask"
     assert verdict.rule is not None
@@ -74,7 +86,10 @@ def test_what_may_be_denied_is_asked_about_although_all_of_the_tool_is_allowed(c
 
 
 def test_a_deny_rule_leaves_other_commands_alone() -> None:
-    assert judge(ask(command="ls farm"), [rule(), rule(effect="deny", command_prefix="rm")]).outcome == "allow"
+    assert (
+        judge(ask(command="ls farm"), [rule(), rule(effect="deny", command_prefix="rm")]).outcome
+        == "allow"
+    )
 
 
 def test_a_tool_is_named_in_full_or_by_its_beginning() -> None:
@@ -93,7 +108,13 @@ class TestUnderAFolder:
         return tmp_path / "in"
 
     def outcome(
-        self, folder: Path, path: str, tool: str = "Read", field: str = "file_path", *, effect: str = "allow"
+        self,
+        folder: Path,
+        path: str,
+        tool: str = "Read",
+        field: str = "file_path",
+        *,
+        effect: str = "allow",
     ) -> tuple[str, str]:
         """The answers for a request without a reach, and for one with the reach of this machine."""
         request = ask(tool, **{field: path})
@@ -121,19 +142,31 @@ class TestUnderAFolder:
 
     def test_a_link_into_a_denied_folder_is_denied(self, folder: Path) -> None:
         (folder.parent / "out" / "link").symlink_to(folder)
-        assert self.outcome(folder, f"{folder.parent}/out/link/x", effect="deny") == ("deny", "deny")
+        assert self.outcome(folder, f"{folder.parent}/out/link/x", effect="deny") == (
+            "deny",
+            "deny",
+        )
         (folder / "away").symlink_to(folder.parent / "out")
         assert self.outcome(folder, f"{folder}/away/x", effect="deny") == ("deny", "deny")
 
-    def test_a_link_to_the_folder_is_the_folder_where_the_links_are_known(self, folder: Path) -> None:
+    def test_a_link_to_the_folder_is_the_folder_where_the_links_are_known(
+        self, folder: Path
+    ) -> None:
         (folder.parent / "alias").symlink_to(folder)
-        assert self.outcome(folder.parent / "alias", f"{folder.parent}/alias/x") == ("allow", "allow")
+        assert self.outcome(folder.parent / "alias", f"{folder.parent}/alias/x") == (
+            "allow",
+            "allow",
+        )
         assert self.outcome(folder.parent / "alias", f"{folder}/x") == ("ask", "allow")
         assert self.outcome(folder, f"{folder.parent}/alias/x") == ("ask", "allow")
 
-    def test_the_links_of_another_machine_decide_over_the_links_of_this_one(self, folder: Path) -> None:
+    def test_the_links_of_another_machine_decide_over_the_links_of_this_one(
+        self, folder: Path
+    ) -> None:
         request = ask("Write", file_path="/data/workspace/link/x")
-        request.reach = Reach([ReachedPath("/data/workspace/link/x", "/tmp/x", writes=True)], complete=True)
+        request.reach = Reach(
+            [ReachedPath("/data/workspace/link/x", "/tmp/x", writes=True)], complete=True
+        )
         assert judge(request, [rule(tool="Write", under="/data")]).outcome == "ask"
         assert judge(request, [rule(tool="Write", under="/tmp")]).outcome == "allow"
         both = [rule(tool="Write"), rule(tool="Write", effect="deny", under="/data/workspace")]
@@ -141,7 +174,9 @@ class TestUnderAFolder:
 
     def test_a_folder_this_machine_does_not_have_covers_real_paths(self, folder: Path) -> None:
         assert self.outcome(folder / "missing", f"{folder}/missing/x") == ("allow", "allow")
-        notes = rule_problems([rule(tool="Read", under=f"{folder}/missing"), rule(tool="Read", under=str(folder))])
+        notes = rule_problems(
+            [rule(tool="Read", under=f"{folder}/missing"), rule(tool="Read", under=str(folder))]
+        )
         assert len(notes) == 1
         assert "not on this machine" in notes[0]
 
@@ -152,7 +187,7 @@ class TestUnderAFolder:
         assert self.outcome(folder, f"{folder}/x") == ("ask", "ask")
 
     def test_a_relative_path_starts_where_the_session_works(self, folder: Path) -> None:
-        request = PermissionAsk("p", "Read", {"file_path": "x"}, working_directory=str(folder))
+        request = PermissionRequest("p", "Read", {"file_path": "x"}, working_directory=str(folder))
         assert judge(request, [rule(tool="Read", under=str(folder))]).outcome == "allow"
         request.working_directory = ""
         assert judge(request, [rule(tool="Read", under=str(folder))]).outcome == "ask"
@@ -165,7 +200,9 @@ class TestUnderAFolder:
         for pattern in ("../out/*", "/etc/*", "~/*", "{/etc,x}/*", 7, ""):
             assert judge(ask("Glob", path=str(folder), pattern=pattern), rules).outcome == "ask"
 
-    def test_a_command_is_covered_when_it_touches_only_the_files_it_names(self, folder: Path) -> None:
+    def test_a_command_is_covered_when_it_touches_only_the_files_it_names(
+        self, folder: Path
+    ) -> None:
         rules = [rule(tool="*", under=str(folder))]
         assert judge(ask(command=f"cat {folder}/x"), rules).outcome == "allow"
         for command in (
@@ -217,7 +254,10 @@ def test_a_rule_is_for_its_session_and_caller_only() -> None:
 
 def test_a_question_is_for_a_person_whatever_the_rules_say() -> None:
     assert judge(ask("AskUserQuestion", questions=[]), [rule(tool="*")]).outcome == "ask"
-    assert judge(ask("AskUserQuestion", questions=[]), [rule(tool="*", effect="deny")]).outcome == "deny"
+    assert (
+        judge(ask("AskUserQuestion", questions=[]), [rule(tool="*", effect="deny")]).outcome
+        == "deny"
+    )
 
 
 @pytest.mark.parametrize(
@@ -241,7 +281,8 @@ def test_a_file_with_a_mistake_is_refused_whole(text: str, complaint: str) -> No
 
 def test_rules_are_read_and_told_in_words() -> None:
     (first, second) = read_rules(
-        "[[rules]]\ntool = 'Bash'\ncommand_prefix = 'git status'\n[[rules]]\ntool='Write'\neffect='deny'\nunder='/etc'"
+        "[[rules]]\ntool = 'Bash'\ncommand_prefix = 'git "
+        "status'\n[[rules]]\ntool='Write'\neffect='deny'\nunder='/etc'"
     )
     assert first.describe() == "allow Bash: git status …"
     assert second.describe() == "deny Write: under /etc"

@@ -1,4 +1,6 @@
-"""The rules hold for every spelling in spellings.toml, and no decoration of a call ever opens more."""
+"""The rules hold for every spelling in spellings.toml, and no decoration of a call ever
+opens more.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.channels import PermissionAsk
+from shared.bus.channels import PermissionRequest
 from shared.permissions.reach import reach_of
 from shared.permissions.rules import Rule, judge, read_rule
 
@@ -25,18 +27,22 @@ def attempts() -> Iterator[Any]:
         rules = [read_rule(shape) for shape in group["rules"]]
         rows = [(row[0], group["tool"], {group["field"]: row[1]}) for row in group.get("rows", [])]
         for expected, tool, fields in rows + [tuple(call) for call in group.get("calls", [])]:
-            yield pytest.param(rules, tool, fields, expected, id=f"{group['about']}-{tool}-{fields!a}")
+            yield pytest.param(
+                rules, tool, fields, expected, id=f"{group['about']}-{tool}-{fields!a}"
+            )
 
 
 def outcome(rules: list[Rule], tool: str, fields: dict[str, Any], *, resolved: bool = False) -> str:
-    request = PermissionAsk("p1", tool, fields, working_directory=FOLDER)
+    request = PermissionRequest("p1", tool, fields, working_directory=FOLDER)
     if resolved:
         request.reach = reach_of(tool, fields, FOLDER)
     return judge(request, rules).outcome
 
 
 @pytest.mark.parametrize(("rules", "tool", "fields", "expected"), list(attempts()))
-def test_a_rule_holds_for_every_spelling(rules: list[Rule], tool: str, fields: dict[str, Any], expected: str) -> None:
+def test_a_rule_holds_for_every_spelling(
+    rules: list[Rule], tool: str, fields: dict[str, Any], expected: str
+) -> None:
     assert outcome(rules, tool, fields) == expected
     assert outcome(rules, tool, fields, resolved=True) == expected
 
@@ -46,24 +52,72 @@ def test_the_table_is_large() -> None:
 
 
 ORDER = {"deny": 0, "ask": 1, "allow": 2}
-COMMANDS = [read_rule({"tool": "Bash", "command_prefix": prefix}) for prefix in ("git status", "ls", "echo")]
-DENIALS = [read_rule({"tool": "Bash", "effect": "deny", "command_prefix": prefix}) for prefix in ("rm", "git push")]
-PIECES = ["git", "status", "push", "ls", "echo", "rm", "x", "-rf", "a/b", " ", "\t", "'", '"', "\\", "*", "$x", "`"]
-PIECES += [";", "&&", "|", "\n", "(", ")", ">", "<", "#", "{", "}", "=", "~", "!", "\u00a0", "\u202e"]
+COMMANDS = [
+    read_rule({"tool": "Bash", "command_prefix": prefix}) for prefix in ("git status", "ls", "echo")
+]
+DENIALS = [
+    read_rule({"tool": "Bash", "effect": "deny", "command_prefix": prefix})
+    for prefix in ("rm", "git push")
+]
+PIECES = [
+    "git",
+    "status",
+    "push",
+    "ls",
+    "echo",
+    "rm",
+    "x",
+    "-rf",
+    "a/b",
+    " ",
+    "\t",
+    "'",
+    '"',
+    "\\",
+    "*",
+    "$x",
+    "`",
+]
+PIECES += [
+    ";",
+    "&&",
+    "|",
+    "\n",
+    "(",
+    ")",
+    ">",
+    "<",
+    "#",
+    "{",
+    "}",
+    "=",
+    "~",
+    "!",
+    "\u00a0",
+    "\u202e",
+]
 command_lines = st.lists(st.sampled_from(PIECES), max_size=8).map("".join)
 
 
 @given(
     command=command_lines,
-    before=st.sampled_from(["", " ", "X=1 ", "sudo ", "! ", "(", "{ ", "$(", "`", "<x ", "\n", "if "]),
-    after=st.sampled_from([";", " ; ", "&", " && x", "|x", "\n", "\nx", ")", " >x", " <x", " $x", "`x`"]),
+    before=st.sampled_from(
+        ["", " ", "X=1 ", "sudo ", "! ", "(", "{ ", "$(", "`", "<x ", "\n", "if "]
+    ),
+    after=st.sampled_from(
+        [";", " ; ", "&", " && x", "|x", "\n", "\nx", ")", " >x", " <x", " $x", "`x`"]
+    ),
 )
-def test_an_operator_never_turns_a_command_into_an_allowed_one(command: str, before: str, after: str) -> None:
+def test_an_operator_never_turns_a_command_into_an_allowed_one(
+    command: str, before: str, after: str
+) -> None:
     assert outcome(COMMANDS, "Bash", {"command": before + command + after}) == "ask"
 
 
 @given(command=command_lines, blank=st.sampled_from([" ", "  ", "\t", " \t "]))
-def test_white_space_around_a_command_never_changes_the_answer_to_a_wider_one(command: str, blank: str) -> None:
+def test_white_space_around_a_command_never_changes_the_answer_to_a_wider_one(
+    command: str, blank: str
+) -> None:
     rules = [*COMMANDS, *DENIALS]
     plain = outcome(rules, "Bash", {"command": command})
     assert ORDER[outcome(rules, "Bash", {"command": blank + command})] <= ORDER[plain]
@@ -72,7 +126,11 @@ def test_white_space_around_a_command_never_changes_the_answer_to_a_wider_one(co
         assert ORDER[outcome(rules, "Bash", {"command": command + blank})] <= ORDER[plain]
 
 
-@given(words=st.lists(st.sampled_from(["rm", "git", "push", "status", "x", "-f"]), min_size=1, max_size=4))
+@given(
+    words=st.lists(
+        st.sampled_from(["rm", "git", "push", "status", "x", "-f"]), min_size=1, max_size=4
+    )
+)
 def test_quotes_never_turn_a_denied_command_into_an_allowed_one(words: list[str]) -> None:
     rules = [read_rule({"tool": "Bash"}), *DENIALS]
     plain = outcome(rules, "Bash", {"command": " ".join(words)})

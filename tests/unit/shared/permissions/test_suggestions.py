@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shared.channels import PermissionAsk
+from shared.bus.channels import PermissionRequest
 from shared.permissions.commands import program_of
 from shared.permissions.programs import RUNNERS
 from shared.permissions.reach import Reach, ReachedPath
@@ -15,8 +15,10 @@ from shared.permissions.rules import judge, read_rule
 from shared.permissions.suggestions import suggest
 
 
-def ask(tool: str = "Bash", /, **given: Any) -> PermissionAsk:
-    return PermissionAsk("p1", tool, given, caller="alice", session_id="s1", working_directory="/srv/dir")
+def ask(tool: str = "Bash", /, **given: Any) -> PermissionRequest:
+    return PermissionRequest(
+        "p1", tool, given, caller="alice", session_id="s1", working_directory="/srv/dir"
+    )
 
 
 @pytest.mark.parametrize(
@@ -25,7 +27,10 @@ def ask(tool: str = "Bash", /, **given: Any) -> PermissionAsk:
         (ask(command="git status -s"), {"tool": "Bash", "command_prefix": "git status"}),
         (ask(command="echo hello"), {"tool": "Bash", "command_prefix": "echo"}),
         (ask(command="touch x"), {"tool": "Bash", "command_prefix": "touch", "under": "/srv/dir"}),
-        (ask(command="cat a/x b/y"), {"tool": "Bash", "command_prefix": "cat", "under": "/srv/dir"}),
+        (
+            ask(command="cat a/x b/y"),
+            {"tool": "Bash", "command_prefix": "cat", "under": "/srv/dir"},
+        ),
         (ask(command="cat /etc/passwd a"), {"tool": "Bash", "command": "cat /etc/passwd a"}),
         (ask(command="cat *"), {"tool": "Bash", "command": "cat *"}),
         (ask(command="ls; rm x"), None),
@@ -43,7 +48,9 @@ def ask(tool: str = "Bash", /, **given: Any) -> PermissionAsk:
         (ask("AskUserQuestion"), None),
     ],
 )
-def test_what_the_like_means_is_suggested(request_: PermissionAsk, expected: dict[str, str] | None) -> None:
+def test_what_the_like_means_is_suggested(
+    request_: PermissionRequest, expected: dict[str, str] | None
+) -> None:
     assert suggest(request_) == expected
 
 
@@ -100,7 +107,9 @@ def test_the_folder_is_the_one_the_tool_really_touches() -> None:
     assert suggest(request) == {"tool": "Write", "under": "/tmp"}
 
 
-@pytest.mark.parametrize("command", ["git status -s", "echo x", "touch x", "rm -rf 'a b'", "  make  test "])
+@pytest.mark.parametrize(
+    "command", ["git status -s", "echo x", "touch x", "rm -rf 'a b'", "  make  test "]
+)
 def test_a_suggested_rule_covers_the_request_itself(command: str) -> None:
     request = ask(command=command)
     suggested = suggest(request)

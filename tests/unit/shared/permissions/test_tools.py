@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from shared.permissions.tools import FILE_WRITERS, FOLDER_READERS, PATH_FIELDS, PATTERN_FIELDS, command_of
+from shared.permissions.tools import (
+    FILE_WRITERS,
+    FOLDER_READERS,
+    PATH_FIELDS,
+    PATTERN_FIELDS,
+    command_of,
+)
 
 
 def test_only_a_bash_call_has_a_command() -> None:

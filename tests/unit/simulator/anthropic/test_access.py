@@ -21,12 +21,28 @@ OAUTH = {"anthropic-beta": "oauth-2025-04-20", **VERSION}
         ({"x-api-key": TOKEN, **OAUTH}, 401, "invalid x-api-key"),
         ({"authorization": "Bearer dummy", **VERSION}, 401, "Invalid bearer token"),
         ({"authorization": f"Basic {KEY}", **VERSION}, 401, "Invalid bearer token"),
-        ({"authorization": f"Bearer {TOKEN}", **VERSION}, 401, "OAuth authentication is currently not supported."),
+        (
+            {"authorization": f"Bearer {TOKEN}", **VERSION},
+            401,
+            "OAuth authentication is currently not supported.",
+        ),
         ({"authorization": "Bearer sk-ant-oat01-expired", **OAUTH}, 401, "OAuth token has expired"),
-        ({"authorization": f"Bearer {TOKEN}", "x-api-key": "stray", **OAUTH}, 401, "invalid x-api-key"),
+        (
+            {"authorization": f"Bearer {TOKEN}", "x-api-key": "stray", **OAUTH},
+            401,
+            "invalid x-api-key",
+        ),
         ({"x-api-key": KEY}, 400, "anthropic-version: header is required"),
-        ({"x-api-key": KEY, "anthropic-version": "2024-01-01"}, 400, '"2024-01-01" is not a valid version'),
-        ({"x-api-key": KEY, **VERSION, "anthropic-beta": "pdfs-2024-09-25, x-1"}, 400, "Unexpected value(s) `x-1`"),
+        (
+            {"x-api-key": KEY, "anthropic-version": "2024-01-01"},
+            400,
+            '"2024-01-01" is not a valid version',
+        ),
+        (
+            {"x-api-key": KEY, **VERSION, "anthropic-beta": "pdfs-2024-09-25, x-1"},
+            400,
+            "Unexpected value(s) `x-1`",
+        ),
     ],
 )
 def test_who_may_not_come_in_is_told_why(headers: dict[str, str], status: int, words: str) -> None:
@@ -37,7 +53,9 @@ def test_who_may_not_come_in_is_told_why(headers: dict[str, str], status: int, w
 
 
 def test_a_key_may_come_in_either_header() -> None:
-    assert admit({"x-api-key": KEY, **VERSION}) == admit({"authorization": f"Bearer {KEY}", **VERSION})
+    assert admit({"x-api-key": KEY, **VERSION}) == admit(
+        {"authorization": f"Bearer {KEY}", **VERSION}
+    )
 
 
 def test_an_oauth_token_comes_in_with_its_beta() -> None:
@@ -90,7 +108,9 @@ CLAUDE_CODE, OTHER = {"user-agent": "claude-cli/2.1.330 (external, cli)"}, {"use
 
 
 @pytest.mark.parametrize("sent", [OTHER, {}])
-def test_a_subscription_for_own_programs_refuses_others_in_the_vendors_words(sent: dict[str, str]) -> None:
+def test_a_subscription_for_own_programs_refuses_others_in_the_vendors_words(
+    sent: dict[str, str],
+) -> None:
     headers = {"authorization": "Bearer sk-ant-oat01-own-apps", **OAUTH}
     assert admit(headers | CLAUDE_CODE).oauth
     with pytest.raises(Problem, match="Third-party apps now draw from your extra usage") as caught:
@@ -102,8 +122,12 @@ def test_a_subscription_with_extra_usage_bills_other_programs_and_says_so() -> N
     headers = {"authorization": "Bearer sk-ant-oat01-extra-usage", **OAUTH}
     billed = Limits().headers(admit(headers | OTHER))
     assert billed["anthropic-ratelimit-unified-overage-in-use"] == "true"
-    assert "anthropic-ratelimit-unified-overage-in-use" not in Limits().headers(admit(headers | CLAUDE_CODE))
+    assert "anthropic-ratelimit-unified-overage-in-use" not in Limits().headers(
+        admit(headers | CLAUDE_CODE)
+    )
 
 
 def test_a_key_serves_every_program() -> None:
-    assert not admit({"x-api-key": "sk-ant-api03-own-apps-extra-usage", **VERSION} | OTHER).pays_extra
+    assert not admit(
+        {"x-api-key": "sk-ant-api03-own-apps-extra-usage", **VERSION} | OTHER
+    ).pays_extra

@@ -21,8 +21,12 @@ MORE = [{"role": "assistant", "content": "hi"}, {"role": "user", "content": "aga
 def after(body: dict[str, Any], *, owner: str = "key", previous: str = "msg_1") -> Any:
     """Return what the second of two requests is told; the first is BODY."""
     diagnoses = Diagnoses()
-    assert diagnoses.compare(BODY | {"diagnostics": {"previous_message_id": None}}, "key", "msg_1") == Diagnosis(None)
-    told = diagnoses.compare(body | {"diagnostics": {"previous_message_id": previous}}, owner, "msg_2")
+    assert diagnoses.compare(
+        BODY | {"diagnostics": {"previous_message_id": None}}, "key", "msg_1"
+    ) == Diagnosis(None)
+    told = diagnoses.compare(
+        body | {"diagnostics": {"previous_message_id": previous}}, owner, "msg_2"
+    )
     assert told is not None
     return told.shown
 
@@ -55,7 +59,9 @@ def test_the_first_part_that_differs_is_named_with_the_tokens_that_were_missed(
 
 @pytest.mark.parametrize(("owner", "previous"), [("key", "msg_9"), ("other", "msg_1")])
 def test_an_unknown_message_and_another_owners_are_not_found(owner: str, previous: str) -> None:
-    assert after(BODY, owner=owner, previous=previous) == {"cache_miss_reason": {"type": "previous_message_not_found"}}
+    assert after(BODY, owner=owner, previous=previous) == {
+        "cache_miss_reason": {"type": "previous_message_not_found"}
+    }
 
 
 def test_a_request_that_does_not_ask_is_told_nothing() -> None:

@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - a row of the table is a line
 """Field shapes as requests meet them: unknown fields, beta fields, and where a complaint points."""
 
 from __future__ import annotations
@@ -72,17 +71,30 @@ async def test_a_required_field_is_missed(client: httpx.AsyncClient, missing: st
 
 
 @pytest.mark.parametrize(("beta", "changes"), BETA_FIELDS, ids=[row[0] for row in BETA_FIELDS])
-async def test_a_beta_field_needs_its_header(client: httpx.AsyncClient, beta: str, changes: dict[str, Any]) -> None:
+async def test_a_beta_field_needs_its_header(
+    client: httpx.AsyncClient, beta: str, changes: dict[str, Any]
+) -> None:
     refused = await client.post("/v1/messages", json=BASE | changes)
     assert refused.status_code == 400
-    accepted = await client.post("/v1/messages", json=BASE | changes, headers={"anthropic-beta": beta})
+    accepted = await client.post(
+        "/v1/messages", json=BASE | changes, headers={"anthropic-beta": beta}
+    )
     assert accepted.status_code == 200, accepted.text
 
 
 @pytest.mark.parametrize(
-    "field", [{"max_tokens": 5}, {"stream": False}, {"stop_sequences": []}, {"metadata": {}}, {"service_tier": "auto"}]
+    "field",
+    [
+        {"max_tokens": 5},
+        {"stream": False},
+        {"stop_sequences": []},
+        {"metadata": {}},
+        {"service_tier": "auto"},
+    ],
 )
-async def test_counting_refuses_what_only_creating_takes(client: httpx.AsyncClient, field: dict[str, Any]) -> None:
+async def test_counting_refuses_what_only_creating_takes(
+    client: httpx.AsyncClient, field: dict[str, Any]
+) -> None:
     body = {"model": "claude-opus-5-5", "messages": [USER]}
     assert (await client.post("/v1/messages/count_tokens", json=body)).status_code == 200
     reply = await client.post("/v1/messages/count_tokens", json=body | field)

@@ -30,7 +30,9 @@ async def test_a_form_that_is_no_upload_is_refused(
 
 
 async def test_a_file_is_found_among_those_that_are_asked_for(client: httpx.AsyncClient) -> None:
-    file = (await client.post("/v1/files", files={"file": TEXT}, data={"expires_in_seconds": "3600"})).json()
+    file = (
+        await client.post("/v1/files", files={"file": TEXT}, data={"expires_in_seconds": "3600"})
+    ).json()
     assert (file["filename"], file["size_bytes"], file["downloadable"]) == ("a.txt", 5, False)
     for query, count in ((f"ids[]={file['id']}", 1), ("ids[]=file_other", 0), ("limit=1", 1)):
         assert len((await client.get(f"/v1/files?{query}")).json()["data"]) == count

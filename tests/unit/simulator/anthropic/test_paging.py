@@ -25,10 +25,17 @@ def test_pages_by_id_go_both_ways() -> None:
 def test_pages_by_cursor_end_without_one() -> None:
     first = page_by_cursor(ENTRIES, {"limit": "4"})
     last = page_by_cursor(ENTRIES, {"limit": "4", "page": first["next_page"]})
-    assert (ids(first), ids(last), last["next_page"], last["has_more"]) == ("abcd", "e", None, False)
+    assert (ids(first), ids(last), last["next_page"], last["has_more"]) == (
+        "abcd",
+        "e",
+        None,
+        False,
+    )
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=x", "after_id=z", "after_id=a&before_id=b", "odd=1"])
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=x", "after_id=z", "after_id=a&before_id=b", "odd=1"]
+)
 def test_what_cannot_be_asked_is_refused(query: str) -> None:
     with pytest.raises(Problem):
         page_by_id(ENTRIES, query)

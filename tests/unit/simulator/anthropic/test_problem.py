@@ -9,7 +9,8 @@ from simulator.anthropic.problem import Problem, refuse
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"), [(400, "invalid_request_error"), (413, "request_too_large"), (529, "overloaded_error")]
+    ("status", "kind"),
+    [(400, "invalid_request_error"), (413, "request_too_large"), (529, "overloaded_error")],
 )
 def test_the_status_decides_the_type(status: int, kind: str) -> None:
     assert orjson.loads(Problem(status, "no").envelope("req_1")) == {
@@ -20,7 +21,9 @@ def test_the_status_decides_the_type(status: int, kind: str) -> None:
 
 
 def test_a_code_travels_in_the_details() -> None:
-    error = orjson.loads(Problem(400, "no", code="request_body_encoding_invalid").envelope("req_1"))["error"]
+    error = orjson.loads(
+        Problem(400, "no", code="request_body_encoding_invalid").envelope("req_1")
+    )["error"]
     assert error["details"] == {"error_code": "request_body_encoding_invalid"}
 
 

@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - a row of the table is a line
 """The table of refusals: for each rule the smallest request that breaks it, and the words it is refused with."""
 
 from __future__ import annotations
@@ -12,7 +11,12 @@ import pytest
 from simulator.anthropic.rules import merge_turns
 from simulator.seal import THOUGHTS
 
-OLD, OPUS_4_7, OPUS_5, OPUS_5_5 = "claude-sonnet-4-5", "claude-opus-4-7", "claude-opus-5", "claude-opus-5-5"
+OLD, OPUS_4_7, OPUS_5, OPUS_5_5 = (
+    "claude-sonnet-4-5",
+    "claude-opus-4-7",
+    "claude-opus-5",
+    "claude-opus-5-5",
+)
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n0000").decode()
 TOOL = {"name": "look", "input_schema": {"type": "object"}}
 CALL = {"type": "tool_use", "id": "toolu_1", "name": "look", "input": {}}
@@ -41,7 +45,10 @@ KEY_RULE = "Property keys should match pattern '^[a-zA-Z0-9_.-]{1,64}$'"
 
 
 def with_argument(key: str) -> dict[str, Any]:
-    return {"name": f"f{len(key)}", "input_schema": {"type": "object", "properties": {key: {"type": "string"}}}}
+    return {
+        "name": f"f{len(key)}",
+        "input_schema": {"type": "object", "properties": {key: {"type": "string"}}},
+    }
 
 
 def answering(*blocks: Any) -> list[dict[str, Any]]:
@@ -123,8 +130,12 @@ def request(changes: dict[str, Any]) -> dict[str, Any]:
     return {"model": "claude-sim-text", "max_tokens": 2048, "messages": [user()], **changes}
 
 
-@pytest.mark.parametrize(("changes", "words"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
-async def test_the_rule_refuses(client: httpx.AsyncClient, changes: dict[str, Any], words: str) -> None:
+@pytest.mark.parametrize(
+    ("changes", "words"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED]
+)
+async def test_the_rule_refuses(
+    client: httpx.AsyncClient, changes: dict[str, Any], words: str
+) -> None:
     reply = await client.post("/v1/messages", json=request(changes))
     assert reply.status_code == 400, reply.text
     error = reply.json()["error"]
@@ -148,8 +159,18 @@ PAGE = {"type": "document", "source": {"type": "text", "media_type": "text/plain
     [
         ({"temperature": 1}, "temperature: Extra inputs are not permitted"),
         ({"messages": [user(CITED)]}, "messages.0.content.0.text.citations"),
-        ({"messages": [user({"type": "search_result", "source": "s", "title": "t", "content": [CITED]})]}, "citations"),
-        ({"messages": [user(), model(PAGE, said("x")), user()]}, "`document` blocks are not permitted"),
+        (
+            {
+                "messages": [
+                    user({"type": "search_result", "source": "s", "title": "t", "content": [CITED]})
+                ]
+            },
+            "citations",
+        ),
+        (
+            {"messages": [user(), model(PAGE, said("x")), user()]},
+            "`document` blocks are not permitted",
+        ),
     ],
 )
 async def test_the_newer_version_refuses_what_the_older_takes(
@@ -161,21 +182,30 @@ async def test_the_newer_version_refuses_what_the_older_takes(
     assert (await client.post("/v1/messages", json=request(changes))).status_code == 200
 
 
-async def test_a_thought_continues_a_tool_turn_when_thinking_is_enabled(client: httpx.AsyncClient) -> None:
+async def test_a_thought_continues_a_tool_turn_when_thinking_is_enabled(
+    client: httpx.AsyncClient,
+) -> None:
     thought = {"type": "thinking", "thinking": "", "signature": THOUGHTS.seal("1")}
     messages = [user(), model(thought, CALL), user(RESULT)]
     body = request({"messages": messages, "thinking": {"type": "enabled", "budget_tokens": 1024}})
     assert (await client.post("/v1/messages", json=body)).status_code == 200
 
 
-async def test_a_budget_may_exceed_max_tokens_when_thinking_is_interleaved(client: httpx.AsyncClient) -> None:
+async def test_a_budget_may_exceed_max_tokens_when_thinking_is_interleaved(
+    client: httpx.AsyncClient,
+) -> None:
     body = request({"thinking": {"type": "enabled", "budget_tokens": 4000}})
     beta = {"anthropic-beta": "interleaved-thinking-2025-05-14"}
     assert (await client.post("/v1/messages", json=body, headers=beta)).status_code == 200
 
 
 def strict_tools(count: int, schema: dict[str, Any]) -> dict[str, Any]:
-    return {"tools": [{"name": f"f{number}", "input_schema": schema, "strict": True} for number in range(count)]}
+    return {
+        "tools": [
+            {"name": f"f{number}", "input_schema": schema, "strict": True}
+            for number in range(count)
+        ]
+    }
 
 
 CLOSED = {"type": "object", "properties": {}, "additionalProperties": False}
@@ -189,9 +219,18 @@ UNIONS = CLOSED | {"properties": {"a": {"type": ["string", "null"]}}, "required"
         (strict_tools(21, CLOSED), "21 strict tools exceed"),
         (strict_tools(5, OPTIONS), "too many optional parameters (25)"),
         (strict_tools(17, UNIONS), "union types (17)"),
-        (strict_tools(1, {"type": "object", "properties": {}}), "tools.0.custom: For 'object' type"),
-        ({"tools": [{"name": "f", "input_schema": {"type": "object", "anyOf": [CLOSED]}}]}, "at the top level"),
-        ({"tools": [{"name": "f", "input_schema": CLOSED | {"required": True}}]}, "JSON schema is invalid"),
+        (
+            strict_tools(1, {"type": "object", "properties": {}}),
+            "tools.0.custom: For 'object' type",
+        ),
+        (
+            {"tools": [{"name": "f", "input_schema": {"type": "object", "anyOf": [CLOSED]}}]},
+            "at the top level",
+        ),
+        (
+            {"tools": [{"name": "f", "input_schema": CLOSED | {"required": True}}]},
+            "JSON schema is invalid",
+        ),
     ],
 )
 async def test_schemas_are_checked_and_strict_ones_have_a_budget(
@@ -203,9 +242,16 @@ async def test_schemas_are_checked_and_strict_ones_have_a_budget(
 
 
 async def test_a_full_budget_is_still_taken(client: httpx.AsyncClient) -> None:
-    assert (await client.post("/v1/messages", json=request(strict_tools(20, CLOSED)))).status_code == 200
+    assert (
+        await client.post("/v1/messages", json=request(strict_tools(20, CLOSED)))
+    ).status_code == 200
 
 
 def test_turns_merge_messages_of_one_role_and_skip_the_system_ones() -> None:
-    turns = merge_turns([user(said("a")), {"role": "system", "content": "x"}, user(said("b")), model(said("c"))])
-    assert [(turn.role, turn.number, len(turn.blocks)) for turn in turns] == [("user", 0, 2), ("assistant", 3, 1)]
+    turns = merge_turns(
+        [user(said("a")), {"role": "system", "content": "x"}, user(said("b")), model(said("c"))]
+    )
+    assert [(turn.role, turn.number, len(turn.blocks)) for turn in turns] == [
+        ("user", 0, 2),
+        ("assistant", 3, 1),
+    ]

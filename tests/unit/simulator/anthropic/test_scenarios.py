@@ -12,7 +12,11 @@ from simulator.script import BIG_CHARACTERS
 
 LOOK = {
     "name": "look",
-    "input_schema": {"type": "object", "properties": {"where": {"type": "string"}}, "required": ["where"]},
+    "input_schema": {
+        "type": "object",
+        "properties": {"where": {"type": "string"}},
+        "required": ["where"],
+    },
 }
 STOP = {"name": "stop", "input_schema": {"type": "object"}}
 TOOLS = {"tools": [LOOK, STOP]}
@@ -41,13 +45,20 @@ def kinds(message: dict[str, Any]) -> list[str]:
     return [block["type"] for block in message["content"]]
 
 
-async def test_the_last_prompt_is_echoed_without_what_the_client_adds(client: httpx.AsyncClient) -> None:
-    blocks = [{"type": "text", "text": text} for text in ("<system-reminder>x</system-reminder>", "hi there")]
+async def test_the_last_prompt_is_echoed_without_what_the_client_adds(
+    client: httpx.AsyncClient,
+) -> None:
+    blocks = [
+        {"type": "text", "text": text}
+        for text in ("<system-reminder>x</system-reminder>", "hi there")
+    ]
     assert texts(await ask(client, content=blocks)) == "You said: hi there"
 
 
 async def test_every_secret_in_the_request_comes_back(client: httpx.AsyncClient) -> None:
-    message = await ask(client, content="SECRET-b1", system="you know SECRET-a2", metadata={"user_id": "SECRET-c3"})
+    message = await ask(
+        client, content="SECRET-b1", system="you know SECRET-a2", metadata={"user_id": "SECRET-c3"}
+    )
     assert {"SECRET-a2", "SECRET-b1", "SECRET-c3"} <= set(texts(message).split())
 
 
@@ -61,22 +72,38 @@ async def test_a_directive_picks_a_scenario_for_a_fixed_model(client: httpx.Asyn
 
 
 @pytest.mark.parametrize("name", ["nonsense", "long-", "text-x", ""])
-async def test_an_unknown_scenario_is_an_unknown_model(client: httpx.AsyncClient, name: str) -> None:
-    body = {"model": f"claude-sim-{name}", "max_tokens": 10, "messages": [{"role": "user", "content": "hi"}]}
+async def test_an_unknown_scenario_is_an_unknown_model(
+    client: httpx.AsyncClient, name: str
+) -> None:
+    body = {
+        "model": f"claude-sim-{name}",
+        "max_tokens": 10,
+        "messages": [{"role": "user", "content": "hi"}],
+    }
     reply = await client.post("/v1/messages", json=body)
     assert (reply.status_code, reply.json()["error"]["type"]) == (404, "not_found_error")
 
 
 async def test_directives_call_tools_and_the_results_are_quoted(client: httpx.AsyncClient) -> None:
-    prompt = {"role": "user", "content": '[[tool:look {"where":"up"}]] [[tool:stop]] [[tool:ghost]] [[say:Done.]]'}
+    prompt = {
+        "role": "user",
+        "content": '[[tool:look {"where":"up"}]] [[tool:stop]] [[tool:ghost]] [[say:Done.]]',
+    }
     first = await ask(client, messages=[prompt], **TOOLS)
-    assert [(block["name"], block["input"]) for block in first["content"]] == [("look", {"where": "up"}), ("stop", {})]
+    assert [(block["name"], block["input"]) for block in first["content"]] == [
+        ("look", {"where": "up"}),
+        ("stop", {}),
+    ]
     assert first["stop_reason"] == "tool_use"
     results = [
         {"type": "tool_result", "tool_use_id": block["id"], "content": f"result {number}"}
         for number, block in enumerate(first["content"])
     ]
-    messages = [prompt, {"role": "assistant", "content": first["content"]}, {"role": "user", "content": results}]
+    messages = [
+        prompt,
+        {"role": "assistant", "content": first["content"]},
+        {"role": "user", "content": results},
+    ]
     second = await ask(client, messages=messages, **TOOLS)
     assert texts(second) == "The tool answered: result 0\nThe tool answered: result 1\nDone."
     assert second["stop_reason"] == "end_turn"
@@ -109,12 +136,16 @@ async def test_tools_are_called_with_inputs_from_their_schemas(client: httpx.Asy
         ({"type": "none"}, []),
     ],
 )
-async def test_the_tool_choice_is_honoured(client: httpx.AsyncClient, choice: Any, called: list[str]) -> None:
+async def test_the_tool_choice_is_honoured(
+    client: httpx.AsyncClient, choice: Any, called: list[str]
+) -> None:
     message = await ask(client, "tools", tool_choice=choice, **TOOLS)
     assert [block["name"] for block in message["content"] if block["type"] == "tool_use"] == called
 
 
-@pytest.mark.parametrize(("choice", "called"), [({"type": "any"}, "look"), ({"type": "tool", "name": "stop"}, "stop")])
+@pytest.mark.parametrize(
+    ("choice", "called"), [({"type": "any"}, "look"), ({"type": "tool", "name": "stop"}, "stop")]
+)
 async def test_a_forced_tool_is_called(client: httpx.AsyncClient, choice: Any, called: str) -> None:
     message = await ask(client, tool_choice=choice, **TOOLS)
     assert [block["name"] for block in message["content"]] == [called]
@@ -136,8 +167,15 @@ async def test_enabled_thinking_always_thinks_even_before_a_tool(client: httpx.A
     first = await ask(client, messages=[prompt], thinking=thinking, **TOOLS)
     assert kinds(first) == ["thinking", "tool_use"]
     result = {"type": "tool_result", "tool_use_id": first["content"][1]["id"], "content": "ok"}
-    messages = [prompt, {"role": "assistant", "content": first["content"]}, {"role": "user", "content": [result]}]
-    assert kinds(await ask(client, messages=messages, thinking=thinking, **TOOLS)) == ["thinking", "text"]
+    messages = [
+        prompt,
+        {"role": "assistant", "content": first["content"]},
+        {"role": "user", "content": [result]},
+    ]
+    assert kinds(await ask(client, messages=messages, thinking=thinking, **TOOLS)) == [
+        "thinking",
+        "text",
+    ]
 
 
 async def test_what_was_redacted_may_come_back(client: httpx.AsyncClient) -> None:
@@ -152,7 +190,9 @@ async def test_what_was_redacted_may_come_back(client: httpx.AsyncClient) -> Non
 
 
 @pytest.mark.parametrize(("name", "count"), [("refusal", 0), ("refusal-1", 1)])
-async def test_a_refusal_has_details_and_perhaps_text(client: httpx.AsyncClient, name: str, count: int) -> None:
+async def test_a_refusal_has_details_and_perhaps_text(
+    client: httpx.AsyncClient, name: str, count: int
+) -> None:
     message = await ask(client, name)
     assert (message["stop_reason"], message["stop_details"]["category"]) == ("refusal", "cyber")
     assert len(message["content"]) == count
@@ -171,7 +211,11 @@ async def test_the_earliest_stop_sequence_wins(client: httpx.AsyncClient) -> Non
 
 async def test_text_ends_at_max_tokens(client: httpx.AsyncClient) -> None:
     message = await ask(client, "long", max_tokens=2)
-    assert (message["stop_reason"], texts(message), message["usage"]["output_tokens"]) == ("max_tokens", "one two ", 2)
+    assert (message["stop_reason"], texts(message), message["usage"]["output_tokens"]) == (
+        "max_tokens",
+        "one two ",
+        2,
+    )
     assert (await ask(client, "max-tokens"))["stop_reason"] == "max_tokens"
 
 
@@ -188,7 +232,10 @@ async def test_a_warm_up_writes_nothing(client: httpx.AsyncClient) -> None:
 async def test_a_paused_turn_goes_on_when_it_is_sent_back(client: httpx.AsyncClient) -> None:
     first = await ask(client, "pause-turn")
     assert (first["stop_reason"], kinds(first)) == ("pause_turn", ["text", "server_tool_use"])
-    messages = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": first["content"]}]
+    messages = [
+        {"role": "user", "content": "hello"},
+        {"role": "assistant", "content": first["content"]},
+    ]
     second = await ask(client, "pause-turn", messages=messages)
     assert second["stop_reason"] == "end_turn"
     assert kinds(second)[0] == "web_search_tool_result"
@@ -220,7 +267,11 @@ async def test_the_big_reply_has_its_size_and_the_empty_one_none(client: httpx.A
 
 @pytest.mark.parametrize("status", REFUSALS)
 async def test_a_status_can_be_asked_for(client: httpx.AsyncClient, status: str) -> None:
-    body = {"model": f"claude-sim-{status}-7", "max_tokens": 10, "messages": [{"role": "user", "content": "hi"}]}
+    body = {
+        "model": f"claude-sim-{status}-7",
+        "max_tokens": 10,
+        "messages": [{"role": "user", "content": "hi"}],
+    }
     reply = await client.post("/v1/messages", json=body)
     assert reply.status_code == int(status)
     assert reply.json()["request_id"] == reply.headers["request-id"]

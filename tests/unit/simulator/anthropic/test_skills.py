@@ -21,7 +21,9 @@ FILES: Any = [("files[]", ("tidy/SKILL.md", MAIN)), ("files[]", ("tidy/a.py", b"
         ([("files[]", ("tidy/SKILL.md", b"no front matter"))], "description"),
     ],
 )
-async def test_a_folder_that_is_no_skill_is_refused(client: httpx.AsyncClient, files: Any, told: str) -> None:
+async def test_a_folder_that_is_no_skill_is_refused(
+    client: httpx.AsyncClient, files: Any, told: str
+) -> None:
     reply = await client.post("/v1/skills", files=files)
     assert reply.status_code == 400
     assert told in reply.json()["error"]["message"]

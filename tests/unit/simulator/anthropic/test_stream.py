@@ -7,15 +7,25 @@ from typing import Any
 import orjson
 import pytest
 
-from simulator.anthropic.stream import event, frames
+from simulator.anthropic.stream import message_frames, stream_event
 from simulator.script import Reply
 
-CITATION = {"type": "web_search_result_location", "url": "https://x", "title": "x", "cited_text": "y"}
+CITATION = {
+    "type": "web_search_result_location",
+    "url": "https://x",
+    "title": "x",
+    "cited_text": "y",
+}
 BLOCKS: list[dict[str, Any]] = [
     {"type": "thinking", "thinking": "let me see", "signature": "c2lnbmVk"},
     {"type": "text", "text": "Zwei  Wörter\nund mehr"},
     {"type": "text", "text": "cited", "citations": [CITATION]},
-    {"type": "tool_use", "id": "toolu_1", "name": "look", "input": {"where": "under the very long table", "n": [1, 2]}},
+    {
+        "type": "tool_use",
+        "id": "toolu_1",
+        "name": "look",
+        "input": {"where": "under the very long table", "n": [1, 2]},
+    },
     {"type": "tool_use", "id": "toolu_2", "name": "stop", "input": {}},
     {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": []},
     {"type": "redacted_thinking", "data": "c2VjcmV0"},
@@ -30,7 +40,7 @@ def message(blocks: list[dict[str, Any]]) -> dict[str, Any]:
 
 def parsed(reply: Reply) -> list[dict[str, Any]]:
     events = []
-    for frame in frames(message(reply.parts), reply):
+    for frame in message_frames(message(reply.parts), reply):
         name, data = frame.decode().removesuffix("\n\n").split("\n")
         events.append(orjson.loads(data.removeprefix("data: ")))
         assert name == f"event: {events[-1]['type']}"
@@ -56,13 +66,17 @@ def fold(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 case "citations_delta":
                     block["citations"].append(delta["citation"])
                 case "input_json_delta":
-                    arguments[item["index"]] = arguments.get(item["index"], "") + delta["partial_json"]
+                    arguments[item["index"]] = (
+                        arguments.get(item["index"], "") + delta["partial_json"]
+                    )
     for index, text in arguments.items():
         blocks[index]["input"] = orjson.loads(text or "{}")
     return [blocks[index] for index in sorted(blocks)]
 
 
-@pytest.mark.parametrize("reply", [Reply(BLOCKS), Reply(BLOCKS, interleaved=True), Reply(BLOCKS, piece=3, pings=True)])
+@pytest.mark.parametrize(
+    "reply", [Reply(BLOCKS), Reply(BLOCKS, interleaved=True), Reply(BLOCKS, piece=3, pings=True)]
+)
 def test_the_events_add_up_to_the_blocks(reply: Reply) -> None:
     assert fold(parsed(reply)) == BLOCKS
 
@@ -76,7 +90,11 @@ def test_the_grammar_is_start_blocks_delta_stop() -> None:
 
 
 def test_interleaved_blocks_are_open_at_once() -> None:
-    kinds = [item["type"] for item in parsed(Reply(BLOCKS[3:5], interleaved=True)) if item["type"] != "ping"]
+    kinds = [
+        item["type"]
+        for item in parsed(Reply(BLOCKS[3:5], interleaved=True))
+        if item["type"] != "ping"
+    ]
     assert kinds[1:3] == ["content_block_start", "content_block_start"]
 
 
@@ -86,7 +104,11 @@ def test_pings_can_come_between_any_two_events() -> None:
 
 
 def test_an_empty_input_sends_nothing_but_the_empty_delta() -> None:
-    deltas = [item["delta"] for item in parsed(Reply(BLOCKS[4:5])) if item["type"] == "content_block_delta"]
+    deltas = [
+        item["delta"]
+        for item in parsed(Reply(BLOCKS[4:5]))
+        if item["type"] == "content_block_delta"
+    ]
     assert deltas == [{"type": "input_json_delta", "partial_json": ""}]
 
 
@@ -98,4 +120,7 @@ def test_the_start_knows_the_input_and_the_end_all_of_the_output() -> None:
 
 
 def test_events_are_padded_the_way_the_service_pads_them() -> None:
-    assert event("ping", a="b") == b'event: ping\ndata: {"type":"ping","a":"b"' + b" " * 3 + b"}\n\n"
+    assert (
+        stream_event("ping", a="b")
+        == b'event: ping\ndata: {"type":"ping","a":"b"' + b" " * 3 + b"}\n\n"
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from simulator.anthropic.usage import InputUsage, PromptCache
-from simulator.script import tokens_of
+from simulator.script import text_tokens
 
 MARK = {"cache_control": {"type": "ephemeral"}}
 LONG = "All work and no play. " * 300  # 6,600 bytes, about 1,650 tokens
@@ -18,13 +18,17 @@ def prompt(*texts: str, system: str = LONG, marked: bool = True, ttl: str = "") 
 
 
 def test_tokens_are_a_quarter_of_the_bytes_rounded_up() -> None:
-    assert [tokens_of(size) for size in (0, 1, 4, 5)] == [0, 1, 1, 2]
+    assert [text_tokens(size) for size in (0, 1, 4, 5)] == [0, 1, 1, 2]
 
 
 def test_the_estimate_does_not_depend_on_what_is_cached() -> None:
     cache = PromptCache()
     first, second = (cache.measure(prompt("hi"), "owner") for _ in range(2))
-    assert first.total == second.total == PromptCache().measure(prompt("hi", marked=False), "owner").total
+    assert (
+        first.total
+        == second.total
+        == PromptCache().measure(prompt("hi", marked=False), "owner").total
+    )
 
 
 def test_a_marked_prefix_is_written_once_and_then_read() -> None:
@@ -46,7 +50,12 @@ def test_nothing_is_cached_without_a_mark_or_for_another_owner() -> None:
 def test_a_short_prefix_is_not_cached() -> None:
     cache = PromptCache()
     for _ in range(2):
-        assert cache.measure(prompt("hi", system="short"), "owner").as_dict()["cache_creation_input_tokens"] == 0
+        assert (
+            cache.measure(prompt("hi", system="short"), "owner").as_dict()[
+                "cache_creation_input_tokens"
+            ]
+            == 0
+        )
 
 
 def test_a_growing_conversation_reads_what_the_last_turn_wrote() -> None:
@@ -69,12 +78,20 @@ def test_a_changed_prefix_is_written_anew() -> None:
 def test_the_longer_life_is_told_apart() -> None:
     usage = PromptCache().measure(prompt("one", ttl="1h"), "owner").as_dict()
     assert usage["cache_creation"]["ephemeral_5m_input_tokens"] == 0
-    assert usage["cache_creation"]["ephemeral_1h_input_tokens"] == usage["cache_creation_input_tokens"] > 0
+    assert (
+        usage["cache_creation"]["ephemeral_1h_input_tokens"]
+        == usage["cache_creation_input_tokens"]
+        > 0
+    )
 
 
 def test_a_mark_inside_a_tool_result_counts() -> None:
     cache = PromptCache()
-    result = {"type": "tool_result", "tool_use_id": "t", "content": [{"type": "text", "text": LONG, **MARK}]}
+    result = {
+        "type": "tool_result",
+        "tool_use_id": "t",
+        "content": [{"type": "text", "text": LONG, **MARK}],
+    }
     body = {"messages": [{"role": "user", "content": [result]}]}
     written = cache.measure(body, "owner").written
     assert cache.measure(body, "owner") == InputUsage(0, read=written)

@@ -21,7 +21,13 @@ def user(text: str) -> Json:
 
 
 def backend_body(said: str = "hello", /, **more: Any) -> Json:
-    body = {"model": "gpt-5.5", "instructions": "Be brief.", "input": [user(said)], "store": False, "stream": True}
+    body = {
+        "model": "gpt-5.5",
+        "instructions": "Be brief.",
+        "input": [user(said)],
+        "store": False,
+        "stream": True,
+    }
     return body | {"include": ["reasoning.encrypted_content"]} | more
 
 
@@ -52,7 +58,9 @@ class Door:
 @pytest.fixture
 async def backend() -> AsyncIterator[Door]:
     transport = httpx.ASGITransport(app=Simulator())
-    async with httpx.AsyncClient(transport=transport, base_url="http://simulator", headers=CHATGPT_HEADERS) as client:
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://simulator", headers=CHATGPT_HEADERS
+    ) as client:
         yield Door(client, "/backend-api/codex/responses")
 
 
@@ -60,5 +68,7 @@ async def backend() -> AsyncIterator[Door]:
 async def public() -> AsyncIterator[Door]:
     transport = httpx.ASGITransport(app=Simulator())
     headers = {"authorization": f"Bearer {OPENAI_KEY}"}
-    async with httpx.AsyncClient(transport=transport, base_url="http://simulator", headers=headers) as client:
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://simulator", headers=headers
+    ) as client:
         yield Door(client, "/v1/responses")

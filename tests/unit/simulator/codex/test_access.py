@@ -58,4 +58,6 @@ async def test_the_usage_page_says_what_the_headers_say(backend: Door) -> None:
     headers = (await backend.post(backend_body())).headers
     page = (await backend.client.get("/backend-api/wham/usage")).json()
     assert page["plan_type"] == headers["x-codex-plan-type"] == "plus"
-    assert page["rate_limit"]["primary_window"]["used_percent"] == float(headers["x-codex-primary-used-percent"])
+    assert page["rate_limit"]["primary_window"]["used_percent"] == float(
+        headers["x-codex-primary-used-percent"]
+    )

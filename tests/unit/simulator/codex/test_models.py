@@ -9,7 +9,12 @@ async def test_the_list_depends_on_the_clients_version(backend: Door) -> None:
     new = (await backend.client.get(MODELS, params={"client_version": "0.169.0"})).json()["models"]
     old = (await backend.client.get(MODELS, params={"client_version": "0.120.0"})).json()["models"]
     assert "gpt-6.1-sol" in {model["slug"] for model in new}
-    assert {model["slug"] for model in old} == {"gpt-5.5", "gpt-5.6-sol", "gpt-5.6-terra", "gpt-5.6-luna"}
+    assert {model["slug"] for model in old} == {
+        "gpt-5.5",
+        "gpt-5.6-sol",
+        "gpt-5.6-terra",
+        "gpt-5.6-luna",
+    }
 
 
 async def test_a_version_is_required(backend: Door) -> None:

@@ -3,11 +3,16 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from simulator.codex.problem import Problem, challenge, detail, error, refuse
+from simulator.codex.problem import Problem, backend_error, challenge, detail, refuse_parameter
 
 
 def test_an_envelope_has_all_four_fields() -> None:
-    assert orjson.loads(error(400, "no").body)["error"].keys() == {"message", "type", "param", "code"}
+    assert orjson.loads(backend_error(400, "no").body)["error"].keys() == {
+        "message",
+        "type",
+        "param",
+        "code",
+    }
 
 
 def test_a_detail_is_all_there_is() -> None:
@@ -20,4 +25,4 @@ def test_a_challenge_is_a_web_page() -> None:
 
 def test_refusing_raises() -> None:
     with pytest.raises(Problem, match="unknown_parameter"):
-        refuse("no", "x", "unknown_parameter")
+        refuse_parameter("no", "x", "unknown_parameter")

@@ -19,18 +19,24 @@ async def test_the_backends_stream_has_no_content_type(backend: Door, public: Do
 
 async def test_a_zstd_body_is_read(backend: Door) -> None:
     body = zstd.compress(orjson.dumps(backend_body()))
-    reply = await backend.client.post(backend.path, content=body, headers=JSON | {"content-encoding": "zstd"})
+    reply = await backend.client.post(
+        backend.path, content=body, headers=JSON | {"content-encoding": "zstd"}
+    )
     assert reply.status_code == 200
 
 
 @pytest.mark.parametrize(("encoding", "status"), [("gzip", 415), ("zstd", 400)])
 async def test_any_other_body_is_not(backend: Door, encoding: str, status: int) -> None:
     body = gzip.compress(orjson.dumps(backend_body()))
-    reply = await backend.client.post(backend.path, content=body, headers=JSON | {"content-encoding": encoding})
+    reply = await backend.client.post(
+        backend.path, content=body, headers=JSON | {"content-encoding": encoding}
+    )
     assert reply.status_code == status
 
 
-@pytest.mark.parametrize(("body", "said"), [(b"[", "Invalid JSON"), (b"[]", "must be a JSON object")])
+@pytest.mark.parametrize(
+    ("body", "said"), [(b"[", "Invalid JSON"), (b"[]", "must be a JSON object")]
+)
 async def test_a_body_is_an_object(backend: Door, body: bytes, said: str) -> None:
     reply = await backend.client.post(backend.path, content=body, headers=JSON)
     assert (reply.status_code, said in reply.text) == (400, True)

@@ -10,7 +10,12 @@ from tests.unit.simulator.codex.conftest import Door, Json, backend_body, user
 
 CALL = {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}"}
 OUTPUT = {"type": "function_call_output", "call_id": "call_1", "output": "done"}
-THOUGHT: Json = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": REASONING.seal("rs_1")}
+THOUGHT: Json = {
+    "type": "reasoning",
+    "id": "rs_1",
+    "summary": [],
+    "encrypted_content": REASONING.seal("rs_1"),
+}
 OPEN = {"type": "object", "properties": {"a": {"type": "string"}}}
 
 
@@ -22,7 +27,10 @@ OPEN = {"type": "object", "properties": {"a": {"type": "string"}}}
         ({"stream": False}, "Stream must be set to true"),
         ({"instructions": ""}, "Instructions are required"),
         ({"input": "hello"}, "Input must be a list"),
-        ({"input": [{"role": "system", "content": "Be brief."}]}, "System messages are not allowed"),
+        (
+            {"input": [{"role": "system", "content": "Be brief."}]},
+            "System messages are not allowed",
+        ),
         ({"service_tier": "flex"}, "Unsupported service_tier: flex"),
     ],
 )
@@ -32,11 +40,17 @@ async def test_the_backends_own_demands(backend: Door, change: Json, said: str) 
 
 
 async def test_a_developer_message_counts_as_instructions(backend: Door) -> None:
-    await backend.ask(instructions=None, input=[{"role": "developer", "content": "Be brief."}, user("hi")])
+    await backend.ask(
+        instructions=None, input=[{"role": "developer", "content": "Be brief."}, user("hi")]
+    )
 
 
 async def test_the_public_door_makes_no_such_demands(public: Door) -> None:
-    body = {"model": "gpt-5.5", "input": [{"role": "system", "content": "Be brief."}, user("hi")], "store": True}
+    body = {
+        "model": "gpt-5.5",
+        "input": [{"role": "system", "content": "Be brief."}, user("hi")],
+        "store": True,
+    }
     assert (await public.post(body)).json()["output"][0]["content"][0]["text"] == "You said: hi"
 
 
@@ -53,10 +67,16 @@ async def test_the_public_door_makes_no_such_demands(public: Door) -> None:
         ([CALL], 400, "No tool output found for function call call_1"),
         ([OUTPUT], 400, "No tool call found for function call output with call_id call_1"),
         ([OUTPUT, CALL], 400, "No tool call found"),
-        ([CALL, OUTPUT | {"type": "custom_tool_call_output"}], 400, "No tool call found for custom tool call"),
+        (
+            [CALL, OUTPUT | {"type": "custom_tool_call_output"}],
+            400,
+            "No tool call found for custom tool call",
+        ),
     ],
 )
-async def test_items_must_stand_right(backend: Door, items: list[Json], status: int, said: str) -> None:
+async def test_items_must_stand_right(
+    backend: Door, items: list[Json], status: int, said: str
+) -> None:
     reply = await backend.post(backend_body(input=[user("hi"), *items]))
     assert reply.status_code == status
     assert said in reply.json()["error"]["message"]
@@ -69,7 +89,12 @@ async def test_sealed_reasoning_comes_back_with_its_id_or_without(backend: Door)
 
 @pytest.mark.parametrize(
     "url",
-    ["ftp://example.com/x.png", "data:image/png;base64,", "data:text/plain;base64,aGk=", "data:image/png;base64,?"],
+    [
+        "ftp://example.com/x.png",
+        "data:image/png;base64,",
+        "data:text/plain;base64,aGk=",
+        "data:image/png;base64,?",
+    ],
 )
 async def test_an_image_must_be_one(backend: Door, url: str) -> None:
     parts = [{"type": "input_image", "image_url": url}]
@@ -79,7 +104,10 @@ async def test_an_image_must_be_one(backend: Door, url: str) -> None:
 
 async def test_an_image_passes(backend: Door) -> None:
     url = "data:image/png;base64," + base64.b64encode(b"\x89PNG").decode()
-    parts = [{"type": "input_image", "image_url": url}, {"type": "input_image", "image_url": "https://example.com/x"}]
+    parts = [
+        {"type": "input_image", "image_url": url},
+        {"type": "input_image", "image_url": "https://example.com/x"},
+    ]
     await backend.ask(input=[{"role": "user", "content": parts}])
 
 
@@ -97,7 +125,9 @@ async def test_a_closed_schema_may_be_strict(backend: Door) -> None:
     closed = OPEN | {"additionalProperties": False, "required": ["a"]}
     await backend.ask(tools=[{"type": "function", "name": "f", "parameters": closed}])
     missing = closed | {"required": []}
-    reply = await backend.post(backend_body(tools=[{"type": "function", "name": "f", "parameters": missing}]))
+    reply = await backend.post(
+        backend_body(tools=[{"type": "function", "name": "f", "parameters": missing}])
+    )
     assert "every key in properties" in reply.text
 
 
@@ -106,8 +136,14 @@ async def test_a_closed_schema_may_be_strict(backend: Door) -> None:
     [
         ({"tool_choice": "any"}, "Invalid value: 'any'"),
         ({"tool_choice": {"type": "function", "name": "g"}}, "'g' not found"),
-        ({"reasoning": {"effort": "minimal"}}, "'minimal' is not supported with the 'gpt-5.5' model"),
-        ({"reasoning": {"effort": "max"}}, "Supported values are: 'low', 'medium', 'high', 'xhigh'"),
+        (
+            {"reasoning": {"effort": "minimal"}},
+            "'minimal' is not supported with the 'gpt-5.5' model",
+        ),
+        (
+            {"reasoning": {"effort": "max"}},
+            "Supported values are: 'low', 'medium', 'high', 'xhigh'",
+        ),
     ],
 )
 async def test_choices_must_be_there(backend: Door, more: Json, said: str) -> None:

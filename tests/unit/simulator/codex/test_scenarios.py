@@ -7,8 +7,18 @@ import pytest
 
 from tests.unit.simulator.codex.conftest import Door, Json, backend_body, events, items, user
 
-TOOL = {"type": "function", "name": "weather", "parameters": {"type": "object", "properties": {}}, "strict": False}
-TIME = {"type": "function", "name": "time", "parameters": {"type": "object", "properties": {}}, "strict": False}
+TOOL = {
+    "type": "function",
+    "name": "weather",
+    "parameters": {"type": "object", "properties": {}},
+    "strict": False,
+}
+TIME = {
+    "type": "function",
+    "name": "time",
+    "parameters": {"type": "object", "properties": {}},
+    "strict": False,
+}
 PATCH = {"type": "custom", "name": "apply_patch"}
 
 
@@ -34,7 +44,10 @@ async def test_a_tool_loop_ends_in_a_quote_of_the_output(backend: Door) -> None:
         ("function_call", "weather", '{"city":"Bern"}')
     ]
     output = {"type": "function_call_output", "call_id": called[0]["call_id"], "output": "rain"}
-    assert text(await backend.ask(input=[prompt, *called, output], tools=[TOOL])) == "The tool answered: rain"
+    assert (
+        text(await backend.ask(input=[prompt, *called, output], tools=[TOOL]))
+        == "The tool answered: rain"
+    )
 
 
 async def test_calls_are_parallel_unless_forbidden(backend: Door) -> None:
@@ -60,7 +73,14 @@ async def test_a_tool_in_a_namespace_is_called_by_it(backend: Door) -> None:
     [
         ("required", ["weather"]),
         ({"type": "function", "name": "time"}, ["time"]),
-        ({"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "time"}]}, ["time"]),
+        (
+            {
+                "type": "allowed_tools",
+                "mode": "required",
+                "tools": [{"type": "function", "name": "time"}],
+            },
+            ["time"],
+        ),
         ("none", []),
     ],
 )
@@ -99,14 +119,17 @@ async def test_several_tools_come_with_a_comment(backend: Door) -> None:
         ("error", "error", "rate_limit_exceeded"),
     ],
 )
-async def test_a_failure_comes_in_the_stream(backend: Door, scenario: str, kind: str, code: str) -> None:
+async def test_a_failure_comes_in_the_stream(
+    backend: Door, scenario: str, kind: str, code: str
+) -> None:
     last = (await backend.ask(f"[[scenario:{scenario}]]"))[-1]
     assert last["type"] == kind
     assert (last["response"]["error"] if kind == "response.failed" else last)["code"] == code
 
 
 @pytest.mark.parametrize(
-    ("scenario", "reason"), [("max-tokens", "max_output_tokens"), ("content-filter", "content_filter")]
+    ("scenario", "reason"),
+    [("max-tokens", "max_output_tokens"), ("content-filter", "content_filter")],
 )
 async def test_an_incomplete_response_says_why(backend: Door, scenario: str, reason: str) -> None:
     last = (await backend.ask(f"[[scenario:{scenario}]]"))[-1]
@@ -115,7 +138,8 @@ async def test_an_incomplete_response_says_why(backend: Door, scenario: str, rea
 
 
 @pytest.mark.parametrize(
-    ("scenario", "kinds"), [("refusal", ["message"]), ("web-search", ["web_search_call", "message"])]
+    ("scenario", "kinds"),
+    [("refusal", ["message"]), ("web-search", ["web_search_call", "message"])],
 )
 async def test_other_items_come(backend: Door, scenario: str, kinds: list[str]) -> None:
     assert [item["type"] for item in items(await backend.ask(f"[[scenario:{scenario}]]"))] == kinds
@@ -135,7 +159,9 @@ async def test_other_items_come(backend: Door, scenario: str, kinds: list[str]) 
         ("503", 503, "server_is_overloaded"),
     ],
 )
-async def test_refusals_are_played_on_request(backend: Door, scenario: str, status: int, said: str) -> None:
+async def test_refusals_are_played_on_request(
+    backend: Door, scenario: str, status: int, said: str
+) -> None:
     reply = await backend.post(backend_body(f"[[scenario:{scenario}]]"))
     assert reply.status_code == status
     assert said in reply.text

@@ -34,7 +34,9 @@ async def test_another_key_or_none_or_another_beginning_is_not(backend: Door) ->
 
 async def test_short_prompts_are_not_cached(backend: Door) -> None:
     for _ in range(2):
-        assert (await usage(backend, prompt_cache_key="one"))["input_tokens_details"]["cached_tokens"] == 0
+        assert (await usage(backend, prompt_cache_key="one"))["input_tokens_details"][
+            "cached_tokens"
+        ] == 0
 
 
 async def test_reasoning_is_part_of_the_output(backend: Door) -> None:

@@ -8,11 +8,13 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from shared.credentials.claude import ClaudeIssuer
-from shared.credentials.oauth import PendingLogin
-from shared.provider_settings import ClaudeOAuthSettings, ClaudeSettings
+from shared.accounts.claude import ClaudeIssuer
+from shared.accounts.oauth import PendingLogin
+from shared.settings.providers import ClaudeOAuthSettings, ClaudeSettings
 
-ISSUER = ClaudeIssuer(ClaudeSettings(oauth=ClaudeOAuthSettings(authorize_url="http://simulator/cai/oauth/authorize")))
+ISSUER = ClaudeIssuer(
+    ClaudeSettings(oauth=ClaudeOAuthSettings(authorize_url="http://simulator/cai/oauth/authorize"))
+)
 LOOPBACK = "http://localhost:5555/callback"
 
 
@@ -27,7 +29,9 @@ async def press(client: httpx.AsyncClient, pending: PendingLogin, decision: str)
     return await client.post("/cai/oauth/authorize", data=fields)
 
 
-async def test_approving_returns_to_the_asker_with_a_code_and_the_state(client: httpx.AsyncClient) -> None:
+async def test_approving_returns_to_the_asker_with_a_code_and_the_state(
+    client: httpx.AsyncClient,
+) -> None:
     pending = begin()
     response = await press(client, pending, "approve")
     assert response.status_code == 302
@@ -42,7 +46,9 @@ async def test_denying_returns_with_an_error(client: httpx.AsyncClient) -> None:
     assert "error=access_denied" in response.headers["location"]
 
 
-async def test_without_a_way_back_the_code_is_shown_with_the_state(client: httpx.AsyncClient) -> None:
+async def test_without_a_way_back_the_code_is_shown_with_the_state(
+    client: httpx.AsyncClient,
+) -> None:
     pending = begin(ISSUER.manual_redirect)
     response = await press(client, pending, "approve")
     assert re.search(rf"<code>code-\w+#{re.escape(pending.state)}</code>", response.text)
@@ -62,7 +68,10 @@ async def test_without_a_way_back_the_code_is_shown_with_the_state(client: httpx
 async def test_a_login_that_is_not_as_it_must_be_is_refused(
     client: httpx.AsyncClient, change: dict[str, str], words: str
 ) -> None:
-    query = {name: values[0] for name, values in parse_qs(urlsplit(ISSUER.authorize_url(begin())).query).items()}
+    query = {
+        name: values[0]
+        for name, values in parse_qs(urlsplit(ISSUER.authorize_url(begin())).query).items()
+    }
     response = await client.get("/cai/oauth/authorize", params=query | change)
     assert response.status_code == 400
     assert words in response.text

@@ -1,0 +1,173 @@
+"""`ccproxy workers`: the SDK workers of the running stack, and more or fewer of them while it runs.
+
+Each worker is a program of its own in RUN/workers.conf, so supervisord can add and remove one
+without touching another. A removed worker takes no new turn, finishes those it has and ends; only
+then is it forgotten.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import xmlrpc.client
+from http.client import HTTPException
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from supervisor.xmlrpc import Faults, SupervisorTransport
+
+from ccproxy.cli.console import say
+from ccproxy.cli.exits import NOT_RUNNING
+from ccproxy.cli.output import show_json, show_table
+from ccproxy.launcher.programs import worker_numbers, worker_sections
+from ccproxy.launcher.rundir import write_private
+from shared.runtime.errors import CCProxyError
+from shared.settings.tree import load_settings
+
+POLL_SECONDS = 0.1
+QUIET_SECONDS = 1.0
+ALIVE = {"STARTING", "RUNNING", "STOPPING", "BACKOFF"}
+
+Facts = dict[str, Any]
+
+app = typer.Typer(name="workers", add_completion=False, rich_markup_mode=None)
+
+
+class NotRunning(CCProxyError):
+    """CCProxy is not running in this run directory; start it with `ccproxy serve`. In containers:
+    SDK_WORKERS.
+    """
+
+    exit_code = NOT_RUNNING
+
+
+class Control:
+    """supervisord, on the socket in the run directory. Raises NotRunning."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self._configuration = run_dir / "workers.conf"
+        try:
+            access = json.loads((run_dir / "control.json").read_text())
+        except (OSError, ValueError):
+            raise NotRunning from None
+        transport = SupervisorTransport(
+            access["username"], access["password"], f"unix://{access['socket']}"
+        )
+        self.asked: set[int] = set()  # process ids
+        self._proxy = xmlrpc.client.ServerProxy("http://127.0.0.1", transport)
+
+    def _ask(self, verb: str, *arguments: Any, unless: int | None = None) -> Any:
+        """Return supervisord's answer; None for the fault `unless`: the state was
+        reached before.
+        """
+        try:
+            return getattr(self._proxy.supervisor, verb)(*arguments)
+        except xmlrpc.client.Fault as fault:
+            if fault.faultCode == unless:
+                return None
+            raise CCProxyError(f"supervisord refuses {verb}: {fault.faultString}.") from fault
+        except (OSError, HTTPException) as error:
+            raise NotRunning from error
+
+    def workers(self) -> list[Facts]:
+        """Return supervisord's facts about the workers, finishing workers included: `name`,
+        `statename`, `pid`, `start`, `now`.
+        """
+        return [
+            facts
+            for facts in self._ask("getAllProcessInfo")
+            if facts["group"].startswith("sdk_worker_")
+        ]
+
+    def scale(self, count: int) -> list[str]:
+        """Run `count` workers. Return the names of the workers with turns to finish first."""
+        wanted = worker_numbers(self._configuration.read_text())
+        taken = {int(facts["group"].removeprefix("sdk_worker_")) for facts in self.workers()}
+        free = (number for number in range(len(taken) + count) if number not in taken)
+        kept = wanted[:count] + [next(free) for _ in range(count - len(wanted))]
+        write_private(self._configuration, worker_sections(kept))
+        [[added, _, removed]] = self._ask("reloadConfig")
+        for name in added:
+            self._ask("addProcessGroup", name, unless=Faults.ALREADY_ADDED)
+        return [name for name in removed if name.startswith("sdk_worker_")]
+
+    def dismiss(self, leaving: list[str]) -> list[str]:
+        """Ask every worker of `leaving` to finish, and forget the finished workers. Return the
+        remaining workers.
+
+        The call is safe to repeat. supervisord takes an end within the first second for a failed
+        start, so a new worker is asked after it.
+        """
+        alive = {facts["group"]: facts for facts in self.workers() if facts["statename"] in ALIVE}
+        for name in leaving:
+            if name not in alive:
+                self._ask("removeProcessGroup", name, unless=Faults.BAD_NAME)
+            elif alive[name]["statename"] == "RUNNING" and alive[name]["pid"] not in self.asked:
+                self._ask("signalProcess", f"{name}:{name}", "USR1", unless=Faults.NOT_RUNNING)
+                self.asked.add(alive[name]["pid"])
+        return [name for name in leaving if name in alive]
+
+
+@app.callback(invoke_without_command=True)
+def workers(context: typer.Context) -> None:
+    """The SDK workers of the running stack."""
+    if context.invoked_subcommand is None:
+        list_workers(as_json=False)
+
+
+@app.command("list")
+def list_workers(
+    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
+) -> None:
+    """List each worker with its state and process id."""
+    found = [
+        {
+            "name": facts["name"],
+            "state": facts["statename"].lower(),
+            "pid": facts["pid"] or None,
+            "running_seconds": facts["now"] - facts["start"] if facts["pid"] else 0,
+        }
+        for facts in Control(load_settings().server.run_dir).workers()
+    ]
+    if as_json:
+        show_json(found)
+    else:
+        show_table(
+            ("WORKER", "STATE", "PID", "SECONDS"),
+            [[str(value or "-") for value in row.values()] for row in found],
+        )
+
+
+@app.command()
+def scale(
+    count: Annotated[int, typer.Argument(min=1, max=32, help="How many there should be.")],
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Wait for removed workers to finish.")
+    ] = True,
+) -> None:
+    """Start or remove workers, until the next start.
+
+    That has SDK__WORKERS of them again.
+    """
+    control = Control(load_settings().server.run_dir)
+    dismiss(control, control.scale(count), wait=wait)
+    say(
+        f"{count} worker{'s' if count > 1 else ''}, until the next start; SDK__WORKERS={count} "
+        "keeps it so."
+    )
+
+
+def dismiss(control: Control, leaving: list[str], *, wait: bool) -> None:
+    """Wait until the leaving workers are done, or at least asked to finish; Ctrl-C stops the
+    waiting only.
+    """
+    began = time.monotonic()
+    said = False
+    while (left := control.dismiss(leaving)) and (wait or len(control.asked) < len(leaving)):
+        if not said and time.monotonic() - began > QUIET_SECONDS:
+            say(f"Waiting for the turns of {', '.join(left)}; Ctrl-C leaves them to it.")
+            said = True
+        time.sleep(POLL_SECONDS)
+    if left:
+        say(f"Finishing: {', '.join(left)}.")

@@ -1,0 +1,210 @@
+"""This gateway's knowledge of every subscription's windows, learned from replies and shared with
+the other gateways.
+
+Learning costs a request nothing: the newest headers are kept and read later, by the one task that
+also shares them, or by a request that needs the quota. While Redis is away, the other gateways only
+hear of changes later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from gateway.server.asgi import Headers
+from shared.accounts.quota import (
+    CLAUDE_OVERAGE,
+    Quota,
+    describe_quota,
+    empty_at,
+    merge,
+    read_event,
+    read_quota,
+    read_told,
+    used_now,
+    used_up,
+)
+from shared.bus import Bus
+from shared.bus.channels import AccessRecord, decode_payload, encode_payload
+from shared.runtime.errors import BusUnavailable, ClientError, QuotaReached
+from shared.runtime.metrics import Metrics, QuotaMetrics
+from shared.settings.tree import QuotaSettings
+
+PROVIDERS = ("claude", "codex")
+SHARE_SECONDS = 1.0
+LEAST_TTL_SECONDS = 60.0
+OVERAGE = (CLAUDE_OVERAGE.encode(), b"true")
+
+
+def quota_key(provider: str) -> str:
+    return f"quota:{provider}"
+
+
+class QuotaWatch:
+    """The quota of a provider's subscription. Requests are refused from the used fraction
+    `stop_at`, or never with None.
+    """
+
+    def __init__(self, provider: str, stop_at: float | None = None) -> None:
+        self.provider = provider
+        self._stop_at = stop_at
+        self._headers: tuple[float, Headers] | None = None
+        self._known: Quota | None = None
+        self.untold = False
+
+    def learn(self, record: AccessRecord, headers: Headers) -> None:
+        """Keep the headers of a reply about the subscription, and note in the record a use of paid
+        extra usage.
+        """
+        if record.billed_to == "subscription":
+            self._headers = time.time(), headers
+            if OVERAGE in headers or (self.provider == "codex" and self._pays_extra()):
+                record.billed_to = "extra_usage"
+
+    def learn_told(self, record: AccessRecord, told: dict[str, Any]) -> None:
+        """Keep the limits that Claude Code reports of its own requests, as `learn`
+        keeps headers.
+        """
+        if record.billed_to == "subscription" and (news := read_told(told, time.time())):
+            self._known = merge(self.quota, news)
+            self.untold = True
+            if news.extra_usage:
+                record.billed_to = "extra_usage"
+
+    def learn_event(self, record: AccessRecord, told: dict[str, Any]) -> None:
+        """Keep the limits in a `codex.rate_limits` event of a reply, as `learn` keeps headers."""
+        if record.billed_to == "subscription" and (news := read_event(told, time.time())):
+            self._known = merge(self.quota, news)
+            self.untold = True
+            if news.extra_usage:
+                record.billed_to = "extra_usage"
+
+    def admit(self, record: AccessRecord) -> None:
+        """Raise QuotaReached when the use of the subscription has reached the owner's limit."""
+        if (
+            self._stop_at is None
+            or record.billed_to != "subscription"
+            or (quota := self.quota) is None
+        ):
+            return
+        now = time.time()
+        if window := used_up(quota, record.model, self._stop_at, now):
+            raise window_used_up(quota, window.name, window.used, window.resets_at, self._stop_at)
+
+    @property
+    def quota(self) -> Quota | None:
+        if self._headers is not None:
+            (at, headers) = self._headers
+            self._headers = None
+            if news := read_quota(self.provider, headers, at):
+                self._known = merge(self._known, news)
+                self.untold = True
+        return self._known
+
+    def adopt(self, other: Quota) -> None:
+        """Merge the quota from another gateway, or from the same gateway before a reload."""
+        mine = self.quota
+        if mine is None or other.seen_at > mine.seen_at:
+            self._known = merge(mine, other) if mine else other
+            self.untold = False
+        else:
+            self._known = merge(other, mine)
+
+    def _pays_extra(self) -> bool:
+        quota = self.quota
+        return quota is not None and quota.extra_usage
+
+
+def window_used_up(
+    quota: Quota, window: str, used: float, resets_at: float, stop_at: float
+) -> QuotaReached:
+    left = max(1, round(resets_at - time.time()))
+    until = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(resets_at))
+    why = "and paid extra usage has begun" if quota.extra_usage else "as the provider last told"
+    return QuotaReached(
+        f"The {window} window of the {quota.provider} subscription is used to {used:.0%}, {why}; "
+        f"it ends at {until}. QUOTA__STOP_AT_PERCENT={stop_at * 100:g} stops requests here; unset "
+        "it to go on.",
+        headers={"retry-after": str(left), "x-should-retry": "false"},
+    )
+
+
+class Quotas:
+    """The QuotaWatch of every provider, and the task that shares the quotas while open."""
+
+    def __init__(
+        self, bus: Bus, settings: QuotaSettings, metrics: Metrics, before: Quotas | None = None
+    ) -> None:
+        stop_at = None if settings.stop_at_percent is None else settings.stop_at_percent / 100
+        self._watches = {provider: QuotaWatch(provider, stop_at) for provider in PROVIDERS}
+        self._bus = bus
+        self._metrics = metrics.part(QuotaMetrics)
+        self._task: asyncio.Task[None] | None = None
+        # Learned before the reload, and perhaps not shared yet.
+        for quota in before.known() if before else ():
+            watch = self.of(quota.provider)
+            watch.adopt(quota)
+            watch.untold = True
+
+    def of(self, provider: str) -> QuotaWatch:
+        return self._watches[provider]
+
+    def known(self) -> Iterable[Quota]:
+        return filter(None, (watch.quota for watch in self._watches.values()))
+
+    def describe(self) -> list[dict[str, Any]]:
+        now = time.time()
+        return [describe_quota(quota, now) for quota in self.known()]
+
+    async def __aenter__(self) -> Quotas:
+        self._task = asyncio.create_task(self._keep_sharing())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _keep_sharing(self) -> None:
+        while True:
+            with contextlib.suppress(BusUnavailable):
+                await self.share()
+            self.show()
+            await asyncio.sleep(SHARE_SECONDS)
+
+    async def share(self) -> None:
+        """Read the other gateways' newer quotas from Redis, and publish our own. Raises
+        BusUnavailable.
+        """
+        for watch in self._watches.values():
+            if (stored := await self._bus.get(quota_key(watch.provider))) is not None:
+                with contextlib.suppress(ClientError):  # written by a version with another format
+                    watch.adopt(decode_payload(Quota, stored))
+            quota = watch.quota
+            if quota is not None and watch.untold:
+                watch.untold = False
+                ends = max(window.resets_at for window in quota.windows) - time.time()
+                await self._bus.put(
+                    quota_key(watch.provider),
+                    encode_payload(quota),
+                    ttl=max(LEAST_TTL_SECONDS, ends),
+                )
+
+    def show(self) -> None:
+        """Put every window into the metrics."""
+        now = time.time()
+        self._metrics.show(
+            (
+                quota.provider,
+                window.name,
+                used_now(window, now),
+                window.resets_at,
+                empty_at(window, now),
+            )
+            for quota in self.known()
+            for window in quota.windows
+        )

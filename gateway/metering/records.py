@@ -1,0 +1,164 @@
+"""Access records on their way to analytics: added without waiting, published in batches by a task
+of its own.
+
+While the bus or analytics is away records wait in memory, then on disk; a record without room is
+counted as lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import time
+from collections import deque
+
+from gateway.metering.spool import Spool
+from shared.bus import Bus
+from shared.bus.channels import ACCESS_RECORD, AccessRecord
+from shared.bus.records import WATCHED_KEY, pack, pack_begun
+from shared.runtime.errors import BusUnavailable
+from shared.runtime.log import get_log
+from shared.runtime.metrics import Metrics
+
+MAX_WAITING_RECORDS = 10_000  # about 8 MB; then the oldest record is dropped and counted
+MAX_BATCH = 256  # as the channel says
+# Messages that analytics has not stored; further records wait on disk.
+ENOUGH_WAITING = ACCESS_RECORD.max_length // 2
+LOOK_SECONDS = 1.0
+SPOOL_RECORDS = 1000  # fewer records wait in memory: Redis may be back soon
+RETRY_SECONDS = 0.5
+GATHER_SECONDS = 0.05  # one message costs as much as two hundred records
+
+
+class Records:
+    """The access records of the process. `add` and `begin` return at once; a task publishes the
+    records while open.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        metrics: Metrics,
+        spool: Spool | None = None,
+        retry_seconds: float = RETRY_SECONDS,
+    ) -> None:
+        self._bus = bus
+        self._metrics = metrics
+        self._spool = spool
+        self._retry_seconds = retry_seconds
+        self._waiting: deque[AccessRecord] = deque()
+        self._wake = asyncio.Event()
+        self._looked = -math.inf
+        self._watched = False
+        self._begun: deque[AccessRecord] = deque(maxlen=MAX_BATCH)
+        self._task: asyncio.Task[None] | None = None
+        self.lost = 0
+
+    def begin(self, record: AccessRecord) -> None:
+        """Publish the start of a request, if the log is being watched."""
+        self._begun.append(record)
+        self._wake.set()
+
+    def add(self, record: AccessRecord) -> None:
+        if len(self._waiting) >= MAX_WAITING_RECORDS:
+            self._waiting.popleft()
+            self._count_lost(1)
+        self._waiting.append(record)
+        self._wake.set()
+
+    async def __aenter__(self) -> Records:
+        self._task = asyncio.create_task(self._publish_as_they_come())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        try:
+            while self._waiting:
+                await self._publish_batch()
+        except BusUnavailable:
+            await self._put_aside()
+        self._count_lost(len(self._waiting))
+        if self.lost:
+            get_log().warning("access_records_lost", count=self.lost)
+
+    async def _publish_as_they_come(self) -> None:
+        self._wake.set()  # an earlier process may have left records on disk
+        while True:
+            await self._wake.wait()
+            await asyncio.sleep(GATHER_SECONDS)
+            self._wake.clear()
+            try:
+                await self._look()
+                await self._tell_of_begun()
+                while self._waiting:
+                    await self._publish_batch()
+                await self._take_up()
+            except BusUnavailable:
+                self._wake.set()
+                if len(self._waiting) >= SPOOL_RECORDS:
+                    await self._put_aside()
+                await asyncio.sleep(self._retry_seconds)
+
+    async def _look(self) -> None:
+        """Read the room at analytics and the presence of watchers. Raises BusUnavailable while
+        analytics is so far behind that Redis would run out of memory.
+        """
+        if time.monotonic() - self._looked > LOOK_SECONDS:
+            waiting, watched = await asyncio.gather(
+                self._bus.waiting(ACCESS_RECORD), self._bus.get(WATCHED_KEY)
+            )
+            if waiting >= ENOUGH_WAITING:
+                raise BusUnavailable
+            self._looked = time.monotonic()
+            self._watched = watched is not None
+
+    async def _tell_of_begun(self) -> None:
+        begun = list(self._begun)
+        self._begun.clear()
+        if begun and self._watched:
+            await self._bus.publish(ACCESS_RECORD, pack_begun(begun))
+
+    async def _publish_batch(self) -> None:
+        """Publish up to MAX_BATCH waiting records in one message; unpublished records go back to
+        the front of the queue.
+        """
+        batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_BATCH))]
+        try:
+            await self._bus.publish(ACCESS_RECORD, pack(batch))
+        except BaseException:
+            self._waiting.extendleft(reversed(batch))
+            raise
+
+    async def _put_aside(self) -> None:
+        """Move the waiting records to disk, if there is room."""
+        batch = list(self._waiting)
+        self._waiting.clear()
+        kept = False
+        try:
+            kept = (
+                self._spool is not None
+                and bool(batch)
+                and await asyncio.to_thread(self._spool.keep, batch)
+            )
+        finally:
+            if not kept:
+                self._waiting.extendleft(reversed(batch))
+
+    async def _take_up(self) -> None:
+        """Publish the records on disk. Raises BusUnavailable; records already published come once
+        more, and add no count.
+        """
+        while self._spool is not None and (found := await asyncio.to_thread(self._spool.oldest)):
+            path, records = found
+            for start in range(0, len(records), MAX_BATCH):
+                await self._look()
+                await self._bus.publish(ACCESS_RECORD, pack(records[start : start + MAX_BATCH]))
+            await asyncio.to_thread(self._spool.drop, path)
+
+    def _count_lost(self, records: int) -> None:
+        self.lost += records
+        self._metrics.records_lost.inc(records)

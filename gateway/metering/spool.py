@@ -1,0 +1,71 @@
+"""Access records on disk while Redis is away: bounded, and found again by whichever gateway comes
+first.
+
+A batch is a file of its own, made whole before it gets its name. Two gateways that read the same
+file do no harm, as a record that arrives twice adds nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from shared.bus.channels import AccessRecord, encode_payload
+from shared.bus.records import pack, unpack
+from shared.runtime.errors import ClientError
+from shared.runtime.log import get_log
+
+SUFFIX = ".records"
+
+
+class Spool:
+    """Files under `directory`, together at most `limit` bytes. Does blocking I/O: call it from a
+    thread.
+    """
+
+    def __init__(self, directory: Path, limit: int) -> None:
+        self._directory = directory
+        self._limit = limit
+        self._numbers = itertools.count()
+
+    def keep(self, records: list[AccessRecord]) -> bool:
+        """Write the records to disk. Return False when there is no room, or the write fails."""
+        data = encode_payload(pack(records))
+        name = f"{time.time_ns()}-{os.getpid()}-{next(self._numbers)}"
+        try:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if sum(path.stat().st_size for path in self._files()) + len(data) > self._limit:
+                return False
+            unfinished = self._directory / f"{name}.unfinished"
+            with open(
+                os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb"
+            ) as file:
+                file.write(data)
+            unfinished.rename(self._directory / (name + SUFFIX))
+        except OSError as error:
+            get_log().warning("spool_failed", directory=str(self._directory), reason=str(error))
+            return False
+        return True
+
+    def oldest(self) -> tuple[Path, list[AccessRecord]] | None:
+        """Return the oldest file and its records, until the file is `drop`ped; an unreadable file
+        is renamed.
+        """
+        for path in self._files():
+            try:
+                return path, unpack(path.read_bytes())
+            except FileNotFoundError:
+                continue  # another gateway was quicker
+            except (OSError, ClientError) as error:
+                get_log().warning("spool_file_unreadable", path=str(path), reason=str(error))
+                path.rename(path.with_suffix(".unreadable"))
+        return None
+
+    def drop(self, path: Path) -> None:
+        path.unlink(missing_ok=True)
+
+    def _files(self) -> Iterator[Path]:
+        return iter(sorted(self._directory.glob(f"*{SUFFIX}")))

@@ -1,0 +1,267 @@
+"""Active requests, each interruptible with a typed error wherever it waits.
+
+One clock watches all requests: it pings silent streams, ends requests whose provider or client has
+stalled, and ends all requests at shutdown. So no timer is set per event, and every way to end early
+is the same way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from types import TracebackType
+
+from gateway.server.asgi import Receive
+from shared.runtime.errors import (
+    Busy,
+    CallerGone,
+    CCProxyError,
+    ClientTimeout,
+    Stopping,
+    UpstreamTimeout,
+)
+
+# The clock's period. A leaving client is noticed within two periods and one turn of the event loop;
+# the promise is a second.
+LOOK_SECONDS = 0.25
+# The default text about a silence, in the error after a timeout.
+PROVIDER_SILENT = "The provider has sent nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """The timeouts of a request, in seconds.
+
+    `body`: between two pieces of the body; `first_byte`: until the provider's first byte; `idle`:
+    between two bytes; `ping`: the silence before a ping.
+    """
+
+    body: float = 30
+    first_byte: float = 600
+    idle: float = 300
+    ping: float = 15
+
+
+class ActiveRequest:
+    """One active request. `interrupt` makes the code inside `with active:` raise the error instead
+    of waiting on.
+    """
+
+    __slots__ = (
+        "_active_requests",
+        "_inside",
+        "_ping_task",
+        "_task",
+        "_watch",
+        "held",
+        "last",
+        "limit",
+        "ping",
+        "pinged",
+        "reading",
+        "reason",
+        "receive",
+        "sending",
+        "silence",
+    )
+
+    def __init__(self, limit: float, active_requests: ActiveRequests) -> None:
+        self._active_requests = active_requests
+        self._task = asyncio.current_task()
+        self.held = 0  # bytes of its body
+        self.reason: CCProxyError | None = None
+        self.limit = limit
+        self.last = self.pinged = asyncio.get_running_loop().time()
+        self.reading = True
+        self.sending = False
+        self.silence = PROVIDER_SILENT
+        self.ping: Callable[[], Coroutine[None, None, None]] | None = None
+        self.receive: Receive | None = None
+        self._inside = False
+        self._watch: asyncio.Task[None] | None = None
+        self._ping_task: asyncio.Task[None] | None = None
+
+    def touch(self) -> None:
+        self.last = asyncio.get_running_loop().time()
+
+    def receive_bytes(self, count: int) -> None:
+        """Note that `count` more bytes of the body are here, and held until the end. Raises Busy
+        past the limit.
+        """
+        self.touch()
+        self.held += count
+        self._active_requests.hold(count)
+
+    def begin_reading(self, limit: float) -> None:
+        """Wait for the client, for the next piece of a body that is passed on during the upload."""
+        self.reading = True
+        self.limit = limit
+        self.touch()
+
+    def begin_writing(self, limit: float) -> None:
+        """Wait for the provider to take the current piece of the body."""
+        self.reading = False
+        self.limit = limit
+        self.touch()
+
+    def begin_waiting(self, limit: float, receive: Receive) -> None:
+        """Wait for the provider after the end of the body; from now on the client may leave."""
+        self.reading = False
+        self.receive = receive
+        self.limit = limit
+        self.touch()
+
+    def interrupt(self, reason: CCProxyError) -> None:
+        """End the request with `reason`; the first reason wins."""
+        if self.reason is None:
+            self.reason = reason
+            if self._inside and self._task is not None:
+                self._task.cancel()
+
+    def __enter__(self) -> ActiveRequest:
+        """Begin the interruptible code. Raises the reason of an earlier interrupt; an interrupt in
+        the block becomes the only exception to handle.
+        """
+        if self.reason is not None:
+            raise self.reason
+        self._inside = True
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._inside = False
+        if kind is asyncio.CancelledError and self.reason is not None and self._task is not None:
+            self._task.uncancel()
+            raise self.reason from None
+
+    def watch_client(self) -> None:
+        """Interrupt the request when the client leaves. Only the clock calls the method, so that a
+        quick request costs no task.
+        """
+        if self.receive is not None and self._watch is None:
+            self._watch = asyncio.create_task(self._await_disconnect(self.receive))
+
+    async def _await_disconnect(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self.interrupt(CallerGone())
+
+    def send_ping(self, now: float) -> None:
+        """Send a ping without waiting: a client that does not read must not hold up the clock."""
+        if self.ping is not None and (self._ping_task is None or self._ping_task.done()):
+            self.pinged = now
+            self._ping_task = asyncio.ensure_future(self.ping())
+
+    def release(self) -> None:
+        for task in (self._watch, self._ping_task):
+            if task is not None:
+                task.cancel()
+
+
+class ActiveRequests:
+    """All active requests of the process, the bytes of all bodies, and the clock that watches the
+    requests.
+    """
+
+    def __init__(self, patience: Timeouts, max_held: int = 256 * 1024 * 1024) -> None:
+        """Limit the bodies of all requests together to `max_held` bytes."""
+        self.patience = patience
+        self.held = 0
+        self._max_held = max_held
+        self._active_requests: set[ActiveRequest] = set()
+        self._clock: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._idle = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._active_requests)
+
+    def open(self) -> ActiveRequest:
+        """Return a new active request, to be passed to `close` at its end."""
+        active = ActiveRequest(self.patience.body, self)
+        if self._stopping:
+            active.reason = Stopping()
+        self._active_requests.add(active)
+        return active
+
+    def close(self, active: ActiveRequest) -> None:
+        self._active_requests.discard(active)
+        self.held -= active.held
+        active.held = 0
+        active.reason = None  # the traceback holds frames, and the frames hold the active
+        active.release()
+        if self._stopping and not self._active_requests:
+            self._idle.set()
+
+    def hold(self, count: int) -> None:
+        """Count bytes of a body. Raises Busy once all bodies together are larger than the process
+        may hold.
+        """
+        self.held += count
+        if self.held > self._max_held:
+            raise Busy(
+                "The bodies of all requests being answered are larger than this server may hold "
+                "(SERVER__MAX_BODIES_BYTES); try again shortly.",
+                headers={"retry-after": "1"},
+            )
+
+    async def stop(self, grace: float) -> None:
+        """Refuse new requests, wait `grace` seconds for the open requests, then end each with a
+        typed error.
+        """
+        self._stopping = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                if self._active_requests:
+                    await self._idle.wait()
+        for active in list(self._active_requests):
+            active.interrupt(Stopping())
+
+    async def __aenter__(self) -> ActiveRequests:
+        self._clock = asyncio.create_task(self._tick())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._clock is not None:
+            self._clock.cancel()
+
+    async def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        step = min(
+            LOOK_SECONDS,
+            self.patience.ping / 4,
+            self.patience.idle / 4,
+            self.patience.first_byte / 4,
+        )
+        while True:
+            await asyncio.sleep(step)
+            for active in list(self._active_requests):
+                self._look_at(active, loop.time())
+
+    def _look_at(self, active: ActiveRequest, now: float) -> None:
+        active.watch_client()
+        silence = now - active.last
+        if silence > active.limit:
+            active.interrupt(stalled(active, silence))
+        elif not active.sending and now - max(active.last, active.pinged) > self.patience.ping:
+            active.send_ping(now)
+
+
+def stalled(active: ActiveRequest, seconds: float) -> CCProxyError:
+    """Return the error for a request's silence, as caused by the client or the provider."""
+    if active.reading:
+        return ClientTimeout(f"No more of the request's body came for {seconds:.0f} seconds.")
+    if active.sending:
+        return CallerGone("The client stopped reading.")
+    return UpstreamTimeout(f"{active.silence} for {seconds:.0f} seconds.")

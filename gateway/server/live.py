@@ -1,0 +1,89 @@
+"""A response that stays open for as long as needed: for a person's decision, or for a watcher of
+events.
+
+A live response is interruptible like every active request: it ends when its client leaves and when
+this process stops. Silence is filled with whatever its format allows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncGenerator, Callable
+
+from starlette.responses import Response
+
+from gateway.proxy.active_requests import ActiveRequest, ActiveRequests
+from gateway.proxy.relay import STREAM_HEADERS
+from gateway.server.asgi import Receive, Scope, Send
+from shared.runtime.errors import CallerGone, CCProxyError
+
+EVENT_STREAM = "text/event-stream; charset=utf-8"
+
+
+class Live(Response):
+    """A response that stays open while `chunks` yields. `ping` makes the bytes for a silence,
+    `last` the bytes after an error.
+    """
+
+    def __init__(
+        self,
+        active_requests: ActiveRequests,
+        chunks: AsyncGenerator[bytes, None],
+        *,
+        ping: Callable[[], bytes],
+        last: Callable[[CCProxyError], bytes] = lambda _: b"",
+        media_type: str = EVENT_STREAM,
+    ) -> None:
+        super().__init__(media_type=media_type)
+        del self.headers["content-length"]
+        self._active_requests = active_requests
+        self._chunks = chunks
+        self._ping = ping
+        self._last = last
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope.get("ccproxy.head"):
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": self.status_code,
+                    "headers": self.raw_headers,
+                }
+            )
+            await send({"type": "http.response.body", "body": b""})
+            await self._chunks.aclose()
+            return
+        active = self._active_requests.open()
+        active.limit = math.inf
+        active.receive = receive
+        end = b""
+        try:
+            with active:
+                head = [*self.raw_headers, *STREAM_HEADERS]
+                await send(
+                    {"type": "http.response.start", "status": self.status_code, "headers": head}
+                )
+                active.ping = lambda: self._send(send, active, self._ping())
+                async for chunk in self._chunks:
+                    await self._send(send, active, chunk)
+        except CallerGone:
+            return
+        except CCProxyError as error:
+            end = self._last(error)
+        finally:
+            active.ping = None
+            self._active_requests.close(active)
+            await self._chunks.aclose()
+        await send({"type": "http.response.body", "body": end})
+
+    async def _send(self, send: Send, active: ActiveRequest, chunk: bytes) -> None:
+        """Send a chunk within the idle limit, so that a client that stops reading does not keep its
+        place for ever.
+        """
+        active.touch()
+        active.sending = True
+        active.limit = self._active_requests.patience.idle
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        active.sending = False
+        active.limit = math.inf
+        active.touch()

@@ -1,0 +1,331 @@
+"""The permission requests and their states: pending → allowed, denied, expired or cancelled. The
+first answer stays.
+
+Pure: no bus, and the clock is handed in. Every change takes two steps, so that the caller can store
+it in between: a method checks the change and returns the request as it would be, then `keep` puts
+the case in force. Events are not stored; they are derived from the requests. Event numbers only
+grow, also over restarts, because they are milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple
+
+from permission_service.presentation import present
+from shared.bus.channels import Outcome, PermissionDecision, PermissionRequest
+from shared.permissions.excerpts import excerpt
+from shared.permissions.fair_use import SERVICE_FULL, TOO_MANY_OPEN, input_size
+from shared.permissions.presented import Presentation
+from shared.permissions.suggestions import suggest
+from shared.permissions.tools import QUESTION
+from shared.runtime.errors import ClientError, Conflict, NotFound
+
+Status = Literal["pending", "allowed", "denied", "expired", "cancelled"]
+
+HISTORY_SECONDS = 3600.0
+HISTORY_CASES = 1000
+HISTORY_BYTES = (
+    8 * 1024 * 1024
+)  # of the inputs of ended requests; each is an excerpt of a few kilobytes
+OPEN_BYTES = (
+    32 * 1024 * 1024
+)  # of the inputs of all open requests; Redis holds each twice, within its 256 MB
+DENIED = "A person denied this. Do not try it again in another way; ask what to do instead."
+EXPIRED = (
+    "Nobody answered within {seconds:g} seconds, so this was not allowed. The user may be away; "
+    "go on without it."
+)
+WITHDRAWN = "The request was withdrawn before anybody answered."
+NEEDS_ANSWERS = "updated_input: a question is answered with the input and its `answers`, or denied."
+
+
+class NoRoom(ClientError):
+    """A permission request is denied because too many are open."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRequest:
+    """A permission request and its state. `opened` and `closed` are event numbers; times are UTC
+    seconds.
+
+    `size` is the bytes of the request's input, `suggestion` the rule that people are offered for
+    requests like this one.
+    """
+
+    ask: PermissionRequest
+    opened: int
+    expires_at: float | None
+    timeout_seconds: float
+    status: Status = "pending"
+    closed: int = 0
+    decided_at: float = 0.0
+    decided_by: str = ""
+    rule: str = ""
+    message: str = ""
+    updated_input: dict[str, Any] | None = None
+    presentation: Presentation | None = (
+        None  # made when the request opens for people, forgotten when it ends
+    )
+    size: int = 0
+    suggestion: dict[str, str] | None = None
+
+    @property
+    def id(self) -> str:
+        return self.ask.request_id
+
+    def decision(self) -> PermissionDecision:
+        assert self.status != "pending"
+        return PermissionDecision(
+            self.id,
+            self.status,
+            self.message,
+            self.updated_input,
+            decided_by=self.decided_by,
+            rule=self.rule,
+        )
+
+
+class Event(NamedTuple):
+    """The opening or closing of a request. `number` orders all events."""
+
+    number: int
+    stored: StoredRequest
+    closing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer of a person, or of a rule, to a permission request."""
+
+    allowed: bool
+    by: str
+    message: str = ""
+    updated_input: dict[str, Any] | None = None
+    rule: str = ""
+
+
+@dataclass
+class PermissionRequests:
+    """All permission requests of the service: pending requests, and ended requests for an hour."""
+
+    timeout_seconds: float
+    max_open_requests: int = 16
+    _store: dict[str, StoredRequest] = field(default_factory=dict)
+    _last_number: int = 0
+
+    def keep(self, stored: StoredRequest) -> bool:
+        """Store `stored`. Return True if the update ended the request."""
+        known = self._store.get(stored.id)
+        self._store[stored.id] = stored
+        self._last_number = max(self._last_number, stored.opened, stored.closed)
+        return stored.closed > (known.closed if known else 0)
+
+    def find(self, request_id: str) -> StoredRequest:
+        """Return the request of `request_id`. Raises NotFound."""
+        if stored := self._store.get(request_id):
+            return stored
+        raise NotFound(
+            f"There is no permission request {request_id!r}, or it ended over an hour ago."
+        )
+
+    def pending(self) -> list[StoredRequest]:
+        """Return the pending requests, oldest first."""
+        waiting = (stored for stored in self._store.values() if stored.status == "pending")
+        return sorted(waiting, key=lambda stored: stored.opened)
+
+    def finished(self) -> list[StoredRequest]:
+        """Return the ended requests, latest first."""
+        done = (stored for stored in self._store.values() if stored.closed)
+        return sorted(done, key=lambda stored: -stored.closed)
+
+    def asked_by(self, asker: str) -> list[StoredRequest]:
+        return [stored for stored in self.pending() if asker and stored.ask.asker == asker]
+
+    def open(self, ask: PermissionRequest, now: float) -> StoredRequest:
+        """Return a new request for `ask`, or the known one: a request is delivered again after a
+        restart.
+        """
+        if known := self._store.get(ask.request_id):
+            return known
+        seconds = (
+            self.timeout_seconds if ask.timeout_seconds is None else max(0.0, ask.timeout_seconds)
+        )
+        return StoredRequest(
+            ask,
+            self._next_number(now),
+            ask.asked_at + seconds if seconds else None,
+            seconds,
+            size=input_size(ask.input),
+            suggestion=suggest(ask),
+        )
+
+    def refusal(self, stored: StoredRequest) -> str:
+        """Return a sentence against opening `stored` beside the pending ones; an empty text if
+        there is room.
+        """
+        if problem := self.share_problem(stored.ask):
+            return problem
+        pending = [known for known in self.pending() if known.id != stored.id]
+        if sum(known.size for known in pending) + stored.size > OPEN_BYTES:
+            return SERVICE_FULL
+        return ""
+
+    def share_problem(self, ask: PermissionRequest) -> str:
+        """Return the reason why the caller of `ask` may not open a further request; "" when the
+        caller's share has room.
+        """
+        of_caller = sum(
+            known.ask.caller == ask.caller for known in self.pending() if known.id != ask.request_id
+        )
+        return TOO_MANY_OPEN.format(open=of_caller) if of_caller >= self.max_open_requests else ""
+
+    def refuse(self, ask: PermissionRequest, message: str, now: float) -> StoredRequest:
+        """Return the ended request of an ask that is denied because of a limit. The request is
+        never kept: a flood of refusals must not push out the decisions of people.
+        """
+        return self.decided_at_once(ask, Answer(allowed=False, by="limit", message=message), now)
+
+    def decided_at_once(self, ask: PermissionRequest, answer: Answer, now: float) -> StoredRequest:
+        """Return the ended request of an ask that no person is asked about. The request is not
+        kept.
+        """
+        number = self._next_number(now)
+        status: Outcome = "allowed" if answer.allowed else "denied"
+        stored = StoredRequest(ask, number, None, 0.0, status, number, now)
+        return replace(stored, decided_by=answer.by, rule=answer.rule, message=answer.message)
+
+    def knows(self, request_id: str) -> bool:
+        """Return True when the ask was opened before."""
+        return request_id in self._store
+
+    def present(self, stored: StoredRequest) -> StoredRequest:
+        """Return `stored` with a presentation, without the text of the file the call
+        would change.
+        """
+        if stored.status != "pending" or stored.presentation is not None:
+            return stored
+        shown = present(stored.ask, stored.suggestion)
+        return replace(stored, ask=replace(stored.ask, file_before=None), presentation=shown)
+
+    def settle(self, request_id: str, answer: Answer, now: float) -> StoredRequest:
+        """Return the pending request `request_id` with `answer`.
+
+        Raises NotFound, Conflict when the request has ended already, and ClientError for an answer
+        that does not fit.
+        """
+        stored = self.find(request_id)
+        if (
+            stored.status == "pending"
+            and stored.expires_at is not None
+            and now >= stored.expires_at
+        ):
+            stored = self.expire(stored, now)
+        if stored.status != "pending":
+            raise Conflict(what_happened(stored))
+        if (
+            answer.allowed
+            and stored.ask.tool_name == QUESTION
+            and not (answer.updated_input or {}).get("answers")
+        ):
+            raise ClientError(NEEDS_ANSWERS)
+        if not answer.allowed and answer.updated_input is not None:
+            raise ClientError(
+                "updated_input: what is denied does not run, so its input cannot be changed."
+            )
+        settled = self._close(
+            stored, "allowed" if answer.allowed else "denied", answer.message, now
+        )
+        if not answer.allowed and not answer.message:
+            settled = replace(settled, message=DENIED)
+        return replace(
+            settled, decided_by=answer.by, rule=answer.rule, updated_input=answer.updated_input
+        )
+
+    def expire(self, stored: StoredRequest, now: float) -> StoredRequest:
+        return self._close(stored, "expired", EXPIRED.format(seconds=stored.timeout_seconds), now)
+
+    def withdraw(self, stored: StoredRequest, now: float) -> StoredRequest:
+        """Return `stored` as cancelled: the agent no longer waits for the answer."""
+        return self._close(stored, "cancelled", WITHDRAWN, now)
+
+    def events_after(self, number: int) -> Iterator[Event]:
+        """Yield the events after event `number`, in order. A request that opened and closed since
+        then yields both events.
+        """
+        opened = [
+            Event(stored.opened, stored, False)
+            for stored in self._store.values()
+            if stored.opened > number
+        ]
+        closed = [
+            Event(stored.closed, stored, True)
+            for stored in self._store.values()
+            if stored.closed > number
+        ]
+        yield from sorted(opened + closed, key=lambda event: event.number)
+
+    @property
+    def last_number(self) -> int:
+        return self._last_number
+
+    def drop(self, stored: StoredRequest) -> None:
+        """Forget an unreported case."""
+        del self._store[stored.id]
+
+    def shorten(self, stored: StoredRequest) -> StoredRequest:
+        """Return an ended `stored` with an excerpt of the input.
+
+        An input that a person changed stays whole: an answer that got lost is sent again.
+        """
+        kept = excerpt(stored.ask.input)
+        suggestion = stored.suggestion if kept is stored.ask.input else None
+        return replace(
+            stored,
+            ask=replace(stored.ask, input=kept),
+            size=input_size(kept),
+            suggestion=suggestion,
+        )
+
+    def forget_old(self, now: float) -> list[StoredRequest]:
+        """Forget and return ended requests beyond the limits of time, number and bytes."""
+        kept_bytes = 0
+        forgotten = []
+        for place, stored in enumerate(self.finished()):
+            kept_bytes += stored.size
+            if (
+                place >= HISTORY_CASES
+                or kept_bytes > HISTORY_BYTES
+                or now - stored.decided_at > HISTORY_SECONDS
+            ):
+                del self._store[stored.id]
+                forgotten.append(stored)
+        return forgotten
+
+    def _close(
+        self, stored: StoredRequest, status: Outcome, message: str, now: float
+    ) -> StoredRequest:
+        ended = replace(
+            stored, status=status, closed=self._next_number(now), decided_at=now, message=message
+        )
+        return replace(ended, ask=replace(stored.ask, file_before=None), presentation=None)
+
+    def _next_number(self, now: float) -> int:
+        return max(self._last_number + 1, int(now * 1000))
+
+
+def what_happened(stored: StoredRequest) -> str:
+    """Return a sentence for the author of a late answer."""
+    match stored.status:
+        case "expired":
+            return "Too late: nobody answered in time, and the tool was told no."
+        case "cancelled":
+            return "Too late: whoever asked is gone, and the request was withdrawn."
+        case _ if stored.decided_by in {"rule", "built_in", "protection"}:
+            return f"A rule {stored.status} this already."
+        case _:
+            return (
+                f"{stored.decided_by or 'Somebody'} {stored.status} this already; the first "
+                "answer counts."
+            )

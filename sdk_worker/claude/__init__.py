@@ -1,0 +1,1 @@
+"""The `claude` processes: launch, pool, and the driver of one process."""

@@ -1,0 +1,62 @@
+"""A login of any issuer, and the description of a login without its secrets. Nothing here reads a
+file or a clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+EXCHANGE_SECONDS = (
+    30.0  # for the exchange of a login; the stop of a process that may be in one waits longer
+)
+
+Billing = Literal["api_key", "subscription"]
+
+
+@dataclass(frozen=True, slots=True)
+class Authorization:
+    """The credential of a request. `billed_to` is `api_key` or `subscription`; `source` names the
+    credential's place.
+    """
+
+    headers: Mapping[str, str] = field(repr=False)
+    billed_to: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A login as found in its file; `expires_at` in UTC seconds, None when the file
+    does not say.
+    """
+
+    access_token: str = field(repr=False)
+    refresh_token: str = field(default="", repr=False)
+    expires_at: float | None = None
+    billed_to: Billing = "subscription"
+    subscription: str | None = None
+    account_id: str = ""
+    email: str = ""
+    scopes: tuple[str, ...] = ()
+
+    def expires_within(self, seconds: float, now: float) -> bool:
+        return self.expires_at is not None and self.expires_at - now <= seconds
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialState:
+    """The state of a credential for `/health`, the command line and the start-up lines: never the
+    secret itself.
+
+    `status` is pass, warn or fail; `output` ends with what to do when something is to be done.
+    """
+
+    status: str
+    output: str
+    source: str = ""
+    expires_at: float | None = None
+    subscription: str | None = None
+    billed_to: str = ""
+    renewable: bool = False

@@ -1,0 +1,363 @@
+"""The channels between processes: a name for each, its delivery terms, and the shape of its
+payloads.
+
+Payloads are slotted dataclasses written by orjson. `decode` checks a payload on the receiving side;
+no later code checks a field again. A new field needs a default, so that processes of two versions
+can talk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Hashable
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
+from functools import cache
+from json import JSONDecodeError
+from typing import Any, Literal, TypeVar, cast
+
+import orjson
+from pydantic import TypeAdapter, ValidationError
+
+from shared.permissions.reach import Reach
+from shared.runtime.errors import ClientError
+from shared.runtime.exact_json import dump_json, load_json
+
+T = TypeVar("T")
+
+Acknowledged = Literal["on_accept", "when_done"]
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A stream between processes.
+
+    `acknowledged`: `on_accept` never runs a delivery twice (the caller of a lost server gets
+    WorkerLost); `when_done` hands an unfinished delivery to the next server. `max_length` bounds
+    the stream. `server` is the address of the only process that serves the channel; the channel
+    ends with that process.
+    """
+
+    name: str
+    acknowledged: Acknowledged
+    max_length: int = 10_000
+    server: str = ""
+
+    def at(self, address: str) -> Channel:
+        """Return this channel, addressed to the single server at `address`."""
+        return replace(self, name=f"{self.name}@{address}", server=address)
+
+
+SDK_TURN = Channel("sdk:turn", "on_accept", max_length=64)
+PERMISSION_REQUESTS = Channel("permission:ask", "when_done")
+PERMISSION_QUERIES = Channel("permission:query", "on_accept")
+PERMISSION_AUDIT = Channel("permission:audit", "when_done")
+# A payload is a table of at most 256 records, some 90 kB (shared/bus/records.py); at half of the
+# length gateways wait.
+ACCESS_RECORD = Channel("access:record", "when_done", max_length=2_000)
+LOGS_QUERY = Channel("logs:query", "on_accept")
+LOGS_WATCH = Channel("logs:watch", "on_accept", max_length=64)
+
+
+def encode_payload(payload: Any) -> bytes:
+    """Return a dataclass, or a plain JSON value, as JSON bytes."""
+    try:
+        return orjson.dumps(payload)
+    except TypeError:  # an integer beyond 64 bits, or half of a surrogate pair
+        is_record = is_dataclass(payload) and not isinstance(payload, type)
+        return dump_json(asdict(payload) if is_record else payload)
+
+
+@cache
+def _adapter(shape: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(shape)
+
+
+def validated(shape: type[T], data: bytes) -> T:
+    """Return JSON bytes as `shape`, even bytes refused by pydantic's own parser of JSON. Raises
+    ValidationError.
+    """
+    adapter: TypeAdapter[T] = _adapter(cast("Hashable", shape))
+    try:
+        return adapter.validate_json(data)
+    except ValidationError as error:
+        if error.errors(include_url=False)[0]["type"] != "json_invalid" or b"\\u" not in data:
+            raise
+    try:
+        return adapter.validate_python(load_json(data))
+    except JSONDecodeError as error:
+        raise ClientError(f"payload: {error}") from error
+
+
+def decode_payload(shape: type[T], data: bytes) -> T:
+    """Return JSON bytes as `shape`. Raises ClientError with the name of the first misfit field."""
+    try:
+        result: T = validated(shape, data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "payload"
+        raise ClientError(f"{where}: {first['msg']}") from error
+    return result
+
+
+@dataclass(slots=True)
+class Turn:
+    """One `/sdk` request. The replies are a TurnHead, Anthropic SSE frames and a TurnTail.
+
+    `body` is an Anthropic Messages request. `sent_at` is in UTC seconds. `repeat` is equal for the
+    same request of the same caller. `message_mode` says how this request shows the agent's own
+    tools; an empty text means the setting.
+    """
+
+    request_id: str
+    body: dict[str, Any]
+    caller: str = ""
+    session_id: str | None = None
+    working_directory: str | None = None
+    traceparent: str | None = None
+    sent_at: float = field(default_factory=time.time)
+    repeat: str = ""
+    message_mode: str = ""
+
+
+def left_key(repeat: str) -> str:
+    """Return the key for the address of the worker that keeps a turn after the loss of
+    its caller.
+    """
+    return f"left:{repeat}"
+
+
+@dataclass(slots=True)
+class TurnHead:
+    """The first reply to a Turn: the worker, the time in the queue, the body's fields without a
+    place in the SDK, and the billing (see AccessRecord).
+    """
+
+    worker: str
+    queue_ms: float = 0.0
+    ignored: list[str] = field(default_factory=list)
+    session_id: str = ""
+    billed_to: str = "unknown"
+
+
+@dataclass(slots=True)
+class TurnTail:
+    """The last reply to a Turn, also to a failed one: costs and times beyond the usage in the
+    frames.
+
+    `limits` is the `rate_limit_info` that Claude Code reported about the owner's subscription.
+    """
+
+    cost_usd: float | None = None
+    num_turns: int | None = None
+    worker_ms: float | None = None
+    limits: dict[str, Any] | None = None
+
+
+SESSION_PREFIX = "session:"
+
+
+def session_key(turn: Turn) -> str:
+    """Return the key of the KnownSession of a named turn. The key contains the caller, so that no
+    caller reaches another caller's session.
+    """
+    named = encode_payload([turn.caller, turn.working_directory, turn.session_id])
+    return SESSION_PREFIX + hashlib.sha256(named).hexdigest()
+
+
+@dataclass(slots=True)
+class KnownSession:
+    """The state of a named `/sdk` conversation, kept in Redis under SESSION_PREFIX and a hash of
+    its name.
+
+    `cost_usd` is the sum of the transcript's turns so far: the program counts on. `last_used` is in
+    UTC seconds. `keeper` is the address of the worker that ran the last turn and may have kept its
+    process for the next turn.
+    """
+
+    transcript: str = ""
+    turns: int = 0
+    cost_usd: float = 0.0
+    name: str = ""
+    caller: str = ""
+    working_directory: str | None = None
+    last_used: float = 0.0
+    keeper: str = ""
+
+
+@dataclass(slots=True)
+class AccessRecord:
+    """The facts about one request at the end of its reply. Times are milliseconds, `timestamp` UTC
+    seconds.
+
+    `request_id` is always our own and unique; the caller's `x-request-id`, echoed to it, is
+    `client_request_id`. `billed_to` is the billing: `subscription`, `api_key`, `extra_usage` (paid,
+    on top of a subscription) or `unknown`. Tokens are the provider's own counts, also for a reply
+    that broke off; `cache_write_tokens` includes those kept for an hour. `asked_model` is the
+    client's name for the model, `model` the name of the one that answered. `agent_id` and
+    `parent_agent_id` name a subagent of Claude Code and the agent that started it. `client_program`
+    and `client_version` are read from the user agent. `cache_miss_reason` is the provider's own
+    word for a prompt that its cache could not reuse; the provider sends it only for requests that
+    ask for it. `cost_usd` is the list price of the tokens, whoever pays, filled in by analytics;
+    None where no price is known.
+    """
+
+    request_id: str
+    timestamp: float
+    method: str = ""
+    path: str = ""
+    endpoint: str = ""
+    query: str = ""
+    client_ip: str = ""
+    user_agent: str = ""
+    caller: str = ""
+    service_type: str = "gateway"
+    provider: str = ""
+    client_format: str = ""
+    model: str = ""
+    streaming: bool = False
+    status_code: int = 0
+    duration_ms: float = 0.0
+    first_byte_ms: float | None = None
+    tokens_input: int = 0
+    tokens_output: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    reasoning_tokens: int = 0
+    cost_usd: float | None = None
+    cost_sdk_usd: float | None = None
+    num_turns: int | None = None
+    session_id: str = ""
+    stop_reason: str = ""
+    error_kind: str = ""
+    error_message: str = ""
+    retries: int = 0
+    queue_ms: float | None = None
+    worker_ms: float | None = None
+    worker: str = ""
+    billed_to: str = "unknown"
+    bytes_in: int = 0
+    bytes_out: int = 0
+    client_request_id: str = ""
+    upstream_request_id: str = ""
+    ignored: str = ""
+    asked_model: str = ""
+    agent_id: str = ""
+    parent_agent_id: str = ""
+    client_program: str = ""
+    client_version: str = ""
+    cache_miss_reason: str = ""
+
+
+@dataclass(slots=True)
+class LogsQuery:
+    """A question to analytics: the `name` of a known question, and the question's parameters."""
+
+    name: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+Outcome = Literal["allowed", "denied", "expired", "cancelled"]
+
+
+@dataclass(slots=True)
+class FileBefore:
+    """The file in front of a tool call, as read on the tool's machine at the opening of the
+    request.
+
+    `text` is None for a file that does not exist, and for one that was not read; `unread` then says
+    why.
+    """
+
+    path: str
+    exists: bool
+    text: str | None = None
+    unread: str = ""
+
+
+@dataclass(slots=True)
+class PermissionRequest:
+    """The permission request of a tool call, with the whole `input`; answered by one
+    PermissionDecision.
+
+    `request_id` names the request for good. `asker` names the waiting process in words of its own,
+    so that it can withdraw. `asked_at` is in UTC seconds; `timeout_seconds` None means the setting,
+    0 for ever. `reach` is what the call touches on the machine that runs the tool; None when that
+    machine has not said. `file_before` is the file that the call would change, for the permission
+    service to compare; the service forgets it once the request is presented. `agent` is the kind of
+    subagent that calls; an empty text for the main one. `bypass`: the owner wants nobody asked, so
+    whatever is neither protected nor denied by a rule is allowed. `insists`: Claude Code asks
+    although its hook was answered, so a built-in rule is not enough. `refused` says why nobody is
+    to be asked: then the rest is an excerpt.
+    """
+
+    request_id: str
+    tool_name: str
+    input: dict[str, Any]
+    tool_use_id: str = ""
+    caller: str = ""
+    session_id: str = ""
+    asked_at: float = field(default_factory=time.time)
+    working_directory: str = ""
+    timeout_seconds: float | None = None
+    asker: str = ""
+    reach: Reach | None = None
+    file_before: FileBefore | None = None
+    refused: str = ""
+    agent: str = ""
+    bypass: bool = False
+    insists: bool = False
+
+
+@dataclass(slots=True)
+class PermissionDecision:
+    """The outcome of a permission request. Only `allowed` lets the tool act, on `updated_input` if
+    a person changed the input.
+
+    `message` tells the model and people why a tool was not allowed. `decided_by` is a caller's
+    name; `rule` is the id of the rule that decided.
+    """
+
+    request_id: str
+    outcome: Outcome
+    message: str = ""
+    updated_input: dict[str, Any] | None = None
+    decided_by: str = ""
+    rule: str = ""
+
+
+@dataclass(slots=True)
+class PermissionQuery:
+    """A question to the permission service: `verb` is a verb of permission_service/server.py, `by`
+    the caller's name.
+
+    `may_ask` is true when the caller, not the owner, can make permission requests too; such a
+    caller does not grant its own.
+    """
+
+    verb: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+    by: str = ""
+    may_ask: bool = False
+
+
+@dataclass(slots=True)
+class PermissionAudit:
+    """One permission request and the outcome, for the records. `asked_at` is in UTC seconds;
+    `input` and `updated_input` are JSON texts.
+    """
+
+    request_id: str
+    asked_at: float
+    tool_name: str
+    input: str
+    caller: str
+    session_id: str
+    working_directory: str
+    outcome: str
+    decided_by: str = ""
+    rule: str = ""
+    message: str = ""
+    updated_input: str = ""
+    waited_ms: float = 0.0

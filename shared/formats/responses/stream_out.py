@@ -1,0 +1,459 @@
+"""Events as a Responses stream, and a whole reply as the response that stream ends with.
+
+Text and refusals in a row are the parts of one message item; every other block is an item of its
+own. An item is done when it is known how it ended: at the next one, or with the reply; an item a
+failure broke off is never done, so that no client runs half a tool call. Reasoning another vendor
+sealed travels wrapped, as `encrypted_content`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from shared.formats import ir
+from shared.formats.envelope import wrap
+from shared.formats.fold import unfold
+from shared.formats.ir import Json
+from shared.formats.openai_errors import error_code
+from shared.formats.responses.request_in import shell_action
+from shared.formats.responses.request_out import write_format
+from shared.formats.responses.settings import with_settings
+
+_INCOMPLETE = {
+    ir.StopReason.MAX_TOKENS: "max_output_tokens",
+    ir.StopReason.CONTEXT_WINDOW: "max_output_tokens",
+    ir.StopReason.REFUSAL: "content_filter",
+}
+_NO_FRAMES: tuple[ir.Frame, ...] = ()
+
+
+class Writer:
+    """The writer of a Responses stream. Feed well-formed events. A block without a meaning in this
+    format leaves no trace, not even a number.
+    """
+
+    __slots__ = (
+        "_block", "_cites", "_clock", "_delta", "_handlers", "_item", "_output", "_place",
+        "_refused", "_response", "_seal", "_sequence", "_texts", "_token",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        prompt: ir.Prompt,
+        *,
+        id: str,  # noqa: A002
+        created: int,
+        model: str,
+        echo: Json | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Begin a response to `prompt`. `echo` holds the response's fields about storage; without
+        it the response is not stored.
+        """
+        self._token = id
+        self._clock = clock
+        self._response = _response(prompt, f"resp_{id}", created, model) | (echo or {})
+        self._output: list[Json] = []
+        self._sequence = 0
+        self._item: Json | None = None
+        self._block: ir.Text | ir.Thinking | ir.ToolCall | ir.Refusal | None = None
+        self._delta: Json | None = None
+        self._place: Json = {}
+        self._texts: list[str] = []
+        self._cites: list[ir.Citation] = []
+        self._seal: ir.Seal | None = None
+        self._refused = False
+        self._handlers: dict[type, Callable[[Any], Sequence[ir.Frame]]] = {
+            ir.Delta: self._on_delta,
+            ir.Start: self._on_start,
+            ir.Open: self._on_open,
+            ir.Cite: self._on_cite,
+            ir.Seal: self._on_seal,
+            ir.Close: self._on_close,
+            ir.Ping: lambda _: (ir.KEEP_ALIVE,),
+            ir.Stop: self._on_stop,
+            ir.Fail: self._on_fail,
+        }
+
+    def feed(self, event: ir.Event) -> Sequence[ir.Frame]:
+        return self._handlers[type(event)](event)
+
+    def _frame(self, event: str, **fields: Any) -> ir.Frame:
+        name = f"response.{event}"
+        self._sequence += 1
+        return ir.Frame(name, {"type": name, "sequence_number": self._sequence - 1, **fields})
+
+    def _snapshot(self, event: str, **news: Any) -> ir.Frame:
+        self._response |= news
+        return self._frame(event, response=self._response | {"output": self._output.copy()})
+
+    def _on_start(self, start: ir.Start) -> Sequence[ir.Frame]:
+        self._response["model"] = start.model or self._response["model"]
+        return (self._snapshot("created"), self._snapshot("in_progress"))
+
+    # --- blocks ---
+
+    def _on_open(self, opened: ir.Open) -> Sequence[ir.Frame]:
+        part = opened.part
+        self._block = None
+        self._delta = None
+        self._texts = []
+        self._cites = []
+        self._seal = None
+        match part:
+            case ir.Text(phase=phase):
+                return [
+                    *self._message(phase),
+                    *self._content_part(part, "output_text", _text_part("", [])),
+                ]
+            case ir.Refusal():
+                self._refused = True
+                return [
+                    *self._message(None),
+                    *self._content_part(part, "refusal", _refusal_part("")),
+                ]
+            case ir.Thinking():
+                self._block = part
+                return self._begin(
+                    {"type": "reasoning", "id": part.id or self._next_id("rs"), "summary": []}
+                )
+            case ir.ToolCall():
+                return self._call(part)
+            case ir.Opaque(vendor="openai", data=data):
+                return self._begin({"id": self._next_id("item"), **data})
+            case ir.Opaque(data={"type": "server_tool_use", "name": "web_search", **call}):
+                return self._web_search(call)
+            case ir.Opaque(data={"type": "web_search_tool_result", "content": [*found]}):
+                self._note_sources(found)
+        return _NO_FRAMES
+
+    def _next_id(self, prefix: str) -> str:
+        return f"{prefix}_{self._token}_{len(self._output) + (self._item is not None)}"
+
+    def _begin(self, item: Json) -> list[ir.Frame]:
+        frames = self._end_item()
+        self._item = item
+        self._place = {"item_id": item["id"], "output_index": len(self._output)}
+        return [
+            *frames,
+            self._frame("output_item.added", output_index=len(self._output), item=item),
+        ]
+
+    def _end_item(self, status: str = "completed") -> list[ir.Frame]:
+        if self._item is None:
+            return []
+        item = self._item
+        self._item = None
+        if "status" in item:
+            item = item | {"status": status}
+        self._output.append(item)
+        return [self._frame("output_item.done", output_index=len(self._output) - 1, item=item)]
+
+    def _message(self, phase: str | None) -> list[ir.Frame]:
+        """Return the frames for the opening of a message item for a part; no frames if a message
+        item is open already.
+        """
+        if self._item and self._item["type"] == "message" and self._item.get("phase") == phase:
+            return []
+        item = {
+            "type": "message",
+            "id": self._next_id("msg"),
+            "role": "assistant",
+            "status": "in_progress",
+        }
+        return self._begin(item | {"content": []} | ({"phase": phase} if phase else {}))
+
+    def _content_part(self, block: ir.Text | ir.Refusal, kind: str, part: Json) -> list[ir.Frame]:
+        assert self._item is not None
+        self._place["content_index"] = len(self._item["content"])
+        added = self._frame("content_part.added", **self._place, part=part)
+        self._speak(block, f"{kind}.delta")
+        return [added]
+
+    def _speak(self, block: ir.Text | ir.Thinking | ir.ToolCall | ir.Refusal, event: str) -> None:
+        """Make `event` the name of the next deltas, which differ only in number and text."""
+        self._block = block
+        self._delta = {
+            "type": f"response.{event}",
+            "sequence_number": 0,
+            **self._place,
+            "delta": "",
+        }
+        if isinstance(block, ir.Text):
+            self._delta["logprobs"] = []
+
+    def _call(self, call: ir.ToolCall) -> list[ir.Frame]:
+        if call.kind == "local_shell":
+            self._block = call
+            item = {"type": "local_shell_call", "id": self._next_id("lsh"), "call_id": call.id}
+            return self._begin(item | {"status": "in_progress", "action": shell_action("{}")})
+        kind, prefix, field = _CALLS[call.kind]
+        item = {
+            "type": kind,
+            "id": self._next_id(prefix),
+            "call_id": call.id,
+            "name": call.name,
+            field: "",
+        }
+        frames = self._begin(
+            item
+            | {"status": "in_progress"}
+            | ({"namespace": call.namespace} if call.namespace else {})
+        )
+        self._speak(call, f"{kind}_{field}.delta")
+        return frames
+
+    def _web_search(self, call: Json) -> list[ir.Frame]:
+        action = {"type": "search", "query": str((call.get("input") or {}).get("query") or "")}
+        item_id = self._next_id("ws")
+        frames = self._begin(
+            {"type": "web_search_call", "id": item_id, "status": "in_progress", "action": action}
+        )
+        return [
+            *frames,
+            *(self._frame(f"web_search_call.{step}", **self._place) for step in _SEARCH_STEPS),
+        ]
+
+    def _note_sources(self, found: list[Any]) -> None:
+        """Add the pages found by the current search; the end of the item reports the pages."""
+        if self._item is None or self._item["type"] != "web_search_call":
+            return
+        urls = [
+            page["url"]
+            for page in found
+            if isinstance(page, dict) and isinstance(page.get("url"), str)
+        ]
+        sources = [{"type": "url", "url": url} for url in urls]
+        self._item = self._item | {"action": self._item["action"] | {"sources": sources}}
+
+    def _on_delta(self, delta: ir.Delta) -> Sequence[ir.Frame]:
+        text = delta.text
+        template = self._delta
+        self._texts.append(text)
+        if template is None:
+            return (
+                self._first_of_summary(text) if isinstance(self._block, ir.Thinking) else _NO_FRAMES
+            )
+        data = template.copy()
+        data["sequence_number"] = self._sequence
+        data["delta"] = text
+        self._sequence += 1
+        return (ir.Frame(data["type"], data),)
+
+    def _first_of_summary(self, text: str) -> Sequence[ir.Frame]:
+        """Only now: reasoning without a word has no summary part."""
+        assert self._block is not None
+        self._place["summary_index"] = 0
+        added = self._frame("reasoning_summary_part.added", **self._place, part=_summary_part(""))
+        self._speak(self._block, "reasoning_summary_text.delta")
+        return (added, self._frame("reasoning_summary_text.delta", **self._place, delta=text))
+
+    def _on_cite(self, cite: ir.Cite) -> Sequence[ir.Frame]:
+        """Keep a citation until the text is whole, because a citation may span all of the text.
+        Return no frames.
+        """
+        self._cites.append(cite.citation)
+        return _NO_FRAMES
+
+    def _on_seal(self, seal: ir.Seal) -> Sequence[ir.Frame]:
+        self._seal = seal
+        return _NO_FRAMES
+
+    def _on_close(self, close: ir.Close) -> Sequence[ir.Frame]:
+        del close
+        block = self._block
+        text = "".join(self._texts)
+        self._block = None
+        match block:
+            case ir.Text():
+                return self._close_text(text)
+            case ir.Refusal():
+                done = self._frame("refusal.done", **self._place, refusal=text)
+                return (done, self._end_part(_refusal_part(text)))
+            case ir.Thinking():
+                return self._close_thinking(block, text)
+            case ir.ToolCall():
+                return self._close_call(block, text)
+        return _NO_FRAMES
+
+    def _close_text(self, text: str) -> list[ir.Frame]:
+        annotations = [found for cited in self._cites if (found := _annotation(cited, text))]
+        frames = [
+            self._frame(
+                "output_text.annotation.added",
+                **self._place,
+                annotation_index=number,
+                annotation=annotation,
+            )
+            for number, annotation in enumerate(annotations)
+        ]
+        done = self._frame("output_text.done", **self._place, text=text, logprobs=[])
+        return [*frames, done, self._end_part(_text_part(text, annotations))]
+
+    def _end_part(self, part: Json) -> ir.Frame:
+        assert self._item is not None
+        self._item = self._item | {"content": [*self._item["content"], part]}
+        return self._frame("content_part.done", **self._place, part=part)
+
+    def _close_thinking(self, block: ir.Thinking, text: str) -> list[ir.Frame]:
+        assert self._item is not None
+        frames: list[ir.Frame] = []
+        if text:
+            part = _summary_part(text)
+            self._item = self._item | {"summary": [part]}
+            frames.append(self._frame("reasoning_summary_text.done", **self._place, text=text))
+            frames.append(self._frame("reasoning_summary_part.done", **self._place, part=part))
+        if sealed := _encrypted(block, text, self._seal):
+            self._item = self._item | {"encrypted_content": sealed}
+        return frames
+
+    def _close_call(self, call: ir.ToolCall, text: str) -> list[ir.Frame]:
+        assert self._item is not None
+        if call.kind == "local_shell":
+            self._item = self._item | {"action": shell_action(text or "{}")}
+            return []
+        kind, _, field = _CALLS[call.kind]
+        frames: list[ir.Frame] = []
+        if call.kind == "function" and not text:
+            text = "{}"
+            frames.append(self._frame(f"{kind}_{field}.delta", **self._place, delta=text))
+        self._item = self._item | {field: text}
+        name = {"name": call.name} if call.kind == "function" else {}
+        return [
+            *frames,
+            self._frame(f"{kind}_{field}.done", **self._place, **name, **{field: text}),
+        ]
+
+    # --- the end ---
+
+    def _on_stop(self, stop: ir.Stop) -> Sequence[ir.Frame]:
+        frames: list[ir.Frame] = []
+        if stop.reason is ir.StopReason.REFUSAL and stop.explanation and not self._refused:
+            for event in (ir.Open(ir.Refusal("")), ir.Delta(stop.explanation), ir.Close()):
+                frames += self.feed(event)
+        why = _INCOMPLETE.get(stop.reason)
+        status = "incomplete" if why else "completed"
+        news: Json = {"status": status, "usage": _usage(stop.usage)}
+        if why:
+            news["incomplete_details"] = {"reason": why}
+        else:
+            news["completed_at"] = int(self._clock())
+        if stop.service_tier:
+            news["service_tier"] = stop.service_tier
+        return [*frames, *self._end_item(status), self._snapshot(status, **news)]
+
+    def _on_fail(self, fail: ir.Fail) -> Sequence[ir.Frame]:
+        error = {"code": error_code(fail) or "invalid_prompt", "message": fail.message}
+        return (self._snapshot("failed", status="failed", error=error),)
+
+
+def write_reply(
+    prompt: ir.Prompt,
+    reply: ir.Reply,
+    *,
+    id: str,  # noqa: A002
+    created: int,
+    model: str,
+    echo: Json | None = None,
+    clock: Callable[[], float] = time.time,
+) -> Json:
+    writer = Writer(prompt, id=id, created=created, model=model, echo=echo, clock=clock)
+    frames = [frame for event in unfold(reply) for frame in writer.feed(event)]
+    data = frames[-1].data
+    assert isinstance(data, dict)
+    response: Json = data["response"]
+    return response
+
+
+_CALLS = {
+    "function": ("function_call", "fc", "arguments"),
+    "custom": ("custom_tool_call", "ctc", "input"),
+}
+_SEARCH_STEPS = ("in_progress", "searching", "completed")
+
+
+def _text_part(text: str, annotations: list[Json]) -> Json:
+    return {"type": "output_text", "text": text, "annotations": annotations, "logprobs": []}
+
+
+def _refusal_part(text: str) -> Json:
+    return {"type": "refusal", "refusal": text}
+
+
+def _summary_part(text: str) -> Json:
+    return {"type": "summary_text", "text": text}
+
+
+def _annotation(citation: ir.Citation, text: str) -> Json | None:
+    """Return a web citation as an annotation; None for citations of files, which OpenAI stores."""
+    if citation.vendor == "openai" and citation.data:
+        return citation.data
+    if not citation.url:
+        return None
+    start = citation.start or 0
+    end = len(text) if citation.end is None else citation.end
+    place = {"start_index": start, "end_index": end}
+    return {"type": "url_citation", "url": citation.url, "title": citation.title, **place}
+
+
+def _encrypted(block: ir.Thinking, text: str, seal: ir.Seal | None) -> str:
+    """Return the seal by which the vendor accepts this reasoning again. The text is included:
+    signatures cover every character.
+    """
+    if block.redacted:
+        return wrap(block)
+    if seal is None:
+        return ""
+    if seal.vendor == "openai":
+        return seal.signature
+    return wrap(ir.Thinking(text, seal.signature, seal.vendor, seal.id))
+
+
+def _usage(usage: ir.Usage) -> Json:
+    return {
+        "input_tokens": usage.prompt,
+        "input_tokens_details": {
+            "cached_tokens": usage.cache_read,
+            "cache_write_tokens": usage.cache_write,
+        },
+        "output_tokens": usage.output,
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning},
+        "total_tokens": usage.total,
+    }
+
+
+def _response(prompt: ir.Prompt, response_id: str, created: int, model: str) -> Json:
+    """Return a response at its beginning. Small settings are echoed, unlike instructions and tools,
+    which can be long.
+    """
+    choice = prompt.tool_choice
+    named = choice is not None and choice.mode == "named"
+    told: Json = {
+        "id": response_id,
+        "object": "response",
+        "created_at": created,
+        "status": "in_progress",
+        "max_output_tokens": prompt.max_tokens,
+        "metadata": prompt.metadata or {},
+        "model": model,
+        "parallel_tool_calls": prompt.parallel_tools is not False,
+        "prompt_cache_key": prompt.cache_key,
+        "safety_identifier": prompt.user,
+        "reasoning": {"effort": prompt.reasoning.effort, "summary": prompt.reasoning.summary},
+        "service_tier": "default",
+        "store": False,
+        "temperature": prompt.temperature,
+        "text": {
+            "format": write_format(prompt.response_format),
+            "verbosity": prompt.verbosity or "medium",
+        },
+        "tool_choice": {"type": "function", "name": choice.name}
+        if choice and named
+        else choice.mode
+        if choice
+        else "auto",
+        "top_p": prompt.top_p,
+    }
+    return with_settings(told)

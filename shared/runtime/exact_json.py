@@ -1,0 +1,53 @@
+"""JSON that changes nothing it carries: the codec for every body that is read and written again.
+
+orjson is fast, but reads an integer beyond 64 bits as a float, and refuses to write such an
+integer, half of a surrogate pair, or more than 254 levels. Documents without them take orjson's
+way; the others take the standard library's. Text that a model wrote is read by
+`shared/formats/json_text.py`.
+
+Invariant: `load_json(dump_json(document)) == document` for every document `load_json` returned.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import orjson
+
+from shared.formats.json_text import finite, refuse_constant
+
+BOM = b"\xef\xbb\xbf"
+"""RFC 8259 lets a reader ignore this mark; orjson and both providers refuse it."""
+
+_TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
+_LONG_NUMBER = b"0" * 19  # every integer beyond 64 bits has at least 19 digits
+_HALF_PAIR = b"\\u"
+
+
+def load_json(data: bytes) -> Any:
+    """Return the document with exact integers and whole strings. Raises json.JSONDecodeError."""
+    try:
+        document = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        if _HALF_PAIR not in data:
+            raise
+        return _load_slowly(data)
+    return _load_slowly(data) if _LONG_NUMBER in data.translate(_TO_ZERO) else document
+
+
+def _load_slowly(data: bytes) -> Any:
+    try:
+        return json.loads(data.decode(), parse_float=finite, parse_constant=refuse_constant)
+    except json.JSONDecodeError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise json.JSONDecodeError(str(error), "", 0) from error
+
+
+def dump_json(document: Any) -> bytes:
+    """Return `document` as compact UTF-8; half a surrogate pair stays an escape."""
+    try:
+        return orjson.dumps(document)
+    except TypeError:  # orjson.JSONEncodeError is one
+        return json.dumps(document, separators=(",", ":"), allow_nan=False).encode()

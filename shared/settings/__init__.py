@@ -1,0 +1,3 @@
+"""The settings: one tree, the sources of every value, and the trust in the files that
+set a value.
+"""

@@ -1,0 +1,123 @@
+"""The settings of the server and of its bus: where the gateway listens, its limits, and the address
+of Redis.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ConfigDict, Field, SecretStr
+
+from shared.settings.guarded import GUARDED
+from shared.settings.networks import Network
+from shared.settings.places import default_run_dir
+from shared.settings.problems import ConfigurationError
+from shared.settings.providers import Section
+
+MEBIBYTE = 1024 * 1024
+
+
+class ServerSettings(Section):
+    """The address of the gateway, and the limits of requests."""
+
+    host: str = Field(
+        "127.0.0.1", description="Address the gateway listens on.", json_schema_extra=GUARDED
+    )
+    port: int = Field(
+        8000,
+        ge=0,
+        le=65535,
+        description="Port the gateway listens on; 0 picks a free one.",
+        json_schema_extra=GUARDED,
+    )
+    workers: int = Field(
+        1, ge=1, le=64, description="Gateway processes sharing the one listening socket."
+    )
+    run_dir: Path = Field(
+        default_factory=default_run_dir,
+        description="Sockets and pid of one running stack.",
+        json_schema_extra=GUARDED,
+    )
+    state_dir: Path | None = Field(
+        None,
+        description="What must outlive a run, such as Redis' data; unset: in the XDG state "
+        "directory, or in a `run_dir` of your choice.",
+        json_schema_extra=GUARDED,
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="The least that is logged."
+    )
+    log_format: Literal["auto", "json", "plain", "rich"] = Field(
+        "auto", description="Colours on a terminal, else JSON."
+    )
+    max_body_bytes: int = Field(
+        32 * MEBIBYTE, ge=1024, description="Largest request body (Anthropic's own limit)."
+    )
+    max_upload_bytes: int = Field(
+        500 * MEBIBYTE,
+        ge=1024,
+        description="Largest file or batch passed on to Anthropic; it is never held.",
+    )
+    max_bodies_bytes: int = Field(
+        256 * MEBIBYTE,
+        ge=MEBIBYTE,
+        description="All request bodies one gateway holds at once; then 429.",
+    )
+    connect_timeout_seconds: float = Field(
+        10, gt=0, description="Longest wait for a connection to a provider."
+    )
+    body_timeout_seconds: float = Field(
+        30, gt=0, description="Longest silence within a request's body."
+    )
+    first_byte_timeout_seconds: float = Field(
+        600, gt=0, description="Longest wait for a provider's first byte."
+    )
+    idle_timeout_seconds: float = Field(
+        300, gt=0, description="Longest silence within a provider's stream."
+    )
+    ping_interval_seconds: float = Field(
+        15, gt=0, description="Silence after which a stream gets a native ping."
+    )
+    connections_per_address: int = Field(
+        256,
+        ge=1,
+        description="Connections one client address may have open; loopback and trusted proxies "
+        "more.",
+    )
+    trusted_proxies: list[Network] = Field(
+        ["127.0.0.1", "::1"],
+        description="Addresses and networks of reverse proxies whose `X-Forwarded-*` headers are "
+        "believed.",
+        json_schema_extra=GUARDED,
+    )
+    shutdown_grace_seconds: float = Field(
+        0.5, ge=0, description="How long open requests may finish at shutdown."
+    )
+    drain_seconds: float = Field(
+        30,
+        ge=0,
+        description="How long the requests of a gateway that is replaced may go on while others "
+        "serve.",
+    )
+
+
+class RedisSettings(Section):
+    """The bus between the processes."""
+
+    model_config = ConfigDict(json_schema_extra=GUARDED)
+
+    url: SecretStr | None = Field(
+        None, description="redis://, rediss:// or unix:// address; unset: start our own."
+    )
+    server_binary: Path | None = Field(
+        None, description="A redis-server or valkey-server to start instead of ours."
+    )
+
+    def address(self) -> str:
+        """The URL in clear. Raises ConfigurationError: a service started alone brings no Redis."""
+        if self.url is None:
+            raise ConfigurationError(
+                "REDIS__URL is not set; `ccproxy serve` sets it for the services it starts."
+            )
+        return self.url.get_secret_value()

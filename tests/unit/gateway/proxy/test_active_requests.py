@@ -1,0 +1,114 @@
+"""Interrupting a request ends it with the reason given, once, and never a stranger's
+cancellation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from gateway.proxy.active_requests import ActiveRequest, ActiveRequests, Timeouts
+from shared.runtime.errors import CallerGone, Stopping, UpstreamTimeout
+
+FOREVER = Timeouts()
+
+
+async def forever() -> Any:
+    await asyncio.Event().wait()
+
+
+async def waiting(
+    active_requests: ActiveRequests, ready: asyncio.Event, flight_box: list[ActiveRequest]
+) -> None:
+    active = active_requests.open()
+    active.begin_waiting(active_requests.patience.first_byte, forever)
+    try:
+        with active:
+            flight_box.append(active)
+            ready.set()
+            await asyncio.Event().wait()
+    finally:
+        active_requests.close(active)
+
+
+async def start(active_requests: ActiveRequests) -> tuple[asyncio.Task[None], ActiveRequest]:
+    ready, box = asyncio.Event(), list[ActiveRequest]()
+    task = asyncio.create_task(waiting(active_requests, ready, box))
+    await ready.wait()
+    return task, box[0]
+
+
+async def test_the_first_reason_is_the_one_that_is_raised() -> None:
+    task, active = await start(ActiveRequests(FOREVER))
+    active.interrupt(CallerGone())
+    active.interrupt(Stopping())
+    with pytest.raises(CallerGone):
+        await task
+    assert not task.cancelling()
+
+
+async def test_a_cancellation_from_outside_stays_one() -> None:
+    task, _ = await start(ActiveRequests(FOREVER))
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_reason_given_between_two_waits_is_met_at_the_next() -> None:
+    active = ActiveRequests(FOREVER).open()
+    active.interrupt(Stopping())
+    with pytest.raises(Stopping), active:
+        pytest.fail("must not be entered")
+
+
+async def test_after_stop_no_request_begins() -> None:
+    active_requests = ActiveRequests(FOREVER)
+    await active_requests.stop(0)
+    with pytest.raises(Stopping), active_requests.open():
+        pytest.fail("must not be entered")
+
+
+async def test_stop_gives_open_requests_their_grace() -> None:
+    active_requests = ActiveRequests(FOREVER)
+    task, active = await start(active_requests)
+    stopping = asyncio.create_task(active_requests.stop(30))
+    await asyncio.sleep(0)
+    active.interrupt(CallerGone())  # it ends by itself within its grace
+    with pytest.raises(CallerGone):
+        await task
+    await stopping
+
+
+async def test_a_client_that_stops_reading_is_not_the_provider_s_fault() -> None:
+    async with ActiveRequests(Timeouts(first_byte=0.05, idle=0.05)) as active_requests:
+        task, active = await start(active_requests)
+        active.sending = True
+        with pytest.raises(CallerGone, match="stopped reading"):
+            await task
+
+
+async def test_silence_beyond_the_limit_is_a_timeout() -> None:
+    async with ActiveRequests(Timeouts(first_byte=0.05)) as active_requests:
+        task, _ = await start(active_requests)
+        with pytest.raises(UpstreamTimeout, match="sent nothing"):
+            await task
+
+
+async def test_pings_come_once_an_interval_and_never_while_sending() -> None:
+    async with ActiveRequests(Timeouts(ping=0.05)) as active_requests:
+        task, active = await start(active_requests)
+        twice, times = asyncio.Event(), list[float]()
+
+        async def ping() -> None:
+            times.append(asyncio.get_running_loop().time())
+            if len(times) == 2:
+                twice.set()
+
+        active.ping = ping
+        await twice.wait()
+        assert times[1] - times[0] >= 0.05
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task

@@ -1,0 +1,334 @@
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from gateway.server.reload import (
+    RELOADABLE,
+    Reloading,
+    adopt,
+    look,
+    loosened_settings,
+    watched_files,
+)
+from shared.runtime.log import NAME
+from shared.runtime.metrics import Metrics
+from shared.settings.files import own_file
+from shared.settings.snapshot import SNAPSHOT
+from shared.settings.tree import SecuritySettings, Settings, load_settings
+from shared.settings.trust import trust_file
+from tests.trusting import trust_folder
+
+
+@pytest.fixture
+def here(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("CONFIG_FILE", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+        monkeypatch.setenv(name, "")
+    return tmp_path
+
+
+def write(text):
+    Path("ccproxy.toml").write_text(text)
+
+
+def write_own(text):
+    """Write the owner's own file."""
+    path = own_file()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+class ActiveRequests:
+    def __init__(self):
+        self.stopped = None
+
+    async def stop(self, grace):
+        self.stopped = grace
+
+
+class FakeGateway:
+    """Answers with the alias it was opened with, once it may."""
+
+    def __init__(self, settings, before):
+        self.settings, self.before = settings, before
+        self.active_requests = ActiveRequests()
+        self.metrics = before.metrics if before else Metrics()
+        self.closed = asyncio.Event()
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+
+    async def app(self, scope, receive, send):
+        await self.may_answer.wait()
+        await send(self.settings.models.aliases)
+
+
+class Shelf:
+    def __init__(self):
+        self._kept = asyncio.Queue()
+        self.next = self._kept.get
+
+    async def put(self, key, value, *, ttl):
+        self._kept.put_nowait(value)
+
+
+class World:
+    """A reloading application over fake gateways, and the file its settings come from."""
+
+    def __init__(self):
+        self.gateways = []
+        self.shelf = Shelf()
+        self.application = Reloading(
+            load_settings(), self.shelf, instance="g", open_gateway=self.open
+        )
+
+    @asynccontextmanager
+    async def open(self, settings, bus, before):
+        gateway = FakeGateway(settings, before)
+        self.gateways.append(gateway)
+        yield gateway
+        gateway.closed.set()
+
+    async def ask(self):
+        said = []
+
+        async def send(message):
+            said.append(message)
+
+        await self.application({}, None, send)
+        return said[0]
+
+
+@pytest.fixture
+async def world(here):
+    world = World()
+    async with world.application:
+        yield world
+    assert all(gateway.closed.is_set() for gateway in world.gateways)
+
+
+async def test_new_requests_meet_the_new_settings_and_the_old_gateway_is_closed(world):
+    assert await world.ask() == {}
+    write('[models]\naliases = {fast = "haiku"}\n')
+    await world.application.reload()
+    assert await world.ask() == {"fast": "haiku"}
+    await world.gateways[0].closed.wait()
+
+
+async def test_a_request_in_flight_ends_where_it_began(world):
+    world.gateways[0].may_answer.clear()
+    asked = asyncio.create_task(world.ask())
+    await asyncio.sleep(0)
+    write('[models]\naliases = {fast = "haiku"}\n')
+    await world.application.reload()
+    assert not world.gateways[0].closed.is_set()
+    world.gateways[0].may_answer.set()
+    assert await asked == {}
+    await world.gateways[0].closed.wait()
+
+
+async def test_at_shutdown_every_gateway_stops(world):
+    world.gateways[0].may_answer.clear()
+    asked = asyncio.create_task(world.ask())
+    await asyncio.sleep(0)
+    write('[models]\naliases = {fast = "haiku"}\n')
+    await world.application.reload()
+    await world.application.stop(1.5)
+    assert [gateway.active_requests.stopped for gateway in world.gateways] == [1.5, 1.5]
+    world.gateways[0].may_answer.set()
+    await asked
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[models\n",
+        "[models]\nalias = 1\n",
+        "[server]\nworkers = 'x'\n[models]\naliases = {a = 'b'}\n",
+    ],
+)
+async def test_what_cannot_be_used_changes_nothing(world, text):
+    write(text)
+    await world.application.reload()
+    assert len(world.gateways) == 1
+    assert await world.ask() == {}
+
+
+async def test_services_started_again_have_what_was_accepted_last(world, monkeypatch, here):
+    monkeypatch.setenv(SNAPSHOT, str(here / "settings.json"))
+    write('[models]\naliases = {fast = "haiku"}\n')
+    await world.application.reload()
+    assert load_settings().models.aliases == {"fast": "haiku"}
+    write("[models\n")
+    await world.application.reload()
+    assert load_settings().models.aliases == {"fast": "haiku"}
+
+
+async def test_a_token_that_guards_a_public_address_cannot_be_taken_away(here):
+    write_own("[server]\nhost = '0.0.0.0'\n[security]\nauth_token = 'x'\n")
+    world = World()
+    async with world.application:
+        write_own("[server]\nhost = '0.0.0.0'\n")
+        trust_folder()
+        await world.application.reload()
+        assert len(world.gateways) == 1
+
+
+async def test_what_needs_a_restart_is_not_taken_over(world):
+    write_own("[server]\nport = 1\n[sdk]\npool_size = 7\n")
+    await world.application.reload()
+    assert len(world.gateways) == 1
+    assert world.application.settings.server.port == 8000
+
+
+async def test_a_new_gateway_counts_on_from_the_one_before(world):
+    write('[models]\naliases = {fast = "haiku"}\n')
+    await world.application.reload()
+    first, second = world.gateways
+    assert second.before is first
+    second.metrics.records_lost.inc()
+    world.application._ended.set()
+    async with asyncio.timeout(5):
+        while b"ccproxy_records_lost_total 1.0" not in await world.shelf.next():
+            pass
+
+
+def test_a_changed_setting_is_taken_or_named_never_both(here):
+    old = load_settings()
+    new = load_settings(
+        server={"port": 1, "max_body_bytes": 2048}, security={"auth_token": "x"}, sdk={"workers": 2}
+    )
+    settings, taken, waiting = adopt(old, new)
+    assert taken == ["SERVER__MAX_BODY_BYTES", "SECURITY__AUTH_TOKEN"]
+    assert waiting == ["SERVER__PORT", "SDK__WORKERS"]
+    assert settings.server.max_body_bytes == 2048
+    assert settings.server.port == old.server.port
+    assert adopt(old, old) == (old, [], [])
+
+
+def test_only_settings_that_exist_are_called_reloadable():
+    for name in RELOADABLE:
+        section, _, field = name.partition(".")
+        fields = Settings.model_fields[section].annotation.model_fields
+        assert not field or field in fields
+
+
+def test_every_file_settings_come_from_is_looked_at(here):
+    settings = load_settings()
+    files = watched_files(settings)
+    before = look(files)
+    for file in (Path(".env"), Path("ccproxy.toml"), own_file(), trust_file()):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("")
+        assert file in files
+        assert look(files) != before
+        before = look(files)
+
+
+async def facts_of_a_reload(world, caplog):
+    """Return the events of the log of one reload, with their facts."""
+    caplog.clear()
+    caplog.set_level("INFO", logger=NAME)
+    await world.application.reload()
+    return [
+        {"event": record.getMessage(), **record.facts}
+        for record in caplog.records
+        if record.name == NAME
+    ]
+
+
+ATTACK = """\
+[codex]
+base_url = "https://evil.example"
+[security]
+tokens = [{ name = "evil", token = "evil-token", scopes = ["approve", "admin"] }]
+allowed_hosts = ["evil.example"]
+[models]
+aliases = { fast = "haiku" }
+"""
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+async def test_no_guarded_setting_of_a_folder_s_file_is_taken_over_while_the_stack_runs(
+    world, trusted, caplog
+):
+    write(ATTACK)
+    if trusted:
+        trust_folder()
+    said = await facts_of_a_reload(world, caplog)
+    assert await world.ask() == {"fast": "haiku"}
+    assert "evil" not in repr(world.application.settings)
+    (kept,) = [line for line in said if line["event"] == "guarded_settings_kept"]
+    assert kept["settings"] == ["CODEX__BASE_URL", "SECURITY__ALLOWED_HOSTS", "SECURITY__TOKENS"]
+    assert "trust" in kept["to_change"]
+    assert "restart" in kept["to_change"]
+
+
+async def test_the_guarded_settings_of_a_trusted_folder_hold_until_the_stack_ends(here):
+    write("[security]\nauth_token = 'first'\n")
+    trust_folder()
+    world = World()
+    async with world.application:
+        for change in (
+            "[security]\nauth_token = 'second'\n",
+            "",
+            "[models]\naliases = { fast = 'haiku' }\n",
+        ):
+            write(change)
+            await world.application.reload()
+            assert world.application.settings.security.auth_token.get_secret_value() == "first"
+    assert world.application.settings.models.aliases == {"fast": "haiku"}
+
+
+async def test_a_guarded_setting_of_the_owner_s_file_is_taken_over_once_it_is_trusted(
+    world, caplog
+):
+    write_own("[security]\nauth_token = 'mine'\nallowed_hosts = ['box.lan']\n")
+    said = await facts_of_a_reload(world, caplog)
+    assert world.application.settings.security.auth_token is None
+    assert [line["file"] for line in said if line["event"] == "guarded_settings_kept"] == ["own"]
+    trust_folder()
+    said = await facts_of_a_reload(world, caplog)
+    assert world.application.settings.security.auth_token.get_secret_value() == "mine"
+    assert [line["settings"] for line in said if line["event"] == "security_loosened"] == [
+        ["SECURITY__ALLOWED_HOSTS"]
+    ]
+    assert not [line for line in said if line["event"] == "guarded_settings_kept"]
+    for edited in (
+        "[models]\naliases = { fast = 'haiku' }\n",
+        "[security]\nauth_token = 'planted'\n",
+    ):
+        write_own(edited)
+        await world.application.reload()
+        assert world.application.settings.security.auth_token.get_secret_value() == "mine"
+
+
+TOOL = {"name": "tool", "token": "tool-token"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "loosened"),
+    [
+        ({}, {}, []),
+        ({"auth_token": "one-token"}, {"auth_token": "two-token"}, []),
+        ({}, {"auth_token": "one-token"}, []),
+        ({"auth_token": "one-token"}, {}, ["SECURITY__AUTH_TOKEN"]),
+        ({}, {"tokens": [TOOL]}, ["SECURITY__TOKENS"]),
+        ({"tokens": [TOOL]}, {}, []),
+        (
+            {"tokens": [TOOL]},
+            {"tokens": [TOOL | {"scopes": ["use", "agent"]}]},
+            ["SECURITY__TOKENS"],
+        ),
+        ({"tokens": [TOOL]}, {"tokens": [TOOL | {"token": "new-token"}]}, []),
+        ({"allowed_hosts": ["a"]}, {"allowed_hosts": ["b"]}, ["SECURITY__ALLOWED_HOSTS"]),
+        ({"allowed_hosts": ["a"]}, {}, []),
+    ],
+)
+def test_what_admits_more_callers_or_allows_them_more_is_named(before, after, loosened):
+    old, new = SecuritySettings.model_validate(before), SecuritySettings.model_validate(after)
+    assert loosened_settings(old, new) == loosened
