@@ -22,9 +22,8 @@ from shared.runtime.errors import CCProxyError
 from shared.runtime.log import get_log
 
 MILLION = 1_000_000
-SUFFIX = re.compile(
-    r"(-\d{8}|-\d{4}-\d{2}-\d{2}|-latest|\[1m\])+$"
-)  # dated snapshots cost what their line costs
+# dated snapshots cost what their line costs
+SUFFIX = re.compile(r"(-\d{8}|-\d{4}-\d{2}-\d{2}|-latest|\[1m\])+$")
 # The fields of the published list, and what they are called here; all are dollars per token there.
 FETCHED = {
     "input": "input_cost_per_token",

@@ -65,9 +65,8 @@ async def run_analytics(settings: Settings, stop: asyncio.Event) -> None:
                     serve_each(bus, LOGS_WATCH, watchers.serve, slots=WATCHERS_AT_ONCE, stop=stop)
                 )
                 if url := observability.pushgateway_url:
-                    push = import_module(
-                        "analytics.push"
-                    )  # few owners push, and its HTTP client costs 3 MB
+                    # few owners push, and its HTTP client costs 3 MB
+                    push = import_module("analytics.push")
                     tasks.create_task(
                         push.push_metrics(bus, url, observability.pushgateway_seconds, stop)
                     )

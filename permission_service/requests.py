@@ -3,7 +3,7 @@ first answer stays.
 
 Pure: no bus, and the clock is handed in. Every change takes two steps, so that the caller can store
 it in between: a method checks the change and returns the request as it would be, then `keep` puts
-the case in force. Events are not stored; they are derived from the requests. Event numbers only
+the request in force. Events are not stored; they are derived from the requests. Event numbers only
 grow, also over restarts, because they are milliseconds.
 """
 
@@ -25,13 +25,11 @@ from shared.runtime.errors import ClientError, Conflict, NotFound
 Status = Literal["pending", "allowed", "denied", "expired", "cancelled"]
 
 HISTORY_SECONDS = 3600.0
-HISTORY_CASES = 1000
-HISTORY_BYTES = (
-    8 * 1024 * 1024
-)  # of the inputs of ended requests; each is an excerpt of a few kilobytes
-OPEN_BYTES = (
-    32 * 1024 * 1024
-)  # of the inputs of all open requests; Redis holds each twice, within its 256 MB
+HISTORY_REQUESTS = 1000
+# of the inputs of ended requests; each is an excerpt of a few kilobytes
+HISTORY_BYTES = 8 * 1024 * 1024
+# of the inputs of all open requests; Redis holds each twice, within its 256 MB
+OPEN_BYTES = 32 * 1024 * 1024
 DENIED = "A person denied this. Do not try it again in another way; ask what to do instead."
 EXPIRED = (
     "Nobody answered within {seconds:g} seconds, so this was not allowed. The user may be away; "
@@ -295,7 +293,7 @@ class PermissionRequests:
         for place, stored in enumerate(self.finished()):
             kept_bytes += stored.size
             if (
-                place >= HISTORY_CASES
+                place >= HISTORY_REQUESTS
                 or kept_bytes > HISTORY_BYTES
                 or now - stored.decided_at > HISTORY_SECONDS
             ):

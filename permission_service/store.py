@@ -27,9 +27,8 @@ from shared.runtime.errors import BusUnavailable, ClientError, Conflict, NotFoun
 
 REQUEST_PREFIX = "permission:request:"
 RULE_PREFIX = "permission:rule:"
-FOR_EVER_SECONDS = (
-    30 * 86400.0
-)  # Redis keeps nothing without an end; the ask itself stays in its channel
+# Redis keeps nothing without an end; the ask itself stays in its channel
+FOR_EVER_SECONDS = 30 * 86400.0
 RULE_SECONDS = {"session": 86400.0, "caller": 30 * 86400.0}
 RETRY_SECONDS = 0.2
 BUILT_IN_RULES = (READING, CONVERSATION)
@@ -303,9 +302,8 @@ class RuleBook:
             }
         )
         if not document.get("rules"):
-            document.pop(
-                "rules", None
-            )  # `rules = []`, as the last removal left it, takes no tables
+            # `rules = []`, as the last removal left it, takes no tables
+            document.pop("rules", None)
         document.setdefault("rules", tomlkit.aot()).append(table)
         self._write(tomlkit.dumps(document))
 

@@ -28,9 +28,8 @@ from shared.runtime.log import get_log
 from shared.settings.providers import CodeOptions
 
 REMEMBERED_SECONDS = 30 * 86_400.0  # Claude Code keeps transcripts for 30 days
-LARGEST_BYTES = (
-    1024**3
-)  # a process grows with its conversation: 200 MiB at first, 280 after thirty turns
+# a process grows with its conversation: 200 MiB at first, 280 after thirty turns
+LARGEST_BYTES = 1024**3
 SPEAKING = frozenset({"stream_event", "assistant", "user", "result"})
 
 
@@ -98,9 +97,8 @@ class Sessions:
             try:
                 yield session, feed, known.cost_usd
             except BaseException:
-                await asyncio.wait(
-                    [self._pool.retire(session)]
-                )  # it may write to the transcript until its end
+                # it may write to the transcript until its end
+                await asyncio.wait([self._pool.retire(session)])
                 raise
             await self._remember(key, known, session, feed, splice, turn)
 

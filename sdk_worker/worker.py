@@ -207,9 +207,8 @@ class Worker:
             await self._try(again, self._once(feed), turn, feed, say, told)
 
     def _splice(self, turn: Turn, feed: Feed) -> Splice:
-        mode = cast(
-            "Mode", turn.message_mode or self._mode
-        )  # the gateway has checked the request's own
+        # the gateway has checked the request's own
+        mode = cast("Mode", turn.message_mode or self._mode)
         return Splice(mode, pretty=self._pretty, client_tools=bool(feed.binding.tools))
 
     async def _try(

@@ -51,9 +51,8 @@ def save_token(token: str, *, force: bool) -> Path:
     if path.exists() or not os.environ.get(
         "CONFIG_FILE"
     ):  # a file that is still to be made says nothing
-        refuse_untrusted(
-            Settings, read_files(Settings)
-        )  # to write into a file would be to trust the rest of it
+        # to write into a file would be to trust the rest of it
+        refuse_untrusted(Settings, read_files(Settings))
     try:
         document = tomlkit.parse(path.read_text()) if path.exists() else tomlkit.document()
         section = document.setdefault("security", tomlkit.table())

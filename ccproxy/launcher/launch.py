@@ -293,9 +293,8 @@ async def _supervise(stack: Stack, when_ready: WhenReady) -> int | None:
         patience = gateway_seconds + STOPPED_IN_TURN * stop_seconds + MARGIN_SECONDS
         await _stop(supervisord, ended, patience)
         await _kill_leftovers(supervisord.pid, output, stop_seconds + MARGIN_SECONDS)
-    return (
-        DONE if code is None and asked.is_set() else code
-    )  # it may have been asked to stop meanwhile
+    # it may have been asked to stop meanwhile
+    return DONE if code is None and asked.is_set() else code
 
 
 def refuse_connections(listening: socket.socket) -> None:
@@ -384,9 +383,8 @@ async def _kill_leftovers(session: int, output: Task[None], patience: float) -> 
             "Killed what did not stop by itself: "
             f"{', '.join(map(str, killed)) or 'nothing was found'}."
         )
-    await asyncio.wait(
-        {output}, timeout=patience
-    )  # a reader that is gone must not keep the launcher
+    # a reader that is gone must not keep the launcher
+    await asyncio.wait({output}, timeout=patience)
     output.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await output

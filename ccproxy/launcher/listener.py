@@ -29,14 +29,12 @@ from shared.runtime.log import LogFormat, configure_log, get_log
 SHORT_LIFE_SECONDS = 10.0
 # supervisord itself counts only those that die within `startsecs`; a slow import outlives that
 SHORT_LIVES = 5
-CRITICAL = frozenset(
-    {"gateway"}
-)  # without it nothing answers; without another service, the rest still does
+# without it nothing answers; without another service, the rest still does
+CRITICAL = frozenset({"gateway"})
 REDIS = "redis:redis"  # supervisord's name for the program
 REPORT = (sys.executable, "-P", "-m", "ccproxy.launcher.exit_report")
-LIVING = frozenset(
-    {"STARTING", "RUNNING", "BACKOFF"}
-)  # one in BACKOFF is started again in a moment
+# one in BACKOFF is started again in a moment
+LIVING = frozenset({"STARTING", "RUNNING", "BACKOFF"})
 
 
 def service_of(process: str) -> str:

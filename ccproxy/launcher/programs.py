@@ -143,9 +143,8 @@ def child_environment(settings: Settings, places: Places, commands: Commands) ->
     names.
     """
     redis = [str(places.redis_binary or "redis-server"), str(places.run_dir / "redis.conf")]
-    stop_seconds = (
-        math.ceil(settings.server.shutdown_grace_seconds) + 2
-    )  # past it, supervisord kills
+    # past it, supervisord kills
+    stop_seconds = math.ceil(settings.server.shutdown_grace_seconds) + 2
     ours = {
         "CCPROXY_SUPERVISED": "1",
         "CCPROXY_LAUNCHER": str(os.getpid()),

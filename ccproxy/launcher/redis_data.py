@@ -17,10 +17,11 @@ from pathlib import Path
 
 REDIS_DATA = "CCPROXY_REDIS_DATA"  # the variable that names the directory to the listener
 LOG_BYTES = 4096  # of the end of the log: several of its lines
+# the words of Redis and Valkey for a file that they cannot read
 BLAME = (
     b"append only file",
     b"AOF",
-)  # the words of Redis and Valkey for a file that they cannot read
+)
 
 
 class RedisData:

@@ -175,9 +175,8 @@ def end_orphaned_redis(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as orphan, contextlib.suppress(OSError):
         orphan.settimeout(STOPPING_SECONDS)
         orphan.connect(str(path))
-        orphan.sendall(
-            b"SHUTDOWN NOSAVE\r\n"
-        )  # NOSAVE is about snapshots; the append-only file is flushed
+        # NOSAVE is about snapshots; the append-only file is flushed
+        orphan.sendall(b"SHUTDOWN NOSAVE\r\n")
         while orphan.recv(4096):
             pass
     path.unlink(missing_ok=True)

@@ -137,9 +137,8 @@ class Sdk:
         record = request.record
         record.billed_to = self._lane
         self._quota.admit(record)
-        record.session_id = request.session or _told(
-            document, "session_id"
-        )  # a large body is parsed only here
+        # a large body is parsed only here
+        record.session_id = request.session or _told(document, "session_id")
         directory = request.headers.get(DIRECTORY_HEADER, b"").decode("utf-8", "replace") or _told(
             document, "cwd"
         )

@@ -15,9 +15,8 @@ import httptools
 
 from gateway.server.asgi import Headers
 
-OFFER_TOKENS = frozenset(
-    {b"upgrade", b"http2-settings"}
-)  # in `Connection`, beside the names of other headers
+# in `Connection`, beside the names of other headers
+OFFER_TOKENS = frozenset({b"upgrade", b"http2-settings"})
 
 
 class ParsingProtocol(Protocol):
@@ -31,9 +30,8 @@ class ParsingProtocol(Protocol):
 def open_parser(protocol: object) -> httptools.HttpRequestParser:
     """Return a parser that calls `protocol`, made as in uvicorn."""
     parser = httptools.HttpRequestParser(protocol)
-    parser.set_dangerous_leniencies(
-        lenient_data_after_close=True
-    )  # answer the first of pipelined requests
+    # answer the first of pipelined requests
+    parser.set_dangerous_leniencies(lenient_data_after_close=True)
     return parser
 
 

@@ -66,9 +66,8 @@ class Driver:
         return replies
 
 
-AGENT_SDK = Driver(
-    "claude-agent-sdk", "claude_agent_sdk", "ClaudeAgentOptions"
-)  # of the extra `bundled-cli`
+# of the extra `bundled-cli`
+AGENT_SDK = Driver("claude-agent-sdk", "claude_agent_sdk", "ClaudeAgentOptions")
 CODE_SDK = Driver("claude-code-sdk", "claude_code_sdk", "ClaudeCodeOptions")
 
 

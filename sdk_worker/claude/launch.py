@@ -189,9 +189,8 @@ def login_state(claude: ClaudeSettings, inherited: Mapping[str, str]) -> tuple[o
         except OSError:
             states.append(None)
         else:
-            states.append(
-                (facts.st_ino, facts.st_ctime_ns, facts.st_size)
-            )  # a change of owner counts too
+            # a change of owner counts too
+            states.append((facts.st_ino, facts.st_ctime_ns, facts.st_size))
     return tuple(states)
 
 
@@ -232,9 +231,8 @@ async def adjust(conversation: Conversation, binding: Binding, options: CodeOpti
     program = conversation.program
     flag_settings: dict[str, Any] = dict(FLAG_SETTINGS)
     if binding.model:
-        flag_settings["model"] = (
-            binding.model
-        )  # `set_model` would first ask the provider whether it exists
+        # `set_model` would first ask the provider whether it exists
+        flag_settings["model"] = binding.model
     if binding.max_tokens:
         flag_settings["env"] = {"CLAUDE_CODE_MAX_OUTPUT_TOKENS": str(binding.max_tokens)}
     asked = [program.control("apply_flag_settings", settings=flag_settings)]

@@ -80,9 +80,8 @@ class Issuer(Protocol):
     name: str
     title: str
     token_url: str
-    redirect: tuple[
-        str, int, str
-    ]  # host, port (0: any) and path of the loopback address a browser returns to
+    # host, port (0: any) and path of the loopback address a browser returns to
+    redirect: tuple[str, int, str]
     manual_redirect: (
         str  # the page that shows a code to copy; empty: copy the address the browser ended at
     )

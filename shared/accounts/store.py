@@ -24,9 +24,8 @@ LOOK_AGAIN_SECONDS = (
     1.0  # a stat per request would be wasted; a login by another program is noticed within this
 )
 TORN_SECONDS = 3.0  # a program that writes the file in place, and not by rename, is done by then
-DRAFT_ROOM = (
-    64 * 1024
-)  # taken on disk before a refresh token is spent, so that a full disk is noticed first
+# taken on disk before a refresh token is spent, so that a full disk is noticed first
+DRAFT_ROOM = 64 * 1024
 
 
 class CredentialFile:
@@ -198,9 +197,8 @@ class LoginDraft:
         except OSError as error:
             if error.errno not in {errno.EBUSY, errno.EXDEV}:
                 raise
-            overwrite(
-                self._target, self.path.read_bytes()
-            )  # a single file mounted read-write cannot be renamed over
+            # a single file mounted read-write cannot be renamed over
+            overwrite(self._target, self.path.read_bytes())
             self.discard()
         for other in self._target.parent.glob(f"{self._target.name}.ccproxy.*"):
             if other.suffix != ".lock":

@@ -40,9 +40,8 @@ from shared.runtime.errors import (
     error_from_dict,
 )
 
-UNREAD_BYTES = (
-    16 * 1024 * 1024
-)  # what a slow reader may leave lying: one SSE event of the longest kind
+# what a slow reader may leave lying: one SSE event of the longest kind
+UNREAD_BYTES = 16 * 1024 * 1024
 MESSAGE_COST = 256  # bytes an unread message is charged beyond its data
 GIVEN_UP_CALLS = 1000  # calls without a server whose late acceptance is still answered as such
 RETRY_AFTER_SECONDS = (
@@ -260,9 +259,8 @@ class Calls:
         answer = write_inbox(
             self._post, holder, WireMessage(kind, number, data=self._address.encode())
         )
-        answer.add_done_callback(
-            lambda done: done.cancelled() or done.exception()
-        )  # a dead server needs no cancel
+        # a dead server needs no cancel
+        answer.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     def fail(self, call: Call, error: CCProxyError) -> None:
         self.leave(call)

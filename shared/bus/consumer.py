@@ -52,9 +52,8 @@ class Consumer:
                 get_log().error("bus_take_refused", channel=served.channel.name, error=str(error))
                 await asyncio.sleep(RECONNECT_SECONDS[-1])
             else:
-                await asyncio.sleep(
-                    RECONNECT_SECONDS[0]
-                )  # the listener says so, and when it is over
+                # the listener says so, and when it is over
+                await asyncio.sleep(RECONNECT_SECONDS[0])
             return []
         held = {entry for each in serving if each.channel == served.channel for entry in each.held}
         return served.hold((entry, fields) for entry, fields in entries if entry not in held)

@@ -25,9 +25,8 @@ TAKEN = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
 _HASH_LENGTH = 8
 _KEPT_LENGTH = 64 - 1 - _HASH_LENGTH
 _INTO_PROPERTIES = "#/properties/"
-_MARKS = re.compile(
-    r'\\.|\\|["{}\[\],]', re.DOTALL
-)  # an escape is one mark, so its quote closes nothing
+# an escape is one mark, so its quote closes nothing
+_MARKS = re.compile(r'\\.|\\|["{}\[\],]', re.DOTALL)
 
 
 def wire_key(key: str) -> str:

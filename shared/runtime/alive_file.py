@@ -22,6 +22,5 @@ def touch_alive_file() -> None:
         return
     with contextlib.suppress(OSError):
         os.close(os.open(name, os.O_WRONLY | os.O_CREAT, 0o600))
-        os.utime(
-            name
-        )  # not pathlib: it would double the cost of a health check, which reads this module
+        # not pathlib: it would double the cost of a health check, which reads this module
+        os.utime(name)

@@ -58,9 +58,8 @@ LAYERS = "_layers"  # the key under which `load_settings` hands over the setting
 
 
 OWNER = "owner"  # the name of SECURITY__AUTH_TOKEN wherever a caller's name is shown
-RESERVED_NAMES = frozenset(
-    {OWNER, "local", "rule"}
-)  # names that decisions bear which no named token made
+# names that decisions bear which no named token made
+RESERVED_NAMES = frozenset({OWNER, "local", "rule"})
 Scope = Literal["use", "agent", "ask", "approve", "admin"]
 
 

@@ -40,9 +40,8 @@ MAX_CACHE_MARKS = 4
 MOST_STRICT_TOOLS = 20
 MOST_OPTIONAL = 24
 MOST_UNIONS = 16
-PROPERTY_KEY = re.compile(
-    r"[a-zA-Z0-9_.-]{1,64}"
-)  # of a tool's own arguments; deeper keys are free
+# of a tool's own arguments; deeper keys are free
+PROPERTY_KEY = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
 INTERLEAVED = "interleaved-thinking-2025-05-14"
 MAGIC = {
     b"\x89PNG\r\n\x1a\n": "image/png",
@@ -273,9 +272,8 @@ def check_effort(request: Request) -> None:
             and level in ("xhigh", "max")
             and request.model.line.system_role
         ):
-            refuse(
-                f"output_config.effort: '{level}' is not supported when thinking is disabled"
-            )  # unmeasured words
+            # unmeasured words
+            refuse(f"output_config.effort: '{level}' is not supported when thinking is disabled")
 
 
 def signatures(request: Request) -> None:
@@ -385,9 +383,8 @@ def dated(request: Request) -> None:
         return
     for where, message, block in _each_block(request):
         if block["type"] == "document" and message["role"] == "assistant":
-            refuse(
-                f"{where}: `document` blocks are not permitted in `assistant` messages"
-            )  # unmeasured words
+            # unmeasured words
+            refuse(f"{where}: `document` blocks are not permitted in `assistant` messages")
         inner = block["content"] if block["type"] == "search_result" else [block]
         if message["role"] == "user" and any(
             item.get("citations") for item in inner if item["type"] == "text"

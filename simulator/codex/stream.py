@@ -115,9 +115,8 @@ def message_events(event: Events, here: dict[str, Any], item: Item, piece: int) 
                 "response.content_part.added", **place, part=part | {"text": "", "annotations": []}
             )
             for delta in pieces(part["text"], piece):
-                padding = "x" * (
-                    -len(delta) % 16
-                )  # hides the length of words from whoever listens on the line
+                # hides the length of words from whoever listens on the line
+                padding = "x" * (-len(delta) % 16)
                 yield event(
                     "response.output_text.delta",
                     **place,

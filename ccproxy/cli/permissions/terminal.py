@@ -99,10 +99,11 @@ class Terminal:
         self._quit = False
         self._armed = ""
         self._armed_at = 0.0
+        # the rows drawn last, and for which they were made
         self._body: tuple[object, list[Text]] = (
             None,
             [],
-        )  # the rows drawn last, and for which they were made
+        )
         self._room = 1
         self._settled = 0
         self._answers: set[asyncio.Task[None]] = set()
