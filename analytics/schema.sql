@@ -38,7 +38,7 @@ CREATE TABLE access_records (
     queue_ms DOUBLE,
     worker_ms DOUBLE,
     worker VARCHAR,
-    billed_to VARCHAR,
+    lane VARCHAR,
     bytes_in BIGINT,
     bytes_out BIGINT,
     client_request_id VARCHAR,
@@ -57,7 +57,7 @@ CREATE TABLE hours (
     endpoint VARCHAR,
     model VARCHAR,
     caller VARCHAR,
-    billed_to VARCHAR,
+    lane VARCHAR,
     status_code INTEGER,
     error_kind VARCHAR,
     requests BIGINT,
@@ -103,3 +103,8 @@ ALTER TABLE access_records ADD COLUMN parent_agent_id VARCHAR DEFAULT '';
 ALTER TABLE access_records ADD COLUMN client_program VARCHAR DEFAULT '';
 ALTER TABLE access_records ADD COLUMN client_version VARCHAR DEFAULT '';
 ALTER TABLE access_records ADD COLUMN cache_miss_reason VARCHAR DEFAULT '';
+
+-- name: 6
+-- Who pays has one name everywhere.
+ALTER TABLE access_records RENAME COLUMN lane TO billed_to;
+ALTER TABLE hours RENAME COLUMN lane TO billed_to;

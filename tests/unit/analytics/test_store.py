@@ -15,7 +15,7 @@ import duckdb
 import pytest
 
 from analytics.questions import EQUAL, Entries, Filter, before_days
-from analytics.store import STATEMENTS, RecordRefused, Store
+from analytics.store import MIGRATIONS, STATEMENTS, RecordRefused, Store
 from shared.bus.channels import AccessRecord
 from shared.runtime.errors import ClientError, StoreUnavailable
 
@@ -415,7 +415,26 @@ async def test_a_migration_is_applied_once(store: Store) -> None:
             (3,),
             (4,),
             (5,),
+            (6,),
         ]
+
+
+async def test_a_file_of_an_earlier_version_keeps_who_paid_under_the_new_name(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "earlier.duckdb"
+    with duckdb.connect(path) as connection:
+        connection.execute("CREATE TABLE schema_versions (version INTEGER, applied_at TIMESTAMP)")
+        for version, script in enumerate(MIGRATIONS[:5], start=1):
+            connection.execute(script)
+            connection.execute("INSERT INTO schema_versions VALUES (?, now())", [version])
+        connection.execute("INSERT INTO access_records (request_id, lane) VALUES ('r', 'api_key')")
+    store = Store(path)
+    await store.open()
+    await store.close()
+    with duckdb.connect(path) as connection:
+        rows = connection.execute("SELECT request_id, billed_to FROM access_records").fetchall()
+    assert rows == [("r", "api_key")]
 
 
 async def test_the_log_and_the_rows_in_memory_are_bounded_by_writing_the_file_often(
