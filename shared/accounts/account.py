@@ -79,7 +79,10 @@ class Account:
         if self._given is not None:
             return None
         refresher, login = await self._find(fresh=True)
+        # Other headers mean that some process has renewed the login since the refused request was
+        # sent; they are worth a try as they are.
         if authorization_of(refresher).headers == refused.headers:
+            # No renewal cures a refused API key, nor a token that is only seconds old.
             if login.billed_to == "api_key" or refresher.was_just_written():
                 return None
             await refresher.renew(login)
@@ -131,10 +134,13 @@ class Account:
                     return refresher, login
                 second_best = second_best or (refresher, login)
             if any(refresher.file.is_torn for refresher in self._refreshers):
-                await asyncio.sleep(TORN_LOOK_SECONDS)  # another program is just writing a login
+                # Another program is just writing a login.
+                await asyncio.sleep(TORN_LOOK_SECONDS)
             elif fresh:
                 break
-            fresh = True  # before anybody is refused: a login may have come within this second
+            # Before anybody is refused the files are read once more, without the pause between
+            # looks: a login may have come within this second.
+            fresh = True
         if second_best is None:
             files = [refresher.file for refresher in self._refreshers]
             looked = "; ".join(f"{file.path} {file.problem or 'holds no login'}" for file in files)

@@ -112,6 +112,7 @@ class CodexProfile:
         """
         if self._learning is None:
             self._learning = asyncio.create_task(self._learn())
+        # Shielded, because several callers wait for the same task.
         return await asyncio.shield(self._learning)
 
     def close(self) -> None:
@@ -124,6 +125,8 @@ class CodexProfile:
             return None
         try:
             installed = identity(Path(self._program))
+            # From cheap to dear: the file's identity costs a stat, the version starts the program,
+            # and the models are printed only by a version not known yet.
             if known is not None and known.program == installed:
                 return known
             version = (await self._ask("--version")).decode().split()[-1]
@@ -163,6 +166,7 @@ class CodexProfile:
             try:
                 printed, _ = await asyncio.wait_for(process.communicate(), self._patience)
             finally:
+                # The program must be gone before its home is removed around it.
                 if process.returncode is None:
                     process.kill()
                     await process.wait()

@@ -49,7 +49,8 @@ class PendingLogins:
         place = self._place(state)
         try:
             pending = PendingLogin(**json.loads(place.read_bytes()))
-            place.unlink()  # fails for whoever comes second
+            # The unlink decides between two that have read the same file: it fails for the second.
+            place.unlink()
         except (OSError, ValueError, TypeError):
             raise ClientError(
                 "No login waits for this answer; it may have taken too long. Begin it again."
@@ -112,6 +113,8 @@ async def complete(settings: Settings, pending: PendingLogin, code: str) -> Path
         file.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with await lock(file):
             draft = file.draft("")
+            # The code is good for one exchange, so the room on disk is proved before the code is
+            # spent.
             draft.reserve()
             try:
                 await _exchange(issuer, file, pending, code)
@@ -132,6 +135,7 @@ async def _exchange(issuer: Issuer, file: CredentialFile, pending: PendingLogin,
         login = issuer.read_login(content)
         if login is None:
             return
+        # The login is stored already. The plan's name is worth having, but not worth failing for.
         with contextlib.suppress(
             GrantRefused, UpstreamError
         ):  # the plan's name is worth having, not worth failing

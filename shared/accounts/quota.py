@@ -125,6 +125,8 @@ def read_event(told: dict[str, Any], now: float) -> Quota | None:
     """
     credits_told = inner_object(told, "credits")
     limits = inner_object(told, "rate_limits")
+    # The event has the facts of the headers under other names, so they become headers for the one
+    # reader.
     facts: dict[str, Any] = {
         "x-codex-plan-type": told.get("plan_type"),
         "x-codex-credits-has-credits": credits_told.get("has_credits"),
@@ -187,12 +189,17 @@ def merge(known: Quota | None, news: Quota) -> Quota:
     windows = [
         _continued(before.pop(window.name, None), window, news.seen_at) for window in news.windows
     ]
+    # A reply names only the windows that concern its model, so the others are kept until they end.
     kept = [window for window in before.values() if window.resets_at > news.seen_at]
     return replace(news, windows=[*windows, *kept], plan=news.plan or known.plan)
 
 
 def _continued(before: Window | None, window: Window, at: float) -> Window:
+    # A window that has begun anew starts without readings: a pace across the reset would be
+    # negative.
     if before is None or window.resets_at - before.resets_at > RESTARTED * window.seconds:
+        # The news may come from another process, with readings of its own; the longer row of the
+        # two is kept.
         return _with_reading(window, [], at)
     return _with_reading(window, max(before.readings, window.readings, key=len), at)
 

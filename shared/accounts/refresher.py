@@ -59,6 +59,8 @@ class Refresher:
 
     def login(self, *, fresh: bool = False) -> Login | None:
         content = self.file.read(fresh=fresh)
+        # The file returns the same object until it changes. A new object is another login, for
+        # which an earlier refusal or pause says nothing.
         if content is not self._content:
             self._content = content
             self.failure = None
@@ -105,6 +107,8 @@ class Refresher:
         """
         if self._stopping and self._running is None:
             raise Stopping
+        # Shielded: a request that goes away must not cancel the exchange, whose refresh token may
+        # be spent already.
         return await asyncio.shield(self._begin(stale))
 
     def recover(self) -> None:
@@ -114,6 +118,8 @@ class Refresher:
         login = self.login(fresh=True)
         if login is None or self.obstacle(login) or (lock := self.file.try_lock()) is None:
             return
+        # A complete draft means that its process had the reply and died before the rename. The lock
+        # keeps a live exchange's draft out of this.
         with lock:
             self._promote_finished(self.file.draft(login.refresh_token))
 
@@ -145,6 +151,8 @@ class Refresher:
 
     async def _renew(self, stale: Login) -> Login:
         while True:
+            # Each round looks at the file before the lock: the holder of the lock is renewing this
+            # same login, and its result serves here as well.
             newer = self._newer(stale)
             if newer is not None:
                 get_log().info(
@@ -158,6 +166,8 @@ class Refresher:
                 raise Stopping
             await asyncio.sleep(LOCK_POLL_SECONDS)
         with lock:
+            # A last look under the lock. The holder before may have stored its result after the
+            # look above, and the token in our hands would then be spent.
             return self._newer(stale) or await self._exchange()
 
     def _newer(self, stale: Login) -> Login | None:
@@ -199,11 +209,16 @@ class Refresher:
         spent = self._check_renewable()
         before = self._content or {}
         draft = self.file.draft(spent.refresh_token)
+        # Step 1: take over what an earlier process has already paid for.
         if self._promote_finished(draft) and (newer := self.login(fresh=True)):
             return newer
         try:
+            # Step 2: take the room on disk before the token is spent. From step 3 on, the reply is
+            # the only copy of the login.
             draft.reserve()
             reply = await self._tokens.ask(self._issuer.token_url, self._issuer.ask_refresh(spent))
+            # Step 3: the reply goes to disk at once. The file itself is looked at again only when
+            # the draft is safe.
             draft.write(self._render(before, reply))
             return self._store(draft, spent, reply)
         except GrantRefused as refusal:
@@ -213,6 +228,8 @@ class Refresher:
             draft.discard()
             raise self._failed(error) from error
         except OSError as error:
+            # A complete draft is the login now. It stays for the next attempt, which begins with
+            # step 1.
             if not draft.is_complete():
                 draft.discard()
             problem = UpstreamError(f"{self.file.path} cannot be replaced: {error.strerror}.")
@@ -221,10 +238,14 @@ class Refresher:
     def _store(self, draft: LoginDraft, spent: Login, reply: Mapping[str, Any]) -> Login:
         """Write the successor over the spent login, and over no other login."""
         current = self.login(fresh=True)
+        # Another program has logged in or renewed meanwhile. Its login is at least as new, and
+        # overwriting it would log that program out.
         if current is not None and current.refresh_token != spent.refresh_token:
             draft.discard()
             return current
-        if self._content is not None:  # with what another program may have changed in it meanwhile
+        # Another program may have changed other fields of the file meanwhile: the new tokens go
+        # into the present content, not into the content from before the exchange.
+        if self._content is not None:
             draft.write(self._render(self._content, reply))
         elif self.file.problem == "does not exist":
             draft.discard()
@@ -250,6 +271,8 @@ class Refresher:
     async def _adopt_or_refuse(
         self, spent: Login, refusal: GrantRefused, *, interrupted: bool
     ) -> Login:
+        # Another program may have spent the same token just before and be about to write its
+        # successor.
         give_up = time.monotonic() + ADOPT_SECONDS
         while time.monotonic() < give_up:
             if newer := self._newer(spent):

@@ -69,6 +69,8 @@ class CredentialFile:
         except OSError as error:
             return f"the file cannot be read: {error.strerror}"
         if (
+            # A rename on the host leaves the mount of this one file on the dead inode, and a write
+            # to it would reach nobody.
             facts.st_nlink == 0
         ):  # a rename on the host left a mount of this one file on the dead inode
             return (
@@ -91,6 +93,8 @@ class CredentialFile:
         Return None while another process has the right. Raises OSError where no lock file can be
         made.
         """
+        # The lock belongs to the open file, so the kernel releases it even if this process is
+        # killed.
         lock = open_private(self._beside("lock"), os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -126,6 +130,8 @@ class CredentialFile:
 
     def _look(self) -> None:
         try:
+            # The identity is taken before the content is read. If the file changes in between, the
+            # next look finds another identity and reads again.
             found = os.stat(self.path)
             identity = (found.st_ino, found.st_mtime_ns, found.st_size)
             if identity == self._seen:
@@ -141,6 +147,8 @@ class CredentialFile:
         except OSError as error:
             self._forget(f"cannot be read: {error.strerror}")
         except ValueError:
+            # `_seen` stays as it is, so each look reads the file again until its content is whole.
+            # The last good content serves meanwhile, for TORN_SECONDS.
             self._torn_at = self._clock() if self._torn_at is None else self._torn_at
             if self._content is None or not self.is_torn:
                 self._forget("is not valid JSON")
@@ -185,6 +193,8 @@ class LoginDraft:
             flush(file)
 
     def write(self, data: bytes) -> None:
+        # Written over the reserved blanks and cut afterwards: to empty the draft first would give
+        # its reserved room away.
         with open_private(self.path, os.O_RDWR) as file:
             file.write(data)
             file.truncate()
@@ -200,12 +210,15 @@ class LoginDraft:
             # a single file mounted read-write cannot be renamed over
             overwrite(self._target, self.path.read_bytes())
             self.discard()
+        # Drafts of earlier tokens are of no use now. The lock file stays: a new one would be a
+        # second lock beside the one that another process holds open.
         for other in self._target.parent.glob(f"{self._target.name}.ccproxy.*"):
             if other.suffix != ".lock":
                 other.unlink(missing_ok=True)
 
     def _rename(self) -> None:
         os.replace(self.path, self._target)
+        # Without this a loss of power may bring back the old file, whose refresh token is spent.
         directory = os.open(self._target.parent, os.O_RDONLY)
         with contextlib.suppress(OSError):  # some network file systems cannot
             os.fsync(directory)
@@ -220,6 +233,7 @@ def open_private(path: Path, flags: int) -> IO[bytes]:
     so) becomes that user's.
     """
     descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    # Owned by root, the file would lock its user out of their own login.
     if os.geteuid() == 0:
         home = os.stat(path.parent)
         with contextlib.suppress(OSError):

@@ -105,6 +105,8 @@ class TokenServer:
     async def _opened(self) -> HttpClient:
         """Return the HTTP client. A thread imports it, so that no stream waits for the import."""
         http = await asyncio.to_thread(import_module, "shared.accounts.token_http")
+        # Looked at after the import, which waits: two exchanges would else open a client each, and
+        # one would stay open.
         if self._client is None:
             self._client = http.Client()
         return self._client

@@ -95,17 +95,27 @@ class Bus:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        # Readers of our calls first: they meet an end even when Redis is away, and the cancels for
+        # their servers are queued before the writer stops.
         self._calls.fail_all(Stopping())
         serving = list(self._served)
         for served in serving:
             served.open = False
+            # Deliveries still held are given up: with `held` empty, `hand_back` releases their
+            # entries too, so that another server takes them at once instead of after a lease.
             served.held.clear()
         with contextlib.suppress(*UNREACHABLE):
             async with asyncio.timeout(self._timings.patience):
+                # Queued acknowledgements leave before the entries are handed back: an entry whose
+                # acknowledgement is still in the queue would run on a second server.
                 await self._writer.written()
                 await asyncio.gather(*map(self._consumer.hand_back, serving))
+                # The inbox goes last. From here each write to this process finds no inbox, which is
+                # how its writer learns that this process is gone.
                 await self._redis.delete(self._inbox, f"process:{self.address}")
         self._up.clear()
+        # The keepers run until here, because only the listener sets `up` and patient writes wait
+        # for it.
         for task in self._keepers:
             task.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
@@ -169,12 +179,16 @@ class Bus:
         batch: deque[Delivery] = deque()
         try:
             while True:
+                # A slot must be free before the read: an entry that was read but cannot be worked
+                # on would be kept from every other server.
                 await served.slots.room()
                 batch.extend(await self._consumer.take(served, self._served))
                 while batch:
                     yield batch.popleft()
         finally:
             served.open = False
+            # The deliveries that were not yielded leave `held` before the hand-back, which releases
+            # only entries that are not held.
             for delivery in batch:
                 served.let_go(delivery)
             await self._consumer.hand_back(served)
@@ -236,6 +250,8 @@ class Bus:
         )
         if not dead:
             return
+        # The inboxes are deleted before the news is written. A write that comes later finds no
+        # inbox; a write that came earlier is answered by the news. No writer falls between the two.
         await self._writer.post(
             "DEL", *(f"{kind}:{address}" for kind in ("inbox", "process") for address in dead)
         )
@@ -265,30 +281,40 @@ class Bus:
         while True:
             await asyncio.sleep(self._timings.beat)
             await self._up.wait()
-            with contextlib.suppress(*UNREACHABLE):  # the listener notices, and says so
+            # The listener meets the same loss of Redis and logs it; the heartbeat only tries again.
+            with contextlib.suppress(*UNREACHABLE):
                 await self._beat()
 
     async def _beat(self) -> None:
         """Renew our leases and read the heartbeats of the processes we depend on, in one round
         trip.
         """
+        # Watchers count the looks at an unchanged value, so each heartbeat writes a new value.
         beat = str(next(self._beats))
+        # A closed channel stays in the list until its last delivery is settled: the XCLAIM below is
+        # what keeps that delivery from other servers.
         self._served = [served for served in self._served if served.open or served.held]
         watched = self._watched()
         pipe = self._redis.pipeline(transaction=False)
+        # The inbox comes first in the pipeline: `answers[0]` is 0 if the inbox has expired.
         pipe.pexpire(self._inbox, _ms(self._timings.inbox))
         pipe.xtrim(self._inbox, minid=self._last_read, approximate=False)
         presence = self._facts | self._identity | {"beat": beat}
         pipe.set(f"process:{self.address}", orjson.dumps(presence, default=str), px=self._lease_ms)
         for served in self._served:
+            # A channel with a single server lives only as long as that server beats. Any other
+            # channel stays, and this process announces itself as one of its servers.
             if served.channel.server:
                 pipe.pexpire(served.key, self._lease_ms)
             elif served.open:
                 pipe.set(
                     f"serving:{served.channel.name}", f"{self.address} {beat}", px=self._lease_ms
                 )
+            # A claim of our own entries resets their idle time, so that XAUTOCLAIM of another
+            # server leaves them alone. JUSTID keeps the payloads in Redis.
             if mine := served.unsettled():
                 pipe.xclaim(served.key, wire.GROUP, self._instance, 0, mine, justid=True)
+        # The heartbeats of other processes come last in the pipeline, so `answers[-1]` is theirs.
         if watched:
             pipe.mget(watched)
         answers = await with_deadline(pipe.execute(raise_on_error=False))
@@ -335,11 +361,14 @@ class Bus:
         cancel that was sent to us meanwhile is lost, so the deliveries in hand end too; their
         callers may have placed the calls after Redis lost its data, and are told.
         """
+        # One transaction: a process that died between the two commands would leave an inbox without
+        # a TTL for ever.
         pipe = self._redis.pipeline(transaction=True)
         pipe.execute_command("XADD", self._inbox, "*", *wire.WireMessage(b"hello").fields())
         pipe.pexpire(self._inbox, _ms(self._timings.inbox))
         await with_deadline(pipe.execute())
         lost = BusUnavailable("Redis lost this call; send the request again if that is safe.")
+        # The replies in the old inbox are gone, so no call can be known to be without a gap.
         self._calls.fail_all(lost)
         for delivery in (each for each in self._deliveries() if each.caller):
             delivery.lose(lost)
@@ -349,6 +378,9 @@ class Bus:
         pause, longest = RECONNECT_SECONDS
         while True:
             try:
+                # The heartbeat comes before `up` is set: it makes the inbox, and a reply to a
+                # missing inbox is dropped. After an outage it also finds out whether the inbox has
+                # expired meanwhile, before any new call relies on the inbox.
                 await self._beat()
                 self._up.set()
                 self._tried.set()
@@ -371,6 +403,8 @@ class Bus:
             self._last_read = entry
             self._untrimmed += len(message.data)
             self._dispatch(message)
+        # At the pace of the heartbeat alone a fast server would fill Redis with replies that were
+        # read already.
         if self._untrimmed > TRIM_BYTES:
             self._untrimmed = 0
             await with_deadline(
@@ -382,6 +416,8 @@ class Bus:
             self._lose(message.data.decode())
         elif message.kind in {wire.CANCEL, wire.GAVE_UP}:
             for delivery in self._deliveries():
+                # Every process counts its calls from 1, so a call number means nothing without its
+                # caller.
                 if delivery.caller == message.data.decode() and delivery.call == message.call:
                     delivery.caller_gave_up = message.kind == wire.GAVE_UP
                     delivery.caller_gone.set()
@@ -390,12 +426,16 @@ class Bus:
 
     def _set_down(self, error: BaseException) -> None:
         now = asyncio.get_running_loop().time()
+        # Only the first failure of an outage is logged and starts the clock, also when Redis was
+        # never there; the attempts that follow are the same outage.
         if self._up.is_set() or not self._tried.is_set():
             get_log().warning("bus_lost", error=str(error))
             self._down_since = now
         self._why_down = str(error) or type(error).__name__
         self._up.clear()
         self._tried.set()
+        # A shorter loss fails no call: its messages are numbered, written again, and read on from
+        # the last one.
         if now - self._down_since > self._timings.outage:
             self._calls.fail_all(unavailable(error))
 
@@ -415,6 +455,8 @@ class Bus:
             answers = await with_deadline(pipe.execute(raise_on_error=False))
         except UNREACHABLE as error:
             raise unavailable(error) from error
+        # A ResponseError belongs to one command. Raised, it would tell the writer that the outcome
+        # of the whole batch is unknown, and every patient command in it would be written again.
         return [
             unavailable(answer) if isinstance(answer, ResponseError) else answer
             for answer in answers

@@ -133,17 +133,25 @@ class Call:
         """
         if self.over:
             return
+        # The states of a call: waiting (no attempt), accepted (`_attempt` and `_expected` name the
+        # server's run and its next message), over. A `when_done` call may be accepted several
+        # times, by one server after the other. The attempt stands for the run, not the server's
+        # address, because one server may run the same delivery twice.
         if message.kind == ACCEPTED and message.attempt != self._attempt:
             self._attempt = message.attempt
             self._expected = 1
             self.holder = message.data.decode()
             self._taken.set()
             return
+        # A message of an earlier attempt, or one written twice after a lost connection.
         if message.attempt != self._attempt or message.number < self._expected:
             return
+        # Redis keeps the order of one server's messages, so a gap means loss, never delay.
         if message.number > self._expected:
             raise BusUnavailable("Replies were lost on their way through Redis.")
         self._expected += 1
+        # A server that took the call over begins again with its first reply. The reader has the
+        # first `_added` replies already, from the server before.
         if message.kind == REPLY and message.number > self._added:
             self._add(message.data)
             self._added = message.number
@@ -164,6 +172,8 @@ class Call:
 
     def _add(self, data: bytes) -> None:
         cost = len(data) + MESSAGE_COST
+        # One message longer than the limit passes if nothing is unread before it: its size alone
+        # says nothing about a slow reader.
         if self._unread_bytes and self._unread_bytes + cost > UNREAD_BYTES:
             raise BusUnavailable(f"The reader of this call is {UNREAD_BYTES} bytes behind.")
         self._unread_bytes += cost
@@ -172,6 +182,7 @@ class Call:
     def _finish(self, error: CCProxyError | None) -> None:
         self.over = True
         self._error = error
+        # The end stands in the queue behind the replies, so the reader gets every reply first.
         self._unread.put_nowait(error)
         self._taken.set()
 
@@ -209,24 +220,35 @@ class Calls:
         """
         data = check_size(call.request)
         await self._ready()
+        # The call is open before it is written: its server may answer before Redis' answer to the
+        # XADD is read.
         self._open[call.number] = call
         key = channel_key(call.channel)
         fields = ("id", call.request_id, "inbox", self._address, "call", call.number, "data", data)
-        server = call.channel.server  # its channel is there as long as itself
+        # The channel of a single server ends with that server and must not be made again by a
+        # caller: no process would ever read it.
+        server = call.channel.server
         add = ("XADD", key, *(["NOMKSTREAM"] if server else []), "*", *fields)
         try:
+            # Posted in one turn of the event loop, the three commands leave in one pipeline, in
+            # this order, so the length includes this call.
             answers = await asyncio.gather(
                 self._post(*add), self._post("XLEN", key), self._post("EXISTS", f"process:{server}")
             )
         except BaseException:
+            # The XADD may have been written all the same. A server that accepts the call is then
+            # told by `receive` that nobody waits.
             self._open.pop(call.number, None)
             raise
         entry, waiting, there = answers
         call.entry = entry or b""
+        # The channel may outlive its server by up to a lease, so the server's own key counts too.
         if server and not (entry and there):
             self.leave(call)
             raise NoWorker
-        if call.over:  # the bus gave up while we waited
+        # The bus gave up while we waited. `leave` ran before the entry was known, so the withdrawal
+        # is still to be done.
+        if call.over:
             self._withdraw(call)
         elif waiting > call.channel.max_length:
             self.leave(call)
@@ -238,12 +260,17 @@ class Calls:
         """
         if self._open.pop(call.number, None) is None:
             return
+        # A server that is known gets a cancel.
         if call.holder:
             self._cancel(call.holder, call.number)
+        # The entry of a call that nobody accepted is still in the channel, and a `when_done` entry
+        # stays there until it is acknowledged: a later server would run it for nobody.
         if call.entry and (not call.holder or call.channel.acknowledged == "when_done"):
             self._withdraw(call)
 
     def _withdraw(self, call: Call) -> None:
+        # The caller competes for its own entry as a server does, so either the caller or one server
+        # gets it. If a server was quicker, the answer names the server to cancel.
         withdrawal = claim(self._post, call.channel, call.entry, self._address)
         withdrawal.add_done_callback(lambda answer: self._withdrawn(call, answer))
 
@@ -289,13 +316,17 @@ class Calls:
         for call in [
             call for call in self._open.values() if call.channel.name == channel and not call.holder
         ]:
+            # Noted before `fail`, which may send the cancel: a server that accepts later hears that
+            # the caller may come again, not that the caller is gone.
             self._given_up.append(call.number)
             self.fail(call, NoWorker(f"No process is there to take this call ({channel})."))
 
     def receive(self, message: WireMessage) -> None:
         call = self._open.get(message.call)
         if call is None:
-            if message.kind == ACCEPTED:  # we had left before we could know who would take it
+            # The caller had left before it could know which server would take the call.
+            # The caller had left before it could know which server would take the call.
+            if message.kind == ACCEPTED:
                 self._cancel(message.data.decode(), message.call)
             return
         try:

@@ -63,7 +63,8 @@ def encode_payload(payload: Any) -> bytes:
     """Return a dataclass, or a plain JSON value, as JSON bytes."""
     try:
         return orjson.dumps(payload)
-    except TypeError:  # an integer beyond 64 bits, or half of a surrogate pair
+    # orjson refuses an integer beyond 64 bits and half of a surrogate pair; both are valid JSON.
+    except TypeError:
         is_record = is_dataclass(payload) and not isinstance(payload, type)
         return dump_json(asdict(payload) if is_record else payload)
 
@@ -81,6 +82,8 @@ def validated(shape: type[T], data: bytes) -> T:
     try:
         return adapter.validate_json(data)
     except ValidationError as error:
+        # pydantic's parser refuses an escaped half of a surrogate pair. Only such a text gets a
+        # second reading; any other misfit is the payload's own.
         if error.errors(include_url=False)[0]["type"] != "json_invalid" or b"\\u" not in data:
             raise
     try:

@@ -43,11 +43,15 @@ class Consumer:
         try:
             entries = await self._next_entries(served)
         except UNREACHABLE as error:
+            # NOGROUP: the channel is new, or Redis lost its data. UNBLOCKED: the channel was there
+            # when the read began and was deleted while the read blocked.
             if str(error).startswith(
                 ("NOGROUP", "UNBLOCKED")
             ):  # UNBLOCKED: it was there when the reading began
                 with contextlib.suppress(*UNREACHABLE):
                     await self._open_channel(served)
+            # Redis refuses for a reason that another attempt will not cure, such as a lack of
+            # memory: log it, and do not ask in a tight loop.
             elif isinstance(error, ResponseError):
                 get_log().error("bus_take_refused", channel=served.channel.name, error=str(error))
                 await asyncio.sleep(RECONNECT_SECONDS[-1])
@@ -55,6 +59,9 @@ class Consumer:
                 # the listener says so, and when it is over
                 await asyncio.sleep(RECONNECT_SECONDS[0])
             return []
+        # All servings of one channel in this process read as the same consumer, so the history or a
+        # claim may return an entry held by another serving. The set is made after the read, because
+        # the other serving may have taken entries meanwhile.
         held = {entry for each in serving if each.channel == served.channel for entry in each.held}
         return served.hold((entry, fields) for entry, fields in entries if entry not in held)
 
@@ -83,6 +90,8 @@ class Consumer:
         # settle.
         if served.history is not None:
             [[_, entries]] = await with_deadline(read({key: served.history}))
+            # The read returned at most `free` entries; the next call goes on after the last of
+            # them.
             served.history = entries[-1][0] if entries else None
             if not entries:
                 await self._forget_consumers(key)
@@ -95,11 +104,14 @@ class Consumer:
                     key, wire.GROUP, self._name, self._lease_ms, served.claim_cursor, free
                 )
             )
+            # A cursor of 0-0 ends a walk through the whole stream, and only then begins the pause:
+            # a walk in several steps goes on with the next call.
             if served.claim_cursor == b"0-0":
                 served.next_claim = now + self._timings.lease / 3
             return list(entries)
         # Else wait for a new entry, but not beyond the next look at silent consumers.
         block = min(BLOCK_SECONDS, served.next_claim - now)
+        # At least 1 ms, because to Redis a block of 0 means to wait for ever.
         found = await with_deadline(read({key: ">"}, block=max(1, int(block * 1000))), after=block)
         return [entry for _, entries in found for entry in entries]
 
@@ -110,6 +122,7 @@ class Consumer:
         if not self._up.is_set():
             return
         with contextlib.suppress(*UNREACHABLE):
+            # No other server may serve this channel. Its callers see that the channel is gone.
             if served.channel.server:
                 await with_deadline(self._redis.delete(served.key))
                 return
@@ -119,6 +132,8 @@ class Consumer:
             if ids := [
                 entry["message_id"] for entry in pending if entry["message_id"] not in served.held
             ]:
+                # The entries stay under our name with the idle time of a whole lease, so the next
+                # XAUTOCLAIM of any server takes them.
                 hand_over = partial(self._redis.xclaim, idle=self._lease_ms, justid=True)
                 await with_deadline(hand_over(served.key, wire.GROUP, self._name, 0, ids))
 
@@ -127,6 +142,8 @@ class Consumer:
         ever.
         """
         for consumer in await with_deadline(self._redis.xinfo_consumers(key, wire.GROUP)):
+            # A consumer with pending entries stays: deleting a consumer deletes the record of its
+            # entries, and no server could claim them any more.
             if consumer["pending"] == 0 and consumer["idle"] > FORGET_CONSUMER_MS:
                 await with_deadline(
                     self._redis.xgroup_delconsumer(key, wire.GROUP, consumer["name"])

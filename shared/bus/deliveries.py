@@ -68,12 +68,19 @@ class Delivery:
         address = self._served.address
         message = WireMessage(ACCEPTED, self.call, self._attempt, 0, address.encode())
         if channel.acknowledged == "on_accept":
+            # One step in Redis takes the entry out of the channel and tells the caller, so that a
+            # crash leaves no caller that waits for a server's name. If another server was quicker,
+            # `holder` names it.
             holder, told = await claim(
                 self._post, channel, self.entry, address, tell=self.caller, message=message
             )
             told = told and holder == address.encode()
         else:
+            # The entry stays in the channel until `ack`, for the next server if this one dies. A
+            # published record has no caller to tell.
             told = not self.caller or await write_inbox(self._post, self.caller, message)
+        # A lost race counts as accepted too: `finish` must not claim again, and the heartbeat must
+        # no longer keep the entry from its new server.
         self.accepted = True
         if not told:
             self._leave()
@@ -114,6 +121,8 @@ class Delivery:
             self._served.let_go(self)
 
     async def _end(self, kind: bytes, data: bytes) -> None:
+        # The caller of a lost delivery may still be there, although `caller_gone` is set, and would
+        # take a plain end for a complete answer.
         if self._lost is not None:
             kind = ERROR
             data = encode_payload(self._lost.as_dict())
@@ -124,9 +133,13 @@ class Delivery:
         except CallerGone:
             pass
         finally:
+            # The entry is acknowledged after the last message. A crash between the two runs a
+            # `when_done` delivery again; the reverse order would leave its caller without an end.
             await self.ack()
 
     async def _tell(self, kind: bytes, data: bytes) -> None:
+        # The number is taken before the write: the caller drops a number it has seen, and a write
+        # of unknown outcome is repeated with the same number.
         self._sent += 1
         message = WireMessage(kind, self.call, self._attempt, self._sent, data)
         if await write_inbox(self._post, self.caller, message) is None:
@@ -164,6 +177,7 @@ class Slots:
 
     async def room(self) -> None:
         while self.free < 1:
+            # No await stands between the look at `free` and the clear, so no freed slot is missed.
             self._freed.clear()
             await self._freed.wait()
 
@@ -209,6 +223,8 @@ class Served:
         return new
 
     def let_go(self, delivery: Delivery) -> None:
+        # A delivery may be let go twice, once by a closing bus and once by its handler; only the
+        # first time frees the slot.
         if self.held.pop(delivery.entry, None) is not None:
             self.slots.give_back()
         self._settled.set()

@@ -59,8 +59,12 @@ def unpack(data: bytes) -> list[AccessRecord]:
     """
     try:
         table = load_table(data)
+        # The usual case, written by a process of the same version: rows become records without a
+        # detour through names.
         if table["columns"] == COLUMNS:
             return [AccessRecord(*row) for row in ROWS.validate_python(table["rows"])]
+        # A process of another version: each value takes its column's name, so that unknown columns
+        # drop out and missing ones get their defaults.
         named = [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
     except (KeyError, TypeError, ValueError) as error:
         raise ClientError(f"records: {error}") from error

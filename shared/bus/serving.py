@@ -37,6 +37,8 @@ async def serve_each(
     with Stopping, or stays in a `when_done` channel. After `drain` is set no delivery is taken, and
     the function returns when the deliveries in hand are finished.
     """
+    # The deliveries are the outer context: the generator is closed only after every task of the
+    # group has settled its delivery.
     async with (
         aclosing(bus.serve(channel, slots=slots)) as deliveries,
         asyncio.TaskGroup() as tasks,
@@ -67,6 +69,8 @@ async def _guard(
     moment more.
     """
     outcome = await _run(delivery, handle, stop)
+    # Settling waits for as long as Redis is away, which is right until this process must end. So it
+    # runs in a task of its own, raced against `stop`.
     settling = asyncio.create_task(_settle(delivery, channel, outcome))
     stopping = asyncio.create_task(stop.wait())
     try:
@@ -80,6 +84,8 @@ async def _guard(
     finally:
         stopping.cancel()
         settling.cancel()
+    # The cancelled task is awaited: its `finally` frees the slot, and an error of settling still
+    # comes out here.
     with contextlib.suppress(asyncio.CancelledError):
         await settling
 
@@ -98,6 +104,9 @@ async def _settle(delivery: Delivery, channel: Channel, outcome: BaseException |
             exc_info=outcome,
         )
         await delivery.fail(CCProxyError())
+    # Cut short by the stop or by the caller. An `on_accept` entry has left the channel, so only
+    # this process can tell the caller. A `when_done` entry stays for the next server, unless its
+    # caller is gone: then `fail` only takes the entry out of the channel.
     elif channel.acknowledged == "on_accept" or delivery.caller_gone.is_set():
         await delivery.fail(Stopping())
 
@@ -118,5 +127,7 @@ async def _run(delivery: Delivery, handle: Handler, stop: asyncio.Event) -> Base
     finally:
         for task in (work, *ends):
             task.cancel()
+    # The handler may still be cleaning up after its cancellation; the delivery is settled after
+    # that.
     (outcome,) = await asyncio.gather(work, return_exceptions=True)
     return outcome

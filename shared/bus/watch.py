@@ -43,6 +43,8 @@ class Watch:
 
     def look(self, values: Iterable[tuple[str, bytes | None]]) -> dict[str, int]:
         """Silent looks in a row by key. A key left out of `values` is forgotten."""
+        # A new dict each time: a key that nobody watches any more drops out, so its silence is not
+        # counted on when it is watched again.
         seen = {}
         for key, value in values:
             before, silent = self._seen.get(key, (b"", 0))

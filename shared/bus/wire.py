@@ -208,6 +208,8 @@ class Writer:
     def post(self, *command: Any, patient: bool = False) -> asyncio.Future[Any]:
         answer = asyncio.get_running_loop().create_future()
         self._waiting.append(Write(command, patient, answer))
+        # A new task starts only in the next turn of the event loop, so all commands posted in this
+        # turn leave in one pipeline.
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._write())
         return answer
@@ -216,6 +218,7 @@ class Writer:
         """Return when no command is queued or being sent, including commands posted meanwhile."""
         while self._task is not None and not self._task.done():
             await asyncio.wait([self._task])
+            # Those who waited for an answer run first: they may post one more command.
             await asyncio.sleep(0)
 
     async def stop(self) -> None:
@@ -228,11 +231,17 @@ class Writer:
     async def _write(self) -> None:
         while self._waiting:
             batch = [self._waiting.popleft() for _ in range(min(WRITE_AT_ONCE, len(self._waiting)))]
+            # A command whose sender was cancelled is left out. A patient command is a promise to
+            # another process and goes out even if its sender is gone.
             batch = [write for write in batch if write.patient or not write.answer.done()]
             try:
                 answers = await self._execute([write.command for write in batch])
             except BusUnavailable as error:
+                # The outcome is unknown: any part of the batch may have run. Only commands that may
+                # run twice are posted as patient.
                 self._keep_patient(batch, error)
+                # The listener needs a moment to see the loss and to clear `up`; without the pause
+                # this loop would spin on a dead connection.
                 await asyncio.sleep(RETRY_SECONDS)
                 await self._up.wait()
             else:
@@ -240,6 +249,8 @@ class Writer:
                     _settle(write.answer, answer)
 
     def _keep_patient(self, batch: list[Write], error: BusUnavailable) -> None:
+        # The failed batch goes before the commands posted since: a message that overtook an earlier
+        # one would look like a gap to its caller.
         waiting = [*batch, *self._waiting]
         self._waiting = deque()
         for write in waiting:

@@ -59,6 +59,8 @@ class Sequencer:
             return self.add(key, ir.Close())
         released: list[ir.Event] = [ir.Close()]
         self._current = None
+        # The next block flows from here on. If it was closed while it waited, the one after it
+        # takes its turn.
         while self._waiting and self._current is None:
             self._current = next(iter(self._waiting))
             released += self._waiting.pop(self._current)
@@ -105,6 +107,8 @@ class WellFormed:
             events = self._reader.feed(data)
         except (LookupError, TypeError, AttributeError, ValueError) as error:
             return self.repair(replace(MALFORMED, message=f"{MALFORMED.message} ({error!r})"))
+        # The usual case, one delta in an open block, skips the checks below: most of a stream's
+        # events are deltas.
         if len(events) == 1 and type(events[0]) is ir.Delta and type(events[0].text) is str:
             return (
                 events if self._open in _TAKES_DELTA and not self._done else self.repair(events[0])
@@ -123,6 +127,9 @@ class WellFormed:
 
     def repair(self, event: ir.Event) -> Sequence[ir.Event]:
         """Return the events that replace `event` to keep the grammar."""
+        # The states: not started, between blocks (`_open` is None), inside a block (`_open` is its
+        # kind), done. Each branch adds what is missing before the event, or drops an event that has
+        # no place in the present state.
         kind = type(event)
         if self._done:
             return NOTHING
@@ -136,6 +143,8 @@ class WellFormed:
             before.append(ir.Start())
         if isinstance(event, ir.Ping):
             return [*before, event]
+        # All three need the open block closed; Stop and Fail end the reply, and whatever comes
+        # later is dropped.
         if isinstance(event, (ir.Open, ir.Stop, ir.Fail)):
             if self._open is not None:
                 before.append(ir.Close())
@@ -144,6 +153,8 @@ class WellFormed:
         elif isinstance(event, ir.Delta):
             if not event.text:
                 return before
+            # Text outside of any block, or in a block that takes none, is still the model's words:
+            # it gets a text block of its own.
             if self._open not in _TAKES_DELTA:
                 before += (
                     [ir.Close(), ir.Open(ir.Text(""))]
@@ -155,6 +166,7 @@ class WellFormed:
             if self._open is None:
                 return before
             self._open = None
+        # A citation outside a text, or a seal outside of thinking, says nothing about any block.
         elif self._open is not (ir.Text if isinstance(event, ir.Cite) else ir.Thinking):
             return before
         return [*before, event]
@@ -164,6 +176,8 @@ def fits(event: ir.Event) -> bool:
     """Return True if every field that a reader took from its provider has the type that writers
     rely on.
     """
+    # The patterns name only the fields that a reader copies from its provider; the other fields are
+    # made by the reader itself.
     match event:
         case ir.Start(id=str(), model=str()) | ir.Delta(str()) | ir.Close() | ir.Ping():
             return True

@@ -19,6 +19,8 @@ def load_text(text: str) -> Any:
     """Return the document in `text`, written by a model. Raises ValueError also if reading would
     change the document.
     """
+    # The count of brackets is an upper bound of the depth and far cheaper than the walk, so nearly
+    # every text is spared the walk.
     if text.count("[") + text.count("{") > DEEPEST and levels(text) > DEEPEST:
         raise ValueError(f"more than {DEEPEST} levels")
     return json.loads(text, parse_float=finite, parse_constant=refuse_constant)
@@ -47,6 +49,8 @@ def levels(text: str) -> int:
     inside = escaped = False
     for character in text:
         if inside:
+            # A quote closes the string unless a backslash escapes it; a backslash that is itself
+            # escaped escapes nothing.
             inside = escaped or character != '"'
             escaped = not escaped and character == "\\"
         elif character == '"':
@@ -71,6 +75,7 @@ def whole(value: Any) -> Any:
     text = json.dumps(value, ensure_ascii=False)
     if is_whole(text):
         return value
+    # Through UTF-16, in which the two halves of a pair join and a lonely half decodes to U+FFFD.
     return json.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
 
 

@@ -73,6 +73,8 @@ def _repaired(schema: Json | None, reader: Reader, *, is_tool: bool) -> Repaired
     repaired = repair.node(schema or {}, "", 0)
     renamed: dict[str, str] = {}
     if is_tool:
+        # The root comes before the keys: properties that were in a combinator's branches stand in
+        # the root only after this step.
         repaired = repair.root(repaired)
         renamed = changed_keys(repaired) if reader == "anthropic" else renamed
         repaired = with_taken_keys(repaired, renamed)
@@ -161,12 +163,15 @@ class _Repair:
             kept = self.value(keyword, value, f"{path}.{keyword}" if path else keyword, depth)
             if kept is value:
                 continue
+            # The first change makes the one copy. A schema without a fault stays the client's own
+            # object.
             if repaired is schema:
                 repaired = dict(schema)
             if kept is _GONE:
                 del repaired[keyword]
             else:
                 repaired[keyword] = kept
+        # Last, because the loop may have just removed a faulty `items` or `prefixItems`.
         lacks_items = (
             repaired.get("type") == "array"
             and "items" not in repaired
@@ -229,6 +234,8 @@ class _Repair:
         """
         if keyword == "items" and isinstance(value, list):
             self.lost.append(path)
+            # The list form fixed a schema for each place. Its members become alternatives, which is
+            # looser and still valid for every value that was valid before.
             members = self.list(value, path, depth) if value else _GONE
             return {} if members is _GONE else {"anyOf": members}
         return self.inner(value, path, depth)
@@ -274,8 +281,12 @@ def without_combinators(schema: Json, refused: list[str]) -> Json:
         branches = [branch for inner in schema[keyword] if (branch := resolved(inner, schema))]
         for branch in branches:
             for name, inner in (branch.get("properties") or {}).items():
+                # Two branches may give one property different schemas; either may be the one that
+                # the model needs.
                 properties[name] = either(properties[name], inner) if name in properties else inner
         needed = [dict.fromkeys(branch.get("required") or []) for branch in branches]
+        # Every part of an `allOf` holds, so each part's requirements hold. Of alternatives only one
+        # holds, so a property is surely required if all of them require it.
         if keyword == "allOf":
             required.update({name: None for names in needed for name in names})
         elif needed:
@@ -286,6 +297,7 @@ def without_combinators(schema: Json, refused: list[str]) -> Json:
         merged["properties"] = properties
     if required:
         merged["required"] = list(required)
+    # The model still reads the exact rule, in words, though the vendor no longer checks it.
     rule = json.dumps({keyword: schema[keyword] for keyword in refused}, ensure_ascii=False)
     said = merged.get("description")
     merged["description"] = (
@@ -302,6 +314,7 @@ def resolved(inner: Any, root: Json) -> Json:
     """
     if not isinstance(inner, dict):
         return {}
+    # Draft 2020-12 lets keywords stand beside a reference; they hold as well.
     target = definition(inner.get("$ref"), root)
     return {**target, **inner} if target else inner
 
@@ -312,6 +325,7 @@ def definition(reference: Any, root: Json) -> Json:
         return {}
     found: Any = root
     for step in reference[2:].split("/"):
+        # JSON pointer order: `~1` first, else `~01` would become a slash.
         name = step.replace("~1", "/").replace("~0", "~")
         found = found.get(name) if isinstance(found, dict) else None
     return found if isinstance(found, dict) else {}

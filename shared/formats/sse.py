@@ -52,6 +52,8 @@ class Parser:
             chunk = self._unify_line_ends(chunk)
         if not chunk:
             return []
+        # No event ends in this chunk, not even with a blank line that is cut in two by the chunks.
+        # The pieces are only joined when an event ends, so the time stays linear in the bytes.
         if b"\n\n" not in chunk and not (
             chunk[0] == 0x0A and self._pending and self._pending[-1][-1] == 0x0A
         ):
@@ -76,6 +78,8 @@ class Parser:
         return [] if event is None else [event]
 
     def _unify_line_ends(self, chunk: bytes) -> bytes:
+        # A CR at the end of the last chunk was already read as a line end, so an LF that follows is
+        # the second half of the same CRLF.
         if self._after_cr and chunk.startswith(b"\n"):
             chunk = chunk[1:]
             self._after_cr = False
@@ -122,6 +126,7 @@ def last_boundary(data: bytes) -> int:
     """Return the index behind the last blank line of `data`; 0 when there is none."""
     if data.endswith(b"\n\n"):
         return len(data)
+    # Without a CR only one kind of blank line is possible, and a search from the end is enough.
     if b"\r" not in data:
         at = data.rfind(b"\n\n")
         return at + 2 if at >= 0 else 0

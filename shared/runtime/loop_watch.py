@@ -73,6 +73,8 @@ class LoopWatch:
         seen = -1
         silent = 0
         while not self._stopped.wait(self._beat_seconds):
+            # Counted in looks and not in seconds: after a suspension of the machine the clock has
+            # moved on, but only one look was missed.
             silent = silent + 1 if self._beats == seen else 0
             seen = self._beats
             if silent >= self._silent_looks:

@@ -337,6 +337,8 @@ async def publish_snapshots(
     key = snapshot_key(service, instance)
     while True:
         pause = SNAPSHOT_EVERY_SECONDS
+        # Read before the snapshot: if `stop` is set while the snapshot is written, one more round
+        # stores the final counts.
         last = stop.is_set()
         try:
             await store.put(
@@ -367,6 +369,7 @@ def _merge(families: dict[bytes, list[bytes]], text: bytes, origin: bytes) -> No
     family: list[bytes] = []
     fresh = False
     for line in text.split(b"\n"):
+        # A HELP line opens a family, and every line up to the next HELP belongs to it.
         if line.startswith(b"# HELP "):
             name = line.split(b" ", 3)[2]
             fresh = name not in families

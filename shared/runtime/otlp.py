@@ -81,6 +81,8 @@ async def open_exporter(endpoint: str, service: str, instance: str) -> AsyncIter
     try:
         yield OtlpTracer(provider.get_tracer("ccproxy", VERSION))
     finally:
+        # The library's shutdown blocks until its last export ends, so it runs in a thread with a
+        # limit.
         ending = asyncio.create_task(asyncio.to_thread(provider.shutdown))
         _, unfinished = await asyncio.wait([ending], timeout=FLUSH_SECONDS)
         if unfinished:

@@ -154,5 +154,7 @@ async def _watch_parent(stop: asyncio.Event) -> None:
     while os.getppid() == parent and not stop.is_set():  # noqa: ASYNC110 - the kernel tells nobody on macOS
         await asyncio.sleep(PARENT_POLL_SECONDS)
     stop.set()
+    # An orderly end without a supervisor may hang with nobody left to kill this process; the timer
+    # does it.
     if os.getppid() != parent:
         end_later(ORPHAN_SECONDS, kill_own_group)

@@ -99,6 +99,8 @@ class Reader:
             if not text:
                 return NOTHING
             block.spoke = True
+            # A held block is shown whole at its end: its text must be read as JSON before the
+            # client can use any of it.
             if block.held is not None:
                 block.held.append(text)
                 return NOTHING
@@ -160,6 +162,7 @@ class Reader:
         if block.kind == "tool_use":
             if text := self._late_arguments(block):
                 last.append(ir.Delta(text))
+        # A block of a kind without a place in `ir` opens only now, when it is whole.
         elif block.held is not None:
             return [
                 *self._sequencer.open(index, ir.Open(_whole(block))),
@@ -176,6 +179,7 @@ class Reader:
         or input of the block's start, or what is left of a key that broke off.
         """
         if block.held is None:
+            # The service may give the whole input in the block's start, and then no delta follows.
             text = "" if block.spoke else write_arguments(block.data.get("input"))
             return text if block.keys is None else block.keys.feed(text) + block.keys.end()
         written = "".join(block.held)
