@@ -58,6 +58,7 @@ class Policy:
 
     def decide(self, request: PermissionRequest) -> Ruling | None:
         """Return the decision on `request`; None when a person has to decide."""
+        # The order of the steps in the module's text is the order of this function.
         protected = self._protected.touched_by(request)
         if protected is not None:
             return Ruling(allowed=False, by=BY_PROTECTION, message=protected)
@@ -66,10 +67,14 @@ class Policy:
             return denied_by(verdict.rule)
         if request.bypass:
             return Ruling(allowed=True, by=BY_BYPASS)
+        # A doubt about protected paths is stronger than any allow rule, so it is settled before the
+        # allow rules are looked at.
         if request.tool_name == QUESTION or self._protected.may_be_touched_by(request) is not None:
             return None
         if verdict.outcome == "allow" and verdict.rule is not None:
             return Ruling(allowed=True, by=BY_RULE, rule=verdict.rule.id)
+        # The verdict is `ask` here, and its rule, if any, is a deny rule that may apply: a built-in
+        # rule must not pass over it.
         may_be_denied = verdict.rule is not None
         if may_be_denied or request.insists:
             return None

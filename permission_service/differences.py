@@ -75,10 +75,13 @@ def find_replacements(
         replaced = 0
         while True:
             end = at + len(old)
+            # The place ends with the line on which the replaced text ends.
             stop = text.find("\n", end)
             stop = len(text) if stop < 0 else stop
             replaced += 1
             at = text.find(old, end)
+            # A further place on the same lines belongs to this replacement: shown apart, the two
+            # would each show the other's text unchanged.
             if not everywhere or not 0 <= at <= stop or places + replaced >= PLACES_SHOWN:
                 break
         places += replaced
@@ -130,6 +133,8 @@ def rows_of(
     above = [
         row(" ", file_lines[at], at + 1, at + 1 + offset) for at in range(begin, replacement.start)
     ]
+    # Below the change the new numbers are ahead of the old ones by what this replacement adds as
+    # well.
     grown = offset + len(added) - len(removed)
     end = min(len(file_lines), stop + CONTEXT_LINES)
     below = [row(" ", file_lines[at], at + 1, at + 1 + grown) for at in range(stop, end)]
@@ -143,9 +148,11 @@ def compare(old: list[str], new: list[str], effort: Effort) -> list[tuple[str, i
     """
     head = 0
     shorter = min(len(old), len(new))
+    # Most changes are small, so the equal ends are taken off before the budget is asked.
     while head < shorter and old[head] == new[head]:
         head += 1
     tail = 0
+    # Not beyond the head: with repeated lines the two would count one line twice.
     while tail < shorter - head and old[-1 - tail] == new[-1 - tail]:
         tail += 1
     old_end = len(old) - tail
@@ -158,6 +165,8 @@ def compare(old: list[str], new: list[str], effort: Effort) -> list[tuple[str, i
         for kind, old_from, old_to, new_from, new_to in matcher.get_opcodes():
             steps.append((kind, old_from + head, old_to + head, new_from + head, new_to + head))
     else:
+        # Beyond the budget: all old lines removed, all new lines added. That is longer, and true as
+        # well.
         steps.append(("replace", head, old_end, head, new_end))
     if tail:
         steps.append(("equal", old_end, len(old), new_end, len(new)))
@@ -173,6 +182,7 @@ def whole_file_rows(old_text: str, new_text: str, effort: Effort) -> list[DiffRo
     new = lines_of(new_text)
     steps = compare(old, new, effort)
     kept = sum(step[2] - step[1] for step in steps if step[0] == "equal")
+    # Less than half in common: the diff would be longer than the new text and harder to read.
     if 2 * kept < max(len(old), len(new)):
         return None
     rows: list[DiffRow] = []

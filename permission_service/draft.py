@@ -81,6 +81,8 @@ class Draft:
         shown, hidden = cut_middle(text, SHOWN_CHARACTERS)
         self.warn(*word_warnings(shown))
         self.complete = self.complete and not hidden
+        # Tabs are written as spaces in every text, which hides nothing; any other difference means
+        # escaped characters.
         seen = visible(shown)
         if seen != shown.replace("\t", TAB):
             self.warn(SPELLED_OUT)
@@ -109,6 +111,8 @@ class Draft:
 
     def add_rest(self) -> None:
         """Add the model's remark about the call, and every field without a block."""
+        # The remark is the model's own word about its call, so it stands apart from the facts and
+        # only beside other blocks.
         description = self.left.get("description")
         if isinstance(description, str) and description and self.blocks:
             del self.left["description"]
@@ -120,6 +124,7 @@ class Draft:
     def place(self, path: str) -> str:
         """Return `path` as seen from the working folder of the request, for a title."""
         folder = self.request.working_directory
+        # A path with `..` may leave the folder again, so its short form would be a lie.
         if (
             os.path.isabs(folder)
             and path.startswith(folder.rstrip("/") + "/")

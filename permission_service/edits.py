@@ -57,12 +57,14 @@ def present_multi_edit(draft: Draft) -> None:
     add_path(draft, path)
     file_text = _text_before(draft)
     for number, (old, new, everywhere) in enumerate(changes, 1):
+        # Each edit against the file costs a search through the whole file.
         if number > EDITS_AGAINST_FILE:
             file_text = None
         _add_change(
             draft, f"Change {number} of {len(changes)}", file_text, old, new, everywhere=everywhere
         )
         if file_text is not None and old:
+            # The next edit meets the file as this one leaves it, as the tool applies them.
             file_text = file_text.replace(old, new, -1 if everywhere else 1)
 
 
@@ -220,8 +222,10 @@ def _add_change(
     grown = 0
     for replacement in found:
         if rows:
+            # A gap between two places; the line number is that of the old file.
             rows.append(DiffRow("@", f"line {replacement.start + 1}"))
         rows += rows_of(replacement, file_lines, grown, draft.effort)
+        # Later places move by the lines that earlier places added.
         grown += len(replacement.added) - len(replacement.removed)
     _add_rows(draft, label, rows, note, (old, new))
 

@@ -33,6 +33,8 @@ def present(request: PermissionRequest, suggestion: dict[str, str] | None) -> Pr
         TOOLS.get(request.tool_name, _present_any)(draft)
     except OddShape:
         draft = Draft(request)
+        # From a new draft: the failed attempt may have taken fields out of `left` already, and they
+        # must be shown.
         _present_any(draft)
         draft.warn(
             "The input does not have the shape that this tool takes, so it is shown as it is."

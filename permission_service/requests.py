@@ -118,6 +118,8 @@ class PermissionRequests:
         known = self._store.get(stored.id)
         self._store[stored.id] = stored
         self._last_number = max(self._last_number, stored.opened, stored.closed)
+        # Only the update that closes the request counts as its end; the excerpt stored later has
+        # the same number.
         return stored.closed > (known.closed if known else 0)
 
     def find(self, request_id: str) -> StoredRequest:
@@ -189,6 +191,8 @@ class PermissionRequests:
         """Return the ended request of an ask that no person is asked about. The request is not
         kept.
         """
+        # One number for both: the request opens and closes in the same moment, and no watcher hears
+        # of it.
         number = self._next_number(now)
         status: Outcome = "allowed" if answer.allowed else "denied"
         stored = StoredRequest(ask, number, None, 0.0, status, number, now)
@@ -219,6 +223,8 @@ class PermissionRequests:
             and stored.expires_at is not None
             and now >= stored.expires_at
         ):
+            # The time may be over although no task has noted it yet. An answer after the end must
+            # not count, whatever task runs first.
             stored = self.expire(stored, now)
         if stored.status != "pending":
             raise Conflict(what_happened(stored))
@@ -252,6 +258,7 @@ class PermissionRequests:
         """Yield the events after event `number`, in order. A request that opened and closed since
         then yields both events.
         """
+        # A request that ended has two events, and either may be newer than `number`.
         opened = [
             Event(stored.opened, stored, False)
             for stored in self._store.values()
@@ -290,6 +297,7 @@ class PermissionRequests:
         """Forget and return ended requests beyond the limits of time, number and bytes."""
         kept_bytes = 0
         forgotten = []
+        # From the latest to the oldest, so that each limit cuts off the oldest.
         for place, stored in enumerate(self.finished()):
             kept_bytes += stored.size
             if (
@@ -307,9 +315,13 @@ class PermissionRequests:
         ended = replace(
             stored, status=status, closed=self._next_number(now), decided_at=now, message=message
         )
+        # The text of the file and the presentation were for the people who decide. Kept in the
+        # history, they would fill Redis.
         return replace(ended, ask=replace(stored.ask, file_before=None), presentation=None)
 
     def _next_number(self, now: float) -> int:
+        # Milliseconds, unless the clock went back or two events share one: the numbers must grow in
+        # any case.
         return max(self._last_number + 1, int(now * 1000))
 
 

@@ -103,6 +103,8 @@ class PermissionServer:
 
     async def withdraw_orphans(self, after: float = ORPHAN_SECONDS) -> None:
         """End the requests of the previous process whose askers have not come back."""
+        # Taken before the sleep: requests opened meanwhile have an asker in this process or will
+        # get their own end.
         left = {stored.id for stored in self._requests.pending()}
         await asyncio.sleep(after)
         for request_id in left - self._attended:
@@ -114,8 +116,12 @@ class PermissionServer:
         if problem := ask.refused or request_problem(ask):
             await self._send_at_once(delivery, self._refused(ask, problem))
             return
+        # Noted before the first await: `withdraw_orphans` would else end a request whose asker has
+        # just come back.
         self._attended.add(ask.request_id)
         try:
+            # The turn covers the judging and the opening only. A request that waits for a person
+            # must not keep the caller's other requests waiting.
             async with self._turns.turn_of(ask.caller):
                 at_once = self._without_opening(ask)
                 if at_once is None:
@@ -126,11 +132,15 @@ class PermissionServer:
                 return
             log_question(ask)
             stored = await self._until_settled(ask.request_id)
+            # The audit record is stored before the decision leaves: a tool never runs on a
+            # permission that the records do not know. The excerpt comes last, because an answer
+            # that got lost is sent again from the whole request.
             await self._record(stored)
             await delivery.send(encode_payload(stored.decision()))
             await self._shorten(stored)
         except asyncio.CancelledError:
             # Else this process stops and its successor goes on, or the asker is about to ask again.
+            # A caller that is really gone withdraws its request.
             if delivery.caller_gone.is_set() and not delivery.caller_gave_up:
                 with contextlib.suppress(NotFound):  # it left before its turn
                     await self._conclude(await self._withdraw(ask.request_id))
@@ -159,6 +169,8 @@ class PermissionServer:
     async def _opened(self, ask: PermissionRequest) -> StoredRequest | None:
         """Open a request for `ask`, or return an ended request if there is no room."""
         try:
+            # Opened as a change, so that the checks inside and the write to Redis stand in one
+            # order with all other changes.
             await self._change(lambda: self._open(ask))
         except NoRoom as full:
             return self._refused(ask, full.message)
@@ -167,6 +179,7 @@ class PermissionServer:
     async def answer(self, delivery: Delivery) -> None:
         """Send the reply to a person. Raises ClientError, NotFound, Conflict, NotAllowed."""
         question = decode_payload(PermissionQuery, delivery.payload)
+        # Before any verb runs: a caller that may ask must not grant its own requests.
         if question.may_ask:
             refuse_own_cause(question, self._requests.find)
         if question.verb == "watch":
@@ -209,6 +222,7 @@ class PermissionServer:
         share is used up.
         """
         stored = self._requests.open(ask, self._clock())
+        # Kept before it is ruled on, because `settle` finds the request by its id.
         self._requests.keep(stored)
         ruled = self._ruled(stored)
         if ruled is not None:
@@ -221,6 +235,8 @@ class PermissionServer:
             )
         full = self._requests.refusal(stored) if stored.status == "pending" else ""
         if full:
+            # Dropped as if it had never come: a refused request was told to nobody, and must not
+            # take the place of requests that people see.
             self._requests.drop(stored)
             raise NoRoom(full)
         return self._requests.present(stored)
@@ -233,6 +249,8 @@ class PermissionServer:
         ):
             return None
         ruling = self._policy.decide(stored.ask)
+        # The decision may have read the rules file again, so a problem of the file is shown from
+        # here on.
         self._bus.describe(problem=self._rules.notice)
         return (
             self._requests.settle(stored.id, answer_of(ruling), now) if ruling is not None else None
@@ -241,9 +259,13 @@ class PermissionServer:
     async def _until_settled(self, request_id: str) -> StoredRequest:
         """Wait for an answer, or the end of the time for an answer."""
         while (stored := self._requests.find(request_id)).status == "pending":
+            # The event is taken before the wait, and no await stands between it and the look at the
+            # status: a change that comes later sets just this event.
             news = self._news
             now = self._clock()
             if stored.expires_at is not None and now >= stored.expires_at:
+                # The end of the time is a change like any other. A person's answer may be ahead of
+                # it in the queue, and then `_end` leaves that answer as it is.
                 await self._change(lambda: self._end(request_id, self._requests.expire))
                 continue
             try:
@@ -279,6 +301,8 @@ class PermissionServer:
         """Check, store and report a step of a request. A cancelled caller does not stop
         the step.
         """
+        # A task of its own, kept in `_changes`: a caller that leaves in the middle must not leave a
+        # change that is stored but told to nobody.
         task = asyncio.create_task(self._make_change(step, first, patient))
         self._changes.add(task)
         task.add_done_callback(self._changed)
@@ -295,14 +319,22 @@ class PermissionServer:
         first: Callable[[], Awaitable[None]] | None,
         patient: bool,
     ) -> StoredRequest:
+        # One change at a time: the check in `step` holds until the result is in force, so of two
+        # answers to one request the second meets Conflict.
         async with self._one_at_a_time:
             stored = step()
+            # The rule of an answer is stored before the answer. The reverse order could settle the
+            # request and lose the rule.
             if first is not None:
                 await first()
+            # A person can press the button again, so a person's answer fails at once when Redis is
+            # away. Any other change has nobody to try again.
             if patient:
                 await insist(lambda: self._store.save(stored, now=self._clock()))
             else:
                 await self._store.save(stored, now=self._clock())
+            # Stored first, told second: what people and agents have heard stays true through a
+            # restart.
             self._announce(stored)
             return stored
 
@@ -310,6 +342,8 @@ class PermissionServer:
         if self._requests.keep(stored):
             self._metrics.decided.labels(stored.status).inc()
         self._metrics.pending.set(len(self._requests.pending()))
+        # A new event for the next change: those who wait wake once, and none of them can clear the
+        # event under another.
         self._news.set()
         self._news = asyncio.Event()
 
@@ -344,6 +378,8 @@ class PermissionServer:
         """
         seen = after if isinstance(after, int) else None
         if seen is None:
+            # The number is taken before the sending, which waits: events of that time come in the
+            # loop below.
             seen = self._requests.last_number
             pending = {stored.id for stored in self._requests.pending()}
             for event in list(self._requests.events_after(0)):
@@ -351,9 +387,13 @@ class PermissionServer:
                     await delivery.send(encode_payload(show_event(event)))
         await delivery.send(encode_payload({"synced": seen}))
         while True:
+            # Taken before the look at the requests: an event during the sending sets this one, and
+            # the wait below ends at once.
             news = self._news
             for event in list(self._requests.events_after(seen)):
                 await delivery.send(encode_payload(show_event(event)))
+                # Counted up with each event sent: more events may come while one is being sent, and
+                # the next round goes on from here.
                 seen = event.number
             if self._requests.last_number <= seen:
                 await news.wait()
@@ -408,8 +448,11 @@ class PermissionServer:
     async def _apply_rules(self) -> None:
         """Settle waiting requests by a new rule."""
         for stored in self._requests.pending():
+            # A first look without a change spares the requests that the new rule does not concern a
+            # write to Redis.
             if self._ruled(stored) is None:
                 continue
+            # Ruled on again inside the change: a person may have answered since the first look.
             await self._change(partial(self._settle_by_rule, stored.id))
 
     async def _withdraw_asker(self, parameters: Parameters, by: str) -> dict[str, Any]:

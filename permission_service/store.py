@@ -45,6 +45,7 @@ async def insist(write: Callable[[], Any]) -> None:
         try:
             await write()
         except BusUnavailable:
+            # Looked at only after a failure, so that a write that succeeds late still counts.
             if loop.time() > late:
                 raise
             await asyncio.sleep(RETRY_SECONDS)
@@ -72,6 +73,8 @@ class RequestStore:
 
     async def save(self, stored: StoredRequest, *, now: float) -> None:
         """Store `stored`. Raises BusUnavailable."""
+        # The key outlives the request by the time of the history, so that a restart finds the
+        # decision that a lost answer is sent from again.
         left = (
             0.0
             if stored.closed
@@ -219,6 +222,8 @@ class RuleBook:
         ttl = RULE_SECONDS[rule.scope]
         kept = Remembered(rule, by, self._clock() + ttl)
         data = encode_payload({"rule": rule.model_dump(), "by": by, "until": kept.until})
+        # Stored before it is in force: a rule that Redis refused must not apply until the restart
+        # and then be gone.
         await self._bus.put(RULE_PREFIX + rule.id, data, ttl=ttl)
         self._remembered[rule.id] = kept
 
@@ -233,6 +238,8 @@ class RuleBook:
         if built_in is not None and built_in.removable:
             self._set_removed(self._removed | {rule_id})
         elif rule_id in self._remembered:
+            # Deleted from Redis first, for the same reason: a removed rule must not come back with
+            # a restart.
             await self._bus.delete(RULE_PREFIX + rule_id)
             del self._remembered[rule_id]
         elif any(rule.id == rule_id for rule in self._lasting):
@@ -268,10 +275,14 @@ class RuleBook:
         except OSError as error:
             self.problem = f"The rules file {self._path} cannot be read: {error.strerror}."
             return
+        # The identity is enough to know that the file has not changed; rules are read at every
+        # request.
         if seen == self._seen:
             return
         self._seen = seen
         try:
+            # Both lists are read before the problem is cleared. A faulty file leaves the rules of
+            # before in place, of which `all` then returns the deny rules alone.
             text = self._path.read_text()
             self._lasting = read_rules(text)
             self._removed = removed_rules(text)
@@ -310,6 +321,7 @@ class RuleBook:
     def _remove_from_file(self, rule_id: str) -> None:
         document = self._document()
         shapes = document.get("rules", [])
+        # From the end, so that a removal moves no place that is still to be looked at.
         for place in reversed(range(len(shapes))):
             if Rule.model_validate(shapes[place].unwrap()).id == rule_id:
                 del shapes[place]
@@ -333,9 +345,12 @@ class RuleBook:
         """Replace the file by renaming, so that no reader meets half a file. A symbolic link stays
         a link.
         """
+        # The rename takes the place of the link's target; renamed over the link itself, it would
+        # cut the link.
         target = Path(os.path.realpath(self._path))
         try:
             target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # In the same folder, because a rename is one step only within a file system.
             with tempfile.NamedTemporaryFile(
                 "w", dir=target.parent, prefix=".rules-", delete=False
             ) as fresh:

@@ -136,9 +136,7 @@ async def _exchange(issuer: Issuer, file: CredentialFile, pending: PendingLogin,
         if login is None:
             return
         # The login is stored already. The plan's name is worth having, but not worth failing for.
-        with contextlib.suppress(
-            GrantRefused, UpstreamError
-        ):  # the plan's name is worth having, not worth failing
+        with contextlib.suppress(GrantRefused, UpstreamError):
             about = {**reply, "profile": await issuer.about(tokens, login)}
             file.write(
                 render_login_file(issuer.write_login(content, about, time.time()), issuer.indent)

@@ -68,11 +68,9 @@ class CredentialFile:
             facts = os.stat(self.path)
         except OSError as error:
             return f"the file cannot be read: {error.strerror}"
-        if (
-            # A rename on the host leaves the mount of this one file on the dead inode, and a write
-            # to it would reach nobody.
-            facts.st_nlink == 0
-        ):  # a rename on the host left a mount of this one file on the dead inode
+        # A rename on the host leaves the mount of this one file on the dead inode, and a write to
+        # that inode would reach nobody.
+        if facts.st_nlink == 0:
             return (
                 "the file was replaced behind the mount of this single file; mount its directory "
                 "instead"

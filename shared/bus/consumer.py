@@ -45,9 +45,7 @@ class Consumer:
         except UNREACHABLE as error:
             # NOGROUP: the channel is new, or Redis lost its data. UNBLOCKED: the channel was there
             # when the read began and was deleted while the read blocked.
-            if str(error).startswith(
-                ("NOGROUP", "UNBLOCKED")
-            ):  # UNBLOCKED: it was there when the reading began
+            if str(error).startswith(("NOGROUP", "UNBLOCKED")):
                 with contextlib.suppress(*UNREACHABLE):
                     await self._open_channel(served)
             # Redis refuses for a reason that another attempt will not cure, such as a lack of
