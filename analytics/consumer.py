@@ -87,8 +87,10 @@ class RecordConsumer:
             await stop.wait()
             taking.cancel()
             tending.cancel()
+            # Wakes the writer, which may be waiting for records: what was taken is committed now.
             self._some.set()
             self._enough.set()
+            # A file that cannot be written must not hold up the end; its records stay in Redis.
             await asyncio.wait([writing], timeout=FLUSH_SECONDS)
             writing.cancel()
 
@@ -132,6 +134,8 @@ class RecordConsumer:
         Return False when `stop` came first.
         """
         async with self._opening:
+            # The writer and the tender may notice the same trouble. The second to get here finds
+            # the file opened anew already.
             if opened != self._opened:
                 return True
             await self._store.close(reason)
@@ -155,6 +159,8 @@ class RecordConsumer:
             self._waiting.append((records, delivery))
             self._count_pending(len(records))
             self._some.set()
+            # Half of the slots is enough for a commit as well: with all slots waiting nothing could
+            # be taken during the commit.
             if self._gathered() >= BATCH_ROWS or len(self._waiting) >= SLOTS // 2:
                 self._enough.set()
 
@@ -166,6 +172,7 @@ class RecordConsumer:
         try:
             return unpack(payload)
         except ClientError as error:
+            # One bad record must not cost the others of its delivery: each is read alone.
             pieces = split_batch(payload)
             if len(pieces) == 1:
                 self._refuse(payload, error.message)
@@ -175,10 +182,14 @@ class RecordConsumer:
     async def _write(self, stop: asyncio.Event) -> None:
         while self._waiting or not stop.is_set():
             await self._some.wait()
+            # The first record opens a short time in which more can join its batch: a row costs less
+            # in a larger batch.
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._enough.wait(), BATCH_SECONDS)
+            # Taken and emptied without an await in between, so no record falls between two batches.
             batch = self._waiting
             self._waiting = []
+            # After the stop both events stay set: the last rounds wait for nothing.
             if not stop.is_set():
                 self._some.clear()
                 self._enough.clear()
@@ -199,10 +210,14 @@ class RecordConsumer:
             get_log().warning("records_left_in_redis", records=len(batch))
         else:
             self._count_batch(every)
+            # Acknowledged only now. A crash after the commit brings the records again, and `insert`
+            # adds none of them twice.
             await asyncio.gather(*(acknowledge(delivery) for _, delivery in batch))
 
     async def _commit_halves(self, batch: list[Taken], stop: asyncio.Event) -> None:
         if len(batch) > 1:
+            # Halving finds the bad record with far fewer commits than trying each record alone, and
+            # stores the others on the way.
             middle = len(batch) // 2
             await self._commit(batch[:middle], stop)
             await self._commit(batch[middle:], stop)
@@ -211,6 +226,8 @@ class RecordConsumer:
         try:
             for record in records:
                 await self._commit_alone(record, stop)
+        # Not acknowledged: the whole delivery comes again, and the records that were stored are
+        # skipped then.
         except StoreUnavailable:
             return
         await acknowledge(delivery)
@@ -228,6 +245,8 @@ class RecordConsumer:
         `stop` is set.
         """
         while True:
+            # Noted before the attempt, so that `_reopen` knows whether the file was opened anew
+            # since.
             opened = self._opened
             try:
                 await self._store.insert(records)

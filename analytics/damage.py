@@ -56,6 +56,8 @@ def set_aside(path: Path, now: float | None = None) -> Path:
     moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
     aside = path.with_name(f"{path.name}.unreadable-{moment}")
     log = path.with_name(f"{path.name}.wal")
+    # The log goes first. A crash between the two renames leaves the damaged file, which is found
+    # again; the other order would give the old log to the new file.
     if log.exists():
         log.rename(aside.with_name(f"{aside.name}.wal"))
     path.rename(aside)

@@ -64,6 +64,7 @@ class Rates(BaseModel):
         return known
 
     def cost(self, record: AccessRecord) -> float:
+        # A part of `cache_write_tokens`, never more: the two counts come from the provider apart.
         kept_an_hour = min(record.cache_write_1h_tokens, record.cache_write_tokens)
         spent = (
             record.tokens_input * self.input
@@ -159,6 +160,8 @@ class Prices:
             fetched = read_published(answer, self._url, datetime.now(UTC).date())
             # What the published list leaves out is still known from ours.
             fetched.models = self.list.models | fetched.models
+            # Replaced by rename, so that a restart never reads half a list; the list in use changes
+            # last, when it is on disk.
             unfinished = self._path.with_suffix(".new")
             unfinished.write_text(fetched.model_dump_json(exclude_none=True))
             os.replace(unfinished, self._path)
@@ -182,6 +185,7 @@ def read_published(document: Any, source: str, today: date) -> PriceList:
             and facts.get("litellm_provider") in FETCHED_PROVIDERS
             and FETCHED["input"] in facts
         ):
+            # A name may carry its provider's name before a slash, which requests do not have.
             models[name.rpartition("/")[2]] = Price.model_validate(
                 _rates(facts, "") | {"long": _long(facts)}
             )

@@ -75,6 +75,8 @@ async def run_analytics(settings: Settings, stop: asyncio.Event) -> None:
                 )
                 telling = tasks.create_task(watchers.keep_telling())
                 settle_collector()
+                # The consumer decides the end: the other tasks see the same `stop`, and the file is
+                # closed after all of them.
                 await consumer.run(records, stop)
                 telling.cancel()
     finally:

@@ -264,6 +264,7 @@ def split_replies(answer: Answer) -> list[bytes]:
     rows = answer.get("results", [])
     if len(data) <= REPLY_BYTES or len(rows) < 2:
         return [data]
+    # Rows differ in size, so the halves are measured again until each fits.
     middle = len(rows) // 2
     return [
         reply

@@ -43,6 +43,7 @@ async def roll_up(store: Store, retention_days: float, now: float) -> int:
     """
     if not retention_days:
         return 0
+    # In one transaction, and the sums before the deletion: no hour is counted twice or lost.
     moved = await store.change(
         "drop_old_permissions", "roll_up", "drop_rolled_up", before=before_days(now, retention_days)
     )
@@ -92,6 +93,8 @@ async def run_schedule(
             get_log().warning(
                 "schedule_interrupted", reason=str(failure), retry_seconds=RESTART_SECONDS
             )
+        # `working` closes its pool and its jobs when it is cancelled; the next round begins with a
+        # new pool.
         for task in (working, stopping):
             task.cancel()
         await asyncio.gather(working, stopping, return_exceptions=True)
@@ -114,6 +117,8 @@ async def work(redis_url: str, jobs: list[CronJob]) -> None:
         await worker.async_run()
     finally:
         running = list(worker.tasks.values())
+        # arq leaves its jobs running when it is cancelled, and they would go on beside the next
+        # worker's.
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)

@@ -47,6 +47,8 @@ def check_select(parsed: Any) -> None:
         raise _refused(str(parsed.get("error_message") or "it cannot be parsed").rstrip("."))
     if len(parsed["statements"]) != 1:
         raise _refused("it must be one statement")
+    # The names given by WITH are collected from the whole statement first, because a table may be
+    # used before its definition comes in the tree.
     named = {key for node in _nodes(parsed) for key in _common_tables(node)}
     for node in _nodes(parsed):
         _check_node(node, TABLES | named)

@@ -98,6 +98,7 @@ class QueryServer:
     async def _timeline(self, parameters: Parameters) -> Answer:
         question = read_question(Timeline, parameters).window()
         (counted,) = await self._store.query("count", question.bound())
+        # Quantiles of a sample of the records: the memory of exact ones grows with their number.
         every = counted["total"] // QUANTILES_OF + 1
         rows = await self._store.query(
             "timeline", question.bound() | {"bucket": question.step(), "every": every}
@@ -117,6 +118,7 @@ class QueryServer:
 
     async def _sql(self, parameters: Parameters) -> Answer:
         question = read_question(Sql, parameters)
+        # One row more than is shown tells whether there are more.
         rows = await self._store.query_freely(question.sql, question.limit + 1)
         shown = rows[: question.limit]
         return {

@@ -100,6 +100,7 @@ class Store:
         except StoreUnavailable as error:
             self.problem = error.message
             raise
+        # Taken after the opening, which may have made the file.
         self._identity = identity_of(self.path)
         self.problem = ""
 
@@ -108,6 +109,8 @@ class Store:
         with a cursor of a query open, DuckDB would return the old file again.
         """
         connection = self._connection
+        # Taken away first: a query that comes from here on gets `problem` instead of a cursor of a
+        # closing file.
         self._connection = None
         self.problem = problem
         await asyncio.gather(
@@ -134,6 +137,8 @@ class Store:
         StoreUnavailable.
         """
         connection = self._open_connection()
+        # DuckDB commits without an error into a file that was removed; only this look finds out, so
+        # each commit begins with it.
         if trouble := await asyncio.to_thread(self.trouble):
             raise StoreUnavailable(trouble)
         return await asyncio.to_thread(_insert, connection, records)
@@ -175,6 +180,8 @@ class Store:
         self._working[task] = cursor
         task.add_done_callback(self._working.pop)
         try:
+            # A thread cannot be cancelled. The caller's cancellation interrupts the cursor instead,
+            # and then waits until the thread has let go of it.
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             await _interrupt(cursor, task)
@@ -191,18 +198,23 @@ class Store:
         """Open the file; a damaged file is renamed, and a new file begun. Raises
         StoreUnavailable.
         """
+        # Damage that a query has met is as good a reason as damage at the opening. It is forgotten
+        # here, so that the new file starts without blame.
         damage = self._damage
         self._damage = ""
         if not damage:
             try:
                 return _open(self.path, self.exports)
             except StoreUnavailable as error:
+                # Only a damaged database is renamed. A lock of another program, a lack of rights,
+                # or a text file named by mistake leave the file where it is.
                 if not is_damage(error.message) or not is_duckdb_file(self.path):
                     raise
                 damage = error.message
         try:
             aside = set_aside(self.path)
         except OSError as error:
+            # Kept for the next attempt, which must not open the damaged file again.
             self._damage = damage
             raise StoreUnavailable(f"{damage} It cannot be set aside: {error.strerror}.") from error
         self.note = f"{damage} It is kept as {aside}; the records begin anew."
@@ -236,6 +248,7 @@ def _open(path: Path, exports: Path) -> duckdb.DuckDBPyConnection:
         raise StoreUnavailable(_why_closed(path, str(error))) from error
     try:
         _migrate(connection, path)
+        # The views name columns that a migration may have added, so the migration comes first.
         _close_in(connection, exports)
     except (duckdb.Error, StoreUnavailable) as error:
         connection.close()
@@ -270,6 +283,8 @@ def _migrate(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
             f"{len(MIGRATIONS)}). Upgrade CCProxy, or set OBSERVABILITY__DUCKDB_PATH to another "
             "file."
         )
+    # Each version is a transaction with its own row in `schema_versions`: a crash in between
+    # repeats or skips no step.
     for version, script in enumerate(MIGRATIONS[found:], start=found + 1):
         connection.begin()
         connection.execute(script)
@@ -285,6 +300,8 @@ def _close_in(connection: duckdb.DuckDBPyConnection, exports: Path) -> None:
     """
     connection.execute(STATEMENTS["views"])
     directory = str(exports).replace("'", "''")
+    # The order matters: the directory cannot be named once external access is off, and nothing can
+    # be changed once the configuration is locked.
     connection.execute(f"SET allowed_directories = ['{directory}/']")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
@@ -303,10 +320,12 @@ def _as_row(record: AccessRecord) -> list[Any]:
 def _insert(connection: duckdb.DuckDBPyConnection, records: Sequence[AccessRecord]) -> int:
     """Insert every record once by id, skipping the records in the file."""
     try:
+        # By id: a batch may hold a record twice, when its delivery came again.
         rows = {record.request_id: _as_row(record) for record in records}
     except (ValueError, OverflowError) as error:
         raise RecordRefused(str(error)) from error
     instants = [row[TIMESTAMP_AT] for row in rows.values()]
+    # The time of the batch limits the search for known ids to a small part of the table.
     span = {"first": min(instants), "last": max(instants), "ids": list(rows)}
     try:
         connection.begin()
@@ -316,6 +335,8 @@ def _insert(connection: duckdb.DuckDBPyConnection, records: Sequence[AccessRecor
             _append(connection, rows.values())
             connection.commit()
         except BaseException:
+            # The rollback may fail for the same reason as the commit; the first error is the one to
+            # tell.
             with contextlib.suppress(duckdb.Error):
                 connection.rollback()
             raise
@@ -332,6 +353,7 @@ def _append(connection: duckdb.DuckDBPyConnection, rows: Iterable[list[Any]]) ->
     except (duckdb.DataError, duckdb.ProgrammingError) as error:
         raise RecordRefused(str(error)) from error
     finally:
+        # Rows that were refused must not be written when the appender is thrown away.
         appender.clear()
 
 
@@ -359,6 +381,7 @@ def _fetch_freely(cursor: duckdb.DuckDBPyConnection, sql: str, limit: int) -> li
         parsed = cursor.execute(
             "SELECT json_serialize_sql($sql::VARCHAR)", {"sql": sql}
         ).fetchall()[0][0]
+        # Parsed by DuckDB without being run, and judged before it is run.
         check_select(orjson.loads(parsed))
         found = cursor.execute(sql)
         names = [column[0] for column in found.description or ()]

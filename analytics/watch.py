@@ -47,6 +47,7 @@ class Watchers:
         for each in seen:
             for queue in self._queues:
                 if queue.full():
+                    # The oldest event makes room: a watcher wants to see what happens now.
                     queue.get_nowait()
                     self._missed[queue] += 1
                 queue.put_nowait(each)
@@ -70,11 +71,15 @@ class Watchers:
         self._queues.add(queue)
         self._missed[queue] = 0
         try:
+            # At once, not with the next round of `keep_telling`: gateways begin to report only when
+            # they see the key.
             await self._tell()
             while True:
                 seen = [await queue.get()]
                 while not queue.empty():
                     seen.append(queue.get_nowait())
+                # No await stands between the emptying of the queue and this, so the count belongs
+                # to exactly these events.
                 missed = self._missed[queue]
                 self._missed[queue] = 0
                 events = [event_of(each) for each in seen]

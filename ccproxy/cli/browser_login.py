@@ -58,8 +58,12 @@ class LoginAttempt:
         code, state = read_answer(answer)
         if not hmac.compare_digest(state.encode(), self.pending.state.encode()):
             raise ClientError("This answer belongs to another login than the one that waits here.")
+        # Set before the exchange: `wait_elsewhere` sees the pending login disappear and must not
+        # blame a gateway.
         self.taken = True
         try:
+            # `take` gives the login to one answer only, so the browser and a pasted line cannot
+            # both spend the code.
             self.done.set_result(await complete(self._settings, self.logins.take(state), code))
         except CCProxyError as error:
             if not self.done.done():
@@ -78,6 +82,7 @@ class Callback:
         self._attempt: asyncio.Future[LoginAttempt] = asyncio.get_running_loop().create_future()
 
     async def __aenter__(self) -> Callback:
+        # A port in use is no reason to fail: the answer can be pasted.
         with contextlib.suppress(OSError):
             await self._listen("127.0.0.1")
             if self._host == "localhost":  # a browser may try either address of that name
@@ -125,6 +130,8 @@ class Callback:
         target = rest.partition(" ")[0]
         if method != "GET" or target.partition("?")[0] != self._path:
             return 404, login_page("Not found", "There is nothing at this address.")
+        # A browser may come back before the attempt is ready, from the tab of an earlier one; it
+        # waits here.
         attempt = await self._attempt
         try:
             await attempt.finish(f"http://{self._host}{target}")
@@ -202,6 +209,7 @@ async def read_line() -> str:
             await readable.wait()
         finally:
             loop.remove_reader(0)
+    # Read past Python's buffers, which would hold back what `add_reader` has announced.
     line = os.read(0, MOST_HEAD_BYTES)
     if not line:
         raise EOFError
@@ -211,9 +219,12 @@ async def read_line() -> str:
 async def wait_elsewhere(attempt: LoginAttempt, issuer: Issuer) -> None:
     """Return when a gateway's `/oauth/callback` has completed the login."""
     file = CredentialFile(issuer.files[0])
+    # Read first: the comparison below needs the content from before the gateway's exchange.
     before = file.read()
     while attempt.logins.holds(attempt.pending.state):  # noqa: ASYNC110 - another process takes it
         await asyncio.sleep(POLL_SECONDS)
+    # The pending login was taken, so an exchange is under way somewhere. Its end shows in the login
+    # file, or not at all.
     give_up = asyncio.get_running_loop().time() + ELSEWHERE_SECONDS
     while not attempt.taken and asyncio.get_running_loop().time() < give_up:
         if file.read(fresh=True) != before:

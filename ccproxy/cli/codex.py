@@ -286,7 +286,10 @@ def edit(path: Path, wanted: dict[str, Any]) -> None:
     try:
         written.write_text(tomlkit.dumps(document))
         if path.exists():
+            # The new file takes over the rights of the old one, which may hold secrets.
             written.chmod(path.stat().st_mode)
+        # Read as the stack would read it before it takes the place of the file: a value that no
+        # setting takes never gets there.
         reading(written)
         written.replace(path)
     except ConfigurationError as error:

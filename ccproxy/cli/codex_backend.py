@@ -140,6 +140,8 @@ def as_json(reply: httpx.Response) -> Any:
 
 def read_reply(prompt: Prompt, stream: bytes) -> Reply:
     """Return the reply in a whole stream. Raises UpstreamRefused for a failed stream."""
+    # A stream is read with the gateway's own readers, so that this command fails where the gateway
+    # would.
     parser = Parser()
     reader = WellFormed(Reader(prompt))
     fold = Fold()

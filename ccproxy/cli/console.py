@@ -65,6 +65,8 @@ def readable(line: bytes) -> bytes:
         level = str(facts.pop("level"))
         event = str(facts.pop("event"))
     except (ValueError, KeyError, AttributeError, TypeError):
+        # Not a log line of ours: a traceback, or the words of a program that knows nothing of this
+        # format.
         return _without_commands(line)
     facts.pop("service", None)
     source = visible_line(str(facts.pop("instance", "")))
@@ -119,6 +121,7 @@ class LogOutput:
         try:
             self._waiting.put_nowait(line)
         except queue.Full:
+            # Counted, and told by the writer with the next line that gets through.
             self._dropped += 1
 
     def close(self) -> None:
@@ -127,6 +130,7 @@ class LogOutput:
         """
         with contextlib.suppress(queue.Full):
             self._waiting.put(None, timeout=CLOSING_SECONDS)
+        # The thread is a daemon: if its write is stuck, the process ends all the same.
         self._thread.join(CLOSING_SECONDS)
 
     def _write_all(self) -> None:

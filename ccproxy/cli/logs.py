@@ -99,7 +99,9 @@ def export(
         ):
             for piece in checked(answer).iter_bytes():
                 file.write(piece)
-        if unfinished.read_bytes()[-4:] != b"PAR1":  # as every whole Parquet file ends
+        # Every whole Parquet file ends with these bytes. An HTTP stream that breaks off may look
+        # complete.
+        if unfinished.read_bytes()[-4:] != b"PAR1":
             raise Unanswered("The export broke off; try again.")
         os.replace(unfinished, to)
     except OSError as error:

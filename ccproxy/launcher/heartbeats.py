@@ -37,6 +37,8 @@ class Heartbeats:
         """Return the process ids among `living` that have been silent too long at `now` (monotonic
         seconds), each only once.
         """
+        # A turn that took longer counts as one second: supervisord itself was away, and the
+        # programs may have been too.
         passed = (
             0.0 if self._last_look is None else min(now - self._last_look, TURN_SECONDS_COUNTED)
         )
@@ -45,9 +47,12 @@ class Heartbeats:
         self._silence = {
             pid: seconds + passed for pid, seconds in self._silence.items() if pid in living
         }
+        # After the adding, so that a program that was just heard begins at zero; a pid is watched
+        # only from its first heartbeat on.
         self._silence |= {pid: 0.0 for pid in heard if pid in living}
         silent = [pid for pid, seconds in self._silence.items() if seconds >= self._silent_seconds]
         for pid in silent:
+            # Reported once: the kill takes a moment, and the pid may be another program's later.
             del self._silence[pid]
         return silent
 

@@ -128,8 +128,12 @@ def _serve(
         last_loss = -AGAIN_SECONDS
         while True:
             with listen(server.host, port) as listening:
+                # A port of 0 becomes a real one here, and a new start after a loss takes the same
+                # one again.
                 port = listening.getsockname()[1]
                 places = _write_configuration(run, state, settings, port, own_redis, extra)
+                # Written before supervisord starts: its programs read the settings from these
+                # files, not from files that may have changed meanwhile.
                 for name, text in kept.items():
                     run.write(name, text)
                 environment = child_environment(settings, places, {**commands, **extra})
@@ -148,6 +152,8 @@ def _serve(
                     code = asyncio.run(_supervise(stack, when_ready))
             if code is not None:
                 return code
+            # Once is an accident, such as a cleaning of temporary files. Twice in a minute means
+            # that something removes it, and a new start would only be removed again.
             if time.monotonic() - last_loss < AGAIN_SECONDS:
                 say(f"The run directory {run.path} was removed again; CCProxy ends.")
                 return UNSTABLE
@@ -170,6 +176,8 @@ def _write_configuration(
     run.write("programs.conf", program_sections(extra))
     run.write("workers.conf", worker_sections(range(settings.sdk.workers)))
     try:
+        # Before the configuration that names the new place: Redis must not begin empty beside data
+        # of an earlier version.
         state.adopt(run.path)
     except OSError as error:
         raise ConfigurationError(
@@ -219,6 +227,8 @@ def listen(host: str, port: int) -> socket.socket:
     family, kind, protocol, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
     listening = socket.socket(family, kind, protocol)
     try:
+        # Without it a restart would fail while connections of the stack before are still in
+        # TIME_WAIT.
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
         listening.listen(BACKLOG)
@@ -274,6 +284,9 @@ async def _supervise(stack: Stack, when_ready: WhenReady) -> int | None:
     ):  # on a terminal it says that the terminal is gone, to a service that its files changed
         loop.add_signal_handler(signal.SIGHUP, (stack.run.path / "reload").touch)
     supervisord = await _start_supervisord(stack)
+    # Four things may happen first, each a task of its own: supervisord ends, a signal asks for the
+    # end, the stack is ready, the run directory is lost. The output is copied all the while, and on
+    # after the end.
     ended = asyncio.create_task(supervisord.wait())
     output = asyncio.create_task(_copy_output(supervisord))
     stopping = asyncio.create_task(asked.wait())
@@ -281,6 +294,7 @@ async def _supervise(stack: Stack, when_ready: WhenReady) -> int | None:
     lost = asyncio.create_task(_notice_loss(stack))
     try:
         await asyncio.wait({ended, stopping, ready, lost}, return_when=asyncio.FIRST_COMPLETED)
+        # Ready without a code of its own: the stack stays until one of the other three happens.
         if ready.done() and ready.result() is None:
             await asyncio.wait({ended, stopping, lost}, return_when=asyncio.FIRST_COMPLETED)
         code = _outcome(stack, ended, stopping, ready, lost)
@@ -288,10 +302,14 @@ async def _supervise(stack: Stack, when_ready: WhenReady) -> int | None:
         for task in (stopping, ready, lost):
             task.cancel()
         refuse_connections(stack.listening)  # as supervisord does, unless it was killed
+        # The gateways drain first, then two groups of other programs stop one after the other;
+        # supervisord may take as long as all of them.
         stop_seconds = float(stack.environment["CCPROXY_STOP_SECONDS"])
         gateway_seconds = float(stack.environment["CCPROXY_GATEWAY_STOP_SECONDS"])
         patience = gateway_seconds + STOPPED_IN_TURN * stop_seconds + MARGIN_SECONDS
         await _stop(supervisord, ended, patience)
+        # Programs outlive a supervisord that was killed. Their common session is what is left to
+        # find them by.
         await _kill_leftovers(supervisord.pid, output, stop_seconds + MARGIN_SECONDS)
     # it may have been asked to stop meanwhile
     return DONE if code is None and asked.is_set() else code
@@ -318,6 +336,7 @@ async def _notice_loss(stack: Stack) -> None:
     while losses < 2:
         await asyncio.sleep(LOOK_SECONDS)
         is_lost = stack.run.is_lost() or not control.exists()
+        # One missing socket may be supervisord's orderly end, which `ended` tells a moment later.
         losses = losses + 1 if is_lost else 0
 
 
@@ -342,6 +361,8 @@ async def _start_supervisord(stack: Stack) -> Process:
     """Start supervisord in a separate session: Ctrl-C reaches only the launcher, for a stop in
     order.
     """
+    # supervisord holds the locks as well, through the same open files: a lock is free only when
+    # both processes are gone.
     fds = (stack.listening.fileno(), stack.run.lock, stack.state.lock)
     return await asyncio.create_subprocess_exec(
         *(
@@ -376,6 +397,7 @@ async def _kill_leftovers(session: int, output: Task[None], patience: float) -> 
     """Wait until every program has closed the output; kill the remaining programs after `patience`
     seconds.
     """
+    # Every program writes into the same pipe, so its end tells that the last of them has gone.
     await asyncio.wait({output}, timeout=patience)
     if not output.done():
         killed = await asyncio.to_thread(kill_session, session)
@@ -408,6 +430,8 @@ async def read_pipe_line(reader: asyncio.StreamReader) -> bytes:
     except asyncio.IncompleteReadError as error:
         return error.partial
     except asyncio.LimitOverrunError as error:
+        # A longer line is passed on in pieces; the reader would stop for ever at a line that does
+        # not fit its buffer.
         return await reader.readexactly(error.consumed)
 
 

@@ -67,6 +67,8 @@ class HeartbeatWatch:
     def handle(self, event: str, facts: dict[str, str], now: float) -> None:
         """Act on an event; `facts` are supervisord's own words, `now` is monotonic seconds."""
         if event.startswith("TICK"):
+            # A Redis that has run for a while is fine with its new directory; the old one stays
+            # aside for good.
             if self._redis_data and now - self._running_since.get(REDIS, now) > SHORT_LIFE_SECONDS:
                 self._redis_data.keep()
             self._try_again()
@@ -75,11 +77,15 @@ class HeartbeatWatch:
         if event == "PROCESS_STATE_RUNNING":
             self._running_since[name] = now
             return
+        # Any other event is an end of some kind.
         began = self._running_since.pop(name, now)
         if event == "PROCESS_STATE_FATAL":
+            # FATAL: supervisord has tried several times. For Redis its data may be the reason, so
+            # it is tried without them once.
             if not (name == REDIS and self._start_without_data("did not start")):
                 self._give_up(name, "did not start")
             return
+        # Told before anything is done about it: callers of the dead process wait.
         self._report(facts["processname"], int(facts["pid"]) if "pid" in facts else None)
         if event != "PROCESS_STATE_EXITED":
             return
@@ -87,6 +93,8 @@ class HeartbeatWatch:
             self._redis_data.keep()
         if self._lived_shortly_again(name, now - began):
             why = f"ended {SHORT_LIVES} times, each time soon after its start"
+            # This Redis did start, so it has read its files. Only its own words can blame them now;
+            # a guess would cost the data.
             blamed = name == REDIS and self._redis_data is not None and self._redis_data.is_blamed()
             if not (blamed and self._start_without_data(why)):
                 self._give_up(name, why)
@@ -102,6 +110,8 @@ class HeartbeatWatch:
         self._short_lives[name] = 0
         process = name.partition(":")[2]
         service = service_of(process)
+        # A stack without its last gateway answers nobody; without any other service the rest still
+        # works.
         if service in CRITICAL and not self._has_another(service, process):
             self._end_stack(f"{process} {why}.")
             return
@@ -116,9 +126,11 @@ class HeartbeatWatch:
         data = self._redis_data
         if data is None:
             return False
+        # Waited for: the directory must not be renamed under a server that writes into it.
         self._ask("stopProcess", REDIS, wait=True)
         try:
             if data.is_set_aside:
+                # The start without data failed as well, so the data were not the reason.
                 data.put_back()
                 get_log().error(
                     "redis_data_put_back", why="Redis does not start without its data either"
@@ -230,6 +242,7 @@ def main() -> None:
     while True:
         header, payload = childutils.listener.wait(sys.stdin, sys.stdout)
         watch.handle(header["eventname"], childutils.get_headers(payload), time.monotonic())
+        # supervisord sends the next event only after this answer, so events are handled in order.
         childutils.listener.ok(sys.stdout)
 
 

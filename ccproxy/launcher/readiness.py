@@ -64,6 +64,7 @@ async def wait_until_ready(
             say(waiting)
             said = waiting
         await asyncio.sleep(POLL_SECONDS)
+    # Asked for again: `/health/ready` names only what is needed, `/health` everything.
     return await get_health(host, port, "/health", settings)
 
 

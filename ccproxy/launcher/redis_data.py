@@ -69,6 +69,7 @@ class RedisData:
         """
         if self._aside is None:
             return
+        # What the failed start wrote is worth nothing, and a rename needs the place free.
         shutil.rmtree(self._path, ignore_errors=True)
         self._aside.rename(self._path)
         self._aside = None

@@ -130,6 +130,7 @@ def socket_url(socket: Path) -> str:
 
 def fits(directory: Path) -> bool:
     """Return True if every socket of a stack can have a name in `directory`."""
+    # supervisord first makes its socket under a longer name, so that name counts.
     return len(os.fsencode(directory / LONGEST_SOCKET_NAME)) <= LONGEST_SOCKET_PATH
 
 
@@ -149,6 +150,8 @@ def private_directory(path: Path) -> Path:
     there first.
     """
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Looked at after the making, and without following a link: in a common folder another user may
+    # have made the name first.
     facts = path.lstat()
     if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.getuid():
         raise ConfigurationError(

@@ -70,6 +70,7 @@ class RunDirectory:
 
     def retake(self) -> None:
         """Make the directory anew after a loss, and lock the directory. Raises as on entry."""
+        # This is the lock of the directory that is gone; nobody else can find it.
         os.close(self.lock)
         self._open()
 
@@ -95,6 +96,8 @@ class RunDirectory:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        # Cleared while the lock is held: another start may write its own files as soon as the lock
+        # is free.
         self._clear()
         os.ftruncate(self.lock, 0)  # the file itself stays: who unlinks a lock lets two hold it
         os.close(self.lock)
@@ -115,6 +118,7 @@ class RunDirectory:
             there = (self.path / "lock").stat()
         except OSError:
             return True
+        # The lock file of another inode is another run directory under the same name.
         held = os.fstat(self.lock)
         return (there.st_dev, there.st_ino) != (held.st_dev, held.st_ino)
 
@@ -126,8 +130,11 @@ class RunDirectory:
             return None
 
     def _take(self) -> None:
+        # Step 1: the lock is free, so launcher and supervisord of any stack before are gone.
         if lock_within(self.lock, 0):
             return
+        # Step 2: a launcher that lives is a running stack. The file says its pid, because the lock
+        # cannot.
         other = holder(self.path)
         if is_alive(other.get("pid")):
             at = f" at {other['url']}" if other.get("url") else ""
@@ -135,8 +142,12 @@ class RunDirectory:
                 f"CCProxy is already running{at} (pid {other['pid']}). "
                 "Stop it first, or give this one another SERVER__RUN_DIR and --port."
             )
+        # Step 3: the launcher is gone and its supervisord holds the lock. It has noticed and is
+        # stopping its programs; this start waits for it.
         if lock_within(self.lock, STOPPING_SECONDS):
             return
+        # Step 4: a supervisord that does not come to its end is killed. Its programs end with it,
+        # and the kernel frees the lock.
         with contextlib.suppress(OSError, ValueError):
             os.kill(int((self.path / "supervisord.pid").read_text()), signal.SIGKILL)
         if not lock_within(self.lock, STOPPING_SECONDS):
@@ -177,6 +188,7 @@ def end_orphaned_redis(path: Path) -> None:
         orphan.connect(str(path))
         # NOSAVE is about snapshots; the append-only file is flushed
         orphan.sendall(b"SHUTDOWN NOSAVE\r\n")
+        # The connection ends with the process, so the end of the reading is the end of the server.
         while orphan.recv(4096):
             pass
     path.unlink(missing_ok=True)
@@ -192,6 +204,7 @@ def is_alive(pid: Any) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
+    # The process is there, and belongs to another user.
     except PermissionError:
         return True
     return True

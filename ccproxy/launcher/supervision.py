@@ -55,6 +55,8 @@ class ShortPoll:
         self._poller = poller
 
     def poll(self, timeout: float) -> Any:
+        # supervisord calls its poller once a turn, which makes this the place for what has to be
+        # looked at all the time.
         self._options.notice_orphaned()
         self._options.kill_silent()
         stopping = self._options.mood < SupervisorStates.RUNNING
@@ -86,6 +88,7 @@ class Options(ServerOptions):  # type: ignore[misc]
     def notice_orphaned(self) -> None:
         if os.getppid() == self._launcher or self.mood < SupervisorStates.RUNNING:
             return
+        # The same mood as after SIGTERM: supervisord's own loop then stops everything in order.
         self.mood = SupervisorStates.SHUTDOWN
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for stream in (
@@ -116,10 +119,13 @@ class Options(ServerOptions):  # type: ignore[misc]
                 "killed"
             )
             with contextlib.suppress(ProcessLookupError, PermissionError):
+                # The group, because a program that hangs does not end its own children.
                 os.killpg(pid, signal.SIGKILL)
 
     def setpgrp(self) -> None:
         """Give every new child a group, and an end with this process (Linux)."""
+        # Called in the child between fork and exec, so both hold for the program and not for
+        # supervisord.
         super().setpgrp()
         if sys.platform == "linux":
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -129,6 +135,7 @@ class Options(ServerOptions):  # type: ignore[misc]
         late or not at all.
         """
         pid, status = super().waitpid()
+        # A dead program's children would hold its sockets and files while its successor starts.
         if pid in self.pidhistory:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)
@@ -141,6 +148,8 @@ class Supervision(Supervisor):  # type: ignore[misc]
     def ordered_stop_groups_phase_1(self) -> None:
         self.options.refuse_connections()
         if self.stop_groups:
+            # The stock method stops one group a turn and waits for it; groups of the same priority
+            # need not wait for each other.
             priority = self.stop_groups[-1].config.priority
             for group in self.stop_groups:
                 if group.config.priority == priority:
@@ -155,6 +164,7 @@ def main() -> None:
     options = Options(
         int(os.environ["CCPROXY_LAUNCHER"]), int(os.environ["CCPROXY_LISTENING_FD"]), heartbeats
     )
+    # The order of supervisord's own `main`, with our classes in place of its own.
     options.realize(sys.argv[1:], doc="supervisord for CCProxy")
     options.first = True
     options.test = False

@@ -84,9 +84,13 @@ class Control:
         """Run `count` workers. Return the names of the workers with turns to finish first."""
         wanted = worker_numbers(self._configuration.read_text())
         taken = {int(facts["group"].removeprefix("sdk_worker_")) for facts in self.workers()}
+        # A worker that is finishing still has its number; a new one of the same name would be taken
+        # for it.
         free = (number for number in range(len(taken) + count) if number not in taken)
         kept = wanted[:count] + [next(free) for _ in range(count - len(wanted))]
         write_private(self._configuration, worker_sections(kept))
+        # supervisord only compares here. New groups are started now, removed ones when their turns
+        # are done.
         [[added, _, removed]] = self._ask("reloadConfig")
         for name in added:
             self._ask("addProcessGroup", name, unless=Faults.ALREADY_ADDED)
@@ -101,6 +105,7 @@ class Control:
         """
         alive = {facts["group"]: facts for facts in self.workers() if facts["statename"] in ALIVE}
         for name in leaving:
+            # Forgotten only when it has ended: supervisord removes no group that runs.
             if name not in alive:
                 self._ask("removeProcessGroup", name, unless=Faults.BAD_NAME)
             elif alive[name]["statename"] == "RUNNING" and alive[name]["pid"] not in self.asked:

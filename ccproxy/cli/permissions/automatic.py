@@ -43,6 +43,8 @@ class Automatic:
         )
         try:
             verdict = judge(ask, read_rules(self._path.read_text()))
+        # A file that breaks later answers nothing: the last good rules may be the ones its owner
+        # has just taken out.
         except (OSError, UnicodeDecodeError, ClientError):
             return None
         if verdict.outcome == "ask" or verdict.rule is None:

@@ -65,6 +65,8 @@ class EventFeed:
         while True:
             try:
                 async with self._open() as response:
+                    # A gateway that is just starting or ending answers with one of AGAIN, which is
+                    # no refusal.
                     if response.status_code not in AGAIN:
                         await self._check(response)
                         pause = PAUSES[0]
@@ -89,6 +91,8 @@ class EventFeed:
             else:
                 if response.is_success:
                     return Told(True, response.json().get("remembered", ""))
+                # The request has ended, perhaps by this very answer given a moment before, whose
+                # reply was lost.
                 if response.status_code in {404, 409}:
                     return Told(False, response.json()["error"]["message"])
                 why = error_of_answer(response)
@@ -110,7 +114,8 @@ class EventFeed:
             raise Unanswered(error_of_answer(response))
         if date := response.headers.get("date"):
             self._skew = parsedate_to_datetime(date).timestamp() - time.time()
-            if abs(self._skew) < 2:  # a Date has whole seconds: this is the same clock
+            # A Date has whole seconds, so a smaller difference is the same clock.
+            if abs(self._skew) < 2:
                 self._skew = 0.0
 
     async def _read(self, response: httpx.Response) -> AsyncGenerator[FeedEvent, None]:
@@ -127,5 +132,6 @@ class EventFeed:
                 ) from error
             for event in found:
                 if event.id is not None:
+                    # Kept before the event is passed on, so that a reconnection goes on after it.
                     self._last = event.id
                 yield FeedEvent(event.name or "", json.loads(event.data))

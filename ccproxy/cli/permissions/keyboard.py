@@ -54,6 +54,8 @@ class Keyboard:
     def lent(self) -> Iterator[None]:
         """Inside `held`: the keys are another program's."""
         before = termios.tcgetattr(self._fd)
+        # The attributes at this moment are those of `held`; the other program gets them with echo
+        # and lines again.
         before[3] |= termios.ECHO | termios.ICANON
         self._release(before)
         try:
@@ -62,6 +64,7 @@ class Keyboard:
             self._hold()
 
     def _hold(self) -> None:
+        # Keys pressed before are thrown away: they were meant for something else.
         tty.setcbreak(self._fd, termios.TCSAFLUSH)
         asyncio.get_running_loop().add_reader(self._fd, self._read)
 

@@ -118,6 +118,8 @@ class Terminal:
             ]
             try:
                 while not self._quit and not (once and self._settled):
+                    # One happening at a time, and the screen drawn between any two: a key is always
+                    # judged by what was on the screen when it was pressed.
                     self._draw()
                     happening = await self._inbox.get()
                     await happening()
@@ -136,6 +138,7 @@ class Terminal:
             self._inbox.put_nowait(partial(self._refused, error))
 
     async def _refused(self, error: Unanswered) -> None:
+        # Raised from the inbox, so that it ends `run` and not only the task that follows the feed.
         raise error
 
     async def _listen(self) -> None:
@@ -155,6 +158,8 @@ class Terminal:
         if size != self._size:
             self._clear(size)
         prompt = self._waiting.current
+        # Another request is on the screen: what was typed or asked for the one before is void, and
+        # the wait before an answer begins anew.
         if prompt is None or prompt.id != self._armed:
             self._typing = None
             self._confirming = None
@@ -177,6 +182,8 @@ class Terminal:
         )
         card = draw_card(prompt, self._rows(prompt), around)
         self._room = card.room
+        # The end has just come on the screen. A key that was on its way to scroll must not allow
+        # the request.
         if card.end_shown and not prompt.seen:
             prompt.seen = True
             self._armed_at = max(self._armed_at, self._now() + ARMED_AFTER_SECONDS)
@@ -208,6 +215,7 @@ class Terminal:
         self._size = self._console.size = size
         self._live.stop()
         self._console.clear()
+        # The notices were cleared together with the card.
         for notice in self._notices:
             self._console.print(Text(notice))
         self._live.start()
@@ -234,6 +242,7 @@ class Terminal:
                 before = len(self._waiting)
                 if notice := self._waiting.apply(event):
                     self._say(notice)
+                # A request that disappears was settled, by whomever.
                 self._settled += len(self._waiting) < before
                 self._answer_by_rule(event)
                 if self._bell and len(self._waiting) > before:
@@ -275,6 +284,8 @@ class Terminal:
         """Act on `key` for the request on the screen. Keys for looking work at once, keys for
         answering once armed.
         """
+        # The order matters: a question about the future takes every key, then keys for looking,
+        # which are harmless; all below answers and needs the armed state.
         if self._confirming is not None:
             self._confirm(prompt, self._confirming, key)
         elif prompt.whole and key in SCROLLS:
@@ -312,6 +323,7 @@ class Terminal:
         elif 0 < number <= min(CHOICES, len(question.options)):
             place = question.options[number - 1].place
             if question.multiple:
+                # A second press takes the choice back.
                 prompt.chosen = [*(set(prompt.chosen) ^ {place})]
             else:
                 self._answer_question(prompt, question, prompt.option_label(question, place))
@@ -323,6 +335,7 @@ class Terminal:
         choices = {choice.scope[0]: choice for choice in prompt.shown.remember}
         if key != "y" and key not in choices:
             return
+        # What cannot be shown cannot have been read, so nobody can allow it.
         if not prompt.shown.complete:
             self._problem = (
                 "A part of this input cannot be shown, so it can only be denied or edited here."
@@ -368,6 +381,8 @@ class Terminal:
         """Take the request out of the queue now and send the answer; the request comes back if the
         answer does not arrive.
         """
+        # Out of the queue at once: a second key must not answer the same request, and must meet the
+        # wait of the next one.
         self._waiting.answered(prompt)
         task = asyncio.create_task(self._send(prompt, body, how))
         self._answers.add(task)
@@ -380,6 +395,7 @@ class Terminal:
         except Unanswered as error:
             self._waiting.put_back(prompt)
             self._problem = error.message
+            # Marked as drawn, so that the next drawing keeps the problem on the screen.
             self._armed = prompt.id
         else:
             self._say(f"{prompt.shown.summary}: " + (told.words or f"{said} {how}".strip()))
@@ -396,6 +412,7 @@ class Terminal:
             command if isinstance(command, str) else json.dumps(given, indent=2, ensure_ascii=False)
         )
         self._live.stop()
+        # The editor needs the terminal whole: no drawing, and no reading of its keys.
         with self._keyboard.lent():
             changed = await edit_text(text, ".sh" if isinstance(command, str) else ".json")
         self._live.start()
@@ -409,6 +426,7 @@ class Terminal:
             self._problem = f"Not used: {error}"
             return
         prompt.edited = edited if edited != prompt.input else None
+        # The result is another input, so it has to be seen again before it can be allowed.
         prompt.seen = prompt.whole = False
         self._armed_at = self._now() + ARMED_AFTER_SECONDS
 

@@ -141,6 +141,8 @@ class Waiting:
     def put_back(self, prompt: WaitingRequest) -> None:
         """Put a request back after a failure to send the answer."""
         self._mine.discard(prompt.id)
+        # First in the queue and on the screen again, with the problem: its user believes that it
+        # was answered.
         self._prompts = {prompt.id: prompt, **self._prompts}
         self._current = prompt.id
 
@@ -149,9 +151,13 @@ class Waiting:
         Raises Unanswered.
         """
         if event.name == "permission_request":
+            # A stream that began again repeats pending requests. The known one stays, with what was
+            # typed for it.
             self._prompts.setdefault(event.data["request_id"], read_waiting(event.data))
             return ""
         request_id = event.data.get("request_id", "")
+        # An event about an answer given here is no news; `_mine` remembers it until the event has
+        # come.
         prompt = self._prompts.pop(request_id, None)
         if prompt is None or request_id in self._mine:
             self._mine.discard(request_id)
