@@ -70,9 +70,8 @@ class Asker:
         self._bypass = bypass
         self._open = 0  # requests that are not decided yet
         self._turn: Turn | None = None
-        self._decided: dict[
-            str, Line
-        ] = {}  # the hook's decisions of this turn, by the id of the tool call
+        # The hook's decisions of this turn, by the id of the tool call.
+        self._decided: dict[str, Line] = {}
 
     @property
     def is_asking(self) -> bool:
@@ -101,6 +100,8 @@ class Asker:
             asked = mcp.read_call(message)
         except ClientError as error:
             return mcp.error_reply(message, mcp.INVALID_PARAMS, error.message)
+        # The hook has had most calls decided before the program prompts. A second question about
+        # the same call could get the opposite answer.
         said = self._decided.get(str(asked.get("tool_use_id") or ""))
         if said is None:
             said, _ = await self._decide(asked, self._working_directory, insists=True)
@@ -124,8 +125,12 @@ class Asker:
         said, by = await self._decide(asked, folder, agent=agent, bypass=self._bypass)
         if said["behavior"] != "allow":
             return hook_denial(said["message"])
+        # Claude Code goes on by its own permission mode: an `allow` of the hook would lift the
+        # checks that Claude Code makes besides.
         if self._bypass:
             return {}
+        # A built-in rule never answers a call that Claude Code itself asks about, so the prompt for
+        # such a call must ask again. The turn may have ended while the call was decided.
         if tool_use_id and self._turn is not None and by != BUILT_IN_RULE:
             self._decided[tool_use_id] = said
         decision: Line = {"hookEventName": HOOK_EVENT, "permissionDecision": "allow"}
@@ -148,6 +153,8 @@ class Asker:
         Relative paths of the call begin in `folder`, which differs from the working folder once a
         command changes it.
         """
+        # Outside of a turn the call has no caller: a person could not know for whom the tool would
+        # act.
         if self._turn is None:
             return mcp.deny(NO_TURN), ""
         turn = self._turn
@@ -162,10 +169,13 @@ class Asker:
         ask.insists = insists
         # The disk may be slow, and other programs of this worker must not wait for it.
         ask.reach = await asyncio.to_thread(known_reach, ask.tool_name, ask.input, folder)
+        # The text is read for a person alone; with `bypass` no person is asked.
         if not bypass and self._may_read_file_of(ask):
             ask.file_before = await asyncio.to_thread(
                 read_file_before, ask.tool_name, ask.input, folder
             )
+        # Counted only while a person may be thinking: `Worker` gives that silence a limit of its
+        # own. The reading of the disk above is not a person's time.
         self._open += 1
         try:
             decision = await self._ask(ask)

@@ -41,13 +41,15 @@ def choose_directory(asked: str | None, roots: Sequence[Path]) -> str | None:
     if not directory.is_absolute():
         raise ClientError(f"working directory: {asked!r} is not an absolute path.")
     try:
+        # Both sides are resolved before the comparison: a link below a root may lead anywhere.
         found = directory.resolve()
         allowed = any(found.is_relative_to(root.expanduser().resolve()) for root in roots)
     except (
         OSError,
         RuntimeError,
         ValueError,
-    ) as error:  # a loop of links, or a name no file system takes
+    ) as error:
+        # A loop of links, or a name that no file system takes.
         raise ClientError(f"working directory: {asked!r} cannot be looked up.") from error
     if not allowed:
         raise NotAllowed(

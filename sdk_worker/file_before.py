@@ -52,6 +52,7 @@ def _read(path: str) -> FileBefore:
     if found.st_size > MAX_BYTES:
         return FileBefore(path, exists=True, unread=f"it is longer than {MAX_BYTES // 1024} KB")
     with Path(path).open("rb") as file:
+        # The file may have grown since its size was read: one byte too many shows that.
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         return FileBefore(path, exists=True, unread=f"it is longer than {MAX_BYTES // 1024} KB")

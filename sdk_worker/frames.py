@@ -89,6 +89,7 @@ def failed_result(result: Line, said: str | None) -> CCProxyError:
     )
     message = PREFACE.sub("", str(told))
     status = result.get("api_error_status") or ERROR_STATUSES.get(said or "")
+    # Without a provider's status the advice to log in is Claude Code's own.
     if "/login" in message and not result.get("api_error_status"):
         return CredentialsMissing(
             "Claude Code is not logged in. Run `claude auth login`, or set CLAUDE__API_KEY."
@@ -115,6 +116,15 @@ def refuse_long_wait(retry: Line) -> None:
         )
 
 
+# The states of a run. For every request to the model the program writes one inner message,
+#
+#     message_start  (content_block_start, _delta, _stop)…  message_delta  message_stop
+#
+# with a line for every finished block (`assistant`), lines of tool results (`user`), and at the
+# end of the run one `result`. The client sees one message: `started` with the first inner start,
+# `finished` with `_end`. An inner message is an attempt: `_attempt_shown` once a block of the
+# attempt has left, `_attempt_done` once its `message_delta` came. An attempt that was shown but not
+# done cannot be taken back when the program begins another one.
 class Splice:
     """Turns the lines of one run into frames. `started` is set by the first frame, `finished` by
     the last one.
@@ -163,6 +173,7 @@ class Splice:
             case "system" if line.get("subtype") == "init":
                 self._init = line
             case "system" if line.get("subtype") == "api_retry" and not self.started:
+                # Only before the first frame: until then the refusal has a status of its own.
                 refuse_long_wait(line)
         return b""
 
@@ -177,6 +188,7 @@ class Splice:
             case "message_delta":
                 return self._inner_delta(event)
             case "message_stop":
+                # A stop without a delta before is the end of a stream that broke off.
                 self._refuse_to_repeat()
         return b""
 
@@ -193,6 +205,7 @@ class Splice:
         self._refuse_to_repeat()
         self._message_id = message.get("id")
         self._inner_usage = message.get("usage") or {}
+        # The indexes begin at 0 again in every inner message.
         self._blocks.clear()
         self._attempt_shown = self._attempt_done = False
         return self._open(message)
@@ -226,6 +239,8 @@ class Splice:
     def _inner_delta(self, event: Line) -> bytes:
         self._attempt_done = True
         self._stop = {name: event["delta"].get(name) for name in self._stop}
+        # The delta repeats those counts of the start that changed. A count that is absent or null
+        # stays as the start said.
         told = {
             name: count for name, count in (event.get("usage") or {}).items() if count is not None
         }
@@ -247,6 +262,7 @@ class Splice:
         request.
         """
         message = line["message"]
+        # The program's own words about a failed request. The `result` line behind ends the run.
         if message.get("model") == "<synthetic>":
             self._failure = line.get("error")
             return b""
@@ -263,6 +279,7 @@ class Splice:
         frames = b"".join(
             self._finished_block(message, block, streamed) for block in message["content"]
         )
+        # A streamed message was ended by its own delta already.
         return frames if streamed or not self._is_last() else frames + self._end()
 
     def _finished_block(self, message: Line, block: Line, streamed: bool) -> bytes:
@@ -277,6 +294,7 @@ class Splice:
             return self._show(shown, block)
         if kind in {"thinking", "redacted_thinking"} and not self._thinking_passes:
             return self._show_thinking(block) if self._mode == "formatted" else b""
+        # The client has had a streamed block piece by piece.
         if streamed:
             return b""
         self._client_called = self._client_called or kind == "tool_use"
@@ -301,6 +319,7 @@ class Splice:
         out_of_turns = line.get("subtype") == "error_max_turns"
         if not out_of_turns and (line.get("is_error") or line.get("subtype") != "success"):
             raise failed_result(line, self._failure)
+        # An empty run has no message that could be ended.
         if not self.started:
             raise UpstreamError("The claude program ended the turn without an answer.")
         if out_of_turns:

@@ -63,6 +63,8 @@ async def hold_lease(
         async with _while_renewed(store, key, owner, terms):
             yield
     finally:
+        # Also after a wait that failed or was cancelled: Redis may have granted the lease although
+        # the answer never came. A lease of another owner is not touched.
         with contextlib.suppress(BusUnavailable):
             await store.lease(key, owner, ttl=0)
 
@@ -78,10 +80,15 @@ async def _while_renewed(
     async def renew() -> None:
         while not limit.expired():
             await asyncio.sleep(terms.renew)
+            # Measured before the request leaves. Redis counts from a later moment, so this side
+            # gives up before Redis lets another holder in.
             asked = loop.time()
             with contextlib.suppress(BusUnavailable):
                 ours = await store.lease(key, owner, ttl=terms.ttl)
+                # The answer may come after the limit has fired, and a fired limit cannot be moved.
                 if not limit.expired():
+                    # A lease that belongs to another owner ends the block at once: `asked` has
+                    # passed.
                     limit.reschedule(asked + lasts if ours else asked)
 
     try:
@@ -92,6 +99,7 @@ async def _while_renewed(
             finally:
                 renewing.cancel()
     except TimeoutError:
+        # A TimeoutError of the block itself says nothing about the lease.
         if not limit.expired():
             raise
         raise BusUnavailable(

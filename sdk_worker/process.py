@@ -44,9 +44,8 @@ from shared.settings.tree import Settings, load_settings
 
 DESCRIBE_SECONDS = 0.2  # the bus tells it on once a second, and it should not be old by then
 LOOK_EVERY = 50  # of these; to ask a program its version starts it
-THINKING_MARGIN_SECONDS = (
-    60.0  # a prompt expires and is told to the program before a turn counts as silent
-)
+# A prompt expires, and the program hears of the end, before a turn counts as silent.
+THINKING_MARGIN_SECONDS = 60.0
 
 
 def main() -> None:
@@ -113,6 +112,7 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> int | None:
         try:
             await worker.serve(bus, slots=sdk.max_turns_at_once, stop=stop, drain=drain)
         finally:
+            # The filling ends first: behind the draining it would start further processes.
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
@@ -145,6 +145,7 @@ def open_pool(
     protected = ProtectedPaths.of(settings, Path.cwd(), Path.home())
 
     async def start(launch: Launch) -> Conversation:
+        # Made anew for every start: the login file in use may be another one by now.
         env = environment(claude, os.environ)
         refuse_what_cannot_start(launch, options, env, as_root=os.geteuid() == 0)
         cwd = launch.cwd or str(
@@ -188,6 +189,8 @@ async def describe_worker(
         if number % LOOK_EVERY == 0:
             found = await program_file.describe()
         counts = pool.counts()
+        # The process of a session between two turns was taken from the pool, and is idle all the
+        # same.
         counts["busy"] -= sessions.kept()
         memory = sum(conversation.program.resident_bytes() for conversation in pool.owned)
         metrics.show(counts | {"memory": memory})

@@ -37,6 +37,7 @@ class Reply:
         self._said: list[bytes] = []
         self._bytes = 0
         self._news = asyncio.Event()
+        # A task of its own, because the turn may outlive the delivery that began it.
         self._running: asyncio.Future[None] = asyncio.ensure_future(run(self._say))
         self._running.add_done_callback(self._note_end)
 
@@ -61,19 +62,23 @@ class Reply:
         told = 0
         while told < len(self._said) or not self._running.done():
             if told == len(self._said):
+                # No await lies between the look at `_said` and this call, so no frame is missed.
                 self._news.clear()
                 await self._news.wait()
                 continue
             data = self._said[told]
+            # A reply that cannot be repeated is freed frame by frame.
             if not self.whole:
                 self._said[told] = b""
             told += 1
             await delivery.send(data)
+        # The error comes last: a caller that returns also hears what was said before it.
         await self._running
 
     async def end(self) -> None:
         """Cancel the turn; return when no part of the turn runs."""
         self._running.cancel()
+        # `wait` does not raise the error that ended the turn.
         await asyncio.wait([self._running])
 
 
@@ -92,6 +97,7 @@ class LeftReplies:
         """Store `reply`. Return False when the reply cannot be sent again, or no caller could ask
         for it.
         """
+        # A second reply under one name would replace the first, which no task could then end.
         if not (repeat and reply.whole and self._seconds) or repeat in self._left:
             return False
         self._left[repeat] = reply, asyncio.create_task(self._give_up(repeat, reply))
@@ -113,8 +119,11 @@ class LeftReplies:
             await reply.end()
 
     async def _give_up(self, repeat: str, reply: Reply) -> None:
+        # The value leads the repeated call to this worker. Without it the caller only begins a new
+        # turn.
         with contextlib.suppress(BusUnavailable):
             await self._store.put(left_key(repeat), self._address.encode(), ttl=self._seconds)
         await asyncio.sleep(self._seconds)
+        # Removed before the turn is ended: a caller that comes now must not get a dying reply.
         del self._left[repeat]
         await reply.end()

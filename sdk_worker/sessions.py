@@ -28,7 +28,7 @@ from shared.runtime.log import get_log
 from shared.settings.providers import CodeOptions
 
 REMEMBERED_SECONDS = 30 * 86_400.0  # Claude Code keeps transcripts for 30 days
-# a process grows with its conversation: 200 MiB at first, 280 after thirty turns
+# A process grows with its conversation: 200 MiB at first, 280 after thirty turns.
 LARGEST_BYTES = 1024**3
 SPEAKING = frozenset({"stream_event", "assistant", "user", "result"})
 
@@ -91,15 +91,18 @@ class Sessions:
         itself. Raises Conflict.
         """
         async with hold_lease(self._store, f"turn:{key}", patience=self._patience):
+            # Read under the lease: until its end the turn before may still change the stored value.
             known = await self._known(key)
             feed = replace(feed, launch=replace(feed.launch, kept=True))
             session, feed = await self._enter(key, known, feed)
             try:
                 yield session, feed, known.cost_usd
             except BaseException:
-                # it may write to the transcript until its end
+                # The process may write to the transcript until its end, so the lease is held until
+                # then.
                 await asyncio.wait([self._pool.retire(session)])
                 raise
+            # Also under the lease: the next turn, on any worker, reads the value stored here.
             await self._remember(key, known, session, feed, splice, turn)
 
     def kept(self) -> int:
@@ -116,6 +119,9 @@ class Sessions:
         return decode_payload(KnownSession, stored) if stored else KnownSession()
 
     async def _enter(self, key: str, known: KnownSession, feed: Feed) -> tuple[Conversation, Feed]:
+        # Without a transcript the conversation begins anew. Else there are three ways into it, the
+        # cheapest first: the process kept here, a fresh process that resumes the transcript, and a
+        # fresh process that is fed the whole history.
         if not known.transcript:
             self._drop(key)  # a name that was forgotten elsewhere begins anew
             return await self._pool.take(feed.launch, feed.binding), feed
@@ -123,11 +129,12 @@ class Sessions:
         if kept := self._still_good(key, known, feed):
             await adjust(kept, feed.binding, self._options)
             return kept, news
+        # A kept process that cannot go on must end first: until then it may write to the transcript
+        # that the fresh process is about to read.
         if ending := self._drop(key):
             await asyncio.wait(ending)
-        with contextlib.suppress(
-            UpstreamError
-        ):  # the transcript is gone: what the client sent is all there is
+        # The transcript may be gone; then the history that the client sent is all there is.
+        with contextlib.suppress(UpstreamError):
             return await self._pool.start(
                 replace(feed.launch, resumed=known.transcript), feed.binding
             ), news
@@ -135,6 +142,8 @@ class Sessions:
 
     def _still_good(self, key: str, known: KnownSession, feed: Feed) -> Conversation | None:
         kept = self._kept.get(key)
+        # A different number of turns: another worker had a turn meanwhile. A launch or a system
+        # prompt cannot be changed in a running process.
         if kept is None or (kept.turns, kept.launch, kept.system) != (
             known.turns,
             feed.launch,
@@ -143,7 +152,8 @@ class Sessions:
             return None
         while line := kept.session.program.read_now():
             if line["type"] in SPEAKING:
-                return None  # it spoke unasked, and its next answer might not be ours
+                # The program spoke unasked: its next answer might belong to an older question.
+                return None
         if not kept.session.alive:
             return None
         kept.expiry.cancel()
@@ -158,6 +168,8 @@ class Sessions:
         splice: Splice,
         turn: Turn,
     ) -> None:
+        # Only a turn with a summary has certainly ended: without one the program may still be at
+        # work.
         keep = (
             bool(self._limit and splice.result)
             and session.program.resident_bytes() <= LARGEST_BYTES
@@ -173,11 +185,15 @@ class Sessions:
             keeper=self._keeper if keep else "",
         )
         try:
+            # Stored before the process is kept: without the new number of turns the process would
+            # never be found good again.
             await self._store.put(key, encode_payload(now), ttl=REMEMBERED_SECONDS)
         except BusUnavailable:
             get_log().warning("session_not_remembered", request_id=turn.request_id)
             keep = False
         if not keep:
+            # The end is awaited under the lease, because the process may write to the transcript
+            # until then.
             await asyncio.wait([self._pool.retire(session)])
             return
         expiry = asyncio.get_running_loop().call_later(self._idle, self._drop, key)

@@ -27,7 +27,7 @@ CARRIED = frozenset(
 LISTED = frozenset({"type", "name", "description", "input_schema", "eager_input_streaming"})
 SPOKEN = frozenset({"type", "text"})
 PLAIN = re.compile(r"[\w.-]{1,64}", re.ASCII)  # a type that may stand in a header
-# told about a run, never part of the conversation
+# Shown about a run, never part of the conversation.
 SHOWN_BY_US = frozenset({"system_message", "result_message"})
 
 
@@ -72,6 +72,7 @@ def read_turn(body: dict[str, Any], *, working_directory: str | None = None) -> 
             "messages: the last one must be from the user; /sdk cannot continue an answer."
         )
     *history, prompt = lines
+    # The program would answer every user's line. Only the prompt asks for an answer.
     for line in history:
         if line["type"] == "user":
             line["shouldQuery"] = False
@@ -207,6 +208,7 @@ def _read_messages(messages: Any, *, renamed: bool) -> tuple[list[tuple[str, lis
         for role, content in _as_turns(message["role"], blocks):
             if renamed:
                 content = [_renamed(block) for block in content]
+            # Neighbouring turns of one role are one turn to the provider.
             if turns and turns[-1][0] == role:
                 turns[-1][1].extend(content)
             elif content:

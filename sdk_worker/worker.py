@@ -136,12 +136,16 @@ class Worker:
             reply = self._left.take(turn.repeat)
             if reply is None and (drain.is_set() or shared.free < 1):
                 raise Busy
+            # Taken without a wait: a reply that is running here already may exceed the number of
+            # slots.
             shared.take()
             try:
                 await self._answer(turn, reply, delivery)
             finally:
                 shared.give_back()
 
+        # The private channel is served until the shared queue has drained: while the last turns
+        # run, a caller that was cut off may still come back.
         async with asyncio.TaskGroup() as serving:
             serving.create_task(
                 serve_each(
@@ -168,6 +172,7 @@ class Worker:
         try:
             await reply.tell(delivery)
         except BaseException:
+            # A caller that left ends its turn. A caller that died with its gateway may ask again.
             if not (delivery.caller_lost and self._left.keep(turn.repeat, reply)):
                 await reply.end()
             raise
@@ -185,9 +190,9 @@ class Worker:
         turn.working_directory = choose_directory(turn.working_directory, self._roots)
         feed = read_turn(turn.body, working_directory=turn.working_directory)
         named = turn.session_id or ""
-        if (
-            named and not feed.launch.own_tools
-        ):  # it would end in a call that nobody answers in its transcript
+        # The transcript would end in a call of the client's tool without a result, so the session
+        # could not be resumed.
+        if named and not feed.launch.own_tools:
             named = ""
             feed.ignored = [*feed.ignored, "session_id"]
         attempt = TurnAttempt(self._splice(turn, feed), named)
@@ -199,15 +204,18 @@ class Worker:
         try:
             await self._try(attempt, self._once(feed), turn, feed, say, told)
         except CCProxyError as error:
+            # Only a process older than this turn can hold an old login. A process started for the
+            # turn had the present login, and a second one would be refused like it.
             if not is_login_refused(error) or attempt.program_started >= began:
                 raise
             get_log().info("turn_begins_again", request_id=turn.request_id, reason=error.message)
             self._pool.drop_spares()
+            # The head has left and is not sent again; the frames begin anew.
             again = replace(attempt, splice=self._splice(turn, feed))
             await self._try(again, self._once(feed), turn, feed, say, told)
 
     def _splice(self, turn: Turn, feed: Feed) -> Splice:
-        # the gateway has checked the request's own
+        # The gateway has checked the mode that the request names.
         mode = cast("Mode", turn.message_mode or self._mode)
         return Splice(mode, pretty=self._pretty, client_tools=bool(feed.binding.tools))
 
@@ -240,8 +248,11 @@ class Worker:
                 with session.on_behalf(turn):
                     await self._converse(session, unheard, splice, say)
         except CCProxyError as error:
+            # The limits are news also after a failure: a used-up window is why a provider refuses.
             if splice.limits:
                 say(encode_payload(TurnTail(limits=splice.limits)))
+            # Before the first frame the error can have its own status; afterwards it must be an
+            # event.
             if not splice.started:
                 raise
             get_log().warning("turn_broke_off", request_id=turn.request_id, reason=error.message)
@@ -274,6 +285,8 @@ class Worker:
 
     async def _exchange(self, session: Conversation, feed: Feed, splice: Splice, say: Say) -> None:
         try:
+            # One limit for all that comes before the first frame, the history included. Afterwards
+            # every silence has a limit of its own.
             async with asyncio.timeout(self._patience.first_byte):
                 await self._recall(session, feed, splice)
                 session.say(feed.prompt)
@@ -328,6 +341,7 @@ class Worker:
             while not splice.finished and (line := program.read_now()) is not None:
                 frames += splice.feed(line)
         finally:
+            # Frames made before a line that fails belong to the client too.
             if frames:
                 say(frames)
 

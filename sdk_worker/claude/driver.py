@@ -66,7 +66,7 @@ class Driver:
         return replies
 
 
-# of the extra `bundled-cli`
+# Installed by the extra `bundled-cli`.
 AGENT_SDK = Driver("claude-agent-sdk", "claude_agent_sdk", "ClaudeAgentOptions")
 CODE_SDK = Driver("claude-code-sdk", "claude_code_sdk", "ClaudeCodeOptions")
 
@@ -125,6 +125,7 @@ class ProgramFile:
         return found
 
     async def _version(self, path: Path) -> str:
+        # An update in place keeps the path and changes the time: then the version is asked again.
         key = (path, os.stat(path).st_mtime)
         if key not in self._known:
             self._known[key] = await ask_version(path)
@@ -149,6 +150,7 @@ async def ask_version(path: Path) -> str:
         async with asyncio.timeout(VERSION_SECONDS):
             said, _ = await process.communicate()
     except (OSError, TimeoutError) as error:
+        # A program that hangs at `--version` would stay behind as a child of the worker.
         if process is not None and process.returncode is None:
             process.kill()
             await process.wait()
@@ -186,8 +188,12 @@ class Conversation:
         UpstreamError.
         """
         if self.asker is None:
+            # Any cheap question proves that the program reads its input. A started process alone
+            # proves nothing.
             await self.program.control("mcp_status")
             return
+        # The handlers are in place before the program hears of the server: the program talks to a
+        # new server at once, and a message without a handler would go to the SDK.
         self.program.on_mcp = self.asker.answer
         self.program.on_hook = self.asker.before_tool
         await self.program.control(
@@ -203,8 +209,12 @@ class Conversation:
         if self.asker is not None:
             initialize = initialize | {"hooks": HOOKS}
         self.program.initialize = initialize
+        # `claude-code-sdk` must be closed by the task that opened it, and callers come and go: one
+        # task of the conversation does both.
         self._owner = asyncio.create_task(self._own())
         about = await self.program.initialized
+        # An older program would accept the hook, and run a tool although the hook failed. Such a
+        # program gets no turn.
         if self.asker is not None and not (
             about.get("hooks_applied") and about.get("hook_on_failure_supported")
         ):
@@ -225,6 +235,8 @@ class Conversation:
 
     async def close(self) -> None:
         """End the program, and the task that owns the SDK's client."""
+        # The program ends first: its end also ends the SDK's reading, so that the cancellation
+        # meets a client with nothing left to do.
         await self.program.stop()
         if self._owner is not None:
             self._owner.cancel()
@@ -232,13 +244,15 @@ class Conversation:
 
     async def _own(self) -> None:
         try:
+            # The import takes half a second, and must not hold up the worker's other conversations.
             await asyncio.to_thread(self._driver.load)
             replies = self._driver.query(self._lines(), self.program)
-            async for (
-                _
-            ) in replies:  # the SDK is given control lines only, and keeps those to itself
+            # The SDK is given control lines only, and keeps the lines to itself.
+            async for _ in replies:
                 pass
         finally:
+            # Without the SDK no task answers the program's control lines any more, so every waiting
+            # task must learn of the end now.
             self.program.hang_up()
 
     async def _lines(self) -> AsyncIterator[Line]:

@@ -156,6 +156,7 @@ def environment(claude: ClaudeSettings, inherited: Mapping[str, str]) -> dict[st
     env |= QUIET
     if claude.base_url != DEFAULT_BASE_URL:
         env["ANTHROPIC_BASE_URL"] = claude.base_url
+    # The order of the credentials is the order of `/api`: a key, a token, a login file.
     if claude.api_key is not None:
         env["ANTHROPIC_API_KEY"] = claude.api_key.get_secret_value()
     elif claude.oauth_token is not None:
@@ -189,7 +190,7 @@ def login_state(claude: ClaudeSettings, inherited: Mapping[str, str]) -> tuple[o
         except OSError:
             states.append(None)
         else:
-            # a change of owner counts too
+            # The time of a status change counts a new owner or mode of the file too.
             states.append((facts.st_ino, facts.st_ctime_ns, facts.st_size))
     return tuple(states)
 
@@ -220,6 +221,8 @@ async def bind_process(conversation: Conversation, binding: Binding, options: Co
     if options.append_system_prompt:
         initialize["appendSystemPrompt"] = options.append_system_prompt
     if binding.tools:
+        # The tools are served before the handshake names their server: the program lists them at
+        # once.
         program.on_mcp = ClientTools(load_json(binding.tools)).answer
         initialize["sdkMcpServers"] = [SERVER]
     await conversation.open(initialize)
@@ -231,7 +234,7 @@ async def adjust(conversation: Conversation, binding: Binding, options: CodeOpti
     program = conversation.program
     flag_settings: dict[str, Any] = dict(FLAG_SETTINGS)
     if binding.model:
-        # `set_model` would first ask the provider whether it exists
+        # `set_model` would first ask the provider whether the model exists.
         flag_settings["model"] = binding.model
     if binding.max_tokens:
         flag_settings["env"] = {"CLAUDE_CODE_MAX_OUTPUT_TOKENS": str(binding.max_tokens)}
@@ -239,4 +242,6 @@ async def adjust(conversation: Conversation, binding: Binding, options: CodeOpti
     tokens = (options.max_thinking_tokens or 0) if binding.thinking is None else binding.thinking
     if tokens != "adaptive":
         asked.append(program.control("set_max_thinking_tokens", max_thinking_tokens=tokens))
+    # Both answers are awaited before the prompt is sent: a setting applied later would miss the
+    # turn.
     await asyncio.gather(*asked)

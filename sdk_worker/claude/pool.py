@@ -26,9 +26,8 @@ REMEMBERED_SECONDS = 600.0
 SPARE_SECONDS = 1800.0  # an older spare is replaced: logins and the program itself change on disk
 IDLE_SECONDS = 1800.0  # without a checkout: then spares are memory for nothing
 LOOK_SECONDS = 30.0
-LULL_SECONDS = (
-    0.3  # a replacement started at once would take the core the turn needs for its first word
-)
+# A replacement started at once would take the core that the turn needs for its first word.
+LULL_SECONDS = 0.3
 RETRY_SECONDS = 5.0  # after a start that failed; doubled at each further one
 RETRY_LIMIT_SECONDS = 300.0
 
@@ -87,9 +86,8 @@ class Pool(Generic[S]):
         warm_at_start: bool = True,
     ) -> None:
         self.problem: str | None = None
-        self.warm = self.cold = self.starts = (
-            0  # checkouts that met a spare, and those that waited for a start
-        )
+        # Checkouts that met a spare, checkouts that waited for a start, and all starts.
+        self.warm = self.cold = self.starts = 0
         self.owned: set[S] = set()  # every process that lives, until its end
         self._waiting = 0
         self._taken: set[S] = set()
@@ -115,18 +113,22 @@ class Pool(Generic[S]):
         readiness = Readiness(launch, binding)
         self._last_asked = self._clock()
         self._recent.append((readiness, self._clock()))
+        # The filling learns of the checkout at once, and starts the replacement after the lull.
         self._changed.set()
         with self._checkout():
+            # The quickest first: a spare that was told these very options; a blank spare, which
+            # must still be told; a start, which takes seconds.
             if ready := self._pop(readiness):
                 self.warm += 1
                 return self._note_taken(ready)
             if blank := self._pop(Readiness(launch)):
-                with contextlib.suppress(
-                    UpstreamError
-                ):  # it died while it waited: a fresh one will do
+                # A spare that died while it waited is no fault of the turn: a fresh process will
+                # do.
+                with contextlib.suppress(UpstreamError):
                     await self._told(blank, binding)
                     self.warm += 1
                     return self._note_taken(blank)
+        # Outside of `_checkout`, because `start` counts the waiting itself.
         return await self.start(launch, binding)
 
     async def start(self, launch: Launch, binding: Binding) -> S:
@@ -159,21 +161,22 @@ class Pool(Generic[S]):
         """Start missing spares and end surplus, old and dead spares, until cancelled."""
         pause = RETRY_SECONDS
         while True:
+            # Cleared before the filling looks: a checkout during `_fill` must cause one more look.
             self._changed.clear()
             try:
                 await self._fill()
                 self.problem = None
                 pause = RETRY_SECONDS
             except CCProxyError as error:
+                # One line of the log for each reason: the same failure comes with every retry.
                 if error.message != self.problem:
                     get_log().warning("spare_not_started", reason=error.message)
                 self.problem = error.message
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, RETRY_LIMIT_SECONDS)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(
-                    LOOK_SECONDS
-                ):  # `wait_for` of Python 3.11 may swallow a cancellation
+                # Not `wait_for`, which may swallow a cancellation in Python 3.11.
+                async with asyncio.timeout(LOOK_SECONDS):
                     await self._changed.wait()
                     await asyncio.sleep(self._lull)
 
@@ -181,15 +184,18 @@ class Pool(Generic[S]):
         """End every process, also a starting one, and wait for the end of all. Only when no process
         is taken.
         """
+        # `retire` only creates a task, so the set does not change under the loop.
         for session in self.owned:
             self.retire(session)
         self._spares.clear()
+        # A process that is being made is not in `owned` yet: once the start is over, a callback
+        # retires the process in a task of its own. So the loop looks until no task is left.
         while self._background:
             ended = set(self._background)
             await asyncio.gather(*ended, return_exceptions=True)
-            self._background -= (
-                ended  # from Python 3.12 on, what has ended is gathered before its callbacks run
-            )
+            # From Python 3.12 on `gather` may return before the callbacks have discarded the ended
+            # tasks.
+            self._background -= ended
 
     def wanted(self) -> Counter[Readiness]:
         """Return the spares to keep: readiness asked for repeatedly of late, and at least one blank
@@ -202,6 +208,8 @@ class Pool(Generic[S]):
         for readiness, at in self._recent:
             if self._clock() - at < REMEMBERED_SECONDS:
                 asked[readiness] += 1
+                # A launch of its own, such as a working folder, is also a wish for a blank spare
+                # there: the next request of the folder may bring another binding.
                 if readiness.launch != self._launch:
                     asked[Readiness(readiness.launch)] += 1
         repeated = [readiness for readiness, times in asked.most_common() if times > 1][: size - 1]
@@ -220,6 +228,8 @@ class Pool(Generic[S]):
     async def _fill(self) -> None:
         self._drop_unfit()
         while missing := next(iter(self.wanted() - self._kept()), None):
+            # Read before the start: a login that changes during the start makes the spare unfit.
+            # Read afterwards, the new state would be noted for a process with the old login.
             login = self._login_state()
             try:
                 session = await self._started(missing.launch)
@@ -229,6 +239,7 @@ class Pool(Generic[S]):
                 self._forget(missing)
                 raise
             self._spares.setdefault(missing, []).append(Spare(session, self._clock(), login))
+            # The wishes may have changed during the start.
             self._drop_unfit()
 
     def _forget(self, readiness: Readiness) -> None:
@@ -311,6 +322,7 @@ class Pool(Generic[S]):
         try:
             await self._bind(session, binding)
         except BaseException:
+            # Also after a cancellation: a process that heard half of the options can serve no turn.
             self.retire(session)
             raise
         return session
@@ -319,6 +331,7 @@ class Pool(Generic[S]):
         """Return a started process. A cancelled taker cuts no start short: the process is ended
         once it has started.
         """
+        # A start that is cut short could leave a process that no part of the worker knows yet.
         starting = self._in_background(self._start_one(launch))
         try:
             return await asyncio.shield(starting)
@@ -333,6 +346,7 @@ class Pool(Generic[S]):
     async def _start_one(self, launch: Launch) -> S:
         async with self._starts:
             session = await self._make(launch)
+            # Owned before the first wait, so that `drain` also finds a process that never answers.
             self.owned.add(session)
             try:
                 await session.begun()
@@ -344,6 +358,7 @@ class Pool(Generic[S]):
 
     def _in_background(self, work: Any) -> asyncio.Task[Any]:
         task: asyncio.Task[Any] = asyncio.ensure_future(work)
+        # The event loop holds a task weakly: without the set an unawaited task could vanish.
         self._background.add(task)
         task.add_done_callback(self._background.discard)
         return task

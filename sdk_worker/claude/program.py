@@ -29,9 +29,8 @@ Answer = Callable[[Line], Awaitable[Line | None]]
 
 LINE_LIMIT = 64 * 1024 * 1024  # a line holds a whole tool result; images come to several MiB
 CONTROL_SECONDS = 60.0  # the SDKs' own limit for an answer to a control request
-TERM_SECONDS = (
-    0.7  # an idle program ends 0.04 s after SIGTERM, one with a running tool within 0.5 s
-)
+# An idle program ends 0.04 s after SIGTERM, a program with a running tool within 0.5 s.
+TERM_SECONDS = 0.7
 OUR_REQUESTS = "ccproxy-"
 
 
@@ -83,6 +82,8 @@ class Program:
                 env=self._env,
                 cwd=self._cwd,
                 limit=LINE_LIMIT,
+                # A process group of its own, so that `stop` also reaches the tools that the program
+                # runs.
                 start_new_session=True,
                 # A killed worker's turn must not go on acting; the end of its input it would notice
                 # only after it.
@@ -90,6 +91,7 @@ class Program:
             )
         except OSError as error:
             raise UpstreamError(f"The claude program cannot be started: {error}.") from error
+        # Both channels are read all the time: a program that fills an unread pipe stands still.
         self._readers = [
             asyncio.create_task(self._read()),
             asyncio.create_task(self._read_complaints()),
@@ -101,6 +103,8 @@ class Program:
         """The program runs already."""
 
     async def write(self, data: str) -> None:
+        # The SDK's first line is its `initialize` request. The fields the SDK has no option for are
+        # added here, because the program takes only one such request.
         if not self._first_request:
             request = load_json(data.encode())
             self._first_request = request["request_id"]
@@ -128,6 +132,7 @@ class Program:
 
     async def read(self) -> Line:
         """The next line. Raises UpstreamError when the program has ended."""
+        # Lines that came before the end are handed out first; only then is the end an error.
         while not self._lines:
             if self._hung_up:
                 raise self.last_words()
@@ -146,6 +151,7 @@ class Program:
         return bool(self._lines) or self._hung_up
 
     async def _wait_for_news(self) -> None:
+        # No await lies between the caller's look at the lines and this call, so no line is missed.
         self._news.clear()
         await self._news.wait()
 
@@ -154,6 +160,7 @@ class Program:
         refusal or the program's end.
         """
         request_id = f"{OUR_REQUESTS}{next(self._numbers)}"
+        # Registered before the line leaves: the answer may be read before `_write` returns.
         answer = self._requests[request_id] = asyncio.get_running_loop().create_future()
         line = {
             "type": "control_request",
@@ -193,27 +200,32 @@ class Program:
         """
         if self._process is None:
             return
+        # SIGTERM first: the program may be writing, for instance to a transcript.
         if self._process.returncode is None:
             self._signal(signal.SIGTERM)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TERM_SECONDS):
                     await self._process.wait()
+        # Sent to the group also after the program has ended: a tool may have outlived it.
         self._signal(signal.SIGKILL)
         await self._process.wait()
+        # The readers are cancelled last, so that the reason the program printed is still read.
         for reader in self._readers:
             reader.cancel()
         await asyncio.gather(*self._readers, return_exceptions=True)
+        # A cancelled reader does not reach its own `hang_up`.
         self.hang_up()
 
     def _signal(self, number: signal.Signals) -> None:
-        with contextlib.suppress(
-            ProcessLookupError, PermissionError
-        ):  # macOS refuses to signal a zombie's group
+        # The group may be gone; macOS refuses to signal the group of a zombie.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
 
     async def _write(self, data: bytes) -> None:
         if self._process is None or self._process.stdin is None or not self.alive:
             raise self.last_words()
+        # The SDK, turns and hooks write at the same time. The lock sends whole lines in the order
+        # in which their writers came.
         async with self._write_lock:
             try:
                 self._process.stdin.write(data)
@@ -221,7 +233,8 @@ class Program:
             except (
                 ConnectionError,
                 RuntimeError,
-            ) as error:  # uvloop tells a closed pipe as RuntimeError
+            ) as error:
+                # uvloop reports a closed pipe as RuntimeError.
                 raise self.last_words() from error
 
     async def _read(self) -> None:
@@ -232,7 +245,10 @@ class Program:
                 await self._route(raw)
         except ValueError as error:  # longer than LINE_LIMIT, or no JSON
             self._complaints.append(f"a line that cannot be read: {error}")
+            # The unreadable line may have been the answer of the turn, so the turn cannot go on.
             self._signal(signal.SIGKILL)
+        # The output ends a moment before the process does, and the exit code belongs into the
+        # error. A process that closes its output and runs on must not hold up its turn for longer.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(TERM_SECONDS):
                 await self._process.wait()
@@ -242,6 +258,7 @@ class Program:
         line: Line = load_json(raw)
         match line.get("type"):
             case "control_response":
+                # An answer belongs to one of our own requests, else to the SDK.
                 response = line["response"]
                 if request := self._requests.get(response["request_id"]):
                     if not request.done():
@@ -254,6 +271,8 @@ class Program:
                 request_id = line["request_id"]
                 message = line["request"]["message"]
                 answering = self._answer(self.on_mcp, request_id, message, "mcp_response")
+                # A task of its own: a person may think for an hour, and the program's next lines
+                # must not wait.
                 self._answers[request_id] = asyncio.create_task(answering)
             case "control_request" if (
                 self.on_hook and line["request"]["subtype"] == "hook_callback"
@@ -264,6 +283,8 @@ class Program:
                 )
                 self._answers[request_id] = asyncio.create_task(answering)
             case "control_cancel_request" if answer := self._answers.get(line["request_id"]):
+                # The program withdraws its question; the cancellation withdraws the permission
+                # request.
                 answer.cancel()
             case "control_request" | "control_cancel_request":
                 self._for_sdk.put_nowait(line)
@@ -291,6 +312,7 @@ class Program:
                 return
             content = {wrapped_in: answer} if wrapped_in else answer
             response = {"subtype": "success", "request_id": request_id, "response": content}
+            # A program that has ended needs no answer.
             with contextlib.suppress(UpstreamError):
                 await self._write(
                     dump_json({"type": "control_response", "response": response}) + b"\n"
@@ -312,10 +334,12 @@ class Program:
         self._hung_up = True
         self._news.set()
         self._for_sdk.put_nowait(None)
+        # No program is left to act on an answer, so the questions to a person are withdrawn.
         for answer in self._answers.values():
             answer.cancel()
         waiting: list[asyncio.Future[Any]] = [self.initialized, *self._requests.values()]
         for future in waiting:
             if not future.done():
                 future.set_exception(self.last_words())
-                future.exception()  # nobody may be waiting
+                # Read once, because asyncio reports an exception that no task has read.
+                future.exception()
