@@ -61,6 +61,8 @@ class QuotaWatch:
         """
         if record.billed_to == "subscription":
             self._headers = time.time(), headers
+            # Claude's header names the extra usage by itself. Codex's headers show it only once
+            # their windows have been read.
             if OVERAGE in headers or (self.provider == "codex" and self._pays_extra()):
                 record.billed_to = "extra_usage"
 
@@ -109,6 +111,7 @@ class QuotaWatch:
         mine = self.quota
         if mine is None or other.seen_at > mine.seen_at:
             self._known = merge(mine, other) if mine else other
+            # The newer quota is the shared one already, so nothing of ours is left to share.
             self.untold = False
         else:
             self._known = merge(other, mine)
@@ -181,11 +184,15 @@ class Quotas:
         BusUnavailable.
         """
         for watch in self._watches.values():
+            # Reading comes first: our own write then continues what the others know, and erases
+            # nothing.
             if (stored := await self._bus.get(quota_key(watch.provider))) is not None:
                 with contextlib.suppress(ClientError):  # written by a version with another format
                     watch.adopt(decode_payload(Quota, stored))
             quota = watch.quota
             if quota is not None and watch.untold:
+                # Cleared before the wait: a reply that comes during `put` sets the mark again, and
+                # is shared by the next look.
                 watch.untold = False
                 ends = max(window.resets_at for window in quota.windows) - time.time()
                 await self._bus.put(

@@ -77,10 +77,12 @@ class Records:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
         try:
+            # The cancelled task has put its batch back, so the queue is complete and in order.
             while self._waiting:
                 await self._publish_batch()
         except BusUnavailable:
             await self._put_aside()
+        # Records that are still in the queue found no room on disk either.
         self._count_lost(len(self._waiting))
         if self.lost:
             get_log().warning("access_records_lost", count=self.lost)
@@ -90,14 +92,18 @@ class Records:
         while True:
             await self._wake.wait()
             await asyncio.sleep(GATHER_SECONDS)
+            # Cleared before the work: a record that is added during the work wakes the task again.
             self._wake.clear()
             try:
                 await self._look()
                 await self._tell_of_begun()
                 while self._waiting:
                     await self._publish_batch()
+                # The records on disk go last: they are safe, and the waiting records take up
+                # memory.
                 await self._take_up()
             except BusUnavailable:
+                # The next try must not wait for another record.
                 self._wake.set()
                 if len(self._waiting) >= SPOOL_RECORDS:
                     await self._put_aside()
@@ -113,10 +119,13 @@ class Records:
             )
             if waiting >= ENOUGH_WAITING:
                 raise BusUnavailable
+            # Not noted while analytics is behind: every further try must look again.
             self._looked = time.monotonic()
             self._watched = watched is not None
 
     async def _tell_of_begun(self) -> None:
+        # The start of a request is news for a watcher only. Without a watcher, or after a failure,
+        # the news is dropped.
         begun = list(self._begun)
         self._begun.clear()
         if begun and self._watched:
@@ -130,11 +139,14 @@ class Records:
         try:
             await self._bus.publish(ACCESS_RECORD, pack(batch))
         except BaseException:
+            # Also after a cancellation. A batch that was published all the same comes twice, which
+            # adds no count.
             self._waiting.extendleft(reversed(batch))
             raise
 
     async def _put_aside(self) -> None:
         """Move the waiting records to disk, if there is room."""
+        # Taken out of the queue before the wait: a record that is added meanwhile belongs behind.
         batch = list(self._waiting)
         self._waiting.clear()
         kept = False
@@ -146,6 +158,8 @@ class Records:
             )
         finally:
             if not kept:
+                # No room, a failed write or a cancellation: the records return to the front of the
+                # queue.
                 self._waiting.extendleft(reversed(batch))
 
     async def _take_up(self) -> None:
@@ -157,6 +171,7 @@ class Records:
             for start in range(0, len(records), MAX_BATCH):
                 await self._look()
                 await self._bus.publish(ACCESS_RECORD, pack(records[start : start + MAX_BATCH]))
+            # Dropped after the last message: a crash in between repeats records, and loses none.
             await asyncio.to_thread(self._spool.drop, path)
 
     def _count_lost(self, records: int) -> None:

@@ -34,11 +34,13 @@ class Spool:
     def keep(self, records: list[AccessRecord]) -> bool:
         """Write the records to disk. Return False when there is no room, or the write fails."""
         data = encode_payload(pack(records))
+        # Names sort by time, and differ between processes and within a process.
         name = f"{time.time_ns()}-{os.getpid()}-{next(self._numbers)}"
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             if sum(path.stat().st_size for path in self._files()) + len(data) > self._limit:
                 return False
+            # No reader looks for this name: a file gets its final name once all bytes are written.
             unfinished = self._directory / f"{name}.unfinished"
             with open(
                 os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb"
@@ -61,6 +63,8 @@ class Spool:
                 continue  # another gateway was quicker
             except (OSError, ClientError) as error:
                 get_log().warning("spool_file_unreadable", path=str(path), reason=str(error))
+                # Under its old name the file would be the oldest for ever, and hold up all later
+                # files.
                 path.rename(path.with_suffix(".unreadable"))
         return None
 

@@ -143,6 +143,7 @@ async def send_authorized(
     Raises QuotaReached.
     """
     authorization = await account.authorize()
+    # Noted before the check, because only requests on the subscription are limited.
     request.record.billed_to = authorization.billed_to
     if request.spends:
         quota.admit(request.record)
@@ -154,8 +155,11 @@ async def send_authorized(
     try:
         renewed = await account.on_unauthorized(authorization)
     except BaseException:
+        # The refusal is still open while the credential is renewed; an error must not leak it.
         await opened.aclose()
         raise
+    # The refusal is the answer when there is no other credential, and when the body was an upload,
+    # whose bytes are gone.
     if renewed is None or request.upload is not None:
         return opened
     await opened.aclose()

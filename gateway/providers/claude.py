@@ -60,6 +60,8 @@ class Claude:
     async def _send(self, request: Outgoing, authorization: Authorization) -> Opened:
         headers = prepare_headers(request.headers, authorization)
         body = request.serialised() if request.upload is None else request.upload
+        # `forwarded` leaves the length out. An upload passes unchanged, so its length still holds,
+        # and spares the provider a body in chunks.
         if request.upload is not None and b"content-length" in request.headers:
             headers["content-length"] = request.headers[b"content-length"].decode()
         return await self._upstream.open(

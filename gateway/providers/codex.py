@@ -134,9 +134,8 @@ class Codex:
         listed = parse_object(body) if opened.status == 200 else {}
         if isinstance(models := listed.get("models"), list):
             return models
-        if isinstance(
-            models := listed.get("data"), list
-        ):  # the public interface's list has little more than names
+        # The public interface's list has little more than names.
+        if isinstance(models := listed.get("data"), list):
             return [{"slug": model["id"], **model} for model in models]
         raise UpstreamRefused(
             "The provider did not list its models.", status=opened.status, body=body
@@ -150,9 +149,12 @@ class Codex:
         """Send `request` in the form for the credential; the form is made anew for every credential
         tried.
         """
+        # The credential can change while the gateway runs, and the format follows it.
         self.speaks.codex = codex = authorization.billed_to != "api_key"
         asked = request.parsed()
         document = with_input(asked)
+        # A named session needs our cache key, so the request of a Codex program is then changed
+        # too.
         own = is_codexs_own(request) and not request.session
         written = prepare(
             document, Dialect(codex=codex) if own else await self._dialect(codex, document)
@@ -168,6 +170,8 @@ class Codex:
                 else body | {"prompt_cache_key": session}
             )
         note_ignored(request.record, written.dropped)
+        # The same object, not an equal one: an unchanged request goes out as the bytes that came
+        # in.
         data = request.serialised() if body is asked else dump_json(body)
         return await self._upstream.open("POST", f"{self._door(codex)}/responses", headers, data)
 
@@ -193,8 +197,10 @@ class Codex:
     def _headers(self, request: Outgoing, authorization: Authorization) -> dict[str, str]:
         ours = {"originator": self.settings.originator, "user-agent": self.settings.user_agent}
         headers = forwarded(request.headers if is_codexs_own(request) else {})
+        # The account belongs to the credential: the caller must not choose another one.
         headers.pop("chatgpt-account-id", None)
         headers |= {"content-type": "application/json", "accept": "text/event-stream"}
+        # Ours are defaults, the caller's own names beat them, and the credential beats both.
         return ours | headers | dict(authorization.headers)
 
     async def _dialect(self, codex: bool, document: Json) -> Dialect:

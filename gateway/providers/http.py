@@ -56,6 +56,7 @@ class Upstream:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout),
+            # The body passes as the provider encoded it, under the header that says so.
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             read_bufsize=READ_BUFFER_BYTES,
@@ -87,6 +88,7 @@ class Upstream:
             response = await self._session.request(
                 method, _parsed(url), headers=headers, data=data or None, allow_redirects=False
             )
+        # Both errors are ClientErrors too, so this clause must come first.
         except (aiohttp.ConnectionTimeoutError, aiohttp.ServerTimeoutError) as error:
             raise UpstreamTimeout(
                 f"{_parsed(url).host} could not be reached in {self._connect_timeout:g} s."
@@ -95,6 +97,8 @@ class Upstream:
             raise UpstreamError(f"{_parsed(url).host} could not be reached: {error}.") from error
 
         async def aclose() -> None:
+            # `close`, not `release`: the connection ends, because the rest of the answer may be
+            # endless.
             response.close()
 
         try:
@@ -107,6 +111,7 @@ class Upstream:
 
 @lru_cache(maxsize=256)
 def _parsed(url: str) -> URL:
+    # The address passes as the caller encoded it, not encoded a second time.
     return URL(url, encoded=True)
 
 

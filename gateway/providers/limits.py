@@ -31,14 +31,18 @@ async def watch_limits(
         data = kept + chunk
         place = data.find(MARK)
         if place < 0:
+            # The next chunk may complete a mark, and the event of that mark began before it.
             kept = data[-KEPT_BYTES:]
         elif (end := last_boundary(data)) > place:
+            # A blank line behind the mark: the event is whole.
             for told in limits_in(data[:end]):
                 learn(told)
             kept = data[end:]
         else:
+            # The event's end is missing. Beyond MOST_BYTES the mark was a part of some other event.
             kept = data if len(data) < MOST_BYTES else b""
         yield chunk
+    # The last event of a stream may lack its blank line.
     for told in limits_in(kept + b"\n\n"):
         learn(told)
 

@@ -34,6 +34,7 @@ def in_envelope(status: int, headers: Headers, body: bytes) -> tuple[Headers, by
         for name, value in headers
         if name not in {b"content-type", b"content-encoding"}
     ]
+    # The provider's own header is more exact than a time in its text.
     if status == 429 and not any(name == b"retry-after" for name, _ in kept):
         seconds = seconds_to_wait(error)
         kept += [(b"retry-after", str(seconds).encode())] if seconds else []
@@ -54,6 +55,7 @@ def error_in(status: int, body: bytes) -> dict[str, Any]:
             found = body.decode("utf-8", "replace")
     fail = read_error(found, status)
     if error := inner_object(found, "error"):
+        # All fields of the provider's envelope stay; the fields that clients rely on are added.
         told = {"type": None, "param": None, "code": None} | error
         return with_reset(told | {"message": text_in(error, "message") or fail.message})
     written: dict[str, Any] = write_error(fail)["error"]

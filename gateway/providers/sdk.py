@@ -78,6 +78,8 @@ class SdkFormat:
 
     def write_prompt(self, prompt: Prompt, capabilities: Capabilities) -> Written:
         tools = tuple(tool for tool in prompt.tools if not isinstance(tool, WebSearch))
+        # The writer gets only what the program can carry. What was left out is named below, in the
+        # client's spelling instead of the writer's.
         fitting = replace(prompt, **NOT_IN_THE_PROGRAM, tools=tools)
         written = messages.write_prompt(
             fitting, replace(capabilities, structured_output=False, efforts=frozenset())
@@ -95,6 +97,7 @@ class SdkFormat:
         if prompt.reasoning.summary and "summary" in prompt.spelling:
             lost.append("summary")
         if kind == "adaptive":
+            # The program has no place for the display of adaptive thinking.
             written.body["thinking"] = {"type": kind}
         return Written(
             written.body, tuple(dict.fromkeys((*written.dropped, *map(prompt.spell, lost))))
@@ -135,6 +138,7 @@ class Sdk:
         """
         document = request.parsed()
         record = request.record
+        # A guess from the last turn's worker; the head of this turn corrects it.
         record.billed_to = self._lane
         self._quota.admit(record)
         # a large body is parsed only here
@@ -158,6 +162,8 @@ class Sdk:
         worker.
         """
         if keeper := await self._keeper(turn):
+            # The worker has ended, or has no free slot. The turn did not begin there, so any worker
+            # may run it.
             with contextlib.suppress(NoWorker, Busy):
                 return await self._call(SDK_TURN.at(keeper), turn, request)
         try:
@@ -177,6 +183,7 @@ class Sdk:
 
     async def _call(self, channel: Channel, turn: Turn, request: Outgoing) -> Begun:
         record = request.record
+        # Until the first frame is here, every failure closes the call, which cancels the turn.
         async with AsyncExitStack() as stack:
             with self._metrics.waiting.track_inprogress(), self._wait(request):
                 replies = await stack.enter_async_context(
@@ -189,6 +196,7 @@ class Sdk:
             first = await anext(frames, b"")
             if not first:
                 raise UpstreamError("The SDK worker ended the turn without an answer.")
+            # From here on the reader of the frames closes the call.
             return first, frames, stack.pop_all().aclose
 
     @contextlib.contextmanager
@@ -199,6 +207,7 @@ class Sdk:
         From then on the worker keeps the limits of the turn. Raises Busy past the limit of bytes.
         """
         size = len(request.serialised())
+        # A body that waits alone is accepted at any size, or it could never be sent.
         if self._waiting_bytes and self._waiting_bytes + size > self._max_waiting_bytes:
             raise Busy(
                 "The requests that wait for an SDK worker are too large together; try again "
@@ -211,6 +220,8 @@ class Sdk:
             yield
         finally:
             self._waiting_bytes -= size
+        # Reached only when a worker has taken the turn. A limit of our own on the first frame would
+        # end a turn that the worker still allows.
         if request.active is not None:
             request.active.silence = WORKER_SILENT
             request.active.limit = math.inf
@@ -219,6 +230,7 @@ class Sdk:
     async def _frames(self, replies: Call, record: AccessRecord) -> AsyncIterator[bytes]:
         """Yield the turn's frames; note cost and quota from the tail of the turn."""
         async for reply in replies:
+            # A frame begins with the name of a field; only the tail is a JSON object.
             if not reply.startswith(b"{"):
                 yield reply
                 continue

@@ -44,6 +44,15 @@ class Timeouts:
     ping: float = 15
 
 
+# The clock measures one silence at a time; the flags say whose silence it is:
+#
+#     reading   the client sends the body: a silence is the client's (ClientTimeout)
+#     sending   the client takes a piece of the answer: also the client's (CallerGone)
+#     neither   the provider has the request: a silence is the provider's (UpstreamTimeout)
+#
+# `touch` ends a silence. `interrupt` notes a reason, and cancels the task only inside
+# `with active:`, where `__exit__` turns the cancellation into the reason. Outside, the reason waits
+# for the next `with`: code that cleans up is never cut short.
 class ActiveRequest:
     """One active request. `interrupt` makes the code inside `with active:` raise the error instead
     of waiting on.
@@ -91,6 +100,7 @@ class ActiveRequest:
         past the limit.
         """
         self.touch()
+        # Counted before the check: `close` gives back all of `held`, also of a refused body.
         self.held += count
         self._active_requests.hold(count)
 
@@ -135,8 +145,12 @@ class ActiveRequest:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        # From here on an interrupt only notes its reason: the task may already be cleaning up.
         self._inside = False
+        # A cancellation without a reason is not ours, and passes.
         if kind is asyncio.CancelledError and self.reason is not None and self._task is not None:
+            # The cancellation is answered. Without this call an `asyncio.timeout` or a TaskGroup
+            # around the block would take the cancellation for its own.
             self._task.uncancel()
             raise self.reason from None
 
@@ -215,6 +229,7 @@ class ActiveRequests:
         """Refuse new requests, wait `grace` seconds for the open requests, then end each with a
         typed error.
         """
+        # From here on a new request fails as soon as its interruptible code begins.
         self._stopping = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace):
@@ -238,6 +253,8 @@ class ActiveRequests:
 
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()
+        # With a quarter of the shortest of these limits, no limit is overshot by more than a
+        # quarter.
         step = min(
             LOOK_SECONDS,
             self.patience.ping / 4,
@@ -254,6 +271,8 @@ class ActiveRequests:
         silence = now - active.last
         if silence > active.limit:
             active.interrupt(stalled(active, silence))
+        # During `sending` a ping would wait behind the piece. A ping is noted in `pinged`, not in
+        # `last`: our own bytes must not end the provider's silence.
         elif not active.sending and now - max(active.last, active.pinged) > self.patience.ping:
             active.send_ping(now)
 

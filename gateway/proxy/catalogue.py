@@ -45,10 +45,12 @@ class Catalogue:
 
         Only the very first fetch is waited for, at most PATIENCE_SECONDS.
         """
+        # One fetch at a time, however many requests find the list old.
         if time.monotonic() >= self._due and self._refreshing is None:
             self._refreshing = asyncio.create_task(self._refresh())
         if not self._fetched and self._refreshing is not None:
             with contextlib.suppress(TimeoutError):
+                # Shielded: a request that stops waiting must not cancel the fetch of all others.
                 await asyncio.wait_for(asyncio.shield(self._refreshing), PATIENCE_SECONDS)
         return self._listed
 

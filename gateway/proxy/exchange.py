@@ -54,10 +54,12 @@ class Exchange(ABC):
                 # An upload reads its body later, and sets the limits by itself.
                 if request.upload is None:
                     active.begin_waiting(self.active_requests.patience.first_byte, receive)
+            # Not before the body was read: until then the record lacks model and session.
             scope["ccproxy.begin"](record)
             failure = await self.answer(request, send, active)
         except CCProxyError as error:
             failure = error
+            # A client that left cannot read an answer.
             if not isinstance(error, CallerGone):
                 await respond(render_error(error, self.dialect, record.request_id), send)
         finally:
@@ -86,6 +88,7 @@ class Exchange(ABC):
         body = await read_body(receive, headers, self.max_body_bytes, active.receive_bytes)
         if encodings := headers.get(b"content-encoding"):
             body = await decode_body(body, encodings.decode("latin-1"), self.max_body_bytes)
+            # The unpacked body counts beside the packed one, which was in memory too until now.
             active.receive_bytes(len(body))
             headers = {
                 name: value for name, value in headers.items() if name != b"content-encoding"
@@ -159,6 +162,7 @@ class PassThrough(Exchange):
             model = await self.rename(request)
             opened = await self.open(request, active)
         opened.headers = with_ignored(opened.headers, record)
+        # A refusal passes untouched, because its text may name the provider's model.
         if model != asked and opened.status < 400:
             opened.chunks = renamed(opened.chunks, model, asked)
         if not opened.is_stream:
@@ -175,6 +179,7 @@ class PassThrough(Exchange):
 
 def remove_own_marks(request: Outgoing) -> None:
     """Remove the marked blocks of another vendor's model from a request to Anthropic."""
+    # A search of the bytes is far cheaper than parsing, and few requests have a mark.
     if MARK_BYTES not in request.body:
         return
     document = request.parsed()
@@ -208,6 +213,7 @@ def note_failure(record: AccessRecord, failure: CCProxyError) -> None:
     """
     record.error_kind = record.error_kind or failure.kind
     record.error_message = record.error_message or failure.message[:500]
+    # The status that was sent, 200 perhaps, would make a request that was left look complete.
     if isinstance(failure, CallerGone):
         record.error_kind = failure.kind
         record.status_code = failure.status

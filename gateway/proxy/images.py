@@ -93,6 +93,7 @@ class Images(Exchange):
             asked = read_images_request(request.document or {}, edit=self.edit)
             note_ignored(request.record, asked.dropped)
             request.rewrite(await self._written(asked))
+            # Opened before anything is sent: a refusal of the first image still has its own status.
             first = await self._open_one(request, active)
         if asked.stream:
             return await self._send_stream(asked, request, first, send, active)
@@ -133,6 +134,7 @@ class Images(Exchange):
 
     async def _open_one(self, request: Outgoing, active: ActiveRequest) -> Opened:
         """Return the stream of an image. Raises UpstreamRefused with the provider's words."""
+        # A copy, because sending changes the request, and several images may be asked for at once.
         opened = await self.open(replace(request), active)
         opened.chunks = limited(opened.chunks)
         if opened.status < 400:
@@ -156,6 +158,8 @@ class Images(Exchange):
         try:
             return await asyncio.gather(*drawing)
         finally:
+            # `gather` leaves the other tasks running after a failure. Each task is cancelled and
+            # awaited, so that no stream of the provider stays open.
             for task in drawing:
                 task.cancel()
             await asyncio.gather(*drawing, return_exceptions=True)
@@ -204,6 +208,7 @@ class Images(Exchange):
         async def chunks() -> AsyncIterator[bytes]:
             nonlocal current
             for number in range(asked.count):
+                # The stream of the first image is open already.
                 if number:
                     await current.aclose()
                     current = await self._open_one(request, active)

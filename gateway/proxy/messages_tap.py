@@ -51,6 +51,8 @@ class MessagesTap:
         if end == len(data):
             self._pending = b""
         elif len(data) - end > MAX_PENDING_BYTES:
+            # An event without an end: held back any longer, it would fill the memory. The bytes
+            # pass on.
             self._pending = b""
             end = len(data)
         else:

@@ -62,12 +62,16 @@ class NativeResponses(Exchange):
         naming = partial(rename, answered=model, asked=asked) if aliased else bytes
         opened.chunks = limited(opened.chunks)  # the tap keeps the items of the response
         echo = continuation.echo if continuation is not None else None
+        # A response with fields about its storage is never untouched: every event with a response
+        # shows the fields, to a Codex program too.
         tap = ResponsesTap(
             record, untouched=is_codexs_own(request) and not echo, naming=naming, echo=echo
         )
 
         async def keep() -> None:
             if continuation is not None and tap.response:
+                # Stored as the client sees the response: with its settings, and the model's asked
+                # name.
                 await continuation.keep(
                     load_json(tap.naming(dump_json(with_settings(tap.response))))
                 )
@@ -138,6 +142,7 @@ class NativeResponses(Exchange):
             raise passed_refusal(tap.failed, dump_json(write_error(tap.failed)), headers)
         if not tap.finished:
             raise UpstreamError("The provider's stream ended before its last event.")
+        # Stored before the client can name the response in its next request.
         await keep()
         whole = tap.naming(dump_json(with_settings(tap.response)))
         await send_whole(200, [*headers, (b"content-type", b"application/json")], whole, send)

@@ -75,13 +75,17 @@ async def scan(body: bytes, wanted: set[bytes]) -> dict[str, Any]:
         raise ClientError("The request body must be a JSON object.")
     found: dict[str, Any] = {}
     depth = position = tokens = 0
+    # Only quotes and brackets matter; the regular expression skips all bytes between them.
     while token := STRUCTURE.search(body, position):
         start = token.start()
         mark = body[start]
         position = start + 1
         if mark == 0x22:  # a quote
+            # A string is skipped whole, so that brackets inside texts are never counted.
             position = string_end(body, position)
             key = body[start:position] if depth == 1 else b""
+            # At depth 1 a string is a key or a value; SCALAR begins with the colon that only a key
+            # has.
             if key in wanted and (value := SCALAR.match(body, position)):
                 found[key.strip(b'"').decode()] = scalar(value[1])
         elif mark in b"{[":
@@ -91,6 +95,7 @@ async def scan(body: bytes, wanted: set[bytes]) -> dict[str, Any]:
         tokens += 1
         if tokens % TOKENS_PER_SLICE == 0:
             await asyncio.sleep(0)
+    # Enough to find a body that was cut off. The provider judges all other errors.
     if depth:
         raise ClientError("The request body is not valid JSON: it ends in the middle.")
     return found

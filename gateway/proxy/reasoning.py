@@ -76,6 +76,8 @@ def restored(message: Message, kept: dict[str, list[Thinking]]) -> Message:
     for part in message.parts:
         if isinstance(part, ToolCall):
             thoughts = kept.get(part.id, [])
+            # The reasoning of the first call opens the turn, before any text: Claude expects a turn
+            # with tools to begin so. The reasoning of a later call stands right before the call.
             if any(isinstance(earlier, ToolCall) for earlier in parts):
                 parts += thoughts
             else:

@@ -66,8 +66,11 @@ async def relay_stream(
             )
             if first:
                 await send({"type": "http.response.body", "body": first, "more_body": True})
+            # Only now: no ping may come before the head of the response.
             active.ping = send_ping
             await pump(opened.chunks, send, active, tap)
+            # The tap may hold back the last event: `settle` then runs before the client can know
+            # that the reply is over, and begin the next turn.
             last = tap.end()
             if not tap.finished:
                 raise UpstreamError("The provider's stream ended before its last event.")
@@ -82,8 +85,10 @@ async def relay_stream(
         failure = CCProxyError()
         last = write_error(failure)
     finally:
+        # The last bytes follow, and a ping behind them would come after the end.
         active.ping = None
         await opened.aclose()
+    # Outside of `with active:`, so that no interrupt can take the place of the last event.
     await send({"type": "http.response.body", "body": last})
     return failure
 
@@ -93,6 +98,7 @@ async def pump(chunks: AsyncIterator[bytes], send: Send, active: ActiveRequest, 
     async for chunk in chunks:
         active.touch()
         if ready := tap.feed(chunk):
+            # While `send` waits, the silence is the client's, not the provider's.
             active.sending = True
             await send({"type": "http.response.body", "body": ready, "more_body": True})
             active.sending = False

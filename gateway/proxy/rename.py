@@ -19,6 +19,7 @@ def rename(data: bytes, answered: str, asked: str) -> bytes:
     """Return `data` with the first `"model": answered` replaced."""
     mention = rb'("model"\s*:\s*)' + re.escape(orjson.dumps(answered))
     replacement = orjson.dumps(asked)
+    # A function, because `re.sub` would read backslashes in a plain replacement.
     return re.sub(mention, lambda found: found[1] + replacement, data, count=1)
 
 

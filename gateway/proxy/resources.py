@@ -90,6 +90,8 @@ class Resource(Exchange):
         announced = headers.get(b"content-length", b"")
         if not announced and b"transfer-encoding" not in headers:
             return request
+        # A small body is read whole, so that the request can be sent again with a renewed
+        # credential.
         if announced.isdigit() and int(announced) <= min(WHOLE_BYTES, self.max_upload_bytes):
             request.body = await read_body(receive, headers, WHOLE_BYTES, active.receive_bytes)
             record.bytes_in = len(request.body)
@@ -99,6 +101,7 @@ class Resource(Exchange):
                 f"The request body has {int(announced):,} bytes; this server passes on "
                 f"{self.max_upload_bytes:,} (SERVER__MAX_UPLOAD_BYTES)."
             )
+        # Nothing is read yet: the provider's connection asks for piece after piece.
         request.upload = self._upload(receive, record, active)
         return request
 
@@ -131,6 +134,8 @@ class Resource(Exchange):
                 )
                 await end_with(active, TooLarge(what))
             if not message.get("more_body"):
+                # Before the last piece goes out: the provider need not ask for more, and then this
+                # code never runs again.
                 active.begin_waiting(patience.first_byte, receive)
                 if piece:
                     yield piece
@@ -157,6 +162,7 @@ async def end_with(active: ActiveRequest, reason: CCProxyError) -> None:
     request's own task.
     """
     active.interrupt(reason)
+    # The upload must not simply end here: the provider would take the pieces for the whole body.
     await asyncio.Event().wait()
 
 

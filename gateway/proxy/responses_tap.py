@@ -82,6 +82,8 @@ class ResponsesTap:
         data = self._pending + chunk if self._pending else chunk
         end = last_boundary(data)
         if len(data) - end > MAX_PENDING_BYTES:
+            # An event without an end: held back any longer, it would fill the memory. The bytes
+            # pass on.
             self._pending = b""
             return data
         self._pending = data[end:]
@@ -96,6 +98,8 @@ class ResponsesTap:
         self._pending = b""
         if not rest.strip():
             return self._held + rest
+        # The event is read with the blank line it lacks; where every byte passes unchanged the line
+        # is taken away again.
         last = self._look(rest + EVENT_END)
         return self._held + (last.removesuffix(EVENT_END) if self._untouched else last)
 
@@ -113,6 +117,7 @@ class ResponsesTap:
         mark = MARKS.search(data)
         if mark is None:
             return self._ready(data)
+        # Line ends other than "\n" are rare, and need the slower rules of the standard.
         if b"\r" in data:
             return b"".join(
                 [
@@ -120,6 +125,8 @@ class ResponsesTap:
                     for frame in split_events(data)
                 ]
             )
+        # From a mark, the nearest blank lines on both sides are the bounds of its event. All events
+        # between two marked events pass without being split.
         pieces = []
         done = 0
         while mark is not None:
@@ -153,8 +160,10 @@ class ResponsesTap:
             return frame
         if not self._untouched:
             whole = with_settings(told | self._echo, now=self._clock())
+            # The response that is stored must be the one the client sees.
             if self.response:
                 self.response = whole
+            # An event that needs no change passes with the provider's own bytes.
             if whole != payload.get("response"):
                 frame = encode_event(str(kind), dump_json(payload | {"response": whole}))
         return self.naming(frame)
@@ -175,6 +184,8 @@ class ResponsesTap:
         self.finished = True
         items = [item for _, item in sorted(self._items, key=itemgetter(0))]
         whole = told
+        # The last event lacks a part: the first event fills the fields, the items fill `output`. A
+        # null of the last event must not erase a field of the first.
         if "object" not in told or (items and not told.get("output")):
             said = {name: value for name, value in told.items() if value is not None}
             whole = (

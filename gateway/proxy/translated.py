@@ -60,6 +60,8 @@ class Translated(Exchange):
             opened.chunks = limited(opened.chunks)
         try:
             with active:
+                # Nothing is sent before the first event is translated: a failure until then has its
+                # own status.
                 first = await self._begin(translation, opened, active)
         except BaseException:
             await opened.aclose()
@@ -93,6 +95,7 @@ class Translated(Exchange):
         record = request.record
         continuation = None
         options = self.options
+        # The stored context first: only a complete conversation can be translated.
         if self.continuations is not None:
             continuation = await self.continuations.complete(
                 request, session=self._continued_session(request)
@@ -101,11 +104,15 @@ class Translated(Exchange):
             options = options | {"echo": continuation.echo}
         prompt = client.read_prompt(request.parsed())
         model = await self.provider.catalogue.resolve(prompt.model)
+        # `asked` is the provider's prompt. The reply is written from `prompt`, with the names the
+        # client used.
         asked: Prompt = replace(prompt, model=model, cache=prompt.cache or self.cache)
         if self.memory is not None:
             asked = await self.memory.restore(record.caller, asked)
         written = provider.write_prompt(asked, await self.provider.catalogue.capabilities(model))
         note_ignored(record, written.dropped)
+        # From here on the request is the provider's: body, headers and content type change
+        # together.
         request.rewrite(written.body)
         request.headers = {
             name: value for name, value in request.headers.items() if name in KEPT_HEADERS

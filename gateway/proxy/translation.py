@@ -110,6 +110,7 @@ class Translation:
             if type(event) is Delta:
                 texts.append(event.text)
                 continue
+            # The collected text comes before the event that ended the row of deltas.
             if texts:
                 self._pass(Delta("".join(texts)), frames)
                 texts.clear()
@@ -122,6 +123,7 @@ class Translation:
         self._fold.feed(event)
         if self.prompt.stream:
             written = self._writer.feed(event)
+            # The terminal event and all behind it wait for `end`.
             if self.finished:
                 self._last += written
             else:

@@ -80,6 +80,7 @@ def page_of(models: list[Json], asked: QueryParams) -> Json:
     start = place_of(after, found, "after_id") + 1 if after else 0
     stop = place_of(before, found, "before_id") if before else len(found)
     within = found[start:stop]
+    # A page before an id holds the models nearest to the id, not the first of the list.
     shown = within[-int(limit) :] if before and not after else within[: int(limit)]
     ends = (shown[0]["id"], shown[-1]["id"]) if shown else (None, None)
     return {

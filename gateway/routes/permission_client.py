@@ -50,6 +50,8 @@ class PermissionClient:
                     async for reply in replies:
                         event = load_json(reply)
                         if "synced" in event:
+                            # From here on events come in order, so a new watch can resume behind
+                            # the last one.
                             after = event["synced"]
                         elif after is not None:
                             after = event["number"]
@@ -59,4 +61,5 @@ class PermissionClient:
                             told.add(event["number"])
                         yield event
             except (NoWorker, WorkerLost, BusUnavailable, Stopping):
+                # The service restarts. A new watch resumes, and the client's stream goes on.
                 await asyncio.sleep(RETRY_SECONDS)

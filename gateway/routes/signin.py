@@ -60,6 +60,8 @@ def router(guard: Guard) -> APIRouter:
         peer = request.client.host if request.client else ""
         client = guard.proxies.client_address(peer, headers)
         try:
+            # Before the comparison: while an address is slowed, even a right token is not told
+            # apart.
             attempts.check(client)
         except Busy as error:
             return sign_in_page(target, error.message, 429, error.headers)

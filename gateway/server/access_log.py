@@ -64,6 +64,7 @@ class AccessLog:
         if scope["type"] != "http":
             await refuse_upgrade(scope, receive, send)
             return
+        # Before everything else: guard, record and route must see the same path.
         scope["path"] = fold_slashes(scope["path"])
         headers = dict(scope["headers"])
         record = open_record(scope, headers)
@@ -79,6 +80,8 @@ class AccessLog:
         answer = ClientResponse(record, send)
         self._metrics.active.inc()
         try:
+            # A name came twice, and `dict` kept the last value. Inside the `try`, because two
+            # values may be a reason to refuse.
             if len(headers) != len(scope["headers"]):
                 headers = scope["ccproxy.headers"] = joined(scope["headers"])
             count = len(scope["headers"])
@@ -86,6 +89,7 @@ class AccessLog:
             caller = self._guard.admit(
                 record.method, record.path, headers, count, record.client_ip, scheme
             )
+            # After the guard, which needs the address of the connection itself.
             if b"x-forwarded-for" in headers:
                 record.client_ip = self._guard.proxies.client_address(record.client_ip, headers)
             scope["ccproxy.caller"], record.caller = caller, caller.name
@@ -109,10 +113,12 @@ class AccessLog:
         finally:
             self._metrics.active.dec()
             self._close(scope, record, answer)
+            # The spans take their facts from the completed record.
             trace.close(record)
 
     def _close(self, scope: Scope, record: AccessRecord, answer: ClientResponse) -> None:
         record.duration_ms = (time.perf_counter() - answer.began) * 1000
+        # 499, as in nginx: the client left before a response began.
         record.status_code = record.status_code or answer.status or 499
         record.endpoint = scope.get("ccproxy.endpoint") or str(
             getattr(scope.get("route"), "path", "unmatched")

@@ -33,6 +33,8 @@ class Attempts:
     def check(self, address: str) -> None:
         """Raise Busy with `retry-after` while `address` has failed too often."""
         left = self._forgiven_at.get(counted_address(address), 0.0) - self._clock()
+        # Every failure moves the forgiveness of the address `seconds` further away. The address is
+        # refused while the forgiveness is further away than `burst - 1` failures move it.
         wait = left - (self._burst - 1) * self._seconds
         if wait > 0:
             seconds = int(wait) + 1
@@ -45,6 +47,7 @@ class Attempts:
         """Count a failure of `address`."""
         key = counted_address(address)
         now = self._clock()
+        # Taken out and set again, so that the dictionary stays in the order of the last failures.
         forgiven_at = max(self._forgiven_at.pop(key, now), now) + self._seconds
         self._forgiven_at[key] = forgiven_at
         if len(self._forgiven_at) > MOST_ADDRESSES:

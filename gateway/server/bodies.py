@@ -78,6 +78,7 @@ def read_json(body: bytes) -> Any:
 
 def check_depth(document: Any) -> None:
     """Raise ClientError if `document` is nested more than MAX_DEPTH levels deep."""
+    # Level by level, because a recursion would fail at the depth that is to be refused.
     level = [document]
     for _ in range(MAX_DEPTH + 1):
         inner: list[Any] = []

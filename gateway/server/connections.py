@@ -63,6 +63,8 @@ class Connections:
         """Count a new connection from `address`, to be released at its end. Raises Busy past a
         limit.
         """
+        # Counted before any refusal: the end of every connection, also of a refused one, is
+        # released.
         self._total += 1
         key = counted_address(address)
         self._open[key] += 1
@@ -115,6 +117,15 @@ def most_connections() -> int:
     return max(64, (soft - DESCRIPTOR_RESERVE) // 2)
 
 
+# The states of a connection, as the limits see it:
+#
+#     new       no byte has come; `_waiting_since` runs
+#     head      `_in_head`: `_unread` counts bytes, `_waiting_since` runs
+#     body      `_in_body`: the limits of the route hold, until the reply is complete
+#     idle      between two requests: uvicorn's keep-alive holds
+#     refused   the answer is written: LINGER_SECONDS remain
+#
+# `_waiting_since` is None whenever the client owes no bytes.
 class LimitedProtocol(HttpToolsProtocol):
     """Uvicorn's protocol with limits on an incomplete request head."""
 
@@ -146,6 +157,9 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._unread += len(data)
+        # The rest of a refused request is read and dropped: unread bytes would reset the
+        # connection, and the client would lose the answer. Beyond LINGER_BYTES the client has no
+        # such claim.
         if self._refused:
             if self._unread > LINGER_BYTES:
                 self.transport.pause_reading()
@@ -255,6 +269,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         if self.transport.is_closing():
             return
+        # Bytes in the middle of a reply would be read as a part of the reply.
         if self.cycle is not None and not self.cycle.response_complete:
             self.transport.close()
             return

@@ -106,10 +106,12 @@ def in_turn(make: Callable[[], Any], body: bytes, most: int) -> bytes:
         piece = frame.decompress(body, left)
         pieces.append(piece)
         left -= len(piece)
+        # `left` began one byte beyond the limit: at 0 the body is known to be too large.
         if left <= 0 or (frame.eof and not frame.unused_data):
             return b"".join(pieces)
         if not frame.eof:
             raise EOFError
+        # A further frame: tools that compress piece by piece write several in a row.
         body = frame.unused_data
 
 
@@ -119,6 +121,7 @@ def unpack_brotli(body: bytes, most: int) -> bytes:
     left = most - len(pieces[0])
     while left > 0 and not decompressor.is_finished():
         piece = decompressor.process(b"", output_buffer_limit=left)
+        # No output before the end: the rest of the input is missing.
         if not piece:
             raise EOFError
         pieces.append(piece)

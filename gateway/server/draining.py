@@ -56,6 +56,7 @@ async def drain(
     idle_seconds: float = IDLE_SECONDS,
 ) -> None:
     """Return when all `connections` are closed, after `seconds`, or once `go_on` returns False."""
+    # Before the loop: a request that begins from here on ends its connection by itself.
     limits.leaving = True
     for connection in connections:
         connection.announce_end()
@@ -64,6 +65,7 @@ async def drain(
     idle_since: dict[Drainable, float] = {}
     while connections and loop.time() < end and go_on():
         idle = {connection for connection in connections if connection.is_idle()}
+        # A connection that was busy in between loses its time, and starts to wait anew.
         idle_since = {connection: idle_since.get(connection, loop.time()) for connection in idle}
         for connection, since in idle_since.items():
             if loop.time() - since >= idle_seconds:

@@ -31,6 +31,8 @@ class TrustedProxies:
         if (forwarded := headers.get(b"x-forwarded-for")) is None or not self.trusts(peer):
             return peer
         client = peer
+        # Every proxy appends the address it saw. From the right, entries are true as long as
+        # trusted proxies wrote them.
         for part in reversed(forwarded.decode("latin-1").split(",")):
             if parse_address(part.strip()) is None:
                 break  # not an address: earlier entries may be invented too

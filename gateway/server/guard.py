@@ -141,6 +141,8 @@ class Guard:
             or sum(map(len, headers)) + sum(map(len, headers.values())) > MAX_HEADER_BYTES
         ):
             raise HeadersTooLarge
+        # Host and page come before the token: a page of another site must not learn whether the
+        # browser has signed in here.
         name = host_name(headers.get(b"host", b""))
         if not name or (not self._any_host and name not in self._hosts):
             raise NotAllowed(
@@ -153,6 +155,7 @@ class Guard:
             if method not in SAFE_METHODS and not is_own_origin(headers):
                 raise NotAllowed("Only the sign-in page itself may send this.")
             return UNKNOWN_CALLER
+        # Also on an open path: `/health` shows its details to a token of the scope `admin`.
         caller = self._identify(method, path, headers, peer) if self.tokens else LOCAL_CALLER
         if caller is None:
             if path in OPEN_PATHS:

@@ -54,6 +54,7 @@ class Live(Response):
             await self._chunks.aclose()
             return
         active = self._active_requests.open()
+        # A person may take any time. Only a piece on its way to the client has a limit (`_send`).
         active.limit = math.inf
         active.receive = receive
         end = b""
@@ -66,6 +67,7 @@ class Live(Response):
                 active.ping = lambda: self._send(send, active, self._ping())
                 async for chunk in self._chunks:
                     await self._send(send, active, chunk)
+        # No last piece: a client that left, or stopped reading, would hold up this task.
         except CallerGone:
             return
         except CCProxyError as error:
@@ -73,6 +75,7 @@ class Live(Response):
         finally:
             active.ping = None
             self._active_requests.close(active)
+            # Closes the call behind the chunks, such as the watching of events.
             await self._chunks.aclose()
         await send({"type": "http.response.body", "body": end})
 

@@ -111,6 +111,7 @@ def error_frame(error: CCProxyError, dialect: Dialect, request_id: str) -> bytes
     """Return `error` as the last event of a stream already begun."""
     shape: dict[str, Any]
     if isinstance(error, UpstreamRefused) and error.body and dialect == "anthropic":
+        # A line end would end the event's data. In JSON line ends stand between tokens only.
         return b"event: error\ndata: " + error.body.replace(b"\n", b" ") + b"\n\n"
     fail = anthropic_refusal(error) if isinstance(error, UpstreamRefused) else None
     shape = (

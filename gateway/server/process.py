@@ -51,6 +51,8 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
     for name, address in foreign_addresses(settings):
         get_log().info("credentials_go_elsewhere", setting=name, address=address)
     shared = inherited_socket()
+    # The copy is closed once this gateway accepts no more; `shared` still answers whether others
+    # do.
     listening = shared.dup() if shared else bind_socket(settings.server.host, settings.server.port)
     bus = Bus(url, service="gateway", instance=instance)
     async with (
@@ -67,11 +69,14 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
         await asyncio.wait(
             [serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED
         )
+        # No reload may open a further gateway now. Then, in order: accept nothing more, let
+        # accepted connections end, end the remaining requests, and let uvicorn leave.
         reloads.cancel()
         await server.leave(settings.server, shared)
         await gateway.stop(settings.server.shutdown_grace_seconds)
         server.should_exit = True
         await serving
+        # uvicorn may have ended by itself: the task that waits for `stop` must end too.
         stop.set()
 
 

@@ -137,6 +137,7 @@ class Reloading:
             files = read_files(Settings)
             untaken = waiting_changes(Settings, files, self._pinned)
             settings, taken, waiting = adopt(self.settings, found)
+            # Checked on the settings that would hold from now on, because some changes wait.
             refuse_open_bind(settings)
         except ConfigurationError as error:
             get_log().error(
@@ -144,6 +145,8 @@ class Reloading:
             )
             return
         try:
+            # Before any gateway is opened: after a failed write the settings from before still
+            # hold.
             self._pinned = advance_pinned(files, self._pinned)
             write_snapshot(layers)
         except OSError as error:
@@ -160,8 +163,11 @@ class Reloading:
         if taken:
             loosened = loosened_settings(self.settings.security, settings.security)
             old = self._current
+            # The old gateway serves until the new one is open, and the assignment switches all
+            # later requests at once.
             self._current = await self._open(settings, self._current.gateway)
             self.settings = settings
+            # Only after the switch: no further request can begin on the old gateway.
             old.retire()
             self._old[old] = asyncio.create_task(self._close_unused(old))
             get_log().info("configuration_reloaded", settings=taken)

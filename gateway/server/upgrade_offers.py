@@ -43,6 +43,7 @@ def feed(protocol: ParsingProtocol, data: bytes) -> None:
         try:
             protocol.parser.feed_data(data)
         except httptools.HttpParserUpgrade as offer:
+            # llhttp has read the head only; the argument is the number of bytes of the head.
             behind_the_head = data[offer.args[0] :]
             head = head_without_offer(protocol.parser.get_method(), protocol.url, protocol.headers)
             protocol.parser = open_parser(protocol)

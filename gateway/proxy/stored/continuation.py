@@ -63,6 +63,7 @@ class Continuation:
             return
         stored = StoredResponse(response, self.new_items, self.earlier)
         try:
+            # The response first, then the names that lead to it: no name may lead to nothing.
             kept = await self.memory.save(self.owner, entry, stored)
             if kept and self.session:
                 await self.memory.note_last(self.owner, self.session, entry)
@@ -148,6 +149,7 @@ class Continuations:
             before = await self._conversations.items(owner, conversation)
         elif previous:
             earlier, before = await self.context(owner, previous)
+        # A client that sends the history itself would otherwise have its history twice.
         elif session and stores and not tells_history(items):
             earlier, before = await self._session(owner, session)
         # A referenced item that the earlier context already has is not repeated.
@@ -155,6 +157,8 @@ class Continuations:
         items = [item for item in items if not referenced(item) or referenced(item) not in known]
         completed = {name: value for name, value in document.items() if name not in STATEFUL_FIELDS}
         completed.pop("messages", None)
+        # The provider gets the items; `new_items` keeps the references, so that an item is stored
+        # once.
         resolved = await self._memory.resolve(owner, items)
         completed["input"] = [without_made_id(item) for item in (*before, *resolved)]
         return Continuation(
@@ -200,9 +204,11 @@ class Continuations:
         [last] = await self._memory.load(owner, [previous])
         if last is None:
             raise previous_missing(f"Previous response with id '{previous}' not found.")
+        # Every response names all responses before it, so one read fetches the whole chain.
         before = await self._memory.load(owner, last.earlier)
         items: list[Json] = []
         for entry, stored in zip([*last.earlier, previous], [*before, last], strict=True):
+            # With a gap the model would answer a conversation that never took place.
             if stored is None:
                 raise previous_missing(
                     f"Previous response with id '{previous}' cannot be continued: '{entry}', on "

@@ -75,6 +75,8 @@ class Conversations:
         OpenAI.
         """
         await self.about(owner, conversation)
+        # The list goes first: a failure in between leaves an empty conversation, which can be
+        # deleted again. A list without its facts could never be found.
         await self._store.delete(owner, list_entry(conversation))
         await self._store.delete(owner, conversation)
 
@@ -87,6 +89,7 @@ class Conversations:
         await self.about(owner, conversation)
         entry = "item_" + secrets.token_hex(12)
         stored = StoredResponse({}, await self._memory.resolve(owner, items))
+        # Stored before the list names the entry: the list never names an entry that was refused.
         if not await self._memory.save(owner, entry, stored):
             raise ClientError(
                 "items: larger than this token may store (RESPONSES__BYTES_PER_TOKEN).",

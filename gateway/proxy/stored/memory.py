@@ -87,6 +87,7 @@ class ResponseMemory:
     async def find_items(self, owner: str, ids: Sequence[str]) -> dict[str, Json]:
         """Return the stored items by id. Raises StoredThingMissing naming the first missing id."""
         entries = await self._store.find(owner, ids)
+        # Several items often belong to one response, which is read once.
         needed = list(dict.fromkeys(entry for entry in entries if entry is not None))
         stored = await self.load(owner, needed)
         known = {
