@@ -73,7 +73,9 @@ class Simulator:
         if exchange.path.startswith(GROUND_TRUTH):
             await self._tell(exchange)
             return
+        # Opened before the body is read: a request that breaks off in its body is a record as well.
         self.ledger.open(exchange.record)
+        # True until the answer is whole, so that every way out of the block but one leaves it so.
         cancelled = True
         try:
             await exchange.read(body_limit(exchange.path))
@@ -86,6 +88,8 @@ class Simulator:
     async def _answer(self, exchange: SimulatedExchange) -> bool:
         """Answer the request. Return False if the client left first."""
         reply = asyncio.create_task(self._provider(exchange))
+        # The reply does not notice a client that has gone while it waits or computes; this task
+        # does.
         departure = asyncio.create_task(exchange.departure())
         try:
             await asyncio.wait((reply, departure), return_when=asyncio.FIRST_COMPLETED)
@@ -94,11 +98,13 @@ class Simulator:
             reply.result()
         except Exception:  # noqa: BLE001 - the ASGI edge
             get_log().exception("simulator_broke", path=exchange.record.path)
+            # A reply that has begun cannot become an error any more; it is dropped.
             if exchange.record.status is None:
                 await exchange.send(500, BROKEN, JSON)
         finally:
             for task in (reply, departure):
                 task.cancel()
+            # Both are over before the ledger counts the exchange: no byte is noted after the end.
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.gather(reply, departure, return_exceptions=True)
         return False

@@ -35,6 +35,8 @@ def read_directives(text: str) -> Directives:
     found = Directives(scenario[1] if scenario else "", say[1] if say else "")
     taken = 0  # where the input of the last tool ends
     for tool in TOOL.finditer(text):
+        # Within the input of the tool before: meant for whoever gets that input, such as a
+        # subagent.
         if tool.start() < taken:
             continue  # within an input: meant for whoever gets the input, such as a subagent
         arguments, end = _read_json(text, tool.end())
@@ -48,6 +50,8 @@ def _read_json(text: str, start: int) -> tuple[Any, int]:
     if not text.startswith("{", start):
         return {}, start
     try:
+        # The decoder finds the end of the JSON, which may itself hold brackets that look like the
+        # end of a directive.
         return json.JSONDecoder().raw_decode(text, start)
     except json.JSONDecodeError:
         return None, start

@@ -35,6 +35,7 @@ class SimulatedExchange:
         ]
         self.headers: dict[str, str] = {}
         for name, value in pairs:
+            # A repeated header is one list, as RFC 9110 reads it.
             self.headers[name] = f"{self.headers[name]}, {value}" if name in self.headers else value
         self.path: str = scope["path"]
         self.query: str = scope["query_string"].decode("latin-1")
@@ -49,6 +50,8 @@ class SimulatedExchange:
     async def read(self, limit: int) -> None:
         """Take the body into the record; of a body over `limit` only a little more than that."""
         body = bytearray()
+        # One message beyond the limit is enough to know that the body is too large; the rest is
+        # never read.
         while len(body) <= limit:
             message = await self._receive()
             if message["type"] == "http.disconnect":

@@ -44,6 +44,8 @@ class Record:
 
     def note(self, data: bytes) -> None:
         self.response_bytes += len(data)
+        # The beginning is kept, the rest only counted: a test of a large reply must not fill the
+        # memory.
         self.response += data[: KEPT_RESPONSE_BYTES - len(self.response)]
 
     @property
@@ -108,6 +110,7 @@ class Ledger:
 
     def end(self, record: Record, *, cancelled: bool) -> None:
         record.cancelled = cancelled
+        # A reply in order has noted its own end, at its last byte; this is for the others.
         record.finished = record.finished or time.monotonic()
         record.counted = True
         self._requests += 1
@@ -117,6 +120,8 @@ class Ledger:
             counts = self._models.setdefault(record.model, Counter())
             counts["requests"] += 1
             counts.update({name: record.usage.get(name, 0) for name in COUNTED})
+        # Small records cannot pass the bound in bytes, however many there are, so the costly sum is
+        # worked out only after a large one.
         while len(self._records) > MOST_RECORDS or (
             record.size > SMALL_BYTES and self._kept() > MOST_BYTES
         ):

@@ -25,9 +25,12 @@ async def play_stream(
     pending = bytearray()
     deltas = 0
     clock = asyncio.get_running_loop().time
+    # The deltas are due at fixed times from here on, so that a late one does not make all later
+    # ones late.
     due = clock()
     for frame in frames:
         if DELTA.match(frame):
+            # What was said before the fault goes out first: a client must be able to show it.
             if reply.fault and deltas == reply.fault_after:
                 await exchange.write(bytes(pending))
                 if reply.fails:
@@ -35,6 +38,8 @@ async def play_stream(
                 await stall(reply)
                 return False
             deltas += 1
+            # What came before this delta is written before the pause: held back, it would reach the
+            # client one pause late.
             if reply.pace:
                 await exchange.write(bytes(pending))
                 pending.clear()
@@ -60,6 +65,8 @@ async def play_whole(
     """
     if reply.pace:
         await asyncio.sleep(reply.pace * sum(DELTA.match(frame) is not None for frame in frames))
+    # The length of the whole is promised and half of it sent, so that every client can see that
+    # something is missing.
     if reply.fault:
         await exchange.open(200, {**headers, "content-length": str(len(data))})
         await exchange.write(data[: len(data) // 2])

@@ -70,6 +70,7 @@ def main() -> None:
         )
     port = listener.getsockname()[1]
     host = f"[{options.host}]" if family == socket.AF_INET6 else options.host
+    # The socket listens already: whoever reads this line can connect at once.
     sys.stdout.write(
         json.dumps({"url": f"http://{host}:{port}", "port": port, "pid": os.getpid()}) + "\n"
     )

@@ -20,6 +20,7 @@ PLAIN: dict[str, Any] = {
 def sample(schema: Any, root: Any = None, depth: int = 0) -> Any:
     """Return a value for `schema` as far as no search is needed; `root` resolves local `$ref`s."""
     root = schema if root is None else root
+    # The depth ends a schema that refers to itself; its value may then not fit.
     if not isinstance(schema, dict) or depth == DEEPEST:
         return "text"
     if reference := schema.get("$ref"):

@@ -97,6 +97,7 @@ def schema_nodes(schema: Any, context: Context = ()) -> Iterator[tuple[Context, 
 def structure_flaw(schema: Any) -> Flaw | None:
     """Return the first part forbidden by draft 2020-12."""
     for context, node in schema_nodes(schema):
+        # A schema may be `true` or `false`, for everything and nothing.
         if isinstance(node, bool):
             continue
         if not isinstance(node, dict):
@@ -117,6 +118,7 @@ def python_flaw(schema: Any) -> Flaw | None:
     for context, node in schema_nodes(schema):
         if not isinstance(node, dict):
             continue
+        # The names in `patternProperties` are patterns too.
         patterns = [node["pattern"]] if "pattern" in node else []
         for pattern in [*patterns, *node.get("patternProperties", {})]:
             try:
@@ -191,6 +193,8 @@ def circular_reference(schema: Any) -> str:
     for name, used in uses.items():
         seen: set[str] = set()
         waiting = set(used)
+        # Follows the references from each definition; one that comes back to its start is a
+        # recursion.
         while waiting:
             other = waiting.pop()
             if other == name:

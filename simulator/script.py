@@ -114,12 +114,14 @@ def perform(
 
     Raises the refusal of a refusing scenario.
     """
+    # A directive is stronger than the model's name: some programs cannot choose a model.
     matched = NAME.fullmatch(ask.directives.scenario or name)
     if matched is None:
         return None
     ask.first, ask.second = (
         int(number) if number else None for number in matched.group("first", "second")
     )
+    # Refusals come before scenarios, because a number such as 429 is also a valid name.
     if refusal := refusals.get(matched["name"]):
         raise refusal(ask.first)
     scenario = scenarios.get(matched["name"]) or SCENARIOS.get(matched["name"])
@@ -162,6 +164,8 @@ def echo(ask: Ask) -> str:
         lines.append(ask.directives.say)
     elif not ask.results:
         lines.append(f"You said: {ask.prompt[:ECHOED_CHARACTERS]}")
+    # Read from the raw body and not from the prompt: a word that leaked into a system prompt or an
+    # old turn must show as well.
     if secrets := dict.fromkeys(word.decode() for word in MARKER.findall(ask.raw)):
         lines.append("Seen: " + " ".join(secrets))
     return "\n".join(lines)
@@ -182,6 +186,8 @@ def with_samples(tools: list[dict[str, Any]]) -> list[tuple[dict[str, Any], dict
 
 def plain_reply(ask: Ask) -> Reply:
     """Return the calls of the directives until answered, else the forced call, else words."""
+    # Only until they are answered: a model that called the same tools for ever would never end its
+    # turn.
     told = (
         []
         if ask.results

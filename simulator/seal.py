@@ -33,6 +33,7 @@ class Sealer:
             raw = base64.b64decode(sealed, altchars=b"-_", validate=True)
         except (binascii.Error, ValueError):
             return None
+        # Digest and mark have no separator, because the digest has a fixed length.
         digest = raw[:DIGEST_BYTES]
         mark = raw[DIGEST_BYTES:]
         return mark.decode() if hmac.compare_digest(digest, self._digest(mark, covered)) else None

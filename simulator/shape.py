@@ -134,6 +134,7 @@ def record(required: str = "", /, **fields: Check) -> Check:
     def check(value: Any, where: str, betas: frozenset[str]) -> None:
         if not isinstance(value, dict):
             raise Misfit(where, "Input should be an object")
+        # Missing fields are told before unknown ones, in the order of the service.
         for name in needed:
             if name not in value:
                 raise Misfit(join_path(where, name), "Field required")
@@ -170,6 +171,8 @@ def tagged(
     def check(value: Any, where: str, betas: frozenset[str]) -> None:
         if not isinstance(value, dict):
             raise Misfit(where, "Input should be an object")
+        # The tag decides the shape first, and the shape is checked without it: no shape has to
+        # declare its own tag.
         name = value.get(tag) or default
         if name is None:
             raise Misfit(join_path(where, tag), "Field required")

@@ -47,6 +47,7 @@ def both_line_ends(name: str, data: bytes) -> bytes:
 
 
 def mixed_line_ends(name: str, data: bytes) -> bytes:
+    # The blank line has another line end than the line before it.
     return b"event: %b\ndata: %b\n\r\n" % (name.encode(), data)
 
 

@@ -95,6 +95,7 @@ def admit(headers: Mapping[str, str]) -> Caller:
             f"Unexpected value(s) {named} for the `anthropic-beta` header. "
             "Please consult our documentation or try again without the header.",
         )
+    # The user agent that arrives decides, whatever a body or a beta says about the program.
     is_third_party = oauth and not headers.get("user-agent", "").startswith(OWN_PROGRAM)
     if is_third_party and "own-apps" in credential:
         raise Problem(400, THIRD_PARTY)
@@ -113,6 +114,8 @@ def admit_account(headers: Mapping[str, str]) -> Caller:
 
 def _authenticate(headers: Mapping[str, str]) -> tuple[str, bool]:
     """Return the credential, and True if the credential is an OAuth token."""
+    # A key is judged alone, even beside a good token, as in the service: a proxy must not send
+    # both.
     key = headers.get("x-api-key")
     if key is not None:
         if not _usable(key) or key.startswith("sk-ant-oat"):

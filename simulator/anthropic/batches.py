@@ -119,6 +119,7 @@ class Batches:
         admit(exchange.headers)
         batch = self._find(batch_id)
         if batch.ended is None:
+            # The first look ends the batch, so that no test has to wait for it.
             batch.ended = datetime.now(UTC)
             batch.results = [self._result(batch, request) for request in batch.requests]
         await exchange.send(200, orjson.dumps(batch.describe()), JSON)

@@ -50,6 +50,8 @@ class Diagnoses:
         if not isinstance(asked, dict):
             return None
         mine = fingerprint(body)
+        # By owner as well: the id of another caller's reply must tell nothing about that caller's
+        # prompt.
         self._known[owner, message_id] = mine
         if len(self._known) > MOST_REMEMBERED:
             self._known.popitem(last=False)
@@ -62,6 +64,7 @@ class Diagnoses:
         reason = difference(before, mine)
         if not reason:
             return Diagnosis(None)
+        # In an empty cache every token counts as missed.
         missed = PromptCache().measure(body, "").total
         return Diagnosis(
             {"cache_miss_reason": {"type": reason, "cache_missed_input_tokens": missed}}

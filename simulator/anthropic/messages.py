@@ -103,6 +103,7 @@ class Anthropic:
             return self._endpoints[method, path]
         if method == "GET" and path.startswith("/v1/models/"):
             return self._model
+        # A known path with another method is a 405, an unknown path a 404.
         known = any(path == other for _, other in self._endpoints)
         for verb, pattern, handler in self._kept:
             if found := pattern.fullmatch(path):
@@ -151,9 +152,11 @@ class Anthropic:
         try:
             reply = scripted_message(request, raw, exchange.request_id.removeprefix("req_"))
         except Problem as problem:
+            # A rate limit tells the windows that are used up, as the real refusal does.
             if wait := problem.headers.get("retry-after"):
                 problem.headers |= self._limits.headers(caller, exhausted_for=int(wait))
             raise
+        # Measured after the rules and the scenario: a prompt that they refuse is not cached.
         used = self._cache.measure(request.body, caller.credential + request.model.id)
         if used.total > request.model.line.max_input_tokens:
             refuse(
@@ -181,6 +184,7 @@ class Anthropic:
         shape = fields.MESSAGES_2026 if caller.version == VERSION_2026 else fields.MESSAGES_2023
         request = check_request(params, caller, shape, self._threads)
         reply = scripted_message(request, raw, uuid4().hex[:24])
+        # A cache of its own for each: requests of a batch share nothing.
         return compose_message(request, reply, PromptCache().measure(request.body, ""))
 
 
@@ -206,6 +210,8 @@ def check_request(body: Any, caller: Caller, shape: Check, threads: Threads) -> 
         shape(body, "", caller.betas)
     except Misfit as misfit:
         refuse(str(misfit))
+    # After the check of the shape and before the rules: the rules are about the whole conversation,
+    # which only the thread knows.
     body = threads.resume(body)
     turns = merge_turns(body["messages"])
     request = Request(body, find_model(body["model"]), caller.version, caller.betas, turns)
@@ -227,6 +233,8 @@ def decode_messages_body(body: bytes, encoding: str) -> bytes:
             f"Unsupported content encoding: {encoding}",
             code="request_body_encoding_unsupported",
         )
+    # Either of the two formats, told by the header of the data. Unpacked only a little beyond the
+    # limit: a small body may unpack to gigabytes.
     unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)
     try:
         data = unpacker.decompress(body, MAX_BODY_BYTES + 1)
@@ -236,6 +244,7 @@ def decode_messages_body(body: bytes, encoding: str) -> bytes:
         raise Problem(
             413, "Request exceeds the maximum size", code="request_body_too_large_after_decoding"
         )
+    # The end of the data is part of the format; without it the body was cut.
     if not unpacker.eof:
         raise Problem(
             400, "The request body cannot be decoded", code="request_body_encoding_invalid"
@@ -277,6 +286,7 @@ async def play(
     stream: bool,
 ) -> None:
     """Send the reply, and note the costs reported to the client."""
+    # Before the headers: the client hears nothing at all.
     if reply.fault == "hang":
         await stall(reply)
     if stream:
@@ -291,8 +301,10 @@ async def play(
         if len(data) >= GZIP_FROM_BYTES and "gzip" in exchange.headers.get("accept-encoding", ""):
             data = gzip.compress(data, compresslevel=1, mtime=0)
             headers = headers | {"content-encoding": "gzip"}
+        # A whole reply that fails has not begun, so it is a status and not an event.
         if reply.fails:
             raise Problem(529, "Overloaded", headers=headers | {"x-should-retry": "true"})
         done = await play_whole(exchange, reply, data, headers, message_frames(message, reply))
+    # Only a client that has the whole reply was told the whole usage.
     if done:
         exchange.record.usage = message["usage"]

@@ -27,6 +27,7 @@ def page_by_id(entries: list[Entry], query: str) -> Entry:
     start = ids.index(after) + 1 if after else 0
     stop = ids.index(before) if before else len(ids)
     found = entries[start:stop]
+    # Before a cursor the page next to the cursor is the wanted one, not the first.
     shown = found[-limit:] if before else found[:limit]
     return {
         "data": shown,

@@ -91,6 +91,7 @@ def merge_turns(messages: list[dict[str, Any]]) -> list[Turn]:
         if turns and turns[-1].role == message["role"]:
             turns[-1].blocks.extend(blocks)
         else:
+            # The list is copied: merging must not add to the list in the client's own message.
             turns.append(Turn(message["role"], number, list(blocks)))
     return turns
 
@@ -143,6 +144,8 @@ def tool_pairs(request: Request) -> None:
     asked: list[str] = []
     number = 0
     seen: set[str] = set()
+    # A last, empty user turn is added, so that calls at the very end are found unanswered by the
+    # same rule.
     for turn in [*request.turns, Turn("user", len(request.body["messages"]), [])]:
         if turn.role == "user":
             _answers(turn, asked, number)
@@ -154,6 +157,8 @@ def tool_pairs(request: Request) -> None:
 
 
 def _answers(turn: Turn, asked: list[str], asked_at: int) -> None:
+    # Results count as answers only at the beginning of the turn: the service refuses them after any
+    # other block.
     first = [b["tool_use_id"] for b in takewhile(lambda b: b["type"] == "tool_result", turn.blocks)]
     every = Counter(b["tool_use_id"] for b in turn.blocks if b["type"] == "tool_result")
     if missing := [name for name in asked if name not in first]:
@@ -334,12 +339,16 @@ def cache_marks(request: Request) -> None:
             f"{len(marks)}."
         )
     lives = [mark.get("ttl", "5m") for mark in marks]
+    # A longer life may not come after a shorter one, because a prefix lives only as long as its
+    # shortest part.
     if "5m" in lives and "1h" in lives[lives.index("5m") :]:
         refuse("a ttl='1h' cache_control block must not come after a ttl='5m' cache_control block.")
 
 
 def _markable(body: dict[str, Any]) -> Iterator[Block]:
     """Yield every block with a possible `cache_control`, in the reading order of the prompt."""
+    # Tools, system, messages: the order in which the prompt is read, whatever the order in the
+    # JSON.
     yield from body.get("tools", [])
     yield from blocks_of(body.get("system"))
     for message in body["messages"]:
@@ -448,6 +457,7 @@ def strict_budget(request: Request) -> None:
         )
 
 
+# The order in which the service finds faults: a request with two of them is refused for the first.
 RULES: tuple[Callable[[Request], None], ...] = (
     roles, placement, check_text, tool_pairs, ending, check_tools, thinking, check_effort,
     signatures, sampling, limits, cache_marks, check_media, dated, schemas, strict_budget,

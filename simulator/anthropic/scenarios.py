@@ -105,6 +105,8 @@ def read_ask(request: Request, raw: bytes) -> MessagesAsk:
         paused=last.role == "assistant",
         shows_thoughts=request.model.line.thinking_shown,
     )
+    # From the end: results of tools belong to this reply only in the last turn; the prompt is in
+    # the last user turn without results.
     for turn in reversed(request.turns):
         if turn.role != "user":
             continue
@@ -167,6 +169,7 @@ def _within_limits(reply: Reply, body: dict[str, Any]) -> Reply:
     for block in reply.parts:
         if block["type"] == "text":
             text = block["text"]
+            # The earliest place counts, whichever of the sequences stands there.
             if stops := [
                 (text.find(stop), stop) for stop in body.get("stop_sequences", []) if stop in text
             ]:
@@ -177,6 +180,7 @@ def _within_limits(reply: Reply, body: dict[str, Any]) -> Reply:
         if size > left:
             if block["type"] == "text" and left:
                 kept.append(
+                    # Cut in bytes, as tokens are counted; half a character is left out.
                     {**block, "text": block["text"].encode()[:left].decode(errors="ignore")}
                 )
             return replace(reply, parts=kept, stop="max_tokens", stop_sequence=None)

@@ -38,12 +38,16 @@ def message_frames(message: dict[str, Any], reply: Reply) -> Iterator[bytes]:
     tracks = [
         list(_block_events(index, block, reply.piece)) for index, block in enumerate(reply.parts)
     ]
+    # Interleaved, the blocks take turns event by event; else each block ends before the next
+    # begins.
     ordered = chain.from_iterable(zip_longest(*tracks) if reply.interleaved else tracks)
     for number, frame in enumerate(filter(None, ordered)):
         yield frame
+        # The service sends one ping soon after the beginning of every stream.
         if number == 0 or reply.pings:
             yield PING
     delta = {name: message[name] for name in ("stop_reason", "stop_sequence", "stop_details")}
+    # The counts of the last event are totals, without the part by lifetime.
     final = {name: value for name, value in usage.items() if name != "cache_creation"}
     yield stream_event("message_delta", delta=delta, usage=final)
     yield stream_event("message_stop")
@@ -76,6 +80,8 @@ def _open(block: Block, piece: int) -> tuple[Block, Iterator[dict[str, Any]]]:
             signed = {"type": "signature_delta", "signature": block["signature"]}
             return {**block, "thinking": "", "signature": ""}, chain(thought, [signed])
         case "tool_use" | "server_tool_use":
+            # The first delta is always empty, as in the service: a reader must not take it for a
+            # whole input.
             parts = pieces(compact(block["input"]), JSON_PIECE) if block["input"] else []
             deltas = ({"type": "input_json_delta", "partial_json": part} for part in ("", *parts))
             return {**block, "input": {}}, deltas

@@ -21,6 +21,7 @@ class Threads:
         thread = body.get("thread") or {}
         if thread.get("type") != "continue":
             return body
+        # Taken out: each message is continued once.
         held = self._held.pop(str(thread.get("previous_message_id")), None)
         if held is None:
             raise Problem(

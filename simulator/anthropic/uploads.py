@@ -29,6 +29,7 @@ async def read_upload_form(exchange: SimulatedExchange) -> list[Uploaded]:
 
     async def body() -> AsyncGenerator[bytes, None]:
         yield exchange.record.body
+        # The parser takes an empty piece for the end of the body.
         yield b""
 
     try:

@@ -84,18 +84,24 @@ class PromptCache:
         """
         found = list(prompt_pieces(body))
         if found and (whole := body.get("cache_control")):
+            # A mark on the whole request stands for a mark on its last piece.
             found[-1] = (found[-1][0], whole.get("ttl", "5m"))
         digest = hashlib.sha256(owner.encode())
         total = read = end = 0
         life = ""
         written: list[bytes] = []
+        # Prefixes after the last mark can neither be written nor read.
         last_mark = max((place for place, (_, mark) in enumerate(found) if mark), default=-1)
+        # One digest runs on through all pieces, so its value at each place stands for the whole
+        # prefix up to there.
         for place, (data, mark) in enumerate(found):
             digest.update(data)
             total += text_tokens(len(data))
             prefix = digest.digest()
             if place > last_mark or total < LEAST_CACHED_TOKENS:
                 continue
+            # A known prefix further on replaces a shorter one: the read reaches as far as the last
+            # of them.
             if prefix in self._seen:
                 self._seen.move_to_end(prefix)
                 read = end = total
@@ -103,6 +109,7 @@ class PromptCache:
                 written.append(prefix)
                 end = total
                 life = mark
+        # After the walk: a prefix written by this request is not read by it.
         self._remember(written)
         return InputUsage(total - end, read, end - read, end - read if life == "1h" else 0)
 

@@ -37,6 +37,7 @@ class Caller:
 
 def admit_backend(headers: Mapping[str, str]) -> Caller:
     """Raises the backend's 401 or 403."""
+    # A stranger's program meets the web front first, whatever its token is worth.
     if not headers.get("originator") or not headers.get("user-agent"):
         raise challenge()
     scheme, _, token = headers.get("authorization", "").partition(" ")
@@ -72,6 +73,7 @@ def token_claims(token: str) -> dict[str, Any]:
     """Return the claims in the middle of a JWT; {} for any other token."""
     try:
         middle = token.split(".")[1]
+        # Base64 in a JWT has no padding; the decoder wants it.
         claims = orjson.loads(base64.urlsafe_b64decode(middle + "=" * (-len(middle) % 4)))
     except (IndexError, binascii.Error, ValueError):
         return {}

@@ -119,6 +119,8 @@ def wants_image(tools: dict[str, Item], choice: Any, told: str, prompt: str) -> 
 def make_call(tool: Item, prompt: str, *, public: bool) -> Item:
     """Return the finished call, with the picture."""
     asked = {name: value for name, value in tool.items() if name in DEFAULTS and value != "auto"}
+    # The public interface does as it is told; the backend chooses for itself, and a client has to
+    # read what it got.
     settings = DEFAULTS | asked if public else CHOSEN_BY_BACKEND
     return {
         "type": CALL,

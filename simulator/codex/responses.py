@@ -74,6 +74,8 @@ class Codex:
 
     async def _backend(self, exchange: SimulatedExchange) -> None:
         caller = admit_backend(exchange.headers)
+        # Spent before the request is looked at: a refused request has cost its caller a request,
+        # too.
         self._limits.spend(caller)
         await self._respond(exchange, caller, public=False)
 
@@ -109,6 +111,7 @@ class Codex:
         exchange.record.model = request.model.slug
         reply = scripted_response(request, raw, uuid4().hex[:24])
         response = compose_response(request, reply)
+        # After the reply is known, because the usage counts it.
         response["usage"] = usage_of(self._cache.measure(request, caller.name), reply)
         if spent := images.tool_usage(reply.parts):
             response["tool_usage"] = spent
@@ -127,6 +130,7 @@ class Codex:
         else:
             await exchange.open(200, SSE if public else self._limits.headers(caller))
             if not public:
+                # The backend begins each stream with the limits, before the reply itself.
                 await exchange.write(events("codex.rate_limits", **self._limits.event(caller)))
             done = await play_stream(
                 exchange, reply, told, partial(failure, events, response, reply)
@@ -158,6 +162,7 @@ def decode_responses_body(body: bytes, encoding: str, *, public: bool) -> bytes:
     """
     try:
         if encoding == "zstd" and not public:
+            # Unpacked only a little beyond the limit: a small body may unpack to gigabytes.
             body = zstd.ZstdDecompressor().decompress(body, MAX_BODY_BYTES + 1)
         elif encoding == "gzip" and public:
             body = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(body, MAX_BODY_BYTES + 1)

@@ -63,6 +63,8 @@ def check_request(body: Any, *, public: bool) -> Request:
             "Missing required parameter: 'model'.", "model", "missing_required_parameter"
         )
     model = find_codex_model(body["model"], public=public)
+    # The backend's own demands come before the shapes of the fields: in this order the service
+    # refuses.
     if not public:
         demands(body)
     for name, value in body.items():
@@ -148,6 +150,7 @@ def ids(request: Request) -> None:
                     f"{where}.{name}",
                     "string_above_max_length",
                 )
+        # Nothing is stored here, so no reference leads anywhere.
         if item["type"] == "item_reference":
             raise not_stored(item.get("id", ""))
 
@@ -159,6 +162,7 @@ def reasoning(request: Request) -> None:
         sealed = item.get("encrypted_content")
         if not sealed:
             raise not_stored(item.get("id", ""))
+        # The seal names the item it was made for: sealed reasoning under another id is a forgery.
         sealed_for = REASONING.open(sealed)
         if sealed_for is None or item.get("id") not in (None, sealed_for):
             refuse_parameter(
@@ -183,6 +187,8 @@ def check_calls(request: Request) -> None:
     for item in request.items:
         kind = item["type"]
         if kind in CALLS:
+            # Each call waits for an output of its own kind; whatever waits at the end was never
+            # answered.
             waiting[item["call_id"]] = CALLS[kind]
         elif kind in CALLS.values() and waiting.pop(item["call_id"], "") != kind:
             spoken = kind.removesuffix("_output").replace("_", " ")

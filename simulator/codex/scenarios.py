@@ -116,6 +116,7 @@ def read_response_ask(request: Request, raw: bytes) -> ResponsesAsk:
     ask = ResponsesAsk(request.body, raw, offered=request.tools)
     for item in reversed(request.items):
         if item["type"] in CALLS.values():
+            # The items are read from the end, the results told in the order of the input.
             ask.results.insert(0, text_of(item["output"]).partition(NOT_SAID[0])[0].strip())
         if item.get("role") == "user" and (said := spoken_texts(item["content"])):
             ask.prompt = said[-1]
@@ -147,6 +148,7 @@ def scripted_response(request: Request, raw: bytes, salt: str) -> Reply:
     told = str(request.body.get("instructions"))
     drawn = images.wants_image(request.tools, request.body.get("tool_choice"), told, ask.prompt)
     reply = perform(ask, name, SCENARIOS, REFUSALS)
+    # A scenario that was asked for by name is stronger than a prompt that says "draw".
     if drawn and reply and name == "text" and not ask.directives.scenario:
         call = images.make_call(request.tools[images.TOOL], ask.prompt, public=request.public)
         reply = replace(reply, parts=[call])

@@ -59,6 +59,8 @@ def response_frames(
             yield from item_events(event, index, item, reply.piece)
         if reply.pings:
             yield event("keepalive")
+    # The backend leaves the output out of the last event: a reader has to collect the items from
+    # their own events.
     last = response if told_output else response | {"output": []}
     yield event("response.incomplete" if reply.stop else "response.completed", response=last)
 

@@ -49,6 +49,8 @@ class Codes:
         asked = dict(parse_qsl(exchange.record.body.decode() if approving else exchange.query))
         decision = asked.pop("decision", "")
         try:
+            # The form is checked again when it is sent: nothing in it is trusted because this page
+            # wrote it.
             self._check(asked)
         except BadGrant as problem:
             await exchange.send(400, document(f"<p>{html.escape(str(problem))}</p>"), HTML)
@@ -71,6 +73,7 @@ class Codes:
         """Check an exchange against the login page of its code. A code ends with the first use,
         right or wrong.
         """
+        # Taken out before anything is checked: a code is good for one attempt, also a wrong one.
         grant = self._grants.pop(fields.get("code", ""), None)
         if grant is None or grant.until < time.time():
             raise BadGrant("Invalid authorization code")
@@ -79,6 +82,8 @@ class Codes:
                 raise BadGrant(f"Invalid {name}")
         if "state" in fields and fields["state"] != grant.asked["state"]:
             raise BadGrant("Invalid state")
+        # PKCE (RFC 7636): only the program that began the login knows the text behind the
+        # challenge.
         digest = hashlib.sha256(fields.get("code_verifier", "").encode()).digest()
         if base64.urlsafe_b64encode(digest).rstrip(b"=").decode() != grant.asked["code_challenge"]:
             raise BadGrant("Invalid code verifier")

@@ -48,14 +48,21 @@ class Families:
         Raises Spent or Unknown.
         """
         if family := self._used.get(token):
+            # A token that comes twice may have been stolen, so the service ends everything that
+            # grew from it: a proxy that spends a token twice loses its login.
             family.dead = True
             raise Spent
+        # A token that this process never gave out is one made up by a test; its words say how it
+        # behaves.
         family = self._unused.get(token) or made_up(token)
         if family.dead or "revoked" in token or not token.startswith(self.prefix):
             raise Unknown
+        # A server that could not do its work has spent nothing, and the token is good for the next
+        # attempt.
         if not family.unavailable:
             self._unused.pop(token, None)
             self._used[token] = family
+            # The oldest goes: a dict keeps the order of its entries.
             if len(self._used) > MOST_TOKENS:
                 del self._used[next(iter(self._used))]
         return family

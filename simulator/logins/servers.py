@@ -68,6 +68,7 @@ class LoginServer(ABC):
             fields = read_fields(exchange, takes_forms=self.takes_forms)
             if fields.get("client_id") != self.client:
                 raise BadGrant(self.unknown_client)
+            # A refresh may come as JSON at either server.
             if fields.get("grant_type") == "refresh_token":
                 family = self.families.redeem(fields.get("refresh_token", ""))
             else:
@@ -80,6 +81,8 @@ class LoginServer(ABC):
             status, told = self.refusal(problem)
             await exchange.send(status, orjson.dumps(told), JSON)
             return
+        # The token is spent by now: a client that gives up during the delay has lost it, as with
+        # the real service.
         await asyncio.sleep(family.delay)
         if family.unavailable:
             await exchange.send(503, b'{"error":"temporarily_unavailable"}', JSON)
