@@ -140,6 +140,7 @@ def claims_of(token: Any) -> dict[str, Any]:
         return {}
     payload = token.split(".")[1]
     try:
+        # Base64 in a JWT has no padding; the decoder wants it.
         return parse_reply(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     except ValueError:
         return {}

@@ -195,8 +195,8 @@ def merge(known: Quota | None, news: Quota) -> Quota:
 
 
 def _continued(before: Window | None, window: Window, at: float) -> Window:
-    # A window that has begun anew starts without readings: a pace across the reset would be
-    # negative.
+    # A window that has begun anew starts without readings: those of the window before say nothing
+    # about its pace.
     if before is None or window.resets_at - before.resets_at > RESTARTED * window.seconds:
         # The news may come from another process, with readings of its own; the longer row of the
         # two is kept.

@@ -57,8 +57,8 @@ async def with_deadline(answer: Awaitable[Any], *, after: float = 0) -> Any:
     """Return Redis' answer. Raises TimeoutError if the answer is not there COMMAND_SECONDS after
     `after`, the seconds for which the command itself may block.
     """
-    # See OLD_TIMEOUTS: the command runs in a task of its own, which the cancellation of this task
-    # does not reach before its time limit is over.
+    # See OLD_TIMEOUTS: in a task of its own the command knows nothing of an earlier cancellation of
+    # this task.
     if OLD_TIMEOUTS:
         answer = asyncio.ensure_future(answer)
     async with asyncio.timeout(after + COMMAND_SECONDS):

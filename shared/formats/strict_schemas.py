@@ -42,6 +42,7 @@ class StrictBudget:
         for node in nodes(schema):
             optional += len(set(node.get("properties") or {}) - set(node.get("required") or []))
             unions += "anyOf" in node or isinstance(node.get("type"), list)
+        # Checked as a whole before anything is taken: a schema is admitted entirely or not at all.
         if optional > self._optional or unions > self._unions or (is_tool and not self._tools):
             return False
         self._optional -= optional
@@ -79,6 +80,8 @@ def strict_for_anthropic(schema: Json, *, is_tool: bool = False) -> Repaired | N
     valid = for_anthropic(schema, is_tool=False)
     if not all(_can_be_strict(node) for node in nodes(valid.schema)) or _is_recursive(valid.schema):
         return None
+    # Repaired again as a tool, because only a tool's root has to be one object, and its keys may
+    # get other names.
     if is_tool:
         valid = for_anthropic(schema)
     return Repaired(_strict(valid.schema), valid.lost, valid.renamed)
@@ -103,6 +106,8 @@ def _is_recursive(schema: Json) -> bool:
     for name, used in uses.items():
         seen: set[str] = set()
         waiting = set(used)
+        # Follows the references from each definition; one that comes back to its start is a
+        # recursion.
         while waiting:
             other = waiting.pop()
             if other == name:

@@ -94,11 +94,14 @@ class _Reader:
         """Return the whole line. An unclosed quote ends with the line, and the line is then not
         plain.
         """
+        # The line holds one of our own marks, and could pass off any text as a wildcard.
         if not WILDCARDS.isdisjoint(self._line):
             self._found.plain = False
         while self._at < len(self._line):
             letter = self._line[self._at]
             self._at += 1
+            # The innermost open thing decides how a letter is read: inside `"$(…)"` the
+            # substitution, not the quotes around it.
             if self._inside and self._inside[-1] == '"':
                 self._in_double_quotes(letter)
             else:
@@ -125,9 +128,11 @@ class _Reader:
         elif letter in "<>":
             self._end_word()
             self._found.plain = False
+            # `<>` opens a file for both; the stricter reading counts.
             self._redirect = ">" if ">" in (letter, self._redirect) else "<"
         elif letter in ";&|()\n\r":
             self._operator(letter)
+        # In the middle of a word a `#` is a letter.
         elif letter == "#" and self._text is None:
             self._comment()
         elif letter in "*?[]{}":
@@ -177,6 +182,8 @@ class _Reader:
         """
         self._found.plain = False
         following = self._line[self._at : self._at + 1]
+        # The word around the substitution ends here with an UNKNOWN in it. What is inside is read
+        # as a command of its own, so its words are seen too.
         if following == "(":
             self._at += 1
             self._add_unknown()
@@ -220,6 +227,8 @@ class _Reader:
         self._end_command()
         if letter == ")" and self._inside[-1:] == ["("]:
             self._inside.pop()
+        # A bracket inside a substitution is counted, so that its closing bracket does not end the
+        # substitution.
         elif letter == "(" and self._inside:
             self._inside.append("(")
 
@@ -239,6 +248,8 @@ class _Reader:
             self._open_bracket = len(self._pattern)
         elif letter == "{" and self._open_brace is None:
             self._open_brace = len(self._pattern)
+        # What stood between the brackets is taken out of the pattern again: the whole stands for
+        # one letter.
         if letter == "]" and self._open_bracket is not None:
             del self._pattern[self._open_bracket :]
             self._pattern.append(ANY_LETTER)
@@ -294,6 +305,8 @@ def simple_command(text: str) -> list[str] | None:
     Quotes are understood, but an operator inside them counts as one all the same: in doubt a line
     is not simple.
     """
+    # Before the line is read at all, and blind to quotes: a reader that misjudges a quote must not
+    # turn an operator into text.
     if len(text) > LONGEST_SIMPLE_COMMAND or SHELL_SYNTAX.search(text):
         return None
     line = read_command(text)
@@ -319,6 +332,8 @@ def may_run(words: list[str], program: str) -> bool:
     """
     if program_of(words[0]) in SHELLS | {"eval", "source", ".", "env"}:
         return True
+    # Some other program may start it by a word anywhere in the line, so a mere mention is enough
+    # for a `maybe`.
     text = " ".join(words).casefold()
     return re.search(rf"(?<![\w-]){re.escape(program.casefold())}(?![\w-])", text) is not None
 
@@ -342,6 +357,7 @@ def named_files(words: list[str]) -> tuple[list[str], bool] | None:
     name = words[0]
     writes = name in FILE_WRITING_PROGRAMS
     letters = FILE_WRITING_PROGRAMS.get(name, FILE_READING_PROGRAMS.get(name))
+    # An unknown program may open files that it does not name.
     if letters is None:
         return None
     files: list[str] = []
@@ -349,6 +365,8 @@ def named_files(words: list[str]) -> tuple[list[str], bool] | None:
     for word in words[1:]:
         if word == "--":
             options_may_follow = False
+        # The letters are those of options that name files in ways not followed here; with one of
+        # them the list would not be complete.
         elif options_may_follow and word.startswith("-") and word != "-":
             # A long option may name a file in ways of its own (`--files0-from`).
             if word.startswith("--") or set(letters) & set(word):

@@ -96,6 +96,7 @@ def mentions_of(request: PermissionRequest, home: str) -> Mentions:
         found.paths = list(_mentions_of_folder(tool, given, folder, home))
     elif tool == COMMAND_TOOL:
         found = _mentions_of_command(given.get("command"), folder, home)
+    # A tool nobody knows: whatever looks like a path may be one, and may be written to.
     elif tool not in TOUCH_NOTHING:
         texts = [
             text
@@ -139,6 +140,7 @@ def _texts(given: Any) -> list[str]:
     """Return the texts of a JSON value, at most MOST_TEXTS texts."""
     found: list[str] = []
     left = [given]
+    # Without recursion, because an input may nest as deep as it likes.
     while left and len(found) < MOST_TEXTS:
         value = left.pop()
         if isinstance(value, str):
@@ -156,6 +158,8 @@ def _spellings(given: object, folder: str, home: str) -> list[str]:
     """
     if not isinstance(given, str) or not given:
         return []
+    # Each tool trims, decodes and expands in its own way. Every reading that some tool may have is
+    # a path to compare.
     texts = {given, given.strip(), unquote(given.strip())}
     texts |= {re.sub(r"^file:(//[^/]*)?(?=/)", "", text) for text in texts}
     texts |= {text.replace("${HOME}", home).replace("$HOME", home) for text in texts}
@@ -193,6 +197,8 @@ class _CommandMentions:
 
     def of(self, command: str) -> Mentions:
         self._read(command, depth=0, certain=True)
+        # Cut only after the doubles are gone, and never silently: with a cut list the call is
+        # unclear.
         named = list(dict.fromkeys(self._found.paths))
         if len(named) > MOST_PATHS_NAMED:
             self._found.unclear = f"the command names more than {MOST_PATHS_NAMED} paths"
@@ -201,6 +207,8 @@ class _CommandMentions:
 
     def _read(self, command: str, *, depth: int, certain: bool) -> None:
         line = read_command(command, {"HOME": self._home, "PWD": self._folders[0]})
+        # In two passes: a `cd` late in the line may have run before an earlier word is used, as in
+        # a loop, so all folders are known before any word is looked at.
         for words in line.commands:
             self._follow_folders(words)
         for words in line.commands:

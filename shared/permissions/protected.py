@@ -213,8 +213,9 @@ class ProtectedPaths:
         row.
         """
         around = [(depth, row) for row, place, depth in self._places(mention) if place == "in"]
-        # Of rows of the same depth the open one is last, so that it does not open what another one
-        # closes.
+        # The deepest row decides first: an open folder inside a closed one is open, and a closed
+        # name inside that is closed again. Of rows of the same depth the open one is last, so that
+        # it does not open what another one closes.
         for _, row in sorted(around, key=lambda found: (-found[0], found[1].is_open)):
             if row.is_open:
                 return None
@@ -239,6 +240,7 @@ class ProtectedPaths:
         path = _parts(mention.path)
         compare = _compare_exact if WILDCARDS.isdisjoint(mention.path) else _compare
         for row, wanted in zip(self.rows, self._parts, strict=True):
+            # A row for any folder may begin at every name of the path.
             for start in range(len(path)) if row.anywhere else (0,):
                 place = compare(path[start:], wanted)
                 if place is not None:
@@ -262,6 +264,8 @@ def _compare(path: tuple[str, ...], wanted: tuple[str, ...]) -> Place | None:
         if index >= len(path):
             return "above"
         part = path[index]
+        # Of a part that only the shell knows, the letters before the unknown are all there is to
+        # compare.
         known, unknown, _ = part.partition(UNKNOWN)
         if unknown or ANY_TEXT * 2 in part:
             known = known.partition(ANY_TEXT)[0].partition(ANY_LETTER)[0]

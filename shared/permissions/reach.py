@@ -70,6 +70,7 @@ def reach_of(tool_name: str, given: dict[str, Any], working_directory: str) -> R
     `working_directory` is the folder in which relative paths start; an empty text when unknown.
     """
     reach = spelled_reach(tool_name, given, working_directory)
+    # A word without a slash can name a link in the working folder that leads anywhere.
     if tool_name == COMMAND_TOOL and not reach.complete:
         reach.paths += _linked_words(given, working_directory)
     for path in reach.paths:
@@ -155,6 +156,8 @@ def _reach_of_command(given: dict[str, Any], working_directory: str) -> Reach:
     # A word with a wildcard stands for paths that are not listed.
     line = read_command(command)
     expanded = any(not WILDCARDS.isdisjoint(word.pattern) for word in line.commands[0])
+    # Complete only if every named file became a known path: a path that cannot be read may be any
+    # path.
     return Reach(known, complete=len(known) == len(files) and not expanded)
 
 

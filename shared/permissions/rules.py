@@ -130,12 +130,15 @@ def judge(request: PermissionRequest, rules: Iterable[Rule]) -> Verdict:
     doubtful: Rule | None = None
     for rule in rules:
         match = covers(rule, request, reach)
+        # A sure denial ends the search. A doubtful one is kept to the end: a later rule may deny
+        # for sure.
         if rule.effect == "deny" and match == "yes":
             return Verdict("deny", rule)
         if rule.effect == "deny" and match == "maybe":
             doubtful = doubtful or rule
         if rule.effect == "allow" and match == "yes":
             allowed = allowed or rule
+    # One deny rule that may apply is enough to ask a person, however many rules allow.
     if doubtful or allowed is None or request.tool_name == QUESTION:
         return Verdict("ask", doubtful)
     return Verdict("allow", allowed)
@@ -176,6 +179,8 @@ def _fits_command(rule: Rule, request: PermissionRequest) -> Match:
         # A Bash call without a readable command is not understood; other tools have no command.
         return "maybe" if request.tool_name == COMMAND_TOOL else "no"
     words = simple_command(command)
+    # A compound command, or a field that changes how the command runs, is beyond what the rule's
+    # author has seen.
     if words is None or set(request.input) - COMMAND_FIELDS:
         return "maybe"
     wanted = simple_command(rule.command or rule.command_prefix or "") or []
@@ -183,6 +188,8 @@ def _fits_command(rule: Rule, request: PermissionRequest) -> Match:
         return "yes"
     if rule.command is not None and command.strip() == rule.command.strip():
         return "yes"
+    # An allow rule covers only what it certainly fits. A deny rule goes on to ask whether the
+    # command may run its program by another way.
     if rule.effect == "allow" or is_other_git_command(words, wanted):
         return "no"
     return "maybe" if may_run(words, wanted[0]) else "no"
@@ -223,6 +230,7 @@ def _is_inside(path: ReachedPath, folders: tuple[str, str]) -> bool:
 
 
 def _denied_folder(folders: tuple[str, str], reach: Reach) -> Match:
+    # One spelling inside the folder denies for sure; everything less certain only asks a person.
     doubtful = not reach.complete
     for path in reach.paths:
         spellings = [path.asked, path.real or os.path.realpath(path.asked)]
@@ -243,6 +251,7 @@ def _fits_host(rule: Rule, reach: Reach) -> Match:
     wanted = star + (plain_host(rule.host.removeprefix("*.")) or "")
     fitting = [host_fits(host, wanted) for host in reach.hosts]
     if rule.effect == "allow":
+        # All hosts have to fit, and nothing but hosts may be touched.
         if reach.complete and not reach.paths and fitting and all(fitting):
             return "yes"
         return "no" if reach.complete else "maybe"

@@ -124,6 +124,7 @@ def read_configuration(tree: Tree, path: Path) -> ConfigurationFile:
 
 def _read_files(tree: Tree, folder: Path, *, with_env: bool) -> Iterator[ConfigurationFile]:
     env_file = folder / ENV_FILE
+    # A named pipe is read too: some programs hand over secrets in one.
     if with_env and (env_file.is_file() or env_file.is_fifo()):
         yield read_configuration(tree, env_file)
     for path in toml_files(folder):
@@ -139,6 +140,7 @@ def _read_files(tree: Tree, folder: Path, *, with_env: bool) -> Iterator[Configu
 
 def _file(tree: Tree, path: Path, values: Values) -> ConfigurationFile:
     guarded, rest = split_guarded(tree, values)
+    # By the real path: a link in a working folder to the owner's file is the owner's file.
     owned = os.path.realpath(path) == os.path.realpath(own_file())
     return ConfigurationFile(path, owned, guarded, rest)
 

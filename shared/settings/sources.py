@@ -72,6 +72,8 @@ class Origins:
         names = ["__".join(path[:length]).upper() for length in range(len(path), 0, -1)]
         spellings = [(name, name) for name in names]
         spellings += [(FOREIGN_NAMES[name], name) for name in names if name in FOREIGN_NAMES]
+        # The longest name first: the variable of the setting itself is stronger than one of the
+        # section around it.
         for name in names:
             if name in self._options:
                 return f"command line {self._options[name]}"
@@ -155,6 +157,8 @@ def lines_of_toml(text: str) -> dict[KeyPath, int]:
     found: dict[KeyPath, int] = {}
     lines = text.splitlines(keepends=True)
     begins = 1
+    # A beginning that cannot be parsed ends inside a value. The keys that a longer one adds stand
+    # on the lines since the last beginning that could.
     for number in range(1, len(lines) + 1):
         try:
             parsed = tomllib.loads("".join(lines[:number]))

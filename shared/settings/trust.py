@@ -171,6 +171,8 @@ def layers_of(
         now = pinned_from(files)
         return [*now.folder, *now.own, *rest]
     trusted = trusted or TrustedFiles()
+    # Changed guarded settings hold live only from the owner's own file and only with trusted
+    # values; else the values of the start go on.
     live = [file.guarded for file in files if file.owned and trusted.trusts(file)]
     return [*pinned.folder, *(live or pinned.own), *rest]
 

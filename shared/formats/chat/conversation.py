@@ -32,6 +32,7 @@ class ChatConversation:
         role = message.one_of("role", _READ_ROLE)
         if role != "function" and message.get("name") is not None:
             self.dropped.append("messages[].name")
+        # Any other message ends the results of the calls before it.
         if role not in ("tool", "function"):
             self.end()
         _READ_ROLE[role](self, message)
@@ -49,6 +50,8 @@ class ChatConversation:
             )
         if self._results:
             self.messages.append(
+                # In the order of the calls, whatever the order in which the client sent the
+                # results.
                 ir.Message("user", tuple(self._results[name] for name in self._calls))
             )
         self._calls = {}
@@ -60,6 +63,7 @@ class ChatConversation:
             for part in self._content(message, ("text",))
             if isinstance(part, ir.Text) and part.text
         ]
+        # Instructions at the beginning are the system's; later ones stay where they were said.
         if not self.messages:
             self.system += texts
         elif texts:

@@ -89,6 +89,8 @@ class _Writing:
 
     def write(self) -> ir.Written:
         prompt = self.prompt
+        # The order matters: writing the tools notes renamed arguments, which the calls in the turns
+        # need; writing the turns finds instructions that belong to the system.
         tools, choice = self.tools()
         system = self.system()
         turns = self.turns()
@@ -102,6 +104,7 @@ class _Writing:
         thinking = self.thinking(
             max_tokens, forced=forced, unsigned=_continues_unsigned_turn(turns)
         )
+        # A client that named no limit did not mean to share it between thinking and answer.
         if prompt.max_tokens is None:
             max_tokens = min(max_tokens + thinking.budget, self.model.max_output)
         body: Json = {
@@ -132,6 +135,8 @@ class _Writing:
         """
         if lifetime is None:
             return block
+        # The marks are counted before the writing, so that it is known here how many of the first
+        # have to go.
         if self.marks_too_many > 0:
             self.marks_too_many -= 1
             self.drop("cache_control")
@@ -178,6 +183,9 @@ class _Writing:
         """Return the messages: neighbours of the same role are merged, and every result follows the
         call in the very next turn.
         """
+        # OpenAI lets results stand anywhere after their call, the service wants all of them in the
+        # very next turn. So calls wait here until the next turn of the user, and their results are
+        # taken then.
         results = blocks.Results(self.prompt)
         turns: list[Json] = []
         waiting: list[tuple[ir.ToolCall, str]] = []
@@ -210,6 +218,8 @@ class _Writing:
         results.refuse_leftovers()
         if turns and turns[0]["role"] == "system":  # what the user said before was blank
             self.leading = turns.pop(0)["content"]
+        # The service takes no system message right after the assistant's turn at the end, so it
+        # becomes a turn of the user.
         if len(turns) > 1 and (turns[-2]["role"], turns[-1]["role"]) == ("assistant", "system"):
             turns[-1] = {
                 "role": "user",
@@ -280,6 +290,7 @@ class _Writing:
         """
         block = blocks.tool_use_block(call, self.wire_ids.take(call.id))
         block["input"] = with_names(block["input"], self.renamed_arguments.get(block["name"], {}))
+        # A cheap look at the text spares nearly every call the walk through its arguments.
         if not may_hold_halves(call.arguments):
             return block
         mended = whole(block["input"])
@@ -501,6 +512,7 @@ def _continues_unsigned_turn(turns: list[Json]) -> bool:
     """
     if len(turns) < 2 or turns[-1]["content"][0]["type"] != "tool_result":
         return False
+    # With thinking enabled the service would refuse such a turn, and a signature cannot be made up.
     return turns[-2]["content"][0]["type"] not in {"thinking", "redacted_thinking"}
 
 

@@ -74,6 +74,8 @@ class Writer:
         if image_url_of(opened.part):
             said = (ir.Open(ir.Text("")), ir.Delta(IMAGE_LOST), ir.Close())
             return [frame for event in said for frame in self.feed(event)]
+        # Without a header the block leaves no trace: `_delta` stays None, and its deltas and its
+        # end are dropped.
         block = _header(opened.part)
         if block is None:
             return _NO_FRAMES
@@ -134,6 +136,8 @@ class Writer:
         frames = [
             ir.Frame("content_block_stop", {"type": "content_block_stop", "index": self._index})
         ]
+        # A custom tool's text becomes one property of a JSON object, which can be written only when
+        # the text is whole.
         if self._held is not None:
             arguments = call_input(ir.ToolCall("", "", "".join(self._held), "custom"))
             text = json.dumps(arguments, ensure_ascii=False, separators=(",", ":"))

@@ -54,6 +54,7 @@ class WholeMessage:
             block[field] = block.get(field, "") + delta[field]
 
     def _finish(self) -> None:
+        # Only at the end: a piece of JSON cannot be read.
         for index, pieces in self._inputs.items():
             if text := "".join(pieces):
                 self._blocks[index]["input"] = json.loads(text)

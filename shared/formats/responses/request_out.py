@@ -91,6 +91,7 @@ class _Writing:
         self.dialect = dialect
         self.dropped = dict.fromkeys(prompt.dropped)
         parts = [part for message in prompt.messages for part in message.parts]
+        # Results name only their call, and the call's kind decides the kind of the result's item.
         self.kinds = {part.id: part.kind for part in parts if isinstance(part, ir.ToolCall)}
 
     def write(self) -> ir.Written:
@@ -153,6 +154,8 @@ class _Writing:
         phase: str | None = None
         for part in message.parts:
             item = self.item(part)
+            # An item of its own, or a text of another phase, ends the message before it: the order
+            # of the parts is kept.
             if content and (item or (isinstance(part, ir.Text) and part.phase != phase)):
                 yield _message(role, content, phase)
                 content = []
@@ -268,6 +271,8 @@ class _Writing:
             elif tool.namespace in namespaces:
                 namespaces[tool.namespace].append(self.tool(tool))
             elif tool.namespace:
+                # Yielded at its first tool and filled by the later ones: the list is the same
+                # object.
                 namespaces[tool.namespace] = [self.tool(tool)]
                 yield {
                     "type": "namespace",
@@ -346,6 +351,8 @@ class _Writing:
             self.drop("max_tokens")
             max_tokens = LEAST_OUTPUT
         table = (
+            # Each row: our name, the service's, the value, and whether this service takes it. What
+            # is not taken is reported, never lost in silence.
             ("max_tokens", "max_output_tokens", max_tokens, public),
             (
                 "temperature",

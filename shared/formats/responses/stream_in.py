@@ -136,6 +136,7 @@ class Reader:
         item = self._item(data)
         if kind != "call":
             return self._tell_rest(item, (kind, data.get(number, 0)), data[name])
+        # A call that was not announced has no open block; its whole item follows, with id and name.
         return self._tell_arguments(item, data[name]) if item.block else NOTHING
 
     def _on_annotation(self, data: Json) -> Sequence[ir.Event]:
@@ -143,6 +144,7 @@ class Reader:
         section = ("text", data.get("content_index", 0))
         if item.done:
             return NOTHING
+        # The citation may come before the first word of its text.
         begun = self._begin(item, section) if section not in item.told else NOTHING
         return [*begun, *self._cite(item, section, [data["annotation"]])]
 
@@ -167,6 +169,8 @@ class Reader:
         if name in self._named:
             return self._named[name]
         item = self._items.get(index)
+        # A finished item keeps its index only for its own id: services give the same index to the
+        # next item.
         is_over = (
             item is not None and item.done and name and item.data.get("id") not in (None, name)
         )
@@ -180,6 +184,7 @@ class Reader:
     def _tell(self, item: _Item, section: Section, text: str) -> Sequence[ir.Event]:
         if not text or item.done:
             return NOTHING
+        # The usual case first: a further delta of a section that has begun.
         told = item.told.get(section)
         if told is not None:
             item.told[section] = told + len(text)
@@ -216,6 +221,8 @@ class Reader:
         """Open the section's block; sections of reasoning share a block, set apart by a
         blank line.
         """
+        # Noted before this section is entered, because only text that came before it needs a blank
+        # line.
         spoke = any(item.told.values())
         item.told[section] = 0
         if section[0] in _REASONING and item.block:
@@ -264,6 +271,8 @@ class Reader:
         is_known = waiting is not None and waiting.done and waiting.data.get("id") == name
         if name in self._named or is_known:
             return NOTHING  # announced twice, or after its end
+        # The item's text came before its announcement and began an item without data; the
+        # announcement belongs to that one.
         if waiting is not None and not waiting.data:
             item = waiting
             item.data = announced
@@ -282,11 +291,15 @@ class Reader:
         item = self._item(data)
         whole = data["item"]
         if item.done:
+            # The same item told twice. Without an id and with other content it is another item at
+            # the same index.
             if whole.get("id") is not None or item.data | whole == item.data:
-                return NOTHING  # told twice
+                return NOTHING
             item = self._begin_item(data.get("output_index", 0), {})
         if item.data.get("type") not in (None, whole["type"]):
             raise ValueError("the item is not of the type that was announced")
+        # The whole item completes the announced one: some services leave fields out of one of the
+        # two.
         item.data = item.data | whole
         match whole["type"]:
             case "message":
@@ -322,6 +335,7 @@ class Reader:
             for number, part in enumerate(item.data.get(kind) or ()):
                 events += self._tell_rest(item, (kind, number), part["text"])
         if sealed := item.data.get("encrypted_content"):
+            # Reasoning without a word still has a seal, which the next request needs.
             if not item.block:
                 events += self._begin(item, ("summary", 0))
             events += self._sequencer.add(
@@ -344,6 +358,7 @@ class Reader:
             return (_CANCELLED,)
         events: list[ir.Event] = []
         for index, item in enumerate(response.get("output") or ()):
+            # Some services tell an item only here. What was told before is not told again.
             known = self._known(index, self._name_of({"item": item}))
             if known is None or not known.done:
                 events += self._on_item_done({"output_index": index, "item": item})

@@ -155,6 +155,7 @@ class Writer:
         """Return the frames for the opening of a message item for a part; no frames if a message
         item is open already.
         """
+        # Texts in a row are parts of one message; another phase begins another message.
         if self._item and self._item["type"] == "message" and self._item.get("phase") == phase:
             return []
         item = {
@@ -236,6 +237,8 @@ class Writer:
             return (
                 self._first_of_summary(text) if isinstance(self._block, ir.Thinking) else _NO_FRAMES
             )
+        # Deltas are nearly all of a stream, so each is a copy of a prepared event with two fields
+        # changed.
         data = template.copy()
         data["sequence_number"] = self._sequence
         data["delta"] = text
@@ -316,6 +319,7 @@ class Writer:
             return []
         kind, _, field = _CALLS[call.kind]
         frames: list[ir.Frame] = []
+        # Clients read the arguments as JSON, and no text is not JSON.
         if call.kind == "function" and not text:
             text = "{}"
             frames.append(self._frame(f"{kind}_{field}.delta", **self._place, delta=text))
@@ -331,6 +335,8 @@ class Writer:
     def _on_stop(self, stop: ir.Stop) -> Sequence[ir.Frame]:
         frames: list[ir.Frame] = []
         if stop.reason is ir.StopReason.REFUSAL and stop.explanation and not self._refused:
+            # The explanation of a refusal has no field in this format: it is said as a refusal,
+            # unless the model has said one itself.
             for event in (ir.Open(ir.Refusal("")), ir.Delta(stop.explanation), ir.Close()):
                 frames += self.feed(event)
         why = _INCOMPLETE.get(stop.reason)
@@ -342,6 +348,8 @@ class Writer:
             news["completed_at"] = int(self._clock())
         if stop.service_tier:
             news["service_tier"] = stop.service_tier
+        # The last item is closed with the status of the response: a response that was cut has an
+        # incomplete item.
         return [*frames, *self._end_item(status), self._snapshot(status, **news)]
 
     def _on_fail(self, fail: ir.Fail) -> Sequence[ir.Frame]:
