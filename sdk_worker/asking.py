@@ -116,7 +116,7 @@ class Asker:
         if not isinstance(tool_name, str) or not isinstance(given, dict):
             return hook_denial("The tool call could not be read, so it was not allowed.")
         if self._bypass and tool_name == QUESTION:
-            # the model asks a person; whether one can be asked is known to the prompt tool alone
+            # The model asks a person. The prompt tool alone knows whether a person can be asked.
             return {}
         tool_use_id = str(call.get("tool_use_id") or "")
         asked = {"tool_name": tool_name, "input": given, "tool_use_id": tool_use_id}

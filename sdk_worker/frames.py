@@ -33,7 +33,7 @@ COUNTED = (
     "cache_read_input_tokens",
     "output_tokens",
 )
-# The program would ask again after these; the client asked for one answer.
+# After these reasons the program would ask again, but the client asked for one answer.
 FINAL_REASONS = frozenset({"max_tokens", "refusal", "model_context_window_exceeded"})
 INIT_SHOWN = (
     "session_id",
@@ -55,7 +55,7 @@ RESULT_SHOWN = (
 )
 LONGEST_RETRY_SECONDS = 2
 PREFACE = re.compile(r"^API Error: (\d{3} )?")  # the program's own words before the provider's
-# What the program calls a failure of which it tells no status.
+# The program's names for failures that it reports without a status.
 ERROR_STATUSES = {
     "authentication_failed": 401,
     "rate_limit": 429,

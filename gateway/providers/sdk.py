@@ -141,7 +141,7 @@ class Sdk:
         # A guess from the last turn's worker; the head of this turn corrects it.
         record.billed_to = self._lane
         self._quota.admit(record)
-        # a large body is parsed only here
+        # A large body is parsed only here, so the conversation in its metadata is known only now.
         record.session_id = request.session or _told(document, "session_id")
         directory = request.headers.get(DIRECTORY_HEADER, b"").decode("utf-8", "replace") or _told(
             document, "cwd"

@@ -15,7 +15,7 @@ import httptools
 
 from gateway.server.asgi import Headers
 
-# in `Connection`, beside the names of other headers
+# These tokens stand in `Connection`, beside the names of other headers.
 OFFER_TOKENS = frozenset({b"upgrade", b"http2-settings"})
 
 
@@ -30,7 +30,7 @@ class ParsingProtocol(Protocol):
 def open_parser(protocol: object) -> httptools.HttpRequestParser:
     """Return a parser that calls `protocol`, made as in uvicorn."""
     parser = httptools.HttpRequestParser(protocol)
-    # answer the first of pipelined requests
+    # Bytes behind a request with `Connection: close` are no error: the request is answered.
     parser.set_dangerous_leniencies(lenient_data_after_close=True)
     return parser
 

@@ -26,7 +26,7 @@ from shared.settings.providers import ClaudeSettings, CodeOptions
 from shared.settings.tree import Settings
 
 DEFAULT_BASE_URL = ClaudeSettings.model_fields["base_url"].default
-# Both reach other sessions of the same owner, and the program allows them unasked.
+# Both tools reach other sessions of the owner, and the program allows both without asking.
 PEER_TOOLS = ("ListAgents", "SendMessage")
 FLAG_SETTINGS = {"crossSessionInbound": "off"}
 
@@ -43,14 +43,15 @@ QUIET = {
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
     "CLAUDE_CODE_DISABLE_AUTO_MEMORY": "1",
     "CLAUDE_CODE_DISABLE_LEGACY_MODEL_REMAP": "1",  # the model asked for is the model used
-    # A refusal is told within two seconds, and a long run of tools survives a hiccup.
+    # With two retries a refusal reaches the client within two seconds, and a long run of tools
+    # survives a hiccup.
     "CLAUDE_CODE_MAX_RETRIES": "2",
     "CLAUDE_CODE_ENTRYPOINT": "sdk-py",
     "CLAUDE_AGENT_SDK_CLIENT_APP": f"ccproxy/{VERSION}",
 }
-# Ours hold secrets that the model's own tools could read; CLAUDECODE would tell the program it runs
-# inside another. Our settings, and what the supervisor told its children: the owner's tools have no
-# use for either.
+# The prefixes of variables that a program does not inherit. The settings of this product hold
+# secrets that the model's tools could read, and the supervisor's variables mean nothing to the
+# owner's tools. `CLAUDECODE`, removed besides, would tell the program that it runs inside another.
 OURS = (
     *(f"{section.upper()}__" for section in Settings.model_fields),
     "CCPROXY_",

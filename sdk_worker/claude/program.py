@@ -85,8 +85,8 @@ class Program:
                 # A process group of its own, so that `stop` also reaches the tools that the program
                 # runs.
                 start_new_session=True,
-                # A killed worker's turn must not go on acting; the end of its input it would notice
-                # only after it.
+                # The turn of a killed worker must not go on acting, and the program would notice
+                # the end of its input only after the turn.
                 preexec_fn=end_with_parent,
             )
         except OSError as error:
