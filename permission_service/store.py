@@ -281,8 +281,8 @@ class RuleBook:
             return
         self._seen = seen
         try:
-            # Both lists are read before the problem is cleared. A faulty file leaves the rules of
-            # before in place, of which `all` then returns the deny rules alone.
+            # The problem is cleared last: while it stands, `all` returns deny rules alone,
+            # whichever reading of the file they come from.
             text = self._path.read_text()
             self._lasting = read_rules(text)
             self._removed = removed_rules(text)

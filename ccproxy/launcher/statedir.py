@@ -77,5 +77,7 @@ class StateDirectory:
     def adopt(self, run_dir: Path) -> None:
         """Move Redis' data from the former place in `run_dir` to this directory. Raises OSError."""
         former = run_dir / "redis"
+        # Only while the new place is empty: data written there since are newer than those of the
+        # former place.
         if former != self.redis and former.is_dir() and not self.redis.exists():
             shutil.move(former, self.redis)

@@ -118,6 +118,7 @@ class ClaudeIssuer:
             "accessToken": reply["access_token"],
             "expiresAt": int((now + lives) * 1000) if lives else 0,
         }
+        # A reply without a new refresh token leaves the old one good.
         if refresh := text_field(reply, "refresh_token"):
             login["refreshToken"] = refresh
         if lasts := seconds(reply, "refresh_token_expires_in"):

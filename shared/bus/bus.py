@@ -311,7 +311,7 @@ class Bus:
                     f"serving:{served.channel.name}", f"{self.address} {beat}", px=self._lease_ms
                 )
             # A claim of our own entries resets their idle time, so that XAUTOCLAIM of another
-            # server leaves them alone. JUSTID keeps the payloads in Redis.
+            # server leaves them alone. With JUSTID only the ids come back, not the payloads.
             if mine := served.unsettled():
                 pipe.xclaim(served.key, wire.GROUP, self._instance, 0, mine, justid=True)
         # The heartbeats of other processes come last in the pipeline, so `answers[-1]` is theirs.

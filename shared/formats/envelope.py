@@ -35,6 +35,7 @@ def unwrap(sealed: str) -> Thinking | None:
         )
     except (binascii.Error, ValueError):
         return None
+    # Anybody can write an envelope, so its content is checked like any other input.
     match fields:
         case [
             "anthropic" | "openai" as vendor,

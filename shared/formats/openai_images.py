@@ -222,6 +222,7 @@ class ImagesReader:
         self._words: list[str] = []
 
     def feed(self, payload: Json) -> None:
+        # The states of the payload before are over: they were read between two calls.
         self.partial = []
         kind = payload.get("type")
         if kind == f"response.{IMAGE_CALL}.partial_image":

@@ -83,6 +83,8 @@ class _Family(Generic[M]):
     def at(self, *values: str) -> M:
         series = self._series.get(values)
         if series is None:
+            # All label values beyond the limit share one series: a client that makes up names must
+            # not fill the memory.
             if len(self._series) >= MAX_SERIES:
                 values = (OTHER,) * len(values)
             series = self._series[values] = self._metric.labels(*values)

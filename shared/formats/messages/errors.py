@@ -26,6 +26,8 @@ ERROR_TYPES = {
     504: "timeout_error",
     529: "overloaded_error",
 }
+# Reversed, so that of several statuses with one type the first in the table stands for it; two
+# types have a better one.
 _STATUSES = {kind: status for status, kind in reversed(ERROR_TYPES.items())} | {
     "timeout_error": 504,
     "overloaded_error": 529,

@@ -396,10 +396,13 @@ class _Writing:
             wanted is None and asked.mode == "enabled"
         ):  # models that have no budgets any more have efforts
             wanted = "medium" if asked.budget is None else effort_of_budget(asked.budget)
+        # Nothing was asked for, so the model's own default holds.
         if wanted is None and asked.mode is None:
             if asked.summary not in {None, "none"}:
                 self.drop("summary")  # the model thinks as its default is
             return _Thinking()
+        # Switched off where that is possible. A model that always thinks gets the least effort
+        # instead, and the client is told.
         if asked.mode == "disabled" or wanted == "none":
             if "disabled" in types:
                 return _Thinking(
@@ -410,11 +413,14 @@ class _Writing:
             self.drop("reasoning_effort")
             wanted = "low"
         effort = self.effort(wanted) if wanted else None
+        # A budget is for models that take one: where the client asked in that form, or where the
+        # model has no other.
         if "enabled" in types and (asked.mode == "enabled" or "adaptive" not in types):
             budget = self.budget(wanted or "medium", max_tokens, impossible=forced or unsigned)
             return _Thinking(
                 {"type": "enabled", "budget_tokens": budget} if budget else None, effort, budget
             )
+        # What is left are models that choose their own budget: they take a mode and an effort.
         mode = asked.mode if asked.mode in types else "adaptive"
         if mode not in types or forced:
             self.drop("reasoning_effort")
@@ -433,6 +439,8 @@ class _Writing:
         budget = self.prompt.reasoning.budget or BUDGETS[effort]
         if self.prompt.max_tokens is None:
             budget = min(budget, self.model.max_output - LEAST_BUDGET)
+        # The service wants the budget below the limit, and the answer needs a part of the limit
+        # too.
         elif budget >= max_tokens:
             budget = max_tokens * 3 // 4
         if impossible or budget < LEAST_BUDGET:

@@ -82,8 +82,12 @@ def prepare(body: Json, dialect: Dialect = CODEX) -> Written:
     include = fields.Object(body).optional("include", list) or []
     if ENCRYPTED_REASONING not in include:
         prepared["include"] = [*include, ENCRYPTED_REASONING]
+    # After the input was prepared: whether instructions are needed depends on the roles as they are
+    # sent.
     prepared |= _instructions(prepared, dialect)
     _fit(prepared, dropped)
+    # An unchanged body is returned as the object that came, so that its bytes can go out as they
+    # are.
     return Written(body if prepared == body else prepared, tuple(dropped))
 
 
@@ -147,6 +151,7 @@ def _item(asked: fields.Object, dropped: dict[str, None]) -> Json | None:
     ):
         dropped[f"input[].content[].{BREAKPOINT}"] = None
         changed["content"] = [_without(part, BREAKPOINT) for part in content]
+    # An id of another maker: the backend takes only its own pattern, and needs none.
     if item.get("id") and not str(item["id"]).startswith(_ID_PREFIXES.get(str(kind), "")):
         item = _without(item, "id")
     return item | changed if changed else item

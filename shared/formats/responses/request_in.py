@@ -369,6 +369,7 @@ def _result(item: Object, kind: str) -> ir.ToolResult:
 
 def _thinking(item: Object) -> ir.Thinking:
     sealed = item.optional("encrypted_content", str) or ""
+    # Reasoning of another vendor comes back in our envelope, whole, with its own seal.
     if foreign := unwrap(sealed):
         return foreign
     text = "\n\n".join(part.optional("text", str) or "" for part in item.objects("summary"))
@@ -391,6 +392,8 @@ def _tools(
                 yield read_function(tool, namespace=namespace)
             case "custom":
                 yield _custom_tool(tool, namespace)
+            # Described here, because only OpenAI's models see a namespace; the name stays with each
+            # tool.
             case "namespace":
                 about = tool.optional("description", str)
                 for inner in _tools(tool.get("tools"), tool.at("tools"), tool.text("name")):
