@@ -99,6 +99,7 @@ PROVED_ELSEWHERE = {
     "gateway/server/process.py": "tests/e2e/test_gateway.py",
     "gateway/server/app.py": "tests/contract/test_gateway_openai.py",
     "gateway/proxy/beside.py": "tests/contract/test_served_models.py",
+    "gateway/server/context.py": "tests/unit/gateway/server/test_access_log.py",
     "sdk_worker/process.py": "tests/contract/test_sdk_worker_process.py",
     "permission_service/process.py": "tests/contract/test_permission_process.py",
     "analytics/process.py": "tests/contract/test_analytics_process.py",

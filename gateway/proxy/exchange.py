@@ -23,6 +23,7 @@ from gateway.proxy.relay import MESSAGES_PING, relay_stream, relay_whole
 from gateway.proxy.rename import renamed
 from gateway.proxy.sessions import session_named
 from gateway.server.asgi import Headers, Receive, Scope, Send, read_body
+from gateway.server.context import context_of
 from gateway.server.decoding import decode_body
 from gateway.server.problems import Dialect, error_frame, render_error, respond
 from shared.bus.channels import AccessRecord
@@ -44,7 +45,7 @@ class Exchange(ABC):
     max_body_bytes: int
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        record: AccessRecord = scope["ccproxy.record"]
+        record: AccessRecord = context_of(scope).record
         record.provider = record.service_type = self.provider.name
         record.client_format = self.dialect
         active = self.active_requests.open()
@@ -55,7 +56,7 @@ class Exchange(ABC):
                 if request.upload is None:
                     active.begin_waiting(self.active_requests.patience.first_byte, receive)
             # Not before the body was read: until then the record lacks model and session.
-            scope["ccproxy.begin"](record)
+            context_of(scope).begin(record)
             failure = await self.answer(request, send, active)
         except CCProxyError as error:
             failure = error
@@ -84,7 +85,7 @@ class Exchange(ABC):
         self, scope: Scope, receive: Receive, active: ActiveRequest
     ) -> tuple[dict[bytes, bytes], bytes]:
         """Return the request's headers and body, both without a content encoding."""
-        headers: dict[bytes, bytes] = scope["ccproxy.headers"]
+        headers: dict[bytes, bytes] = context_of(scope).headers
         body = await read_body(receive, headers, self.max_body_bytes, active.receive_bytes)
         if encodings := headers.get(b"content-encoding"):
             body = await decode_body(body, encodings.decode("latin-1"), self.max_body_bytes)
@@ -113,7 +114,7 @@ class Exchange(ABC):
         path = f"{self.path}?{query.decode('latin-1')}" if query else self.path
         session = record.session_id = session_named(scope, headers, seen.document or {})
         named = str(scope.get("path_params", {}).get("session_id", ""))
-        trace = scope["ccproxy.trace"]
+        trace = context_of(scope).trace
         return Outgoing(
             scope["method"], path, headers, body, record, seen.document, session, named, trace
         )

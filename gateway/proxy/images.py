@@ -28,6 +28,7 @@ from gateway.proxy.peek import parse_object
 from gateway.proxy.relay import COMMENT_PING, relay_stream, relay_whole, send_whole
 from gateway.proxy.sessions import session_named
 from gateway.server.asgi import Receive, Scope, Send
+from gateway.server.context import context_of
 from gateway.server.forms import is_form, read_form
 from gateway.server.problems import error_frame, passed_refusal
 from shared.accounts.models import default_codex_model
@@ -77,7 +78,7 @@ class Images(Exchange):
         record.model = record.asked_model = str(document.get("model") or "")[:200]
         record.streaming = document.get("stream") is True
         session = record.session_id = session_named(scope, headers, document)
-        trace = scope["ccproxy.trace"]
+        trace = context_of(scope).trace
         request = Outgoing("POST", self.path, headers, b"", record, document, session, trace=trace)
         if is_codexs_own(request):
             request.body = body

@@ -22,6 +22,7 @@ from gateway.proxy.exchange import Exchange
 from gateway.proxy.relay import relay_download, relay_whole
 from gateway.proxy.sessions import session_named
 from gateway.server.asgi import Receive, Scope, Send, read_body
+from gateway.server.context import context_of
 from gateway.server.forwarded import TrustedProxies
 from shared.bus.channels import AccessRecord
 from shared.runtime.errors import CallerGone, CCProxyError, TooLarge
@@ -77,13 +78,13 @@ class Resource(Exchange):
     async def _read(
         self, scope: Scope, receive: Receive, record: AccessRecord, active: ActiveRequest
     ) -> Outgoing:
-        headers: dict[bytes, bytes] = scope["ccproxy.headers"]
+        headers: dict[bytes, bytes] = context_of(scope).headers
         path = self.path.format(**scope.get("path_params", {}))
         if query := scope["query_string"]:
             path = f"{path}?{query.decode('latin-1')}"
         record.session_id = session_named(scope, headers, {})
         request = Outgoing(
-            scope["method"], path, headers, b"", record, trace=scope["ccproxy.trace"]
+            scope["method"], path, headers, b"", record, trace=context_of(scope).trace
         )
         request.spends = self.path == BATCHES and request.method == "POST"
         request.origin = self._origin(scope, headers)

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from gateway.pages.files import render_page
+from gateway.server.context import context_of
 from gateway.server.signed_in import cookie_given
 from shared.runtime.errors import NotFound
 from shared.settings.tree import ObservabilitySettings
@@ -29,7 +30,7 @@ def router(settings: ObservabilitySettings) -> APIRouter:
     async def dashboard(request: Request) -> Response:
         """Return the page of the present activity, the past usage and the remaining quota."""
         return shown(
-            "dashboard.html", signed_in=bool(cookie_given(request.scope["ccproxy.headers"]))
+            "dashboard.html", signed_in=bool(cookie_given(context_of(request.scope).headers))
         )
 
     @routes.get("/{name}", response_model=None)

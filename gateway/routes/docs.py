@@ -11,6 +11,7 @@ from starlette.responses import RedirectResponse, Response
 
 from gateway.pages.files import render_page
 from gateway.server.browser import wants_page
+from gateway.server.context import context_of
 from gateway.server.signed_in import cookie_given
 from shared.runtime.version import VERSION
 
@@ -33,14 +34,14 @@ def router() -> APIRouter:
     @routes.get("/", response_model=None)
     async def index(request: Request) -> Response | dict[str, Any]:
         """Lead a browser to the dashboard; name the base addresses to a program."""
-        if wants_page(request.method, request.scope["ccproxy.headers"]):
+        if wants_page(request.method, context_of(request.scope).headers):
             return RedirectResponse("/dashboard", 303)
         return INDEX
 
     @routes.get("/docs", response_model=None)
     async def docs(request: Request) -> Response:
         return render_page(
-            "docs.html", PARTS, signed_in=bool(cookie_given(request.scope["ccproxy.headers"]))
+            "docs.html", PARTS, signed_in=bool(cookie_given(context_of(request.scope).headers))
         )
 
     @routes.get("/docs/{name}", response_model=None)

@@ -19,6 +19,7 @@ from gateway.proxy.relay import COMMENT_PING
 from gateway.routes.permission_client import PermissionClient
 from gateway.server.asgi import within
 from gateway.server.bodies import read_json
+from gateway.server.context import context_of
 from gateway.server.live import EVENT_STREAM, Live
 from shared.bus import Bus
 from shared.bus.channels import PermissionDecision, PermissionRequest
@@ -61,7 +62,7 @@ class PermissionTool:
     async def ask(
         self, request: Request, message: mcp.Message, arguments: dict[str, Any]
     ) -> PermissionDecision:
-        caller = request.scope["ccproxy.record"].caller
+        caller = context_of(request.scope).record.caller
         session = mcp_session(request)
         return await ask_desk(
             self._bus,
@@ -80,7 +81,7 @@ class PermissionTool:
             arguments = mcp.read_call(message)
         except ClientError as error:
             return reply(mcp.error_reply(message, mcp.INVALID_PARAMS, error.message))
-        streams = b"text/event-stream" in request.scope["ccproxy.headers"].get(b"accept", b"")
+        streams = b"text/event-stream" in context_of(request.scope).headers.get(b"accept", b"")
         token = mcp.progress_token(message)
         count = itertools.count(1)
 
@@ -137,7 +138,7 @@ class PermissionTool:
         the call waits.
         """
         if message.get("method") == "notifications/cancelled":
-            caller = request.scope["ccproxy.record"].caller
+            caller = context_of(request.scope).record.caller
             if name := call_name(
                 caller, mcp_session(request), (message.get("params") or {}).get("requestId")
             ):
@@ -147,7 +148,7 @@ class PermissionTool:
 
 def mcp_session(request: Request) -> str:
     """Return the session named in the MCP client's header; an empty text without a header."""
-    session: bytes = request.scope["ccproxy.headers"].get(SESSION_HEADER, b"")
+    session: bytes = context_of(request.scope).headers.get(SESSION_HEADER, b"")
     return session.decode("latin-1")
 
 
@@ -188,7 +189,7 @@ def router(bus: Bus, active_requests: ActiveRequests, body_limit: int) -> APIRou
     @routes.post("/permission/check", response_model=None)
     async def check(request: Request, asked: Check) -> Response:
         """Ask whether a tool may act, and wait for the answer: `behavior` is `allow` or `deny`."""
-        caller = request.scope["ccproxy.record"].caller
+        caller = context_of(request.scope).record.caller
         return tool.check(PermissionRequest(str(uuid.uuid4()), caller=caller, **asked.model_dump()))
 
     return routes

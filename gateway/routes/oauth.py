@@ -10,6 +10,7 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 from starlette.requests import Request
 
+from gateway.server.context import context_of
 from shared.accounts.pending import PAGE_HEADERS, PendingLogins, complete, login_page, read_answer
 from shared.runtime.errors import CCProxyError
 from shared.settings.tree import Settings
@@ -26,7 +27,7 @@ def router(settings: Settings) -> APIRouter:
             code, state = read_answer(str(request.url))
             await complete(settings, logins.take(state), code)
         except CCProxyError as error:
-            record = request.scope["ccproxy.record"]
+            record = context_of(request.scope).record
             record.error_kind = error.kind
             record.error_message = error.message[:500]
             return HTMLResponse(

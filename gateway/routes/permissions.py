@@ -15,6 +15,7 @@ from gateway.pages.files import render_page
 from gateway.proxy.active_requests import ActiveRequests
 from gateway.routes.logs import run_question
 from gateway.routes.permission_client import PermissionClient
+from gateway.server.context import context_of
 from gateway.server.guard import Caller
 from gateway.server.live import Live
 from gateway.server.signed_in import cookie_given
@@ -54,7 +55,7 @@ def router(bus: Bus, active_requests: ActiveRequests) -> APIRouter:
     client = PermissionClient(bus)
 
     async def ask(request: Request, verb: str, parameters: dict[str, Any]) -> Response:
-        caller: Caller = request.scope["ccproxy.caller"]
+        caller: Caller = context_of(request.scope).admitted
         answer = await client.question(
             verb, caller.name or "local", parameters, may_ask=caller.may_ask
         )
@@ -134,7 +135,9 @@ def add_page(routes: APIRouter) -> None:
     async def prompts_page(request: Request) -> Response:
         """Return the permission requests as a page, made for a phone."""
         return render_page(
-            "permissions.html", PAGE, signed_in=bool(cookie_given(request.scope["ccproxy.headers"]))
+            "permissions.html",
+            PAGE,
+            signed_in=bool(cookie_given(context_of(request.scope).headers)),
         )
 
     @routes.get("/ui/{name}", response_model=None)

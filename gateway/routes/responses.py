@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from gateway.proxy.estimate import estimate
 from gateway.proxy.stored.continuation import Continuations
 from gateway.proxy.stored.conversations import ITEMS_AT_ONCE, Conversations, read_metadata
+from gateway.server.context import context_of
 from shared.formats.ir import Json
 from shared.runtime.errors import ClientError, StoredThingMissing
 
@@ -38,7 +39,7 @@ def router(continuations: Continuations, conversations: Conversations) -> APIRou
 
 
 def owner_of(request: Request) -> str:
-    caller: str = request.scope["ccproxy.record"].caller
+    caller: str = context_of(request.scope).record.caller
     return caller
 
 

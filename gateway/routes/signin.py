@@ -18,6 +18,7 @@ from starlette.responses import RedirectResponse, Response
 from gateway.pages.files import page_response, render_page
 from gateway.server.asgi import within
 from gateway.server.attempts import Attempts
+from gateway.server.context import context_of
 from gateway.server.guard import Guard, find_token, scope_of
 from gateway.server.signed_in import (
     accepts_cookie,
@@ -45,7 +46,7 @@ def router(guard: Guard) -> APIRouter:
         without tokens, to the target.
         """
         target = safe_target(request.query_params.get("next", ""))
-        headers = request.scope["ccproxy.headers"]
+        headers = context_of(request.scope).headers
         if not guard.tokens or read_cookie(cookie_given(headers), guard.tokens) is not None:
             return RedirectResponse(target, 303)
         return sign_in_page(target)
@@ -53,7 +54,7 @@ def router(guard: Guard) -> APIRouter:
     @routes.post("/signin", response_model=None)
     async def sign_in(request: Request) -> Response:
         """Read the form, and send a cookie for a right token."""
-        headers = request.scope["ccproxy.headers"]
+        headers = context_of(request.scope).headers
         body = within(await request.body(), MAX_FORM_BYTES)
         fields = parse_qs(body.decode("utf-8", "replace"))
         target = safe_target(fields.get("next", [""])[0])
@@ -74,7 +75,7 @@ def router(guard: Guard) -> APIRouter:
                 f"The token “{token.name}” may not open {target}: it lacks the scope “{needed}”."
             )
             return sign_in_page(target, problem, 403)
-        request.scope["ccproxy.record"].caller = token.name
+        context_of(request.scope).record.caller = token.name
         scheme = guard.proxies.scheme(peer, headers, request.scope["scheme"])
         cookie = set_cookie(headers.get(b"host", b""), make_cookie(token), scheme)
         return RedirectResponse(target, 303, {"set-cookie": cookie})
@@ -82,7 +83,7 @@ def router(guard: Guard) -> APIRouter:
     @routes.post("/signout", response_model=None)
     async def sign_out(request: Request) -> Response:
         """Remove the cookie from the browser."""
-        headers = request.scope["ccproxy.headers"]
+        headers = context_of(request.scope).headers
         peer = request.client.host if request.client else ""
         scheme = guard.proxies.scheme(peer, headers, request.scope["scheme"])
         cookie = set_cookie(headers.get(b"host", b""), "", scheme)

@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
+from gateway.server.context import context_of
 from gateway.server.guard import LOCAL_CALLER, configured_tokens
 from shared.accounts.account import Account
 from shared.accounts.routes import RouteCredential, credentials_of_routes
@@ -201,7 +202,7 @@ def health(
     """Return the health as a response; details only when the caller of `request` has the scope
     `admin`.
     """
-    if "admin" not in request.scope["ccproxy.caller"].scopes:
+    if "admin" not in context_of(request.scope).admitted.scopes:
         return JSONResponse({"status": status}, code, headers=NO_CACHE, media_type=HEALTH_TYPE)
     now = datetime.now(UTC).isoformat()
     body = {

@@ -22,6 +22,7 @@ from gateway.proxy.client_programs import client_program
 from gateway.server.addresses import fold_slashes
 from gateway.server.asgi import ASGIApp, Headers, Message, Receive, Scope, Send
 from gateway.server.browser import RESPONSE_HEADERS, wants_page
+from gateway.server.context import KEY, RequestContext
 from gateway.server.field_lines import joined
 from gateway.server.guard import Guard
 from gateway.server.problems import Problem, dialect_of, render_error, respond
@@ -42,8 +43,7 @@ GIVEN_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 class AccessLog:
     """The outermost ASGI layer, around `app`.
 
-    The scope gets `ccproxy.record`, `ccproxy.headers` (by name), `ccproxy.caller`, `ccproxy.trace`,
-    and `ccproxy.begin`, a function to call with a record.
+    The scope gets the request's context, see `gateway/server/context.py`.
     """
 
     def __init__(
@@ -71,19 +71,17 @@ class AccessLog:
         trace = (
             UNTRACED if self._tracer is None else Trace(self._tracer, headers.get(b"traceparent"))
         )
-        scope["ccproxy.record"], scope["ccproxy.headers"], scope["ccproxy.trace"] = (
-            record,
-            headers,
-            trace,
-        )
-        scope["ccproxy.begin"] = self._records.begin if self._records else _nobody_looks_on
+        begin = self._records.begin if self._records else _ignore_begin
+        context = RequestContext(record, headers, trace, begin)
+        scope[KEY] = context
         answer = ClientResponse(record, send)
         self._metrics.active.inc()
         try:
             # A name came twice, and `dict` kept the last value. Inside the `try`, because two
             # values may be a reason to refuse.
             if len(headers) != len(scope["headers"]):
-                headers = scope["ccproxy.headers"] = joined(scope["headers"])
+                headers = joined(scope["headers"])
+                context.headers = headers
             count = len(scope["headers"])
             scheme = scope.get("scheme", "http")
             caller = self._guard.admit(
@@ -92,7 +90,8 @@ class AccessLog:
             # After the guard, which needs the address of the connection itself.
             if b"x-forwarded-for" in headers:
                 record.client_ip = self._guard.proxies.client_address(record.client_ip, headers)
-            scope["ccproxy.caller"], record.caller = caller, caller.name
+            context.caller = caller
+            record.caller = caller.name
             await self._app(scope, receive, answer.send)
         except CCProxyError as error:
             record.error_kind = error.kind
@@ -112,24 +111,24 @@ class AccessLog:
             await answer.fail(CCProxyError())
         finally:
             self._metrics.active.dec()
-            self._close(scope, record, answer)
+            self._close(scope, context, answer)
             # The spans take their facts from the completed record.
             trace.close(record)
 
-    def _close(self, scope: Scope, record: AccessRecord, answer: ClientResponse) -> None:
+    def _close(self, scope: Scope, context: RequestContext, answer: ClientResponse) -> None:
+        record = context.record
         record.duration_ms = (time.perf_counter() - answer.began) * 1000
         # 499, as in nginx: the client left before a response began.
         record.status_code = record.status_code or answer.status or 499
-        record.endpoint = scope.get("ccproxy.endpoint") or str(
-            getattr(scope.get("route"), "path", "unmatched")
-        )
+        route_pattern = str(getattr(scope.get("route"), "path", "unmatched"))
+        record.endpoint = context.endpoint or route_pattern
         self._metrics.observe(record)
         is_quiet_probe = record.path in PROBES and record.status_code < 400
         if self._records is not None and not is_quiet_probe:
             self._records.add(record)
 
 
-def _nobody_looks_on(_: AccessRecord) -> None: ...
+def _ignore_begin(_: AccessRecord) -> None: ...
 
 
 class ClientResponse:

@@ -59,6 +59,7 @@ from gateway.server.access_log import AccessLog
 from gateway.server.addresses import Addresses
 from gateway.server.asgi import ASGIApp, Receive, Scope, Send
 from gateway.server.bodies import WholeBody
+from gateway.server.context import context_of
 from gateway.server.guard import Guard
 from gateway.server.openapi import describe_endpoints
 from gateway.server.problems import Dialect, dialect_of, render_error
@@ -119,12 +120,12 @@ class Switch:
         if path not in self._endpoints and not (path := self._find(scope)):
             await self._manage(scope, receive, send)
         elif method in (methods := methods_of(self._endpoints[path])):
-            scope["ccproxy.endpoint"] = path
+            context_of(scope).endpoint = path
             await self._endpoints[path](scope, receive, send)
         elif method == "HEAD" and "GET" in methods:  # the server leaves out the body
-            scope["ccproxy.endpoint"] = path
+            context_of(scope).endpoint = path
             await self._endpoints[path]({**scope, "method": "GET"}, receive, send)
-        elif scope["ccproxy.headers"].get(b"upgrade", b"").lower() == b"websocket":
+        elif context_of(scope).headers.get(b"upgrade", b"").lower() == b"websocket":
             raise UpgradeRefused(headers={"upgrade": "http/1.1"})
         else:
             await self._manage(scope, receive, send)
@@ -134,7 +135,7 @@ class Switch:
         route takes.
         """
         if scope["method"] == "HEAD":
-            asked = {**scope, "method": "GET", "ccproxy.head": True}
+            asked = {**scope, "method": "GET"}
             await self._management(asked, receive, send)
             scope["route"] = asked.get("route")
         elif scope["method"] == "OPTIONS" and (methods := self._methods(scope["path"])):
@@ -348,7 +349,7 @@ def build_management(
 
 
 async def show_problem(request: Request, error: Exception) -> Response:
-    record = request.scope["ccproxy.record"]
+    record = context_of(request.scope).record
     known = error if isinstance(error, CCProxyError) else CCProxyError()
     record.error_kind = known.kind
     record.error_message = known.message
@@ -364,7 +365,7 @@ async def show_http_error(request: Request, error: Exception, addresses: Address
     """
     status = error.status_code if isinstance(error, HTTPException) else 500
     path = request.url.path
-    method = request.scope["ccproxy.record"].method
+    method = context_of(request.scope).record.method
     methods = addresses.methods(path)
     if status == 404 and methods and method not in methods:
         status = 405

@@ -14,6 +14,7 @@ import orjson
 
 from gateway.proxy.active_requests import ActiveRequests
 from gateway.server.asgi import ASGIApp, Message, Receive, Scope, Send, read_body
+from gateway.server.context import context_of
 from gateway.server.decoding import decode_body
 from shared.runtime.errors import ClientError
 
@@ -34,7 +35,7 @@ class WholeBody:
         self._limit = limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers: dict[bytes, bytes] = scope["ccproxy.headers"]
+        headers: dict[bytes, bytes] = context_of(scope).headers
         if b"content-length" not in headers and b"transfer-encoding" not in headers:
             await self._app(scope, receive, send)
             return

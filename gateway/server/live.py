@@ -15,6 +15,7 @@ from starlette.responses import Response
 from gateway.proxy.active_requests import ActiveRequest, ActiveRequests
 from gateway.proxy.relay import STREAM_HEADERS
 from gateway.server.asgi import Receive, Scope, Send
+from gateway.server.context import context_of
 from shared.runtime.errors import CallerGone, CCProxyError
 
 EVENT_STREAM = "text/event-stream; charset=utf-8"
@@ -42,7 +43,7 @@ class Live(Response):
         self._last = last
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope.get("ccproxy.head"):
+        if context_of(scope).record.method == "HEAD":
             await send(
                 {
                     "type": "http.response.start",

@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 
 from gateway.proxy.active_requests import ActiveRequests, Timeouts
+from gateway.server.asgi import Scope
+from gateway.server.context import KEY, RequestContext
 from gateway.server.live import Live
+from gateway.server.tracing import UNTRACED
+from shared.bus.channels import AccessRecord
 from shared.runtime.errors import BusUnavailable, CCProxyError
 
 
@@ -36,6 +40,11 @@ class Client:
     @property
     def ended(self) -> bool:
         return self.sent[-1]["type"] == "http.response.body" and not self.sent[-1].get("more_body")
+
+
+def scope() -> Scope:
+    record = AccessRecord("r", 0.0, method="GET")
+    return {"type": "http", KEY: RequestContext(record, {}, UNTRACED, lambda _: None)}
 
 
 class Chunks:
@@ -65,7 +74,7 @@ def serve(
     active_requests: ActiveRequests, chunks: AsyncGenerator[bytes, None], client: Client
 ) -> asyncio.Task[None]:
     live = Live(active_requests, chunks, ping=lambda: b"~", last=lambda error: error.kind.encode())
-    return asyncio.create_task(live({"type": "http"}, client.receive, client.send))
+    return asyncio.create_task(live(scope(), client.receive, client.send))
 
 
 async def test_silence_is_filled_and_no_limit_ends_the_wait(
@@ -99,7 +108,7 @@ async def test_after_the_stop_none_begins(active_requests: ActiveRequests) -> No
     client = Client()
     chunks = Chunks(b"a")()
     live = Live(active_requests, chunks, ping=lambda: b"", last=lambda error: error.kind.encode())
-    await live({"type": "http"}, client.receive, client.send)
+    await live(scope(), client.receive, client.send)
     assert client.body == b"stopping"
 
 
