@@ -4,7 +4,6 @@ beside them.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from permission_service.decision import BY_NO_WATCHER, BY_PROTECTION, BY_RULE
@@ -14,12 +13,9 @@ from shared.bus.channels import PermissionAudit, PermissionRequest
 from shared.permissions.tools import QUESTION
 from shared.runtime.exact_json import dump_json
 from shared.runtime.log import get_log
+from shared.runtime.times import iso_time_or_none
 
 AUDIT_TEXT = 65_536  # characters kept of an input: a written file can be megabytes
-
-
-def iso(seconds: float | None) -> str | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()
 
 
 def show_request(stored: StoredRequest) -> dict[str, Any]:
@@ -31,8 +27,8 @@ def show_request(stored: StoredRequest) -> dict[str, Any]:
         "request_id": stored.id,
         "tool_name": ask.tool_name,
         "input": ask.input,
-        "created_at": iso(ask.asked_at),
-        "expires_at": iso(stored.expires_at),
+        "created_at": iso_time_or_none(ask.asked_at),
+        "expires_at": iso_time_or_none(stored.expires_at),
         "timeout_seconds": stored.timeout_seconds,
         "kind": "question" if ask.tool_name == QUESTION else "approval",
         "caller": ask.caller,
@@ -60,7 +56,7 @@ def show_state(stored: StoredRequest, now: float) -> dict[str, Any]:
         shown |= show_presentation(stored)
     else:
         decision = {
-            "decided_at": iso(stored.decided_at),
+            "decided_at": iso_time_or_none(stored.decided_at),
             "decided_by": stored.decided_by,
             "rule": stored.rule,
         }
@@ -84,7 +80,7 @@ def show_event(event: Event) -> dict[str, Any]:
 
 
 def _closing(stored: StoredRequest) -> tuple[str, dict[str, Any]]:
-    when = iso(stored.decided_at)
+    when = iso_time_or_none(stored.decided_at)
     match stored.status:
         case "expired":
             return "permission_expired", {"expired_at": when, "message": stored.message}

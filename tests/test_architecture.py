@@ -115,6 +115,16 @@ PROVED_ELSEWHERE = {
     "ccproxy/cli/permissions/keyboard.py": "tests/contract/test_permission_handler.py",
     "ccproxy/cli/permissions/script.py": "tests/contract/test_permission_handler.py",
 }
+# Names that several modules define: the same part of several formats, services or commands.
+NAMES_IN_SEVERAL_MODULES = {
+    "Answer", "Caller", "Codex", "Limits", "Model", "NotRunning", "Problem", "PromptCache",
+    "Reader", "Reply", "Request", "Reset", "Turn", "Writer", "check_request", "fits",
+    "info", "main", "parse_reply", "pattern_of", "read_error", "read_prompt", "read_usage",
+    "router", "show_status", "status", "write_error", "write_prompt", "write_reply",
+}  # fmt: skip
+QUESTION_WORD = re.compile(
+    r"(what|whether|who|whom|whose|when|where|why|how|which)\b", re.IGNORECASE
+)
 MAX_FILE_STATEMENTS = 330
 MAX_FUNCTION_STATEMENTS = 45
 MAX_MEDIAN_STATEMENTS = 6
@@ -194,6 +204,33 @@ def test_a_library_is_imported_in_its_own_room_only() -> None:
         and not path.startswith(ONE_ROOM[library])
     }
     assert not strangers
+
+
+def public_definitions() -> Iterator[tuple[str, str]]:
+    """Yield the name and the path of each public function and class at the top of a module."""
+    for path, tree in sources().items():
+        for node in tree.body:
+            is_definition = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+            if is_definition and not node.name.startswith("_"):
+                yield node.name, path
+
+
+def test_a_public_name_has_one_definition() -> None:
+    places: dict[str, set[str]] = {}
+    for name, path in public_definitions():
+        places.setdefault(name, set()).add(path)
+    assert {name for name, paths in places.items() if len(paths) > 1} == NAMES_IN_SEVERAL_MODULES
+
+
+def test_a_docstring_begins_with_its_subject() -> None:
+    found = [
+        f"{path}:{node.lineno} {node.name}"
+        for path, tree in sources().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        and QUESTION_WORD.match(ast.get_docstring(node) or "")
+    ]
+    assert not found
 
 
 def test_no_import_hides_in_a_function() -> None:

@@ -9,7 +9,6 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -25,6 +24,7 @@ from shared.accounts.login import CredentialState
 from shared.accounts.pending import remove
 from shared.runtime.errors import CCProxyError, ClientError, UpstreamError
 from shared.runtime.log import configure_log
+from shared.runtime.times import iso_time_or_none
 from shared.settings.problems import ConfigurationError
 from shared.settings.tree import Settings, load_settings
 
@@ -45,7 +45,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 
 
 @app.callback()
-def auth() -> None:
+def auth_group() -> None:
     """Log in, and see the credentials that pay for requests."""
 
 
@@ -189,7 +189,7 @@ async def show_account(settings: Settings, provider: ProviderName, *, as_json: b
         "credential": state.source,
         "billed_to": state.billed_to,
         "plan": state.subscription or organization.get("organization_type"),
-        "expires": iso(state.expires_at),
+        "expires": iso_time_or_none(state.expires_at),
         "name": person.get("full_name"),
         "email": person.get("email"),
         "account": person.get("uuid") or person.get("id"),
@@ -231,8 +231,4 @@ async def log_out(settings: Settings, provider: ProviderName, *, yes: bool) -> i
 
 
 def facts_of(state: CredentialState) -> dict[str, Any]:
-    return {**asdict(state), "expires_at": iso(state.expires_at)}
-
-
-def iso(seconds: float | None) -> str | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()
+    return {**asdict(state), "expires_at": iso_time_or_none(state.expires_at)}

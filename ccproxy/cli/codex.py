@@ -47,7 +47,7 @@ class Mode(StrEnum):
 
 
 @app.callback()
-def codex() -> None:
+def codex_group() -> None:
     """Show and test Codex: the account or key behind `/codex`."""
 
 

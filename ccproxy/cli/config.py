@@ -34,7 +34,7 @@ app = typer.Typer(name="config", no_args_is_help=True, add_completion=False, ric
 
 
 @app.callback()
-def config() -> None:
+def config_group() -> None:
     """See and check the settings."""
 
 

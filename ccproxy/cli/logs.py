@@ -31,7 +31,7 @@ Facts = dict[str, Any]
 
 
 @app.callback()
-def logs() -> None:
+def logs_group() -> None:
     """See requests live, query the records, or export them."""
 
 

@@ -38,7 +38,7 @@ def service_for(platform: str, environ: Mapping[str, str], run: Run) -> Backgrou
 
 
 @app.callback()
-def service(context: typer.Context) -> None:
+def service_group(context: typer.Context) -> None:
     """Have the stack started and kept up by systemd or launchd, as your own user."""
     context.obj = context.obj or service_for(sys.platform, os.environ, run_program)
 

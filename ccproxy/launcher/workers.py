@@ -115,7 +115,7 @@ class Control:
 
 
 @app.callback(invoke_without_command=True)
-def workers(context: typer.Context) -> None:
+def workers_group(context: typer.Context) -> None:
     """The SDK workers of the running stack."""
     if context.invoked_subcommand is None:
         list_workers(as_json=False)

@@ -26,6 +26,7 @@ from shared.runtime.metrics import (
     snapshot_key,
 )
 from shared.runtime.process import instance_name
+from shared.runtime.times import iso_time
 from shared.runtime.version import VERSION
 from shared.settings.tree import Settings
 
@@ -116,7 +117,10 @@ def credential_checks(credentials: list[RouteCredential]) -> Checks:
             "credentials_path": state.source,
         }
         if state.expires_at is not None:
-            facts |= {"expiration": iso(state.expires_at), "subscription_type": state.subscription}
+            facts |= {
+                "expiration": iso_time(state.expires_at),
+                "subscription_type": state.subscription,
+            }
         checks = found.setdefault(CREDENTIAL_CHECKS[each.provider], [])
         checks.append(health_check(each.status, state.output, **facts))
     return {**found}
@@ -221,7 +225,3 @@ def health(
         },
     }
     return JSONResponse(body, code, headers=NO_CACHE, media_type=HEALTH_TYPE)
-
-
-def iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat()

@@ -102,7 +102,7 @@ def token_of(settings: Settings) -> str:
 
 
 @app.callback()
-def permissions() -> None:
+def permissions_group() -> None:
     """Show permission requests, and rules for them."""
 
 

@@ -1,0 +1,12 @@
+from __future__ import annotations
+
+from shared.runtime.times import iso_time, iso_time_or_none
+
+
+def test_a_time_is_written_in_utc() -> None:
+    assert iso_time(0) == "1970-01-01T00:00:00+00:00"
+
+
+def test_an_unknown_time_stays_unknown() -> None:
+    assert iso_time_or_none(None) is None
+    assert iso_time_or_none(1.5) == "1970-01-01T00:00:01.500000+00:00"
