@@ -39,7 +39,7 @@ class AuditTrail:
             get_log().warning(
                 "audit_record_refused",
                 reason=str(error),
-                record=delivery.payload[:500].decode("utf-8"),
+                record=delivery.payload[:500].decode("utf-8", "replace"),
             )
             return
         while True:

@@ -274,6 +274,8 @@ class RuleBook:
             return
         except OSError as error:
             self.problem = f"The rules file {self._path} cannot be read: {error.strerror}."
+            # Read again at the next request: the file may be the same, and the error over.
+            self._seen = None
             return
         # The identity is enough to know that the file has not changed; rules are read at every
         # request.

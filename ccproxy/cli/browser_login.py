@@ -64,7 +64,10 @@ class LoginAttempt:
         try:
             # `take` gives the login to one answer only, so the browser and a pasted line cannot
             # both spend the code.
-            self.done.set_result(await complete(self._settings, self.logins.take(state), code))
+            path = await complete(self._settings, self.logins.take(state), code)
+            # The attempt may have reached its time limit during the exchange.
+            if not self.done.done():
+                self.done.set_result(path)
         except CCProxyError as error:
             if not self.done.done():
                 self.done.set_exception(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 
@@ -15,13 +16,15 @@ def replace_private(path: Path, text: str) -> None:
     target = Path(os.path.realpath(path))
     target.parent.mkdir(parents=True, exist_ok=True)
     # The draft lies beside its target, because a rename is one step only within a file system.
-    draft = target.with_name(f".{target.name}.{os.getpid()}")
-    # The mode is given when the file is made: a chmod after the write would leave a moment in which
-    # others can read the secret.
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    # `mkstemp` makes it with mode 0600 and a name that no draft left by a killed process has.
+    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    draft = Path(name)
     try:
         with open(descriptor, "w") as file:
             file.write(text)
+            # Without it a power cut after the rename could leave the new name with an empty file.
+            file.flush()
+            os.fsync(descriptor)
         draft.replace(target)
     except OSError:
         draft.unlink(missing_ok=True)

@@ -74,7 +74,8 @@ async def test_a_record_waits_for_a_file_that_is_away(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    "payload", [b"{}", b"x", record(asked_at=1e300), record(asked_at=float("inf"))]
+    "payload",
+    [b"{}", b"x", b"x" * 499 + "é".encode(), record(asked_at=1e300), record(asked_at=float("inf"))],
 )
 async def test_what_can_never_be_kept_is_let_go(store: Store, payload: Any) -> None:
     await store.open()

@@ -210,3 +210,19 @@ async def test_a_setting_that_is_no_rule_is_named_and_leaves_the_others_in_force
 ) -> None:
     rules = RuleBook(bus, rules_file, Clock(), FromSettings(problem="ALLOWED_TOOLS: no"))  # type: ignore[arg-type]
     assert (rules.notice, len(rules.built_in())) == ("ALLOWED_TOOLS: no", 2)
+
+
+async def test_rules_hold_again_once_a_file_that_could_not_be_reached_can(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    file = folder / "rules.toml"
+    file.write_text('[[rules]]\ntool = "Read"\n')
+    rules = book(MemoryBus(), file)
+    assert [rule.effect for rule in rules.all()] == ["allow"]
+    away = folder.rename(tmp_path / "away")
+    folder.write_text("a file where the folder was")
+    assert rules.all() == []
+    assert "cannot be read" in rules.problem
+    folder.unlink()
+    away.rename(folder)
+    assert [rule.effect for rule in rules.all()] == ["allow"]
