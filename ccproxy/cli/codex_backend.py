@@ -98,8 +98,8 @@ class Backend:
     async def _ask(
         self, method: str, authorization: Authorization, path: str, **options: Any
     ) -> httpx.Response:
-        door = self.settings.base_url if is_login(authorization) else self.settings.api_base_url
-        return await self._send(method, authorization, door.rstrip("/") + path, **options)
+        base_url = self.settings.base_url if is_login(authorization) else self.settings.api_base_url
+        return await self._send(method, authorization, base_url.rstrip("/") + path, **options)
 
     async def _send(
         self,

@@ -57,7 +57,7 @@ OWNERS_KEYS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class Sample:
     """A route of the demo: a request, and the words expected in the reply."""
 
     name: str
@@ -75,13 +75,13 @@ class Door:
         return {"model": self.model, "max_tokens": 200, "stream": self.stream, "messages": [said]}
 
 
-DOORS = (
-    Door("/api", "/api/v1/messages", stream=False, words="Hello, straight through."),
-    Door(
+SAMPLES = (
+    Sample("/api", "/api/v1/messages", stream=False, words="Hello, straight through."),
+    Sample(
         "/api streamed", "/api/v1/messages", stream=True, words="Hello again, one piece at a time."
     ),
-    Door("/sdk", "/sdk/v1/messages", stream=False, words="Hello from a real claude process."),
-    Door(
+    Sample("/sdk", "/sdk/v1/messages", stream=False, words="Hello from a real claude process."),
+    Sample(
         "/codex",
         "/codex/v1/messages",
         stream=True,
@@ -176,16 +176,16 @@ async def show_demo(
     console = Console(highlight=False, soft_wrap=True)
     missing = []
     async with httpx.AsyncClient(base_url=url, timeout=REQUEST_SECONDS, trust_env=False) as client:
-        console.print("\n[bold]One request through each door[/bold]")
-        for door in DOORS:
-            answer = await knock(client, door)
-            right = answer == door.words
+        console.print("\n[bold]One request through each route[/bold]")
+        for sample in SAMPLES:
+            answer = await send_sample(client, sample)
+            right = answer == sample.words
             console.print(
-                f"  {'[green]ok[/green]  ' if right else '[red]FAIL[/red]'} {door.name:<14} "
+                f"  {'[green]ok[/green]  ' if right else '[red]FAIL[/red]'} {sample.name:<14} "
                 f"{plain(answer)}"
             )
             if not right:
-                missing.append(f"the answer of {door.name}")
+                missing.append(f"the answer of {sample.name}")
         missing += await show_rows(client, console, patience)
         missing += await show_metrics(client, console, patience)
     for what in missing:
@@ -201,15 +201,15 @@ async def show_demo(
     return None
 
 
-async def knock(client: httpx.AsyncClient, door: Door) -> str:
+async def send_sample(client: httpx.AsyncClient, sample: Sample) -> str:
     """Return the text of the reply, or the failure in words."""
     try:
         reply = await client.post(
-            door.path, json=door.body(), headers={"x-request-id": door.request_id}
+            sample.path, json=sample.body(), headers={"x-request-id": sample.request_id}
         )
         if reply.status_code != 200:
             return f"{reply.status_code}: {reply.text[:300]}"
-        return streamed_text(reply.text) if door.stream else whole_text(reply.json())
+        return streamed_text(reply.text) if sample.stream else whole_text(reply.json())
     except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
         return f"{type(error).__name__}: {error}"
 
@@ -234,14 +234,14 @@ async def show_rows(client: httpx.AsyncClient, console: Console, patience: float
     rows: dict[str, dict[str, Any]] = {}
     async for answer in asked_until_late(client, "/logs/query?limit=100", patience):
         rows = {row["client_request_id"]: row for row in json.loads(answer).get("results", [])}
-        if all(door.request_id in rows for door in DOORS):
+        if all(sample.request_id in rows for sample in SAMPLES):
             break
-    for door in DOORS:
-        if row := rows.get(door.request_id):
+    for sample in SAMPLES:
+        if row := rows.get(sample.request_id):
             prompt = row["tokens_input"] + row["cache_read_tokens"] + row["cache_write_tokens"]
             facts = f"{row['status_code']}  {row['model']}  {prompt} in, {row['tokens_output']} out"
-            console.print(f"  {door.name:<14} {plain(facts)}  {row['duration_ms']:.0f} ms")
-    return [f"the log row of {door.name}" for door in DOORS if door.request_id not in rows]
+            console.print(f"  {sample.name:<14} {plain(facts)}  {row['duration_ms']:.0f} ms")
+    return [f"the log row of {sample.name}" for sample in SAMPLES if sample.request_id not in rows]
 
 
 async def show_metrics(client: httpx.AsyncClient, console: Console, patience: float) -> list[str]:
@@ -250,11 +250,11 @@ async def show_metrics(client: httpx.AsyncClient, console: Console, patience: fl
     found: list[str] = []
     async for answer in asked_until_late(client, "/metrics", patience):
         found = list(counting_lines(answer))
-        if all(any(door.path in line for line in found) for door in DOORS):
+        if all(any(sample.path in line for line in found) for sample in SAMPLES):
             break
     for line in found:
         console.print(f"  {plain(line)}")
-    paths = dict.fromkeys(door.path for door in DOORS)
+    paths = dict.fromkeys(sample.path for sample in SAMPLES)
     return [
         f"the metrics line of {path}" for path in paths if not any(path in line for line in found)
     ]
@@ -262,7 +262,9 @@ async def show_metrics(client: httpx.AsyncClient, console: Console, patience: fl
 
 def counting_lines(metrics: str) -> Iterator[str]:
     for line in metrics.splitlines():
-        if line.startswith("ccproxy_requests_total") and any(door.path in line for door in DOORS):
+        if line.startswith("ccproxy_requests_total") and any(
+            sample.path in line for sample in SAMPLES
+        ):
             yield line
 
 

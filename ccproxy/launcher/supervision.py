@@ -67,7 +67,7 @@ class ShortPoll:
 
 
 class Options(ServerOptions):  # type: ignore[misc]
-    """supervisord's door to the operating system."""
+    """supervisord's interface to the operating system."""
 
     poller: Any
     mood: int

@@ -173,11 +173,13 @@ class Codex:
         # The same object, not an equal one: an unchanged request goes out as the bytes that came
         # in.
         data = request.serialised() if body is asked else dump_json(body)
-        return await self._upstream.open("POST", f"{self._door(codex)}/responses", headers, data)
+        return await self._upstream.open(
+            "POST", f"{self._base_url(codex)}/responses", headers, data
+        )
 
     async def _send_as_it_is(self, request: Outgoing, authorization: Authorization) -> Opened:
         headers = self._headers(request, authorization) | {"accept": "application/json"}
-        url = self._door(authorization.billed_to != "api_key") + request.path
+        url = self._base_url(authorization.billed_to != "api_key") + request.path
         return await self._upstream.open("POST", url, headers, request.body)
 
     async def _send_question(self, request: Outgoing, authorization: Authorization) -> Opened:
@@ -188,10 +190,10 @@ class Codex:
         )
         headers = self._headers(request, authorization) | {"accept": "application/json"}
         return await self._upstream.open(
-            "GET", self._door(codex) + request.path + version, headers, b""
+            "GET", self._base_url(codex) + request.path + version, headers, b""
         )
 
-    def _door(self, codex: bool) -> str:
+    def _base_url(self, codex: bool) -> str:
         return (self.settings.base_url if codex else self.settings.api_base_url).rstrip("/")
 
     def _headers(self, request: Outgoing, authorization: Authorization) -> dict[str, str]:

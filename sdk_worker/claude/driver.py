@@ -1,4 +1,4 @@
-"""The door to the SDK: one way in for two packages, and the search for the program both of them
+"""The driver of the SDK: one way in for two packages, and the search for the program both of them
 drive.
 
 `claude-code-sdk` is frozen: it dies of messages it does not know, damages lines over 64 KiB, and

@@ -86,7 +86,7 @@ class Monitored:
 def monitored(
     images: list[str], metrics_image: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Monitored]:
-    """The stack in one container, scraped, and used once through each door."""
+    """The stack in one container, scraped, and used once through each route."""
     found = Monitored(tmp_path_factory.mktemp("monitored"))
     found.stack.end()
     try:

@@ -22,8 +22,8 @@ from tests.conftest import BusFactory
 from tests.contract.conftest import OpenGateway
 from tests.simulator_fixture import GroundTruth
 
-DOORS = {"/api/v1": ("claude-sonnet-5-5", "claude-sim-"), "/codex/v1": ("gpt-5.5", "gpt-sim-")}
-BOTH = pytest.mark.parametrize("door", DOORS)
+ROUTES = {"/api/v1": ("claude-sonnet-5-5", "claude-sim-"), "/codex/v1": ("gpt-5.5", "gpt-sim-")}
+BOTH = pytest.mark.parametrize("route", ROUTES)
 STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
 AT_ONCE = 8
 
@@ -36,8 +36,8 @@ async def gateway_url(open_gateway_at: OpenGateway, simulator: GroundTruth, tmp_
 @pytest.fixture
 async def clients(gateway_url: str) -> AsyncIterator[dict[str, openai.AsyncOpenAI]]:
     opened = {
-        door: openai.AsyncOpenAI(base_url=gateway_url + door, api_key="unused", max_retries=0)
-        for door in DOORS
+        route: openai.AsyncOpenAI(base_url=gateway_url + route, api_key="unused", max_retries=0)
+        for route in ROUTES
     }
     yield opened
     for client in opened.values():
@@ -54,23 +54,23 @@ async def streamed(client: openai.AsyncOpenAI, model: str, prompt: str) -> tuple
 
 @BOTH
 async def test_a_stream_arrives_whole_and_in_order(
-    clients: dict[str, openai.AsyncOpenAI], door: str
+    clients: dict[str, openai.AsyncOpenAI], route: str
 ) -> None:
     wanted = " ".join(f"word-{number}" for number in range(300))
-    text, _ = await streamed(clients[door], DOORS[door][0], f"[[say:{wanted}]]")
+    text, _ = await streamed(clients[route], ROUTES[route][0], f"[[say:{wanted}]]")
     assert text == wanted
 
 
 @BOTH
 async def test_usage_is_the_providers_own_whole_and_streamed(
-    clients: dict[str, openai.AsyncOpenAI], simulator: GroundTruth, door: str
+    clients: dict[str, openai.AsyncOpenAI], simulator: GroundTruth, route: str
 ) -> None:
-    model = DOORS[door][0]
+    model = ROUTES[route][0]
     prompt = "[[say:one two three]] count"
-    whole = await clients[door].chat.completions.create(
+    whole = await clients[route].chat.completions.create(
         model=model, messages=[{"role": "user", "content": prompt}]
     )
-    _, usage = await streamed(clients[door], model, prompt)
+    _, usage = await streamed(clients[route], model, prompt)
     told = [seen.usage for seen in simulator.requests() if seen.method == "POST"]
     assert len(told) == 2
     for found, true in zip((whole.usage, usage), told, strict=True):
@@ -87,12 +87,12 @@ async def test_cost_is_the_list_price_of_the_tokens_that_the_provider_counted(
     clients: dict[str, openai.AsyncOpenAI],
     simulator: GroundTruth,
     bus_factory: BusFactory,
-    door: str,
+    route: str,
 ) -> None:
-    model = DOORS[door][0]
+    model = ROUTES[route][0]
     records: list[AccessRecord] = []
     watching = await bus_factory("analytics")
-    await streamed(clients[door], model, "[[say:one two three]] count")
+    await streamed(clients[route], model, "[[say:one two three]] count")
     true = [seen.usage for seen in simulator.requests() if seen.method == "POST"][-1]
     async for delivery in watching.serve(ACCESS_RECORD, slots=1):
         await delivery.accept()
@@ -109,13 +109,15 @@ async def test_cost_is_the_list_price_of_the_tokens_that_the_provider_counted(
 
 
 @BOTH
-async def test_streams_at_once_never_mix(clients: dict[str, openai.AsyncOpenAI], door: str) -> None:
-    model = DOORS[door][0]
+async def test_streams_at_once_never_mix(
+    clients: dict[str, openai.AsyncOpenAI], route: str
+) -> None:
+    model = ROUTES[route][0]
     wanted = [
         " ".join(f"stream-{number}-{word}" for word in range(40)) for number in range(AT_ONCE)
     ]
     found = await asyncio.gather(
-        *(streamed(clients[door], model, f"[[say:{text}]]") for text in wanted)
+        *(streamed(clients[route], model, f"[[say:{text}]]") for text in wanted)
     )
     assert [text for text, _ in found] == wanted
 
@@ -123,15 +125,15 @@ async def test_streams_at_once_never_mix(clients: dict[str, openai.AsyncOpenAI],
 @BOTH
 @pytest.mark.parametrize("fault", ["error", "cut"])
 async def test_a_provider_that_fails_in_mid_stream_is_never_a_finished_answer(
-    gateway_url: str, door: str, fault: str
+    gateway_url: str, route: str, fault: str
 ) -> None:
     body = {
-        "model": DOORS[door][1] + fault,
+        "model": ROUTES[route][1] + fault,
         "messages": [{"role": "user", "content": "hello"}],
         "stream": True,
     }
     async with httpx.AsyncClient(base_url=gateway_url, trust_env=False, timeout=20) as client:
-        reply = await client.post(f"{door}/chat/completions", json=body)
+        reply = await client.post(f"{route}/chat/completions", json=body)
     if (
         reply.status_code >= 400
     ):  # the failure was there before the first byte left, so it has a status of its own
