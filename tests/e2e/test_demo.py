@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from ccproxy.cli.demo import DOORS, isolate, show_demo, streamed_text
+from ccproxy.cli.demo import SAMPLES, isolate, show_demo, streamed_text
 from ccproxy.launcher.programs import find_script
 from shared.settings.tree import load_settings
 from tests.e2e.stack import clean_environment
@@ -35,8 +35,8 @@ def test_everything_arrives_and_nothing_is_left(tmp_path):
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    for door in DOORS:
-        assert door.words in ended.stdout
+    for sample in SAMPLES:
+        assert sample.words in ended.stdout
     assert 'endpoint="/sdk/v1/messages"' in ended.stdout
     assert "\nEverything arrived.\n" in ended.stdout
     assert "leaked" not in ended.stdout + ended.stderr, "a library complains at the end"
@@ -67,9 +67,9 @@ class Forgetful(BaseHTTPRequestHandler):
         }
         row |= {"cache_read_tokens": 0, "cache_write_tokens": 0}
         rows = [
-            row | {"client_request_id": door.request_id}
-            for door in DOORS
-            if door.path != "/sdk/v1/messages"
+            row | {"client_request_id": sample.request_id}
+            for sample in SAMPLES
+            if sample.path != "/sdk/v1/messages"
         ]
         paths = ("/api/v1/messages", "/codex/v1/messages")
         counted = "".join(f'ccproxy_requests_total{{endpoint="{path}"}} 1.0\n' for path in paths)
