@@ -1,7 +1,8 @@
 """A reply on its way out: at its pace, or as much of it as its fault allows.
 
 An error ends the reply in order, a cut drops the connection, a stall never ends, and what hangs
-never begins.
+never begins. A malformed reply has JSON that breaks off, and is complete in every other way. An
+uneven reply leaves in odd pieces with odd pauses, wherever its events begin and end.
 """
 
 from __future__ import annotations
@@ -9,19 +10,28 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Iterable, Mapping
+from itertools import cycle
 
 from simulator.exchange import SimulatedExchange
-from simulator.script import Reply
+from simulator.script import Reply, Uneven
 from simulator.spelling import respell
 
 WRITE_BYTES = 32 * 1024
 DELTA = re.compile(rb"event: (content_block_delta|[\w.]+\.delta)\n")
+# The shares of the largest piece and of the longest pause, in turn. Their numbers have no common
+# divisor, so a long reply meets every pair.
+PIECES = (1.0, 0.02, 0.3, 0.7, 0.1)
+PAUSES = (0.1, 1.0, 0.0, 0.5)
 
 
 async def play_stream(
     exchange: SimulatedExchange, reply: Reply, frames: Iterable[bytes], failure: Callable[[], bytes]
 ) -> bool:
     """Send the stream. Return True if all of it was sent; `failure` is the event of an error."""
+    if reply.uneven:
+        await write_unevenly(exchange, reply.uneven, b"".join(frames))
+        await exchange.close()
+        return True
     pending = bytearray()
     deltas = 0
     clock = asyncio.get_running_loop().time
@@ -30,8 +40,10 @@ async def play_stream(
     due = clock()
     for frame in frames:
         if DELTA.match(frame):
+            if reply.fault == "malformed":
+                frame = broken_off(frame) if deltas == reply.fault_after else frame
             # What was said before the fault goes out first: a client must be able to show it.
-            if reply.fault and deltas == reply.fault_after:
+            elif reply.fault and deltas == reply.fault_after:
                 await exchange.write(bytes(pending))
                 if reply.fails:
                     await exchange.close(failure())
@@ -65,15 +77,40 @@ async def play_whole(
     """
     if reply.pace:
         await asyncio.sleep(reply.pace * sum(DELTA.match(frame) is not None for frame in frames))
+    if reply.uneven:
+        await exchange.open(200, {**headers, "content-length": str(len(data))})
+        await write_unevenly(exchange, reply.uneven, data)
+        await exchange.close()
+        return True
     # The length of the whole is promised and half of it sent, so that every client can see that
-    # something is missing.
-    if reply.fault:
+    # something is missing. A malformed reply has its true length.
+    if reply.fault == "malformed":
+        data = data[: len(data) // 2]
+    elif reply.fault:
         await exchange.open(200, {**headers, "content-length": str(len(data))})
         await exchange.write(data[: len(data) // 2])
         await stall(reply)
         return False
     await exchange.send(200, data, headers)
     return True
+
+
+async def write_unevenly(exchange: SimulatedExchange, uneven: Uneven, data: bytes) -> None:
+    """Write `data` in pieces of changing sizes, with a pause of changing length after each."""
+    done = 0
+    for share, pause in zip(cycle(PIECES), cycle(PAUSES), strict=False):
+        if done >= len(data):
+            return
+        size = max(1, int(uneven.piece * share))
+        await exchange.write(data[done : done + size])
+        done += size
+        await asyncio.sleep(uneven.pause * pause)
+
+
+def broken_off(frame: bytes) -> bytes:
+    """Return the event `frame` with the second half of its JSON missing."""
+    head, mark, data = frame.removesuffix(b"\n\n").partition(b"\ndata: ")
+    return head + mark + data[: len(data) // 2] + b"\n\n"
 
 
 async def stall(reply: Reply) -> None:

@@ -21,11 +21,13 @@ from simulator.directives import Directives
 from simulator.sample import sample
 
 Part = dict[str, Any]  # a content block of Anthropic's, an output item of OpenAI's
-Fault = Literal["error", "failed", "cut", "stall", "hang"]
+Fault = Literal["error", "failed", "cut", "stall", "hang", "malformed"]
 
 BYTES_PER_TOKEN = 4
 ECHOED_CHARACTERS = 2_000
 BIG_CHARACTERS = 200_000
+UNEVEN_MILLISECONDS = 20
+UNEVEN_BYTES = 256
 NAME = re.compile(r"(?P<name>\d{3}|[a-z]+(?:-[a-z]+)*)(?:-(?P<first>\d+)(?:x(?P<second>\d+))?)?")
 MARKER = re.compile(rb"SECRET-[A-Za-z0-9]+")
 WORD = re.compile(r"\S*\s?")
@@ -33,11 +35,21 @@ WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine",
 
 
 @dataclass(frozen=True, slots=True)
+class Uneven:
+    """The longest pause between two pieces of a reply, in seconds, and the bytes of the largest
+    piece.
+    """
+
+    pause: float
+    piece: int
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """`stop` is why it ends, "" when the model has said it all. `pace`: seconds between deltas.
     `piece`: characters in a delta, 0 for word by word. `spelling`: number of the way its events are
     written, None for the service's own. `fault_after`: deltas sent before the `fault`; `hang` comes
-    before the headers.
+    before the headers. `uneven`: the way of a network that cuts the bytes anywhere.
     """
 
     parts: list[Part]
@@ -52,6 +64,7 @@ class Reply:
     fault_after: int = 3
     failure: str = ""
     spelling: int | None = None
+    uneven: Uneven | None = None
 
     @property
     def fails(self) -> bool:
@@ -221,6 +234,12 @@ def slow(ask: Ask) -> Reply:
     )
 
 
+def uneven(ask: Ask) -> Reply:
+    pause = UNEVEN_MILLISECONDS if ask.first is None else ask.first
+    way = Uneven(pause / 1000, max(1, ask.second or UNEVEN_BYTES))
+    return replace(plain_reply(ask), uneven=way)
+
+
 def faulty(fault: Fault, failure: str = "failed") -> Scenario:
     """Return a scenario with a fault after the given number of deltas (3)."""
     return lambda ask: Reply(
@@ -242,6 +261,7 @@ SCENARIOS: dict[str, Scenario] = {
     "spelled": lambda ask: replace(
         plain_reply(ask), spelling=ask.first or 0
     ),  # number in SPELLINGS
+    "uneven": uneven,  # longest pause in milliseconds (20) x bytes of the largest piece (256)
     "pings": lambda ask: replace(plain_reply(ask), pings=True),
     "max-tokens": lambda ask: Reply([ask.say(words(ask.first or 20))], "max_tokens"),  # words
     "empty": lambda _: Reply([]),
@@ -249,4 +269,5 @@ SCENARIOS: dict[str, Scenario] = {
     "cut": faulty("cut"),
     "stall": faulty("stall"),
     "hang": faulty("hang"),
+    "malformed": faulty("malformed"),  # a delta whose JSON breaks off; the stream goes on
 }

@@ -9,7 +9,7 @@ import pytest
 
 from simulator.exchange import SimulatedExchange
 from simulator.playback import DELTA, play_stream, play_whole
-from simulator.script import Reply
+from simulator.script import Reply, Uneven
 
 SCOPE: dict[str, Any] = {
     "type": "http",
@@ -99,3 +99,37 @@ async def test_half_of_a_whole_reply_is_cut() -> None:
     wire = Wire()
     assert not await play_whole(wire.exchange, Reply([], fault="cut"), b"abcd", {}, FRAMES)
     assert (wire.data, wire.closed) == (b"ab", False)
+
+
+UNEVEN = Reply([], uneven=Uneven(pause=0.0, piece=20))
+
+
+@pytest.mark.parametrize("whole", [True, False])
+async def test_an_uneven_reply_is_complete_and_leaves_in_pieces_of_many_sizes(whole: bool) -> None:
+    wire = Wire()
+    data = b"".join(FRAMES)
+    assert await (
+        play_whole(wire.exchange, UNEVEN, data, {}, FRAMES)
+        if whole
+        else play_stream(wire.exchange, UNEVEN, FRAMES, bytes)
+    )
+    assert (wire.data, wire.closed) == (data, True)
+    sizes = {len(message["body"]) for message in wire.sent if message.get("body")}
+    assert sizes >= {20, 1, 6, 14, 2}
+
+
+async def test_a_malformed_event_has_half_of_its_json_and_the_stream_goes_on() -> None:
+    wire = Wire()
+    frames = [b'event: x.delta\ndata: {"a":%d}\n\n' % number for number in range(3)]
+    reply = Reply([], fault="malformed", fault_after=1)
+    assert await play_stream(wire.exchange, reply, frames, bytes)
+    assert wire.data == frames[0] + b'event: x.delta\ndata: {"a\n\n' + frames[2]
+    assert wire.closed
+
+
+async def test_a_malformed_whole_reply_has_half_of_its_json_and_its_true_length() -> None:
+    wire = Wire()
+    reply = Reply([], fault="malformed")
+    assert await play_whole(wire.exchange, reply, b'{"a":1}', {}, FRAMES)
+    assert (wire.data, wire.closed) == (b'{"a', True)
+    assert (b"content-length", b"3") in wire.sent[0]["headers"]
