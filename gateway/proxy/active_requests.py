@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from types import TracebackType
 
-from gateway.server.asgi import Receive
+from gateway.server.asgi import Receive, Send
 from shared.runtime.errors import (
     Busy,
     CallerGone,
@@ -28,14 +28,16 @@ from shared.runtime.errors import (
 LOOK_SECONDS = 0.25
 # The default text about a silence, in the error after a timeout.
 PROVIDER_SILENT = "The provider has sent nothing"
+NO_WHOLE_EVENT = "The provider has sent no whole event"
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
     """The timeouts of a request, in seconds.
 
-    `body`: between two pieces of the body; `first_byte`: until the provider's first byte; `idle`:
-    between two bytes; `ping`: the silence before a ping.
+    `body`: between two pieces of the body; `first_byte`: until the provider's first byte, in a
+    stream until the first whole event; `idle`: between two bytes from then on; `ping`: the silence
+    towards the client before a ping.
     """
 
     body: float = 30
@@ -56,23 +58,28 @@ class Timeouts:
 class ActiveRequest:
     """One active request. `interrupt` makes the code inside `with active:` raise the error instead
     of waiting on.
+
+    Two clocks run: `received` is the time of the last bytes that count as a sign of life, against
+    which `limit` is measured; `sent` is the time of the last bytes for the client, after which a
+    ping becomes due. A provider that sends half an event is alive, and its client gets pings.
     """
 
     __slots__ = (
         "_active_requests",
         "_inside",
+        "_ping",
         "_ping_task",
         "_task",
         "_watch",
+        "drips",
         "held",
-        "last",
         "limit",
-        "ping",
-        "pinged",
         "reading",
         "reason",
         "receive",
+        "received",
         "sending",
+        "sent",
         "silence",
     )
 
@@ -82,18 +89,42 @@ class ActiveRequest:
         self.held = 0  # bytes of its body
         self.reason: CCProxyError | None = None
         self.limit = limit
-        self.last = self.pinged = asyncio.get_running_loop().time()
+        self.received = self.sent = asyncio.get_running_loop().time()
+        self.drips = False  # bytes came from the provider, but no whole event yet
         self.reading = True
         self.sending = False
         self.silence = PROVIDER_SILENT
-        self.ping: Callable[[], Coroutine[None, None, None]] | None = None
+        self._ping: Callable[[], Coroutine[None, None, None]] | None = None
         self.receive: Receive | None = None
         self._inside = False
         self._watch: asyncio.Task[None] | None = None
         self._ping_task: asyncio.Task[None] | None = None
 
     def touch(self) -> None:
-        self.last = asyncio.get_running_loop().time()
+        """Note a sign of life of the side that is waited for."""
+        self.received = asyncio.get_running_loop().time()
+
+    def note_answer(self, *, is_begun: bool = True) -> None:
+        """Note bytes of the provider's answer. From the beginning of an answer the idle limit
+        counts; bytes before that, as half of a stream's first event, leave the first-byte limit
+        running.
+        """
+        self.drips = not is_begun
+        if is_begun:
+            self.limit = self._active_requests.patience.idle
+            self.touch()
+
+    async def send_piece(self, send: Send, piece: bytes) -> None:
+        """Send a piece of the answer; meanwhile the silence of the client is measured."""
+        loop = asyncio.get_running_loop()
+        self.sent = loop.time()
+        self.sending = True
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+        self.sending = False
+        self.sent = loop.time()
+        # The provider was held back as long as the client did not read.
+        if not self.drips:
+            self.received = self.sent
 
     def receive_bytes(self, count: int) -> None:
         """Note that `count` more bytes of the body are here, and held until the end. Raises Busy
@@ -166,16 +197,27 @@ class ActiveRequest:
             pass
         self.interrupt(CallerGone())
 
+    def start_pings(self, ping: Callable[[], Coroutine[None, None, None]]) -> None:
+        """Have the clock call `ping` after each silence towards the client."""
+        self._ping = ping
+        self.sent = asyncio.get_running_loop().time()
+
+    def stop_pings(self) -> None:
+        """End the pings; a ping that has not left yet never leaves."""
+        self._ping = None
+        if self._ping_task is not None:
+            self._ping_task.cancel()
+
     def send_ping(self, now: float) -> None:
         """Send a ping without waiting: a client that does not read must not hold up the clock."""
-        if self.ping is not None and (self._ping_task is None or self._ping_task.done()):
-            self.pinged = now
-            self._ping_task = asyncio.ensure_future(self.ping())
+        if self._ping is not None and (self._ping_task is None or self._ping_task.done()):
+            self.sent = now
+            self._ping_task = asyncio.ensure_future(self._ping())
 
     def release(self) -> None:
-        for task in (self._watch, self._ping_task):
-            if task is not None:
-                task.cancel()
+        self.stop_pings()
+        if self._watch is not None:
+            self._watch.cancel()
 
 
 class ActiveRequests:
@@ -268,12 +310,13 @@ class ActiveRequests:
 
     def _look_at(self, active: ActiveRequest, now: float) -> None:
         active.watch_client()
-        silence = now - active.last
+        silence = now - (active.sent if active.sending else active.received)
         if silence > active.limit:
             active.interrupt(stalled(active, silence))
-        # During `sending` a ping would wait behind the piece. A ping is noted in `pinged`, not in
-        # `last`: our own bytes must not end the provider's silence.
-        elif not active.sending and now - max(active.last, active.pinged) > self.patience.ping:
+        # During `sending` a ping would wait behind the piece. A ping is noted in `sent`, not in
+        # `received`: our own bytes must not end the provider's silence, and a provider's bytes that
+        # are not passed on must not end ours.
+        elif not active.sending and now - active.sent > self.patience.ping:
             active.send_ping(now)
 
 
@@ -283,4 +326,5 @@ def stalled(active: ActiveRequest, seconds: float) -> CCProxyError:
         return ClientTimeout(f"No more of the request's body came for {seconds:.0f} seconds.")
     if active.sending:
         return CallerGone("The client stopped reading.")
-    return UpstreamTimeout(f"{active.silence} for {seconds:.0f} seconds.")
+    silence = NO_WHOLE_EVENT if active.drips else active.silence
+    return UpstreamTimeout(f"{silence} for {seconds:.0f} seconds.")

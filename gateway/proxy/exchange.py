@@ -9,7 +9,7 @@ byte; `gateway/proxy/translated.py` translates all other answers.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -129,21 +129,39 @@ class Exchange(ABC):
             request.rewrite(request.parsed() | {"model": model})
         return model
 
-    async def open(self, request: Outgoing, active: ActiveRequest) -> Opened:
-        """Return the provider's answer once begun; from then on silence is measured by the shorter
-        limit.
-        """
+    async def open(
+        self, request: Outgoing, active: ActiveRequest, *, whole: bool = False
+    ) -> Opened:
+        """Return the provider's answer once its head is here; `whole` as in `begun`."""
         request.active = active
         return self.begun(
-            await open_and_tell(self.provider.open, self.provider.speaks, request), request, active
+            await open_and_tell(self.provider.open, self.provider.speaks, request),
+            request,
+            active,
+            whole=whole,
         )
 
-    def begun(self, opened: Opened, request: Outgoing, active: ActiveRequest) -> Opened:
-        """Note the begun answer `opened` in the record and the clock, and return the answer."""
+    def begun(
+        self, opened: Opened, request: Outgoing, active: ActiveRequest, *, whole: bool = False
+    ) -> Opened:
+        """Note the head of the answer `opened` in the record, and return the answer.
+
+        A whole answer has begun with its head, and each of its bytes is a sign of life. A stream
+        begins with its first event, which the reader of its events notes. `whole`: the answer is
+        passed on without a look at events, whatever its type.
+        """
         note_upstream(request.record, opened.headers)
-        active.limit = self.active_requests.patience.idle
-        active.touch()
+        if whole or not opened.is_stream or opened.status >= 400:
+            active.note_answer()
+            opened.chunks = noted(opened.chunks, active)
         return opened
+
+
+async def noted(chunks: AsyncIterator[bytes], active: ActiveRequest) -> AsyncIterator[bytes]:
+    """Yield the pieces of a whole answer, each as a sign of life: a body that flows is not idle."""
+    async for chunk in chunks:
+        active.touch()
+        yield chunk
 
 
 class PassThrough(Exchange):

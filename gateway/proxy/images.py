@@ -114,6 +114,7 @@ class Images(Exchange):
                 await open_and_tell(self.provider.open_images, self.provider.speaks, request),
                 request,
                 active,
+                whole=True,
             )
         reply = as_object(await relay_whole(opened, send, active))
         spent = inner_object(reply, "usage")
@@ -232,8 +233,8 @@ class Images(Exchange):
 
 
 class ImagesTap:
-    """Turns the streams of `count` images into events of the Images interface; `finished` after the
-    last image.
+    """Turns the streams of `count` images into events of the Images interface; `begun` with the
+    first event of the first image, `finished` after the last image.
     """
 
     def __init__(self, record: AccessRecord, kind: str, count: int) -> None:
@@ -242,6 +243,7 @@ class ImagesTap:
         self._count = count
         self._readers: list[ImagesReader] = []
         self._parser = Parser(limit=EVENT_BYTES)
+        self.begun = False
         self.finished = False
 
     def begin(self) -> None:
@@ -260,6 +262,7 @@ class ImagesTap:
         reader = self._readers[-1]
         ready = b""
         for payload in payloads(self._parser, chunk):
+            self.begun = True
             was_finished = reader.finished
             reader.feed(payload)
             frames = [
@@ -293,10 +296,12 @@ async def draw(opened: Opened, active: ActiveRequest) -> ImagesReader:
     """
     reader = ImagesReader()
     parser = Parser(limit=EVENT_BYTES)
+    is_begun = False
     async for chunk in opened.chunks:
-        active.touch()
         for payload in payloads(parser, chunk):
+            is_begun = True
             reader.feed(payload)
+        active.note_answer(is_begun=is_begun)
     check_finished(reader)
     return reader
 

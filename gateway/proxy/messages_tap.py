@@ -16,7 +16,7 @@ from shared.bus.channels import AccessRecord
 from shared.formats.fields import inner_object, text_in
 from shared.formats.ir import Json, Usage
 from shared.formats.messages.usage import merge_usage, read_usage
-from shared.formats.sse import ServerSentEvent, events_in, last_boundary
+from shared.formats.sse import ServerSentEvent, events_in, has_event, last_boundary
 from shared.runtime.errors import UpstreamError
 from shared.runtime.exact_json import load_json
 from shared.runtime.log import get_log
@@ -40,6 +40,7 @@ class MessagesTap:
         self._pending = b""
         self._usage: Json = {}
         self._complained = False
+        self.begun = False
         self.finished = False
 
     def feed(self, chunk: bytes) -> bytes:
@@ -59,6 +60,7 @@ class MessagesTap:
             self._pending = data[end:]
             data = data[:end]
         if data:
+            self.begun = self.begun or has_event(data)
             self._look_for_marks(data)
         return data
 

@@ -132,8 +132,8 @@ class NativeResponses(Exchange):
         try:
             with active:
                 async for chunk in opened.chunks:
-                    active.touch()
                     tap.feed(chunk)
+                    active.note_answer(is_begun=tap.begun)
                 tap.end()
         finally:
             await opened.aclose()

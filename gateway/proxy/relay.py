@@ -3,11 +3,15 @@ always closed.
 
 A stream always ends with its format's own terminal event: the provider's, or an error of ours when
 the provider was cut, fell silent, or this process is stopping. A failure is never shown as success.
+While a provider is silent towards the client, also one that sends half an event byte by byte, the
+client gets pings.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Protocol
 
 from gateway.providers import Opened
@@ -24,14 +28,42 @@ STREAM_HEADERS: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering
 
 
 class Tap(Protocol):
-    """Observes a stream and passes on whole events. `finished` is set once a terminal
-    event passed.
+    """Observes a stream and passes on whole events. `begun` is set once the first whole event
+    passed, `finished` once a terminal event passed.
     """
 
+    begun: bool
     finished: bool
 
     def feed(self, chunk: bytes) -> bytes: ...
     def end(self) -> bytes: ...
+
+
+class StreamHead:
+    """The status and headers of a client's stream. The head leaves once: before the first event, or
+    with an earlier ping.
+    """
+
+    def __init__(self, opened: Opened, send: Send) -> None:
+        self._opened = opened
+        self._send = send
+        self._leaving = asyncio.Lock()
+        self.has_left = False
+
+    async def leave(self) -> None:
+        # The first ping and the first event may want to leave at the same time.
+        async with self._leaving:
+            if self.has_left:
+                return
+            headers = self._opened.headers + STREAM_HEADERS
+            await self._send(
+                {"type": "http.response.start", "status": self._opened.status, "headers": headers}
+            )
+            self.has_left = True
+
+    async def send_ping(self, ping: bytes) -> None:
+        await self.leave()
+        await self._send({"type": "http.response.body", "body": ping, "more_body": True})
 
 
 async def relay_stream(
@@ -41,33 +73,26 @@ async def relay_stream(
     tap: Tap,
     write_error: Callable[[CCProxyError], bytes],
     ping: bytes,
-    first: bytes = b"",
+    begin: Callable[[StreamHead], Awaitable[bytes]] | None = None,
     settle: Callable[[], Awaitable[None]] | None = None,
 ) -> CCProxyError | None:
-    """Relay an event stream to its end, after the bytes `first`; `settle` is called before the last
-    bytes leave.
+    """Relay an event stream to its end; `settle` is called before the last bytes leave. `begin`
+    returns the first bytes, and is called before the head leaves.
 
-    Returns the error of a stream that was cut short; None for a complete stream.
+    Returns the error of a stream that was cut short; None for a complete stream. Raises the error
+    of a stream whose head has not left: the error can still have its own status.
     """
-
-    async def send_ping() -> None:
-        await send({"type": "http.response.body", "body": ping, "more_body": True})
-
+    head = StreamHead(opened, send)
     failure: CCProxyError | None = None
     last = b""
     try:
         with active:
-            await send(
-                {
-                    "type": "http.response.start",
-                    "status": opened.status,
-                    "headers": opened.headers + STREAM_HEADERS,
-                }
-            )
+            # A ping that comes before the first bytes takes the head along.
+            active.start_pings(partial(head.send_ping, ping))
+            first = await begin(head) if begin is not None else b""
+            await head.leave()
             if first:
-                await send({"type": "http.response.body", "body": first, "more_body": True})
-            # Only now: no ping may come before the head of the response.
-            active.ping = send_ping
+                await active.send_piece(send, first)
             await pump(opened.chunks, send, active, tap)
             # The tap may hold back the last event: `settle` then runs before the client can know
             # that the reply is over, and begin the next turn.
@@ -77,16 +102,20 @@ async def relay_stream(
             if settle is not None:
                 await settle()
     except CCProxyError as error:
+        if not head.has_left:
+            raise
         # The traceback would hold this frame, and with it the error and the request's body.
         failure = error.with_traceback(None)
         last = write_error(error)
-    except Exception:  # noqa: BLE001 - a fault of ours ends a stream with an error event too
+    except Exception:
+        if not head.has_left:
+            raise
         get_log().exception("stream_failed")
         failure = CCProxyError()
         last = write_error(failure)
     finally:
         # The last bytes follow, and a ping behind them would come after the end.
-        active.ping = None
+        active.stop_pings()
         await opened.aclose()
     # Outside of `with active:`, so that no interrupt can take the place of the last event.
     await send({"type": "http.response.body", "body": last})
@@ -96,12 +125,11 @@ async def relay_stream(
 async def pump(chunks: AsyncIterator[bytes], send: Send, active: ActiveRequest, tap: Tap) -> None:
     """Send the chunks of a stream, with one `send` for every read that completed an event."""
     async for chunk in chunks:
-        active.touch()
-        if ready := tap.feed(chunk):
-            # While `send` waits, the silence is the client's, not the provider's.
-            active.sending = True
-            await send({"type": "http.response.body", "body": ready, "more_body": True})
-            active.sending = False
+        ready = tap.feed(chunk)
+        # Before the first whole event, bytes do not count: the first-byte limit goes on.
+        active.note_answer(is_begun=tap.begun)
+        if ready:
+            await active.send_piece(send, ready)
 
 
 async def relay_download(opened: Opened, send: Send, active: ActiveRequest) -> CCProxyError | None:
@@ -115,10 +143,7 @@ async def relay_download(opened: Opened, send: Send, active: ActiveRequest) -> C
                 {"type": "http.response.start", "status": opened.status, "headers": opened.headers}
             )
             async for chunk in opened.chunks:
-                active.touch()
-                active.sending = True
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-                active.sending = False
+                await active.send_piece(send, chunk)
     except CCProxyError as error:
         return error.with_traceback(None)  # the traceback would hold this frame
     finally:

@@ -149,7 +149,7 @@ class Resource(Exchange):
         self, request: Outgoing, send: Send, active: ActiveRequest
     ) -> CCProxyError | None:
         with active:
-            opened = await self.open(request, active)
+            opened = await self.open(request, active, whole=True)
         if opened.status < 400 and self.path.endswith(("/content", "/results")):
             return await relay_download(opened, send, active)
         if self.path.startswith(BATCHES) and opened.status < 400:

@@ -24,7 +24,7 @@ from shared.formats.ir import Fail, Json, StopReason
 from shared.formats.responses import read_error
 from shared.formats.responses.settings import with_settings
 from shared.formats.responses.usage import read_usage
-from shared.formats.sse import encode_event, events_in, last_boundary, split_events
+from shared.formats.sse import encode_event, events_in, has_event, last_boundary, split_events
 from shared.runtime.errors import UpstreamError
 from shared.runtime.exact_json import dump_json, load_json
 
@@ -73,6 +73,7 @@ class ResponsesTap:
         self._pending = b""
         self._begun: Json = {}
         self._items: list[tuple[int, Json]] = []
+        self.begun = False
         self.finished = False
         self.failed: Fail | None = None
         self.response: Json = {}
@@ -88,6 +89,7 @@ class ResponsesTap:
             return data
         self._pending = data[end:]
         data = data[:end]
+        self.begun = self.begun or has_event(data)
         return self._look(data)
 
     def end(self) -> bytes:

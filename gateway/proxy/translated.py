@@ -18,7 +18,13 @@ from gateway.proxy.active_requests import ActiveRequest
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.ignored import note_ignored, with_ignored
 from gateway.proxy.reasoning import ReasoningMemory
-from gateway.proxy.relay import COMMENT_PING, MESSAGES_PING, relay_stream, send_whole
+from gateway.proxy.relay import (
+    COMMENT_PING,
+    MESSAGES_PING,
+    StreamHead,
+    relay_stream,
+    send_whole,
+)
 from gateway.proxy.stored.continuation import Continuations
 from gateway.proxy.translation import Translation
 from gateway.server.asgi import Headers, Send
@@ -58,25 +64,22 @@ class Translated(Exchange):
             opened = await self.open(request, active)
             # The reply is folded in memory, also for a stream.
             opened.chunks = limited(opened.chunks)
-        try:
-            with active:
-                # Nothing is sent before the first event is translated: a failure until then has its
-                # own status.
-                first = await self._begin(translation, opened, active)
-        except BaseException:
-            await opened.aclose()
-            raise
         headers = client_headers(opened, request)
-        if not translation.prompt.stream:
-            await opened.aclose()
+        if opened.status >= 400 or not translation.prompt.stream:
+            try:
+                with active:
+                    whole = await self._read_whole(translation, opened, active)
+            finally:
+                await opened.aclose()
             await self._settle(translation)
-            await send_whole(200, [*headers, (b"content-type", b"application/json")], first, send)
+            await send_whole(200, [*headers, (b"content-type", b"application/json")], whole, send)
             return None
         opened.headers = [*headers, (b"content-type", b"text/event-stream; charset=utf-8")]
         ping = MESSAGES_PING if self.dialect == "anthropic" else COMMENT_PING
+        begin = partial(begin_stream, translation, opened, active)
         settle = partial(self._settle, translation)
         return await relay_stream(
-            opened, send, active, translation, translation.fail, ping, first, settle
+            opened, send, active, translation, translation.fail, ping, begin, settle
         )
 
     async def _settle(self, translation: Translation) -> None:
@@ -128,12 +131,10 @@ class Translated(Exchange):
         """
         return "" if self.provider.name == "sdk" else request.path_session
 
-    async def _begin(
+    async def _read_whole(
         self, translation: Translation, opened: Opened, active: ActiveRequest
     ) -> bytes:
-        """Return the first bytes of a stream, or all of a whole reply. Raises UpstreamRefused while
-        no byte was sent.
-        """
+        """Return the whole reply. Raises UpstreamRefused for a refusal and for a failed reply."""
         if opened.status >= 400:
             body = await opened.read()
             raise translated_refusal(
@@ -142,16 +143,40 @@ class Translated(Exchange):
                 opened.headers,
             )
         async for chunk in opened.chunks:
-            active.touch()
-            ready = translation.feed(chunk)
-            if translation.failed is not None:
-                raise translated_refusal(translation, translation.failed, opened.headers)
-            if ready and translation.prompt.stream:
-                return ready
-        rest = translation.end()
-        if translation.failed is not None:
-            raise translated_refusal(translation, translation.failed, opened.headers)
-        return rest if translation.prompt.stream else dump_json(translation.write_whole())
+            translation.feed(chunk)
+            active.note_answer(is_begun=translation.begun)
+            check_failed(translation, opened)
+        translation.end()
+        check_failed(translation, opened)
+        return dump_json(translation.write_whole())
+
+
+async def begin_stream(
+    translation: Translation, opened: Opened, active: ActiveRequest, head: StreamHead
+) -> bytes:
+    """Return the first bytes of a stream. Raises UpstreamRefused for a stream that begins with a
+    failure, as long as the failure can have its own status.
+    """
+    async for chunk in opened.chunks:
+        ready = translation.feed(chunk)
+        active.note_answer(is_begun=translation.begun)
+        # After a ping has taken the head along, a failure is an event of the stream.
+        if head.has_left:
+            return ready
+        check_failed(translation, opened)
+        if ready:
+            return ready
+    if head.has_left:
+        return b""
+    rest = translation.end()
+    check_failed(translation, opened)
+    return rest
+
+
+def check_failed(translation: Translation, opened: Opened) -> None:
+    """Raise UpstreamRefused for a reply that has failed."""
+    if translation.failed is not None:
+        raise translated_refusal(translation, translation.failed, opened.headers)
 
 
 def translated_refusal(translation: Translation, fail: Fail, headers: Headers) -> UpstreamRefused:

@@ -30,9 +30,9 @@ class Translation:
     """The state of a translated reply. `token` and `created` make the id and date, `options` are
     the client writer's own.
 
-    `finished` once a terminal event passed; `failed` is that event when it was a failure. The
-    frames of a terminal event wait for `end`, so that state for the next turn can be stored before
-    the client knows that this turn is over.
+    `begun` once the first event passed, `finished` once a terminal event passed; `failed` is that
+    event when it was a failure. The frames of a terminal event wait for `end`, so that state for
+    the next turn can be stored before the client knows that this turn is over.
     """
 
     def __init__(
@@ -56,24 +56,25 @@ class Translation:
         self._writer = client.Writer(prompt, **self._named)
         self._fold = Fold()
         self._last: list[Frame] = []
+        self.begun = False
         self.finished = False
         self.failed: Fail | None = None
 
     def feed(self, chunk: bytes) -> bytes:
-        return self._write(
-            [event for found in self._parser.feed(chunk) for event in self._read(found.data)]
-        )
+        complete = self._parser.feed(chunk)
+        self.begun = self.begun or bool(complete)
+        return self._write([event for found in complete for event in self._read(found.data)])
 
     def end(self) -> bytes:
         """End the provider's stream, and return the last bytes; an incomplete reply becomes a
         failure.
         """
         events = [event for found in self._parser.end() for event in self._read(found.data, CUT)]
-        return self._write([*events, *self._reader.end()]) + encode_all(self._last)
+        return self._write([*events, *self._reader.end()]) + self._take_last()
 
     def fail(self, error: CCProxyError) -> bytes:
         """Return a failure of ours as the stream's last event."""
-        return self._write(self._reader.repair(as_fail(error))) + encode_all(self._last)
+        return self._write(self._reader.repair(as_fail(error))) + self._take_last()
 
     def result(self) -> Reply | Fail:
         return self._fold.result()
@@ -128,6 +129,12 @@ class Translation:
                 self._last += written
             else:
                 frames += written
+
+    def _take_last(self) -> bytes:
+        """Return the frames of the terminal event, once."""
+        last = self._last
+        self._last = []
+        return encode_all(last)
 
     def _note(self, event: Event) -> Event:
         """Note model, usage and end of `event` in the record, and return the event with the model's

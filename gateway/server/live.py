@@ -65,7 +65,7 @@ class Live(Response):
                 await send(
                     {"type": "http.response.start", "status": self.status_code, "headers": head}
                 )
-                active.ping = lambda: self._send(send, active, self._ping())
+                active.start_pings(lambda: self._send(send, active, self._ping()))
                 async for chunk in self._chunks:
                     await self._send(send, active, chunk)
         # No last piece: a client that left, or stopped reading, would hold up this task.
@@ -74,7 +74,6 @@ class Live(Response):
         except CCProxyError as error:
             end = self._last(error)
         finally:
-            active.ping = None
             self._active_requests.close(active)
             # Closes the call behind the chunks, such as the watching of events.
             await self._chunks.aclose()
@@ -84,10 +83,6 @@ class Live(Response):
         """Send a chunk within the idle limit, so that a client that stops reading does not keep its
         place for ever.
         """
-        active.touch()
-        active.sending = True
         active.limit = self._active_requests.patience.idle
-        await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        active.sending = False
+        await active.send_piece(send, chunk)
         active.limit = math.inf
-        active.touch()

@@ -154,6 +154,16 @@ def events_in(data: bytes) -> list[ServerSentEvent]:
     return [*parser.feed(data), *parser.end()]
 
 
+def has_event(data: bytes) -> bool:
+    """Return True if `data`, which ends at the end of an event, has an event. A comment is no
+    event; an event beyond the limit is one.
+    """
+    try:
+        return bool(events_in(data))
+    except UpstreamError:
+        return True
+
+
 def encode_event(name: str | None, data: bytes) -> bytes:
     """Return an event as sent. Line ends inside `data` (never in JSON) become further `data:`
     lines.

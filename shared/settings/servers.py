@@ -71,13 +71,16 @@ class ServerSettings(Section):
         30, gt=0, description="Longest silence within a request's body."
     )
     first_byte_timeout_seconds: float = Field(
-        600, gt=0, description="Longest wait for a provider's first byte."
+        600,
+        gt=0,
+        description="Longest wait for a provider's first byte, in a stream for its first "
+        "whole event.",
     )
     idle_timeout_seconds: float = Field(
         300, gt=0, description="Longest silence within a provider's stream."
     )
     ping_interval_seconds: float = Field(
-        15, gt=0, description="Silence after which a stream gets a native ping."
+        15, gt=0, description="Silence towards the client after which a stream gets a native ping."
     )
     connections_per_address: int = Field(
         256,

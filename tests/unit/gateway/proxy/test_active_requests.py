@@ -106,9 +106,85 @@ async def test_pings_come_once_an_interval_and_never_while_sending() -> None:
             if len(times) == 2:
                 twice.set()
 
-        active.ping = ping
+        active.start_pings(ping)
         await twice.wait()
         assert times[1] - times[0] >= 0.05
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+async def test_bytes_before_the_first_event_keep_the_first_byte_limit() -> None:
+    async with ActiveRequests(Timeouts(first_byte=0.1)) as active_requests:
+        task, active = await start(active_requests)
+        begun = active.received
+        while not task.done():
+            active.note_answer(is_begun=False)
+            await asyncio.sleep(0.01)
+        assert active.received == begun
+        with pytest.raises(UpstreamTimeout, match="sent no whole event for"):
+            await task
+
+
+async def test_the_idle_limit_counts_from_the_first_event() -> None:
+    async with ActiveRequests(Timeouts(first_byte=60, idle=0.05)) as active_requests:
+        task, active = await start(active_requests)
+        active.note_answer(is_begun=False)
+        active.note_answer()
+        with pytest.raises(UpstreamTimeout, match="has sent nothing for"):
+            await task
+
+
+async def test_pings_come_while_the_provider_sends_what_cannot_be_passed_on() -> None:
+    async with ActiveRequests(Timeouts(ping=0.05)) as active_requests:
+        task, active = await start(active_requests)
+        pinged = asyncio.Event()
+
+        async def ping() -> None:
+            pinged.set()
+
+        async def drip() -> None:
+            while True:
+                active.note_answer()
+                await asyncio.sleep(0.005)
+
+        active.start_pings(ping)
+        dripping = asyncio.create_task(drip())
+        await asyncio.wait_for(pinged.wait(), 5)
+        for ended in (dripping, task):
+            ended.cancel()
+        await asyncio.gather(dripping, task, return_exceptions=True)
+
+
+async def test_a_ping_that_has_not_left_never_leaves_after_the_pings_were_stopped() -> None:
+    active = ActiveRequests(FOREVER).open()
+    left = []
+
+    async def ping() -> None:
+        left.append(True)
+
+    active.start_pings(ping)
+    active.send_ping(0.0)
+    active.stop_pings()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert not left
+
+
+async def test_a_client_has_the_whole_limit_for_each_piece() -> None:
+    async with ActiveRequests(Timeouts(first_byte=60)) as active_requests:
+        task, active = await start(active_requests)
+        active.received -= 59
+        sent = asyncio.Event()
+
+        async def send(_message: Any) -> None:
+            assert asyncio.get_running_loop().time() - active.sent < 1
+            assert active.sending
+            sent.set()
+
+        await active.send_piece(send, b"piece")
+        assert sent.is_set()
+        assert not active.sending
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -168,3 +168,12 @@ def test_a_boundary_is_the_end_of_a_blank_line() -> None:
     assert last_boundary(b"a\n\nb") == 3
     assert last_boundary(b"a\r\n\r\nb") == 5
     assert last_boundary(b"a\n") == 0
+
+
+def test_a_tap_has_begun_with_the_first_whole_event() -> None:
+    tap = MessagesTap(AccessRecord("r", 0.0))
+    begun = []
+    for chunk in (b": waiting\n\n", START[:20], START[20:], DELTA):
+        tap.feed(chunk)
+        begun.append(tap.begun)
+    assert begun == [False, False, True, True]

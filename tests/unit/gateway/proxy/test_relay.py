@@ -4,6 +4,7 @@ event.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from gateway.providers import MAX_REPLY_BYTES, Opened
 from gateway.proxy.active_requests import ActiveRequests, Timeouts
 from gateway.proxy.messages_tap import MessagesTap
-from gateway.proxy.relay import relay_stream, relay_whole
+from gateway.proxy.relay import StreamHead, relay_stream, relay_whole
 from shared.bus.channels import AccessRecord
 from shared.runtime.errors import CCProxyError, UpstreamError
 from tests.unit.gateway.conftest import DELTA, END, START
@@ -108,3 +109,36 @@ async def test_a_whole_reply_beyond_the_limit_is_an_upstream_error() -> None:
         await relay_whole(source.opened(), sink, ActiveRequests(Timeouts()).open())
     assert source.closed
     assert not sink.messages
+
+
+async def test_a_failure_before_the_head_is_raised_and_closes_the_answer() -> None:
+    async def begin(_head: StreamHead) -> bytes:
+        raise UpstreamError("refused")
+
+    source, sink = Source(START), Sink()
+    active = ActiveRequests(Timeouts()).open()
+    with pytest.raises(UpstreamError, match="refused"):
+        await relay_stream(
+            source.opened(),
+            sink,
+            active,
+            MessagesTap(AccessRecord("r", 0)),
+            write_error,
+            b"",
+            begin,
+        )
+    assert source.closed
+    assert sink.messages == []
+
+
+async def test_the_head_leaves_once_however_many_want_it_to_leave() -> None:
+    sink = Sink()
+
+    async def send(message: Any) -> None:
+        await asyncio.sleep(0)  # a connection whose earlier bytes are still on their way
+        await sink(message)
+
+    head = StreamHead(Source().opened(), send)
+    await asyncio.gather(head.send_ping(b"ping"), head.leave())
+    kinds = [message["type"] for message in sink.messages]
+    assert kinds == ["http.response.start", "http.response.body"]

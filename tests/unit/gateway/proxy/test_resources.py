@@ -247,3 +247,22 @@ async def test_a_used_up_subscription_stops_new_batches_and_nothing_else(
         await running.post("/api/v1/messages/batches", json={"requests": []})
     ).status_code == 429
     assert (await running.client.get("/api/v1/messages/batches")).status_code == 200
+
+
+async def test_a_batch_that_flows_longer_than_the_idle_limit_is_not_idle(
+    start_gateway: Start,
+) -> None:
+    running = await start_gateway(server={"idle_timeout_seconds": 0.3})
+    batch = json.dumps({"id": "msgbatch_1", "results_url": f"{ORIGIN}/msgbatch_1/results"}).encode()
+
+    async def script(connection: Connection) -> None:
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+        await connection.send(head % len(batch))
+        for start in range(0, len(batch), 20):
+            await asyncio.sleep(0.12)
+            await connection.send(batch[start : start + 20])
+
+    running.provider.scripts.append(script)
+    reply = await running.client.get("/api/v1/messages/batches/msgbatch_1", headers=FORM)
+    assert reply.status_code == 200, reply.text
+    assert reply.json()["results_url"].endswith("/api/v1/messages/batches/msgbatch_1/results")

@@ -260,3 +260,13 @@ def test_every_event_that_names_the_model_names_it_as_the_client_did() -> None:
         "fast"
     ] * 3
     assert tap.record.model == "gpt-x"
+
+
+def test_a_tap_has_begun_with_the_first_whole_event() -> None:
+    tap = ResponsesTap(AccessRecord("r", 0.0), untouched=False)
+    created = frame(CREATED)
+    begun = []
+    for chunk in (b": waiting\n\n", created[:20], created[20:], frame(DELTA)):
+        tap.feed(chunk)
+        begun.append(tap.begun)
+    assert begun == [False, False, True, True]

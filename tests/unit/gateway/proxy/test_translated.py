@@ -181,3 +181,35 @@ async def test_a_refusal_without_end_is_a_bad_gateway(start_gateway: Start) -> N
         response = await running.post(path, json=CHAT, timeout=60)
         assert response.status_code == 502, path
         assert "larger than" in response.json()["error"]["message"]
+
+
+async def test_a_failure_after_a_ping_is_the_last_event_of_a_translated_stream(
+    start_gateway: Start,
+) -> None:
+    running = await start_gateway(server={"ping_interval_seconds": 0.05})
+    pinged = asyncio.Event()
+    overloaded = frame(
+        "error", '{"type":"error","error":{"type":"overloaded_error","message":"Full."}}'
+    )
+
+    async def script(connection: Connection) -> None:
+        await connection.start_stream()
+        await connection.send_chunk(overloaded[:30])
+        await pinged.wait()
+        await connection.send_chunk(overloaded[30:])
+        await connection.send(b"0\r\n\r\n")
+
+    running.provider.scripts.append(script)
+    received = b""
+    async with running.client.stream(
+        "POST", "/api/v1/chat/completions", json=CHAT | {"stream": True}
+    ) as reply:
+        assert reply.status_code == 200
+        async for chunk in reply.aiter_raw():
+            received += chunk
+            pinged.set()
+    assert received.startswith(b": keep-alive\n\n")
+    assert received.count(b'"Full."') == 1
+    assert b"[DONE]" not in received
+    [record] = await running.bus.records(1)
+    assert (record.status_code, record.error_message) == (200, "Full.")

@@ -82,3 +82,19 @@ def test_lines_that_are_no_json_are_passed_over() -> None:
     tap = translation()
     tap.feed(b"data: [DONE]\n\n" + STREAM)
     assert tap.failed is None
+
+
+def test_a_translation_has_begun_with_the_first_whole_event() -> None:
+    reply = translation()
+    begun = []
+    for chunk in (b": waiting\n\n", START[:20], START[20:], DELTA):
+        reply.feed(chunk)
+        begun.append(reply.begun)
+    assert begun == [False, False, True, True]
+
+
+def test_the_frames_of_the_end_leave_once() -> None:
+    reply = translation()
+    reply.feed(START + BLOCK + DELTA + END)
+    assert b"[DONE]" in reply.end()
+    assert reply.end() == b""

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.formats.sse import KEEP_ALIVE, LIMIT, Parser, ServerSentEvent, encode_event
+from shared.formats.sse import (
+    KEEP_ALIVE,
+    LIMIT,
+    Parser,
+    ServerSentEvent,
+    encode_event,
+    has_event,
+)
 from shared.runtime.errors import UpstreamError
 
 STREAM = (
@@ -119,3 +126,19 @@ def test_a_comment_is_no_event() -> None:
     assert Parser().feed(encode_event(":", b"keep-alive") + encode_event(None, b"x")) == [
         ServerSentEvent(None, b"x")
     ]
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (b"", False),
+        (b": a comment\n\n", False),
+        (b"event: named\n\n", False),
+        (b": a comment\r\rdata: {}\r\r", True),
+        (b"data: {}\n\n", True),
+        (b"data: " + b"x" * (LIMIT + 1), True),
+    ],
+    ids=["nothing", "a comment", "a name alone", "an event after a comment", "data", "too large"],
+)
+def test_only_data_makes_an_event(data: bytes, found: bool) -> None:
+    assert has_event(data) is found
