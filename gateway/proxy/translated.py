@@ -83,7 +83,11 @@ class Translated(Exchange):
         )
 
     async def _settle(self, translation: Translation) -> None:
-        """Store the state needed by the next turn, before the client can begin the next turn."""
+        """Store the state needed by the next turn, before the client can begin the next turn. A
+        turn that failed leaves nothing to be continued.
+        """
+        if translation.failed is not None:
+            return
         if translation.continuation is not None:
             await translation.continuation.keep(translation.write_whole())
         if self.memory is not None:

@@ -8,9 +8,21 @@ import orjson
 import pytest
 
 from gateway.providers import MAX_REPLY_BYTES
-from tests.unit.gateway.conftest import DELTA, END, START, Connection, Running, Start, frame
+from tests.unit.gateway.conftest import (
+    DELTA,
+    END,
+    START,
+    Connection,
+    KeepingBus,
+    Running,
+    Start,
+    frame,
+)
 from tests.unit.gateway.proxy.test_translation import BLOCK
 
+OVERLOADED = frame(
+    "error", '{"type":"error","error":{"type":"overloaded_error","message":"Full."}}'
+)
 CHAT = {"model": "claude-x", "messages": [{"role": "user", "content": "hi"}]}
 
 
@@ -188,15 +200,12 @@ async def test_a_failure_after_a_ping_is_the_last_event_of_a_translated_stream(
 ) -> None:
     running = await start_gateway(server={"ping_interval_seconds": 0.05})
     pinged = asyncio.Event()
-    overloaded = frame(
-        "error", '{"type":"error","error":{"type":"overloaded_error","message":"Full."}}'
-    )
 
     async def script(connection: Connection) -> None:
         await connection.start_stream()
-        await connection.send_chunk(overloaded[:30])
+        await connection.send_chunk(OVERLOADED[:30])
         await pinged.wait()
-        await connection.send_chunk(overloaded[30:])
+        await connection.send_chunk(OVERLOADED[30:])
         await connection.send(b"0\r\n\r\n")
 
     running.provider.scripts.append(script)
@@ -213,3 +222,37 @@ async def test_a_failure_after_a_ping_is_the_last_event_of_a_translated_stream(
     assert b"[DONE]" not in received
     [record] = await running.bus.records(1)
     assert (record.status_code, record.error_message) == (200, "Full.")
+
+
+class ConnectedBus(KeepingBus):
+    """A bus that is there, so that responses can be stored."""
+
+    connected = True
+
+
+async def test_a_failure_in_mid_stream_ends_a_stored_response_with_the_providers_words(
+    start_gateway: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    running = await start_gateway(bus=ConnectedBus())
+    begun = asyncio.Event()
+
+    async def script(connection: Connection) -> None:
+        await connection.start_stream()
+        await connection.send_chunk(START + BLOCK + DELTA)
+        await begun.wait()
+        await connection.send_chunk(OVERLOADED)
+        await connection.send(b"0\r\n\r\n")
+
+    running.provider.scripts.append(script)
+    received = b""
+    async with running.client.stream(
+        "POST", "/api/v1/responses", json={"model": "claude-x", "input": "hi", "stream": True}
+    ) as reply:
+        async for chunk in reply.aiter_raw():
+            received += chunk
+            begun.set()
+    assert b'"store":true' in received
+    assert received.count(b"event: response.failed") == 1
+    assert b"Full." in received
+    assert b"response.completed" not in received
+    assert "stream_failed" not in [line.getMessage() for line in caplog.records]
