@@ -97,13 +97,16 @@ class Sessions:
             session, feed = await self._enter(key, known, feed)
             try:
                 yield session, feed, known.cost_usd
+                # Also under the lease: the next turn, on any worker, reads the value stored here.
+                keep = await self._remember(key, known, session, splice, turn)
             except BaseException:
-                # The process may write to the transcript until its end, so the lease is held until
-                # then.
-                await asyncio.wait([self._pool.retire(session)])
+                # Also when the lease is lost, or the caller leaves, while Redis stores the turn.
+                await self._end(session)
                 raise
-            # Also under the lease: the next turn, on any worker, reads the value stored here.
-            await self._remember(key, known, session, feed, splice, turn)
+            if keep:
+                self._keep(key, session, feed, known.turns + 1)
+            else:
+                await self._end(session)
 
     def kept(self) -> int:
         """Return the number of processes that wait for the next turn of their conversation."""
@@ -127,7 +130,12 @@ class Sessions:
             return await self._pool.take(feed.launch, feed.binding), feed
         news = feed.news()
         if kept := self._still_good(key, known, feed):
-            await adjust(kept, feed.binding, self._options)
+            try:
+                await adjust(kept, feed.binding, self._options)
+            except BaseException:
+                # The process is no longer in `_kept`, and no caller knows it yet.
+                await self._end(kept)
+                raise
             return kept, news
         # A kept process that cannot go on must end first: until then it may write to the transcript
         # that the fresh process is about to read.
@@ -164,10 +172,10 @@ class Sessions:
         key: str,
         known: KnownSession,
         session: Conversation,
-        feed: Feed,
         splice: Splice,
         turn: Turn,
-    ) -> None:
+    ) -> bool:
+        """Store the turn in Redis. Return True if `session` may stay for the next turn."""
         # Only a turn with a summary has certainly ended: without one the program may still be at
         # work.
         keep = (
@@ -190,16 +198,20 @@ class Sessions:
             await self._store.put(key, encode_payload(now), ttl=REMEMBERED_SECONDS)
         except BusUnavailable:
             get_log().warning("session_not_remembered", request_id=turn.request_id)
-            keep = False
-        if not keep:
-            # The end is awaited under the lease, because the process may write to the transcript
-            # until then.
-            await asyncio.wait([self._pool.retire(session)])
-            return
+            return False
+        return keep
+
+    def _keep(self, key: str, session: Conversation, feed: Feed, turns: int) -> None:
         expiry = asyncio.get_running_loop().call_later(self._idle, self._drop, key)
-        self._kept[key] = Kept(session, feed.launch, feed.binding.system, now.turns, expiry)
+        self._kept[key] = Kept(session, feed.launch, feed.binding.system, turns, expiry)
         while len(self._kept) > self._limit:
             self._drop(next(iter(self._kept)))
+
+    async def _end(self, session: Conversation) -> None:
+        """End `session` and wait for its end. The process may write to the transcript until then,
+        so the caller holds the lease.
+        """
+        await asyncio.wait([self._pool.retire(session)])
 
     def _drop(self, key: str) -> list[asyncio.Task[None]]:
         """Evict the idle process for `key`; return its retire tasks."""

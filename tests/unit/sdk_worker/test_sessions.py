@@ -28,9 +28,17 @@ SPOKE = SimpleNamespace(transcript="t1", result={"total_cost_usd": 0.5})
 class Program:
     def __init__(self):
         self.lines, self.bytes, self.asked = [], 0, []
+        self.refusal = None
+        self.answers = asyncio.Event()
+        self.answers.set()
+        self.is_asked = asyncio.Event()
 
     async def control(self, subtype, **request):
         self.asked.append(subtype)
+        self.is_asked.set()
+        await self.answers.wait()
+        if self.refusal:
+            raise self.refusal
 
     def read_now(self):
         return self.lines.pop(0) if self.lines else None
@@ -64,7 +72,15 @@ class Pool:
 class Faulty(Shelf):
     down = False
 
+    def __init__(self):
+        super().__init__()
+        self.answers = asyncio.Event()
+        self.answers.set()
+        self.is_asked = asyncio.Event()
+
     async def put(self, key, value, *, ttl):
+        self.is_asked.set()
+        await self.answers.wait()
         if self.down:
             raise BusUnavailable
         await super().put(key, value, ttl=ttl)
@@ -169,6 +185,49 @@ async def test_what_redis_cannot_remember_is_not_kept_and_harms_no_turn():
     house.shelf.down = True
     session, *_ = await house.turn("a")
     assert not session.alive
+
+
+async def test_a_kept_process_that_refuses_the_settings_of_its_next_turn_is_ended():
+    house = House()
+    session, *_ = await house.turn("a")
+    session.program.refusal = UpstreamError("no")
+    with pytest.raises(UpstreamError, match="no"):
+        await house.turn("a")
+    assert not session.alive
+    assert house.sessions.kept() == 0
+
+
+async def test_a_kept_process_whose_next_turn_is_cancelled_during_its_settings_is_ended():
+    house = House()
+    session, *_ = await house.turn("a")
+    session.program.answers.clear()
+    asked = asyncio.create_task(house.turn("a"))
+    await session.program.is_asked.wait()
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    assert not session.alive
+    assert house.shelf.leases == {}
+
+
+async def test_a_process_whose_turn_is_cancelled_while_redis_stores_the_turn_is_ended():
+    house, sessions = House(), []
+    house.shelf.answers.clear()
+    turn = Turn("r1", {}, caller="me", session_id="a")
+
+    async def run():
+        async with house.sessions.hold("a", turn, FEED, SPOKE) as (session, *_):
+            sessions.append(session)
+
+    running = asyncio.create_task(run())
+    await house.shelf.is_asked.wait()
+    assert sessions[0].alive
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert not sessions[0].alive
+    assert house.sessions.kept() == 0
+    assert house.shelf.leases == {}
 
 
 async def test_one_turn_of_a_name_runs_at_a_time():
