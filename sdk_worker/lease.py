@@ -51,16 +51,19 @@ async def hold_lease(
     also in the middle of the block, when Redis can no longer confirm the holder.
     """
     owner = secrets.token_hex(8)
+    loop = asyncio.get_running_loop()
     try:
         try:
             async with asyncio.timeout(patience):
-                while not await store.lease(key, owner, ttl=terms.ttl):  # noqa: ASYNC110 - nobody tells
+                asked = loop.time()
+                while not await store.lease(key, owner, ttl=terms.ttl):
                     await asyncio.sleep(ASK_AGAIN_SECONDS)
+                    asked = loop.time()
         except TimeoutError:
             raise Conflict(
                 "This conversation is still busy with another turn; ask again when that is over."
             ) from None
-        async with _while_renewed(store, key, owner, terms):
+        async with _while_renewed(store, key, owner, terms, asked):
             yield
     finally:
         # Also after a wait that failed or was cancelled: Redis may have granted the lease although
@@ -71,28 +74,30 @@ async def hold_lease(
 
 @contextlib.asynccontextmanager
 async def _while_renewed(
-    store: LeaseStore, key: str, owner: str, terms: Terms
+    store: LeaseStore, key: str, owner: str, terms: Terms, asked: float
 ) -> AsyncIterator[None]:
-    """Ends the block in time when the lease was lost."""
+    """End the block in time when the lease is lost. `asked` is the time of the loop at which the
+    granted request left.
+    """
     loop = asyncio.get_running_loop()
     lasts = terms.ttl - terms.margin
 
+    # Every term is measured from before its request leaves, the first one too. Redis counts from a
+    # later moment, so this side gives up before Redis lets another holder in.
     async def renew() -> None:
         while not limit.expired():
             await asyncio.sleep(terms.renew)
-            # Measured before the request leaves. Redis counts from a later moment, so this side
-            # gives up before Redis lets another holder in.
-            asked = loop.time()
+            asked_again = loop.time()
             with contextlib.suppress(BusUnavailable):
                 ours = await store.lease(key, owner, ttl=terms.ttl)
                 # The answer may come after the limit has fired, and a fired limit cannot be moved.
                 if not limit.expired():
-                    # A lease that belongs to another owner ends the block at once: `asked` has
-                    # passed.
-                    limit.reschedule(asked + lasts if ours else asked)
+                    # A lease that belongs to another owner ends the block at once: `asked_again`
+                    # has passed.
+                    limit.reschedule(asked_again + lasts if ours else asked_again)
 
     try:
-        async with asyncio.timeout(lasts) as limit:
+        async with asyncio.timeout_at(asked + lasts) as limit:
             renewing = asyncio.create_task(renew())
             try:
                 yield

@@ -70,3 +70,29 @@ async def test_who_waits_gets_it_next_or_hears_that_it_is_taken():
         assert not patient.done()
     await patient
     assert shelf.leases
+
+
+class Slow(Shelf):
+    """Grants a lease at once, and answers `late` seconds afterwards."""
+
+    def __init__(self, late):
+        super().__init__()
+        self.late = late
+
+    async def lease(self, key, owner, *, ttl):
+        granted = await super().lease(key, owner, ttl=ttl)
+        await asyncio.sleep(self.late)
+        return granted
+
+
+async def test_a_first_grant_counts_from_the_request_not_from_a_late_answer():
+    terms = Terms(ttl=10, renew=10, margin=9.99)
+    store = Slow(2 * (terms.ttl - terms.margin))
+
+    async def work():
+        async with hold_lease(store, "k", patience=1, terms=terms):
+            for _ in range(5):
+                await asyncio.sleep(0)
+
+    with pytest.raises(BusUnavailable):
+        await work()
