@@ -126,7 +126,10 @@ class ProgramFile:
 
     async def _version(self, path: Path) -> str:
         # An update in place keeps the path and changes the time: then the version is asked again.
-        key = (path, os.stat(path).st_mtime)
+        try:
+            key = (path, os.stat(path).st_mtime)
+        except OSError as error:  # an update may remove the file at any moment
+            raise NoWorker(f"{path} cannot be read: {error}. {INSTALL}") from error
         if key not in self._known:
             self._known[key] = await ask_version(path)
         return self._known[key]
@@ -135,9 +138,10 @@ class ProgramFile:
         """Return the program and its version, or the problem with the program, for `/health`."""
         try:
             path = await self.path()
+            version = await self._version(path)
         except NoWorker as error:
             return {"program": None, "problem": error.message}
-        return {"program": str(path), "version": await self._version(path), "problem": None}
+        return {"program": str(path), "version": version, "problem": None}
 
 
 async def ask_version(path: Path) -> str:

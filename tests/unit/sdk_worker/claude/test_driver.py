@@ -51,3 +51,12 @@ async def test_without_a_program_the_answer_says_how_to_install_it(tmp_path):
     assert "npm install" in (await file.describe())["problem"]
     program_saying(tmp_path / "claude", "2.1.330 (Claude Code)")
     assert (await file.path()).name == "claude"
+
+
+async def test_a_program_that_vanishes_while_it_is_described_is_a_problem_with_the_remedy(tmp_path):
+    program = tmp_path / "claude"
+    program.write_text("#!/bin/sh\necho '2.1.330 (Claude Code)'\nrm \"$0\"\n")
+    program.chmod(0o755)
+    found = await ProgramFile(program).describe()
+    assert found["program"] is None
+    assert "npm install" in found["problem"]
