@@ -233,6 +233,7 @@ class Worker:
         """
         began = time.time()
         splice = attempt.splice
+        spent = 0.0
         try:
             async with hold as (session, unheard, spent):
                 waited = max(0.0, 1000 * (time.time() - turn.sent_at))
@@ -248,6 +249,13 @@ class Worker:
                 with session.on_behalf(turn):
                     await self._converse(session, unheard, splice, say)
         except CCProxyError as error:
+            if splice.finished:
+                # The client has the whole answer. Only its session could not be remembered.
+                get_log().warning(
+                    "session_not_remembered", request_id=turn.request_id, reason=error.message
+                )
+                self._say_end(splice, spent, began, say, told)
+                return
             # The limits are news also after a failure: a used-up window is why a provider refuses.
             if splice.limits:
                 say(encode_payload(TurnTail(limits=splice.limits)))
@@ -259,8 +267,13 @@ class Worker:
             told["error"] = error.kind
             say(turn_error_frame(error))
         else:
-            told["ccproxy.turns"] = splice.result.get("num_turns")
-            say(encode_payload(turn_tail(splice, spent, began)))
+            self._say_end(splice, spent, began, say, told)
+
+    def _say_end(
+        self, splice: Splice, spent: float, began: float, say: Say, told: dict[str, Any]
+    ) -> None:
+        told["ccproxy.turns"] = splice.result.get("num_turns")
+        say(encode_payload(turn_tail(splice, spent, began)))
 
     @contextlib.asynccontextmanager
     async def _once(self, feed: Feed) -> AsyncIterator[tuple[Conversation, Feed, float]]:

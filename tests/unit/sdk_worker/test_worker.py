@@ -80,11 +80,13 @@ class Conversation:
 class House:
     """A worker whose every turn meets a session that says `lines`."""
 
-    def __init__(self, *lines, tracer=None, **patience):
+    def __init__(self, *lines, tracer=None, sessions=None, **patience):
         self.session, self.retired, self.fault = Conversation(lines), [], None
         self.next_sessions, self.dropped = [], 0
         times = {"first_byte": 10.0, "idle": 10.0, "ping": 10.0} | patience
-        sessions = Sessions(self, Shelf(), CodeOptions(), limit=1, idle=60, patience=1, keeper="w1")
+        sessions = sessions or Sessions(
+            self, Shelf(), CodeOptions(), limit=1, idle=60, patience=1, keeper="w1"
+        )
         told = {"name": "w1", "mode": "ignore", "pretty": False, "tracer": tracer}
         self.left = LeftReplies(Shelf(), "w1", seconds=60)
         self.worker = Worker(self, sessions, self.left, patience=TurnTimeouts(**times), **told)
@@ -309,3 +311,23 @@ async def test_a_turn_chooses_how_the_agents_tools_are_shown():
         for event in shown.events
         if event["type"] == "content_block_start"
     ] == ["result_message"]
+
+
+class LostLease:
+    """Sessions whose lease is lost after the turn, before the turn is remembered."""
+
+    def __init__(self, session):
+        self.session = session
+
+    @contextlib.asynccontextmanager
+    async def hold(self, key, turn, feed, splice):
+        yield self.session, feed, 0.05
+        raise BusUnavailable("gone on elsewhere")
+
+
+async def test_a_whole_answer_whose_session_cannot_be_remembered_ends_with_its_tail(caplog):
+    house = House(sessions=LostLease(Conversation([START, END, RESULT])))
+    delivered = await house.handle(Delivered(body=body("hi"), session_id="talk"))
+    assert kinds(delivered) == ["message_start", "message_delta", "message_stop"]
+    assert delivered.tail["cost_usd"] == pytest.approx(0.2)
+    assert [record.getMessage() for record in caplog.records] == ["session_not_remembered"]
