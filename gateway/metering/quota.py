@@ -195,11 +195,16 @@ class Quotas:
                 # is shared by the next look.
                 watch.untold = False
                 ends = max(window.resets_at for window in quota.windows) - time.time()
-                await self._bus.put(
-                    quota_key(watch.provider),
-                    encode_payload(quota),
-                    ttl=max(LEAST_TTL_SECONDS, ends),
-                )
+                try:
+                    await self._bus.put(
+                        quota_key(watch.provider),
+                        encode_payload(quota),
+                        ttl=max(LEAST_TTL_SECONDS, ends),
+                    )
+                except BaseException:
+                    # The other gateways may know nothing of it: the next look tries again.
+                    watch.untold = True
+                    raise
 
     def show(self) -> None:
         """Put every window into the metrics."""

@@ -35,7 +35,7 @@ class Shelf:
     def __init__(self) -> None:
         self.kept: dict[str, bytes] = {}
         self.ttls: list[float] = []
-        self.away = False
+        self.away = self.takes_nothing = False
 
     async def get(self, key: str) -> bytes | None:
         if self.away:
@@ -43,6 +43,8 @@ class Shelf:
         return self.kept.get(key)
 
     async def put(self, key: str, value: bytes, *, ttl: float) -> None:
+        if self.takes_nothing:
+            raise BusUnavailable
         self.kept[key] = value
         self.ttls.append(ttl)
 
@@ -156,6 +158,18 @@ async def test_a_bus_that_is_away_costs_only_the_sharing() -> None:
     with pytest.raises(BusUnavailable):
         await quotas.share()
     shelf.away = False
+    await quotas.share()
+    assert shelf.kept
+
+
+async def test_a_quota_that_redis_did_not_take_is_shared_by_the_next_look() -> None:
+    shelf = Shelf()
+    quotas = gateway(shelf)
+    quotas.of("claude").learn(record(), told(0.4))
+    shelf.takes_nothing = True
+    with pytest.raises(BusUnavailable):
+        await quotas.share()
+    shelf.takes_nothing = False
     await quotas.share()
     assert shelf.kept
 
