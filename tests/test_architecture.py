@@ -66,6 +66,7 @@ ONE_ROOM = {
 BROAD_EXCEPT = {
     "gateway/server/access_log.py": "the ASGI edge",
     "gateway/proxy/relay.py": "the relay",
+    "gateway/server/reload.py": "the task that reloads the settings",
     "sdk_worker/worker.py": "the guard around one delivery",
     "permission_service/server.py": "the guard around one delivery",
     "analytics/server.py": "the guard around one delivery",

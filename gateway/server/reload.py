@@ -115,10 +115,15 @@ class Reloading:
     ) -> None:
         self._ended.set()
         await self._publishing
-        for generation, closing in self._old.items():
-            closing.cancel()
-            await generation.resources.aclose()
-        await self._current.resources.aclose()
+        # The task of every old gateway closes the gateway, also one that is in use, and none twice.
+        closing = list(self._old.values())
+        for generation in self._old:
+            generation.unused.set()
+        try:
+            if closing:
+                await asyncio.wait(closing)
+        finally:
+            await self._current.resources.aclose()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._current.serve(scope, receive, send)
@@ -147,13 +152,14 @@ class Reloading:
         try:
             # Before any gateway is opened: after a failed write the settings from before still
             # hold.
-            self._pinned = advance_pinned(files, self._pinned)
+            pinned = advance_pinned(files, self._pinned)
             write_snapshot(layers)
         except OSError as error:
             get_log().error(
                 "configuration_refused", reason=str(error), kept="the settings from before"
             )
             return
+        self._pinned = pinned
         for whose, names in untaken.items():
             get_log().warning(
                 "guarded_settings_kept", file=whose, settings=names, to_change=NEEDED[whose]
@@ -183,8 +189,11 @@ class Reloading:
 
     async def _close_unused(self, generation: Generation) -> None:
         await generation.unused.wait()
-        del self._old[generation]
-        await generation.resources.aclose()
+        try:
+            await generation.resources.aclose()
+        finally:
+            # Only now: a shutdown waits for every gateway that is still being closed.
+            del self._old[generation]
 
 
 def adopt(old: Settings, new: Settings) -> tuple[Settings, list[str], list[str]]:
@@ -231,7 +240,9 @@ def watched_files(settings: Settings) -> list[Path]:
 
 
 async def reload_on_demand(reloading: Reloading) -> None:
-    """Reload at SIGHUP and after a change of a settings file, until cancelled."""
+    """Reload at SIGHUP and after a change of a settings file, until cancelled. A reload that fails
+    is logged, and the gateway goes on with the settings from before.
+    """
     asked = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGHUP, asked.set)
@@ -246,7 +257,10 @@ async def reload_on_demand(reloading: Reloading) -> None:
                     continue
                 seen = now
             asked.clear()
-            await reloading.reload()
+            try:
+                await reloading.reload()
+            except Exception:  # noqa: BLE001 - one failed reload must not be the last one
+                get_log().exception("reload_failed", kept="the settings from before")
     finally:
         loop.remove_signal_handler(signal.SIGHUP)
 

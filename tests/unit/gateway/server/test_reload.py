@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import signal
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from gateway.server.reload import (
     adopt,
     look,
     loosened_settings,
+    reload_on_demand,
     watched_files,
 )
 from shared.runtime.log import NAME
@@ -62,6 +66,9 @@ class FakeGateway:
         self.may_answer = asyncio.Event()
         self.may_answer.set()
 
+    async def before_close(self):
+        pass
+
     async def app(self, scope, receive, send):
         await self.may_answer.wait()
         await send(self.settings.models.aliases)
@@ -81,6 +88,7 @@ class World:
 
     def __init__(self):
         self.gateways = []
+        self.fault = None  # raised by the next opening
         self.shelf = Shelf()
         self.application = Reloading(
             load_settings(), self.shelf, instance="g", open_gateway=self.open
@@ -88,9 +96,12 @@ class World:
 
     @asynccontextmanager
     async def open(self, settings, bus, before):
+        if self.fault:
+            raise self.fault
         gateway = FakeGateway(settings, before)
         self.gateways.append(gateway)
         yield gateway
+        await gateway.before_close()
         gateway.closed.set()
 
     async def ask(self):
@@ -141,6 +152,117 @@ async def test_at_shutdown_every_gateway_stops(world):
     assert [gateway.active_requests.stopped for gateway in world.gateways] == [1.5, 1.5]
     world.gateways[0].may_answer.set()
     await asked
+
+
+async def reload_with_an_open_request(world, alias):
+    """Begin a request on the current gateway, then reload with another alias. Return the request's
+    task.
+    """
+    world.gateways[-1].may_answer.clear()
+    asked = asyncio.create_task(world.ask())
+    await asyncio.sleep(0)
+    write(f"[models]\naliases = {{fast = '{alias}'}}\n")
+    await world.application.reload()
+    return asked
+
+
+async def test_a_gateway_that_falls_idle_during_the_shutdown_hinders_no_other_from_closing(here):
+    world = World()
+    async with world.application:
+        requests = [await reload_with_an_open_request(world, alias) for alias in ("a", "b")]
+        first, second, _ = world.gateways
+
+        async def end_the_request_of_the_second():
+            second.may_answer.set()
+            await second.closed.wait()
+
+        first.before_close = end_the_request_of_the_second
+    first.may_answer.set()
+    await asyncio.gather(*requests)
+    assert all(gateway.closed.is_set() for gateway in world.gateways)
+
+
+async def test_a_shutdown_waits_for_an_old_gateway_that_is_being_closed(here):
+    world = World()
+    await world.application.__aenter__()
+    first = world.gateways[0]
+    closing, may_close = asyncio.Event(), asyncio.Event()
+
+    async def close_slowly():
+        closing.set()
+        await may_close.wait()
+
+    first.before_close = close_slowly
+    write("[models]\naliases = {fast = 'haiku'}\n")
+    await world.application.reload()
+    await closing.wait()
+    # The metrics are published in a thread. Once that is over, a few turns of the loop end a
+    # shutdown that waits for nothing.
+    world.application._ended.set()
+    await world.application._publishing
+    shutdown = asyncio.create_task(world.application.__aexit__(None, None, None))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not shutdown.done()
+    may_close.set()
+    await shutdown
+    assert first.closed.is_set()
+
+
+async def test_a_reload_whose_gateway_cannot_open_changes_nothing_and_the_next_one_works(world):
+    write("[models]\naliases = {fast = 'haiku'}\n")
+    world.fault = OSError("too many open files")
+    with pytest.raises(OSError, match="too many"):
+        await world.application.reload()
+    assert await world.ask() == {}
+    world.fault = None
+    await world.application.reload()
+    assert await world.ask() == {"fast": "haiku"}
+
+
+class FailsOnce:
+    """Reloads at the second request; the first request meets a fault."""
+
+    def __init__(self, settings):
+        self.settings = settings
+        self.asked = asyncio.Queue()
+        self.faults = [RuntimeError("a bug")]
+
+    async def reload(self):
+        self.asked.put_nowait(None)
+        if self.faults:
+            raise self.faults.pop()
+
+
+async def test_a_reload_that_fails_is_logged_and_is_not_the_last_one(here, caplog):
+    reloading = FailsOnce(load_settings())
+    task = asyncio.create_task(reload_on_demand(reloading))
+    await asyncio.sleep(0)  # the handler of the signal is in place
+    async with asyncio.timeout(5):
+        for _ in range(2):
+            assert not task.done()  # without its handler the signal would end this process
+            os.kill(os.getpid(), signal.SIGHUP)
+            await reloading.asked.get()
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    assert [record.getMessage() for record in caplog.records] == ["reload_failed"]
+
+
+async def test_a_reload_that_could_not_be_written_down_keeps_the_guarded_settings_from_before(
+    world, monkeypatch, here
+):
+    write_own("[security]\nauth_token = 'new'\n")
+    trust_folder()
+    (here / "file").touch()
+    monkeypatch.setenv(SNAPSHOT, str(here / "file" / "settings.json"))
+    await world.application.reload()
+    assert world.application.settings.security.auth_token is None
+    # The next content is not trusted, and the one before was never taken over.
+    write_own("[security]\nauth_token = 'planted'\n")
+    monkeypatch.setenv(SNAPSHOT, str(here / "settings.json"))
+    await world.application.reload()
+    assert world.application.settings.security.auth_token is None
 
 
 @pytest.mark.parametrize(
