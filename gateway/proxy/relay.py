@@ -17,7 +17,7 @@ from typing import Protocol
 from gateway.providers import Opened
 from gateway.proxy.active_requests import ActiveRequest
 from gateway.server.asgi import Headers, Send
-from shared.runtime.errors import CCProxyError, UpstreamError
+from shared.runtime.errors import CallerGone, CCProxyError, UpstreamError
 from shared.runtime.log import get_log
 
 MESSAGES_PING = b'event: ping\ndata: {"type": "ping"}\n\n'
@@ -117,6 +117,9 @@ async def relay_stream(
         # The last bytes follow, and a ping behind them would come after the end.
         active.stop_pings()
         await opened.aclose()
+    # A client that left, or stopped reading, takes no last event: `send` could wait for ever.
+    if isinstance(failure, CallerGone):
+        return failure
     # Outside of `with active:`, so that no interrupt can take the place of the last event.
     await send({"type": "http.response.body", "body": last})
     return failure

@@ -15,7 +15,7 @@ from gateway.proxy.active_requests import ActiveRequests, Timeouts
 from gateway.proxy.messages_tap import MessagesTap
 from gateway.proxy.relay import StreamHead, relay_stream, relay_whole
 from shared.bus.channels import AccessRecord
-from shared.runtime.errors import CCProxyError, UpstreamError
+from shared.runtime.errors import CallerGone, CCProxyError, UpstreamError
 from tests.unit.gateway.conftest import DELTA, END, START
 
 
@@ -82,6 +82,34 @@ async def test_a_failure_of_the_provider_becomes_the_last_event() -> None:
     sink, failure = await relay(Source(START, then=UpstreamError("cut")))
     assert sink.body == START + b"!upstream"
     assert failure is not None
+
+
+async def test_a_client_that_stopped_reading_is_sent_no_last_event() -> None:
+    source = Source(START, DELTA)
+    active = ActiveRequests(Timeouts()).open()
+    sink = Sink()
+    reads_no_more = asyncio.Event()
+
+    async def send(message: Any) -> None:
+        await sink(message)
+        if DELTA in message.get("body", b""):
+            reads_no_more.set()
+        if reads_no_more.is_set():
+            await asyncio.Event().wait()
+
+    relaying = asyncio.ensure_future(
+        relay_stream(
+            source.opened(), send, active, MessagesTap(AccessRecord("r", 0)), write_error, b""
+        )
+    )
+    active._task = relaying
+    await reads_no_more.wait()
+    active.interrupt(CallerGone("The client stopped reading."))
+    async with asyncio.timeout(5):
+        failure = await relaying
+    assert isinstance(failure, CallerGone)
+    assert sink.body == START + DELTA
+    assert source.closed
 
 
 async def test_a_fault_of_ours_in_a_stream_becomes_the_last_event_and_a_line_of_the_log(
