@@ -111,8 +111,10 @@ def error_frame(error: CCProxyError, dialect: Dialect, request_id: str) -> bytes
     """Return `error` as the last event of a stream already begun."""
     shape: dict[str, Any]
     if isinstance(error, UpstreamRefused) and error.body and dialect == "anthropic":
-        # A line end would end the event's data. In JSON line ends stand between tokens only.
-        return b"event: error\ndata: " + error.body.replace(b"\n", b" ") + b"\n\n"
+        # A line end, CR or LF, would end the event's data. In JSON line ends stand between tokens
+        # only.
+        data = error.body.replace(b"\r", b" ").replace(b"\n", b" ")
+        return b"event: error\ndata: " + data + b"\n\n"
     fail = anthropic_refusal(error) if isinstance(error, UpstreamRefused) else None
     shape = (
         envelope(error, dialect, request_id) if fail is None else openai_errors.write_error(fail)
@@ -130,8 +132,8 @@ def error_frame(error: CCProxyError, dialect: Dialect, request_id: str) -> bytes
             "param": None,
             "sequence_number": 0,
         }
-    data = b"data: " + dump_json(shape) + b"\n\n"
-    return data if dialect == "openai_chat" else b"event: error\n" + data
+    event = b"data: " + dump_json(shape) + b"\n\n"
+    return event if dialect == "openai_chat" else b"event: error\n" + event
 
 
 def passed_refusal(fail: Fail, body: bytes, headers: Headers) -> UpstreamRefused:

@@ -8,6 +8,7 @@ import pytest
 from gateway.server.problems import Dialect, dialect_of, error_frame, render_error
 from sdk_worker.frames import error_envelope
 from shared.formats.messages.errors import error_type
+from shared.formats.sse import Parser
 from shared.runtime.errors import (
     Busy,
     CCProxyError,
@@ -116,3 +117,12 @@ def test_a_late_error_is_one_event_of_the_stream(dialect: Dialect) -> None:
     named = frame.startswith(b"event: error\n")
     assert named is (dialect != "openai_chat")
     assert b"It\\nbroke." in frame
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r", b"\r\r"])
+def test_a_refusal_with_any_line_end_in_its_body_is_one_late_event(end: bytes) -> None:
+    body = b'{"type":"error",' + end + b'"error":{"type":"overloaded_error"}}'
+    frame = error_frame(UpstreamRefused(status=529, body=body), "anthropic", "r")
+    (event,) = Parser().feed(frame)
+    assert event.name == "error"
+    assert orjson.loads(event.data) == orjson.loads(body)
