@@ -203,9 +203,9 @@ async def test_a_failure_after_a_ping_is_the_last_event_of_a_translated_stream(
 
     async def script(connection: Connection) -> None:
         await connection.start_stream()
-        await connection.send_chunk(OVERLOADED[:30])
+        await connection.send_chunk(START[:30])
         await pinged.wait()
-        await connection.send_chunk(OVERLOADED[30:])
+        await connection.send_chunk(START[30:] + OVERLOADED)
         await connection.send(b"0\r\n\r\n")
 
     running.provider.scripts.append(script)
@@ -218,6 +218,7 @@ async def test_a_failure_after_a_ping_is_the_last_event_of_a_translated_stream(
             received += chunk
             pinged.set()
     assert received.startswith(b": keep-alive\n\n")
+    assert b'"role":"assistant"' in received
     assert received.count(b'"Full."') == 1
     assert b"[DONE]" not in received
     [record] = await running.bus.records(1)
