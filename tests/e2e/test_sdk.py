@@ -127,7 +127,7 @@ async def test_a_killed_worker_takes_only_its_own_streams_along(
     stack: Stack, http: httpx.AsyncClient, truth: GroundTruth
 ) -> None:
     killed = await kill_one(stack, http, truth, each=TURNS_AT_ONCE)
-    assert killed.told < 3
+    assert killed.told < 10  # long before any timeout of a client
     assert killed.whole < 20
     await at_rest(http)
 

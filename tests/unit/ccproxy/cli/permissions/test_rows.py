@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from itertools import pairwise
 
 import pytest
@@ -78,7 +77,8 @@ def test_warnings_come_first_and_a_missing_part_is_told_last() -> None:
 
 
 @pytest.mark.parametrize("text", ["a" * 262_144, "a\n" * 131_072, "漢" * 87_000])
-def test_the_longest_input_is_laid_out_in_little_time(text: str) -> None:
-    began = time.process_time()
-    block_rows(Block("Command", "command", text), 76)
-    assert time.process_time() - began < 5  # once for a request: some 0.3 s on a machine of its own
+def test_the_longest_input_is_laid_out_whole(text: str) -> None:
+    # Time that grows with the square of the input would meet the limit of every test.
+    rows = block_rows(Block("Command", "command", text), 76)
+    shown = "".join(row.plain for row in rows)
+    assert sum(map(shown.count, set(text.strip()))) >= len(text.replace("\n", ""))
