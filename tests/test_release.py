@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -192,3 +193,12 @@ def test_the_forge_runs_what_a_newcomer_runs():
     assert any(step.startswith("make test") for step in steps)
     tested = set(workflow["jobs"]["test"]["strategy"]["matrix"]["python"])
     assert tested == set(PYTHONS)
+
+
+@pytest.mark.parametrize("name", ["ci.yml", "release.yml"])
+def test_a_workflow_uses_actions_of_a_fixed_commit(name):
+    workflow = yaml.safe_load((ROOT / ".github/workflows" / name).read_text())
+    steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
+    used = [step["uses"] for step in steps if "uses" in step]
+    assert used
+    assert not [action for action in used if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", action)]
