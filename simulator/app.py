@@ -110,9 +110,8 @@ class Simulator:
         return False
 
     async def _tell(self, exchange: SimulatedExchange) -> None:
-        for _ in range(
-            SETTLING_TURNS
-        ):  # a reply's last byte reaches its client before the reply is counted
+        # A reply's last byte reaches its client before the reply is counted
+        for _ in range(SETTLING_TURNS):
             if self.ledger.is_settled:
                 break
             await asyncio.sleep(0)

@@ -48,9 +48,8 @@ def save_token(token: str, *, force: bool) -> Path:
     return the file.
     """
     path = active_file()
-    if path.exists() or not os.environ.get(
-        "CONFIG_FILE"
-    ):  # a file that is still to be made says nothing
+    # A file that is still to be made says nothing
+    if path.exists() or not os.environ.get("CONFIG_FILE"):
         # to write into a file would be to trust the rest of it
         refuse_untrusted(Settings, read_files(Settings))
     try:

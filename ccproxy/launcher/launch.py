@@ -279,9 +279,8 @@ async def _supervise(stack: Stack, when_ready: WhenReady) -> int | None:
     for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(signum) is not signal.SIG_IGN:  # `nohup ccproxy` stays
             loop.add_signal_handler(signum, asked.set)
-    if not os.isatty(
-        0
-    ):  # on a terminal it says that the terminal is gone, to a service that its files changed
+    # On a terminal it says that the terminal is gone, to a service that its files changed
+    if not os.isatty(0):
         loop.add_signal_handler(signal.SIGHUP, (stack.run.path / "reload").touch)
     supervisord = await _start_supervisord(stack)
     # Four things may happen first, each a task of its own: supervisord ends, a signal asks for the
@@ -319,9 +318,8 @@ def refuse_connections(listening: socket.socket) -> None:
     """End listening in every process that has the socket: clients are refused at once, and none
     waits in an unserved queue.
     """
-    with contextlib.suppress(
-        OSError
-    ):  # only Linux does so; elsewhere clients wait for the end of this process
+    # Only Linux does so; elsewhere clients wait for the end of this process
+    with contextlib.suppress(OSError):
         listening.shutdown(socket.SHUT_RDWR)
 
 

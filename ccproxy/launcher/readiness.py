@@ -56,9 +56,8 @@ async def wait_until_ready(
             f"Starting; waiting for {health.failing() or 'the gateway'}.",
             loop.time() - began,
         )
-        if (
-            elapsed >= patience and health.answered
-        ):  # the gateway answers: the rest may follow, or has said why not
+        # The gateway answers: the rest may follow, or has said why not
+        if elapsed >= patience and health.answered:
             break
         if elapsed >= QUIET_SECONDS and waiting != said:
             say(waiting)

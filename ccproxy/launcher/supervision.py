@@ -91,10 +91,11 @@ class Options(ServerOptions):  # type: ignore[misc]
         # The same mood as after SIGTERM: supervisord's own loop then stops everything in order.
         self.mood = SupervisorStates.SHUTDOWN
         nowhere = os.open(os.devnull, os.O_WRONLY)
+        # The pipe to the launcher is broken; a line about that must not end the stopping
         for stream in (
             1,
             2,
-        ):  # the pipe to the launcher is broken; a line about that must not end the stopping
+        ):
             os.dup2(nowhere, stream)
 
     def refuse_connections(self) -> None:

@@ -242,9 +242,8 @@ class LimitedProtocol(HttpToolsProtocol):
             return
         if now - self._waiting_since <= HEAD_SECONDS:
             return
-        if (
-            not self._unread and not self._in_head
-        ):  # a connection never used, or a refused body that does not end
+        # A connection never used, or a refused body that does not end
+        if not self._unread and not self._in_head:
             self.transport.close()
         else:
             self.refuse(

@@ -175,9 +175,8 @@ def describe_login(login: Login, refresher: Refresher, skew: float, now: float) 
     obstacle = refresher.obstacle(login)
     expired = login.expires_within(0, now)
     words = [f"{plan} from {source}, {lifetime(login, expired=expired)}"]
-    if obstacle and (
-        login.refresh_token or expired
-    ):  # a lasting token has no refresh token, and that is no trouble
+    # A lasting token has no refresh token, and that is no trouble
+    if obstacle and (login.refresh_token or expired):
         words.append(f"it cannot be renewed: {obstacle}")
     elif refresher.failure is not None:
         words.append(f"the last renewal failed: {refresher.failure}")

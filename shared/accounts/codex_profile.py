@@ -81,9 +81,8 @@ def read_cache(path: Path) -> Profile | None:
 
 def write_cache(path: Path, profile: Profile) -> None:
     """By rename: another process may be reading."""
-    with contextlib.suppress(
-        OSError
-    ):  # a disk we may not write to costs a tenth of a second at the next start
+    # A disk we may not write to costs a tenth of a second at the next start
+    with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         written = path.with_suffix(f".{os.getpid()}")
         written.write_text(json.dumps(asdict(profile)))

@@ -124,8 +124,10 @@ return redis.call('HSTRLEN', value, 'data')
 _DELETE = _FUNCTIONS + "return forget(ARGV[5])"
 _USE = (
     _FUNCTIONS
-    + "expire()\nreturn {redis.call('ZCARD', KEYS[1]), tonumber(redis.call('HGET', KEYS[2], '') or "
-    "'0')}"
+    + """
+expire()
+return {redis.call('ZCARD', KEYS[1]), tonumber(redis.call('HGET', KEYS[2], '') or '0')}
+"""
 )
 
 ENTRY_BYTES = 300  # what Redis spends on a value beside its data: keys, index, size

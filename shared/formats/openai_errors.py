@@ -37,9 +37,8 @@ def error_code(fail: Fail) -> str | None:
     """
     if "prompt is too long" in fail.message:  # Anthropic tells it in words only
         return "context_length_exceeded"
-    if fail.code and not fail.code.endswith(
-        "_error"
-    ):  # what ends so is an error type, as Anthropic's codes are
+    # What ends so is an error type, as Anthropic's codes are
+    if fail.code and not fail.code.endswith("_error"):
         return fail.code
     if fail.status == 404 and "model" in fail.message:
         return "model_not_found"

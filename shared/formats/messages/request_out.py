@@ -392,9 +392,8 @@ class _Writing:
         asked = self.prompt.reasoning
         types = self.model.thinking
         wanted = asked.effort
-        if (
-            wanted is None and asked.mode == "enabled"
-        ):  # models that have no budgets any more have efforts
+        # Models that have no budgets any more have efforts
+        if wanted is None and asked.mode == "enabled":
             wanted = "medium" if asked.budget is None else effort_of_budget(asked.budget)
         # Nothing was asked for, so the model's own default holds.
         if wanted is None and asked.mode is None:

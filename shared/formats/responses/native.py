@@ -137,9 +137,8 @@ def _item(asked: fields.Object, dropped: dict[str, None]) -> Json | None:
         raise fields.field_error(asked.path, _STATE)
     if kind == "reasoning":
         sealed = asked.optional("encrypted_content", str) or ""
-        if not sealed or sealed.startswith(
-            PREFIX
-        ):  # an id alone points at nothing; another vendor's seal is noise
+        # An id alone points at nothing; another vendor's seal is noise
+        if not sealed or sealed.startswith(PREFIX):
             dropped["input[].reasoning"] = None
             return None
     changed: Json = {}
