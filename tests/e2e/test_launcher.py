@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 import urllib.request
 
 import psutil
@@ -220,6 +221,9 @@ def test_a_real_service_killed_outright_comes_back(stack, service):
 def test_a_real_service_that_hangs_is_killed_and_comes_back(stack):
     """A stopped process runs no code at all: only the supervisor can notice."""
     old = stack.pid_of("permission_service")
+    # A process is watched from its first heartbeat on; another test may just have ended the one
+    # before it.
+    until(lambda: time.time() - psutil.Process(old).create_time() > 12, "its first heartbeats")
     os.kill(old, signal.SIGSTOP)
     stack.wait_replaced("permission_service", old)
     until(lambda: ready(stack.url), "readiness")
