@@ -261,40 +261,17 @@ def run_group(context: typer.Context) -> None:
     importlib.import_module(GROUPS[name]).app(context.args, prog_name=f"ccproxy {name}")
 
 
-@app.command(context_settings=PASS_ON)
-def auth(context: typer.Context) -> None:
-    """Log in, and see the credentials that pay for requests."""
-    run_group(context)
+def add_group(name: str, sentence: str) -> None:
+    """List the group `name` with `sentence` here; its module is loaded when the group is run."""
+    app.command(name, help=sentence, context_settings=PASS_ON)(run_group)
 
 
-@app.command(context_settings=PASS_ON)
-def codex(context: typer.Context) -> None:
-    """Show and test Codex: settings, models, quota."""
-    run_group(context)
-
-
-@app.command(context_settings=PASS_ON)
-def config(context: typer.Context) -> None:
-    """See and check the settings, or write a file of them."""
-    run_group(context)
-
-
-@app.command(context_settings=PASS_ON)
-def workers(context: typer.Context) -> None:
-    """Show and scale the SDK workers."""
-    run_group(context)
-
-
-@app.command(context_settings=PASS_ON)
-def logs(context: typer.Context) -> None:
-    """See requests live, query the records, or export them."""
-    run_group(context)
-
-
-@app.command(context_settings=PASS_ON)
-def permissions(context: typer.Context) -> None:
-    """Show permission requests, and rules for them."""
-    run_group(context)
+add_group("auth", "Log in, and see the credentials that pay for requests.")
+add_group("codex", "Show and test Codex: settings, models, quota.")
+add_group("config", "See and check the settings, or write a file of them.")
+add_group("workers", "Show and scale the SDK workers.")
+add_group("logs", "See requests live, query the records, or export them.")
+add_group("permissions", "Show permission requests, and rules for them.")
 
 
 @app.command()
@@ -350,10 +327,7 @@ def generate_token(
     raise typer.Exit(generate(save=save, force=force))
 
 
-@app.command(context_settings=PASS_ON)
-def service(context: typer.Context) -> None:
-    """Have systemd or launchd run the stack for you."""
-    run_group(context)
+add_group("service", "Have systemd or launchd run the stack for you.")
 
 
 @app.command()
