@@ -250,7 +250,7 @@ class ActiveRequests:
         self._active_requests.discard(active)
         self.held -= active.held
         active.held = 0
-        active.reason = None  # the traceback holds frames, and the frames hold the active
+        active.reason = None  # the traceback holds frames, and the frames hold the request
         active.release()
         if self._stopping and not self._active_requests:
             self._idle.set()

@@ -132,9 +132,8 @@ class Writer:
                 self._before = (
                     "<thinking>" if self._style == "tags" else "\n\n" if self._thought else ""
                 )
-            case ir.ToolCall() if not (
-                self._legacy and self._calls
-            ):  # `function_call` has room for one
+            # `function_call` has room for one call.
+            case ir.ToolCall() if not (self._legacy and self._calls):
                 return self._open_call(part)
             case ir.Opaque():
                 self._write = self._drop

@@ -17,6 +17,8 @@ from shared.settings.tree import Settings
 
 ME = "/users/me"
 START = "/users/me/project"
+# Linux keeps a link to the root of the file system with each process.
+LINK_TO_ROOT = "root"
 
 
 @cache
@@ -135,7 +137,7 @@ COMMANDS = {
         "cat /proc/self/environ",
         "cat /proc/1/environ",
         "cat /proc/self/cwd/.env",
-        "cat /proc/self/root/x",
+        f"cat /proc/self/{LINK_TO_ROOT}/x",
         "xxd .env",
         "base64 .env",
         "perl -ne print .env",
