@@ -9,7 +9,6 @@ import json
 import os
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,6 +27,7 @@ from shared.accounts.quota import span
 from shared.formats.ir import Text
 from shared.runtime.errors import CCProxyError, UpstreamError, UpstreamRefused
 from shared.runtime.log import configure_log
+from shared.runtime.times import minute_in_utc
 from shared.settings.files import toml_candidates, toml_file
 from shared.settings.problems import ConfigurationError
 from shared.settings.tree import Settings, load_settings
@@ -217,12 +217,8 @@ def windows_of(usage: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
             yield (
                 span(window["limit_window_seconds"]),
                 f"{window['used_percent']:g} %",
-                moment(window["reset_at"]),
+                minute_in_utc(window["reset_at"]),
             )
-
-
-def moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def profile_rows(profile: Profile | None, path: Path) -> Iterator[tuple[str, str]]:
@@ -233,7 +229,7 @@ def profile_rows(profile: Profile | None, path: Path) -> Iterator[tuple[str, str
         "Codex program",
         f"{profile.version} ({profile.program[0] if profile.program else 'unknown'})",
     )
-    yield "learned", f"{moment(profile.learned_at)}, kept in {path}"
+    yield "learned", f"{minute_in_utc(profile.learned_at)}, kept in {path}"
     yield "instructions", f"{len(profile.instructions('')):,} characters for its first model"
 
 
@@ -267,7 +263,10 @@ def test_rows(answer: BackendAnswer) -> Iterator[tuple[str, str]]:
     yield "took", f"{answer.seconds:.2f} s"
     yield "cost", f"{usage.prompt:,} tokens in ({usage.cache_read:,} cached), {usage.output:,} out"
     for window in answer.quota.windows if answer.quota else []:
-        yield f"{window.name} window", f"{window.used:.1%} used, reset {moment(window.resets_at)}"
+        yield (
+            f"{window.name} window",
+            f"{window.used:.1%} used, reset {minute_in_utc(window.resets_at)}",
+        )
 
 
 def edit(path: Path, wanted: dict[str, Any]) -> None:

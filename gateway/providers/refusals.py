@@ -11,7 +11,6 @@ from __future__ import annotations
 import html
 import math
 import re
-from datetime import UTC, datetime
 from json import JSONDecodeError
 from typing import Any
 
@@ -19,6 +18,7 @@ from gateway.server.asgi import Headers
 from shared.formats.fields import inner_object, text_in
 from shared.formats.openai_errors import read_error, write_error
 from shared.runtime.exact_json import dump_json, load_json
+from shared.runtime.times import minute_in_utc
 
 TITLE = re.compile(rb"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 TRY_AGAIN = re.compile(r"try again in ([0-9]{1,9}(?:\.[0-9]+)?) ?(ms|s)")
@@ -75,7 +75,7 @@ def with_reset(error: dict[str, Any]) -> dict[str, Any]:
     resets_at = number_in(error, "resets_at", YEAR_3000)
     if not resets_at:
         return error
-    at = datetime.fromtimestamp(resets_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    at = minute_in_utc(resets_at)
     return error | {"message": f"{str(error['message']).rstrip('.')}; it is reset at {at}."}
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,6 +20,7 @@ from shared.accounts.refresher import EARLY_SECONDS, Refresher
 from shared.accounts.store import CredentialFile
 from shared.accounts.token_server import TokenServer
 from shared.runtime.errors import CredentialsMissing
+from shared.runtime.times import minute_in_utc
 
 TORN_LOOK_SECONDS = 0.05  # between two looks at a file that is just being written
 SKEW_WORTH_TELLING_SECONDS = 60.0
@@ -196,5 +196,5 @@ def describe_login(login: Login, refresher: Refresher, skew: float, now: float) 
 def lifetime(login: Login, *, expired: bool) -> str:
     if login.expires_at is None:
         return "without a date of expiry"
-    until = datetime.fromtimestamp(login.expires_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    until = minute_in_utc(login.expires_at)
     return f"expired {until}" if expired else f"valid until {until}"
