@@ -7,24 +7,30 @@ PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3.14 python3; 
             $$p -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 UV     := $(shell uv --version >/dev/null 2>&1 && echo uv)
 ONCE   ?=
+PREFIX ?= $(HOME)/.local
+# Compiled once, and not by each of the thousand processes that the tests start.
+export PYTHONDONTWRITEBYTECODE :=
 # A file's tests share their processes, so files are what the cores divide, the heavy ones (first in order) first.
 PYTEST_ARGS ?= -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo run containers test check format docs site bench faults soak conformance lock clean
+.PHONY: demo run install uninstall pictures containers test coverage check format docs site bench faults soak conformance lock clean
 .DEFAULT_GOAL := help
 .PHONY: help
 help:
 	@echo "make demo   the whole stack against a simulator, no account needed (ONCE=1: check and exit)"
 	@echo "make run    the stack with your own login"
+	@echo "make install  the command ccproxy for your user, in ~/.local (PREFIX=…); make uninstall removes it"
 	@echo "make test   format, lint, types, architecture and every test"
+	@echo "make coverage  the lines that unit and contract tests run; too few of them is an error"
 	@echo "make docs   the reference pages and example files, from the code"
+	@echo "make pictures  the pictures of README and docs, from a running demo"
 	@echo "make site   the documentation as a site, in site/"
 	@echo "make bench  side-by-side measurements"
 	@echo "make faults  breaks a running stack in every way we know, and writes docs/reliability.md"
 	@echo "make soak   what takes many minutes: a thousand requests, a kill among thirty streams, memory (SOAK_MINUTES=15)"
 	@echo "make fuzz   ten thousand request bodies on every way from a client's format to a provider"
 	@echo "make containers  the images and compose files on the engine that docker finds"
-	@echo "make conformance  real clients from their registries, and the table of them; the release on every Python"
+	@echo "make conformance  real clients from their registries, and the table of them; the release on every Python; every case of which make test runs the first"
 	@echo "make lock   pin the requirement locks anew (needs uv)"
 
 $(VENV)/bin/python:
@@ -35,6 +41,7 @@ $(VENV)/bin/python:
 # A uv that cannot reach a package where pip can (it reads no pip.conf) is no reason to fail.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 $(VENV)/%.stamp: %.lock pyproject.toml | $(VENV)/bin/python
+	@echo "Installing the packages of $<; the first time takes about 20 seconds."
 	$(if $(UV),uv pip install --quiet --python $(BIN)/python --require-hashes -r $< ||) $(PIP) --require-hashes -r $<
 	$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
@@ -44,6 +51,12 @@ demo: $(VENV)/requirements-demo.stamp
 
 run: $(VENV)/requirements.stamp
 	$(BIN)/ccproxy serve
+
+install:
+	./deploy/install.sh install "$(PYTHON)" "$(PREFIX)"
+
+uninstall:
+	./deploy/install.sh remove "$(PREFIX)"
 
 check: $(VENV)/requirements-dev.stamp
 	$(BIN)/ruff format --check .
@@ -55,11 +68,28 @@ format: $(VENV)/requirements-dev.stamp
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# `check` has run the architecture test.
 test: check
-	$(BIN)/pytest tests $(PYTEST_ARGS)
+	$(BIN)/pytest tests --ignore tests/test_architecture.py $(PYTEST_ARGS)
+
+# Lines that unit and contract tests run, in their own process and in the processes they start.
+COVERED_MOST := shared/formats shared/bus shared/permissions,permission_service shared/accounts
+COVERAGE := $(BIN)/coverage
+coverage: $(VENV)/requirements-dev.stamp
+	$(COVERAGE) erase
+	$(COVERAGE) run -m pytest tests/unit tests/contract $(PYTEST_ARGS) --timeout 300
+	$(COVERAGE) combine --quiet
+	$(COVERAGE) report --skip-covered --fail-under 90
+	for part in $(COVERED_MOST); do \
+	  $(COVERAGE) report --skip-covered --fail-under 95 --include "$$(echo $$part | sed 's#,#/*,#g')/*" || exit 1; \
+	done
 
 docs: $(VENV)/requirements-dev.stamp
 	$(BIN)/python docs/generate.py
+
+# With `make demo` running in another terminal, and chromium and chromedriver on PATH.
+pictures: $(VENV)/requirements-dev.stamp
+	PYTHONPATH=. $(BIN)/python docs/pictures.py
 
 site: $(VENV)/requirements-dev.stamp
 	$(BIN)/zensical build --clean --strict
@@ -76,7 +106,7 @@ faults: $(VENV)/requirements-dev.stamp
 	$(BIN)/pytest tests/faults -m "not soak" -p no:xdist -rs --timeout 300 --write-faults-table
 
 fuzz: $(VENV)/requirements-dev.stamp
-	FUZZ_BODIES=10000 $(BIN)/pytest tests/contract/test_typed_bodies.py -n logical
+	FUZZ_BODIES=10000 $(BIN)/pytest tests/contract/test_typed_bodies.py tests/contract/test_simulator_shapes.py -n logical
 
 # DOCKER_BUILDKIT and BUILD_NETWORK (docs/how-to/containers.md) reach the builds from the environment.
 containers: $(VENV)/requirements-dev.stamp
@@ -84,6 +114,8 @@ containers: $(VENV)/requirements-dev.stamp
 
 conformance: $(VENV)/requirements-dev.stamp
 	$(BIN)/pytest tests/clients tests/test_release.py -m "" --write-clients-table
+	$(BIN)/pytest tests/e2e/test_dashboard.py -m conformance
+	$(BIN)/pytest tests -m matrix $(PYTEST_ARGS)
 
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
 lock:

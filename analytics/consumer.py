@@ -13,9 +13,10 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
-from analytics.pricing import Prices
+from analytics.recent_prompts import MOST_OF_CONVERSATION, RecentPrompts
 from analytics.store import RecordRefused, Store
 from analytics.watch import Watchers
+from shared.accounts.prices import Prices
 from shared.bus import Delivery
 from shared.bus.channels import AccessRecord, encode_payload
 from shared.bus.records import split_batch, unpack, unpack_begun
@@ -28,6 +29,7 @@ BATCH_ROWS = 2000
 BATCH_SECONDS = 0.25
 SLOTS = 100  # while one batch commits, the next ones gather: at the most some forty megabytes
 REOPEN_SECONDS = 2.0
+MOST_RESTORED = 2000  # prompts, with about a kilobyte each
 
 FLUSH_SECONDS = 3.0  # for what was taken when the process has to stop
 
@@ -58,12 +60,14 @@ class RecordConsumer:
         describe: Callable[..., None],
         prices: Prices,
         watchers: Watchers,
+        prompts: RecentPrompts | None = None,
         *,
         reopen_seconds: float = REOPEN_SECONDS,
     ) -> None:
         self._store = store
         self._prices = prices
         self._watchers = watchers
+        self._prompts = RecentPrompts(prices) if prompts is None else prompts
         self._reopen_seconds = reopen_seconds
         self._metrics = metrics
         self._describe = describe
@@ -80,6 +84,7 @@ class RecordConsumer:
         """
         if not await self._open_store(stop):
             return
+        await self._restore_prompts()
         async with asyncio.TaskGroup() as tasks:
             taking = tasks.create_task(self._take(deliveries))
             tending = tasks.create_task(self._keep_open(stop))
@@ -112,10 +117,20 @@ class RecordConsumer:
                 await self._pause(stop)
             else:
                 self._opened += 1
-                get_log().info("database_open", path=str(self._store.path))
+                get_log().debug("database_open", path=str(self._store.path))
                 self._describe(problem=self._store.note)
                 return True
         return False
+
+    async def _restore_prompts(self) -> None:
+        """Take the last prompts of every conversation from the file, for comparison with the next
+        prompts.
+        """
+        bounds = {"each": MOST_OF_CONVERSATION // 2, "most": MOST_RESTORED}
+        try:
+            self._prompts.restore(await self._store.query("recent_prompts", bounds))
+        except (ClientError, StoreUnavailable) as error:
+            get_log().warning("prompts_not_restored", reason=error.message)
 
     async def _keep_open(self, stop: asyncio.Event) -> None:
         """Open the file anew when it is gone or damaged, also while no record comes,
@@ -155,6 +170,7 @@ class RecordConsumer:
                 continue
             for record in records:
                 self._prices.fill_in(record)
+            self._prompts.explain(records)
             self._watchers.show(records)
             self._waiting.append((records, delivery))
             self._count_pending(len(records))

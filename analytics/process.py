@@ -9,15 +9,18 @@ from importlib import import_module
 
 from analytics.audit import AuditTrail
 from analytics.consumer import SLOTS, RecordConsumer
-from analytics.pricing import Prices
+from analytics.price_updates import PriceUpdates
+from analytics.recent_prompts import RecentPrompts
 from analytics.schedule import run_schedule
 from analytics.server import QueryServer
 from analytics.store import Store
 from analytics.watch import Watchers
+from shared.accounts.prices import FETCHED_PRICES, Prices
 from shared.bus import Bus
 from shared.bus.channels import ACCESS_RECORD, LOGS_QUERY, LOGS_WATCH, PERMISSION_AUDIT
 from shared.bus.serving import serve_each
-from shared.runtime.metrics import AnalyticsMetrics, Metrics, publish_snapshots
+from shared.runtime.metric_snapshots import publish_snapshots
+from shared.runtime.metrics import AnalyticsMetrics, Metrics
 from shared.runtime.process import instance_name, run_service, settle_collector
 from shared.settings.tree import Settings
 
@@ -37,16 +40,16 @@ async def run_analytics(settings: Settings, stop: asyncio.Event) -> None:
     observability = settings.observability
     metrics = Metrics()
     store = Store(observability.duckdb_path)
-    prices = Prices.load(
-        observability.duckdb_path.with_name("prices.json"), observability.prices_url
-    )
+    prices = Prices.load(observability.duckdb_path.with_name(FETCHED_PRICES))
+    updates = PriceUpdates(prices, observability.prices_url)
     try:
         async with Bus(settings.redis.address(), service=SERVICE, instance=instance) as bus:
             watchers = Watchers(bus)
+            prompts = RecentPrompts(prices)
             consumer = RecordConsumer(
-                store, AnalyticsMetrics(metrics), bus.describe, prices, watchers
+                store, AnalyticsMetrics(metrics), bus.describe, prices, watchers, prompts
             )
-            queries = QueryServer(store, consumer.progress, prices)
+            queries = QueryServer(store, consumer.progress, updates, prompts.forget)
             async with (
                 asyncio.TaskGroup() as tasks,
                 aclosing(bus.serve(ACCESS_RECORD, slots=SLOTS)) as records,
@@ -71,7 +74,7 @@ async def run_analytics(settings: Settings, stop: asyncio.Event) -> None:
                         push.push_metrics(bus, url, observability.pushgateway_seconds, stop)
                     )
                 tasks.create_task(
-                    run_schedule(settings.redis.address(), store, prices, observability, stop)
+                    run_schedule(settings.redis.address(), store, updates, observability, stop)
                 )
                 telling = tasks.create_task(watchers.keep_telling())
                 settle_collector()

@@ -12,7 +12,7 @@ import httpx
 from shared.bus import Bus
 from shared.runtime.errors import BusUnavailable
 from shared.runtime.log import get_log
-from shared.runtime.metrics import CONTENT_TYPE, SNAPSHOT_PREFIX, render_metrics
+from shared.runtime.metric_snapshots import CONTENT_TYPE, SNAPSHOT_PREFIX, render_metrics
 
 GROUP = "/metrics/job/ccproxy"
 PUSH_SECONDS = 10.0

@@ -15,11 +15,25 @@ from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from shared.bus.channels import encode_payload
-from shared.runtime.bounds import LAST_SECOND, Bucket, Count, Hours, Moment, Status
+from analytics.sums import HOUR_SECONDS
+from shared.bus.channels import RecordedOutcome, encode_payload
+from shared.bus.log_questions import (
+    AgentsFilter,
+    ExportFilter,
+    GroupsFilter,
+    HoursFilter,
+    OutcomesQuestion,
+    RecordFilter,
+    RecordOrder,
+    SessionsFilter,
+    StepsFilter,
+)
+from shared.runtime.bounds import LARGEST_STATUS, LAST_SECOND, Count, Moment
 from shared.runtime.errors import ClientError
 
 REPLY_BYTES = 1024 * 1024
+USUAL_HOURS = 24
+WEEK_HOURS = 168
 USUAL_STEPS = 60
 MOST_STEPS = 1000
 
@@ -36,43 +50,41 @@ Parameters = Mapping[str, Any]
 # requests.
 EQUAL = (
     "model", "caller", "provider", "asked_model", "session_id", "agent_id", "client_program",
-    "client_version", "cache_miss_reason", "error_kind",
+    "client_version", "cache_miss_reason", "cache_cause", "service_tier",
+    "error_kind", "billed_to", "endpoint",
+)  # fmt: skip
+# Filters that a record matches in another way.
+TESTED = (
+    "request_id", "search", "failed", "cache_missed", "leave_out_own", "status_min", "status_max",
 )  # fmt: skip
 
 
-class Filter(BaseModel):
-    """The selection of records. Times are UTC seconds; `service_type` is a list by commas, `!x`
-    leaves `x` out.
+class Filter(RecordFilter):
+    """The selection of records.
+
+    `request_id` is ours or the client's. `search` is part of an id, name, path or error message.
+    `leave_out_own` leaves out the requests that CCProxy answers itself, except refused ones.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    start_time: Moment | None = None
-    end_time: Moment | None = None
-    model: str | None = None
-    caller: str | None = None
-    provider: str | None = None
-    asked_model: str | None = None
-    session_id: str | None = None
-    agent_id: str | None = None
-    client_program: str | None = None
-    client_version: str | None = None
-    cache_miss_reason: str | None = None
-    error_kind: str | None = None
-    service_type: str | None = None
-    status_min: Status = 0
-    status_max: Status = 999
 
     def bound(self) -> dict[str, Any]:
         """The parameters of the `matching` fragment."""
         services = [
             name.strip() for name in (self.service_type or "").split(",") if name.strip(" !")
         ]
-        return self.model_dump(include={*EQUAL, "status_min", "status_max"}) | {
-            "start_time": _instant(self.start_time or 0),
-            "end_time": _instant(LAST_SECOND if self.end_time is None else self.end_time),
+        return self.model_dump(include={*EQUAL, *TESTED}) | {
+            **self.times(),
+            "leave_out_own": bool(self.leave_out_own),
+            "status_min": self.status_min or 0,
+            "status_max": LARGEST_STATUS if self.status_max is None else self.status_max,
             "services": [name for name in services if not name.startswith("!")],
             "services_left_out": [name[1:].strip() for name in services if name.startswith("!")],
+        }
+
+    def times(self) -> dict[str, Any]:
+        """Return the beginning and end of the time."""
+        return {
+            "start_time": _instant(self.start_time or 0),
+            "end_time": _instant(LAST_SECOND if self.end_time is None else self.end_time),
         }
 
     def given(self) -> dict[str, Any]:
@@ -90,9 +102,7 @@ class Entries(Filter):
     limit: int = Field(1000, ge=1, le=10_000)
     offset: Count = 0
     order: Literal["desc", "asc"] = "desc"
-    order_by: Literal["timestamp", "duration_ms", "first_byte_ms", "cost_usd", "tokens"] = (
-        "timestamp"
-    )
+    order_by: RecordOrder = "timestamp"
 
     @property
     def statement(self) -> str:
@@ -105,6 +115,10 @@ class Entries(Filter):
         return {"limit": self.limit, "offset": self.offset, **ordered}
 
 
+class Export(ExportFilter, Filter):
+    """The selection of records for a file."""
+
+
 class Permissions(BaseModel):
     """The selection of permission requests, latest first."""
 
@@ -113,27 +127,34 @@ class Permissions(BaseModel):
     limit: int = Field(100, ge=1, le=10_000)
     tool_name: str | None = None
     caller: str | None = None
-    outcome: Literal["allowed", "denied", "expired", "cancelled"] | None = None
+    outcome: RecordedOutcome | None = None
+    start_time: Moment | None = None
 
 
-class Analytics(Filter):
+class Analytics(HoursFilter, Filter):
     """`hours` reaches back from `end_time` (now) and gives way to `start_time`."""
 
-    hours: Hours = 24
+    @property
+    def hours_back(self) -> int:
+        """Return `hours`, or the usual number of hours."""
+        return self.hours or USUAL_HOURS
 
     def window(self) -> Self:
         if self.start_time is not None:
             return self
         end = time.time() if self.end_time is None else self.end_time
-        return self.model_copy(update={"start_time": max(0.0, end - self.hours * 3600)})
+        return self.model_copy(update={"start_time": max(0.0, end - self.hours_back * 3600)})
 
 
-class Timeline(Analytics):
+def round_up(seconds: int) -> int:
+    """Return the length of a step, in whole hours if the step is longer than an hour."""
+    return seconds if seconds <= HOUR_SECONDS else -(-seconds // HOUR_SECONDS) * HOUR_SECONDS
+
+
+class Timeline(StepsFilter, Analytics):
     """A question about the course of time. `bucket` is the length of a step in seconds; by default
-    there are about 60 steps.
+    there are about 60 steps, of whole hours where the sums by hour can be used.
     """
-
-    bucket: Bucket = 0
 
     def step(self) -> int:
         """Return the length of a step in seconds, never so short as to make more than `MOST_STEPS`.
@@ -141,7 +162,43 @@ class Timeline(Analytics):
         """
         end = time.time() if self.end_time is None else self.end_time
         length = max(1.0, end - (self.start_time or 0))
-        return max(self.bucket or math.ceil(length / USUAL_STEPS), math.ceil(length / MOST_STEPS))
+        usual = round_up(math.ceil(length / USUAL_STEPS))
+        return max(self.bucket or usual, round_up(math.ceil(length / MOST_STEPS)))
+
+
+class Groups(GroupsFilter, Analytics):
+    """A question that compares the values of one column."""
+
+
+class SessionPages(SessionsFilter, Analytics):
+    """A page of sessions."""
+
+    def page(self) -> dict[str, Any]:
+        return {"limit": self.limit, "offset": self.offset}
+
+
+class Misses(HoursFilter, Filter):
+    """A question about the cost of misses of the provider's cache."""
+
+    def window(self) -> Self:
+        """Return the question about a week, if it names no time."""
+        if self.start_time is not None:
+            return self
+        end = time.time() if self.end_time is None else self.end_time
+        return self.model_copy(
+            update={"start_time": max(0.0, end - (self.hours or WEEK_HOURS) * 3600)}
+        )
+
+
+class Agents(AgentsFilter, Analytics):
+    """A question about the agents of one session."""
+
+
+class Outcomes(OutcomesQuestion):
+    """A question about the last requests to each provider."""
+
+    def bound(self) -> dict[str, Any]:
+        return {"since": _instant(max(0.0, time.time() - self.hours * 3600)), "limit": self.limit}
 
 
 class Sql(BaseModel):
@@ -151,7 +208,7 @@ class Sql(BaseModel):
     limit: int = Field(1000, ge=1, le=10_000)
 
 
-class Reset(BaseModel):
+class ResetOrder(BaseModel):
     """The order to delete every record, with an explicit confirmation."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -189,6 +246,12 @@ def shape_entries(question: Entries, rows: list[Row], total: int) -> Answer:
     }
 
 
+def searched_since(limited: Parameters) -> Answer:
+    """Return the start of the searched time, in UTC seconds; an empty answer without a start."""
+    start: datetime | None = limited.get("start_time")
+    return {"searched_since": start.replace(tzinfo=UTC).timestamp()} if start else {}
+
+
 def shape_analytics(question: Analytics, totals: list[Row], seconds: float) -> Answer:
     """Return the predecessor's keys and a breakdown by all of `PARTS`, all read in a
     single scan.
@@ -215,7 +278,7 @@ def shape_analytics(question: Analytics, totals: list[Row], seconds: float) -> A
         **{f"{part}_breakdown": _breakdown(totals, part) for part in PARTS},
         "query_time": seconds,
         "backend": "duckdb",
-        "query_params": question.given() | {"hours": question.hours},
+        "query_params": question.given() | {"hours": question.hours_back},
     }
 
 
@@ -273,11 +336,11 @@ def split_replies(answer: Answer) -> list[bytes]:
     ]
 
 
-def spans(now: float) -> dict[str, Any]:
-    """The parameters of the `spent` query."""
+def spans(now: float) -> dict[str, Parameters]:
+    """The parameters of the `spent` query, by the name of each span."""
     return {
-        name: _instant(now - days * 86_400)
-        for name, days in (("day", 1), ("week", 7), ("month", 30))
+        name: Filter(start_time=now - days * 86_400).times()
+        for name, days in (("24h", 1), ("7d", 7), ("30d", 30))
     }
 
 

@@ -19,8 +19,9 @@ from arq.connections import RedisSettings, create_pool
 from arq.cron import CronJob
 from arq.worker import Worker
 
-from analytics.pricing import Prices
+from analytics.price_updates import PriceUpdates
 from analytics.questions import before_days
+from analytics.recent_prompts import MOST_OF_CONVERSATION
 from analytics.store import Store
 from shared.runtime.errors import CCProxyError
 from shared.runtime.log import get_log
@@ -31,7 +32,9 @@ POLL_SECONDS = 5.0  # twenty commands a second at the library's half
 RESTART_SECONDS = 5.0
 JOB_SECONDS = 600
 ROLL_UP_MINUTE = 7
+SUM_UP_MINUTE = 2
 PRICES_MINUTE = 23
+FINGERPRINT_DAYS = 7  # no cache of a provider lasts nearly as long
 
 
 async def roll_up(store: Store, retention_days: float, now: float) -> int:
@@ -45,11 +48,28 @@ async def roll_up(store: Store, retention_days: float, now: float) -> int:
         return 0
     # In one transaction, and the sums before the deletion: no hour is counted twice or lost.
     moved = await store.change(
-        "drop_old_permissions", "roll_up", "drop_rolled_up", before=before_days(now, retention_days)
+        "drop_old_permissions",
+        "roll_up",
+        "drop_rolled_up_sums",
+        "drop_rolled_up",
+        before=before_days(now, retention_days),
     )
     if moved:
         get_log().info("records_rolled_up", records=moved, retention_days=retention_days)
     return moved
+
+
+async def sum_up(store: Store, now: float) -> None:
+    """Sum the records of every full hour in the past, and drop the fingerprints of prompts with no
+    later prompt to compare. Raises StoreUnavailable.
+    """
+    await store.sum_up(before_days(now, 0))
+    await store.change(
+        "drop_old_fingerprints",
+        before=before_days(now, FINGERPRINT_DAYS),
+        settled=before_days(now, 0),
+        each=MOST_OF_CONVERSATION // 2,
+    )
 
 
 def hours_of(every: float) -> set[int]:
@@ -60,7 +80,7 @@ def hours_of(every: float) -> set[int]:
 async def run_schedule(
     redis_url: str,
     store: Store,
-    prices: Prices,
+    updates: PriceUpdates,
     settings: ObservabilitySettings,
     stop: asyncio.Event,
 ) -> None:
@@ -72,9 +92,16 @@ async def run_schedule(
 
     async def refresh_prices(ctx: dict[Any, Any], *_: Any, **__: Any) -> None:
         del ctx
-        await guarded("refresh_prices", prices.refresh)
+        await guarded("refresh_prices", updates.refresh)
 
-    jobs = [cron(roll_up_old, minute=ROLL_UP_MINUTE, timeout=JOB_SECONDS, keep_result=0)]
+    async def sum_up_hours(ctx: dict[Any, Any], *_: Any, **__: Any) -> None:
+        del ctx
+        await guarded("sum_up", lambda: sum_up(store, time.time()))
+
+    jobs = [
+        cron(roll_up_old, minute=ROLL_UP_MINUTE, timeout=JOB_SECONDS, keep_result=0),
+        cron(sum_up_hours, minute=SUM_UP_MINUTE, timeout=JOB_SECONDS, keep_result=0),
+    ]
     if every := settings.prices_refresh_hours:
         jobs.append(
             cron(

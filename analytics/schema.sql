@@ -108,3 +108,60 @@ ALTER TABLE access_records ADD COLUMN cache_miss_reason VARCHAR DEFAULT '';
 -- Who pays has one name everywhere.
 ALTER TABLE access_records RENAME COLUMN lane TO billed_to;
 ALTER TABLE hours RENAME COLUMN lane TO billed_to;
+
+-- name: 7
+-- The agent and its machine, as a hook reported them.
+ALTER TABLE permission_audit ADD COLUMN program VARCHAR DEFAULT '';
+ALTER TABLE permission_audit ADD COLUMN machine VARCHAR DEFAULT '';
+
+-- name: 8
+-- The facts beside the input that a decision depends on, for judging a request again.
+ALTER TABLE permission_audit ADD COLUMN circumstances VARCHAR DEFAULT '';
+
+-- name: 9
+-- The sums by hour of records that are still there, so that a question about a long time reads few rows. They hold every
+-- record before `summed.until` and no other: what arrives later for such an hour is added in its own transaction.
+CREATE TABLE recent_hours (
+    timestamp TIMESTAMP, -- the beginning of the hour
+    newest TIMESTAMP, -- of the last record among them
+    service_type VARCHAR,
+    provider VARCHAR,
+    client_format VARCHAR,
+    endpoint VARCHAR,
+    model VARCHAR,
+    caller VARCHAR,
+    billed_to VARCHAR,
+    client_program VARCHAR,
+    status_code INTEGER,
+    error_kind VARCHAR,
+    requests BIGINT,
+    succeeded BIGINT,
+    tokens_input BIGINT,
+    tokens_output BIGINT,
+    cache_read_tokens BIGINT,
+    cache_write_tokens BIGINT,
+    unpriced_tokens BIGINT,
+    cost_usd DOUBLE,
+    duration_sum_ms DOUBLE
+);
+CREATE TABLE summed (until TIMESTAMP); -- one row; a full hour
+INSERT INTO summed VALUES ('1970-01-01');
+
+-- name: 10
+-- The service tier that the reply named, and whether its price was not known.
+ALTER TABLE access_records ADD COLUMN service_tier VARCHAR DEFAULT '';
+ALTER TABLE access_records ADD COLUMN priced_as_standard BOOLEAN DEFAULT FALSE;
+
+-- name: 11
+-- `hours` becomes a view without the stack's own requests, for a person's SQL; see queries.sql, views.
+ALTER TABLE hours RENAME TO old_hours;
+
+-- name: 12
+-- Why the provider's cache did not have a prompt, what that cost, and the folder that the client works in.
+ALTER TABLE access_records ADD COLUMN working_directory VARCHAR DEFAULT '';
+ALTER TABLE access_records ADD COLUMN cache_cause VARCHAR DEFAULT '';
+ALTER TABLE access_records ADD COLUMN cache_explanation VARCHAR DEFAULT '';
+ALTER TABLE access_records ADD COLUMN cache_missed_tokens BIGINT DEFAULT 0;
+ALTER TABLE access_records ADD COLUMN cache_miss_usd DOUBLE;
+-- Checksums of prompts' parts, without text; of each conversation only the last ones stay.
+CREATE TABLE fingerprints (request_id VARCHAR, timestamp TIMESTAMP, fingerprint VARCHAR);

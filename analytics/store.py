@@ -1,5 +1,5 @@
-"""The DuckDB file: its schema, its one writer, its named queries. The only module that knows
-DuckDB.
+"""The DuckDB file: its one writer, its named queries, and the questions of a person. With
+`analytics/opening.py`, which opens the file, the only module that knows DuckDB.
 
 One process may open the file, and this is it. A batch is one transaction and adds each record once,
 however often it is handed in, so the caller may acknowledge after `insert` and lose or double
@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,27 +20,22 @@ import duckdb
 import orjson
 
 from analytics.damage import Identity, identity_of, is_damage, is_duckdb_file, set_aside
+from analytics.opening import CONFIG, EPOCH, first_line, open_file, utc_time
 from analytics.select import check_select
+from analytics.statements import EXPORTS, STATEMENTS
+from analytics.sums import full_hour, whole_hours
 from shared.bus.channels import AccessRecord
-from shared.bus.records import COLUMNS, row_of
+from shared.bus.records import STORED_COLUMNS, stored_row_of
 from shared.runtime.errors import ClientError, StoreUnavailable
 from shared.runtime.log import get_log
 
-CONFIG: dict[str, str | bool | int | float | list[str]] = {
-    "memory_limit": "256MB",
-    # rows stay in memory, a kilobyte each, until the log is written into the file
-    "checkpoint_threshold": "4MB",
-    "threads": 2,
-    "autoinstall_known_extensions": False,  # nothing is downloaded behind the owner's back
-    "autoload_known_extensions": False,
-    "python_enable_replacements": False,  # a query sees tables, never the variables of this program
-    "max_temp_directory_size": "1GB",
-}
 INTERRUPT_SECONDS = 0.05
-HOLDER = re.compile(r"Conflicting lock is held in .*?\(PID (\d+)\)")
+# of text in an answer to a person's SQL; ten thousand whole records take a third
+ANSWER_BYTES = 32 * 1024 * 1024
 
-EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - UTC, and naive as the column is
-TIMESTAMP_AT = COLUMNS.index("timestamp")
+SUMMED_AT_ONCE = timedelta(days=1)  # bounds the memory of a sum, and the wait of a batch for it
+FINGERPRINT_COLUMNS = ["request_id", "timestamp", "fingerprint"]
+TIMESTAMP_AT = STORED_COLUMNS.index("timestamp")
 
 Row = dict[str, Any]
 T = TypeVar("T")
@@ -52,43 +45,31 @@ class RecordRefused(ValueError):
     """A record of the batch has a value beyond the column; no record of the batch was stored."""
 
 
-def load_statements(name: str) -> dict[str, str]:
-    """Return the statements of an SQL file of this package, by the names given in `--
-    name:` lines.
-    """
-    text = files("analytics").joinpath(name).read_text()
-    _, *parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)
-    return {key: body.strip() for key, body in zip(parts[::2], parts[1::2], strict=True)}
-
-
-MIGRATIONS = [
-    sql
-    for _, sql in sorted((int(name), sql) for name, sql in load_statements("schema.sql").items())
-]
-FRAGMENTS = load_statements("queries.sql")
-STATEMENTS = {
-    name: sql.replace("{matching}", FRAGMENTS["matching"])
-    .replace("{sums}", FRAGMENTS["sums"])
-    .replace("{columns}", ", ".join(COLUMNS))
-    for name, sql in FRAGMENTS.items()
-}
-
-
 class Store:
     """The DuckDB file, open or closed with a `problem`. One caller at a time may `insert`; any
     number may `query` meanwhile.
     """
 
-    def __init__(self, path: Path, statements: Mapping[str, str] = STATEMENTS) -> None:
+    def __init__(
+        self,
+        path: Path,
+        statements: Mapping[str, str] = STATEMENTS,
+        check: Callable[[Any], None] = check_select,
+    ) -> None:
         self.path = path
         self.exports = path.with_name("exports")
         self._statements = statements
+        self._check = check
         self.problem = "The DuckDB file is not open yet."
         self.note = ""  # what became of a damaged file, for as long as this process lives
         self._damage = ""  # what a query met in the file that is open
         self._identity: Identity | None = None
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._working: dict[asyncio.Task[Any], duckdb.DuckDBPyConnection] = {}
+        # The end of the hours that are summed. It moves, and batches are committed, with the lock
+        # held: a record that is committed meanwhile would be in neither the sums nor the rest.
+        self.summed_until = EPOCH
+        self._summing = threading.Lock()
 
     async def open(self) -> None:
         """Open the file after a creation or a migration; a damaged file is set aside first.
@@ -96,7 +77,7 @@ class Store:
         Raises StoreUnavailable, whose message is kept as `problem`.
         """
         try:
-            self._connection = await asyncio.to_thread(self._open_or_begin_anew)
+            self._connection, self.summed_until = await asyncio.to_thread(self._open_or_begin_anew)
         except StoreUnavailable as error:
             self.problem = error.message
             raise
@@ -141,21 +122,30 @@ class Store:
         # each commit begins with it.
         if trouble := await asyncio.to_thread(self.trouble):
             raise StoreUnavailable(trouble)
-        return await asyncio.to_thread(_insert, connection, records)
+        return await asyncio.to_thread(self._insert, connection, records)
 
     async def query(self, name: str, parameters: Mapping[str, Any]) -> list[Row]:
-        """Return the rows of a named query. A cancelled caller interrupts the query. Raises
+        """Return the rows of a named query. A query of sums reads the sums of whole hours where
+        possible. A cancelled caller interrupts the query. Raises StoreUnavailable.
+        """
+        statement = self._statements[name]
+        hours = whole_hours(parameters, self.summed_until) if "$whole_from" in statement else {}
+        return await self._run(_fetch, statement, {**parameters, **hours})
+
+    async def sum_up(self, before: datetime) -> None:
+        """Sum the records of every full hour before `before` that are not summed yet. Raises
         StoreUnavailable.
         """
-        return await self._run(_fetch, self._statements[name], dict(parameters))
+        while self.summed_until < full_hour(before):
+            await self._run(self._sum_some_hours, full_hour(before))
 
     async def query_freely(self, sql: str, limit: int) -> list[Row]:
-        """Return at most `limit` rows of a SELECT over `requests` and `hours`.
+        """Return at most `limit` rows of a SELECT over the tables of `select.py`.
 
         Raises ClientError, in words, for any other statement; StoreUnavailable. Cancelling the
         caller interrupts the query.
         """
-        return await self._run(_fetch_freely, sql, limit)
+        return await self._run(_fetch_freely, self._check, sql, limit)
 
     async def change(self, *names: str, **parameters: Any) -> int:
         """Run named statements as a transaction. Return the number of rows changed by the last
@@ -163,14 +153,15 @@ class Store:
         """
         return await self._run(_change, [self._statements[name] for name in names], parameters)
 
-    async def export(self, parameters: Mapping[str, Any], path: Path) -> None:
-        """Write matching records as Parquet to a new file under `exports`. Raises
+    async def export(
+        self, parameters: Mapping[str, Any], path: Path, kind: str = "parquet"
+    ) -> None:
+        """Write matching records to a new file under `exports`, in a format of EXPORTS. Raises
         StoreUnavailable.
         """
+        name, options = EXPORTS[kind]
         target = str(path).replace("'", "''")
-        statement = (
-            f"COPY ({self._statements['export']}) TO '{target}' (FORMAT parquet, COMPRESSION zstd)"
-        )
+        statement = f"COPY ({self._statements[name]}) TO '{target}' ({options})"
         await self._run(_fetch, statement, dict(parameters))
 
     async def _run(self, work: Callable[..., T], *arguments: Any) -> T:
@@ -194,9 +185,9 @@ class Store:
             self._damage = f"The DuckDB file {self.path} is damaged: {first_line(error)}"
             raise StoreUnavailable(self._damage) from error
 
-    def _open_or_begin_anew(self) -> duckdb.DuckDBPyConnection:
-        """Open the file; a damaged file is renamed, and a new file begun. Raises
-        StoreUnavailable.
+    def _open_or_begin_anew(self) -> tuple[duckdb.DuckDBPyConnection, datetime]:
+        """Open the file, and return the file with the end of the summed hours; a damaged file is
+        renamed, and a new file begun. Raises StoreUnavailable.
         """
         # Damage that a query has met is as good a reason as damage at the opening. It is forgotten
         # here, so that the new file starts without blame.
@@ -204,7 +195,7 @@ class Store:
         self._damage = ""
         if not damage:
             try:
-                return _open(self.path, self.exports)
+                return open_file(self.path, self.exports)
             except StoreUnavailable as error:
                 # Only a damaged database is renamed. A lock of another program, a lack of rights,
                 # or a text file named by mistake leave the file where it is.
@@ -219,7 +210,28 @@ class Store:
             raise StoreUnavailable(f"{damage} It cannot be set aside: {error.strerror}.") from error
         self.note = f"{damage} It is kept as {aside}; the records begin anew."
         get_log().error("database_set_aside", why=damage, kept_as=str(aside))
-        return _open(self.path, self.exports)
+        return open_file(self.path, self.exports)
+
+    def _insert(
+        self, connection: duckdb.DuckDBPyConnection, records: Sequence[AccessRecord]
+    ) -> int:
+        with self._summing:
+            return _insert(connection, records, self.summed_until)
+
+    def _sum_some_hours(self, cursor: duckdb.DuckDBPyConnection, before: datetime) -> None:
+        """Move `summed_until` on by the next day that has records, or up to `before`."""
+        with self._summing, _changing(cursor):
+            until = self.summed_until
+            (first,) = cursor.execute(
+                STATEMENTS["first_unsummed"], {"until": until, "before": before}
+            ).fetchall()[0]
+            reached = before
+            if first is not None:
+                reached = min(before, full_hour(first) + SUMMED_AT_ONCE)
+                cursor.execute(STATEMENTS["sum_up"], {"until": until, "before": reached})
+            cursor.execute(STATEMENTS["set_summed"], {"until": reached})
+            cursor.commit()
+            self.summed_until = reached
 
     def size(self) -> int:
         """Return the bytes on disk, without the log beside the file; 0 for a missing file."""
@@ -240,85 +252,18 @@ async def _interrupt(cursor: duckdb.DuckDBPyConnection, task: asyncio.Task[Any])
         await asyncio.wait([task], timeout=INTERRUPT_SECONDS)
 
 
-def _open(path: Path, exports: Path) -> duckdb.DuckDBPyConnection:
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        connection = duckdb.connect(path, config=CONFIG)
-    except (OSError, duckdb.Error) as error:
-        raise StoreUnavailable(_why_closed(path, str(error))) from error
-    try:
-        _migrate(connection, path)
-        # The views name columns that a migration may have added, so the migration comes first.
-        _close_in(connection, exports)
-    except (duckdb.Error, StoreUnavailable) as error:
-        connection.close()
-        raise StoreUnavailable(str(error)) from error
-    return connection
-
-
-def _why_closed(path: Path, message: str) -> str:
-    if holder := HOLDER.search(message):
-        return (
-            f"Another program (PID {holder[1]}) holds {path}; records wait in Redis until it lets "
-            "go."
-        )
-    return f"The DuckDB file {path} cannot be opened: {first_line(message)}"
-
-
-def first_line(words: object) -> str:
-    """Return the first line of DuckDB's words, without the advice or trace on further lines."""
-    return next(iter(str(words).splitlines()), "")
-
-
-def _migrate(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    connection.execute(
-        "CREATE TABLE IF NOT EXISTS schema_versions (version INTEGER, applied_at TIMESTAMP)"
-    )
-    found = connection.execute("SELECT coalesce(max(version), 0) FROM schema_versions").fetchall()[
-        0
-    ][0]
-    if found > len(MIGRATIONS):
-        raise StoreUnavailable(
-            f"{path} was written by a newer CCProxy (schema {found}, this one knows "
-            f"{len(MIGRATIONS)}). Upgrade CCProxy, or set OBSERVABILITY__DUCKDB_PATH to another "
-            "file."
-        )
-    # Each version is a transaction with its own row in `schema_versions`: a crash in between
-    # repeats or skips no step.
-    for version, script in enumerate(MIGRATIONS[found:], start=found + 1):
-        connection.begin()
-        connection.execute(script)
-        connection.execute(
-            "INSERT INTO schema_versions VALUES (?, ?)", [version, _utc(time.time())]
-        )
-        connection.commit()
-
-
-def _close_in(connection: duckdb.DuckDBPyConnection, exports: Path) -> None:
-    """From here on no statement reaches a file but the database and exports, and none can undo
-    that.
-    """
-    connection.execute(STATEMENTS["views"])
-    directory = str(exports).replace("'", "''")
-    # The order matters: the directory cannot be named once external access is off, and nothing can
-    # be changed once the configuration is locked.
-    connection.execute(f"SET allowed_directories = ['{directory}/']")
-    connection.execute("SET enable_external_access = false")
-    connection.execute("SET lock_configuration = true")
-
-
-def _utc(seconds: float) -> datetime:
-    return EPOCH + timedelta(seconds=seconds)  # in half the time `fromtimestamp` takes
-
-
 def _as_row(record: AccessRecord) -> list[Any]:
-    row = list(row_of(record))
-    row[TIMESTAMP_AT] = _utc(record.timestamp)
+    row = list(stored_row_of(record))
+    row[TIMESTAMP_AT] = utc_time(record.timestamp)
     return row
 
 
-def _insert(connection: duckdb.DuckDBPyConnection, records: Sequence[AccessRecord]) -> int:
-    """Insert every record once by id, skipping the records in the file."""
+def _insert(
+    connection: duckdb.DuckDBPyConnection, records: Sequence[AccessRecord], summed_until: datetime
+) -> int:
+    """Insert every record once by id, skipping the records in the file; those of summed hours are
+    added to the sums.
+    """
     try:
         # By id: a batch may hold a record twice, when its delivery came again.
         rows = {record.request_id: _as_row(record) for record in records}
@@ -326,13 +271,18 @@ def _insert(connection: duckdb.DuckDBPyConnection, records: Sequence[AccessRecor
         raise RecordRefused(str(error)) from error
     instants = [row[TIMESTAMP_AT] for row in rows.values()]
     # The time of the batch limits the search for known ids to a small part of the table.
-    span = {"first": min(instants), "last": max(instants), "ids": list(rows)}
+    span: dict[str, Any] = {"first": min(instants), "last": max(instants), "ids": list(rows)}
     try:
         connection.begin()
         try:
             for (known,) in connection.execute(STATEMENTS["known"], span).fetchall():
                 del rows[known]
-            _append(connection, rows.values())
+            _append(connection, "access_records", STORED_COLUMNS, rows.values())
+            if prints := _fingerprints(records, rows):
+                _append(connection, "fingerprints", FINGERPRINT_COLUMNS, prints)
+            if span["first"] < summed_until:
+                late = span | {"ids": list(rows), "until": summed_until}
+                connection.execute(STATEMENTS["sum_late"], late)
             connection.commit()
         except BaseException:
             # The rollback may fail for the same reason as the commit; the first error is the one to
@@ -345,8 +295,23 @@ def _insert(connection: duckdb.DuckDBPyConnection, records: Sequence[AccessRecor
     return len(rows)
 
 
-def _append(connection: duckdb.DuckDBPyConnection, rows: Iterable[list[Any]]) -> None:
-    appender = connection.appender("access_records", columns=COLUMNS)
+def _fingerprints(records: Sequence[AccessRecord], added: Mapping[str, Any]) -> list[list[Any]]:
+    """Return the rows of the fingerprints of the records that are added."""
+    found = {record.request_id: record for record in records if record.fingerprint}
+    return [
+        [name, utc_time(record.timestamp), record.fingerprint]
+        for name, record in found.items()
+        if name in added
+    ]
+
+
+def _append(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    columns: list[str],
+    rows: Iterable[list[Any]],
+) -> None:
+    appender = connection.appender(table, columns=columns)
     try:
         appender.append_rows(rows)
         appender.flush()
@@ -376,16 +341,19 @@ def _fetch(
         cursor.close()
 
 
-def _fetch_freely(cursor: duckdb.DuckDBPyConnection, sql: str, limit: int) -> list[Row]:
+def _fetch_freely(
+    cursor: duckdb.DuckDBPyConnection, check: Callable[[Any], None], sql: str, limit: int
+) -> list[Row]:
     try:
         parsed = cursor.execute(
             "SELECT json_serialize_sql($sql::VARCHAR)", {"sql": sql}
         ).fetchall()[0][0]
         # Parsed by DuckDB without being run, and judged before it is run.
-        check_select(orjson.loads(parsed))
-        found = cursor.execute(sql)
-        names = [column[0] for column in found.description or ()]
-        return [dict(zip(names, row, strict=True)) for row in found.fetchmany(limit)]
+        check(orjson.loads(parsed))
+        # No table can be changed in here, whatever the checks let through. Closing the cursor ends
+        # the transaction.
+        cursor.execute("BEGIN TRANSACTION READ ONLY")
+        return _rows_within(cursor.execute(sql), limit)
     except duckdb.InterruptException:
         raise  # its caller is gone
     except (duckdb.Error, orjson.JSONDecodeError) as error:
@@ -396,14 +364,43 @@ def _fetch_freely(cursor: duckdb.DuckDBPyConnection, sql: str, limit: int) -> li
         cursor.close()
 
 
+def _rows_within(found: duckdb.DuckDBPyConnection, limit: int) -> list[Row]:
+    """Return at most `limit` rows of a result. Raises ClientError for more than ANSWER_BYTES of
+    text.
+    """
+    names = [column[0] for column in found.description or ()]
+    rows: list[Row] = []
+    taken = 0
+    # One by one: a value may be as long as the memory of DuckDB permits, and be in every row.
+    while len(rows) < limit and (row := found.fetchone()) is not None:
+        taken += len(str(row))
+        if taken > ANSWER_BYTES:
+            raise ClientError(
+                f"sql: the first {len(rows) + 1} rows take more than {ANSWER_BYTES} bytes; ask for "
+                "less.",
+                param="sql",
+            )
+        rows.append(dict(zip(names, row, strict=True)))
+    return rows
+
+
 def _change(
     cursor: duckdb.DuckDBPyConnection, statements: Sequence[str], parameters: dict[str, Any]
 ) -> int:
-    try:
-        cursor.begin()
+    with _changing(cursor):
         changed = [cursor.execute(statement, parameters).fetchall() for statement in statements]
         cursor.commit()
         return int(changed[-1][0][0])
+
+
+@contextlib.contextmanager
+def _changing(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Begin a transaction, lost without a commit. Raises StoreUnavailable."""
+    try:
+        cursor.begin()
+        yield
+    except duckdb.InterruptException:
+        raise  # its caller is gone
     except duckdb.Error as error:
         if is_damage(str(error)):
             raise

@@ -2,7 +2,8 @@
 nobody.
 
 That a request has begun is told only while somebody looks on: gateways learn of it by a key that
-this keeps alive.
+this keeps alive. A new watcher first gets the requests that are known to run, so a page that is
+loaded again still shows them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from shared.runtime.errors import BusUnavailable
 
 WAITING_EVENTS = 500
 TELL_SECONDS = 1.0
-TOLD_FOR_SECONDS = 5.0
+WATCHED_SECONDS = 5.0
+MOST_RUNNING = 1000  # a start whose end was lost with its gateway makes room for newer ones
 
 Event = dict[str, Any]
 
@@ -40,8 +42,11 @@ class Watchers:
         self._keys = keys
         self._queues: set[asyncio.Queue[AccessRecord | Event]] = set()
         self._missed: dict[asyncio.Queue[AccessRecord | Event], int] = {}
+        self._running: dict[str, Event] = {}
 
     def show(self, seen: Iterable[AccessRecord | Event]) -> None:
+        seen = list(seen)
+        self._note_running(seen)
         if not self._queues:
             return
         for each in seen:
@@ -52,6 +57,15 @@ class Watchers:
                     self._missed[queue] += 1
                 queue.put_nowait(each)
 
+    def _note_running(self, seen: Iterable[AccessRecord | Event]) -> None:
+        for each in seen:
+            if isinstance(each, dict):
+                self._running[each["request_id"]] = each
+                if len(self._running) > MOST_RUNNING:
+                    del self._running[next(iter(self._running))]
+            elif self._running:
+                self._running.pop(each.request_id, None)
+
     async def keep_telling(self) -> None:
         """Report the presence of watchers until cancelled."""
         while True:
@@ -61,7 +75,7 @@ class Watchers:
 
     async def _tell(self) -> None:
         with contextlib.suppress(BusUnavailable):
-            await self._keys.put(WATCHED_KEY, b"1", ttl=TOLD_FOR_SECONDS)
+            await self._keys.put(WATCHED_KEY, b"1", ttl=WATCHED_SECONDS)
 
     async def serve(self, delivery: Delivery) -> None:
         """Replies are lists of events: {type, timestamp, …}, with the fields of the record. Ends by
@@ -74,6 +88,8 @@ class Watchers:
             # At once, not with the next round of `keep_telling`: gateways begin to report only when
             # they see the key.
             await self._tell()
+            if running := list(self._running.values()):
+                await delivery.send(encode_payload(running))
             while True:
                 seen = [await queue.get()]
                 while not queue.empty():

@@ -73,20 +73,22 @@ def send(port: int, route: str) -> None:
 
 def memory_of(launcher: int) -> dict[str, float]:
     """Return the PSS in MB of each process of the stack, by its name."""
-    found = {}
+    found: dict[str, float] = {}
     for pid in descendants(launcher):
         words = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").strip()
         if not any(word in words for word in LEFT_OUT):
             rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
             match = re.search(r"(?m)^Pss:\s+(\d+) kB", rollup)
-            found[name_of(words)] = int(match[1]) / MEBIBYTE if match else 0.0
+            size = int(match[1]) / MEBIBYTE if match else 0.0
+            # Several processes may have one name.
+            found[name_of(words)] = found.get(name_of(words), 0.0) + size
     return found
 
 
 def name_of(words: str) -> str:
     """Return the short name of a process with the command line `words`."""
     service = re.search(
-        r"ccproxy-[a-z-]+|ccproxy\.supervision|valkey-server|redis-server|ccproxy", words
+        r"ccproxy-[a-z-]+|ccproxy\.launcher\.supervision|valkey-server|redis-server|ccproxy", words
     )
     return service[0] if service else words[:40]
 

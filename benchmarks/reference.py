@@ -43,4 +43,4 @@ if __name__ == "__main__":
         lifespan="off",
         access_log=False,
         log_level="warning",
-    )  # type: ignore[arg-type]
+    )

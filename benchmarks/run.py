@@ -158,7 +158,7 @@ def gateway(
     """
     run_dir = run_dir / name.replace(" ", "-")
     run_dir.mkdir()
-    config, redis_socket = render_config(run_dir)
+    config, redis_socket = render_config(run_dir, run_dir / "redis")
     (run_dir / "redis.conf").write_text(config)
     beside = [
         subprocess.Popen([str(find_server(RedisSettings())), str(run_dir / "redis.conf")], **QUIET)

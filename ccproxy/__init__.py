@@ -1,3 +1,3 @@
 """The command line and the launcher. Starts services by name, imports none of them."""
 
-__version__ = "0.1.0"
+import shared  # noqa: F401 - before the libraries of this package, which it keeps lean

@@ -10,7 +10,7 @@ import asyncio
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +29,14 @@ from ccproxy.cli.config import (
 )
 from ccproxy.cli.exits import EXITS
 from ccproxy.cli.shown import value_text
+from docs.markup import code, page, table
+from docs.state_tables import states
 from gateway.server.app import open_gateway
 from gateway.server.reload import RELOADABLE
 from shared.bus import Bus
 from shared.formats.chat.request_in import FIELDS as CHAT_FIELDS
 from shared.formats.fields import FieldPolicy
-from shared.formats.messages.request_in import FATES
+from shared.formats.messages.request_in import FIELDS as MESSAGES_FIELDS
 from shared.formats.openai_images import FIELDS as IMAGES_FIELDS
 from shared.formats.responses.request_in import FIELDS as RESPONSES_FIELDS
 from shared.runtime import errors
@@ -45,32 +47,13 @@ from shared.runtime.metrics import (
     PermissionMetrics,
     PoolMetrics,
     QuotaMetrics,
+    WaitingMetrics,
 )
 from shared.settings.guarded import is_guarded
 from shared.settings.problems import name_of
 from shared.settings.tree import ObservabilitySettings, Settings
 
 ROOT = Path(__file__).parent.parent
-MADE = "<!-- Made by `make docs` from the code. Changes belong there. -->\n"
-
-
-def page(title: str, *paragraphs: str) -> str:
-    return "\n\n".join([f"# {title}\n\n{MADE.rstrip()}", *paragraphs]) + "\n"
-
-
-def table(header: str, rows: Iterable[Iterable[str]]) -> str:
-    """`header` is `a | b`; cells are one line of Markdown each."""
-    columns = header.split(" | ")
-    lines = [f"| {' | '.join(columns)} |", "|" + " --- |" * len(columns)]
-    lines += [
-        "| " + " | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in row) + " |"
-        for row in rows
-    ]
-    return "\n".join(lines)
-
-
-def code(text: str) -> str:
-    return f"`{text}`" if text else ""
 
 
 def settings() -> str:
@@ -98,12 +81,12 @@ def settings() -> str:
         "`[section]` in a TOML file. The order is: command line, environment, `.env` of the "
         "working folder, TOML file of the working folder (the first of `.ccproxy.toml` and "
         "`ccproxy.toml`), your own TOML file `~/.config/ccproxy/config.toml`, default; merged "
-        "value by value. `CONFIG_FILE` names one TOML file in place of these two. An empty "
-        "variable says nothing. `ccproxy config show --sources` says who set what.",
+        "value by value. `CONFIG_FILE` names one TOML file in place of these two. Empty "
+        "environment variables are ignored. `ccproxy config show --sources` names each source.",
         "A **guarded** setting decides where credentials go, which programs run, or who may come "
-        "in. In a file of a working folder it needs your consent, once for its value: `ccproxy "
+        "in. In a file of a working folder it needs your consent once: `ccproxy "
         "config trust`. See [trust in folders](../how-to/trust.md).",
-        f"Taken over [without a restart](../how-to/reload.md): {reloaded}; the guarded ones of "
+        f"Changed [without a restart](../how-to/reload.md): {reloaded}; the guarded ones of "
         "these from your own file only, once it is trusted.",
         *parts,
     )
@@ -192,7 +175,8 @@ def metrics() -> str:
 METRICS: Mapping[str, Callable[[Metrics], object]] = {
     "Requests": lambda metrics: metrics,
     "SDK workers": PoolMetrics,
-    "SDK waiting line": LineMetrics,
+    "Waiting requests": WaitingMetrics,
+    "SDK queue": LineMetrics,
     "Permissions": PermissionMetrics,
     "Records": AnalyticsMetrics,
     "Subscriptions": QuotaMetrics,
@@ -219,19 +203,21 @@ def families(build: Callable[[Metrics], object]) -> Iterator[tuple[str, str, tup
             yield name, family.type, labels.get(name, ()), family.documentation
 
 
-def error_kinds() -> str:
-    def below(kind: type[errors.CCProxyError]) -> Iterator[type[errors.CCProxyError]]:
-        yield kind
-        for child in kind.__subclasses__():
-            if child.__module__ == errors.__name__:
-                yield from below(child)
+def error_classes(
+    above: type[errors.CCProxyError] = errors.CCProxyError,
+) -> Iterator[type[errors.CCProxyError]]:
+    """Yield `above` and every error below it that the error module defines, parents first."""
+    yield above
+    for child in above.__subclasses__():
+        if child.__module__ == errors.__name__:
+            yield from error_classes(child)
 
+
+def error_kinds() -> str:
     rows = []
-    for kind in below(errors.CCProxyError):
-        status = "as upstream" if kind is errors.UpstreamRefused else str(kind.status)
-        rows.append(
-            (code(kind.__name__), status, code(kind.kind), inspect.cleandoc(kind.__doc__ or ""))
-        )
+    for kind in error_classes():
+        said = inspect.cleandoc(kind.__doc__ or "")
+        rows.append((code(kind.__name__), status_of(kind), code(kind.kind), said))
     return page(
         "Errors",
         "An error comes in the dialect of the address: Anthropic's, OpenAI's, or plain JSON. Its "
@@ -239,6 +225,60 @@ def error_kinds() -> str:
         "provider's refusal keeps its status and words.",
         table("error | HTTP status | kind | default message", rows),
     )
+
+
+# The remedy for each kind of error; a kind without one stops the generation.
+REMEDIES = {
+    "internal": "Look up the request's id in the log, and report the traceback.",
+    "invalid_request": "Correct the field that the message names.",
+    "authentication": "Send the token, or log in: the message says which of the two.",
+    "permission": "Use a token with the scope that the message names, or an allowed host name.",
+    "not_found": "Correct the base URL, or the id.",
+    "thread_not_found": "Nothing: Anthropic's clients then send the whole conversation.",
+    "conflict": "Nothing: another answer came first, or another turn runs. Send it again later.",
+    "gone": "Open `/permissions/ui` to see what still waits.",
+    "unsupported_media": "Send JSON, with `content-type: application/json`.",
+    "too_large": "Send less, or raise the limit that the message names.",
+    "timeout": "Send the request again; `SERVER__*_TIMEOUT_SECONDS` are the limits.",
+    "overloaded": "Send it again after `retry-after`; more `SDK__WORKERS` or a longer queue help.",
+    "spend_limit": "Wait until the time in the message, or raise it: `ccproxy token limits`.",
+    "quota": "Wait until the window resets, or change `QUOTA__STOP_AT_PERCENT`.",
+    "upstream": "Check the network: `ccproxy doctor` tries to reach each provider.",
+    "refused": "Follow the provider's own words in the message.",
+    "unavailable": "`ccproxy status` names the missing process; it restarts by itself.",
+    "worker_lost": "Send the request again if its tools may run twice.",
+    "stopping": "Send the request again once the stack has started.",
+    "cancelled": "Nothing: the client left before the end. Only records show this kind.",
+}
+SYMPTOMS = "docs/troubleshooting.md"
+BEGIN = "<!-- written by make docs -->\n"
+END = "<!-- end of what make docs writes -->"
+
+
+def troubleshooting() -> str:
+    """Return the page about symptoms, written by hand, with its table of error kinds made anew.
+    Raises KeyError for a kind without a remedy.
+    """
+    kinds: dict[str, list[type[errors.CCProxyError]]] = {}
+    for each in error_classes():
+        kinds.setdefault(each.kind, []).append(each)
+    rows = [
+        (
+            code(kind),
+            ", ".join(sorted({status_of(each) for each in classes})),
+            " · ".join(inspect.cleandoc(each.__doc__ or "") for each in classes),
+            REMEDIES[kind],
+        )
+        for kind, classes in kinds.items()
+    ]
+    head, _, rest = (ROOT / SYMPTOMS).read_text().partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    made = table("kind | HTTP status | meaning | fix", rows)
+    return f"{head}{BEGIN}\n{made}\n\n{END}{tail}"
+
+
+def status_of(error: type[errors.CCProxyError]) -> str:
+    return "as upstream" if error is errors.UpstreamRefused else str(error.status)
 
 
 HTTP_BEHAVIOUR = (
@@ -278,7 +318,7 @@ HTTP_BEHAVIOUR = (
 
 def compatibility() -> str:
     formats = {
-        "Anthropic Messages": FATES,
+        "Anthropic Messages": MESSAGES_FIELDS,
         "OpenAI Chat Completions": CHAT_FIELDS,
         "OpenAI Responses": RESPONSES_FIELDS,
         "OpenAI Images": IMAGES_FIELDS,
@@ -293,7 +333,7 @@ def compatibility() -> str:
         "out changes nothing.\n- **dropped**: left out; the response header `x-ccproxy-ignored` "
         "names it.\n- **refused**: HTTP 400, naming the field.",
         "Null, and the values in the last column, are always fine.",
-        *(f"## {title}\n\n{fate_table(fields)}" for title, fields in formats.items()),
+        *(f"## {title}\n\n{policy_table(fields)}" for title, fields in formats.items()),
         "## HTTP\n\nBehaviour on every address, whatever the format, each with the test that "
         "proves it:",
         table("a client sends | answer | test", http_rows()),
@@ -309,26 +349,28 @@ def http_rows() -> Iterator[tuple[str, str, str]]:
         yield sent, answer, code(test)
 
 
-def fate_table(fields: Mapping[str, FieldPolicy]) -> str:
+def policy_table(fields: Mapping[str, FieldPolicy]) -> str:
     rows = (
         (
             code(name),
-            fate.kind,
-            fate.note,
-            ", ".join(code(value_text(value)) for value in fate.harmless),
+            policy.kind,
+            policy.note,
+            ", ".join(code(value_text(value)) for value in policy.defaults),
         )
-        for name, fate in sorted(fields.items())
+        for name, policy in sorted(fields.items())
     )
-    return table("field | fate | remark | always fine", rows)
+    return table("field | policy | remark | always fine", rows)
 
 
 PAGES: Mapping[str, Callable[[], str]] = {
+    "docs/states.md": states,
     "docs/reference/settings.md": settings,
     "docs/reference/cli.md": commands,
     "docs/reference/endpoints.md": endpoints,
     "docs/reference/metrics.md": metrics,
     "docs/reference/errors.md": error_kinds,
     "docs/reference/compatibility.md": compatibility,
+    SYMPTOMS: troubleshooting,
     ".env.example": env_example,
     "examples/ccproxy.toml": annotated_toml,
 }

@@ -3,32 +3,28 @@ permission mode.
 
 1. A protected path denies, whatever the rules, the mode and the people say.
 2. A deny rule denies.
-3. In bypass mode, which only the owner can set, everything else is allowed.
-4. An allow rule allows: the owner's own, one that follows from a setting, or a built-in one. It
+3. A call that must be asked about is a person's to decide.
+4. In bypass mode, which only the owner can set, everything else is allowed.
+5. An allow rule allows: the owner's own, one that follows from a setting, or a built-in one. It
    does not when a deny rule or a protected path may be concerned, or when the tool asks a person a
    question.
-5. Nobody has decided: a person does.
+6. Nobody has decided: a person does.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from permission_service.built_in import BuiltInRule
-from permission_service.requests import Answer
-from permission_service.store import RuleBook
+from permission_service.requests import RequestAnswer
 from shared.bus.channels import PermissionRequest
+from shared.permissions.deciders import BY_BUILT_IN, BY_BYPASS, BY_PROTECTION, BY_RULE
 from shared.permissions.protected import ProtectedPaths
 from shared.permissions.rules import Rule, judge
 from shared.permissions.tools import QUESTION
 
 RULED_OUT = "A rule of this server's owner denies this ({rule})."
-
-BY_PROTECTION = "protection"
-BY_RULE = "rule"
-BY_BUILT_IN = "built_in"
-BY_BYPASS = "bypass"
-BY_NO_WATCHER = "no_watcher"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +45,20 @@ class Ruling:
         return self.allowed and self.by in {BY_BUILT_IN, BY_BYPASS}
 
 
-class Policy:
-    """The protected paths and the rules of an installation."""
+class RulesInForce(Protocol):
+    """The rules for the decisions of a policy: the rules of an installation, or rules tried out."""
 
-    def __init__(self, rules: RuleBook, protected: ProtectedPaths) -> None:
+    def all(self) -> list[Rule]: ...
+
+    def built_in(self) -> list[BuiltInRule]: ...
+
+    def text_of(self, rule_id: str) -> str: ...
+
+
+class Policy:
+    """The protected paths of an installation, and rules."""
+
+    def __init__(self, rules: RulesInForce, protected: ProtectedPaths) -> None:
         self._rules = rules
         self._protected = protected
 
@@ -65,6 +71,8 @@ class Policy:
         verdict = judge(request, self._rules.all())
         if verdict.outcome == "deny" and verdict.rule is not None:
             return denied_by(verdict.rule)
+        if request.must_ask:
+            return None
         if request.bypass:
             return Ruling(allowed=True, by=BY_BYPASS)
         # A doubt about protected paths is stronger than any allow rule, so it is settled before the
@@ -104,6 +112,6 @@ def denied_by(rule: Rule) -> Ruling:
     )
 
 
-def answer_of(ruling: Ruling) -> Answer:
+def answer_of(ruling: Ruling) -> RequestAnswer:
     """Return `ruling` as the answer to a permission request."""
-    return Answer(ruling.allowed, ruling.by, ruling.message, rule=ruling.rule)
+    return RequestAnswer(ruling.allowed, ruling.by, ruling.message, rule=ruling.rule)

@@ -2,8 +2,9 @@
 them.
 
 This holds for every caller whose token has the scope `agent` or `ask` beside `approve`, the owner
-excepted. Such a caller may answer other callers' requests and deny its own. It changes no rules,
-because a rule would answer its own next request (docs/decisions/0055-scopes.md).
+excepted. Such a caller may answer other callers' requests and deny its own. It changes no rules and
+switches no profiles, also not by the owner's presence, because a rule would answer its own next
+request (docs/decisions/0055-scopes.md).
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from permission_service.requests import StoredRequest
 from shared.bus.channels import PermissionQuery
 from shared.runtime.errors import NotAllowed
 
-CHANGES_RULES = frozenset({"add_rule", "remove_rule", "restore_rule"})
+CHANGES_RULES = frozenset(
+    {"add_rule", "remove_rule", "restore_rule", "set_profiles", "copy_profile"}
+)
 OWN_REQUEST = "{by!r} made this request and cannot allow it itself; another person's token has to."
 OWN_RULES = (
     "{by!r} can make permission requests itself, so it cannot change the rules that answer them; "
@@ -22,13 +25,19 @@ OWN_RULES = (
 )
 
 
-def refuse_own_cause(question: PermissionQuery, find: Callable[[str], StoredRequest]) -> None:
+def refuse_own_cause(
+    question: PermissionQuery,
+    find: Callable[[str], StoredRequest],
+    *,
+    away_changes_rules: bool = False,
+) -> None:
     """Check a question whose caller can make permission requests. `find` returns the request of a
-    request id.
+    request id; `away_changes_rules` is True while a profile follows the owner's presence.
 
     Raises NotAllowed, and NotFound from `find`.
     """
-    if question.verb in CHANGES_RULES:
+    follows = question.verb == "set_away" and away_changes_rules
+    if question.verb in CHANGES_RULES or follows:
         raise NotAllowed(OWN_RULES.format(by=question.by))
     if question.verb != "decide":
         return

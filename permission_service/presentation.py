@@ -19,8 +19,11 @@ from permission_service.edits import EDIT_TOOLS, add_path
 from permission_service.lookalikes import host_in, punycode, url_warnings
 from permission_service.questions import present_questions
 from shared.bus.channels import PermissionRequest
+from shared.permissions.deciders import BY_LOCAL
+from shared.permissions.patches import PATCH_FIELD, PATCH_TOOL, patched_files
 from shared.permissions.presented import LabelledText, Presentation, RememberChoice
 from shared.permissions.tools import COMMAND_TOOL, QUESTION, URL_TOOL
+from shared.runtime.visible_text import cut
 
 MCP_PREFIX = "mcp__"
 SUMMARY_CHARACTERS = 60
@@ -113,6 +116,16 @@ def _present_agent(draft: Draft) -> None:
     draft.add_text("Its task", prompt)
 
 
+def _present_patch(draft: Draft) -> None:
+    files = patched_files(draft.request.input)
+    if not files:
+        raise OddShape("command")
+    draft.title = f"Change {draft.place(files[0])}"
+    if len(files) > 1:
+        draft.title = f"Change {len(files)} files"
+    draft.add_text("Patch", draft.take_text(PATCH_FIELD))
+
+
 def _present_any(draft: Draft) -> None:
     """Present an unknown tool, or an input of unknown shape, as JSON."""
     name = draft.request.tool_name
@@ -128,6 +141,7 @@ TOOLS: dict[str, Callable[[Draft], None]] = {
     QUESTION: present_questions,
     URL_TOOL: _present_fetch,
     "Read": _present_read,
+    PATCH_TOOL: _present_patch,
     "WebSearch": _present_web_search,
     "Glob": _present_glob,
     "Grep": _present_grep,
@@ -139,7 +153,9 @@ TOOLS: dict[str, Callable[[Draft], None]] = {
 
 def _asker(request: PermissionRequest) -> list[LabelledText]:
     given = {
-        "Caller": request.caller or "local",
+        "Agent": request.program,
+        "Caller": request.caller or BY_LOCAL,
+        "Machine": request.machine,
         "Session": request.session_id,
         "Folder": request.working_directory,
     }
@@ -157,9 +173,7 @@ def _summary(draft: Draft) -> str:
     host = host_in(text) if text == given.get("url") else ""
     text = text.replace(host, punycode(host), 1) if host else text
     words = " ".join(f"{draft.request.tool_name} {text[: 4 * SUMMARY_CHARACTERS]}".split())
-    if len(words) > SUMMARY_CHARACTERS:
-        words = words[: SUMMARY_CHARACTERS - 1] + "…"
-    return line(words)
+    return line(cut(words, SUMMARY_CHARACTERS))
 
 
 def remember_choices(

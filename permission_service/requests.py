@@ -1,5 +1,4 @@
-"""The permission requests and their states: pending → allowed, denied, expired or cancelled. The
-first answer stays.
+"""The permission requests, each in a state of `states`. The first answer stays.
 
 Pure: no bus, and the clock is handed in. Every change takes two steps, so that the caller can store
 it in between: a method checks the change and returns the request as it would be, then `keep` puts
@@ -11,18 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from permission_service.presentation import present
-from shared.bus.channels import Outcome, PermissionDecision, PermissionRequest
+from permission_service.states import PERMISSION_REQUEST, RequestEvent, RequestState
+from shared.bus.channels import PermissionDecision, PermissionRequest
+from shared.permissions.deciders import BY_LIMIT, BY_WHAT_IS_WRITTEN
 from shared.permissions.excerpts import excerpt
 from shared.permissions.fair_use import SERVICE_FULL, TOO_MANY_OPEN, input_size
 from shared.permissions.presented import Presentation
 from shared.permissions.suggestions import suggest
 from shared.permissions.tools import QUESTION
 from shared.runtime.errors import ClientError, Conflict, NotFound
-
-Status = Literal["pending", "allowed", "denied", "expired", "cancelled"]
 
 HISTORY_SECONDS = 3600.0
 HISTORY_REQUESTS = 1000
@@ -34,6 +33,11 @@ DENIED = "A person denied this. Do not try it again in another way; ask what to 
 EXPIRED = (
     "Nobody answered within {seconds:g} seconds, so this was not allowed. The user may be away; "
     "go on without it."
+)
+EXPIRED_HERE = "Nobody answered within {seconds:g} seconds, so the agent asks in its own terminal."
+FIXED_INPUT = (
+    "updated_input: {program} takes no changed input. Deny the request, and say in `message` what "
+    "to do instead."
 )
 WITHDRAWN = "The request was withdrawn before anybody answered."
 NEEDS_ANSWERS = "updated_input: a question is answered with the input and its `answers`, or denied."
@@ -56,7 +60,7 @@ class StoredRequest:
     opened: int
     expires_at: float | None
     timeout_seconds: float
-    status: Status = "pending"
+    status: RequestState = PERMISSION_REQUEST.beginning
     closed: int = 0
     decided_at: float = 0.0
     decided_by: str = ""
@@ -72,6 +76,10 @@ class StoredRequest:
     @property
     def id(self) -> str:
         return self.ask.request_id
+
+    def is_overdue(self, now: float) -> bool:
+        """Return True when the time for an answer is over."""
+        return self.expires_at is not None and now >= self.expires_at
 
     def decision(self) -> PermissionDecision:
         assert self.status != "pending"
@@ -94,7 +102,7 @@ class Event(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class RequestAnswer:
     """The answer of a person, or of a rule, to a permission request."""
 
     allowed: bool
@@ -102,6 +110,10 @@ class Answer:
     message: str = ""
     updated_input: dict[str, Any] | None = None
     rule: str = ""
+
+    @property
+    def event(self) -> RequestEvent:
+        return "allow" if self.allowed else "deny"
 
 
 @dataclass
@@ -185,18 +197,47 @@ class PermissionRequests:
         """Return the ended request of an ask that is denied because of a limit. The request is
         never kept: a flood of refusals must not push out the decisions of people.
         """
-        return self.decided_at_once(ask, Answer(allowed=False, by="limit", message=message), now)
+        return self.decided_at_once(
+            ask, RequestAnswer(allowed=False, by=BY_LIMIT, message=message), now
+        )
 
-    def decided_at_once(self, ask: PermissionRequest, answer: Answer, now: float) -> StoredRequest:
+    def decided_at_once(
+        self, ask: PermissionRequest, answer: RequestAnswer, now: float
+    ) -> StoredRequest:
         """Return the ended request of an ask that no person is asked about. The request is not
         kept.
         """
+        return self._ended_at_once(
+            ask,
+            answer.event,
+            now,
+            decided_by=answer.by,
+            rule=answer.rule,
+            message=answer.message,
+        )
+
+    def undecided_at_once(
+        self, ask: PermissionRequest, by: str, message: str, now: float
+    ) -> StoredRequest:
+        """Return the ended request of an ask that is left to the agent's own terminal. The request
+        is not kept.
+        """
+        return self._ended_at_once(ask, "hand back", now, decided_by=by, message=message)
+
+    def _ended_at_once(
+        self, ask: PermissionRequest, event: RequestEvent, now: float, **fields: Any
+    ) -> StoredRequest:
         # One number for both: the request opens and closes in the same moment, and no watcher hears
         # of it.
         number = self._next_number(now)
-        status: Outcome = "allowed" if answer.allowed else "denied"
-        stored = StoredRequest(ask, number, None, 0.0, status, number, now)
-        return replace(stored, decided_by=answer.by, rule=answer.rule, message=answer.message)
+        stored = StoredRequest(ask, number, None, 0.0, closed=number, decided_at=now)
+        status = PERMISSION_REQUEST.advance(stored.status, event)
+        return replace(stored, status=status, **fields)
+
+    def take_number(self, now: float) -> int:
+        """Return the number for an event without a request, and count the number as taken."""
+        self._last_number = self._next_number(now)
+        return self._last_number
 
     def knows(self, request_id: str) -> bool:
         """Return True when the ask was opened before."""
@@ -211,18 +252,14 @@ class PermissionRequests:
         shown = present(stored.ask, stored.suggestion)
         return replace(stored, ask=replace(stored.ask, file_before=None), presentation=shown)
 
-    def settle(self, request_id: str, answer: Answer, now: float) -> StoredRequest:
+    def settle(self, request_id: str, answer: RequestAnswer, now: float) -> StoredRequest:
         """Return the pending request `request_id` with `answer`.
 
         Raises NotFound, Conflict when the request has ended already, and ClientError for an answer
         that does not fit.
         """
         stored = self.find(request_id)
-        if (
-            stored.status == "pending"
-            and stored.expires_at is not None
-            and now >= stored.expires_at
-        ):
+        if stored.status == "pending" and stored.is_overdue(now):
             # The time may be over although no task has noted it yet. An answer after the end must
             # not count, whatever task runs first.
             stored = self.expire(stored, now)
@@ -238,9 +275,10 @@ class PermissionRequests:
             raise ClientError(
                 "updated_input: what is denied does not run, so its input cannot be changed."
             )
-        settled = self._close(
-            stored, "allowed" if answer.allowed else "denied", answer.message, now
-        )
+        changed = answer.updated_input is not None and answer.updated_input != stored.ask.input
+        if changed and stored.ask.fixed_input:
+            raise ClientError(FIXED_INPUT.format(program=stored.ask.program or "The agent"))
+        settled = self._close(stored, answer.event, answer.message, now)
         if not answer.allowed and not answer.message:
             settled = replace(settled, message=DENIED)
         return replace(
@@ -248,11 +286,16 @@ class PermissionRequests:
         )
 
     def expire(self, stored: StoredRequest, now: float) -> StoredRequest:
-        return self._close(stored, "expired", EXPIRED.format(seconds=stored.timeout_seconds), now)
+        sentence = EXPIRED_HERE if stored.ask.asks_itself else EXPIRED
+        return self._close(stored, "expire", sentence.format(seconds=stored.timeout_seconds), now)
+
+    def hand_back(self, stored: StoredRequest, message: str, now: float) -> StoredRequest:
+        """Return `stored` as undecided because of `message`: the agent asks in its own terminal."""
+        return self._close(stored, "hand back", message, now)
 
     def withdraw(self, stored: StoredRequest, now: float) -> StoredRequest:
         """Return `stored` as cancelled: the agent no longer waits for the answer."""
-        return self._close(stored, "cancelled", WITHDRAWN, now)
+        return self._close(stored, "withdraw", WITHDRAWN, now)
 
     def events_after(self, number: int) -> Iterator[Event]:
         """Yield the events after event `number`, in order. A request that opened and closed since
@@ -310,10 +353,14 @@ class PermissionRequests:
         return forgotten
 
     def _close(
-        self, stored: StoredRequest, status: Outcome, message: str, now: float
+        self, stored: StoredRequest, event: RequestEvent, message: str, now: float
     ) -> StoredRequest:
         ended = replace(
-            stored, status=status, closed=self._next_number(now), decided_at=now, message=message
+            stored,
+            status=PERMISSION_REQUEST.advance(stored.status, event),
+            closed=self._next_number(now),
+            decided_at=now,
+            message=message,
         )
         # The text of the file and the presentation were for the people who decide. Kept in the
         # history, they would fill Redis.
@@ -332,7 +379,9 @@ def what_happened(stored: StoredRequest) -> str:
             return "Too late: nobody answered in time, and the tool was told no."
         case "cancelled":
             return "Too late: whoever asked is gone, and the request was withdrawn."
-        case _ if stored.decided_by in {"rule", "built_in", "protection"}:
+        case "undecided":
+            return "Too late: the agent asks in its own terminal now."
+        case _ if stored.decided_by in BY_WHAT_IS_WRITTEN:
             return f"A rule {stored.status} this already."
         case _:
             return (

@@ -4,12 +4,13 @@ beside them.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
-from permission_service.decision import BY_NO_WATCHER, BY_PROTECTION, BY_RULE
 from permission_service.presentation import present
 from permission_service.requests import Event, StoredRequest
 from shared.bus.channels import PermissionAudit, PermissionRequest
+from shared.permissions.deciders import BY_NO_WATCHER, BY_PROTECTION, BY_RULE, BY_WHAT_IS_WRITTEN
 from shared.permissions.tools import QUESTION
 from shared.runtime.exact_json import dump_json
 from shared.runtime.log import get_log
@@ -34,6 +35,9 @@ def show_request(stored: StoredRequest) -> dict[str, Any]:
         "caller": ask.caller,
         "session_id": ask.session_id,
         "working_directory": ask.working_directory,
+        "program": ask.program,
+        "machine": ask.machine,
+        "fixed_input": ask.fixed_input,
         "suggestion": stored.suggestion,
     }
 
@@ -84,8 +88,12 @@ def _closing(stored: StoredRequest) -> tuple[str, dict[str, Any]]:
     match stored.status:
         case "expired":
             return "permission_expired", {"expired_at": when, "message": stored.message}
-        case "cancelled":
-            return "permission_cancelled", {"cancelled_at": when, "message": stored.message}
+        case "cancelled" | "undecided":
+            return "permission_cancelled", {
+                "cancelled_at": when,
+                "message": stored.message,
+                "handed_back": stored.status == "undecided",
+            }
     allowed = stored.status == "allowed"
     by = {
         "decided_by": stored.decided_by,
@@ -101,9 +109,7 @@ def _closing(stored: StoredRequest) -> tuple[str, dict[str, Any]]:
 
 
 def log_question(ask: PermissionRequest) -> None:
-    """Write the line of the log for a request that waits for a person, with the ways to
-    answer it.
-    """
+    """Write the line of the log for a request waiting for a person, with the ways to answer."""
     ways = "`ccproxy permission-handler`, or the page /permissions/ui"
     get_log().info(
         "permission_asked",
@@ -131,7 +137,24 @@ def audit(stored: StoredRequest) -> PermissionAudit:
         message=stored.message,
         updated_input="" if changed is None else as_text(changed),
         waited_ms=max(0.0, (stored.decided_at - ask.asked_at) * 1000),
+        program=ask.program,
+        machine=ask.machine,
+        circumstances=_circumstances(ask),
     )
+
+
+def _circumstances(ask: PermissionRequest) -> str:
+    # A refused request is an excerpt: judged again, it could be taken for a shorter call.
+    if ask.refused:
+        return ""
+    reach = None if ask.reach is None else asdict(ask.reach)
+    known = {
+        "reach": reach,
+        "bypass": ask.bypass,
+        "insists": ask.insists,
+        "must_ask": ask.must_ask,
+    }
+    return dump_json(known).decode()
 
 
 def as_text(given: dict[str, Any]) -> str:
@@ -147,4 +170,9 @@ def why(stored: StoredRequest, rule: str) -> str:
         return stored.message
     if stored.status == "pending":
         return "nobody has answered yet"
-    return f"{stored.status} by {stored.decided_by}" if stored.decided_by else stored.message
+    if not stored.decided_by:
+        return stored.message
+    if stored.decided_by in BY_WHAT_IS_WRITTEN:
+        return f"{stored.status} by {stored.decided_by}"
+    waited = round(stored.decided_at - stored.ask.asked_at)
+    return f"{stored.decided_by} answered after {waited} s; no rule had decided"

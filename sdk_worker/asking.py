@@ -18,12 +18,14 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any
+from functools import partial
+from typing import Any, Literal, Protocol
 
 from sdk_worker.claude.program import Line
 from sdk_worker.file_before import read_file_before
-from shared.bus.channels import PermissionDecision, PermissionRequest, Turn
+from shared.bus.channels import PermissionDecision, PermissionNote, PermissionRequest, Turn
 from shared.permissions import mcp
+from shared.permissions.deciders import BY_BUILT_IN
 from shared.permissions.protected import ProtectedPaths
 from shared.permissions.reach import Reach, reach_of
 from shared.permissions.tools import FILE_WRITERS, QUESTION
@@ -47,14 +49,26 @@ HOOKS = {
         }
     ]
 }
-BUILT_IN_RULE = "built_in"  # who decided, in the words of permission_service/decision.py
 NO_TURN = "No request is at work here, so nobody can be asked."
 
-Ask = Callable[[PermissionRequest], Awaitable[PermissionDecision]]
+Note = Callable[[PermissionNote], None]
+
+
+class AskPermission(Protocol):
+    """Decides on a permission request. `on_waiting` is called once a person is asked, if the
+    request announces that.
+    """
+
+    def __call__(
+        self, ask: PermissionRequest, on_waiting: Callable[[], None] = ...
+    ) -> Awaitable[PermissionDecision]: ...
+
+
+def note_nothing(_: PermissionNote) -> None: ...
 
 
 class Asker:
-    """Asks permission for the tool calls of one program, which works in `working_directory`.
+    """Asks permission for the tool calls of a program at work in `working_directory`.
 
     The text of a file in `protected` never leaves this process. With `bypass` no person is asked:
     the hook denies protected and ruled-out calls only, and leaves all remaining calls to Claude
@@ -62,7 +76,12 @@ class Asker:
     """
 
     def __init__(
-        self, ask: Ask, working_directory: str, protected: ProtectedPaths, *, bypass: bool = False
+        self,
+        ask: AskPermission,
+        working_directory: str,
+        protected: ProtectedPaths,
+        *,
+        bypass: bool = False,
     ) -> None:
         self._ask = ask
         self._protected = protected
@@ -70,6 +89,7 @@ class Asker:
         self._bypass = bypass
         self._open = 0  # requests that are not decided yet
         self._turn: Turn | None = None
+        self._note: Note = note_nothing
         # The hook's decisions of this turn, by the id of the tool call.
         self._decided: dict[str, Line] = {}
 
@@ -79,13 +99,17 @@ class Asker:
         return self._open > 0
 
     @contextlib.contextmanager
-    def on_behalf(self, turn: Turn) -> Iterator[None]:
-        """Attribute the program's permission requests to `turn` while the context is open."""
+    def on_behalf(self, turn: Turn, note: Note = note_nothing) -> Iterator[None]:
+        """Attribute the program's permission requests to `turn` while the context is open. `note`
+        hears of each request of a managed turn.
+        """
         self._turn = turn
+        self._note = note
         try:
             yield
         finally:
             self._turn = None
+            self._note = note_nothing
             self._decided.clear()
 
     async def answer(self, message: Line) -> Line:
@@ -131,7 +155,7 @@ class Asker:
             return {}
         # A built-in rule never answers a call that Claude Code itself asks about, so the prompt for
         # such a call must ask again. The turn may have ended while the call was decided.
-        if tool_use_id and self._turn is not None and by != BUILT_IN_RULE:
+        if tool_use_id and self._turn is not None and by != BY_BUILT_IN:
             self._decided[tool_use_id] = said
         decision: Line = {"hookEventName": HOOK_EVENT, "permissionDecision": "allow"}
         if said["updatedInput"] != given:
@@ -178,15 +202,38 @@ class Asker:
         # own. The reading of the disk above is not a person's time.
         self._open += 1
         try:
-            decision = await self._ask(ask)
+            decision = await (self._ask(ask) if turn.managed is None else self._noted(ask, turn))
         except CCProxyError as error:
             return mcp.not_placed(error), ""
         finally:
             self._open -= 1
         return mcp.behavior(decision, ask.input), decision.decided_by
 
+    async def _noted(self, ask: PermissionRequest, turn: Turn) -> PermissionDecision:
+        """Return the decision on a call of a managed turn; send a note of every state of the
+        call.
+        """
+        assert turn.managed is not None
+        note = partial(PermissionNote, ask.tool_use_id, ask.request_id)
+        ask.must_ask = ask.tool_name in turn.managed.asks
+        ask.announces = True
+        # Claude Code alone limits what the program is offered. A second guard costs nothing.
+        if ask.tool_name not in turn.managed.tools:
+            ask.refused = f"The agent of this session may not use {ask.tool_name}."
+        say = self._note
+        try:
+            decision = await self._ask(ask, lambda: say(note("waiting")))
+        except CCProxyError as error:
+            say(note("denied", message=error.message))
+            raise
+        state: Literal["allowed", "denied"] = (
+            "allowed" if decision.outcome == "allowed" else "denied"
+        )
+        say(note(state, decision.decided_by, decision.message))
+        return decision
+
     def _may_read_file_of(self, ask: PermissionRequest) -> bool:
-        """Return True when the call changes a file that certainly is not a protected one."""
+        """Return True when the call changes a file, and the file is certainly not protected."""
         if ask.tool_name not in FILE_WRITERS:
             return False
         return (
@@ -196,8 +243,8 @@ class Asker:
 
 
 def known_reach(tool_name: str, given: dict[str, Any], folder: str) -> Reach:
-    """Return the paths and hosts that a tool call touches; an unknown reach for paths that no file
-    system accepts.
+    """Return the paths and hosts touched by a tool call; an unknown reach for paths impossible in a
+    file system.
     """
     try:
         return reach_of(tool_name, given, os.path.realpath(folder))

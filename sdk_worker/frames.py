@@ -81,7 +81,7 @@ def turn_error_frame(error: CCProxyError) -> bytes:
 
 
 def failed_result(result: Line, said: str | None) -> CCProxyError:
-    """A failed run as the provider's own refusal. `said` is what the program called the failure."""
+    """A failed run as the provider's own refusal. `said` is the program's name for the failure."""
     told = (
         result.get("result")
         or "; ".join(map(str, result.get("errors") or []))
@@ -126,8 +126,8 @@ def refuse_long_wait(retry: Line) -> None:
 # attempt has left, `_attempt_done` once its `message_delta` came. An attempt that was shown but not
 # done cannot be taken back when the program begins another one.
 class Splice:
-    """Turns the lines of one run into frames. `started` is set by the first frame, `finished` by
-    the last one.
+    """Turns the lines of a run into frames. `started` is set by the first frame, `finished` by the
+    last frame.
 
     Thinking that must return with the results of the client's own tools (`client_tools`) is passed
     on in every mode.
@@ -193,8 +193,8 @@ class Splice:
         return b""
 
     def _refuse_to_repeat(self) -> None:
-        """Raise when the program starts a second attempt after frames of the first one
-        were sent.
+        """Raise when the program starts a second attempt after frames of the first attempt were
+        sent.
         """
         if self._attempt_shown and not self._attempt_done:
             raise UpstreamError(
@@ -377,8 +377,8 @@ class Splice:
 
 
 def unfilled(block: Line) -> tuple[Line, list[Line]]:
-    """Return a finished block as the empty block that starts a stream, and the deltas that fill the
-    block.
+    """Return a finished block as the empty block at the start of a stream, and the deltas to fill
+    the block.
     """
     match block["type"]:
         case "text":

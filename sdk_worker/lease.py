@@ -36,25 +36,25 @@ TERMS = Terms()
 
 
 class LeaseStore(Protocol):
-    """The verb of the bus that this module needs."""
+    """The verb of the bus needed by the module."""
 
     async def lease(self, key: str, owner: str, *, ttl: float) -> bool: ...
 
 
 @contextlib.asynccontextmanager
 async def hold_lease(
-    store: LeaseStore, key: str, *, patience: float, terms: Terms = TERMS
+    store: LeaseStore, key: str, *, timeout: float, terms: Terms = TERMS
 ) -> AsyncIterator[None]:
     """Hold the lease `key` while the context is open.
 
-    Raises Conflict when another holder keeps the lease for `patience` seconds, and BusUnavailable,
+    Raises Conflict when another holder keeps the lease for `timeout` seconds, and BusUnavailable,
     also in the middle of the block, when Redis can no longer confirm the holder.
     """
     owner = secrets.token_hex(8)
     loop = asyncio.get_running_loop()
     try:
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(timeout):
                 asked = loop.time()
                 while not await store.lease(key, owner, ttl=terms.ttl):
                     await asyncio.sleep(ASK_AGAIN_SECONDS)

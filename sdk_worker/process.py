@@ -13,7 +13,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from sdk_worker.asking import Ask, Asker
+from sdk_worker.asking import Asker, AskPermission
 from sdk_worker.claude.driver import Conversation, Driver, ProgramFile, drivers
 from sdk_worker.claude.launch import (
     Binding,
@@ -33,10 +33,11 @@ from sdk_worker.reply import LeftReplies
 from sdk_worker.sessions import Sessions
 from sdk_worker.worker import TurnTimeouts, Worker
 from shared.bus import Bus
-from shared.permissions.asking import ask_desk
+from shared.permissions.asking import ask_permission_service
 from shared.permissions.fair_use import InputsInFlight
 from shared.permissions.protected import ProtectedPaths
-from shared.runtime.metrics import Metrics, PoolMetrics, publish_snapshots
+from shared.runtime.metric_snapshots import publish_snapshots
+from shared.runtime.metrics import Metrics, PoolMetrics
 from shared.runtime.process import DRAINED_EXIT, instance_name, run_service
 from shared.runtime.tracing import open_tracer
 from shared.settings.places import default_workspace
@@ -49,8 +50,8 @@ THINKING_MARGIN_SECONDS = 60.0
 
 
 def main() -> None:
-    """Run the worker. With `--describe`, print the `claude` that would be used, or the problem with
-    it, as JSON.
+    """Run the worker. With `--describe`, print the chosen `claude`, or the problem with `claude`,
+    as JSON.
     """
     if sys.argv[1:] == ["--describe"]:
         found = asyncio.run(ProgramFile(load_settings().claude.cli_path).describe())
@@ -61,7 +62,7 @@ def main() -> None:
 
 async def run_worker(settings: Settings, stop: asyncio.Event) -> int | None:
     """Serve until `stop`, or after SIGUSR1 until the running turns are done; then end every process
-    this one started.
+    started by the worker.
     """
     drain = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, drain.set)
@@ -70,7 +71,9 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> int | None:
     program_file = ProgramFile(settings.claude.cli_path)
     bus = Bus(url, service="sdk_worker", instance=instance)
     driver = drivers()[0]
-    pool = open_pool(settings, program_file, driver, ask=partial(ask_desk, bus, InputsInFlight()))
+    pool = open_pool(
+        settings, program_file, driver, ask=partial(ask_permission_service, bus, InputsInFlight())
+    )
     sdk = settings.sdk
     options = settings.claude.code_options
     sessions = Sessions(
@@ -79,8 +82,8 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> int | None:
         options,
         limit=sdk.max_sessions,
         idle=sdk.session_idle_seconds,
-        patience=sdk.first_byte_timeout_seconds,
-        keeper=bus.address,
+        timeout=sdk.first_byte_timeout_seconds,
+        kept_by=bus.address,
     )
     traced = open_tracer(settings.observability, service="sdk_worker", instance=instance)
     async with traced as tracer, bus:
@@ -91,7 +94,7 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> int | None:
             name=instance,
             mode=settings.claude.sdk_message_mode,
             pretty=settings.claude.pretty_format,
-            patience=patience(settings),
+            timeouts=timeouts(settings),
             billed_to=billing_of(settings.claude),
             roots=sdk.working_roots,
             tracer=tracer,
@@ -121,7 +124,7 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> int | None:
     return None if stop.is_set() else DRAINED_EXIT
 
 
-def patience(settings: Settings) -> TurnTimeouts:
+def timeouts(settings: Settings) -> TurnTimeouts:
     """Return how long a turn may be silent. While a person is asked, they get the time the settings
     promise.
     """
@@ -135,7 +138,7 @@ def patience(settings: Settings) -> TurnTimeouts:
 
 
 def open_pool(
-    settings: Settings, program_file: ProgramFile, driver: Driver, *, ask: Ask | None
+    settings: Settings, program_file: ProgramFile, driver: Driver, *, ask: AskPermission | None
 ) -> Pool[Conversation]:
     """Return the pool of this process. `ask` decides on every tool call; None: Claude Code alone
     decides.

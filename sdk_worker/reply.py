@@ -23,14 +23,14 @@ Say = Callable[[bytes], None]
 
 
 class ReplyStore(Protocol):
-    """The verb of the bus that this module needs."""
+    """The verb of the bus needed by the module."""
 
     async def put(self, key: str, value: bytes, *, ttl: float) -> None: ...
 
 
-class Reply:
-    """The frames of one turn, kept for repetition. `run` starts at once, and sends its frames to
-    the caller.
+class TurnReply:
+    """The frames of a turn, kept for repetition. `run` starts at once, and sends the frames to the
+    caller.
     """
 
     def __init__(self, run: Callable[[Say], Awaitable[None]]) -> None:
@@ -83,17 +83,17 @@ class Reply:
 
 
 class LeftReplies:
-    """Replies whose callers were cut off, each kept for `seconds`. `address` is the worker's
-    address for repeated calls.
+    """Replies of cut-off callers, kept for `seconds`. `address` is the worker's address for
+    repeated calls.
     """
 
     def __init__(self, store: ReplyStore, address: str, *, seconds: float) -> None:
         self._store = store
         self._address = address
         self._seconds = seconds
-        self._left: dict[str, tuple[Reply, asyncio.Task[None]]] = {}
+        self._left: dict[str, tuple[TurnReply, asyncio.Task[None]]] = {}
 
-    def keep(self, repeat: str, reply: Reply) -> bool:
+    def keep(self, repeat: str, reply: TurnReply) -> bool:
         """Store `reply`. Return False when the reply cannot be sent again, or no caller could ask
         for it.
         """
@@ -103,7 +103,7 @@ class LeftReplies:
         self._left[repeat] = reply, asyncio.create_task(self._give_up(repeat, reply))
         return True
 
-    def take(self, repeat: str) -> Reply | None:
+    def take(self, repeat: str) -> TurnReply | None:
         """Return and remove the reply for the caller that has come back."""
         if (found := self._left.pop(repeat, None)) is None:
             return None
@@ -118,7 +118,7 @@ class LeftReplies:
             giving_up.cancel()
             await reply.end()
 
-    async def _give_up(self, repeat: str, reply: Reply) -> None:
+    async def _give_up(self, repeat: str, reply: TurnReply) -> None:
         # The value leads the repeated call to this worker. Without it the caller only begins a new
         # turn.
         with contextlib.suppress(BusUnavailable):

@@ -34,7 +34,7 @@ SPEAKING = frozenset({"stream_event", "assistant", "user", "result"})
 
 
 class SessionStore(Protocol):
-    """The verbs of the bus that this module needs."""
+    """The verbs of the bus needed by the module."""
 
     async def get(self, key: str) -> bytes | None: ...
 
@@ -56,7 +56,7 @@ class Sessions:
     """The idle processes of named conversations.
 
     At most `limit` processes are kept between turns, each for `idle` seconds. A turn waits
-    `patience` seconds for another turn of its conversation. `keeper` is the worker's address for
+    `timeout` seconds for another turn of its conversation. `kept_by` is the worker's address for
     the next turn of a kept conversation.
     """
 
@@ -68,16 +68,16 @@ class Sessions:
         *,
         limit: int,
         idle: float,
-        patience: float,
-        keeper: str,
+        timeout: float,
+        kept_by: str,
     ) -> None:
         self._pool = pool
         self._store = store
         self._options = options
         self._limit = limit
         self._idle = idle
-        self._patience = patience
-        self._keeper = keeper
+        self._timeout = timeout
+        self._kept_by = kept_by
         self._kept: dict[str, Kept] = {}  # the one unused for longest first
 
     @contextlib.asynccontextmanager
@@ -90,7 +90,7 @@ class Sessions:
         One turn of a conversation runs at a time; the process stays after a turn that ended by
         itself. Raises Conflict.
         """
-        async with hold_lease(self._store, f"turn:{key}", patience=self._patience):
+        async with hold_lease(self._store, f"turn:{key}", timeout=self._timeout):
             # Read under the lease: until its end the turn before may still change the stored value.
             known = await self._known(key)
             feed = replace(feed, launch=replace(feed.launch, kept=True))
@@ -109,7 +109,7 @@ class Sessions:
                 await self._end(session)
 
     def kept(self) -> int:
-        """Return the number of processes that wait for the next turn of their conversation."""
+        """Return the number of processes waiting for the next turn of a conversation."""
         return len(self._kept)
 
     def forget_all(self) -> None:
@@ -190,7 +190,7 @@ class Sessions:
             caller=turn.caller,
             working_directory=turn.working_directory,
             last_used=time.time(),
-            keeper=self._keeper if keep else "",
+            kept_by=self._kept_by if keep else "",
         )
         try:
             # Stored before the process is kept: without the new number of turns the process would

@@ -13,8 +13,8 @@ from shared.runtime.tracing import Tracer
 
 @contextmanager
 def turn_span(tracer: Tracer | None, turn: Turn) -> Iterator[dict[str, Any]]:
-    """Open a span for `turn` and yield a dict of its attributes; `error` is the kind of the error
-    that ended the turn.
+    """Open a span for `turn` and yield a dict of the span's attributes; `error` is the kind of the
+    error at the end of the turn.
     """
     told: dict[str, Any] = {}
     if tracer is None:

@@ -33,7 +33,7 @@ SHOWN_BY_US = frozenset({"system_message", "result_message"})
 
 @dataclass(slots=True)
 class Feed:
-    """One request, ready for a process: `history`, then `prompt`, the one line that starts the
+    """A request, ready for a process: `history`, then `prompt`, the single line that starts the
     model.
     """
 
@@ -44,8 +44,8 @@ class Feed:
     ignored: list[str] = field(default_factory=list)
 
     def news(self) -> Feed:
-        """Return the feed for a conversation that heard the history: the prompt alone, which
-        follows the last answer.
+        """Return the feed for a conversation that heard the history: only the prompt, to follow the
+        last answer.
         """
         return replace(self, history=[])
 
@@ -87,7 +87,7 @@ def read_turn(body: dict[str, Any], *, working_directory: str | None = None) -> 
 
 
 def unread_of(body: dict[str, Any], tools: list[Block]) -> list[str]:
-    """Return the paths of what stands inside carried fields, and the program has no place for."""
+    """Return the paths of the parts inside carried fields without a place in the program."""
     system = body["system"] if isinstance(body.get("system"), list) else []
     thinking = body.get("thinking") or {}
     choice = body.get("tool_choice") or {}
@@ -157,7 +157,7 @@ def _read_thinking(thinking: Any) -> int | Literal["adaptive"] | None:
 
 
 def _read_tools(body: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the client's own tools, without those of the provider's servers. Refuses a forced
+    """Return the client's own tools, without the tools of the provider's servers. Refuses a forced
     choice.
     """
     tools = body.get("tools") or []
@@ -189,7 +189,7 @@ def is_hosted(tool: Block) -> bool:
 
 
 def hosted_names(tools: list[Block]) -> list[str]:
-    """Return the paths that name the hosted tools among `tools`, by their types."""
+    """Return the field paths that name the hosted tools among `tools` by type."""
     types = [str(tool["type"]) for tool in tools if is_hosted(tool)]
     return sorted({f"tools[].{kind}" if PLAIN.fullmatch(kind) else "tools" for kind in types})
 
@@ -233,8 +233,8 @@ def _read_content(message: Any, index: int) -> list[Block]:
 
 
 def _as_turns(role: str, blocks: list[Block]) -> list[tuple[str, list[Block]]]:
-    """Return one message as turns of the program. An agent run that was shown as one message
-    becomes several turns again.
+    """Return a message as turns of the program. An agent run shown as a single message becomes
+    several turns again.
     """
     if role == "system":
         text = "\n".join(str(block.get("text", "")) for block in blocks)

@@ -22,13 +22,16 @@ from sdk_worker.claude.pool import Pool
 from sdk_worker.claude.program import Program
 from sdk_worker.directories import choose_directory
 from sdk_worker.frames import PING, Mode, Splice, turn_error_frame
-from sdk_worker.reply import LeftReplies, Reply, Say
+from sdk_worker.reply import LeftReplies, Say, TurnReply
 from sdk_worker.sessions import Sessions
+from sdk_worker.states import ATTEMPT, AttemptEvent, AttemptState
 from sdk_worker.tracing import turn_span
 from sdk_worker.turn import Feed, read_turn
 from shared.bus import Bus, Delivery, Slots
 from shared.bus.channels import (
+    PERMISSION_NOTE,
     SDK_TURN,
+    PermissionNote,
     Turn,
     TurnHead,
     TurnTail,
@@ -72,14 +75,25 @@ Hold = contextlib.AbstractAsyncContextManager[tuple[Conversation, Feed, float]]
 
 @dataclass(slots=True)
 class TurnAttempt:
-    """One attempt to run a turn. `program_started` is the start of its process in monotonic
-    seconds.
+    """An attempt to run a turn. `program_started` is the start of the process in monotonic seconds;
+    `head_sent` is True also for a second attempt.
     """
 
     splice: Splice
     named: str
     head_sent: bool = False
     program_started: float = math.inf
+    state: AttemptState = ATTEMPT.beginning
+
+    def advance(self, event: AttemptEvent) -> None:
+        self.state = ATTEMPT.advance(self.state, event)
+
+    def note_frames(self) -> None:
+        """Note the first and the last frame of the answer, once the splice has made them."""
+        if self.state == "placed" and self.splice.started:
+            self.advance("first frame")
+        if self.state == "begun" and self.splice.finished:
+            self.advance("last frame")
 
 
 def is_login_refused(error: CCProxyError) -> bool:
@@ -90,7 +104,7 @@ def is_login_refused(error: CCProxyError) -> bool:
 
 
 class Worker:
-    """Runs the turns of one worker process. `handle` runs one delivery of SDK_TURN."""
+    """Runs the turns of a worker process. `handle` runs a single delivery of SDK_TURN."""
 
     def __init__(
         self,
@@ -101,7 +115,7 @@ class Worker:
         name: str,
         mode: Mode,
         pretty: bool,
-        patience: TurnTimeouts,
+        timeouts: TurnTimeouts,
         billed_to: str = "unknown",
         roots: Sequence[Path] = (),
         tracer: Tracer | None = None,
@@ -111,7 +125,7 @@ class Worker:
         self._pool = pool
         self._sessions = sessions
         self._left = left
-        self._patience = patience
+        self._timeouts = timeouts
         self._name = name
         self._mode = mode
         self._pretty = pretty
@@ -157,16 +171,16 @@ class Worker:
         await self._left.end()
 
     async def handle(self, delivery: Delivery) -> None:
-        """Run one delivery of SDK_TURN. Raises CCProxyError for a turn that failed before its first
+        """Run a delivery of SDK_TURN. Raises CCProxyError for a turn that failed before the first
         frame.
         """
         turn = decode_payload(Turn, delivery.payload)
         await self._answer(turn, self._left.take(turn.repeat), delivery)
 
-    async def _answer(self, turn: Turn, reply: Reply | None, delivery: Delivery) -> None:
+    async def _answer(self, turn: Turn, reply: TurnReply | None, delivery: Delivery) -> None:
         """Stream a new turn, or attach to the running turn of a caller that was cut off."""
         if reply is None:
-            reply = Reply(partial(self._begin, turn))
+            reply = TurnReply(partial(self._begin, turn))
         else:
             get_log().info("turn_taken_up_again", request_id=turn.request_id)
         try:
@@ -189,6 +203,9 @@ class Worker:
         key = session_key(turn)  # as the gateway sees it
         turn.working_directory = choose_directory(turn.working_directory, self._roots)
         feed = read_turn(turn.body, working_directory=turn.working_directory)
+        if turn.managed is not None:
+            tools = tuple(turn.managed.tools)
+            feed.launch = replace(feed.launch, tools=tools, effort=turn.managed.effort)
         named = turn.session_id or ""
         # The transcript would end in a call of the client's tool without a result, so the session
         # could not be resumed.
@@ -211,7 +228,7 @@ class Worker:
             get_log().info("turn_begins_again", request_id=turn.request_id, reason=error.message)
             self._pool.drop_spares()
             # The head has left and is not sent again; the frames begin anew.
-            again = replace(attempt, splice=self._splice(turn, feed))
+            again = replace(attempt, splice=self._splice(turn, feed), state=ATTEMPT.beginning)
             await self._try(again, self._once(feed), turn, feed, say, told)
 
     def _splice(self, turn: Turn, feed: Feed) -> Splice:
@@ -236,6 +253,7 @@ class Worker:
         spent = 0.0
         try:
             async with hold as (session, unheard, spent):
+                attempt.advance("process")
                 waited = max(0.0, 1000 * (time.time() - turn.sent_at))
                 told["ccproxy.queue_ms"] = waited
                 if not attempt.head_sent:
@@ -246,34 +264,36 @@ class Worker:
                     )
                 attempt.head_sent = True
                 attempt.program_started = session.program.started_at
-                with session.on_behalf(turn):
-                    await self._converse(session, unheard, splice, say)
+                with session.on_behalf(turn, lambda note: say(note_frame(note))):
+                    await self._converse(session, unheard, attempt, say)
         except CCProxyError as error:
-            if splice.finished:
+            if attempt.state == "whole":
                 # The client has the whole answer. Only its session could not be remembered.
                 get_log().warning(
                     "session_not_remembered", request_id=turn.request_id, reason=error.message
                 )
-                self._say_end(splice, spent, began, say, told)
+                self._say_end(attempt, spent, began, say, told)
                 return
             # The limits are news also after a failure: a used-up window is why a provider refuses.
             if splice.limits:
                 say(encode_payload(TurnTail(limits=splice.limits)))
             # Before the first frame the error can have its own status; afterwards it must be an
             # event.
-            if not splice.started:
+            attempt.advance("error")
+            if attempt.state == "refused":
                 raise
             get_log().warning("turn_broke_off", request_id=turn.request_id, reason=error.message)
             told["error"] = error.kind
             say(turn_error_frame(error))
         else:
-            self._say_end(splice, spent, began, say, told)
+            self._say_end(attempt, spent, began, say, told)
 
     def _say_end(
-        self, splice: Splice, spent: float, began: float, say: Say, told: dict[str, Any]
+        self, attempt: TurnAttempt, spent: float, began: float, say: Say, told: dict[str, Any]
     ) -> None:
-        told["ccproxy.turns"] = splice.result.get("num_turns")
-        say(encode_payload(turn_tail(splice, spent, began)))
+        attempt.advance("tail")
+        told["ccproxy.turns"] = attempt.splice.result.get("num_turns")
+        say(encode_payload(turn_tail(attempt.splice, spent, began)))
 
     @contextlib.asynccontextmanager
     async def _once(self, feed: Feed) -> AsyncIterator[tuple[Conversation, Feed, float]]:
@@ -284,34 +304,38 @@ class Worker:
         finally:
             self._pool.retire(session)
 
-    async def _converse(self, session: Conversation, feed: Feed, splice: Splice, say: Say) -> None:
-        """Run one turn; interrupt a program that is left early, so that it withdraws its permission
+    async def _converse(
+        self, session: Conversation, feed: Feed, attempt: TurnAttempt, say: Say
+    ) -> None:
+        """Run a turn; interrupt a program left early, so the program withdraws all permission
         requests.
         """
         try:
-            await self._exchange(session, feed, splice, say)
+            await self._exchange(session, feed, attempt, say)
         finally:
-            if not splice.result and session.alive:
+            if not attempt.splice.result and session.alive:
                 with contextlib.suppress(UpstreamError, TimeoutError):
                     async with asyncio.timeout(INTERRUPT_SECONDS):
                         await session.program.control("interrupt")
 
-    async def _exchange(self, session: Conversation, feed: Feed, splice: Splice, say: Say) -> None:
+    async def _exchange(
+        self, session: Conversation, feed: Feed, attempt: TurnAttempt, say: Say
+    ) -> None:
         try:
             # One limit for all that comes before the first frame, the history included. Afterwards
             # every silence has a limit of its own.
-            async with asyncio.timeout(self._patience.first_byte):
-                await self._recall(session, feed, splice)
+            async with asyncio.timeout(self._timeouts.first_byte):
+                await self._recall(session, feed, attempt)
                 session.say(feed.prompt)
-                while not splice.started:
-                    await self._publish_next(session.program, splice, say)
+                while attempt.state == "placed":
+                    await self._publish_next(session.program, attempt, say)
         except TimeoutError:
             raise UpstreamTimeout("Claude Code did not begin its answer in time.") from None
-        while not splice.finished:
+        while attempt.state == "begun":
             await self._wait_for_line(session, say)
-            await self._publish_next(session.program, splice, say)
+            await self._publish_next(session.program, attempt, say)
 
-    async def _recall(self, session: Conversation, feed: Feed, splice: Splice) -> None:
+    async def _recall(self, session: Conversation, feed: Feed, attempt: TurnAttempt) -> None:
         """Send the history. A user's line gets its place only once the program has answered the
         line before.
         """
@@ -320,35 +344,37 @@ class Worker:
             if line["type"] != "user":
                 continue
             while (answer := await session.program.read())["type"] != "result":
-                splice.feed(answer)
+                attempt.splice.feed(answer)
+                attempt.note_frames()
 
     async def _wait_for_line(self, session: Conversation, say: Say) -> None:
-        """Keep the client's connection alive through a silence. Raises UpstreamTimeout when it is
-        too long.
+        """Keep the client's connection alive through a silence. Raises UpstreamTimeout for too long
+        a silence.
         """
-        patience = self._patience
-        step = min(patience.ping, patience.idle)
+        timeouts = self._timeouts
+        step = min(timeouts.ping, timeouts.idle)
         silent = asking = 0.0  # seconds in a row
         while not await session.program.has_line(within=step):
             if session.asks_person:
                 silent = 0.0
                 asking = asking + step
-                if patience.asking is not None and asking >= patience.asking:
+                if timeouts.asking is not None and asking >= timeouts.asking:
                     raise UpstreamTimeout(
                         "A permission request of this turn got no answer in time."
                     )
             else:
                 silent = silent + step
                 asking = 0.0
-                if silent >= patience.idle:
+                if silent >= timeouts.idle:
                     raise UpstreamTimeout(
-                        f"Claude Code was silent for {patience.idle:g} seconds in the middle of "
+                        f"Claude Code was silent for {timeouts.idle:g} seconds in the middle of "
                         "its answer (SDK__IDLE_TIMEOUT_SECONDS)."
                     )
             say(PING)
 
-    async def _publish_next(self, program: Program, splice: Splice, say: Say) -> None:
+    async def _publish_next(self, program: Program, attempt: TurnAttempt, say: Say) -> None:
         """Wait for a line; frames of lines that arrived together are sent together."""
+        splice = attempt.splice
         frames = splice.feed(await program.read())
         try:
             while not splice.finished and (line := program.read_now()) is not None:
@@ -357,6 +383,7 @@ class Worker:
             # Frames made before a line that fails belong to the client too.
             if frames:
                 say(frames)
+            attempt.note_frames()
 
 
 def turn_tail(splice: Splice, spent: float, began: float) -> TurnTail:
@@ -370,3 +397,10 @@ def turn_tail(splice: Splice, spent: float, began: float) -> TurnTail:
     return TurnTail(
         cost - spent if cost else None, turns, 1000 * (time.time() - began), splice.limits
     )
+
+
+def note_frame(note: PermissionNote) -> bytes:
+    """Return `note` as a frame. No provider's event has the name, so no client takes the frame for
+    an event.
+    """
+    return b"event: %s\ndata: %s\n\n" % (PERMISSION_NOTE.encode(), encode_payload(note))

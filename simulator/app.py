@@ -15,17 +15,21 @@ from typing import Any
 import orjson
 from starlette.types import Receive, Scope, Send
 
+from shared.captures.capture import Capture
 from shared.runtime.log import get_log
 from simulator.anthropic.files import MAX_FILE_BYTES
 from simulator.anthropic.messages import JSON, MAX_BODY_BYTES, Anthropic
-from simulator.codex.responses import BACKEND, PUBLIC, Codex
+from simulator.clock import SimulatedClock
+from simulator.codex.responses import BACKEND, PUBLIC, SimulatedCodex
 from simulator.exchange import Left, SimulatedExchange
 from simulator.ledger import Ledger
 from simulator.logins.servers import Logins
+from simulator.replay import Replay
 
 Provider = Callable[[SimulatedExchange], Coroutine[Any, Any, None]]
 
 GROUND_TRUTH = "/simulator/"
+MAX_ORDER_BYTES = 1024
 SETTLING_TURNS = 100
 BROKEN = (
     b'{"type":"error","error":{"type":"api_error","message":"The simulator broke; its log '
@@ -39,9 +43,9 @@ class Services:
     service.
     """
 
-    def __init__(self) -> None:
-        self._anthropic = Anthropic()
-        self._codex = Codex()
+    def __init__(self, clock: SimulatedClock) -> None:
+        self._anthropic = Anthropic(clock)
+        self._codex = SimulatedCodex(clock)
         self._logins = Logins()
 
     async def __call__(self, exchange: SimulatedExchange) -> None:
@@ -62,16 +66,23 @@ def body_limit(path: str) -> int:
 
 
 class Simulator:
-    def __init__(self, provider: Provider | None = None) -> None:
+    def __init__(
+        self, provider: Provider | None = None, replay: list[Capture] | None = None
+    ) -> None:
+        """Answer by `provider`, else by the captured answers of `replay` and the usual services."""
         self.ledger = Ledger()
-        self._provider = provider or Services()
+        self._clock = SimulatedClock()
+        services = Services(self._clock)
+        self._provider = provider or (services if replay is None else Replay(replay, services))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         exchange = SimulatedExchange(scope, receive, send)
         if exchange.path.startswith(GROUND_TRUTH):
-            await self._tell(exchange)
+            with contextlib.suppress(Left):
+                await exchange.read(MAX_ORDER_BYTES)
+                await self._tell(exchange)
             return
         # Opened before the body is read: a request that breaks off in its body is a record as well.
         self.ledger.open(exchange.record)
@@ -126,7 +137,19 @@ class Simulator:
                 self.ledger.clear()
                 status = 200
                 found = b"{}"
+            case "POST", "clock":
+                status, found = self._move_clock(exchange.record.body)
             case _:
                 status = 404
                 found = b"{}"
         await exchange.send(status, found, JSON)
+
+    def _move_clock(self, order: bytes) -> tuple[int, bytes]:
+        """Move the clock of the prompt caches on by the `seconds` of `order`; return the status and
+        the body of the answer.
+        """
+        try:
+            seconds = float(orjson.loads(order)["seconds"])
+        except (ValueError, TypeError, KeyError):
+            return 400, b'{"error":"seconds: a number is needed"}'
+        return 200, orjson.dumps({"ahead_seconds": self._clock.forward(seconds)})

@@ -2,6 +2,8 @@
 prompt:
 
     [[scenario:NAME]]     play this scenario, whatever the model name says: `slow-50`, `cut`
+    [[login:NAME]]        play this scenario if the request has a login, `429-3600` perhaps, and
+    [[api-key:NAME]]      this one if it has an API key; both are stronger than `scenario`
     [[tool:NAME {json}]]  call this tool with this input (default: {}); several make parallel
                           calls in one message. The reply to the results quotes the results
     [[say:TEXT]]          reply exactly this text (after the tools, if there are any)
@@ -18,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SCENARIO = re.compile(r"\[\[scenario:([a-z0-9-]+)\]\]")
+CREDENTIAL = re.compile(r"\[\[(login|api-key):([a-z0-9-]+)\]\]")
 SAY = re.compile(r"\[\[say:(.*?)\]\]", re.DOTALL)
 TOOL = re.compile(r"\[\[tool:([a-zA-Z0-9_-]+)\s*")
 
@@ -27,12 +30,18 @@ class Directives:
     scenario: str = ""
     say: str = ""
     tools: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    by_credential: dict[str, str] = field(default_factory=dict)
+
+    def scenario_for(self, credential: str) -> str:
+        """Return the scenario for a request with `credential` (`login` or `api_key`)."""
+        return self.by_credential.get(credential, self.scenario)
 
 
 def read_directives(text: str) -> Directives:
     scenario = SCENARIO.search(text)
     say = SAY.search(text)
     found = Directives(scenario[1] if scenario else "", say[1] if say else "")
+    found.by_credential = {kind.replace("-", "_"): name for kind, name in CREDENTIAL.findall(text)}
     taken = 0  # where the input of the last tool ends
     for tool in TOOL.finditer(text):
         # Within the input of the tool before: meant for whoever gets that input, such as a

@@ -25,7 +25,9 @@ COUNTED = (
 
 @dataclass(slots=True)
 class Record:
-    """A request. `cancelled` means the client left before the reply was complete."""
+    """A request. `cancelled` means the client left before the reply was complete. `credential` is
+    `login` or `api_key` for a request to a model, and empty for others.
+    """
 
     method: str
     path: str
@@ -36,6 +38,7 @@ class Record:
     response: bytearray = field(default_factory=bytearray)
     response_bytes: int = 0
     model: str = ""
+    credential: str = ""
     usage: dict[str, Any] = field(default_factory=dict)
     cancelled: bool = False
     started: float = field(default_factory=time.monotonic)
@@ -76,6 +79,7 @@ class Record:
             "response_base64": base64.b64encode(self.response).decode(),
             "response_bytes": self.response_bytes,
             "model": self.model,
+            "credential": self.credential,
             "usage": self.usage,
             "cancelled": self.cancelled,
             "ended_after_ms": ended,
@@ -101,6 +105,7 @@ class Ledger:
         self._records: deque[Record] = deque()
         self._statuses: Counter[str] = Counter()
         self._models: dict[str, Counter[str]] = {}
+        self._credentials: dict[str, Counter[str]] = {}
         self._requests = self._cancelled = 0
 
     def open(self, record: Record) -> None:
@@ -120,6 +125,11 @@ class Ledger:
             counts = self._models.setdefault(record.model, Counter())
             counts["requests"] += 1
             counts.update({name: record.usage.get(name, 0) for name in COUNTED})
+        if record.credential:
+            billed = self._credentials.setdefault(record.credential, Counter())
+            # A refused request costs its credential nothing.
+            billed["answered" if (record.status or 500) < 400 else "refused"] += 1
+            billed.update({name: record.usage.get(name, 0) for name in COUNTED})
         # Small records cannot pass the bound in bytes, however many there are, so the costly sum is
         # worked out only after a large one.
         while len(self._records) > MOST_RECORDS or (
@@ -144,4 +154,7 @@ class Ledger:
             "cancelled": self._cancelled,
             "by_status": dict(self._statuses),
             "by_model": {model: dict(counts) for model, counts in self._models.items()},
+            "by_credential": {
+                credential: dict(counts) for credential, counts in self._credentials.items()
+            },
         }

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import cycle
 
 from simulator.exchange import SimulatedExchange
-from simulator.script import Reply, Uneven
+from simulator.script import ScriptedReply, Uneven
 from simulator.spelling import respell
 
 WRITE_BYTES = 32 * 1024
@@ -25,7 +25,10 @@ PAUSES = (0.1, 1.0, 0.0, 0.5)
 
 
 async def play_stream(
-    exchange: SimulatedExchange, reply: Reply, frames: Iterable[bytes], failure: Callable[[], bytes]
+    exchange: SimulatedExchange,
+    reply: ScriptedReply,
+    frames: Iterable[bytes],
+    failure: Callable[[], bytes],
 ) -> bool:
     """Send the stream. Return True if all of it was sent; `failure` is the event of an error."""
     if reply.uneven:
@@ -67,7 +70,7 @@ async def play_stream(
 
 async def play_whole(
     exchange: SimulatedExchange,
-    reply: Reply,
+    reply: ScriptedReply,
     data: bytes,
     headers: Mapping[str, str],
     frames: Iterable[bytes],
@@ -113,6 +116,6 @@ def broken_off(frame: bytes) -> bytes:
     return head + mark + data[: len(data) // 2] + b"\n\n"
 
 
-async def stall(reply: Reply) -> None:
+async def stall(reply: ScriptedReply) -> None:
     if reply.fault in ("stall", "hang"):
         await asyncio.Event().wait()

@@ -13,11 +13,15 @@ import json
 import os
 import socket
 import sys
+from pathlib import Path
 
 import uvicorn
 
+from shared.captures.bundle import read_bundle
+from shared.captures.capture import Capture, NotACapture
 from shared.runtime.log import configure_log
 from simulator.app import Simulator
+from simulator.replay import played_places
 
 BACKLOG = 2048
 
@@ -34,12 +38,25 @@ def ip_address(host: str) -> str:
     return address
 
 
+def read_replay(name: str) -> list[Capture]:
+    """Return the captured requests of the bundle in a file. Raises ArgumentTypeError."""
+    try:
+        return read_bundle(Path(name).read_bytes())
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{name}: {error.strerror}") from error
+    except NotACapture as error:
+        raise argparse.ArgumentTypeError(f"{name}: {error.message}") from error
+
+
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Return the options of the command line; end the program for an address beyond loopback that
     was not asked for.
     """
     parser = argparse.ArgumentParser(
         "ccproxy-simulator", description="Strict stand-ins for the providers."
+    )
+    parser.add_argument(
+        "command", nargs="?", choices=["serve"], help="the only command, and the default"
     )
     parser.add_argument(
         "--host", type=ip_address, default="127.0.0.1", help="loopback address to listen on"
@@ -49,6 +66,15 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--internal-network",
         action="store_true",
         help="let --host be any address; only for a container on a network without a way out",
+    )
+    parser.add_argument(
+        "--quiet", action="store_true", help="do not print the address once the socket listens"
+    )
+    parser.add_argument(
+        "--replay",
+        type=read_replay,
+        metavar="FILE",
+        help="play the answers of a bundle that `ccproxy capture bundle` made",
     )
     options = parser.parse_args(arguments)
     if not (options.internal_network or ipaddress.ip_address(options.host).is_loopback):
@@ -71,13 +97,15 @@ def main() -> None:
     port = listener.getsockname()[1]
     host = f"[{options.host}]" if family == socket.AF_INET6 else options.host
     # The socket listens already: whoever reads this line can connect at once.
-    sys.stdout.write(
-        json.dumps({"url": f"http://{host}:{port}", "port": port, "pid": os.getpid()}) + "\n"
-    )
-    sys.stdout.flush()
+    if not options.quiet:
+        place = {"url": f"http://{host}:{port}", "port": port, "pid": os.getpid()}
+        if options.replay is not None:
+            place["replay"] = played_places(options.replay)
+        sys.stdout.write(json.dumps(place) + "\n")
+        sys.stdout.flush()
     configure_log(level="INFO", style="auto", service="simulator", instance=str(port))
     config = uvicorn.Config(
-        Simulator(),
+        Simulator(replay=options.replay),
         loop="uvloop",
         http="httptools",
         ws="none",

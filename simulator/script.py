@@ -1,5 +1,5 @@
-"""The common part of all simulated models: a scenario is a function from a request to a Reply,
-picked by its name.
+"""The common part of all simulated models: a scenario is a function from a request to a scripted
+reply, picked by its name.
 
 Names come from the model (`claude-sim-NAME`, `gpt-sim-NAME`) or from a directive. They may end in
 one or two numbers (`slow-50`, `long-2000`, `slow-20x200`), whose meaning stands in SCENARIOS, here
@@ -45,11 +45,11 @@ class Uneven:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """`stop` is why it ends, "" when the model has said it all. `pace`: seconds between deltas.
-    `piece`: characters in a delta, 0 for word by word. `spelling`: number of the way its events are
-    written, None for the service's own. `fault_after`: deltas sent before the `fault`; `hang` comes
-    before the headers. `uneven`: the way of a network that cuts the bytes anywhere.
+class ScriptedReply:
+    """`stop` is why the reply ends, "" when the model has said everything. `pace`: seconds between
+    deltas. `piece`: characters in a delta, 0 for word by word. `spelling`: number of the way of
+    writing events, None for the service's own way. `fault_after`: deltas sent before the `fault`;
+    `hang` comes before the headers. `uneven`: the way of a network that cuts the bytes anywhere.
     """
 
     parts: list[Part]
@@ -77,6 +77,7 @@ class Ask(ABC):
     since.
 
     `raw` is the whole decoded body, `first` and `second` are the numbers of the scenario's name.
+    `credential` is `login` or `api_key`.
     """
 
     body: dict[str, Any]
@@ -86,6 +87,7 @@ class Ask(ABC):
     results: list[str] = field(default_factory=list)
     first: int | None = None
     second: int | None = None
+    credential: str = ""
 
     @property
     @abstractmethod
@@ -116,19 +118,19 @@ class Ask(ABC):
     def call(self, tool: dict[str, Any], arguments: dict[str, Any]) -> Part: ...
 
 
-Scenario = Callable[[Ask], Reply]
+Scenario = Callable[[Ask], ScriptedReply]
 Refusal = Callable[[int | None], Exception]
 
 
 def perform(
     ask: Ask, name: str, scenarios: Mapping[str, Scenario], refusals: Mapping[str, Refusal]
-) -> Reply | None:
+) -> ScriptedReply | None:
     """Return the reply of the requested scenario, or of `name`; None for an unknown scenario.
 
     Raises the refusal of a refusing scenario.
     """
     # A directive is stronger than the model's name: some programs cannot choose a model.
-    matched = NAME.fullmatch(ask.directives.scenario or name)
+    matched = NAME.fullmatch(ask.directives.scenario_for(ask.credential) or name)
     if matched is None:
         return None
     ask.first, ask.second = (
@@ -197,7 +199,7 @@ def with_samples(tools: list[dict[str, Any]]) -> list[tuple[dict[str, Any], dict
     ]
 
 
-def plain_reply(ask: Ask) -> Reply:
+def plain_reply(ask: Ask) -> ScriptedReply:
     """Return the calls of the directives until answered, else the forced call, else words."""
     # Only until they are answered: a model that called the same tools for ever would never end its
     # turn.
@@ -207,34 +209,34 @@ def plain_reply(ask: Ask) -> Reply:
         else [(ask.tools[name], given) for name, given in ask.directives.tools if name in ask.tools]
     )
     if wanted := told or with_samples(ask.forced):
-        return Reply(calls(ask, wanted))
+        return ScriptedReply(calls(ask, wanted))
     if ask.schema is not None:
-        return Reply([ask.say(orjson.dumps(sample(ask.schema)).decode())])
-    return Reply([ask.say(echo(ask))])
+        return ScriptedReply([ask.say(orjson.dumps(sample(ask.schema)).decode())])
+    return ScriptedReply([ask.say(echo(ask))])
 
 
-def tools(ask: Ask) -> Reply:
+def tools(ask: Ask) -> ScriptedReply:
     """A word of comment and several calls at once, over the offered tools in turn; then text."""
     offered = list(ask.tools.values())
     if ask.results or not offered:
         return plain_reply(ask)
     count = ask.first or max(2, len(offered))
     wanted = with_samples([offered[place % len(offered)] for place in range(count)])
-    return Reply([ask.say("Let me look.", aside=True), *calls(ask, wanted)])
+    return ScriptedReply([ask.say("Let me look.", aside=True), *calls(ask, wanted)])
 
 
-def thoughtful(ask: Ask) -> Reply:
+def thoughtful(ask: Ask) -> ScriptedReply:
     reply = plain_reply(ask)
     return replace(reply, parts=[ask.think(), *reply.parts])
 
 
-def slow(ask: Ask) -> Reply:
-    return Reply(
+def slow(ask: Ask) -> ScriptedReply:
+    return ScriptedReply(
         [ask.say(words(ask.second or 50))], pace=(20 if ask.first is None else ask.first) / 1000
     )
 
 
-def uneven(ask: Ask) -> Reply:
+def uneven(ask: Ask) -> ScriptedReply:
     pause = UNEVEN_MILLISECONDS if ask.first is None else ask.first
     way = Uneven(pause / 1000, max(1, ask.second or UNEVEN_BYTES))
     return replace(plain_reply(ask), uneven=way)
@@ -242,7 +244,7 @@ def uneven(ask: Ask) -> Reply:
 
 def faulty(fault: Fault, failure: str = "failed") -> Scenario:
     """Return a scenario with a fault after the given number of deltas (3)."""
-    return lambda ask: Reply(
+    return lambda ask: ScriptedReply(
         [ask.say(words(50))],
         fault=fault,
         failure=failure,
@@ -252,8 +254,8 @@ def faulty(fault: Fault, failure: str = "failed") -> Scenario:
 
 SCENARIOS: dict[str, Scenario] = {
     "text": plain_reply,  # echo, directives, forced tools, structured output
-    "long": lambda ask: Reply([ask.say(words(ask.first or 200))]),  # words
-    "big": lambda ask: Reply(
+    "long": lambda ask: ScriptedReply([ask.say(words(ask.first or 200))]),  # words
+    "big": lambda ask: ScriptedReply(
         [ask.say(characters(ask.first or BIG_CHARACTERS))], piece=4_096
     ),  # characters
     "slow": slow,  # milliseconds between words (20) x words (50)
@@ -263,8 +265,10 @@ SCENARIOS: dict[str, Scenario] = {
     ),  # number in SPELLINGS
     "uneven": uneven,  # longest pause in milliseconds (20) x bytes of the largest piece (256)
     "pings": lambda ask: replace(plain_reply(ask), pings=True),
-    "max-tokens": lambda ask: Reply([ask.say(words(ask.first or 20))], "max_tokens"),  # words
-    "empty": lambda _: Reply([]),
+    "max-tokens": lambda ask: ScriptedReply(
+        [ask.say(words(ask.first or 20))], "max_tokens"
+    ),  # words
+    "empty": lambda _: ScriptedReply([]),
     "error": faulty("error"),
     "cut": faulty("cut"),
     "stall": faulty("stall"),

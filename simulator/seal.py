@@ -43,4 +43,7 @@ class Sealer:
 
 
 THOUGHTS = Sealer(b"simulated thinking")  # Anthropic's signatures, over the text they sign
-REASONING = Sealer(b"simulated reasoning")  # OpenAI's encrypted reasoning, which names its item
+# OpenAI's encrypted reasoning, which names its item. A ChatGPT account and an API key are two
+# organizations, and neither opens what the other has sealed.
+REASONING = Sealer(b"simulated reasoning")
+KEY_REASONING = Sealer(b"simulated reasoning of an API key")

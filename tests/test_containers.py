@@ -17,7 +17,7 @@ import pytest
 
 from ccproxy.cli.demo import MADE_UP_KEY
 from shared.settings.tree import load_settings
-from tests.compose import ROOT, dockerfile_stages, load, stage_of
+from tests.support.compose import ROOT, dockerfile_stages, load, stage_of
 
 COMPOSE = load("docker-compose.yml")
 MONITORING = load("docker-compose.monitoring.yml", GRAFANA_PASSWORD="x")

@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import tomllib
 import zipfile
@@ -17,8 +18,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ccproxy import __version__
 from shared.runtime.version import VERSION
+from tests.support.documented import scripts
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -183,8 +184,15 @@ def test_the_demo_runs_in_a_clean_environment_of_every_promised_python(version, 
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
-def test_there_is_one_version():
-    assert PROJECT["project"]["version"] == __version__ == VERSION
+def test_the_wheel_carries_the_version_of_the_running_program(wheel):
+    assert wheel.name.startswith(f"ccproxy_stack-{VERSION}-")
+
+
+def test_no_index_can_hold_the_distribution_or_replace_it():
+    """An index refuses local versions and this classifier; the predecessor's name is another's."""
+    assert "+" in VERSION
+    assert "Private :: Do Not Upload" in PROJECT["project"]["classifiers"]
+    assert PROJECT["project"]["name"] != "ccproxy-api"
 
 
 def test_the_forge_runs_what_a_newcomer_runs():
@@ -195,10 +203,92 @@ def test_the_forge_runs_what_a_newcomer_runs():
     assert tested == set(PYTHONS)
 
 
-@pytest.mark.parametrize("name", ["ci.yml", "release.yml"])
+def test_every_test_that_make_test_leaves_out_runs_each_night_and_before_a_release():
+    workflow = yaml.safe_load((ROOT / ".github/workflows/proofs.yml").read_text())
+    makefile = (ROOT / "Makefile").read_text()
+    targets = workflow["jobs"]["proofs"]["strategy"]["matrix"]["target"]
+    recipes = {
+        target: re.search(rf"^{target}:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
+        for target in targets
+    }
+    run = "".join(found[1] for found in recipes.values() if found)
+    [left_out] = re.findall(r"-m '([^']+)'", PROJECT["tool"]["pytest"]["ini_options"]["addopts"])
+    # `make faults` names the folder, and leaves out only what `make soak` runs.
+    for mark in set(re.findall(r"not (\w+)", left_out)) - {"faults"}:
+        assert re.search(rf"-m {mark}\b", run), mark
+    assert 'tests/faults -m "not soak"' in run
+    release = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text())
+    assert release["jobs"]["release"]["needs"] == "proofs"
+
+
+@pytest.mark.parametrize("name", ["ci.yml", "proofs.yml", "release.yml"])
 def test_a_workflow_uses_actions_of_a_fixed_commit(name):
     workflow = yaml.safe_load((ROOT / ".github/workflows" / name).read_text())
-    steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
+    steps = [step for job in workflow["jobs"].values() for step in job.get("steps", ())]
     used = [step["uses"] for step in steps if "uses" in step]
     assert used
     assert not [action for action in used if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", action)]
+
+
+PREFIX = Path(".local")
+
+
+@pytest.fixture
+def home(tmp_path) -> Path:
+    """An empty home, but for a venv where `make install` puts its own; the venv has the packages of
+    this environment, so that no index is asked.
+    """
+    program = tmp_path / PREFIX / "lib/ccproxy"
+    subprocess.run([sys.executable, "-m", "venv", program], check=True)
+    [packages] = program.glob("lib/python*/site-packages")
+    (packages / "present.pth").write_text(sysconfig.get_path("purelib"))
+    return tmp_path
+
+
+def make(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["make", *arguments, f"PYTHON={sys.executable}"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "HOME": str(home), "PIP_NO_INDEX": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_readme_installs_the_command_in_an_empty_home_and_removes_it(home):
+    [script] = [each for each in scripts(ROOT / "README.md") if "make install" in each]
+    [command] = re.findall(r"^make install", script, re.MULTILINE)
+    installed = make(home, *command.split()[1:])
+    assert installed.returncode == 0, installed.stderr
+    assert "to your PATH" in installed.stdout
+    alone = {"PATH": f"{home / PREFIX / 'bin'}:/usr/bin:/bin", "HOME": str(home)}
+    said = subprocess.check_output(["ccproxy", "--version"], cwd=home, env=alone, text=True)
+    assert said == f"ccproxy {VERSION}\n"
+    assert make(home, "install").returncode == 0  # a second one renews the first
+    assert make(home, "uninstall").returncode == 0
+    assert not [path for path in (home / PREFIX).rglob("*") if not path.is_dir()]
+
+
+def test_an_installation_does_not_replace_a_command_of_another_program(tmp_path):
+    other = tmp_path / PREFIX / "bin/ccproxy"
+    other.parent.mkdir(parents=True)
+    other.write_text("another program")
+    refused = make(tmp_path, "install")
+    assert refused.returncode != 0
+    assert f"{other} belongs to another installation" in refused.stderr
+    assert make(tmp_path, "uninstall").returncode == 0
+    assert other.read_text() == "another program"
+
+
+def test_no_page_and_no_message_installs_a_package_by_name():
+    """The name on the index is another program's: docs/decisions/0065-a-name-no-index-has.md."""
+    named = re.compile(r"(?<!un)install[^`\n]*[\s'\"]ccproxy-(?:api|stack)\b")
+    texts = [*ROOT.glob("*.md"), *ROOT.glob("examples/*"), *ROOT.glob("docs/**/*.md")]
+    sources = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
+    wrong = [
+        str(path.relative_to(ROOT))
+        for path in (*texts, *sources)
+        if path.parent.name != "decisions" and named.search(path.read_text())
+    ]
+    assert not wrong

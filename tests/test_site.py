@@ -61,3 +61,11 @@ def test_every_page_is_in_the_navigation():
 
     listed = pages(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"])
     assert listed == {str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md")}
+
+
+def test_the_pictures_of_the_pages_are_those_in_the_tree():
+    pages = [ROOT / "README.md", *DOCS.rglob("*.md")]
+    shown = {
+        name for page in pages for name in re.findall(r"pictures/([\w-]+\.png)", page.read_text())
+    }
+    assert shown == {path.name for path in (DOCS / "pictures").glob("*.png")}

@@ -1,31 +1,27 @@
 """The command line. `ccproxy` alone is `ccproxy serve`.
 
-An option is a setting's override: it goes into this process's environment under the setting's own
-name, where it is stronger than any file and reaches every child. What a command needs is imported
-when it runs: `--help` stays quick.
+What a command needs is imported when it runs: `--help` stays quick.
 """
 
 from __future__ import annotations
 
 import importlib
-import inspect
-import json
 import os
-import re
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.completion import get_completion_script  # type: ignore[attr-defined]
 from typer.core import TyperGroup
 
-from ccproxy import __version__
+from ccproxy.cli.command_group import HELP_NAMES, AsJson
 from ccproxy.cli.console import say
-from ccproxy.cli.exits import FAILED
+from ccproxy.cli.serve_options import apply_overrides, with_overrides
+from ccproxy.cli.stack_options import with_stack
+from ccproxy.cli.token_options import without_token
 from shared.runtime.errors import CCProxyError
+from shared.runtime.version import VERSION
 from shared.settings.sources import OPTIONS
 
 
@@ -50,157 +46,26 @@ app = typer.Typer(
     no_args_is_help=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings=HELP_NAMES,
 )
-AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 GROUPS = {
     "auth": "ccproxy.cli.auth",
     "codex": "ccproxy.cli.codex",
     "config": "ccproxy.cli.config",
     "workers": "ccproxy.launcher.workers",
     "service": "ccproxy.cli.service",
+    "token": "ccproxy.cli.token",
     "logs": "ccproxy.cli.logs",
     "permissions": "ccproxy.cli.permissions.commands",
+    "hooks": "ccproxy.cli.hooks",
+    "notify": "ccproxy.cli.notify",
+    "capture": "ccproxy.cli.capture",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """An override: `flag` on the command line is `setting` in the environment."""
-
-    flag: str
-    setting: str
-    help: str
-    kind: type[Any] = str
-    many: bool = False
-
-    @property
-    def name(self) -> str:
-        return self.flag.split("/")[0].split(",")[0].strip("-").replace("-", "_")
-
-    def parameter(self, *, hidden: bool) -> inspect.Parameter:
-        shown = f"{self.help}  [{self.setting}]"
-        declared = typer.Option(
-            *self.flag.split(","), help=shown, show_default=False, hidden=hidden
-        )
-        # A type that is known only when this runs.
-        annotation = Annotated[Optional[self.kind], declared]  # type: ignore[name-defined]  # noqa: UP045
-        return inspect.Parameter(
-            self.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
-        )
-
-    def text(self, value: Any) -> str:
-        """Return the value as carried by the environment: lists and switches in JSON."""
-        if self.many:
-            return json.dumps([part.strip() for part in COMMA.split(value) if part.strip()])
-        return json.dumps(value) if isinstance(value, bool) else str(value)
-
-
-COMMA = re.compile(r",(?![^()]*\))")  # not the one inside `Bash(git log, git diff)`
-
-CODE = "--claude-code-options"
-Command = Callable[..., None]
-OVERRIDES = (
-    Option("--host", "SERVER__HOST", "Address to listen on."),
-    Option("--port,-p", "SERVER__PORT", "Port to listen on; 0 picks a free one.", int),
-    Option("--workers", "SERVER__WORKERS", "Gateway processes sharing the port.", int),
-    Option("--config,-c", "CONFIG_FILE", "TOML configuration file.", Path),
-    Option("--log-level", "SERVER__LOG_LEVEL", "DEBUG, INFO, WARNING or ERROR."),
-    Option("--auth-token", "SECURITY__AUTH_TOKEN", "Token every client must send."),
-    Option(
-        "--sdk-enable-pool/--no-sdk-enable-pool",
-        "SDK__ENABLE_POOL",
-        "Keep `claude` processes ready.",
-        bool,
-    ),
-    Option("--sdk-pool-size", "SDK__POOL_SIZE", "Ready `claude` processes per worker.", int),
-    Option("--sdk-workers", "SDK__WORKERS", "SDK worker processes.", int),
-    Option("--claude-cli-path", "CLAUDE__CLI_PATH", "The `claude` program.", Path),
-    Option(
-        "--claude-sdk-message-mode",
-        "CLAUDE__SDK_MESSAGE_MODE",
-        "Tool use is shown: forward, formatted, ignore.",
-    ),
-    Option(
-        "--claude-builtin-permissions/--no-claude-builtin-permissions",
-        "CLAUDE__BUILTIN_PERMISSIONS",
-        "Ask a person before the SDK's tools act.",
-        bool,
-    ),
-    Option(
-        f"{CODE}-cwd", "CLAUDE__CODE_OPTIONS__CWD", "Working directory of Claude's tools.", Path
-    ),
-    Option(
-        f"{CODE}-permission-mode",
-        "CLAUDE__CODE_OPTIONS__PERMISSION_MODE",
-        "default, acceptEdits, plan or bypassPermissions.",
-    ),
-    Option(
-        f"{CODE}-max-turns",
-        "CLAUDE__CODE_OPTIONS__MAX_TURNS",
-        "Most model turns in one request.",
-        int,
-    ),
-    Option(
-        f"{CODE}-allowed-tools",
-        "CLAUDE__CODE_OPTIONS__ALLOWED_TOOLS",
-        "Tools allowed unasked (a,b).",
-        many=True,
-    ),
-    Option(
-        f"{CODE}-disallowed-tools",
-        "CLAUDE__CODE_OPTIONS__DISALLOWED_TOOLS",
-        "Tools taken away (a,b).",
-        many=True,
-    ),
-    Option(
-        f"{CODE}-append-system-prompt",
-        "CLAUDE__CODE_OPTIONS__APPEND_SYSTEM_PROMPT",
-        "Added to the system prompt.",
-    ),
-    Option(
-        f"{CODE}-max-thinking-tokens",
-        "CLAUDE__CODE_OPTIONS__MAX_THINKING_TOKENS",
-        "Thinking budget.",
-        int,
-    ),
-    Option(f"{CODE}-model", "CLAUDE__CODE_OPTIONS__MODEL", "Model when a request names none."),
-    Option(
-        f"{CODE}-mcp-config", "CLAUDE__CODE_OPTIONS__MCP_CONFIG", "MCP servers: a file or JSON."
-    ),
-)
-
-
-def apply_overrides(given: dict[str, Any]) -> None:
-    """Put the given options into the environment."""
-    said = []
-    for option in OVERRIDES:
-        if (value := given.get(option.name)) is not None:
-            os.environ[option.setting] = option.text(value)
-            said.append(f"{option.setting}={option.flag.split(',')[0].split('/')[0]}")
-    if said:
-        os.environ[OPTIONS] = " ".join([os.environ.get(OPTIONS, ""), *said])
-
-
-def with_overrides(*, hidden: bool = False) -> Callable[[Command], Command]:
-    """Return the command with `**overrides` spelled out as one option for every setting."""
-
-    def spell_out(command: Command) -> Command:
-        signature = inspect.signature(command, eval_str=True)
-        own = [
-            parameter
-            for parameter in signature.parameters.values()
-            if parameter.kind is not parameter.VAR_KEYWORD
-        ]
-        options = [option.parameter(hidden=hidden) for option in OVERRIDES]
-        command.__signature__ = signature.replace(parameters=own + options)  # type: ignore[attr-defined]
-        return command
-
-    return spell_out
 
 
 def show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"ccproxy {__version__}")
+        typer.echo(f"ccproxy {VERSION}")
         raise typer.Exit
 
 
@@ -215,7 +80,7 @@ def root(
             "-V",
             callback=show_version,
             is_eager=True,
-            help="Say which release this is.",
+            help="Print the version.",
         ),
     ] = False,
     **overrides: Any,
@@ -228,6 +93,12 @@ def root(
     apply_overrides(overrides)
     if context.invoked_subcommand is None:
         run_stack()
+
+
+@app.command("version", hidden=True)
+def print_version() -> None:
+    """Print the version."""
+    show_version(wanted=True)
 
 
 @app.command()
@@ -269,57 +140,152 @@ def add_group(name: str, sentence: str) -> None:
 add_group("auth", "Log in, and see the credentials that pay for requests.")
 add_group("codex", "Show and test Codex: settings, models, quota.")
 add_group("config", "See and check the settings, or write a file of them.")
+add_group("token", "Make, list, replace and revoke tokens of your tools.")
 add_group("workers", "Show and scale the SDK workers.")
-add_group("logs", "See requests live, query the records, or export them.")
+add_group("logs", "Show requests live, query the records, or export them.")
+add_group("capture", "Keep requests for a time, and look at them.")
 add_group("permissions", "Show permission requests, and rules for them.")
+add_group("hooks", "Let Claude Code and Codex ask here for permission.")
+add_group("notify", "Reach your phone when something waits for you.")
 
 
 @app.command()
+@with_stack
+def away(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(help="on, off, for 2h, daily 22:00-07:00, or daily off."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let agents with hooks wait for your answers."""
+    from ccproxy.cli.away import show_presence  # noqa: PLC0415
+
+    raise typer.Exit(show_presence(words or [], as_json=as_json))
+
+
+@app.command()
+@with_stack
+def phone(
+    name: Annotated[str, typer.Option("--name", help="Name of the phone's token.")] = "phone",
+    address: Annotated[
+        str | None,
+        typer.Option("--address", help="Address at which the phone reaches the gateway."),
+    ] = None,
+) -> None:
+    """Pair a phone, to answer permission requests there."""
+    from ccproxy.cli.phone import pair_phone  # noqa: PLC0415
+
+    raise typer.Exit(pair_phone(name, address))
+
+
+@app.command()
+def hook(
+    agent: Annotated[Literal["claude", "codex"], typer.Argument(help="The agent that sends it.")],
+) -> None:
+    """Answer a hook on the standard input, for agents."""
+    from ccproxy.cli.hook import run_hook  # noqa: PLC0415
+
+    raise typer.Exit(run_hook(agent))
+
+
+@app.command()
+@with_stack
 def permission_handler(
     host: Annotated[
         str | None, typer.Option("--host", help="The gateway's host, or its whole address.")
     ] = None,
     port: Annotated[int | None, typer.Option("--port", "-p", help="The gateway's port.")] = None,
-    token: Annotated[
-        str | None, typer.Option("--token", help="A token with the scope `approve`.")
-    ] = None,
     auto: Annotated[
-        Path | None, typer.Option("--auto", help="Rules file that answers what it covers.")
+        Path | None,
+        typer.Option("--auto", help="Rules file; it answers the requests that it covers."),
     ] = None,
-    once: Annotated[bool, typer.Option("--once", help="End when one prompt is settled.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Exit once one request is decided.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Events and answers as lines of JSON.")
     ] = False,
     bell: Annotated[
-        bool, typer.Option("--bell", help="Ring the terminal's bell for each new request.")
-    ] = False,
+        bool,
+        typer.Option("--bell/--no-bell", help="Ring the terminal's bell for each new request."),
+    ] = True,
 ) -> None:
     """Answer permission requests of agents in a terminal."""
     from ccproxy.cli.permissions.commands import handle  # noqa: PLC0415
 
-    del token  # `main` has moved it into the environment
     raise typer.Exit(handle(host=host, port=port, auto=auto, once=once, as_json=as_json, bell=bell))
 
 
 @app.command()
+@with_stack
 def usage(
     refresh_prices: Annotated[
         bool, typer.Option("--refresh-prices", help="Fetch a newer price list first.")
     ] = False,
+    statusline: Annotated[
+        bool,
+        typer.Option("--statusline", help="Print one short line, and nothing on a failure."),
+    ] = False,
+    by: Annotated[
+        Literal["day", "month", "model", "client", "token", "session"] | None,
+        typer.Option("--by", help="One row for each of these, instead of the overview."),
+    ] = None,
+    days: Annotated[
+        int | None,
+        typer.Option(
+            "--days",
+            min=1,
+            max=366,
+            help="Days that --by covers, today included; default: 14 for day, 366 for month, "
+            "else 7.",
+        ),
+    ] = None,
+    month: Annotated[
+        str | None,
+        typer.Option("--month", help="A calendar month by day: 2026-11, this or last."),
+    ] = None,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="Print the rows of --by or --month as CSV.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show each subscription's rest, and the costs."""
-    from ccproxy.cli.usage import show_usage  # noqa: PLC0415
+    """Show what is left of each subscription, and the cost."""
+    if by is not None or month is not None:
+        from ccproxy.cli.spending import run_spending  # noqa: PLC0415
 
+        raise typer.Exit(run_spending(by, days, month, as_json=as_json, as_csv=as_csv))
+    if days is not None or as_csv:
+        raise typer.BadParameter("--days and --csv belong to --by.")
+    from ccproxy.cli.usage import show_statusline, show_usage  # noqa: PLC0415
+
+    if statusline:
+        raise typer.Exit(show_statusline())
     raise typer.Exit(show_usage(as_json=as_json, refresh_prices=refresh_prices))
+
+
+@app.command()
+@with_stack
+def sessions(
+    session_id: Annotated[
+        str | None, typer.Argument(help="A session, to show its agents.", show_default=False)
+    ] = None,
+    days: Annotated[int, typer.Option("--days", min=1, max=366, help="How far back.")] = 7,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, max=1000, help="Most sessions, the latest first.")
+    ] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Show what each conversation of your tools cost."""
+    from ccproxy.cli.sessions import show_sessions  # noqa: PLC0415
+
+    raise typer.Exit(show_sessions(session_id, days, limit, as_json=as_json))
 
 
 @app.command()
 def generate_token(
     save: Annotated[
-        bool, typer.Option("--save", help="Put it into the configuration file in use.")
+        bool, typer.Option("--save", help="Write the token to the configuration file in use.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace the one that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a token that exists.")] = False,
 ) -> None:
     """Make SECURITY__AUTH_TOKEN, which clients must send."""
     from ccproxy.cli.auth_token import generate  # noqa: PLC0415
@@ -327,12 +293,65 @@ def generate_token(
     raise typer.Exit(generate(save=save, force=force))
 
 
+@app.command()
+@with_stack
+def top() -> None:
+    """Show the stack's overview live; `?` lists the keys."""
+    from ccproxy.cli.top import show_overview  # noqa: PLC0415
+
+    raise typer.Exit(show_overview())
+
+
 add_group("service", "Have systemd or launchd run the stack for you.")
 
 
 @app.command()
+@with_stack
+def env(
+    tool: Annotated[
+        str | None, typer.Argument(help="claude, codex, aider, …; without one, a list.")
+    ] = None,
+    route: Annotated[
+        str | None, typer.Option("--route", help="api, sdk or codex; default: the tool's usual.")
+    ] = None,
+    shell: Annotated[
+        str | None,
+        typer.Option("--shell", help="sh, fish, powershell or json; default: your shell's."),
+    ] = None,
+) -> None:
+    """Print a tool's variables for the stack.
+
+    For a shell: eval "$(ccproxy env aider)"
+    """
+    from ccproxy.cli.tool_environment import show_environment  # noqa: PLC0415
+
+    raise typer.Exit(show_environment(tool, route=route, shell=shell))
+
+
+@app.command(context_settings={"allow_interspersed_args": False, "ignore_unknown_options": False})
+@with_stack
+def run(
+    command: Annotated[list[str], typer.Argument(help="The program, and its arguments.")],
+    route: Annotated[
+        str | None, typer.Option("--route", help="api, sdk or codex; default: the tool's usual.")
+    ] = None,
+    tool: Annotated[
+        str | None, typer.Option("--tool", help="The tool it is, if its name does not say.")
+    ] = None,
+) -> None:
+    """Run a program with the stack's address and a token.
+
+    As in: ccproxy run -- claude -p "Say hello." The token is made for this run and ends with it.
+    """
+    from ccproxy.cli.tool_run import run_tool  # noqa: PLC0415
+
+    raise typer.Exit(run_tool(command, route=route, tool_name=tool))
+
+
+@app.command()
+@with_stack
 def status(as_json: AsJson = False) -> None:
-    """Show if the stack runs, and its state."""
+    """Show the state of the running stack."""
     from ccproxy.cli.status import show_status  # noqa: PLC0415
 
     raise typer.Exit(show_status(as_json=as_json))
@@ -341,20 +360,23 @@ def status(as_json: AsJson = False) -> None:
 @app.command()
 def doctor(
     url: Annotated[
-        str | None, typer.Option("--url", help="Public address of a reverse proxy to look through.")
+        str | None, typer.Option("--url", help="Public address of a reverse proxy to test.")
     ] = None,
+    send: Annotated[
+        bool, typer.Option("--send", help="Also send one short request, which costs its tokens.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Find what is wrong on this machine, and the remedy."""
+    """Check this machine, and name a fix per problem."""
     from ccproxy.cli.doctor import examine  # noqa: PLC0415
 
-    raise typer.Exit(examine(url=url, as_json=as_json))
+    raise typer.Exit(examine(url=url, as_json=as_json, send=send))
 
 
 @app.command()
 def demo(
     once: Annotated[
-        bool, typer.Option("--once", help="Check that everything arrives, then end: 0 if so.")
+        bool, typer.Option("--once", help="Check that everything arrives, then exit: 0 if it did.")
     ] = False,
     port: Annotated[int | None, typer.Option("--port", "-p", help="Port to listen on.")] = None,
 ) -> None:
@@ -362,18 +384,6 @@ def demo(
     from ccproxy.cli.demo import run_demo  # noqa: PLC0415
 
     raise typer.Exit(run_demo(once=once, port=port))
-
-
-def without_token(argv: list[str]) -> tuple[list[str], str | None]:
-    """The command line without `--auth-token` (or a handler's `--token`), and the token."""
-    names = {"--auth-token", "--token"} if "permission-handler" in argv else {"--auth-token"}
-    for at, argument in enumerate(argv):
-        name, given, value = argument.partition("=")
-        if name in names and given:
-            return argv[:at] + argv[at + 1 :], value
-        if name in names and at + 1 < len(argv):
-            return argv[:at] + argv[at + 2 :], argv[at + 1]
-    return argv, None
 
 
 def shell_named(argv: list[str]) -> str | None:
@@ -386,11 +396,13 @@ def main() -> None:
     """Run the command line. A token on it is moved to the environment first, out of everybody's
     process list.
     """
-    argv, token = without_token(sys.orig_argv)
-    if token is not None:
-        os.environ["SECURITY__AUTH_TOKEN"] = token
-        os.environ[OPTIONS] = "SECURITY__AUTH_TOKEN=--auth-token"
-        os.execv(sys.executable, argv)  # noqa: S606
+    arguments, token = without_token(sys.argv[1:])
+    if token:
+        interpreter = sys.orig_argv[: len(sys.orig_argv) - len(sys.argv) + 1]
+        os.environ |= token
+        if "SECURITY__AUTH_TOKEN" in token:
+            os.environ[OPTIONS] = "SECURITY__AUTH_TOKEN=--auth-token"
+        os.execv(sys.executable, [*interpreter, *arguments])  # noqa: S606
     if shell := shell_named(sys.argv):
         sys.stdout.write(
             get_completion_script(
@@ -402,4 +414,4 @@ def main() -> None:
         app()
     except CCProxyError as error:
         say(error.message)
-        raise SystemExit(getattr(error, "exit_code", FAILED)) from None
+        raise SystemExit(error.exit_code) from None

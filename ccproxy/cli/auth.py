@@ -15,20 +15,23 @@ from typing import Annotated, Any
 import typer
 
 from ccproxy.cli.browser_login import log_in
+from ccproxy.cli.command_group import AsJson, command_group
 from ccproxy.cli.console import say
 from ccproxy.cli.exits import CONFIGURATION, DONE, FAILED, INTERRUPTED, TRY_LATER
+from ccproxy.cli.key_use import key_use_lines
 from ccproxy.cli.output import show_json, show_line, show_table
 from shared.accounts.account import Account
 from shared.accounts.accounts import ClaudeAccount, CodexAccount
 from shared.accounts.login import CredentialState
 from shared.accounts.pending import remove
+from shared.accounts.routes import credentials_of_routes
 from shared.runtime.errors import CCProxyError, ClientError, UpstreamError
 from shared.runtime.log import configure_log
 from shared.runtime.times import iso_time_or_none
 from shared.settings.problems import ConfigurationError
 from shared.settings.tree import Settings, load_settings
 
-app = typer.Typer(name="auth", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+app = command_group("auth")
 
 
 class ProviderName(StrEnum):
@@ -36,12 +39,14 @@ class ProviderName(StrEnum):
     OPENAI = "openai"
 
 
-Which = Annotated[ProviderName, typer.Argument(help="Whose login.")]
+Which = Annotated[ProviderName, typer.Argument(help="The provider of the login.")]
 NoBrowser = Annotated[
-    bool, typer.Option("--no-browser", help="Log in anywhere else, and paste what it shows.")
+    bool,
+    typer.Option(
+        "--no-browser", help="Print a link to open on another machine, and take the pasted code."
+    ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 
 
 @app.callback()
@@ -67,8 +72,10 @@ def login_openai(no_browser: NoBrowser = False, yes: Yes = False) -> None:
 
 @app.command()
 def status(as_json: AsJson = False) -> None:
-    """Show every provider's credential. The exit code is 0 if at least one of them serves."""
-    run_with_settings(lambda settings: show_status(settings, as_json=as_json))
+    """Show the credential that pays on each route. The exit code is 0 if at least one route is
+    served.
+    """
+    run_with_settings(lambda settings: show_credentials(settings, as_json=as_json))
 
 
 @app.command()
@@ -142,21 +149,26 @@ async def new_login(settings: Settings, provider: ProviderName, *, browser: bool
     return 0
 
 
-async def show_status(settings: Settings, *, as_json: bool) -> int:
-    found: dict[str, CredentialState] = {}
-    for provider in ProviderName:
-        async with account_of(settings, provider) as account:
-            found[provider] = await account.describe()
+async def show_credentials(settings: Settings, *, as_json: bool) -> int:
+    async with ClaudeAccount(settings.claude) as claude, CodexAccount(settings.codex) as chatgpt:
+        found = await credentials_of_routes(settings, claude, chatgpt)
     if as_json:
-        show_json([{"provider": name, **facts_of(state)} for name, state in found.items()])
+        show_json(
+            [
+                {"route": each.route, "provider": each.provider, **facts_of(each.state)}
+                for each in found
+            ]
+        )
     else:
         show_table(
-            ("PROVIDER", "", "CREDENTIAL"),
-            ((name, state.status, state.output) for name, state in found.items()),
+            ("ROUTE", "", "CREDENTIAL"),
+            ((each.route, each.state.status, each.state.output) for each in found),
+            joined=True,
         )
-    return (
-        DONE if any(state.source and state.status != "fail" for state in found.values()) else FAILED
-    )
+        for line in await asyncio.to_thread(key_use_lines, settings):
+            show_line(line)
+    serves = any(each.state.source and each.state.status != "fail" for each in found)
+    return DONE if serves else FAILED
 
 
 async def check_login(settings: Settings, provider: ProviderName) -> int:
@@ -217,7 +229,9 @@ async def log_out(settings: Settings, provider: ProviderName, *, yes: bool) -> i
         files = account.issuer.files
         state = await account.describe()
         place = next((path for path in files if str(path) == state.source), files[0])
-        if not yes and not typer.confirm(f"Take the login out of {place}?", err=True):
+        # A file that is not there holds no login to ask about.
+        ask = not yes and await asyncio.to_thread(place.exists)
+        if ask and not typer.confirm(f"Take the login out of {place}?", err=True):
             return 1
         try:
             removed = await remove(account.issuer, place)

@@ -8,14 +8,11 @@ import os
 import secrets
 from pathlib import Path
 
-import tomlkit
-from tomlkit.exceptions import TOMLKitError
-
-from ccproxy.cli.configuration_file import write_configuration
+from ccproxy.cli.configuration_file import edit_configuration
 from ccproxy.cli.console import say
 from ccproxy.cli.exits import CONFIGURATION
 from ccproxy.cli.output import show_line
-from shared.settings.files import read_files, toml_candidates
+from shared.settings.files import read_files, read_toml, toml_candidates
 from shared.settings.problems import ConfigurationError
 from shared.settings.tree import Settings, load_settings
 from shared.settings.trust import refuse_untrusted
@@ -52,21 +49,9 @@ def save_token(token: str, *, force: bool) -> Path:
     if path.exists() or not os.environ.get("CONFIG_FILE"):
         # to write into a file would be to trust the rest of it
         refuse_untrusted(Settings, read_files(Settings))
-    try:
-        document = tomlkit.parse(path.read_text()) if path.exists() else tomlkit.document()
-        section = document.setdefault("security", tomlkit.table())
-        if section.get("auth_token") and not force:
-            raise ConfigurationError(f"{path} holds a token already; --force replaces it.")
-        section["auth_token"] = token
-        write_configuration(path, tomlkit.dumps(document))
-    except (TOMLKitError, AttributeError, TypeError) as error:
-        raise ConfigurationError(
-            f"The configuration file {path} cannot be edited: {error}."
-        ) from error
-    except OSError as error:
-        raise ConfigurationError(
-            f"The configuration file {path} cannot be written: {error.strerror}."
-        ) from error
+    if not force and path.exists() and holds_token(path):
+        raise ConfigurationError(f"{path} holds a token already; --force replaces it.")
+    edit_configuration(path, "security", {"auth_token": token}, guarded=True)
     return path
 
 
@@ -74,3 +59,9 @@ def active_file() -> Path:
     """Return the file read at start; without such a file, the file to make."""
     candidates = toml_candidates()
     return next((path for path in candidates if path.exists()), candidates[-1])
+
+
+def holds_token(path: Path) -> bool:
+    """Return True if the TOML file at `path` sets a token. Raises ConfigurationError."""
+    section = read_toml(path).get("security")
+    return isinstance(section, dict) and bool(section.get("auth_token"))

@@ -14,15 +14,16 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from ccproxy.cli.config import retired_variables
-from ccproxy.launcher.launch import OPEN_FILES, Unavailable, listen
+from ccproxy.cli.found_stack import FoundStack
+from ccproxy.launcher.listening import OPEN_FILES, Unavailable, listen
 from ccproxy.launcher.redis_server import find_server, program_version
-from ccproxy.launcher.rundir import holder, is_alive
 from shared.accounts.claude import ClaudeIssuer
 from shared.accounts.codex import CodexIssuer
-from shared.permissions.rules import read_rules, rule_problems
+from shared.permissions.rules import rule_problems
+from shared.permissions.rules_text import read_rules_text, rules_of
 from shared.runtime.errors import CCProxyError, ClientError
 from shared.settings.files import ENV_FILE, origins_here, toml_file, toml_files
 from shared.settings.tree import Settings, foreign_addresses
@@ -48,8 +49,7 @@ class Finding:
 class Machine:
     """The machine under examination. `proc` and `cgroup` are Linux' folders about itself.
 
-    `running` is the stack that `ccproxy.cli.status.find_running` found; without it only the run
-    directory is looked at.
+    `stack` is the stack that `ccproxy.cli.status.find_running` found, None while none runs.
     """
 
     def __init__(
@@ -58,21 +58,24 @@ class Machine:
         *,
         proc: Path = Path("/proc"),
         cgroup: Path = Path("/sys/fs/cgroup"),
-        running: dict[str, Any] | None = None,
+        stack: FoundStack | None = None,
     ) -> None:
         self.settings = settings
         self.proc = proc
         self.cgroup = cgroup
-        held = holder(settings.server.run_dir)
-        in_run_directory = held if is_alive(held.get("pid")) else {}
-        self.running: dict[str, Any] = in_run_directory if running is None else running
+        self.stack = stack
+
+    @property
+    def running(self) -> str:
+        """Return the address of the running stack; empty while none runs."""
+        return self.stack.url if self.stack else ""
 
     @property
     def runs_in_parts(self) -> bool:
         """Return True if the running stack belongs to a different run directory: the stack's parts
         are in containers.
         """
-        return bool(self.running) and "pid" not in self.running
+        return self.stack is not None and self.stack.pid is None
 
 
 def look_at_configuration() -> Iterator[Finding]:
@@ -123,11 +126,30 @@ def look_at_provider_addresses(machine: Machine) -> Iterator[Finding]:
         )
 
 
+def look_at_notifications(machine: Machine) -> Iterator[Finding]:
+    """Yield the ways of notifications, and the reason why a message has no buttons."""
+    notify = machine.settings.notify
+    ways = {"ntfy": notify.ntfy_topic, "webhook": notify.webhook_url}
+    names = [name for name, value in ways.items() if value is not None]
+    if not names:
+        return
+    if notify.ntfy_topic is not None and notify.public_url is None:
+        yield Finding(
+            "notifications",
+            "warn",
+            "ntfy sends messages without Allow and Deny: your phone's address of this gateway is "
+            "not known",
+            "Set NOTIFY__PUBLIC_URL; `ccproxy notify test` then sends a message.",
+        )
+        return
+    yield Finding("notifications", "pass", f"by {' and '.join(names)}; try `ccproxy notify test`")
+
+
 def look_at_permission_rules(machine: Machine) -> Iterator[Finding]:
     """Yield the problem of the rules file, and the rules that never apply."""
     file = machine.settings.security.permission_rules_file.expanduser()
     try:
-        rules = read_rules(file.read_text())
+        content = read_rules_text(file.read_text())
     except FileNotFoundError:
         return
     except (OSError, UnicodeDecodeError) as error:
@@ -146,6 +168,7 @@ def look_at_permission_rules(machine: Machine) -> Iterator[Finding]:
             "Mend the file; docs/how-to/permissions.md shows its form.",
         )
     else:
+        rules = [*content.rules, *rules_of(content.profiles.values())]
         notes = rule_problems(rules)
         for sentence in notes:
             yield Finding(
@@ -169,7 +192,7 @@ def look_at_user(_: Machine) -> Iterator[Finding]:
 def look_at_port(machine: Machine) -> Iterator[Finding]:
     server = machine.settings.server
     if machine.running:
-        yield Finding("port", "pass", f"CCProxy runs at {machine.running.get('url')}")
+        yield Finding("port", "pass", f"CCProxy runs at {machine.running}")
         return
     try:
         listen(server.host, server.port).close()
@@ -355,6 +378,7 @@ HERE: Iterable[Callable[[Machine], Iterator[Finding]]] = (
     look_at_secret_files,
     look_at_provider_addresses,
     look_at_permission_rules,
+    look_at_notifications,
     look_at_port,
     look_at_redis_program,
     look_at_login_files,

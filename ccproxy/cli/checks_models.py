@@ -31,16 +31,13 @@ async def look_at_models(machine: Machine) -> list[Finding]:
     """Report aliases of unknown models, and the unknown models requested by clients
     within a day.
     """
-    if not machine.running:
+    if machine.stack is None:
         return []
     settings = machine.settings
-    token = settings.security.auth_token
-    headers = {"anthropic-version": "2023-06-01"} | (
-        {"x-api-key": token.get_secret_value()} if token else {}
-    )
-    url = machine.running.get("url") or ""
+    token = machine.stack.token
+    headers = {"anthropic-version": "2023-06-01"} | ({"x-api-key": token} if token else {})
     async with httpx.AsyncClient(
-        base_url=url, headers=headers, timeout=ANSWER_SECONDS, trust_env=False
+        base_url=machine.running, headers=headers, timeout=ANSWER_SECONDS, trust_env=False
     ) as client:
         findings: list[Finding] = []
         if aliases := settings.models.aliases:

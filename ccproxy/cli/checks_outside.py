@@ -5,7 +5,6 @@ reverse proxy in front.
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import shutil
 import time
@@ -16,8 +15,9 @@ import httpx
 
 from ccproxy.cli.checks import Finding, Machine, Status
 from ccproxy.cli.checks_models import look_at_models
+from ccproxy.cli.key_use import key_use_lines
 from ccproxy.cli.status import ask_status
-from ccproxy.launcher.programs import find_script
+from ccproxy.launcher.programs import worker_description
 from ccproxy.launcher.readiness import checks_of
 from ccproxy.launcher.redis_server import OLDEST
 from shared.accounts.accounts import ClaudeAccount, CodexAccount
@@ -64,11 +64,7 @@ async def look_at_claude_program(machine: Machine) -> list[Finding]:
     """Report the `claude` program of the workers, as named by a worker."""
     if machine.settings.sdk.workers == 0 or machine.runs_in_parts:
         return []
-    process = await asyncio.create_subprocess_exec(
-        *find_script("ccproxy-sdk-worker"), "--describe", stdout=asyncio.subprocess.PIPE
-    )
-    said, _ = await process.communicate()
-    found = json.loads(said)
+    found = await asyncio.to_thread(worker_description)
     if found["problem"]:
         return [
             Finding(
@@ -132,6 +128,12 @@ async def look_at_credentials(machine: Machine) -> list[Finding]:
     ]
 
 
+async def look_at_billing_order(machine: Machine) -> list[Finding]:
+    """Report what each API key that pays after a subscription has spent today."""
+    lines = await asyncio.to_thread(key_use_lines, machine.settings)
+    return [Finding("billing order", "pass", line) for line in lines]
+
+
 def known(status: str) -> Status:
     return "pass" if status == "pass" else "fail" if status == "fail" else "warn"
 
@@ -187,9 +189,9 @@ def clock_skew(date: str) -> float:
 
 async def look_at_stack(machine: Machine) -> list[Finding]:
     """Report the complaints of the running stack about itself."""
-    if not machine.running:
+    if machine.stack is None:
         return []
-    health = await ask_status(machine.running.get("url") or "", machine.settings)
+    health = await asyncio.to_thread(ask_status, machine.stack)
     if "checks" not in health:
         return [
             Finding(
@@ -206,7 +208,7 @@ async def look_at_stack(machine: Machine) -> list[Finding]:
     ]
     if not troubled:
         return [
-            Finding("stack", "pass", f"runs at {machine.running['url']}, and complains of nothing"),
+            Finding("stack", "pass", f"runs at {machine.running}, and complains of nothing"),
             *told,
         ]
     return [
@@ -221,14 +223,16 @@ async def look_through_proxy(machine: Machine, url: str) -> list[Finding]:
 
     The first event proves nothing: it travels with the reply's head.
     """
-    token = machine.settings.security.auth_token
-    headers = {"x-api-key": token.get_secret_value()} if token else {}
+    configured = machine.settings.security.auth_token
+    token = machine.stack.token if machine.stack else ""
+    token = token or (configured.get_secret_value() if configured else "")
+    headers = {"x-api-key": token} if token else {}
     about = "reverse proxy"
     address = f"{url.rstrip('/')}/permissions/stream"
-    patience = machine.settings.server.ping_interval_seconds + SLACK_SECONDS
+    timeout = machine.settings.server.ping_interval_seconds + SLACK_SECONDS
     try:
         async with (
-            asyncio.timeout(patience),
+            asyncio.timeout(timeout),
             httpx.AsyncClient(timeout=None) as client,  # noqa: S113 - the line above is the timeout
             client.stream("GET", address, headers=headers) as reply,
         ):
@@ -275,6 +279,7 @@ OUTSIDE: Iterable[Callable[[Machine], Awaitable[list[Finding]]]] = (
     look_at_claude_program,
     look_at_codex_program,
     look_at_credentials,
+    look_at_billing_order,
     look_at_providers,
     look_at_stack,
     look_at_models,

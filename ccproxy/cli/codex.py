@@ -4,36 +4,36 @@ one real request.
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-import tomlkit
+import httpx
 import typer
-from tomlkit.exceptions import TOMLKitError
 
-from ccproxy.cli.codex_backend import Backend, BackendAnswer
+from ccproxy.cli.command_group import AsJson, command_group
+from ccproxy.cli.configuration_file import edit_configuration, settings_with
 from ccproxy.cli.console import say, say_to_a_person
-from ccproxy.cli.exits import CONFIGURATION, DONE, FAILED, TRY_LATER
+from ccproxy.cli.exits import CONFIGURATION, DONE, FAILED
+from ccproxy.cli.gateway import Unanswered, checked, connection_to
+from ccproxy.cli.moment_gateway import gateway_of_a_moment
 from ccproxy.cli.output import show_json, show_table
-from shared.accounts.accounts import CodexAccount
-from shared.accounts.codex_profile import CodexProfile, Profile, cache_file, read_cache
-from shared.accounts.quota import span
-from shared.formats.ir import Text
-from shared.runtime.errors import CCProxyError, UpstreamError, UpstreamRefused
-from shared.runtime.log import configure_log
+from ccproxy.cli.short_request import ShortReply, ask_model
+from ccproxy.cli.stack_options import with_stack
+from ccproxy.cli.status import find_running
+from shared.accounts.codex_profile import Profile, cache_file, read_cache
+from shared.accounts.models import default_codex_model
+from shared.formats.ir import Json
+from shared.runtime.errors import CCProxyError
 from shared.runtime.times import minute_in_utc
 from shared.settings.files import toml_candidates, toml_file
-from shared.settings.problems import ConfigurationError
-from shared.settings.tree import Settings, load_settings
+from shared.settings.tree import load_settings
 
-app = typer.Typer(name="codex", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
-AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
+app = command_group("codex")
+Row = tuple[str, str, str]
 SHOWN = (
     "enabled", "base_url", "api_base_url", "originator", "user_agent",
     "system_prompt_injection_mode", "enable_dynamic_model_info", "max_output_tokens_fallback",
@@ -52,9 +52,10 @@ def codex_group() -> None:
 
 
 @app.command()
+@with_stack
 def info(as_json: AsJson = False) -> None:
     """Show settings, credential, quota, models and their limits."""
-    run_with_backend(lambda backend: show_info(backend, as_json=as_json))
+    at_codex(lambda client: show_info(client, as_json=as_json))
 
 
 @app.command("set")
@@ -69,17 +70,21 @@ def set_(
     max_output_tokens_fallback: Annotated[
         int | None,
         typer.Option(
-            "--max-output-tokens-fallback", min=1, help="Output limit told where none is known."
+            "--max-output-tokens-fallback",
+            min=1,
+            help="Output limit for models whose list has none.",
         ),
     ] = None,
     system_prompt_injection_mode: Annotated[
         Mode | None,
         typer.Option(
-            "--system-prompt-injection-mode", help="What becomes of Codex's own instructions."
+            "--system-prompt-injection-mode",
+            help="override, append or disabled: how Codex's own instructions are sent.",
         ),
     ] = None,
     config_file: Annotated[
-        Path | None, typer.Option("--config-file", "-c", help="Else the file in use.")
+        Path | None,
+        typer.Option("--config-file", "-c", help="TOML file to change (default: the file in use)."),
     ] = None,
 ) -> None:
     """Change settings in the TOML file, keeping its comments."""
@@ -95,7 +100,7 @@ def set_(
         return
     path = config_file or toml_file() or toml_candidates()[-1]
     try:
-        edit(path, wanted)
+        edit_configuration(path, "codex", wanted, guarded=False)
     except CCProxyError as error:
         say(error.message)
         raise typer.Exit(CONFIGURATION) from error
@@ -112,7 +117,7 @@ def set_(
 def cache(
     raw: Annotated[bool, typer.Option("--raw", help="All of it, as JSON.")] = False,
     clear: Annotated[
-        bool, typer.Option("--clear", help="Forget it; it is learned again when it is needed.")
+        bool, typer.Option("--clear", help="Delete the cache; it is filled again when needed.")
     ] = False,
 ) -> None:
     """Show the facts learned from the Codex program."""
@@ -132,93 +137,86 @@ def cache(
 
 
 @app.command("test")
+@with_stack
 def try_out(
-    model: Annotated[str | None, typer.Option("--model", "-m", help="Else the first one.")] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Model to test (default: the first listed).")
+    ] = None,
 ) -> None:
     """Send one real, short request to the provider, and show its cost."""
-    run_with_backend(lambda backend: show_test(backend, model))
+    at_codex(lambda client: show_test(client, model))
 
 
-def run_with_backend(work: Callable[[Backend], Awaitable[int]]) -> None:
-    """Do the work of a command, and end with the exit code of the work."""
-    code = FAILED
+def at_codex(work: Callable[[httpx.Client], int]) -> None:
+    """Do the work of a command at the running stack, else at a gateway started for it, and end
+    with the exit code of the work.
+    """
+    settings = load_settings()
+    running = find_running(settings)
     say_to_a_person("Asking the provider.")
-    try:
-        code = asyncio.run(at_the_backend(work, load_settings()))
-    except CCProxyError as error:
-        say(error.message)
-        code = CONFIGURATION if isinstance(error, ConfigurationError) else code
-        away = isinstance(error, UpstreamError) and not isinstance(error, UpstreamRefused)
-        code = TRY_LATER if away else code
+    opened = nullcontext(running) if running else gateway_of_a_moment(settings)
+    with opened as stack, connection_to(stack) as client:
+        code = work(client)
     raise typer.Exit(code)
 
 
-async def at_the_backend(work: Callable[[Backend], Awaitable[int]], settings: Settings) -> int:
-    configure_log(
-        level="ERROR", style=settings.server.log_format, service="codex", instance="codex"
-    )
-    async with CodexAccount(settings.codex) as account:
-        backend = Backend(settings.codex, account)
-        async with backend.client:
-            return await work(backend)
-
-
-async def show_info(backend: Backend, *, as_json: bool) -> int:
-    """Show all known facts. Facts refused by the provider are replaced by the
-    provider's sentence.
+def show_info(client: httpx.Client, *, as_json: bool) -> int:
+    """Show all known facts. Facts refused by the provider are replaced by the provider's
+    sentence.
     """
-    credential = await backend.account.describe()
-    path = cache_file()
-    profile = await CodexProfile(backend.settings).get() or read_cache(path)
-    models = profile.models if profile else []
-    windows = []
-    problem = ""
+    status = checked(client.get("/codex/status")).json()
+    models: list[Json] = []
+    windows: list[Row] = []
+    problem = status["problem"]
     try:
-        if backend.settings.enable_dynamic_model_info:
-            models = await backend.models()
-        windows = list(windows_of(await backend.usage()))
-    except CCProxyError as error:
-        problem = error.message
+        models = listed_models(client)
+        windows = list(windows_of(client))
+    except Unanswered as error:
+        problem = problem or error.message
+    # Read last: a gateway that lists models has looked for the Codex program before.
+    path = cache_file()
+    profile = read_cache(path)
+    codex = load_settings().codex
     settings = {
-        name: value
-        for name, value in backend.settings.model_dump(mode="json").items()
-        if name in SHOWN
+        name: value for name, value in codex.model_dump(mode="json").items() if name in SHOWN
     }
-    facts = {
-        "settings": settings,
-        "credential": credential.output,
-        "problem": problem,
-        "windows": windows,
-    }
+    credential = status["credentials"]
     if as_json:
         show_json(
             {
-                **facts,
+                "settings": settings,
+                "credential": credential["output"],
+                "problem": problem,
+                "windows": windows,
                 "profile": profile and {"version": profile.version, "file": str(path)},
                 "models": models,
             }
         )
         return FAILED if problem else DONE
     show_table(("SETTING", "VALUE"), ((name, str(value)) for name, value in settings.items()))
-    show_table(("", "CREDENTIAL"), [(credential.status, credential.output)])
-    show_table(("WINDOW", "USED", "RESET"), ((name, used, reset) for name, used, reset in windows))
+    show_table(("", "CREDENTIAL"), [(credential["status"], credential["output"])])
+    show_table(("WINDOW", "USED", "RESET"), windows)
     show_table(("WHAT", "VALUE"), profile_rows(profile, path))
-    show_table(MODEL_COLUMNS, model_rows(models, backend.settings.max_output_tokens_fallback))
+    show_table(MODEL_COLUMNS, model_rows(models, codex.max_output_tokens_fallback))
     if problem:
         say(problem)
     return FAILED if problem else DONE
 
 
-def windows_of(usage: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Yield (length, used, reset) of the windows of the subscription."""
-    limits = usage.get("rate_limit") or {}
-    for name in ("primary_window", "secondary_window"):
-        if window := limits.get(name):
-            yield (
-                span(window["limit_window_seconds"]),
-                f"{window['used_percent']:g} %",
-                minute_in_utc(window["reset_at"]),
-            )
+def listed_models(client: httpx.Client) -> list[Json]:
+    """Return the backend's own entries. Raises Unanswered."""
+    models: list[Json] = checked(client.get("/codex/models")).json()["models"]
+    return models
+
+
+def windows_of(client: httpx.Client) -> Iterator[Row]:
+    """Yield (length, used, reset) of the windows of the subscription. Raises Unanswered."""
+    for window in checked(client.get("/codex/usage")).json()["windows"]:
+        yield (
+            window["window"],
+            f"{window['used_percent']:g} %",
+            minute_in_utc(window["resets_at"]),
+        )
 
 
 def profile_rows(profile: Profile | None, path: Path) -> Iterator[tuple[str, str]]:
@@ -250,70 +248,22 @@ def model_rows(
         yield str(model["slug"]), f"{window:,}" if window else "", told, efforts
 
 
-async def show_test(backend: Backend, model: str | None) -> int:
-    answer = await backend.ask(model)
-    show_table(("WHAT", "VALUE"), test_rows(answer))
+def show_test(client: httpx.Client, model: str | None) -> int:
+    reply = ask_model(client, "codex", model or default_codex_model(listed_models(client)))
+    show_table(("WHAT", "VALUE"), test_rows(reply, windows_of(client)))
     return DONE
 
 
-def test_rows(answer: BackendAnswer) -> Iterator[tuple[str, str]]:
-    usage = answer.reply.stop.usage
-    yield "model", answer.reply.model or answer.model
-    yield "said", "".join(part.text for part in answer.reply.parts if isinstance(part, Text))
-    yield "took", f"{answer.seconds:.2f} s"
-    yield "cost", f"{usage.prompt:,} tokens in ({usage.cache_read:,} cached), {usage.output:,} out"
-    for window in answer.quota.windows if answer.quota else []:
-        yield (
-            f"{window.name} window",
-            f"{window.used:.1%} used, reset {minute_in_utc(window.resets_at)}",
-        )
-
-
-def edit(path: Path, wanted: dict[str, Any]) -> None:
-    """Put values into the file's `[codex]`. Raises ConfigurationError, and then leaves the file
-    unchanged.
-    """
-    before = path.read_text() if path.exists() else ""
-    try:
-        document = tomlkit.parse(before)
-        section = document.setdefault("codex", tomlkit.table())
-        section.update(wanted)
-    except (TOMLKitError, AttributeError) as error:
-        raise ConfigurationError(f"{path} cannot be edited: {error}.") from error
-    path.parent.mkdir(parents=True, exist_ok=True)
-    written = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        written.write_text(tomlkit.dumps(document))
-        if path.exists():
-            # The new file takes over the rights of the old one, which may hold secrets.
-            written.chmod(path.stat().st_mode)
-        # Read as the stack would read it before it takes the place of the file: a value that no
-        # setting takes never gets there.
-        reading(written)
-        written.replace(path)
-    except ConfigurationError as error:
-        raise ConfigurationError(error.message.replace(str(written), str(path))) from error
-    finally:
-        with suppress(FileNotFoundError):
-            written.unlink()
+def test_rows(reply: ShortReply, windows: Iterable[Row]) -> Iterator[tuple[str, str]]:
+    yield "model", reply.model
+    yield "said", reply.text
+    yield "took", f"{reply.seconds:.2f} s"
+    yield "cost", f"{reply.prompt:,} tokens in ({reply.cached:,} cached), {reply.output:,} out"
+    for name, used, reset in windows:
+        yield f"{name} window", f"{used} used, reset {reset}"
 
 
 def overruled(path: Path, wanted: dict[str, Any]) -> Iterator[str]:
     """Return the settings with a stronger source than the file."""
-    settings = reading(path).codex.model_dump(mode="json")
+    settings = settings_with(path).codex.model_dump(mode="json")
     return (name for name, value in wanted.items() if settings[name] != value)
-
-
-def reading(path: Path) -> Settings:
-    """Return the settings of a program started with the file at `path`. Raises ConfigurationError
-    for an unusable file.
-    """
-    named = os.environ.get("CONFIG_FILE")
-    os.environ["CONFIG_FILE"] = str(path)
-    try:
-        return load_settings()
-    finally:
-        if named is None:
-            del os.environ["CONFIG_FILE"]
-        else:
-            os.environ["CONFIG_FILE"] = named

@@ -16,6 +16,7 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from ccproxy.cli.command_group import AsJson, command_group
 from ccproxy.cli.configuration_file import write_configuration
 from ccproxy.cli.console import say
 from ccproxy.cli.exits import FAILED
@@ -24,23 +25,23 @@ from ccproxy.cli.shown import value_text, values
 from ccproxy.cli.trusting import trust_files
 from shared.settings.files import origins_here, toml_candidates, toml_file
 from shared.settings.problems import leaves, name_of
-from shared.settings.retired import fate_of
+from shared.settings.retired import retired_advice
 from shared.settings.sources import KeyPath, Origins
 from shared.settings.tree import Settings, load_settings
 
-AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
-
-app = typer.Typer(name="config", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+app = command_group("config")
 
 
 @app.callback()
 def config_group() -> None:
-    """See and check the settings."""
+    """Show and check the settings."""
 
 
 @app.command()
 def show(
-    sources: Annotated[bool, typer.Option("--sources", help="Say who set each value.")] = False,
+    sources: Annotated[
+        bool, typer.Option("--sources", help="Show the source of each value.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show every setting and its value; secrets are masked."""
@@ -65,9 +66,9 @@ def show(
 @app.command()
 def init(
     file: Annotated[
-        Path | None, typer.Argument(help="Where to; else the file of your user.")
+        Path | None, typer.Argument(help="Output file (default: ~/.config/ccproxy/config.toml).")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
     """Write a TOML file with every setting, explained and commented out."""
     path = file or toml_candidates()[-1]
@@ -80,7 +81,9 @@ def init(
 
 @app.command()
 def check(
-    file: Annotated[Path | None, typer.Argument(help="A TOML file; else the one in use.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(help="TOML file to check (default: the file in use).")
+    ] = None,
 ) -> None:
     """Check the settings as a start would. Every mistake is named with its file and line."""
     if file is not None:
@@ -121,8 +124,8 @@ def schema() -> None:
 def retired_variables(origins: Origins) -> Iterator[str]:
     """Yield the variables of the first ccproxy in the environment, with their replacements."""
     for name in sorted(origins.names()):
-        if fate := fate_of(name):
-            yield f"{name} ({origins.of((name.lower(),))}) does nothing any more: {fate}."
+        if advice := retired_advice(name):
+            yield f"{name} ({origins.of((name.lower(),))}) does nothing any more: {advice}."
 
 
 def default_of(field: FieldInfo) -> Any:

@@ -2,8 +2,8 @@
 
 On a terminal a JSON line becomes a readable one, and text from outside (paths, models, tool names,
 error messages) is escaped: no log line moves the cursor or forges another line. Into a pipe the
-bytes pass through. Nobody waits for the reader of stdout: a paused terminal costs log lines
-(counted and said), never a service's time.
+services' bytes pass through, and supervisord's own lines become JSON. Nobody waits for the reader
+of stdout: a paused terminal costs log lines (counted and said), never a service's time.
 
 Together with ccproxy/cli/output.py this is the only way to a terminal; tests/test_architecture.py
 holds it.
@@ -17,19 +17,27 @@ import os
 import queue
 import re
 import sys
+import textwrap
 import threading
 import zlib
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
+from ccproxy.cli.log_lines import DIM, RESET, permission_line, request_line
+from shared.runtime.log import LogFormat
+from shared.runtime.times import local_clock
 from shared.runtime.visible_text import visible, visible_line
 
 SUPERVISORD_LINE = re.compile(rb"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d{3} ([A-Z]{4}) (.*)")
+ORDERLY_STOP = re.compile(
+    rb"received SIG[A-Z]+ indicating exit request"
+    rb"|stopped: \S+ \((exit status 0|terminated by SIGTERM)\)"
+)
 SUPERVISORD_LEVELS = {"CRIT": "critical", "ERRO": "error", "WARN": "warning"}
 COLOUR = re.compile(r"(\x1b\[[0-9;]*m)")  # ECMA-48 SGR, of the log format `rich`
 WAITING_LINES = 10_000
 CLOSING_SECONDS = 1.0
-DIM = "\033[2m"
-RESET = "\033[0m"
 LEVEL_COLOURS = {"error": "\033[31m", "critical": "\033[31m", "warning": "\033[33m"}
 SERVICE_COLOURS = (
     "\033[36m",
@@ -44,9 +52,40 @@ SERVICE_COLOURS = (
 
 
 def say(sentence: str) -> None:
-    """Write `sentence` to stderr, with hidden characters escaped."""
-    sys.stderr.write(visible(sentence) + "\n")
+    """Write `sentence` to stderr, with hidden characters escaped; a terminal gets whole words in
+    each row.
+    """
+    text = visible(sentence)
+    if sys.stderr.isatty():
+        columns = columns_of(sys.stderr.fileno())
+        rows = [row for line in text.split("\n") for row in wrapped_line(line, columns)]
+        text = "\n".join(rows)
+    sys.stderr.write(text + "\n")
     sys.stderr.flush()
+
+
+def wrapped_line(line: str, columns: int) -> list[str]:
+    """Return the rows of `line` on a terminal with `columns`; rows after the first are two columns
+    further to the right if the first is indented.
+    """
+    inner = line.lstrip(" ")
+    margin = " " * (len(line) - len(inner))
+    return wrapped_rows(line, columns, margin and margin + "  ") or [""]
+
+
+def wrapped_rows(text: str, columns: int, indent: str = "") -> list[str]:
+    """Return the rows of `text`, none longer than `columns` unless a single word is; rows after the
+    first begin with `indent`.
+    """
+    return textwrap.wrap(
+        text,
+        columns,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+        replace_whitespace=False,
+        drop_whitespace=True,
+    )
 
 
 def say_to_a_person(sentence: str) -> None:
@@ -55,19 +94,32 @@ def say_to_a_person(sentence: str) -> None:
         say(sentence)
 
 
-def readable(line: bytes) -> bytes:
-    """Return a JSON log line for people. Any other line keeps colours, without further control
-    sequences.
+def readable(line: bytes, url: str = "", columns: int = 80) -> bytes:
+    """Return a JSON log line for people: `url` is the address of the stack, `columns` the width of
+    the terminal. Any other line keeps colours, without further control sequences.
+
+    The result is empty for supervisord's account of a stop that the owner asked for.
     """
+    if _tells_of_orderly_stop(line):
+        return b""
     try:
         facts = _facts(line)
-        when = str(facts.pop("timestamp"))
+        when = local_clock(str(facts.pop("timestamp")))
         level = str(facts.pop("level"))
         event = str(facts.pop("event"))
     except (ValueError, KeyError, AttributeError, TypeError):
         # Not a log line of ours: a traceback, or the words of a program that knows nothing of this
         # format.
         return _without_commands(line)
+    try:
+        # The two events that the owner waits for have lines of their own.
+        if event == "request":
+            return f"{request_line(facts, when, columns)}\n".encode()
+        if event == "permission_asked":
+            return f"{permission_line(facts, when, url)}\n".encode()
+    except (ValueError, KeyError, TypeError):
+        # Facts of another shape, as of another program: shown like those of any other event.
+        pass
     facts.pop("service", None)
     source = visible_line(str(facts.pop("instance", "")))
     trace = facts.pop("exception", None)
@@ -77,10 +129,27 @@ def readable(line: bytes) -> bytes:
         for key, value in facts.items()
     )
     shown_event = f"{LEVEL_COLOURS.get(level, '')}{visible_line(event)}{RESET}"
-    text = (
-        f"{DIM}{visible_line(when[11:19])}{RESET} {colour}{source:<18}{RESET} {shown_event} {rest}"
-    )
+    text = f"{DIM}{when}{RESET} {colour}{source:<18}{RESET} {shown_event} {rest}"
     return (text.rstrip() + "\n" + (f"{visible(str(trace))}\n" if trace else "")).encode()
+
+
+def supervisord_as_json(line: bytes) -> bytes:
+    """Return supervisord's own line as a line of JSON, empty for its account of a stop that the
+    owner asked for. Any other line stays.
+    """
+    if _tells_of_orderly_stop(line):
+        return b""
+    if not SUPERVISORD_LINE.match(line):
+        return line
+    facts = _facts(line)
+    utc = datetime.fromisoformat(facts["timestamp"]).astimezone(UTC).isoformat()
+    facts |= {"timestamp": utc.replace("+00:00", "Z"), "service": "supervisord"}
+    return json.dumps(facts).encode() + b"\n"
+
+
+def _tells_of_orderly_stop(line: bytes) -> bool:
+    said = SUPERVISORD_LINE.match(line)
+    return said is not None and ORDERLY_STOP.fullmatch(said[3].strip()) is not None
 
 
 def _without_commands(line: bytes) -> bytes:
@@ -104,13 +173,35 @@ def _facts(line: bytes) -> dict[str, Any]:
     return facts
 
 
-class LogOutput:
-    """A thread for writing lines to the file descriptor `out`, from a bounded queue."""
+def shape_of_log(out: int, style: LogFormat, url: str) -> Callable[[bytes], bytes]:
+    """Return the function that shapes the log of the stack at `url` for the file descriptor `out`:
+    lines for a person on a terminal, JSON elsewhere, as `style` says.
+    """
+    if os.isatty(out) and style != "json":
+        # The width is asked for with every line: a window changes its size.
+        return lambda line: readable(line, url, columns_of(out))
+    if style in {"auto", "json"}:
+        return supervisord_as_json
+    return lambda line: line
 
-    def __init__(self, out: int, *, for_a_person: bool) -> None:
+
+def columns_of(out: int) -> int:
+    """Return the width of the terminal at the file descriptor `out`, 80 if it tells none."""
+    try:
+        return os.get_terminal_size(out).columns or 80
+    except OSError:
+        return 80
+
+
+class LogOutput:
+    """A thread for writing lines to the file descriptor `out`, from a bounded queue. `shape` turns
+    each line into the bytes to write.
+    """
+
+    def __init__(self, out: int, shape: Callable[[bytes], bytes]) -> None:
         # not sys.stdout: its lock, held by a blocked thread, would abort the interpreter's exit
         self._out = out
-        self._for_a_person = for_a_person
+        self._shape = shape
         self._waiting: queue.Queue[bytes | None] = queue.Queue(WAITING_LINES)
         self._dropped = 0
         self._thread = threading.Thread(target=self._write_all, daemon=True)
@@ -141,7 +232,7 @@ class LogOutput:
                 self._write(
                     f"ccproxy: {dropped} log lines were dropped: nobody read them.\n".encode()
                 )
-            self._write(readable(line) if self._for_a_person else line)
+            self._write(self._shape(line))
 
     def _write(self, data: bytes) -> None:
         with contextlib.suppress(OSError):  # a reader that left does not end the stack

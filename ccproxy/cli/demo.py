@@ -1,18 +1,22 @@
 """`ccproxy demo`: the whole stack against the simulator, from nothing, leaving nothing.
 
-One request through each of four doors, then what each left behind: a row in DuckDB and a line in
+One request through each route, then what each left behind: a row in DuckDB and a line in
 the metrics. With `--once` the exit code is the verdict. Nothing of the owner is read or written:
 home, configuration, data and run directory are made for the occasion, and every setting of the
-environment is put aside.
+environment is put aside. One file is the owner's: the entry in the registry of running stacks, by
+which commands find the demo while it runs.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import importlib.util
 import json
 import os
+import shlex
 import socket
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -25,8 +29,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from ccproxy.cli.output import plain
-from ccproxy.launcher.launch import start_stack
-from ccproxy.launcher.programs import find_script
+from ccproxy.launcher.launch import Listing, start_stack
+from ccproxy.launcher.programs import find_script, own_command
+from ccproxy.launcher.stacks import registry_dir
 from shared.accounts.codex import AUTH_CLAIM
 from shared.formats.sse import events_in
 from shared.settings.tree import Settings
@@ -39,6 +44,8 @@ FOLLOW_UP_SECONDS = (
     20.0  # rows and metrics follow their request within a second; a busy machine may take longer
 )
 REQUEST_SECONDS = 120.0
+PROGRAM = {"user-agent": "ccproxy-demo"}
+SHOWN_LABELS = ("endpoint=", "status=")
 # Where the owner's own files are found without a setting's help.
 OWNERS_PLACES = (
     "CLAUDE_CONFIG_DIR",
@@ -96,9 +103,19 @@ def run_demo(*, once: bool, port: int | None) -> int:
     with tempfile.TemporaryDirectory(prefix="ccproxy-demo-") as made:
         home = Path(made)
         simulator_port = free_port()
+        # Before the owner's places are put aside: commands look for the demo in the owner's own
+        # registry.
+        listing = Listing("demo", registry_dir().absolute())
         isolate(home, f"http://127.0.0.1:{simulator_port}", choose_port(port))
-        simulator = [*find_script("ccproxy-simulator"), "--port", str(simulator_port)]
-        return start_stack(extra={"simulator": simulator}, when_ready=partial(show_demo, once=once))
+        if once:
+            # What is shown at the end has every request already.
+            os.environ["SERVER__LOG_LEVEL"] = "WARNING"
+        simulator = [*find_script("ccproxy-simulator"), "--quiet", "--port", str(simulator_port)]
+        return start_stack(
+            extra={"simulator": simulator},
+            when_ready=partial(show_demo, once=once),
+            listing=listing,
+        )
 
 
 def isolate(home: Path, simulator: str, port: int) -> None:
@@ -115,7 +132,8 @@ def isolate(home: Path, simulator: str, port: int) -> None:
         "HOME": str(home),
         "SERVER__PORT": str(port),
         "SERVER__RUN_DIR": str(home / "run"),
-        "SERVER__LOG_LEVEL": "WARNING",
+        "SECURITY__TOKENS_FILE": str(home / "tokens.json"),
+        "SECURITY__PERMISSION_RULES_FILE": str(home / "permissions.toml"),
         "OBSERVABILITY__DUCKDB_PATH": str(home / "demo.duckdb"),
         "CLAUDE__BASE_URL": simulator,
         "CLAUDE__API_KEY": MADE_UP_KEY,
@@ -167,7 +185,7 @@ def free_port() -> int:
 
 
 async def show_demo(
-    url: str, settings: Settings, *, once: bool, patience: float = FOLLOW_UP_SECONDS
+    url: str, settings: Settings, *, once: bool, timeout: float = FOLLOW_UP_SECONDS
 ) -> int | None:
     """Send a request to every route, and show the replies and the records. With `once`: return the
     exit code.
@@ -175,7 +193,9 @@ async def show_demo(
     del settings
     console = Console(highlight=False, soft_wrap=True)
     missing = []
-    async with httpx.AsyncClient(base_url=url, timeout=REQUEST_SECONDS, trust_env=False) as client:
+    async with httpx.AsyncClient(
+        base_url=url, timeout=REQUEST_SECONDS, trust_env=False, headers=PROGRAM
+    ) as client:
         console.print("\n[bold]One request through each route[/bold]")
         for sample in SAMPLES:
             answer = await send_sample(client, sample)
@@ -186,8 +206,8 @@ async def show_demo(
             )
             if not right:
                 missing.append(f"the answer of {sample.name}")
-        missing += await show_rows(client, console, patience)
-        missing += await show_metrics(client, console, patience)
+        missing += await show_rows(client, console, timeout)
+        missing += await show_metrics(client, console, timeout)
     for what in missing:
         console.print(f"[red]FAIL[/red] {what} did not arrive")
     if once:
@@ -228,11 +248,11 @@ def streamed_text(body: str) -> str:
     )
 
 
-async def show_rows(client: httpx.AsyncClient, console: Console, patience: float) -> list[str]:
+async def show_rows(client: httpx.AsyncClient, console: Console, timeout: float) -> list[str]:
     """Show the access records of our requests, out of DuckDB; return the missing records."""
     console.print("\n[bold]What they left in DuckDB[/bold]  (GET /logs/query)")
     rows: dict[str, dict[str, Any]] = {}
-    async for answer in asked_until_late(client, "/logs/query?limit=100", patience):
+    async for answer in asked_until_late(client, "/logs/query?limit=100", timeout):
         rows = {row["client_request_id"]: row for row in json.loads(answer).get("results", [])}
         if all(sample.request_id in rows for sample in SAMPLES):
             break
@@ -244,16 +264,16 @@ async def show_rows(client: httpx.AsyncClient, console: Console, patience: float
     return [f"the log row of {sample.name}" for sample in SAMPLES if sample.request_id not in rows]
 
 
-async def show_metrics(client: httpx.AsyncClient, console: Console, patience: float) -> list[str]:
+async def show_metrics(client: httpx.AsyncClient, console: Console, timeout: float) -> list[str]:
     """Show the lines of /metrics for our requests. Return the missing lines."""
-    console.print("\n[bold]What they left in the metrics[/bold]  (GET /metrics)")
+    console.print("\n[bold]What they left in the metrics[/bold]  (GET /metrics; some labels)")
     found: list[str] = []
-    async for answer in asked_until_late(client, "/metrics", patience):
+    async for answer in asked_until_late(client, "/metrics", timeout):
         found = list(counting_lines(answer))
         if all(any(sample.path in line for line in found) for sample in SAMPLES):
             break
     for line in found:
-        console.print(f"  {plain(line)}")
+        console.print(f"  {plain(with_few_labels(line))}")
     paths = dict.fromkeys(sample.path for sample in SAMPLES)
     return [
         f"the metrics line of {path}" for path in paths if not any(path in line for line in found)
@@ -268,14 +288,22 @@ def counting_lines(metrics: str) -> Iterator[str]:
             yield line
 
 
+def with_few_labels(line: str) -> str:
+    """Return a line of the metrics with only the labels that tell our requests apart."""
+    name, _, rest = line.partition("{")
+    labels, _, value = rest.rpartition("}")
+    few = [label for label in labels.split(",") if label.startswith(SHOWN_LABELS)]
+    return f"{name}{{{','.join(few)}}}{value}"
+
+
 async def asked_until_late(
-    client: httpx.AsyncClient, path: str, patience: float
+    client: httpx.AsyncClient, path: str, timeout: float
 ) -> AsyncIterator[str]:
     """Ask again and again and yield each good answer, until the caller has seen enough or
-    `patience` is over.
+    `timeout` is over.
     """
     loop = asyncio.get_running_loop()
-    late = loop.time() + patience
+    late = loop.time() + timeout
     while loop.time() < late:
         reply = await client.get(path)
         if reply.status_code == 200:
@@ -284,18 +312,27 @@ async def asked_until_late(
 
 
 def invitation(url: str) -> str:
-    body = json.dumps(
-        {"model": MODEL, "max_tokens": 100, "messages": [{"role": "user", "content": "Hello!"}]}
-    )
-    return escape(f"""
-Try it, while it runs:
-
-  curl {url}/api/v1/messages -H 'content-type: application/json' -d '{body}'
-
-  python -c "import anthropic; client = anthropic.Anthropic(base_url='{url}/api', api_key='any')
+    command = own_command()
+    program = ""
+    if importlib.util.find_spec("anthropic") is not None:
+        program = f"""
+  {shlex.quote(sys.executable)} -c "import anthropic
+  client = anthropic.Anthropic(
+    base_url='{url}/api', api_key='any')
   print(client.messages.create(model='{MODEL}', max_tokens=100,
     messages=[{{'role': 'user', 'content': 'Hello!'}}]).content[0].text)"
+"""
+    return escape(f"""
+Try it, while it runs, in another terminal:
 
-  ANTHROPIC_BASE_URL={url}/api ANTHROPIC_API_KEY=any claude -p 'Hello!'
+  curl {url}/api/v1/messages \\
+    -H 'content-type: application/json' \\
+    -d '{{"model": "{MODEL}", "max_tokens": 100,
+         "messages": [{{"role": "user", "content": "Hello!"}}]}}'
+{program}
+  {command} run -- claude -p 'Hello!'
 
-The dashboard is at {url}/dashboard. Ctrl-C ends the demo and leaves nothing behind.""")
+  {command} usage
+
+The dashboard is at {url}/dashboard.
+Ctrl-C ends the demo and leaves nothing behind.""")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import sys
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -12,57 +12,76 @@ from typing import Annotated, Any
 import httpx
 import typer
 
-from ccproxy.cli.console import say, say_to_a_person
+from ccproxy.cli.command_group import AsJson, command_group
+from ccproxy.cli.console import columns_of, say, say_to_a_person
+from ccproxy.cli.figures import dollars_of_one, second_of_day, seconds_taken
 from ccproxy.cli.gateway import Unanswered, checked, connection
-from ccproxy.cli.output import show_json, show_line, show_table
+from ccproxy.cli.log_lines import request_line
+from ccproxy.cli.output import show_json, show_line, show_request_line, show_table
+from ccproxy.cli.stack_options import with_stack
 from shared.formats.sse import Parser
+from shared.runtime.files import replacement
 from shared.runtime.visible_text import visible_line
 from shared.settings.tree import load_settings
 
-app = typer.Typer(name="logs", add_completion=False, rich_markup_mode=None, no_args_is_help=True)
+app = command_group("logs")
 
 Model = Annotated[str | None, typer.Option("--model", help="Only this model.")]
 Program = Annotated[
     str | None, typer.Option("--client", help="Only this client program, as `claude-code`.")
 ]
 Session = Annotated[str | None, typer.Option("--session", help="Only this session.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+AsJsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
 Facts = dict[str, Any]
+# By the format: the last bytes of every whole file.
+ENDS = {"parquet": b"PAR1", "csv": b"\n"}
 
 
 @app.callback()
 def logs_group() -> None:
-    """See requests live, query the records, or export them."""
+    """Show requests live, query the records, or export them."""
 
 
 @app.command()
+@with_stack
 def tail(
     model: Model = None,
     client_program: Program = None,
     session: Session = None,
-    errors: Annotated[bool, typer.Option("--errors", help="Only what failed.")] = False,
-    as_json: AsJson = False,
+    errors: Annotated[bool, typer.Option("--errors", help="Only failed requests.")] = False,
+    as_json: AsJsonLines = False,
 ) -> None:
-    """Show each request at its end, until Ctrl-C."""
+    """Print each request when it ends, until Ctrl-C."""
     wanted = filters(model=model, client_program=client_program, session_id=session)
     with connection(load_settings()) as client:
         live = httpx.Timeout(10.0, read=None)
         with client.stream("GET", "/logs/stream", params=wanted, timeout=live) as answer:
+            say_to_a_person("Each request appears here when it ends; Ctrl-C ends this.")
             for event in events_of(checked(answer)):
                 if errors and event["type"] == "request_complete":
                     continue
                 if as_json:
                     show_json(event, indent=None)
+                elif event["type"] != "overflow" and sys.stdout.isatty():
+                    show_request_line(coloured_line(event, columns_of(sys.stdout.fileno())))
                 else:
                     show_line(visible_line(event_line(event)))
 
 
 @app.command()
+@with_stack
 def query(
-    sql: Annotated[str, typer.Argument(help="One SELECT over `requests` and `hours`.")],
+    sql: Annotated[
+        str,
+        typer.Argument(help="One SELECT; the tables are `requests`, `own_requests` and `hours`."),
+    ],
     as_json: AsJson = False,
 ) -> None:
-    """Answer a question in SQL."""
+    """Run an SQL query over the records.
+
+    `requests` has a row for each request of a client, `own_requests` for each that the stack
+    answered itself (pages, health, metrics), and `hours` the sums of older requests.
+    """
     with connection(load_settings()) as client:
         answer = checked(client.get("/logs/query", params={"sql": sql})).json()
     rows: list[Facts] = answer["results"] if answer["count"] else []
@@ -76,39 +95,44 @@ def query(
 
 
 @app.command()
+@with_stack
 def export(
-    to: Annotated[Path, typer.Argument(help="The Parquet file to write.")],
+    to: Annotated[
+        Path, typer.Argument(help="The file to write: CSV if its name ends in .csv, else Parquet.")
+    ],
     model: Model = None,
     client_program: Program = None,
     session: Session = None,
-    days: Annotated[
-        float | None, typer.Option("--days", help="Only the last so many days.")
-    ] = None,
+    days: Annotated[float | None, typer.Option("--days", help="Only the last N days.")] = None,
 ) -> None:
-    """Write every record to one Parquet file."""
+    """Write every request of a client to one Parquet or CSV file."""
     wanted: Facts = filters(model=model, client_program=client_program, session_id=session)
+    wanted |= {"format": export_format(to), "leave_out_own": True}
     if days is not None:
         wanted["start_time"] = max(0.0, datetime.now().astimezone().timestamp() - days * 86_400)
-    unfinished = to.with_name(to.name + ".unfinished")
     say_to_a_person(f"Writing {to}.")
     try:
         with (
             connection(load_settings()) as client,
             client.stream("GET", "/logs/export", params=wanted) as answer,
-            unfinished.open("wb") as file,
+            replacement(to) as file,
         ):
+            tail = b""
+            end = ENDS[wanted["format"]]
             for piece in checked(answer).iter_bytes():
                 file.write(piece)
-        # Every whole Parquet file ends with these bytes. An HTTP stream that breaks off may look
-        # complete.
-        if unfinished.read_bytes()[-4:] != b"PAR1":
-            raise Unanswered("The export broke off; try again.")
-        os.replace(unfinished, to)
+                tail = (tail + piece)[-len(end) :]
+            # An HTTP stream that breaks off may look complete.
+            if tail != end:
+                raise Unanswered("The export broke off; try again.")
     except OSError as error:
         raise Unanswered(f"{to} cannot be written: {error.strerror}.") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
     say(f"{to}: {to.stat().st_size:,} bytes.")
+
+
+def export_format(to: Path) -> str:
+    """Return the format of an export by the end of the file's name."""
+    return "csv" if to.suffix.lower() == ".csv" else "parquet"
 
 
 def filters(**given: str | None) -> dict[str, str]:
@@ -137,19 +161,31 @@ def events_of(answer: httpx.Response) -> Iterator[Facts]:
                 yield event
 
 
+def coloured_line(event: Facts, columns: int) -> str:
+    """Return a request as the stack's own terminal shows it, for a terminal with `columns`."""
+    into = event["tokens_input"] + event["cache_read_tokens"] + event["cache_write_tokens"]
+    facts = event | {
+        "status": event["status_code"],
+        "path": event["endpoint"],
+        "client": event.get("client_program"),
+        "tokens_input": into,
+    }
+    return request_line(facts, second_of_day(event["timestamp"]), columns)
+
+
 def event_line(event: Facts) -> str:
-    """Return a request as a line for people."""
+    """Return a request as a line of a pipe."""
     if event["type"] == "overflow":
         return f"… {event['missed']} more"
-    when = datetime.fromtimestamp(event["timestamp"]).astimezone().strftime("%H:%M:%S")
-    cost = "" if event["cost_usd"] is None else f"  ${event['cost_usd']:.4f}"
+    cost = "" if event["cost_usd"] is None else f"  {dollars_of_one(event['cost_usd'])}"
     tokens = (
         f"{event['tokens_input'] + event['cache_read_tokens'] + event['cache_write_tokens']} → "
     )
     parts = [
-        when,
+        second_of_day(event["timestamp"]),
         str(event["status_code"]),
-        f"{event['duration_ms'] / 1000:.2f} s".rjust(9),
+        f"{seconds_taken(event['duration_ms'])} s".rjust(9),
+        event.get("caller") or event.get("client_program"),
         event["endpoint"],
         model_of(event),
         tokens + str(event["tokens_output"]) + cost if event["model"] else "",

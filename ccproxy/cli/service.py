@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from ccproxy.cli.command_group import command_group
 from ccproxy.cli.console import say
 from ccproxy.cli.exits import DONE, NOT_RUNNING
 from ccproxy.cli.output import show_line
@@ -21,7 +22,7 @@ from ccproxy.launcher.programs import find_script
 from ccproxy.launcher.user_unit import UserUnit
 from shared.settings.tree import load_settings, refuse_open_bind
 
-app = typer.Typer(name="service", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+app = command_group("service")
 
 
 def service_for(platform: str, environ: Mapping[str, str], run: Run) -> BackgroundService:
@@ -39,7 +40,7 @@ def service_for(platform: str, environ: Mapping[str, str], run: Run) -> Backgrou
 
 @app.callback()
 def service_group(context: typer.Context) -> None:
-    """Have the stack started and kept up by systemd or launchd, as your own user."""
+    """Start the stack at login with systemd or launchd."""
     context.obj = context.obj or service_for(sys.platform, os.environ, run_program)
 
 
@@ -47,7 +48,8 @@ def service_group(context: typer.Context) -> None:
 def install(
     context: typer.Context,
     directory: Annotated[
-        Path | None, typer.Option("--directory", help="Where it runs; else here.")
+        Path | None,
+        typer.Option("--directory", help="Working folder of the service (default: this folder)."),
     ] = None,
     start: Annotated[bool, typer.Option("--start/--no-start", help="Start it at once.")] = True,
 ) -> None:
@@ -75,7 +77,7 @@ def uninstall(context: typer.Context) -> None:
 
 @app.command()
 def status(context: typer.Context) -> None:
-    """Show the system's view of the service."""
+    """Show the service's state as the system reports it."""
     installed: BackgroundService = context.obj
     if not installed.path.exists():
         say("It is not installed; `ccproxy service install` does that.")

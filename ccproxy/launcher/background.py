@@ -43,7 +43,7 @@ Run = Callable[..., Outcome]
 
 
 class BackgroundService(Protocol):
-    """The stack as a service of one user, under the service program of this system."""
+    """The stack as a service of a user, under the service program of the system."""
 
     path: Path
 
@@ -57,7 +57,7 @@ class BackgroundService(Protocol):
         """Return the system's word for the state of the service, and True if the service runs."""
 
     def advice(self) -> list[str]:
-        """Return what the owner should know after an installation, one sentence each."""
+        """Return advice for the owner after an installation, as separate sentences."""
 
 
 def run_program(name: str, *arguments: str) -> Outcome:

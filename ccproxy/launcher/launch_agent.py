@@ -94,9 +94,7 @@ class LaunchAgent:
         }
 
     def _unload(self) -> None:
-        """Stop the agent if it is loaded, and wait for its end: `bootstrap` refuses an agent that
-        is still ending.
-        """
+        """Stop a loaded agent, and wait for the end: `bootstrap` refuses a still ending agent."""
         if self._ask("print", self._target).code:
             return
         # launchctl answers "in progress" with a failure, so the agent itself is asked below.

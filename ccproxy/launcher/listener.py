@@ -191,7 +191,7 @@ def end_stack(run_dir: Path, sentence: str) -> None:
 
 
 class DeathReports:
-    """The reports of deaths to the bus, each by a program of its own that nobody waits for.
+    """The reports of deaths to the bus, every report by a separate program, without a wait.
 
     Deaths are rare, and the library of the bus takes more memory than the rest of this process. A
     report ends by itself within seconds; without it leases run out.
@@ -202,7 +202,7 @@ class DeathReports:
         self._running: list[subprocess.Popen[bytes]] = []
 
     def send(self, process: str, pid: int | None) -> None:
-        """Begin the report of one death. Redis cannot be told of its own."""
+        """Begin the report of a death. The death of Redis cannot be reported to Redis."""
         self._running = [report for report in self._running if report.poll() is None]
         if process == "redis":
             return
@@ -218,7 +218,7 @@ class DeathReports:
             self._running.append(report)
 
     def wait(self, seconds: float) -> None:
-        """Wait until the reports that were begun are done, each at most `seconds`."""
+        """Wait until all begun reports are done, at most `seconds` per report."""
         for report in self._running:
             report.wait(seconds)
 

@@ -13,16 +13,19 @@ import re
 import secrets
 import shlex
 import shutil
+import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from ccproxy.launcher.redis_data import REDIS_DATA
 from shared.accounts.login import EXCHANGE_SECONDS
-from shared.runtime.loop_watch import HEARTBEAT_SOCKET
+from shared.accounts.tokens import STACK_TOKEN, token_digest
+from shared.runtime.alive_file import HEARTBEAT_SOCKET
 from shared.runtime.process import DRAINED_EXIT
 from shared.settings.problems import ConfigurationError
 from shared.settings.snapshot import SNAPSHOT
@@ -48,7 +51,7 @@ PROGRAM = """\
 [program:{name}]
 priority=10
 command={command}
-environment=CCPROXY_INSTANCE="%(program_name)s"
+environment={environment}
 {restart}
 startsecs=1
 startretries=3
@@ -58,6 +61,11 @@ redirect_stderr=true
 stdout_logfile=/dev/fd/1
 stdout_logfile_maxbytes=0
 """
+
+INSTANCE = 'CCPROXY_INSTANCE="%(program_name)s"'
+# A section that names the socket says that its program sends heartbeats (ccproxy/launcher/
+# supervision.py).
+BEATING = f'{INSTANCE},{HEARTBEAT_SOCKET}="%(ENV_{HEARTBEAT_SOCKET})s"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +96,28 @@ def find_script(name: str) -> list[str]:
     ]
     found = shutil.which(name, path=os.pathsep.join(map(str, beside))) or shutil.which(name)
     if found is None:
-        raise ConfigurationError(f"The program {name} is missing; install ccproxy-api again.")
+        raise ConfigurationError(f"The program {name} is missing; install CCProxy again.")
     return [found]
+
+
+def worker_description() -> dict[str, Any]:
+    """Return the `program` started by the workers of /sdk and the `version`, or the `problem` with
+    the program. Raises ConfigurationError for a missing script.
+    """
+    described = subprocess.run(  # noqa: S603 - a program of this installation
+        [*find_script(SCRIPTS["sdk_worker"]), "--describe"],
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    found: dict[str, Any] = json.loads(described.stdout)
+    return found
+
+
+def own_command() -> str:
+    """Return the words to start CCProxy in a shell: `ccproxy`, or the path while no `ccproxy` is on
+    PATH.
+    """
+    return "ccproxy" if shutil.which("ccproxy") else shlex.join(find_script("ccproxy"))
 
 
 def installed_commands() -> Commands:
@@ -108,7 +136,12 @@ def supervisor_configuration() -> str:
 
 def program_sections(extra: Commands) -> str:
     return "\n".join(
-        PROGRAM.format(name=name, command=placeholder(name), restart="autorestart=true")
+        PROGRAM.format(
+            name=name,
+            command=placeholder(name),
+            environment=INSTANCE,
+            restart="autorestart=true",
+        )
         for name in extra
     )
 
@@ -120,7 +153,10 @@ def worker_sections(numbers: Iterable[int]) -> str:
     restart = f"autorestart=unexpected\nexitcodes={DRAINED_EXIT}"
     return "\n".join(
         PROGRAM.format(
-            name=f"sdk_worker_{n:02d}", command=placeholder("sdk_worker"), restart=restart
+            name=f"sdk_worker_{n:02d}",
+            command=placeholder("sdk_worker"),
+            environment=BEATING,
+            restart=restart,
         )
         for n in numbers
     )
@@ -138,9 +174,11 @@ def placeholder(name: str) -> str:
     return f"%(ENV_CCPROXY_COMMAND_{name.upper()})s"
 
 
-def child_environment(settings: Settings, places: Places, commands: Commands) -> dict[str, str]:
-    """Return this process's environment with the additions for every child; settings have their own
-    names.
+def child_environment(
+    settings: Settings, places: Places, commands: Commands, stack_token: str = ""
+) -> dict[str, str]:
+    """Return the launcher's environment with the additions for every child; settings go under the
+    settings' own names. Children get a SHA-256 of `stack_token`.
     """
     redis = [str(places.redis_binary or "redis-server"), str(places.run_dir / "redis.conf")]
     # past it, supervisord kills
@@ -162,6 +200,7 @@ def child_environment(settings: Settings, places: Places, commands: Commands) ->
         HEARTBEAT_SOCKET: str(places.sockets / "heartbeats.sock"),
         PINNED: str(places.run_dir / PINNED_FILE),
         SNAPSHOT: str(places.run_dir / SNAPSHOT_FILE),
+        STACK_TOKEN: token_digest(stack_token) if stack_token else "",
         "PYTHONSAFEPATH": "1",
         "REDIS__URL": places.redis_url,
         "SERVER__PORT": str(places.port),

@@ -18,8 +18,8 @@ from shared.settings.tree import Settings
 ANSWER_SECONDS = 5.0
 POLL_SECONDS = 0.1
 QUIET_SECONDS = 1.0  # a start that takes no longer needs no words
-PATIENCE_SECONDS = 20.0
-MARKS = {"pass": "ok", "warn": "note", "fail": "missing"}
+TIMEOUT_SECONDS = 20.0
+NAMES = {"bus": "Redis"}  # for a person; the health itself names the room that Redis has here
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,27 +37,21 @@ class Health:
     def failing(self) -> str:
         return ", ".join(name for name, status, _ in self.checks if status == "fail")
 
-    def lines(self) -> Iterator[str]:
-        for name, status, output in self.checks:
-            yield f"  {MARKS.get(status, status):<8} {name.replace('_', ' ')}: {output}"
-
 
 async def wait_until_ready(
-    host: str, port: int, settings: Settings, *, patience: float = PATIENCE_SECONDS
+    host: str, port: int, settings: Settings, *, timeout: float = TIMEOUT_SECONDS
 ) -> Health:
-    """The whole picture, once everything is ready or patience has run out; says what is missing on
+    """The whole picture, once everything is ready or `timeout` has passed; says what is missing on
     the way.
     """
     loop = asyncio.get_running_loop()
     began = loop.time()
     said = ""
     while not (health := await get_health(host, port, "/health/ready", settings)).ready:
-        waiting, elapsed = (
-            f"Starting; waiting for {health.failing() or 'the gateway'}.",
-            loop.time() - began,
-        )
+        waiting = f"Starting; waiting for {health.failing() or 'the gateway'}."
+        elapsed = loop.time() - began
         # The gateway answers: the rest may follow, or has said why not
-        if elapsed >= patience and health.answered:
+        if elapsed >= timeout and health.answered:
             break
         if elapsed >= QUIET_SECONDS and waiting != said:
             say(waiting)
@@ -91,13 +85,13 @@ async def get(host: str, port: int, path: str, settings: Settings) -> tuple[int,
 
 
 def checks_of(answer: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Yield name, status and output of each check of a health; the credential of a route has the
-    route as its name.
+    """Yield name, status and output of every check of a health: the credential of a route under the
+    name of the route, the bus under the name of its program.
     """
     for name, found in answer.get("checks", {}).items():
         for check in found if isinstance(found, list) else [found]:
             yield (
-                str(check.get("route") or name),
+                str(check.get("route") or NAMES.get(name, name)),
                 str(check.get("status", "")),
                 str(check.get("output", "")),
             )

@@ -117,7 +117,7 @@ def render_config(run_dir: Path, data: Path) -> tuple[str, Path]:
     """
     data = private_directory(data)
     sockets = private_directory(run_dir)
-    socket = (sockets if fits(sockets) else _short_directory(run_dir)) / "redis.sock"
+    socket = (sockets if socket_fits(sockets) else _short_directory(run_dir)) / "redis.sock"
     text = CONFIGURATION.format(
         socket=_quoted(socket), directory=_quoted(data), memory=MEMORY_LIMIT
     )
@@ -128,7 +128,7 @@ def socket_url(socket: Path) -> str:
     return "unix://" + quote(str(socket))
 
 
-def fits(directory: Path) -> bool:
+def socket_fits(directory: Path) -> bool:
     """Return True if every socket of a stack can have a name in `directory`."""
     # supervisord first makes its socket under a longer name, so that name counts.
     return len(os.fsencode(directory / LONGEST_SOCKET_NAME)) <= LONGEST_SOCKET_PATH
@@ -142,7 +142,7 @@ def _short_directory(run_dir: Path) -> Path:
         f"ccproxy-{os.getuid()}-{hashlib.sha256(os.fsencode(run_dir.absolute())).hexdigest()[:12]}"
     )
     temporary = Path(tempfile.gettempdir())
-    return private_directory((temporary if fits(temporary / name) else Path("/tmp")) / name)  # noqa: S108 - ours alone
+    return private_directory((temporary if socket_fits(temporary / name) else Path("/tmp")) / name)  # noqa: S108 - ours alone
 
 
 def private_directory(path: Path) -> Path:

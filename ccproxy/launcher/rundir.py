@@ -18,8 +18,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from ccproxy.launcher.living import is_alive
 from ccproxy.launcher.redis_server import private_directory
 from shared.runtime.errors import CCProxyError
+from shared.runtime.files import replace_private
 from shared.settings.problems import ConfigurationError
 
 STOPPING_SECONDS = 10.0  # longer than any orderly stop of an orphaned stack
@@ -47,13 +49,6 @@ def holder(run_dir: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return said if isinstance(said, dict) else {}
-
-
-def write_private(path: Path, text: str) -> Path:
-    """Write a file for the owner alone."""
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
-    return path
 
 
 class RunDirectory:
@@ -107,8 +102,10 @@ class RunDirectory:
         os.ftruncate(self.lock, 0)
         os.pwrite(self.lock, json.dumps({"pid": os.getpid(), "url": url}).encode(), 0)
 
-    def write(self, name: str, text: str) -> Path:
-        return write_private(self.path / name, text)
+    def write(self, name: str, text: str) -> None:
+        """Replace a file of the directory, which programs and commands may be reading."""
+        # Not durable: every start writes the files anew.
+        replace_private(self.path / name, text, durable=False)
 
     def is_lost(self) -> bool:
         """Return True if the directory was removed or replaced, so that every process has lost the
@@ -192,28 +189,3 @@ def end_orphaned_redis(path: Path) -> None:
         while orphan.recv(4096):
             pass
     path.unlink(missing_ok=True)
-
-
-def is_alive(pid: Any) -> bool:
-    """Return True if a process has the id `pid`. An ended process in wait for reaping
-    is not alive.
-    """
-    if not isinstance(pid, int) or _is_zombie(pid):
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    # The process is there, and belongs to another user.
-    except PermissionError:
-        return True
-    return True
-
-
-def _is_zombie(pid: int) -> bool:
-    """Return True if /proc reports the end of the process; False without /proc."""
-    try:
-        facts = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
-        return False
-    return facts.rpartition(b") ")[2].startswith(b"Z")

@@ -24,12 +24,17 @@ from supervisor.options import ServerOptions
 from supervisor.states import SupervisorStates
 from supervisor.supervisord import Supervisor
 
-from ccproxy.launcher.heartbeats import SILENT_SECONDS, Heartbeats
-from shared.runtime.loop_watch import HEARTBEAT_SOCKET
+from ccproxy.launcher.heartbeats import Heartbeats
+from shared.runtime.alive_file import HEARTBEAT_SOCKET
 
 TURN_SECONDS = 0.05  # stock supervisord sleeps up to 1 s a turn, and each state change costs a turn
 STOPPING_TURN_SECONDS = 0.01
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def sends_heartbeats(process: Any) -> bool:
+    """Return True for a program whose section of supervisord.conf names the heartbeat socket."""
+    return HEARTBEAT_SOCKET in (process.config.environment or {})
 
 
 class InheritedSocket(SocketConfig):  # type: ignore[misc]
@@ -113,11 +118,12 @@ class Options(ServerOptions):  # type: ignore[misc]
         """Kill every program without heartbeats; supervisord then restarts the program, or goes on
         stopping.
         """
-        for pid in self._heartbeats.silent(self.pidhistory, time.monotonic()):
+        owing = {pid for pid, process in self.pidhistory.items() if sends_heartbeats(process)}
+        for pid in self._heartbeats.silent(self.pidhistory, time.monotonic(), owing):
             name = self.pidhistory[pid].config.name
             self.logger.warn(
-                f"{name} (pid {pid}) has been silent for {SILENT_SECONDS:g} s: it hangs and is "
-                "killed"
+                f"{name} (pid {pid}) has been silent for {self._heartbeats.allowed(pid):g} s: it "
+                "hangs and is killed"
             )
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 # The group, because a program that hangs does not end its own children.

@@ -74,7 +74,7 @@ class UserUnit:
         ]
 
     def text(self, directory: Path) -> str:
-        """Return the unit that starts the stack in `directory`."""
+        """Return the unit for the stack in `directory`."""
         variables = [
             f"Environment={quoted(f'{name}={value}')}"
             for name, value in remembered(self._environ).items()
@@ -93,9 +93,7 @@ class UserUnit:
             raise CCProxyError(f"systemctl --user {' '.join(arguments)}: {outcome.words}")
 
     def _ask(self, *arguments: str) -> Outcome:
-        """Return systemctl's answer. Raises NoServices when this session has no systemd of its
-        user.
-        """
+        """Return systemctl's answer. Raises NoServices in a session without a user's systemd."""
         outcome = self._run("systemctl", "--user", *arguments)
         if outcome.code and is_without_bus(outcome.errors):
             raise NoServices(

@@ -17,29 +17,28 @@ from typing import Annotated, Any
 import typer
 from supervisor.xmlrpc import Faults, SupervisorTransport
 
+from ccproxy.cli.command_group import AsJson, command_group
 from ccproxy.cli.console import say
-from ccproxy.cli.exits import NOT_RUNNING
+from ccproxy.cli.found_stack import find_stack
+from ccproxy.cli.gateway import NotRunning
 from ccproxy.cli.output import show_json, show_table
+from ccproxy.cli.stack_options import with_stack
 from ccproxy.launcher.programs import worker_numbers, worker_sections
-from ccproxy.launcher.rundir import write_private
 from shared.runtime.errors import CCProxyError
+from shared.runtime.files import replace_private
 from shared.settings.tree import load_settings
 
 POLL_SECONDS = 0.1
 QUIET_SECONDS = 1.0
+NO_SUPERVISOR = (
+    "CCProxy is not running here; start it with `ccproxy serve`. In containers, SDK_WORKERS sets "
+    "the number of workers."
+)
 ALIVE = {"STARTING", "RUNNING", "STOPPING", "BACKOFF"}
 
 Facts = dict[str, Any]
 
-app = typer.Typer(name="workers", add_completion=False, rich_markup_mode=None)
-
-
-class NotRunning(CCProxyError):
-    """CCProxy is not running in this run directory; start it with `ccproxy serve`. In containers:
-    SDK_WORKERS.
-    """
-
-    exit_code = NOT_RUNNING
+app = command_group("workers", no_args_is_help=False)
 
 
 class Control:
@@ -50,7 +49,7 @@ class Control:
         try:
             access = json.loads((run_dir / "control.json").read_text())
         except (OSError, ValueError):
-            raise NotRunning from None
+            raise NotRunning(NO_SUPERVISOR) from None
         transport = SupervisorTransport(
             access["username"], access["password"], f"unix://{access['socket']}"
         )
@@ -68,7 +67,7 @@ class Control:
                 return None
             raise CCProxyError(f"supervisord refuses {verb}: {fault.faultString}.") from fault
         except (OSError, HTTPException) as error:
-            raise NotRunning from error
+            raise NotRunning(NO_SUPERVISOR) from error
 
     def workers(self) -> list[Facts]:
         """Return supervisord's facts about the workers, finishing workers included: `name`,
@@ -88,7 +87,7 @@ class Control:
         # for it.
         free = (number for number in range(len(taken) + count) if number not in taken)
         kept = wanted[:count] + [next(free) for _ in range(count - len(wanted))]
-        write_private(self._configuration, worker_sections(kept))
+        replace_private(self._configuration, worker_sections(kept), durable=False)
         # supervisord only compares here. New groups are started now, removed ones when their turns
         # are done.
         [[added, _, removed]] = self._ask("reloadConfig")
@@ -114,6 +113,20 @@ class Control:
         return [name for name in leaving if name in alive]
 
 
+def run_dir_in_use() -> Path:
+    """Return the run directory of the stack to speak to. Raises NotRunning for a
+    stack of another machine, and SeveralStacks.
+    """
+    settings = load_settings()
+    stack = find_stack(settings)
+    if stack.is_elsewhere:
+        raise NotRunning(
+            f"The stack at {stack.url} was not started on this machine by this user; its workers "
+            "are shown and scaled where it runs."
+        )
+    return stack.run_dir or settings.server.run_dir
+
+
 @app.callback(invoke_without_command=True)
 def workers_group(context: typer.Context) -> None:
     """The SDK workers of the running stack."""
@@ -122,8 +135,9 @@ def workers_group(context: typer.Context) -> None:
 
 
 @app.command("list")
+@with_stack
 def list_workers(
-    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List each worker with its state and process id."""
     found = [
@@ -133,7 +147,7 @@ def list_workers(
             "pid": facts["pid"] or None,
             "running_seconds": facts["now"] - facts["start"] if facts["pid"] else 0,
         }
-        for facts in Control(load_settings().server.run_dir).workers()
+        for facts in Control(run_dir_in_use()).workers()
     ]
     if as_json:
         show_json(found)
@@ -145,17 +159,18 @@ def list_workers(
 
 
 @app.command()
+@with_stack
 def scale(
-    count: Annotated[int, typer.Argument(min=1, max=32, help="How many there should be.")],
+    count: Annotated[int, typer.Argument(min=1, max=32, help="Number of workers.")],
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Wait for removed workers to finish.")
     ] = True,
 ) -> None:
-    """Start or remove workers, until the next start.
+    """Change the number of SDK workers now.
 
-    That has SDK__WORKERS of them again.
+    The number is not saved: the next start uses SDK__WORKERS.
     """
-    control = Control(load_settings().server.run_dir)
+    control = Control(run_dir_in_use())
     dismiss(control, control.scale(count), wait=wait)
     say(
         f"{count} worker{'s' if count > 1 else ''}, until the next start; SDK__WORKERS={count} "

@@ -18,29 +18,30 @@ from gateway.server.asgi import Headers
 from shared.accounts.quota import (
     CLAUDE_OVERAGE,
     Quota,
+    Window,
     describe_quota,
     empty_at,
     merge,
+    quota_key,
     read_event,
     read_quota,
-    read_told,
+    read_report,
     used_now,
     used_up,
+    words_of_window,
 )
 from shared.bus import Bus
 from shared.bus.channels import AccessRecord, decode_payload, encode_payload
+from shared.runtime.background import end_task
 from shared.runtime.errors import BusUnavailable, ClientError, QuotaReached
 from shared.runtime.metrics import Metrics, QuotaMetrics
+from shared.runtime.times import minute_in_utc
 from shared.settings.tree import QuotaSettings
 
 PROVIDERS = ("claude", "codex")
 SHARE_SECONDS = 1.0
 LEAST_TTL_SECONDS = 60.0
 OVERAGE = (CLAUDE_OVERAGE.encode(), b"true")
-
-
-def quota_key(provider: str) -> str:
-    return f"quota:{provider}"
 
 
 class QuotaWatch:
@@ -53,7 +54,7 @@ class QuotaWatch:
         self._stop_at = stop_at
         self._headers: tuple[float, Headers] | None = None
         self._known: Quota | None = None
-        self.untold = False
+        self.unpublished = False
 
     def learn(self, record: AccessRecord, headers: Headers) -> None:
         """Keep the headers of a reply about the subscription, and note in the record a use of paid
@@ -66,13 +67,11 @@ class QuotaWatch:
             if OVERAGE in headers or (self.provider == "codex" and self._pays_extra()):
                 record.billed_to = "extra_usage"
 
-    def learn_told(self, record: AccessRecord, told: dict[str, Any]) -> None:
-        """Keep the limits that Claude Code reports of its own requests, as `learn`
-        keeps headers.
-        """
-        if record.billed_to == "subscription" and (news := read_told(told, time.time())):
+    def learn_report(self, record: AccessRecord, told: dict[str, Any]) -> None:
+        """Keep the limits that Claude Code reports for its requests, as `learn` keeps headers."""
+        if record.billed_to == "subscription" and (news := read_report(told, time.time())):
             self._known = merge(self.quota, news)
-            self.untold = True
+            self.unpublished = True
             if news.extra_usage:
                 record.billed_to = "extra_usage"
 
@@ -80,21 +79,25 @@ class QuotaWatch:
         """Keep the limits in a `codex.rate_limits` event of a reply, as `learn` keeps headers."""
         if record.billed_to == "subscription" and (news := read_event(told, time.time())):
             self._known = merge(self.quota, news)
-            self.untold = True
+            self.unpublished = True
             if news.extra_usage:
                 record.billed_to = "extra_usage"
 
     def admit(self, record: AccessRecord) -> None:
         """Raise QuotaReached when the use of the subscription has reached the owner's limit."""
-        if (
-            self._stop_at is None
-            or record.billed_to != "subscription"
-            or (quota := self.quota) is None
-        ):
-            return
-        now = time.time()
-        if window := used_up(quota, record.model, self._stop_at, now):
-            raise window_used_up(quota, window.name, window.used, window.resets_at, self._stop_at)
+        if record.billed_to == "subscription" and (window := self.stopping_window(record.model)):
+            quota, stop_at = self.quota, self._stop_at
+            assert quota is not None
+            assert stop_at is not None
+            raise window_used_up(quota, window.name, window.used, window.resets_at, stop_at)
+
+    def stopping_window(self, model: str) -> Window | None:
+        """Return the window for which the owner's limit stops requests to `model` on the
+        subscription; None if requests may go on.
+        """
+        if self._stop_at is None or (quota := self.quota) is None:
+            return None
+        return used_up(quota, model, self._stop_at, time.time())
 
     @property
     def quota(self) -> Quota | None:
@@ -103,7 +106,7 @@ class QuotaWatch:
             self._headers = None
             if news := read_quota(self.provider, headers, at):
                 self._known = merge(self._known, news)
-                self.untold = True
+                self.unpublished = True
         return self._known
 
     def adopt(self, other: Quota) -> None:
@@ -112,7 +115,7 @@ class QuotaWatch:
         if mine is None or other.seen_at > mine.seen_at:
             self._known = merge(mine, other) if mine else other
             # The newer quota is the shared one already, so nothing of ours is left to share.
-            self.untold = False
+            self.unpublished = False
         else:
             self._known = merge(other, mine)
 
@@ -125,12 +128,14 @@ def window_used_up(
     quota: Quota, window: str, used: float, resets_at: float, stop_at: float
 ) -> QuotaReached:
     left = max(1, round(resets_at - time.time()))
-    until = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(resets_at))
+    until = minute_in_utc(resets_at)
     why = "and paid extra usage has begun" if quota.extra_usage else "as the provider last told"
     return QuotaReached(
         f"The {window} window of the {quota.provider} subscription is used to {used:.0%}, {why}; "
         f"it ends at {until}. QUOTA__STOP_AT_PERCENT={stop_at * 100:g} stops requests here; unset "
         "it to go on.",
+        limit=words_of_window(quota.provider, window),
+        resets_at=resets_at,
         headers={"retry-after": str(left), "x-should-retry": "false"},
     )
 
@@ -150,10 +155,15 @@ class Quotas:
         for quota in before.known() if before else ():
             watch = self.of(quota.provider)
             watch.adopt(quota)
-            watch.untold = True
+            watch.unpublished = True
 
     def of(self, provider: str) -> QuotaWatch:
         return self._watches[provider]
+
+    def known_of(self, provider: str) -> Quota | None:
+        """Return the quota of the subscription at `provider`; None before the first report."""
+        watch = self._watches.get(provider)
+        return watch.quota if watch else None
 
     def known(self) -> Iterable[Quota]:
         return filter(None, (watch.quota for watch in self._watches.values()))
@@ -167,10 +177,7 @@ class Quotas:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await end_task(self._task)
 
     async def _keep_sharing(self) -> None:
         while True:
@@ -190,10 +197,10 @@ class Quotas:
                 with contextlib.suppress(ClientError):  # written by a version with another format
                     watch.adopt(decode_payload(Quota, stored))
             quota = watch.quota
-            if quota is not None and watch.untold:
+            if quota is not None and watch.unpublished:
                 # Cleared before the wait: a reply that comes during `put` sets the mark again, and
                 # is shared by the next look.
-                watch.untold = False
+                watch.unpublished = False
                 ends = max(window.resets_at for window in quota.windows) - time.time()
                 try:
                     await self._bus.put(
@@ -203,7 +210,7 @@ class Quotas:
                     )
                 except BaseException:
                     # The other gateways may know nothing of it: the next look tries again.
-                    watch.untold = True
+                    watch.unpublished = True
                     raise
 
     def show(self) -> None:

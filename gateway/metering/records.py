@@ -8,15 +8,16 @@ counted as lost.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 import time
 from collections import deque
+from collections.abc import Sequence
 
 from gateway.metering.spool import Spool
 from shared.bus import Bus
 from shared.bus.channels import ACCESS_RECORD, AccessRecord
 from shared.bus.records import WATCHED_KEY, pack, pack_begun
+from shared.runtime.background import end_task
 from shared.runtime.errors import BusUnavailable
 from shared.runtime.log import get_log
 from shared.runtime.metrics import Metrics
@@ -28,12 +29,13 @@ ENOUGH_WAITING = ACCESS_RECORD.max_length // 2
 LOOK_SECONDS = 1.0
 SPOOL_RECORDS = 1000  # fewer records wait in memory: Redis may be back soon
 RETRY_SECONDS = 0.5
+MAX_FINGERPRINT_BYTES = 128 * 1024  # in one message
 GATHER_SECONDS = 0.05  # one message costs as much as two hundred records
 
 
 class Records:
     """The access records of the process. `add` and `begin` return at once; a task publishes the
-    records while open.
+    records while open. With `read_prompts` the records get fingerprints of their prompts.
     """
 
     def __init__(
@@ -42,7 +44,10 @@ class Records:
         metrics: Metrics,
         spool: Spool | None = None,
         retry_seconds: float = RETRY_SECONDS,
+        *,
+        read_prompts: bool = False,
     ) -> None:
+        self.read_prompts = read_prompts
         self._bus = bus
         self._metrics = metrics
         self._spool = spool
@@ -64,6 +69,8 @@ class Records:
         if len(self._waiting) >= MAX_WAITING_RECORDS:
             self._waiting.popleft()
             self._count_lost(1)
+        if len(self._waiting) >= SPOOL_RECORDS:
+            record.fingerprint = ""  # a fingerprint may be larger than the rest of its record
         self._waiting.append(record)
         self._wake.set()
 
@@ -72,10 +79,7 @@ class Records:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await end_task(self._task)
         try:
             # The cancelled task has put its batch back, so the queue is complete and in order.
             while self._waiting:
@@ -132,10 +136,11 @@ class Records:
             await self._bus.publish(ACCESS_RECORD, pack_begun(begun))
 
     async def _publish_batch(self) -> None:
-        """Publish up to MAX_BATCH waiting records in one message; unpublished records go back to
-        the front of the queue.
+        """Publish up to MAX_BATCH waiting records in a single message; unpublished records go back
+        to the front of the queue.
         """
         batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_BATCH))]
+        leave_out_fingerprints(batch)
         try:
             await self._bus.publish(ACCESS_RECORD, pack(batch))
         except BaseException:
@@ -177,3 +182,14 @@ class Records:
     def _count_lost(self, records: int) -> None:
         self.lost += records
         self._metrics.records_lost.inc(records)
+
+
+def leave_out_fingerprints(batch: Sequence[AccessRecord]) -> None:
+    """Take the fingerprints beyond MAX_FINGERPRINT_BYTES out of a batch, the earliest first: a
+    message keeps its size, and a record without a fingerprint lacks only an explanation.
+    """
+    taken = 0
+    for record in reversed(batch):
+        taken += len(record.fingerprint)
+        if taken > MAX_FINGERPRINT_BYTES:
+            record.fingerprint = ""

@@ -7,7 +7,6 @@ file do no harm, as a record that arrives twice adds nothing.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import time
@@ -17,14 +16,15 @@ from pathlib import Path
 from shared.bus.channels import AccessRecord, encode_payload
 from shared.bus.records import pack, unpack
 from shared.runtime.errors import ClientError
+from shared.runtime.files import replace_private
 from shared.runtime.log import get_log
 
 SUFFIX = ".records"
 
 
 class Spool:
-    """Files under `directory`, together at most `limit` bytes. Does blocking I/O: call it from a
-    thread.
+    """Files under `directory`, together at most `limit` bytes. All I/O blocks: call the methods
+    from a thread.
     """
 
     def __init__(self, directory: Path, limit: int) -> None:
@@ -44,15 +44,15 @@ class Spool:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             if sum(path.stat().st_size for path in self._files()) + len(data) > self._limit:
                 return False
-            self._write(name, data)
+            replace_private(self._directory / (name + SUFFIX), data)
         except OSError as error:
             get_log().warning("spool_failed", directory=str(self._directory), reason=str(error))
             return False
         return True
 
     def oldest(self) -> tuple[Path, list[AccessRecord]] | None:
-        """Return the oldest file and its records, until the file is `drop`ped; an unreadable file
-        is renamed.
+        """Return the oldest file and the file's records, until the file is `drop`ped; an unreadable
+        file is renamed.
         """
         for path in self._files():
             if path in self._stuck:
@@ -67,29 +67,14 @@ class Spool:
         return None
 
     def drop(self, path: Path) -> None:
-        """Remove a file whose records are published. A file that cannot be removed is not read
-        again.
+        """Remove a file after the publication of its records. After a failed removal the file is
+        not read again.
         """
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
             get_log().warning("spool_file_stays", path=str(path), reason=str(error))
             self._stuck.add(path)
-
-    def _write(self, name: str, data: bytes) -> None:
-        # No reader looks for this name: a file gets its final name once all bytes are written.
-        unfinished = self._directory / f"{name}.unfinished"
-        try:
-            with open(
-                os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb"
-            ) as file:
-                file.write(data)
-            unfinished.rename(self._directory / (name + SUFFIX))
-        except OSError:
-            # On a full disk the piece that was written would take up room for ever.
-            with contextlib.suppress(OSError):
-                unfinished.unlink(missing_ok=True)
-            raise
 
     def _set_aside(self, path: Path) -> None:
         # Under its old name the file would be the oldest for ever, and hold up all later files.

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.resources import files
+from string import Template
 
 from starlette.responses import Response
 
 from shared.runtime.errors import NotFound
 
-KINDS = {"html": "text/html", "js": "text/javascript", "css": "text/css"}
+KINDS = {
+    "html": "text/html; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "webmanifest": "application/manifest+json",
+    "svg": "image/svg+xml",
+    "png": "image/png",
+}
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'self'; "
-    "frame-ancestors 'none'",
+    "connect-src 'self'; img-src 'self' data:; manifest-src 'self'; base-uri 'none'; "
+    "form-action 'self'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
     "referrer-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
@@ -42,8 +50,16 @@ def render_page(name: str, among: frozenset[str], *, signed_in: bool = False) ->
 def page_response(
     content: bytes, kind: str, status: int = 200, headers: dict[str, str] | None = None
 ) -> Response:
-    """Return a part of a page, `html`, `js` or `css`, under the policy of all pages."""
-    return Response(content, status, HEADERS | (headers or {}), f"{KINDS[kind]}; charset=utf-8")
+    """Return a part of a page, of one of KINDS, under the policy of all pages."""
+    return Response(content, status, HEADERS | (headers or {}), KINDS[kind])
+
+
+def fill_page(
+    name: str, places: dict[str, str], status: int = 200, headers: dict[str, str] | None = None
+) -> Response:
+    """Return the page file `name` with the HTML of `places`, each at the `$` and its name."""
+    text = Template(page_content(name).decode()).substitute(places)
+    return page_response(text.encode(), "html", status, headers)
 
 
 @cache

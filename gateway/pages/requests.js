@@ -3,16 +3,14 @@
 // The presentation is escaped already, and goes into the page as text only. Allow works once the end of the request was
 // on the screen, nothing is folded away, and ARMED_AFTER_MS have passed since then or since the request appeared.
 
+import { make } from "./dom.js";
+
 const ARMED_AFTER_MS = 400; // a tap meant for the request that was here a moment ago must not answer this one
 const FOLDED_ABOVE_PX = 420; // a taller block shows its ends only, until somebody asks for the whole
 const HEAD = { characters: 500, lines: 12 }, TAIL = { characters: 250, lines: 6 };
 const LATE_SECONDS = 30;
-
-export function make(name, properties = {}, ...children) {
-  const element = Object.assign(document.createElement(name), properties);
-  element.append(...children);
-  return element;
-}
+const LOOKING_BACK = "Looking at past requests…";
+const LOOK_BACK_MS = 8000; // an answer must not wait for a question to the records for ever
 
 // ---- the blocks of a presentation -----------------------------------------------------------------------------------
 
@@ -72,10 +70,11 @@ function endsOfRows(rows) {
 // ---- one request ----------------------------------------------------------------------------------------------------
 
 class RequestCard {
-  constructor(request, respond) {
+  constructor(request, respond, preview) {
     this.request = request;
     this.shown = request.presentation;
     this.respond = respond;
+    this.preview = preview;
     this.folds = 0;
     this.seen = this.armed = this.busy = false;
     this.answers = new Map();
@@ -203,11 +202,11 @@ class RequestCard {
     this.others.setAttribute("aria-expanded", String(open));
   }
 
-  ask(label, fields, words, kind, then) {
+  ask(label, fields, words, kind, then, more = []) {
     const submit = make("button", { type: "submit", className: kind, textContent: words });
     const back = make("button", { type: "button", className: "back", textContent: "Back" });
     back.onclick = () => { this.form.hidden = true; this.others.focus(); };
-    this.form.replaceChildren(make("label", {}, make("span", { textContent: label }), ...fields), make("div", { className: "actions" }, back, submit));
+    this.form.replaceChildren(make("label", {}, make("span", { textContent: label }), ...fields), ...more, make("div", { className: "actions" }, back, submit));
     this.form.onsubmit = (event) => {
       event.preventDefault();
       try {
@@ -221,10 +220,21 @@ class RequestCard {
     this.toggleMore(false);
     this.form.hidden = false;
     (fields[0] ?? back).focus();
+    return submit;
   }
 
+  // The answer can be sent once the past calls were shown, or cannot be had.
   confirm(choice) {
-    this.ask(choice.covers, [], "Yes, remember it", "allow", () => ({ allowed: true, remember: { scope: choice.scope } }));
+    const past = make("div", { className: "past", textContent: LOOKING_BACK, tabIndex: 0 });
+    past.setAttribute("role", "status");
+    const answer = () => ({ allowed: true, remember: { scope: choice.scope } });
+    const submit = this.ask(choice.covers, [], "Yes, remember it", "allow", answer, [past]);
+    submit.disabled = true;
+    const late = new Promise((end) => setTimeout(end, LOOK_BACK_MS));
+    Promise.race([this.preview(this.request, choice.scope), late]).catch(() => null).then((found) => {
+      past.replaceChildren(...drawPast(found));
+      submit.disabled = false;
+    });
   }
 
   explainDenial() {
@@ -278,13 +288,24 @@ class RequestCard {
   }
 }
 
+// The past calls that a rule would have allowed; nothing is known of them when `found` is missing.
+function drawPast(found) {
+  if (!found) return [make("p", { textContent: "Past requests cannot be looked at now." })];
+  const calls = found.count === 1 ? "1 call" : `${found.count} calls`;
+  const words = `In the last ${found.days} days the rule would have allowed ${calls} more${found.examples.length ? ":" : "."}`;
+  const examples = found.examples.map((each) => make("li", {}, make("code", { textContent: each.text }), ` (${each.outcome})`));
+  return [make("p", { textContent: words }), ...(examples.length ? [make("ul", {}, ...examples)] : [])];
+}
+
 // ---- the queue ------------------------------------------------------------------------------------------------------
 
 export class RequestQueue {
-  // `respond(request, body)` sends an answer and returns what went wrong, in words; `changed(count)` hears of each change.
-  constructor(place, { respond, changed }) {
+  // `respond(request, body)` sends an answer and returns what went wrong, in words; `preview(request, scope)` returns the
+  // past calls of a remembered answer; `changed(count)` hears of each change.
+  constructor(place, { respond, preview, changed }) {
     this.place = place;
     this.respond = respond;
+    this.preview = preview;
     this.changed = changed;
     this.requests = new Map();
     this.card = null;
@@ -341,7 +362,7 @@ export class RequestQueue {
 
   show(request) {
     const hadFocus = this.place.contains(document.activeElement);
-    this.card = new RequestCard(request, this.respond);
+    this.card = new RequestCard(request, this.respond, this.preview);
     this.place.replaceChildren(this.steps, this.card.element);
     this.card.appear();
     this.card.tick(Date.now() + this.skew);
@@ -352,7 +373,7 @@ export class RequestQueue {
 // How a request ended, in words, from the event that says so.
 export function outcome(name, data) {
   if (name === "permission_expired") return "nobody answered in time";
-  if (name === "permission_cancelled") return "withdrawn";
+  if (name === "permission_cancelled") return data.handed_back ? "left to the agent's terminal" : "withdrawn";
   const by = data.decided_by ? ` by ${data.decided_by}` : "";
   return (data.allowed ? "allowed" : "denied") + by + (data.edited ? ", edited" : "");
 }

@@ -7,22 +7,26 @@ lives in the exchange.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from gateway.capture.taking import Taking
 from gateway.metering.quota import QuotaWatch
 from gateway.proxy.active_requests import ActiveRequest
 from gateway.proxy.catalogue import Catalogue
 from gateway.proxy.peek import parse_object
 from gateway.server.asgi import Headers
+from gateway.server.guard import Caller
 from gateway.server.tracing import UNTRACED, Trace
+from gateway.waiting.hold import Hold
 from shared.accounts.account import Account
 from shared.accounts.login import Authorization
-from shared.bus.channels import AccessRecord
+from shared.accounts.tokens import allows_model
+from shared.bus.channels import AccessRecord, ManagedTurn
 from shared.formats.ir import Json
 from shared.formats.registry import ProviderFormat
-from shared.runtime.errors import UpstreamError
+from shared.runtime.errors import NotAllowed, UpstreamError
 from shared.runtime.exact_json import dump_json
 
 MAX_REPLY_BYTES = 64 * 1024 * 1024  # real replies, images included, stay below a tenth of this
@@ -41,7 +45,14 @@ class Outgoing:
     `upload` is a body passed on in pieces and read once, so the request cannot be sent twice.
     `spends` is False for a request that uses no part of a subscription. `origin` is the scheme and
     host by which the caller addressed the gateway, where needed. `active` is the active request;
-    the provider sets its time limit and the reason for a silence.
+    the provider sets its time limit and the reason for a silence. `allowed_models` are the patterns
+    of the models that the caller's token allows, none for all. `sent` is the document that the
+    provider got where it is neither `document` nor the body.
+
+    `client_headers` are the headers as they arrived, also after a translation, and `caller` is who
+    sent the request. `hold` is set for a request that may be held. `taking` keeps the request and
+    its answer while the owner has switched that on.
+    `managed` belongs to a turn of a managed session.
     """
 
     method: str
@@ -58,6 +69,22 @@ class Outgoing:
     origin: str = ""
     active: ActiveRequest | None = None
     is_rewritten: bool = False
+    allowed_models: tuple[str, ...] = ()
+    sent: Json | None = None
+    client_headers: dict[bytes, bytes] | None = None
+    caller: Caller | None = None
+    hold: Hold | None = None
+    is_packed: bool = False
+    taking: Taking | None = None
+    managed: ManagedTurn | None = None
+
+    def permit(self, model: str) -> None:
+        """Raise NotAllowed if the caller's token does not allow `model`, the answering model."""
+        if not allows_model(self.allowed_models, model):
+            raise NotAllowed(
+                f"The token {self.record.caller!r} may not use the model {model!r}; it may use "
+                f"{', '.join(self.allowed_models)}."
+            )
 
     def parsed(self) -> Json:
         """Return the body as a JSON object, parsed once. Raises ClientError for other bodies."""
@@ -66,23 +93,52 @@ class Outgoing:
         return self.document
 
     def rewrite(self, document: Json) -> None:
-        """Replace the body by `document`; the body that arrived is given up."""
+        """Replace the body by `document`; the original body is given up."""
         self.document = document
         self.body = b""
         self.is_rewritten = True
 
+    def readable(self) -> bytes:
+        """Return the client's body for a capture; the fields of a parsed form as JSON."""
+        return self.body if self.body or not self.document else dump_json(self.document)
+
+    def note_sent(self, address: str, headers: Mapping[str, str], body: bytes | None) -> None:
+        """Have the capture, if any, keep the request to the provider; None stands for a body passed
+        on in pieces.
+        """
+        if self.taking is not None:
+            self.taking.note_sent(self.method, address, headers, body)
+
+    def watched(self, opened: Opened) -> Opened:
+        """Return the answer `opened`; the capture, if any, keeps the answer as it passes."""
+        if self.taking is not None:
+            opened.chunks = self.taking.watch_answer(opened.status, opened.headers, opened.chunks)
+        return opened
+
     def serialised(self) -> bytes:
-        """Return the bytes to send: the body as it arrived, or the newest document in JSON."""
+        """Return the bytes to send: the original body, or the newest document in JSON."""
         if self.is_rewritten:
             self.body = dump_json(self.document)
             self.is_rewritten = False
         return self.body
 
+    def pack(self) -> None:
+        """Keep the bytes of the body only, for a long wait."""
+        self.serialised()
+        self.is_packed = self.document is not None
+        self.document = None
+        self.sent = None
+
+    def unpack(self) -> None:
+        """Parse the body again if `pack` gave up a parsed body."""
+        if self.is_packed:
+            self.parsed()
+
 
 @dataclass(slots=True)
 class Opened:
-    """An answer that has begun. `headers` are the headers a client may see; `aclose` drops the rest
-    of the answer.
+    """An answer already begun. `headers` are the headers for the client; `aclose` drops the rest of
+    the answer.
     """
 
     status: int
@@ -101,11 +157,27 @@ class Opened:
         """Return all of the answer. Raises UpstreamError past MAX_REPLY_BYTES."""
         return b"".join([chunk async for chunk in limited(self.chunks)])
 
+    async def read_ahead(self) -> bytes:
+        """Return all of the answer, and keep the answer to be read once more. Raises UpstreamError
+        past MAX_REPLY_BYTES.
+        """
+        try:
+            body = await self.read()
+        except BaseException:
+            # The answer is still open; an error must not leak it.
+            await self.aclose()
+            raise
+        self.chunks = one_chunk(body)
+        return body
+
+
+async def one_chunk(body: bytes) -> AsyncIterator[bytes]:
+    """Yield `body`, the whole body of an answer."""
+    yield body
+
 
 async def limited(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield the chunks of an answer that is kept in memory. Raises UpstreamError past
-    MAX_REPLY_BYTES.
-    """
+    """Yield the chunks of an answer kept in memory. Raises UpstreamError past MAX_REPLY_BYTES."""
     size = 0
     async for chunk in chunks:
         size += len(chunk)
@@ -117,8 +189,8 @@ async def limited(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 class Provider(Protocol):
-    """A provider of models. `name` is the label in logs and metrics; `speaks` is the format of its
-    requests.
+    """A provider of models. `name` is the label in logs and metrics; `speaks` is the format of the
+    provider's requests.
     """
 
     name: str
@@ -148,7 +220,7 @@ async def send_authorized(
     if request.spends:
         quota.admit(request.record)
     request.trace.attempt(request.record)
-    opened = await send(request, authorization)
+    opened = request.watched(await send(request, authorization))
     if opened.status != 401:
         quota.learn(request.record, opened.headers)
         return opened
@@ -166,6 +238,6 @@ async def send_authorized(
     request.record.retries += 1
     request.record.billed_to = renewed.billed_to
     request.trace.attempt(request.record)
-    opened = await send(request, renewed)
+    opened = request.watched(await send(request, renewed))
     quota.learn(request.record, opened.headers)
     return opened

@@ -7,8 +7,10 @@ pass unchanged.
 
 from __future__ import annotations
 
+from gateway.metering.billing_order import BillingOrder
 from gateway.metering.quota import QuotaWatch
-from gateway.providers import Opened, Outgoing, send_authorized
+from gateway.providers import Opened, Outgoing
+from gateway.providers.billing import send_in_order
 from gateway.providers.headers import forwarded
 from gateway.providers.http import Upstream
 from gateway.proxy.catalogue import Catalogue
@@ -34,16 +36,24 @@ class Claude:
     speaks: ProviderFormat = messages
 
     def __init__(
-        self, settings: Settings, account: Account, upstream: Upstream, quota: QuotaWatch
+        self,
+        settings: Settings,
+        account: Account,
+        upstream: Upstream,
+        quota: QuotaWatch,
+        order: BillingOrder | None = None,
     ) -> None:
         self.catalogue = Catalogue(self.list_models, "anthropic", settings.models.aliases)
         self._base_url = settings.claude.base_url.rstrip("/")
         self._account = account
         self._upstream = upstream
         self._quota = quota
+        self._order = order
 
     async def open(self, request: Outgoing) -> Opened:
-        return await send_authorized(request, self._account, self._quota, self._send)
+        return await send_in_order(
+            request, self._account, self._quota, self._order, self._send, self._send
+        )
 
     async def list_models(self) -> list[Json]:
         """Return every model of the owner's account, in the provider's shape."""
@@ -64,9 +74,9 @@ class Claude:
         # and spares the provider a body in chunks.
         if request.upload is not None and b"content-length" in request.headers:
             headers["content-length"] = request.headers[b"content-length"].decode()
-        return await self._upstream.open(
-            request.method, self._base_url + request.path, headers, body
-        )
+        address = self._base_url + request.path
+        request.note_sent(address, headers, body if isinstance(body, bytes) else None)
+        return await self._upstream.open(request.method, address, headers, body)
 
 
 def prepare_headers(caller: dict[bytes, bytes], authorization: Authorization) -> dict[str, str]:

@@ -8,12 +8,13 @@ program.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from functools import partial
 
+from gateway.metering.billing_order import BillingOrder
 from gateway.metering.quota import QuotaWatch
-from gateway.providers import Opened, Outgoing, send_authorized
+from gateway.providers import Opened, Outgoing, one_chunk, send_authorized
+from gateway.providers.billing import send_in_order
 from gateway.providers.headers import forwarded
 from gateway.providers.http import Upstream
 from gateway.providers.limits import watch_limits
@@ -25,14 +26,17 @@ from gateway.proxy.sessions import session_of
 from shared.accounts.account import Account
 from shared.accounts.codex_profile import CLIENT_VERSION, NEUTRAL_INSTRUCTIONS, CodexProfile
 from shared.accounts.login import Authorization
+from shared.accounts.quota import Quota, event_of_page
 from shared.bus.channels import AccessRecord
 from shared.formats import responses
-from shared.formats.ir import Capabilities, Fail, Json, Prompt, Reply, Written
-from shared.formats.responses import Dialect, Reader, Writer, prepare
+from shared.formats.ir import Fail, Json, Prompt, Reply
+from shared.formats.responses import Dialect, Reader, Writer, prepare, prepare_for_key
+from shared.formats.written import Capabilities, Written
 from shared.runtime.errors import ClientError, UpstreamRefused
 from shared.runtime.exact_json import dump_json
 from shared.settings.tree import Settings
 
+USAGE_PAGE = "/wham/usage"
 SSE = (b"content-type", b"text/event-stream; charset=utf-8")
 
 
@@ -93,6 +97,7 @@ class Codex:
         upstream: Upstream,
         quota: QuotaWatch,
         profile: CodexProfile,
+        order: BillingOrder | None = None,
     ) -> None:
         self.settings = settings.codex
         self.profile = profile
@@ -101,12 +106,15 @@ class Codex:
         self._account = account
         self._upstream = upstream
         self._quota = quota
+        self._order = order
 
     async def open(self, request: Outgoing) -> Opened:
         """Send the request. A stream gets the content type of a stream, a refusal comes in OpenAI's
         envelope.
         """
-        opened = await send_authorized(request, self._account, self._quota, self._send)
+        opened = await send_in_order(
+            request, self._account, self._quota, self._order, self._send, self._send_with_key
+        )
         if opened.status >= 400:
             return await read_refused(opened)
         if not any(name == b"content-type" for name, _ in opened.headers):
@@ -141,6 +149,27 @@ class Codex:
             "The provider did not list its models.", status=opened.status, body=body
         )
 
+    async def ask_quota(self) -> Quota | None:
+        """Ask the backend for the windows of the login's subscription, learn and return the
+        windows; None for a key, because keys have no windows.
+
+        Raises CCProxyError.
+        """
+        authorization = await self._account.authorize()
+        if authorization.billed_to == "api_key":
+            return None
+        asked = Outgoing("GET", USAGE_PAGE, {}, b"", AccessRecord("", 0.0), spends=False)
+        opened = await send_authorized(asked, self._account, self._quota, self._send_question)
+        body = await opened.read()
+        if opened.status != 200:
+            raise UpstreamRefused(
+                "The provider does not tell the use of the subscription.",
+                status=opened.status,
+                body=body,
+            )
+        self._quota.learn_event(asked.record, event_of_page(parse_object(body)))
+        return self._quota.quota
+
     async def built_in_models(self) -> list[Json]:
         profile = await self.profile.get()
         return profile.models if profile else []
@@ -170,16 +199,38 @@ class Codex:
                 else body | {"prompt_cache_key": session}
             )
         note_ignored(request.record, written.dropped)
+        request.sent = body
         # The same object, not an equal one: an unchanged request goes out as the bytes that came
         # in.
         data = request.serialised() if body is asked else dump_json(body)
-        return await self._upstream.open(
-            "POST", f"{self._base_url(codex)}/responses", headers, data
-        )
+        address = f"{self._base_url(codex)}/responses"
+        request.note_sent(address, headers, data)
+        return await self._upstream.open("POST", address, headers, data)
+
+    async def _send_with_key(self, request: Outgoing, key: Authorization) -> Opened:
+        """Send `request` with the API key of the billing order: in the backend's form, as far as
+        the public interface accepts it.
+        """
+        # Without the operator's instructions for the Codex backend. `speaks` stays as it is: it
+        # follows the credential that comes first.
+        prepared = prepare(with_input(request.parsed()), Dialect(codex=True))
+        written = prepare_for_key(prepared.body)
+        session = request.record.session_id = session_of(request, written.body)
+        headers = self._headers(request, key)
+        if not is_codexs_own(request):
+            headers["session-id"] = session
+        body = written.body | {"prompt_cache_key": session}
+        request.sent = body
+        note_ignored(request.record, (*prepared.dropped, *written.dropped))
+        url = f"{self._base_url(codex=False)}/responses"
+        data = dump_json(body)
+        request.note_sent(url, headers, data)
+        return await self._upstream.open("POST", url, headers, data)
 
     async def _send_as_it_is(self, request: Outgoing, authorization: Authorization) -> Opened:
         headers = self._headers(request, authorization) | {"accept": "application/json"}
         url = self._base_url(authorization.billed_to != "api_key") + request.path
+        request.note_sent(url, headers, request.body)
         return await self._upstream.open("POST", url, headers, request.body)
 
     async def _send_question(self, request: Outgoing, authorization: Authorization) -> Opened:
@@ -189,9 +240,12 @@ class Codex:
             f"?client_version={profile.version if profile else CLIENT_VERSION}" if codex else ""
         )
         headers = self._headers(request, authorization) | {"accept": "application/json"}
-        return await self._upstream.open(
-            "GET", self._base_url(codex) + request.path + version, headers, b""
-        )
+        base_url = self._base_url(codex)
+        if request.path == USAGE_PAGE:
+            # Beside the interface for models, whose place ends with its name.
+            base_url = base_url.removesuffix("/codex")
+            version = ""
+        return await self._upstream.open("GET", base_url + request.path + version, headers, b"")
 
     def _base_url(self, codex: bool) -> str:
         return (self.settings.base_url if codex else self.settings.api_base_url).rstrip("/")
@@ -219,8 +273,8 @@ class Codex:
 
 
 def with_input(document: Json) -> Json:
-    """Return `document` with `messages` renamed to `input`: an old spelling that neither base URL
-    accepts.
+    """Return `document` with `messages` renamed to `input`: neither base URL accepts the old
+    spelling.
     """
     if document.get("input") is not None or "messages" not in document:
         return document
@@ -228,8 +282,8 @@ def with_input(document: Json) -> Json:
 
 
 def is_codexs_own(request: Outgoing) -> bool:
-    """Return True if the request comes from a program that names itself in `originator`, as the
-    Codex program does.
+    """Return True if the request comes from a program named in `originator`, such as the Codex
+    program.
     """
     return b"originator" in request.headers
 
@@ -240,8 +294,4 @@ async def read_refused(opened: Opened) -> Opened:
     finally:
         await opened.aclose()
     headers, envelope = in_envelope(opened.status, opened.headers, body)
-    return replace(opened, headers=headers, chunks=_once(envelope))
-
-
-async def _once(body: bytes) -> AsyncIterator[bytes]:
-    yield body
+    return replace(opened, headers=headers, chunks=one_chunk(envelope))

@@ -4,6 +4,9 @@ connection to us.
 
 from __future__ import annotations
 
+from gateway.server.asgi import Headers
+from shared.bus.channels import AccessRecord
+
 # Hop-by-hop headers, the caller's credential, headers of the caller's connection, and the trace.
 NOT_FORWARDED = frozenset(
     b"host connection keep-alive proxy-connection transfer-encoding te trailer upgrade "
@@ -16,7 +19,7 @@ NOT_FORWARDED_PREFIXES = (b"x-forwarded-", b"sec-", b"access-control-", b"x-ccpr
 
 def forwarded(caller: dict[bytes, bytes]) -> dict[str, str]:
     """Return the caller's headers for the provider. The answer must come uncompressed, because
-    usage is read from its bytes.
+    usage is read from the answer's bytes.
     """
     per_hop = {token.strip().lower() for token in caller.get(b"connection", b"").split(b",")}
     headers = {
@@ -28,3 +31,10 @@ def forwarded(caller: dict[bytes, bytes]) -> dict[str, str]:
     }
     headers["accept-encoding"] = "identity"
     return headers
+
+
+def note_upstream(record: AccessRecord, headers: Headers) -> None:
+    """Note the provider's own id of a request."""
+    for name, value in headers:
+        if name == b"request-id":
+            record.upstream_request_id = value.decode("latin-1")

@@ -121,8 +121,8 @@ def _is_visible(name: bytes) -> bool:
 
 
 def visible_headers(raw: tuple[tuple[bytes, bytes], ...]) -> Headers:
-    """Return the headers of a provider that a client may see. Raises UpstreamError for a value with
-    a control byte.
+    """Return a provider's headers for the client. Raises UpstreamError for a value with a control
+    byte.
     """
     visible = [(lower, value) for name, value in raw if _is_visible(lower := name.lower())]
     for name, value in visible:

@@ -69,7 +69,7 @@ def page_title(page: bytes) -> str:
 
 
 def with_reset(error: dict[str, Any]) -> dict[str, Any]:
-    """Return `error` with the reset of a limit in its message: in most formats a client shows only
+    """Return `error` with the reset of a limit in the message: in most formats a client shows only
     the message.
     """
     resets_at = number_in(error, "resets_at", YEAR_3000)
@@ -96,3 +96,11 @@ def seconds_to_wait(error: dict[str, Any]) -> int:
     if told := TRY_AGAIN.search(str(error.get("message"))):
         return max(1, math.ceil(float(told[1]) / (1000 if told[2] == "ms" else 1)))
     return 0
+
+
+def parse_refusal_body(body: bytes) -> Any:
+    """Return a refusal's body as JSON, or as text for a body written by a proxy."""
+    try:
+        return load_json(body)
+    except JSONDecodeError:
+        return body.decode("utf-8", "replace")

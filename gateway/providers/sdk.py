@@ -35,10 +35,11 @@ from shared.bus.channels import (
     session_key,
 )
 from shared.formats import messages
-from shared.formats.ir import Capabilities, Prompt, WebSearch, Written
+from shared.formats.ir import Prompt, WebSearch
 from shared.formats.messages.whole import WholeMessage
 from shared.formats.registry import ProviderFormat
 from shared.formats.sse import Parser
+from shared.formats.written import Capabilities, Written
 from shared.runtime.errors import Busy, ClientError, NoWorker, UpstreamError, UpstreamRefused
 from shared.runtime.exact_json import dump_json, load_json
 from shared.runtime.metrics import LineMetrics
@@ -56,6 +57,7 @@ NOT_IN_THE_PROGRAM: dict[str, Any] = {
     "stop": (),
 }
 SAYS_NOTHING = (None, "", (), 1, "auto", "default")
+WORKERS_ADDRESS = "sdk:/v1/messages"  # of a turn in a capture: no HTTP takes it there
 ABOUT_THE_RUN = frozenset({"system_message", "result_message"})
 
 # The first frame, further frames, and the function that ends the turn.
@@ -85,9 +87,6 @@ class SdkFormat:
             fitting, replace(capabilities, structured_output=False, efforts=frozenset())
         )
         wanted = {name: getattr(prompt, name) for name in NOT_IN_THE_PROGRAM if name != "cache"}
-        # The old spelling allows one call at a time only: not a wish of the client.
-        if prompt.legacy_functions:
-            del wanted["parallel_tools"]
         lost = [name for name, value in wanted.items() if value not in SAYS_NOTHING]
         if len(tools) < len(prompt.tools):
             lost.append("web_search")
@@ -133,8 +132,8 @@ class Sdk:
         self._lane = "unknown"  # until a worker has reported the programs' billing
 
     async def open(self, request: Outgoing) -> Opened:
-        """Place the turn and wait for the first frame, so that a refusal still has its own status.
-        Raises QuotaReached.
+        """Place the turn and wait for the first frame, so that a refusal still has a status of its
+        own. Raises QuotaReached.
         """
         document = request.parsed()
         record = request.record
@@ -142,44 +141,50 @@ class Sdk:
         record.billed_to = self._lane
         self._quota.admit(record)
         # A large body is parsed only here, so the conversation in its metadata is known only now.
-        record.session_id = request.session or _told(document, "session_id")
-        directory = request.headers.get(DIRECTORY_HEADER, b"").decode("utf-8", "replace") or _told(
-            document, "cwd"
-        )
+        record.session_id = request.session or _metadata_field(document, "session_id")
+        directory = request.headers.get(DIRECTORY_HEADER, b"").decode(
+            "utf-8", "replace"
+        ) or _metadata_field(document, "cwd")
+        record.working_directory = directory
         turn = Turn(
             record.request_id, document, record.caller, record.session_id or None, directory or None
         )
         turn.message_mode = read_message_mode(request.headers)
         turn.traceparent = request.trace.attempt(record)
-        turn.repeat = repeat_of(turn)
+        turn.managed = request.managed
+        # A turn of a managed session that was cut off is reported as such, and never asked for
+        # again.
+        turn.repeat = "" if turn.managed is not None else repeat_of(turn)
+        if request.taking is not None:
+            request.note_sent(WORKERS_ADDRESS, {}, dump_json(document))
         first, frames, leave = await self._begin(turn, request)
         headers = with_ignored([(b"content-type", b"text/event-stream; charset=utf-8")], record)
-        opened = Opened(200, headers, _with_first(first, frames), leave)
+        opened = request.watched(Opened(200, headers, _with_first(first, frames), leave))
         return opened if document.get("stream") is True else await _whole(opened)
 
     async def _begin(self, turn: Turn, request: Outgoing) -> Begun:
-        """Begin the turn at the worker from `_keeper`, if alive and with a free slot; else at any
+        """Begin the turn at the worker from `_kept_by`, if alive and with a free slot; else at any
         worker.
         """
-        if keeper := await self._keeper(turn):
+        if kept_by := await self._kept_by(turn):
             # The worker has ended, or has no free slot. The turn did not begin there, so any worker
             # may run it.
             with contextlib.suppress(NoWorker, Busy):
-                return await self._call(SDK_TURN.at(keeper), turn, request)
+                return await self._call(SDK_TURN.at(kept_by), turn, request)
         try:
             return await self._call(self._line, turn, request)
         except Busy:
             self._metrics.refused.inc()
             raise
 
-    async def _keeper(self, turn: Turn) -> str:
-        """Return the worker that still runs the same turn for a caller that was cut off, else the
-        worker with the conversation's process; an empty text for neither.
+    async def _kept_by(self, turn: Turn) -> str:
+        """Return the worker still running the same turn for a cut-off caller, else the worker with
+        the conversation's process; an empty text for neither.
         """
-        if left := await self._bus.get(left_key(turn.repeat)):
+        if turn.repeat and (left := await self._bus.get(left_key(turn.repeat))):
             return left.decode()
         stored = await self._bus.get(session_key(turn)) if turn.session_id else None
-        return decode_payload(KnownSession, stored).keeper if stored else ""
+        return decode_payload(KnownSession, stored).kept_by if stored else ""
 
     async def _call(self, channel: Channel, turn: Turn, request: Outgoing) -> Begun:
         record = request.record
@@ -239,7 +244,7 @@ class Sdk:
             record.num_turns = tail.num_turns
             record.worker_ms = tail.worker_ms
             if tail.limits:
-                self._quota.learn_told(record, tail.limits)
+                self._quota.learn_report(record, tail.limits)
 
     def _note_head(self, head: TurnHead, record: AccessRecord) -> None:
         record.worker = head.worker
@@ -272,8 +277,10 @@ def read_message_mode(headers: dict[bytes, bytes]) -> str:
     return mode
 
 
-def _told(document: dict[str, Any], name: str) -> str:
-    """Return the caller's text for `name` in the request's metadata; an empty text without one."""
+def _metadata_field(document: dict[str, Any], name: str) -> str:
+    """Return the caller's text for `name` in the request's metadata; an empty text without such a
+    field.
+    """
     metadata = document.get("metadata")
     told = metadata.get(name) if isinstance(metadata, dict) else None
     return told if isinstance(told, str) else ""
@@ -286,8 +293,8 @@ async def _with_first(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator
 
 
 async def _whole(opened: Opened) -> Opened:
-    """Return the stream folded into one message. An error in mid-stream becomes an
-    error response.
+    """Return the stream folded into a single message. An error in mid-stream becomes an error
+    response.
     """
     parser = Parser()
     whole = WholeMessage()

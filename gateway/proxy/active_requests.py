@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
+import math
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 
+from gateway.proxy.states import ACTIVE_REQUEST, SENDING, ActiveEvent, ActiveState
 from gateway.server.asgi import Receive, Send
 from shared.runtime.errors import (
     Busy,
@@ -46,11 +48,11 @@ class Timeouts:
     ping: float = 15
 
 
-# The clock measures one silence at a time; the flags say whose silence it is:
+# The clock measures one silence at a time; the state says whose silence it is:
 #
-#     reading   the client sends the body: a silence is the client's (ClientTimeout)
-#     sending   the client takes a piece of the answer: also the client's (CallerGone)
-#     neither   the provider has the request: a silence is the provider's (UpstreamTimeout)
+#     reading       the client sends the body: a silence is the client's (ClientTimeout)
+#     sending ...   the client takes a piece of the answer: also the client's (CallerGone)
+#     any other     the provider has the request: a silence is the provider's (UpstreamTimeout)
 #
 # `touch` ends a silence. `interrupt` notes a reason, and cancels the task only inside
 # `with active:`, where `__exit__` turns the cancellation into the reason. Outside, the reason waits
@@ -66,21 +68,22 @@ class ActiveRequest:
 
     __slots__ = (
         "_active_requests",
+        "_endings",
         "_inside",
+        "_pieces",
         "_ping",
         "_ping_task",
         "_task",
         "_watch",
-        "drips",
         "held",
+        "is_held",
         "limit",
-        "reading",
         "reason",
         "receive",
         "received",
-        "sending",
         "sent",
         "silence",
+        "state",
     )
 
     def __init__(self, limit: float, active_requests: ActiveRequests) -> None:
@@ -90,15 +93,23 @@ class ActiveRequest:
         self.reason: CCProxyError | None = None
         self.limit = limit
         self.received = self.sent = asyncio.get_running_loop().time()
-        self.drips = False  # bytes came from the provider, but no whole event yet
-        self.reading = True
-        self.sending = False
+        self.state: ActiveState = ACTIVE_REQUEST.beginning
         self.silence = PROVIDER_SILENT
         self._ping: Callable[[], Coroutine[None, None, None]] | None = None
         self.receive: Receive | None = None
         self._inside = False
+        self._pieces = 0  # on their way to the client: a ping of a live response and a piece
         self._watch: asyncio.Task[None] | None = None
         self._ping_task: asyncio.Task[None] | None = None
+        self.is_held = False  # until a limit is reset; such a request ends first at a stop
+        self._endings: list[Callable[[], None]] | None = None
+
+    def advance(self, event: ActiveEvent) -> None:
+        self.state = ACTIVE_REQUEST.advance(self.state, event)
+
+    @property
+    def is_sending(self) -> bool:
+        return self.state in SENDING
 
     def touch(self) -> None:
         """Note a sign of life of the side that is waited for."""
@@ -109,21 +120,26 @@ class ActiveRequest:
         counts; bytes before that, as half of a stream's first event, leave the first-byte limit
         running.
         """
-        self.drips = not is_begun
+        self.advance("event" if is_begun else "bytes")
         if is_begun:
-            self.limit = self._active_requests.patience.idle
+            self.limit = self._active_requests.timeouts.idle
             self.touch()
 
     async def send_piece(self, send: Send, piece: bytes) -> None:
         """Send a piece of the answer; meanwhile the silence of the client is measured."""
         loop = asyncio.get_running_loop()
         self.sent = loop.time()
-        self.sending = True
+        # The first of several pieces begins the sending, and the last one ends it.
+        if not self._pieces:
+            self.advance("send")
+        self._pieces += 1
         await send({"type": "http.response.body", "body": piece, "more_body": True})
-        self.sending = False
+        self._pieces -= 1
+        if not self._pieces:
+            self.advance("sent")
         self.sent = loop.time()
         # The provider was held back as long as the client did not read.
-        if not self.drips:
+        if self.state != "starting":
             self.received = self.sent
 
     def receive_bytes(self, count: int) -> None:
@@ -137,22 +153,57 @@ class ActiveRequest:
 
     def begin_reading(self, limit: float) -> None:
         """Wait for the client, for the next piece of a body that is passed on during the upload."""
-        self.reading = True
+        self.advance("read")
         self.limit = limit
         self.touch()
 
     def begin_writing(self, limit: float) -> None:
         """Wait for the provider to take the current piece of the body."""
-        self.reading = False
+        self.advance("write")
         self.limit = limit
         self.touch()
 
-    def begin_waiting(self, limit: float, receive: Receive) -> None:
-        """Wait for the provider after the end of the body; from now on the client may leave."""
-        self.reading = False
+    def begin_waiting(self, limit: float, receive: Receive | None = None) -> None:
+        """Wait for the answer after the end of the body. From now on the client may leave, which
+        `receive` reports; None: nobody watches that here.
+        """
+        self.advance("wait")
         self.receive = receive
         self.limit = limit
         self.touch()
+
+    @contextlib.contextmanager
+    def queued_here(self) -> Iterator[None]:
+        """Suspend the time limit of the provider's silence for the block: the provider does not
+        have the request.
+        """
+        limit = self.limit
+        self.limit = math.inf
+        try:
+            yield
+        finally:
+            self.limit = limit
+            self.touch()
+
+    @contextlib.contextmanager
+    def held_here(self) -> Iterator[None]:
+        """Suspend the time limit as `queued_here`, in a request that is held. Raises Stopping while
+        no request may be held.
+        """
+        if not self._active_requests.may_hold:
+            raise ended_hold()
+        self.is_held = True
+        try:
+            with self.queued_here():
+                yield
+        finally:
+            self.is_held = False
+
+    def at_end(self, act: Callable[[], None]) -> None:
+        """Call `act` when the request is closed."""
+        if self._endings is None:
+            self._endings = []
+        self._endings.append(act)
 
     def interrupt(self, reason: CCProxyError) -> None:
         """End the request with `reason`; the first reason wins."""
@@ -208,6 +259,10 @@ class ActiveRequest:
         if self._ping_task is not None:
             self._ping_task.cancel()
 
+    def ping_now(self) -> None:
+        """Send a ping, if pings have started."""
+        self.send_ping(asyncio.get_running_loop().time())
+
     def send_ping(self, now: float) -> None:
         """Send a ping without waiting: a client that does not read must not hold up the clock."""
         if self._ping is not None and (self._ping_task is None or self._ping_task.done()):
@@ -218,6 +273,9 @@ class ActiveRequest:
         self.stop_pings()
         if self._watch is not None:
             self._watch.cancel()
+        for act in self._endings or ():
+            act()
+        self._endings = None
 
 
 class ActiveRequests:
@@ -225,10 +283,11 @@ class ActiveRequests:
     requests.
     """
 
-    def __init__(self, patience: Timeouts, max_held: int = 256 * 1024 * 1024) -> None:
+    def __init__(self, timeouts: Timeouts, max_held: int = 256 * 1024 * 1024) -> None:
         """Limit the bodies of all requests together to `max_held` bytes."""
-        self.patience = patience
+        self.timeouts = timeouts
         self.held = 0
+        self.may_hold = True
         self._max_held = max_held
         self._active_requests: set[ActiveRequest] = set()
         self._clock: asyncio.Task[None] | None = None
@@ -240,7 +299,7 @@ class ActiveRequests:
 
     def open(self) -> ActiveRequest:
         """Return a new active request, to be passed to `close` at its end."""
-        active = ActiveRequest(self.patience.body, self)
+        active = ActiveRequest(self.timeouts.body, self)
         if self._stopping:
             active.reason = Stopping()
         self._active_requests.add(active)
@@ -250,6 +309,7 @@ class ActiveRequests:
         self._active_requests.discard(active)
         self.held -= active.held
         active.held = 0
+        active.advance("close")
         active.reason = None  # the traceback holds frames, and the frames hold the request
         active.release()
         if self._stopping and not self._active_requests:
@@ -267,12 +327,22 @@ class ActiveRequests:
                 headers={"retry-after": "1"},
             )
 
+    def end_holds(self) -> None:
+        """End the held requests with a typed error after which clients try again, and hold no more:
+        this gateway is stopping, or new settings have taken its place.
+        """
+        self.may_hold = False
+        for active in list(self._active_requests):
+            if active.is_held:
+                active.interrupt(ended_hold())
+
     async def stop(self, grace: float) -> None:
-        """Refuse new requests, wait `grace` seconds for the open requests, then end each with a
-        typed error.
+        """Refuse new requests, end the held ones, wait `grace` seconds for the open ones, then end
+        each with a typed error.
         """
         # From here on a new request fails as soon as its interruptible code begins.
         self._stopping = True
+        self.end_holds()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace):
                 if self._active_requests:
@@ -299,9 +369,9 @@ class ActiveRequests:
         # quarter.
         step = min(
             LOOK_SECONDS,
-            self.patience.ping / 4,
-            self.patience.idle / 4,
-            self.patience.first_byte / 4,
+            self.timeouts.ping / 4,
+            self.timeouts.idle / 4,
+            self.timeouts.first_byte / 4,
         )
         while True:
             await asyncio.sleep(step)
@@ -310,21 +380,33 @@ class ActiveRequests:
 
     def _look_at(self, active: ActiveRequest, now: float) -> None:
         active.watch_client()
-        silence = now - (active.sent if active.sending else active.received)
+        silence = now - (active.sent if active.is_sending else active.received)
         if silence > active.limit:
             active.interrupt(stalled(active, silence))
-        # During `sending` a ping would wait behind the piece. A ping is noted in `sent`, not in
-        # `received`: our own bytes must not end the provider's silence, and a provider's bytes that
-        # are not passed on must not end ours.
-        elif not active.sending and now - active.sent > self.patience.ping:
+        # While a piece is sent, a ping would wait behind the piece. A ping is noted in `sent`, not
+        # in `received`: our own bytes must not end the provider's silence, and a provider's bytes
+        # that are not passed on must not end ours.
+        elif not active.is_sending and now - active.sent > self.timeouts.ping:
             active.send_ping(now)
+
+
+def ended_hold() -> Stopping:
+    return Stopping(
+        "This server stops or has new settings, and the request waited for the reset of a limit; "
+        "send it again.",
+        headers={"retry-after": "1"},
+    )
+
+
+def stopped_reading() -> CallerGone:
+    return CallerGone("The client stopped reading.")
 
 
 def stalled(active: ActiveRequest, seconds: float) -> CCProxyError:
     """Return the error for a request's silence, as caused by the client or the provider."""
-    if active.reading:
+    if active.state == "reading":
         return ClientTimeout(f"No more of the request's body came for {seconds:.0f} seconds.")
-    if active.sending:
-        return CallerGone("The client stopped reading.")
-    silence = NO_WHOLE_EVENT if active.drips else active.silence
+    if active.is_sending:
+        return stopped_reading()
+    silence = NO_WHOLE_EVENT if active.state == "starting" else active.silence
     return UpstreamTimeout(f"{silence} for {seconds:.0f} seconds.")

@@ -1,11 +1,12 @@
-"""Response headers beside a provider's answer: the asked model, and a way out of a refused model.
+"""Response headers beside a provider's answer: the asked model, who pays, and a way out of a
+refused model.
 
 The answer itself passes unchanged: a refusal that is read here goes on byte for byte.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from json import JSONDecodeError
 
 from gateway.providers import Opened, Outgoing
@@ -24,6 +25,8 @@ from shared.runtime.log import get_log
 
 # The model the provider was asked for, if not the model the client named.
 MODEL_HEADER = b"x-ccproxy-model"
+# Who pays: `subscription`, `api_key` or `extra_usage`, as `billed_to` in records.
+BILLED_HEADER = b"x-ccproxy-billed-to"
 
 
 async def open_and_tell(
@@ -36,15 +39,22 @@ async def open_and_tell(
         opened = await open_answer(request)
     except UpstreamRefused as refusal:
         message = message_of(speaks, refusal.body, refusal.status) or refusal.message
-        told = [*model_header(request), *hint_header(request, refusal.status, message)]
+        told = [*answer_headers(request), *hint_header(request, refusal.status, message)]
         refusal.headers = refusal.headers | {name.decode(): value.decode() for name, value in told}
         raise
     hint: Headers = []
     if opened.status in REFUSING_STATUSES and not opened.is_stream:
-        body = await read_refusal(opened)
+        body = await opened.read_ahead()
         hint = hint_header(request, opened.status, message_of(speaks, body, opened.status))
-    opened.headers = [*opened.headers, *model_header(request), *hint]
+    opened.headers = [*opened.headers, *answer_headers(request), *hint]
     return opened
+
+
+def answer_headers(request: Outgoing) -> Headers:
+    """Return the headers about the asked model and about who pays."""
+    billed = request.record.billed_to
+    paid = [(BILLED_HEADER, billed.encode())] if billed not in ("", "unknown") else []
+    return [*model_header(request), *paid]
 
 
 def model_header(request: Outgoing) -> Headers:
@@ -67,21 +77,6 @@ def hint_header(request: Outgoing, status: int, message: str) -> Headers:
         "model_unknown", request_id=record.request_id, provider=record.provider, hint=hint
     )
     return [(HINT_HEADER.encode(), hint.encode())]
-
-
-async def read_refusal(opened: Opened) -> bytes:
-    """Return the body of a refusal, and keep the body to be read once more."""
-    try:
-        body = await opened.read()
-    except BaseException:
-        await opened.aclose()
-        raise
-    opened.chunks = _once(body)
-    return body
-
-
-async def _once(body: bytes) -> AsyncIterator[bytes]:
-    yield body
 
 
 def message_of(speaks: ProviderFormat, body: bytes, status: int) -> str:

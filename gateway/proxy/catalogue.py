@@ -12,7 +12,8 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 
 from shared.accounts.models import claude_capabilities, codex_capabilities, is_exact, resolve_model
-from shared.formats.ir import Capabilities, Json, Vendor
+from shared.formats.ir import Json, Vendor
+from shared.formats.written import Capabilities
 from shared.runtime.errors import CCProxyError
 from shared.runtime.log import get_log
 
@@ -20,7 +21,7 @@ FRESH_SECONDS = 3600.0
 # After a failure: an unreachable provider costs one request a minute.
 RETRY_SECONDS = 60.0
 # The longest wait of a request for the very first list; then the request goes on without a list.
-PATIENCE_SECONDS = 3.0
+TIMEOUT_SECONDS = 3.0
 
 
 class Catalogue:
@@ -43,7 +44,7 @@ class Catalogue:
     async def listed(self) -> list[Json]:
         """Return the list as known now, and refresh an old list in the background.
 
-        Only the very first fetch is waited for, at most PATIENCE_SECONDS.
+        Only the very first fetch is waited for, at most TIMEOUT_SECONDS.
         """
         # One fetch at a time, however many requests find the list old.
         if time.monotonic() >= self._due and self._refreshing is None:
@@ -51,7 +52,7 @@ class Catalogue:
         if not self._fetched and self._refreshing is not None:
             with contextlib.suppress(TimeoutError):
                 # Shielded: a request that stops waiting must not cancel the fetch of all others.
-                await asyncio.wait_for(asyncio.shield(self._refreshing), PATIENCE_SECONDS)
+                await asyncio.wait_for(asyncio.shield(self._refreshing), TIMEOUT_SECONDS)
         return self._listed
 
     async def demand(self) -> list[Json]:
@@ -87,7 +88,7 @@ class Catalogue:
             self._failure = None
             wait = FRESH_SECONDS
         except CCProxyError as error:
-            get_log().info("models_not_listed", reason=error.message)
+            get_log().debug("models_not_listed", reason=error.message)
             self._failure = error
         finally:
             self._fetched = True  # also after a failure: no request waits for the first list again

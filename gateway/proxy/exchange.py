@@ -13,19 +13,25 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import partial
 
+from gateway.capture.taking import Taking
 from gateway.providers import Opened, Outgoing, Provider
+from gateway.providers.headers import note_upstream
 from gateway.proxy.active_requests import ActiveRequest, ActiveRequests
 from gateway.proxy.beside import open_and_tell
 from gateway.proxy.ignored import note_ignored, with_ignored
 from gateway.proxy.messages_tap import MessagesTap, note_whole_message
 from gateway.proxy.peek import peek
+from gateway.proxy.prompt_insight import note_prompt
 from gateway.proxy.relay import MESSAGES_PING, relay_stream, relay_whole
 from gateway.proxy.rename import renamed
 from gateway.proxy.sessions import session_named
-from gateway.server.asgi import Headers, Receive, Scope, Send, read_body
-from gateway.server.context import context_of
+from gateway.server.asgi import Receive, Scope, Send, read_body
+from gateway.server.context import RequestContext, context_of
 from gateway.server.decoding import decode_body
+from gateway.server.guard import Caller
 from gateway.server.problems import Dialect, error_frame, render_error, respond
+from gateway.waiting.hold import HOLD_HEADER, Hold, wished_seconds
+from gateway.waiting.queued_provider import QueuedProvider
 from shared.bus.channels import AccessRecord
 from shared.formats.messages.native import MARK_BYTES, without_own_marks
 from shared.runtime.errors import CallerGone, CCProxyError
@@ -45,19 +51,52 @@ class Exchange(ABC):
     max_body_bytes: int
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        record: AccessRecord = context_of(scope).record
+        context = context_of(scope)
+        record: AccessRecord = context.record
         record.provider = record.service_type = self.provider.name
         record.client_format = self.dialect
+        captures = context.captures
+        taking = None
+        if captures is not None and (captures.is_on or context.repeats):
+            taking = captures.begin(record, context.repeats)
+        if captures is None or taking is None:
+            await self._serve(scope, receive, send, None)
+            return
+        try:
+            await self._serve(scope, receive, taking.watch_reply(send), taking)
+        finally:
+            captures.end(taking)
+
+    async def _serve(
+        self, scope: Scope, receive: Receive, send: Send, taking: Taking | None
+    ) -> None:
+        record: AccessRecord = context_of(scope).record
         active = self.active_requests.open()
         try:
             with active:
                 request = await self._read(scope, receive, record, active)
+                if taking is not None:
+                    request.taking = taking
+                    taking.note_request(
+                        request.headers, request.readable(), is_upload=request.upload is not None
+                    )
+                caller = context_of(scope).caller
+                request.client_headers = request.headers
+                request.caller = caller
+                if caller is not None:
+                    request.allowed_models = caller.models
+                    # Most tokens have neither limits nor wishes, and cost no call.
+                    has_limits = caller.limits or caller.at_once or caller.hold
+                    if request.spends and (has_limits or HOLD_HEADER in request.headers):
+                        await self._admit(request, caller, context_of(scope))
                 # An upload reads its body later, and sets the limits by itself.
                 if request.upload is None:
-                    active.begin_waiting(self.active_requests.patience.first_byte, receive)
+                    active.begin_waiting(self.active_requests.timeouts.first_byte, receive)
             # Not before the body was read: until then the record lacks model and session.
             context_of(scope).begin(record)
             failure = await self.answer(request, send, active)
+            if context_of(scope).reads_prompts:
+                await note_prompt(request)
         except CCProxyError as error:
             failure = error
             # A client that left cannot read an answer.
@@ -70,6 +109,17 @@ class Exchange(ABC):
             # The error's traceback holds this frame, which holds the error and, through others, the
             # request's body. Without this line all of them would wait for the garbage collector.
             failure.__traceback__ = None
+
+    async def _admit(self, request: Outgoing, caller: Caller, context: RequestContext) -> None:
+        """Let the request begin by the limits of its token; one that may be held meets them later,
+        in front of its provider. Raises SpendLimitReached, Busy.
+        """
+        admit = partial(context.ledger.admit, caller, context.record)
+        seconds = wished_seconds(request.headers, caller.hold)
+        if seconds and isinstance(self.provider, QueuedProvider):
+            request.hold = Hold(seconds, admit)
+        else:
+            await admit()
 
     @abstractmethod
     async def answer(
@@ -121,10 +171,11 @@ class Exchange(ABC):
 
     async def rename(self, request: Outgoing) -> str:
         """Return the model that will answer; the body is written anew only where the owner's
-        aliases chose another.
+        aliases chose another. Raises NotAllowed for a model that the caller's token does not allow.
         """
         asked = request.record.model
         model = await self.provider.catalogue.resolve(asked)
+        request.permit(model)
         if model != asked:
             request.rewrite(request.parsed() | {"model": model})
         return model
@@ -218,12 +269,6 @@ def note_served(record: AccessRecord, model: str, asked: str) -> None:
     """
     if record.model == asked:
         record.model = model
-
-
-def note_upstream(record: AccessRecord, headers: Headers) -> None:
-    for name, value in headers:
-        if name == b"request-id":
-            record.upstream_request_id = value.decode("latin-1")
 
 
 def note_failure(record: AccessRecord, failure: CCProxyError) -> None:

@@ -50,6 +50,7 @@ from shared.formats.openai_images import (
     write_partial_image,
 )
 from shared.formats.sse import Parser, encode_event
+from shared.formats.written import Frame
 from shared.runtime.errors import CCProxyError, UpstreamError, UpstreamRefused
 from shared.runtime.exact_json import BOM, dump_json, load_json
 
@@ -93,7 +94,7 @@ class Images(Exchange):
         with active:
             asked = read_images_request(request.document or {}, edit=self.edit)
             note_ignored(request.record, asked.dropped)
-            request.rewrite(await self._written(asked))
+            request.rewrite(await self._written(request, asked))
             # Opened before anything is sent: a refusal of the first image still has its own status.
             first = await self._open_one(request, active)
         if asked.stream:
@@ -109,6 +110,7 @@ class Images(Exchange):
     async def _pass(self, request: Outgoing, send: Send, active: ActiveRequest) -> None:
         """Send the Codex program's own request, and the answer, unchanged."""
         assert isinstance(self.provider, Codex)
+        request.permit(request.record.model)
         with active:
             opened = self.begun(
                 await open_and_tell(self.provider.open_images, self.provider.speaks, request),
@@ -123,14 +125,17 @@ class Images(Exchange):
         )
         note_usage(request.record, used)
 
-    async def _written(self, asked: ImagesRequest) -> Json:
-        """Return the provider's request for one image, addressed to the drawing model."""
+    async def _written(self, request: Outgoing, asked: ImagesRequest) -> Json:
+        """Return the provider's request for one image, addressed to the drawing model. Raises
+        NotAllowed for a model that the caller's token does not allow.
+        """
         assert isinstance(self.provider, Codex)
         catalogue = self.provider.catalogue
         named = await catalogue.resolve(asked.model) if asked.model else ""
         image_model = named if is_image_model(named) else ""
         caller = named if named and not image_model else self.provider.settings.image_caller
         caller = caller or default_codex_model(await catalogue.listed())
+        request.permit(image_model or caller)
         forced = not self.provider.speaks.codex  # the backend's own tools cannot be forced
         return write_images_request(asked, caller=caller, image_model=image_model, forced=forced)
 
@@ -279,7 +284,7 @@ class ImagesTap:
             ready += b"".join(encode_event(frame.name, dump_json(frame.data)) for frame in frames)
         return ready
 
-    def _finish(self, reader: ImagesReader, image: Json) -> ir.Frame:
+    def _finish(self, reader: ImagesReader, image: Json) -> Frame:
         note_cost(self._record, self._readers)
         self.finished = len(self._readers) == self._count
         return write_finished_image(

@@ -15,7 +15,7 @@ from typing import Any
 from shared.bus.channels import AccessRecord
 from shared.formats.fields import inner_object, text_in
 from shared.formats.ir import Json, Usage
-from shared.formats.messages.usage import merge_usage, read_usage
+from shared.formats.messages.usage import merge_usage, read_tier, read_usage
 from shared.formats.sse import ServerSentEvent, events_in, has_event, last_boundary
 from shared.runtime.errors import UpstreamError
 from shared.runtime.exact_json import load_json
@@ -23,6 +23,10 @@ from shared.runtime.log import get_log
 
 # The largest event kept in memory, as in the parser of shared/formats.
 MAX_PENDING_BYTES = 16 * 1024 * 1024
+
+# The providers' words for the tier without a price of its own. `auto` names none yet.
+STANDARD_TIERS = frozenset({"", "standard", "default", "auto"})
+MAX_TIER = 40  # characters of a name that a provider may invent
 
 NAMES = frozenset({"message_start", "message_delta", "message_stop", "error"})
 
@@ -115,6 +119,7 @@ class MessagesTap:
     def _count(self, told: Any) -> None:
         self._usage = merge_usage(self._usage, told)
         note_usage(self._record, read_usage(self._usage))
+        note_tier(self._record, read_tier(self._usage))
 
     def _complain(self, why: str) -> None:
         """Log a warning once for a whole stream."""
@@ -139,7 +144,9 @@ def note_whole_message(record: AccessRecord, body: bytes) -> None:
         record.model = text_in(document, "model") or record.model
         record.stop_reason = text_in(document, "stop_reason")
         note_cache_miss(record, document)
-        note_usage(record, read_usage(inner_object(document, "usage")))
+        usage = inner_object(document, "usage")
+        note_usage(record, read_usage(usage))
+        note_tier(record, read_tier(usage))
 
 
 def note_cache_miss(record: AccessRecord, message: Json) -> None:
@@ -156,6 +163,11 @@ def note_usage(record: AccessRecord, usage: Usage) -> None:
     record.cache_read_tokens = usage.cache_read
     record.cache_write_tokens = usage.cache_write
     record.cache_write_1h_tokens = usage.cache_write_1h
+
+
+def note_tier(record: AccessRecord, tier: str | None) -> None:
+    """Put the service tier that a reply names, in any format, into the record."""
+    record.service_tier = "" if tier in STANDARD_TIERS or tier is None else tier[:MAX_TIER]
 
 
 def note_error(record: AccessRecord, envelope: Json) -> None:

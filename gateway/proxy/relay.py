@@ -15,7 +15,7 @@ from functools import partial
 from typing import Protocol
 
 from gateway.providers import Opened
-from gateway.proxy.active_requests import ActiveRequest
+from gateway.proxy.active_requests import ActiveRequest, stopped_reading
 from gateway.server.asgi import Headers, Send
 from shared.runtime.errors import CallerGone, CCProxyError, UpstreamError
 from shared.runtime.log import get_log
@@ -120,9 +120,8 @@ async def relay_stream(
     # A client that left, or stopped reading, takes no last event: `send` could wait for ever.
     if isinstance(failure, CallerGone):
         return failure
-    # Outside of `with active:`, so that no interrupt can take the place of the last event.
-    await send({"type": "http.response.body", "body": last})
-    return failure
+    left = await send_end(send, active, last)
+    return failure or left
 
 
 async def pump(chunks: AsyncIterator[bytes], send: Send, active: ActiveRequest, tap: Tap) -> None:
@@ -151,7 +150,20 @@ async def relay_download(opened: Opened, send: Send, active: ActiveRequest) -> C
         return error.with_traceback(None)  # the traceback would hold this frame
     finally:
         await opened.aclose()
-    await send({"type": "http.response.body", "body": b""})
+    return await send_end(send, active, b"")
+
+
+async def send_end(send: Send, active: ActiveRequest, last: bytes) -> CCProxyError | None:
+    """Send the last bytes of an answer and its end. Return the error of a client that took no byte
+    for the request's time limit.
+    """
+    # Outside of `with active:`, so that no interrupt can take the place of the last event. The end
+    # of a stream waits until the client has taken what was sent before, so it needs a limit.
+    try:
+        async with asyncio.timeout(active.limit):
+            await send({"type": "http.response.body", "body": last})
+    except TimeoutError:
+        return stopped_reading()
     return None
 
 

@@ -120,9 +120,9 @@ class Resource(Exchange):
         """Yield the body in pieces. The side being waited for, client or provider, is the side
         whose silence counts.
         """
-        patience = self.active_requests.patience
+        timeouts = self.active_requests.timeouts
         while True:
-            active.begin_reading(patience.body)
+            active.begin_reading(timeouts.body)
             message = await receive()
             piece = message.get("body", b"")
             record.bytes_in += len(piece)
@@ -137,11 +137,11 @@ class Resource(Exchange):
             if not message.get("more_body"):
                 # Before the last piece goes out: the provider need not ask for more, and then this
                 # code never runs again.
-                active.begin_waiting(patience.first_byte, receive)
+                active.begin_waiting(timeouts.first_byte, receive)
                 if piece:
                     yield piece
                 return
-            active.begin_writing(patience.idle)
+            active.begin_writing(timeouts.idle)
             if piece:
                 yield piece
 

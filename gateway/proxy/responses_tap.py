@@ -17,7 +17,7 @@ from collections.abc import Callable
 from operator import itemgetter
 from typing import Any
 
-from gateway.proxy.messages_tap import MAX_PENDING_BYTES, note_usage
+from gateway.proxy.messages_tap import MAX_PENDING_BYTES, note_tier, note_usage
 from shared.bus.channels import AccessRecord
 from shared.formats.fields import inner_object, text_in
 from shared.formats.ir import Fail, Json, StopReason
@@ -231,6 +231,7 @@ def note_response(record: AccessRecord, response: Json) -> None:
     """Put the model, the end and the cost of a whole response into the record."""
     record.model = text_in(response, "model") or record.model
     note_usage(record, read_usage(response.get("usage")))
+    note_tier(record, text_in(response, "service_tier"))
     record.cache_miss_reason = text_in(
         inner_object(response, "prompt_cache_diagnostics"), "reason"
     )[:100]

@@ -10,10 +10,10 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field, replace
 from functools import partial
-from json import JSONDecodeError
 from typing import Any
 
 from gateway.providers import Opened, Outgoing, limited
+from gateway.providers.refusals import parse_refusal_body
 from gateway.proxy.active_requests import ActiveRequest
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.ignored import note_ignored, with_ignored
@@ -32,7 +32,7 @@ from gateway.server.problems import passed_refusal
 from shared.formats.ir import Fail, Prompt
 from shared.formats.registry import FORMATS
 from shared.runtime.errors import CCProxyError, UpstreamRefused
-from shared.runtime.exact_json import dump_json, load_json
+from shared.runtime.exact_json import dump_json
 
 # The only caller's headers with a meaning for a provider of another format.
 KEPT_HEADERS = frozenset(
@@ -111,6 +111,7 @@ class Translated(Exchange):
             options = options | {"echo": continuation.echo}
         prompt = client.read_prompt(request.parsed())
         model = await self.provider.catalogue.resolve(prompt.model)
+        request.permit(model)
         # `asked` is the provider's prompt. The reply is written from `prompt`, with the names the
         # client used.
         asked: Prompt = replace(prompt, model=model, cache=prompt.cache or self.cache)
@@ -195,11 +196,3 @@ def translated_refusal(translation: Translation, fail: Fail, headers: Headers) -
 def client_headers(opened: Opened, request: Outgoing) -> Headers:
     headers = [(name, value) for name, value in opened.headers if name != b"content-type"]
     return with_ignored(headers, request.record)
-
-
-def parse_refusal_body(body: bytes) -> Any:
-    """Return a refusal's body as JSON, or as text for a body that a proxy wrote."""
-    try:
-        return load_json(body)
-    except JSONDecodeError:
-        return body.decode("utf-8", "replace")

@@ -12,14 +12,15 @@ from dataclasses import replace
 from json import JSONDecodeError
 from typing import Any
 
-from gateway.proxy.messages_tap import note_usage
+from gateway.proxy.messages_tap import note_tier, note_usage
 from gateway.proxy.stored.continuation import Continuation
 from gateway.server.problems import as_fail
 from shared.bus.channels import AccessRecord
 from shared.formats.fold import CUT, MALFORMED, Fold, WellFormed
-from shared.formats.ir import Delta, Event, Fail, Frame, Json, Prompt, Reply, Start, Stop
+from shared.formats.ir import Delta, Event, Fail, Json, Prompt, Reply, Start, Stop
 from shared.formats.registry import Format, ProviderFormat
 from shared.formats.sse import Parser, encode_event
+from shared.formats.written import Frame
 from shared.runtime.errors import CCProxyError
 from shared.runtime.exact_json import dump_json, load_json
 
@@ -153,6 +154,7 @@ class Translation:
         elif isinstance(event, Stop):
             self.finished = True
             note_usage(record, event.usage)
+            note_tier(record, event.service_tier)
             record.stop_reason = event.reason.value
         return event
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
@@ -16,6 +17,7 @@ from gateway.proxy.exchange import MakeExchange
 from gateway.proxy.images import Images
 from gateway.server.asgi import ASGIApp
 from shared.accounts.account import Account
+from shared.accounts.quota import describe_quota
 from shared.formats.ir import Json
 from shared.runtime.errors import CCProxyError, NotFound
 
@@ -57,7 +59,7 @@ def codex_endpoints(
     }
 
 
-def router(codex: Codex, account: Account, aliases: Mapping[str, str]) -> APIRouter:
+def codex_router(codex: Codex, account: Account, aliases: Mapping[str, str]) -> APIRouter:
     routes = APIRouter(prefix="/codex", tags=["codex"])
 
     async def listed() -> list[Json]:
@@ -101,6 +103,7 @@ def router(codex: Codex, account: Account, aliases: Mapping[str, str]) -> APIRou
     @routes.get("/v1/models/{model_id}")
     @routes.get("/models/{model_id}")
     async def one_model(model_id: str) -> Json:
+        """Return one model of the list."""
         for model in await listed():
             if model["slug"] == model_id:
                 return described(model)
@@ -129,6 +132,14 @@ def router(codex: Codex, account: Account, aliases: Mapping[str, str]) -> APIRou
             "problem": codex.catalogue.problem,
             "formats": {name: f"/codex{path}" for name, path in FORMATS.items()},
         }
+
+    @routes.get("/usage")
+    async def usage() -> dict[str, Any]:
+        """Ask the provider for the windows of the subscription, and return them; none for a key."""
+        quota = await codex.ask_quota()
+        if quota is None:
+            return {"provider": "codex", "windows": []}
+        return describe_quota(quota, time.time())
 
     return routes
 

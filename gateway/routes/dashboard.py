@@ -13,12 +13,46 @@ from gateway.server.signed_in import cookie_given
 from shared.runtime.errors import NotFound
 from shared.settings.tree import ObservabilitySettings
 
-PARTS = frozenset(
-    {"dashboard.html", "dashboard.css", "dashboard.js", "charts.js", "requests.js", "requests.css"}
+MODULES = frozenset(
+    f"{name}.js"
+    for name in (
+        "dashboard",
+        "state",
+        "ask",
+        "live",
+        "dom",
+        "format",
+        "table",
+        "pager",
+        "charts",
+        "overview",
+        "log",
+        "filters",
+        "detail",
+        "explain",
+        "sessions",
+        "compare",
+        "download",
+        "included",
+        "workers",
+        "approvals",
+        "notices",
+        "signals",
+        "requests",
+        "profiles",
+        "captures",
+    )
 )
+PARTS = MODULES | {
+    "dashboard.html",
+    "dashboard.css",
+    "requests.css",
+    "profiles.css",
+    "captures.css",
+}
 
 
-def router(settings: ObservabilitySettings) -> APIRouter:
+def dashboard_router(settings: ObservabilitySettings) -> APIRouter:
     routes = APIRouter(prefix="/dashboard", tags=["dashboard"], include_in_schema=False)
 
     def shown(name: str, *, signed_in: bool = False) -> Response:
@@ -28,7 +62,7 @@ def router(settings: ObservabilitySettings) -> APIRouter:
 
     @routes.get("", response_model=None)
     async def dashboard(request: Request) -> Response:
-        """Return the page of the present activity, the past usage and the remaining quota."""
+        """Return the page; its query names the view and the filters, and the page reads it."""
         return shown(
             "dashboard.html", signed_in=bool(cookie_given(context_of(request.scope).headers))
         )

@@ -28,7 +28,7 @@ INDEX = {
 }
 
 
-def router() -> APIRouter:
+def docs_router() -> APIRouter:
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/", response_model=None)

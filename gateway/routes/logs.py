@@ -20,42 +20,25 @@ from gateway.proxy.relay import COMMENT_PING
 from gateway.server.live import Live
 from shared.bus import Bus
 from shared.bus.channels import LOGS_QUERY, LOGS_WATCH, LogsQuery
-from shared.runtime.bounds import Bucket, Count, Hours, Moment, Status
+from shared.bus.log_questions import (
+    AgentsFilter,
+    ExportFilter,
+    GroupsFilter,
+    HoursFilter,
+    OutcomesQuestion,
+    RecordFilter,
+    RecordOrder,
+    SessionsFilter,
+    StepsFilter,
+)
+from shared.runtime.bounds import Count, Status
 from shared.runtime.errors import CCProxyError, NotFound
 from shared.settings.tree import ObservabilitySettings
 
-PARQUET = "application/vnd.apache.parquet"
+MEDIA_TYPES = {"parquet": "application/vnd.apache.parquet", "csv": "text/csv; charset=utf-8"}
 
 
-class Chosen(BaseModel):
-    """The filters of a query for records. Times are UTC seconds; `service_type` is a list by
-    commas, `!x` leaves `x` out.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    start_time: Moment | None = None
-    end_time: Moment | None = None
-    model: str | None = None
-    caller: str | None = None
-    provider: str | None = None
-    asked_model: str | None = Field(None, description="The model as the client named it")
-    session_id: str | None = None
-    agent_id: str | None = Field(None, description="A subagent of Claude Code")
-    client_program: str | None = Field(
-        None, description="`claude-code`, `codex`, `openai-sdk-python`, …"
-    )
-    client_version: str | None = None
-    cache_miss_reason: str | None = Field(
-        None, description="The provider's word: `tools_changed`, …"
-    )
-    error_kind: str | None = None
-    service_type: str | None = Field(None, description="A list by commas; `!x` leaves `x` out")
-    status_min: Status | None = None
-    status_max: Status | None = None
-
-
-class Queried(Chosen):
+class Queried(RecordFilter):
     limit: int = Field(1000, ge=1, le=10_000)
     offset: Count = 0
     order: Literal["desc", "asc"] = "desc"
@@ -63,26 +46,16 @@ class Queried(Chosen):
         None,
         min_length=1,
         max_length=20_000,
-        description="One SELECT over `requests` and `hours`; instead of every filter",
+        description=(
+            "One SELECT over `requests`, `own_requests` and `hours`; instead of every filter"
+        ),
     )
 
 
-class Summed(Chosen):
-    hours: Hours | None = Field(
-        None, description="How far back from `end_time`; gives way to `start_time`"
-    )
-
-
-class Stepped(Summed):
-    bucket: Bucket | None = Field(None, description="Seconds a step; unset: about 60 steps")
-
-
-class Paged(Chosen):
+class Paged(RecordFilter):
     limit: int = Field(50, ge=1, le=1000)
     offset: Count = 0
-    order_by: Literal["timestamp", "duration_ms", "first_byte_ms", "cost_usd", "tokens"] = (
-        "timestamp"
-    )
+    order_by: RecordOrder = "timestamp"
     order_desc: bool = True
 
 
@@ -137,7 +110,9 @@ class Logs:
         return await run_question(self.bus, LogsQuery(name, dict(parameters)))
 
 
-def router(settings: ObservabilitySettings, bus: Bus, active_requests: ActiveRequests) -> APIRouter:
+def logs_router(
+    settings: ObservabilitySettings, bus: Bus, active_requests: ActiveRequests
+) -> APIRouter:
     routes = APIRouter(prefix="/logs", tags=["logs"])
     logs = Logs(bus, settings)
 
@@ -154,18 +129,21 @@ def router(settings: ObservabilitySettings, bus: Bus, active_requests: ActiveReq
         return await logs.ask("entries", asked.model_dump(exclude_none=True))
 
     @routes.get("/analytics")
-    async def analytics(asked: Annotated[Summed, Query()]) -> dict[str, Any]:
+    async def analytics(asked: Annotated[HoursFilter, Query()]) -> dict[str, Any]:
         """Return sums, also by model, caller, provider, service, `billed_to` and error."""
         return await logs.ask("analytics", asked.model_dump(exclude_none=True))
 
     @routes.get("/timeline")
-    async def timeline(asked: Annotated[Stepped, Query()]) -> dict[str, Any]:
+    async def timeline(asked: Annotated[StepsFilter, Query()]) -> dict[str, Any]:
         """Return sums and latencies step by step."""
         return await logs.ask("timeline", asked.model_dump(exclude_none=True))
 
     @routes.get("/entries")
     async def entries(asked: Annotated[Paged, Query()]) -> dict[str, Any]:
-        """Return pages of requests; ordered by anything but time, the largest come first."""
+        """Return pages of requests; ordered by anything but time, the largest come first. A text
+        (`search`) is looked for in about a million requests, the newest of the time:
+        `searched_since` is where they begin, if there are more.
+        """
         order = {"order": "desc" if asked.order_desc else "asc"}
         answer = await logs.ask(
             "entries", asked.model_dump(exclude_none=True, exclude={"order_desc"}) | order
@@ -173,17 +151,24 @@ def router(settings: ObservabilitySettings, bus: Bus, active_requests: ActiveReq
         return as_page(answer, asked)
 
     @routes.get("/export")
-    async def export(asked: Annotated[Chosen, Query()]) -> Response:
-        """Return every matching record as one Parquet file."""
+    async def export(asked: Annotated[ExportFilter, Query()]) -> Response:
+        """Return every matching record as one Parquet or CSV file."""
         logs.check()
         pieces = exported(bus, asked.model_dump(exclude_none=True))
         first = await anext(pieces)
-        named = {"content-disposition": 'attachment; filename="ccproxy-logs.parquet"'}
+        named = {
+            "content-disposition": f'attachment; filename="ccproxy-logs.{asked.format}"',
+        }
         live = Live(
-            active_requests, joined_chunks(first, pieces), ping=lambda: b"", media_type=PARQUET
+            active_requests,
+            joined_chunks(first, pieces),
+            ping=lambda: b"",
+            media_type=MEDIA_TYPES[asked.format],
         )
         live.headers.update(named)
         return live
+
+    add_comparisons(routes, logs)
 
     @routes.get("/stream")
     async def stream(asked: Annotated[Watched, Query()]) -> Response:
@@ -203,10 +188,47 @@ def router(settings: ObservabilitySettings, bus: Bus, active_requests: ActiveReq
     return routes
 
 
+def add_comparisons(routes: APIRouter, logs: Logs) -> None:
+    @routes.get("/groups")
+    async def groups(asked: Annotated[GroupsFilter, Query()]) -> dict[str, Any]:
+        """Return sums, latencies and cost for each value of one column."""
+        return await logs.ask("groups", asked.model_dump(exclude_none=True))
+
+    @routes.get("/sessions")
+    async def sessions(asked: Annotated[SessionsFilter, Query()]) -> dict[str, Any]:
+        """Return pages of sessions with their sums, the one with the latest request first; those of
+        about two million requests, the newest of the time, which begin at `searched_since` if there
+        are more.
+        """
+        return await logs.ask("sessions", asked.model_dump(exclude_none=True))
+
+    @routes.get("/agents")
+    async def agents(asked: Annotated[AgentsFilter, Query()]) -> dict[str, Any]:
+        """Return the agents of one session with their parents and sums. The session's own
+        requests have an empty `agent_id`.
+        """
+        return await logs.ask("agents", asked.model_dump(exclude_none=True))
+
+    @routes.get("/cache-misses")
+    async def cache_misses(asked: Annotated[HoursFilter, Query()]) -> dict[str, Any]:
+        """Return how often the provider's prompt cache was missed and what it cost, by cause; of
+        the last week unless a time is named.
+        """
+        return await logs.ask("misses", asked.model_dump(exclude_none=True))
+
+    @routes.get("/outcomes")
+    async def outcomes(asked: Annotated[OutcomesQuestion, Query()]) -> dict[str, Any]:
+        """Return how the last requests to each provider ended: `requests`, `failed`, the latest
+        error, and `level`: `pass`, `warn` or `fail`.
+        """
+        return await logs.ask("outcomes", asked.model_dump(exclude_none=True))
+
+
 def as_page(answer: dict[str, Any], asked: Paged) -> dict[str, Any]:
     total = answer["total_count"]
     return {
         "entries": answer.get("results", []),
+        "searched_since": answer.get("searched_since"),
         "total_count": total,
         "limit": asked.limit,
         "offset": asked.offset,

@@ -20,17 +20,15 @@ from gateway.routes.permission_client import PermissionClient
 from gateway.server.asgi import within
 from gateway.server.bodies import read_json
 from gateway.server.context import context_of
-from gateway.server.live import EVENT_STREAM, Live
+from gateway.server.live import EVENT_STREAM, JSON, WHITE_SPACE, Live
 from shared.bus import Bus
 from shared.bus.channels import PermissionDecision, PermissionRequest
 from shared.permissions import mcp
-from shared.permissions.asking import ask_desk
+from shared.permissions.asking import ask_permission_service
 from shared.permissions.fair_use import InputsInFlight
 from shared.runtime.errors import CCProxyError, ClientError
 from shared.runtime.exact_json import dump_json
 
-JSON = "application/json"
-WHITE_SPACE = b"\n"  # allowed before a JSON text; keeps a connection alive
 SESSION_HEADER = b"mcp-session-id"
 MAX_MESSAGE_BYTES = 1024 * 1024  # four times the largest input shown to a person
 
@@ -56,7 +54,7 @@ class PermissionTool:
     def __init__(self, bus: Bus, active_requests: ActiveRequests) -> None:
         self._bus = bus
         self._active_requests = active_requests
-        self._desk = PermissionClient(bus)
+        self._permissions = PermissionClient(bus)
         self._in_flight = InputsInFlight()
 
     async def ask(
@@ -64,7 +62,7 @@ class PermissionTool:
     ) -> PermissionDecision:
         caller = context_of(request.scope).record.caller
         session = mcp_session(request)
-        return await ask_desk(
+        return await ask_permission_service(
             self._bus,
             self._in_flight,
             mcp.request_from(
@@ -114,7 +112,7 @@ class PermissionTool:
             return dump_json({"permission_id": ask.request_id, "outcome": outcome, **said})
 
         async def place() -> bytes:
-            decision = await ask_desk(self._bus, self._in_flight, ask)
+            decision = await ask_permission_service(self._bus, self._in_flight, ask)
             return write(decision.outcome, mcp.behavior(decision, ask.input))
 
         return self._waiting(
@@ -142,7 +140,7 @@ class PermissionTool:
             if name := call_name(
                 caller, mcp_session(request), (message.get("params") or {}).get("requestId")
             ):
-                await self._desk.question("withdraw", caller, {"asker": name})
+                await self._permissions.question("withdraw", caller, {"asker": name})
         return Response(status_code=202)
 
 
@@ -157,7 +155,7 @@ def call_name(caller: str, session: str, message_id: Any) -> str:
     return f"{caller}/{session}:{dump_json(message_id).decode()}" if session else ""
 
 
-def router(bus: Bus, active_requests: ActiveRequests, body_limit: int) -> APIRouter:
+def mcp_router(bus: Bus, active_requests: ActiveRequests, body_limit: int) -> APIRouter:
     routes = APIRouter(prefix="/mcp", tags=["permissions"])
     tool = PermissionTool(bus, active_requests)
     message_limit = min(body_limit, MAX_MESSAGE_BYTES)

@@ -23,7 +23,7 @@ MOST_LISTED = 1000
 LISTED_LIFECYCLES = frozenset({"active", "deprecated"})
 
 
-def router(prefix: str, catalogue: Catalogue, aliases: Mapping[str, str]) -> APIRouter:
+def models_router(prefix: str, catalogue: Catalogue, aliases: Mapping[str, str]) -> APIRouter:
     """Return the routes of the list at `prefix`/v1/models and `prefix`/models, and of a single
     model by its id.
     """
@@ -52,6 +52,7 @@ def router(prefix: str, catalogue: Catalogue, aliases: Mapping[str, str]) -> API
     @routes.get("/v1/models/{model_id}")
     @routes.get("/models/{model_id}")
     async def one_model(model_id: str, request: Request) -> dict[str, Any]:
+        """Return one model of the list."""
         for model in await known():
             if model["id"] == model_id:
                 return model if speaks_anthropic(request) else as_openai(model)

@@ -16,7 +16,7 @@ from shared.runtime.errors import CCProxyError
 from shared.settings.tree import Settings
 
 
-def router(settings: Settings) -> APIRouter:
+def oauth_router(settings: Settings) -> APIRouter:
     routes = APIRouter(tags=["system"])
     logins = PendingLogins(settings.server.run_dir)
 

@@ -22,7 +22,7 @@ class PermissionClient:
     async def question(
         self, verb: str, by: str, parameters: dict[str, Any], *, may_ask: bool = False
     ) -> bytes:
-        """Return the permission service's answer as JSON. `may_ask` as in DeskQuestion.
+        """Return the permission service's answer as JSON. `may_ask` as in PermissionQuery.
 
         Raises NotFound, Conflict, NotAllowed and ClientError; NoWorker or BusUnavailable without a
         permission service.

@@ -5,10 +5,10 @@ routes only pass on.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query, Request
-from pydantic import BaseModel, ConfigDict, StrictBool
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from starlette.responses import Response
 
 from gateway.pages.files import render_page
@@ -20,20 +20,41 @@ from gateway.server.guard import Caller
 from gateway.server.live import Live
 from gateway.server.signed_in import cookie_given
 from shared.bus import Bus
-from shared.bus.channels import LogsQuery, Outcome
+from shared.bus.channels import LogsQuery, RecordedOutcome
+from shared.permissions.answer_links import link_digest
+from shared.permissions.deciders import BY_LOCAL
 from shared.runtime.bounds import Document
 from shared.runtime.exact_json import dump_json
 
 PAGE = frozenset(
-    {"permissions.html", "permissions.js", "permissions.css", "requests.js", "requests.css"}
+    {
+        "permissions.html",
+        "permissions.js",
+        "permissions.css",
+        "notices.js",
+        "requests.js",
+        "requests.css",
+        "profiles.js",
+        "profiles.css",
+        "dom.js",
+        "signals.js",
+        "push.js",
+        "icon.svg",
+        "icon-192.png",
+        "icon-512.png",
+    }
 )
+INSTALLING = frozenset({"manifest.webmanifest", "service-worker.js"})
+
+ANY_PAGE = {"access-control-allow-origin": "*"}
 
 
 class AnswerBody(BaseModel):
     """An answer to a permission request.
 
     `remember` is `{"scope": "session" | "caller" | "always"}`, with a `rule` in place of the
-    suggested rule.
+    suggested rule. `browser` is the id of the subscribed browser that answers; it gets no message
+    of the outcome.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -42,12 +63,61 @@ class AnswerBody(BaseModel):
     message: str = ""
     updated_input: Document | None = None
     remember: Document | None = None
+    browser: str = ""
+
+
+class ReplayBody(BaseModel):
+    """A rules file to try out: `rules`, its TOML text, and the number of `days` to look back."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    rules: str
+    days: float = Field(30, gt=0, le=366)
+
+
+class PreviewBody(BaseModel):
+    """The `remember` of an answer that allows, as in `AnswerBody`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    remember: Document
+
+
+class ProfilesBody(BaseModel):
+    """The profiles in force: `active`, and `while_away`, those in force while the owner is away. A
+    missing list stays as it is.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    active: list[str] | None = None
+    while_away: list[str] | None = None
+
+
+class SubscriptionBody(BaseModel):
+    """A browser's `subscription` to messages, as `PushSubscription.toJSON()` returns it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    subscription: Document
+
+
+class AwayBody(BaseModel):
+    """A change of the owner's presence: `on`, `off`, `for` a number of seconds, or `daily` in a
+    window like `22:00-07:00` (empty: no longer).
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    state: Literal["on", "off", "for", "daily"]
+    seconds: float | None = None
+    window: str | None = None
 
 
 Ask = Callable[[Request, str, dict[str, Any]], Awaitable[Response]]
 
 
-def router(bus: Bus, active_requests: ActiveRequests) -> APIRouter:
+def permissions_router(bus: Bus, active_requests: ActiveRequests) -> APIRouter:
     """Return the routes. Fixed addresses come before `/{request_id}`, which would match fixed
     addresses too.
     """
@@ -57,12 +127,15 @@ def router(bus: Bus, active_requests: ActiveRequests) -> APIRouter:
     async def ask(request: Request, verb: str, parameters: dict[str, Any]) -> Response:
         caller: Caller = context_of(request.scope).admitted
         answer = await client.question(
-            verb, caller.name or "local", parameters, may_ask=caller.may_ask
+            verb, caller.name or BY_LOCAL, parameters, may_ask=caller.may_ask
         )
         return Response(answer, media_type="application/json")
 
     add_views(routes, bus, client, active_requests)
     add_rules(routes, ask)
+    add_profiles(routes, ask)
+    add_presence(routes, ask)
+    add_notifications(routes, client, ask)
     add_page(routes)
     add_prompts(routes, ask)
     return routes
@@ -88,9 +161,11 @@ def add_views(
         limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
         tool_name: str | None = None,
         caller: str | None = None,
-        outcome: Outcome | None = None,
+        outcome: RecordedOutcome | None = None,
     ) -> dict[str, Any]:
-        """Return all past requests with their outcomes, latest first."""
+        """Return all past requests with their outcomes, and changes of profiles (`switched`),
+        latest first.
+        """
         given = {"limit": limit, "tool_name": tool_name, "caller": caller, "outcome": outcome}
         return await run_question(
             bus, LogsQuery("permissions", {key: value for key, value in given.items() if value})
@@ -119,6 +194,13 @@ def add_rules(routes: APIRouter, ask: Ask) -> None:
         """
         return await ask(request, "explain", about)
 
+    @routes.post("/rules/replay", response_model=None)
+    async def replay(request: Request, tried: ReplayBody) -> Response:
+        """Decide past requests again with another rules file, and return the differences. Nothing
+        changes.
+        """
+        return await ask(request, "replay", tried.model_dump())
+
     @routes.delete("/rules/{rule_id}", response_model=None)
     async def remove_rule(request: Request, rule_id: str) -> Response:
         """Revoke a rule. Past calls that the rule allowed are not undone."""
@@ -128,6 +210,85 @@ def add_rules(routes: APIRouter, ask: Ask) -> None:
     async def restore_rule(request: Request, rule_id: str) -> Response:
         """Restore a removed built-in rule."""
         return await ask(request, "restore_rule", {"id": rule_id})
+
+
+def add_profiles(routes: APIRouter, ask: Ask) -> None:
+    @routes.get("/profiles", response_model=None)
+    async def list_profiles(request: Request) -> Response:
+        """List the profiles with their rules, those in force, and who changed them when."""
+        return await ask(request, "profiles", {})
+
+    @routes.post("/profiles", response_model=None)
+    async def switch_profiles(request: Request, choice: ProfilesBody) -> Response:
+        """Put other profiles in force at once. Waiting requests are decided by the new rules."""
+        return await ask(request, "set_profiles", choice.model_dump())
+
+    @routes.post("/profiles/{name}/copy", response_model=None)
+    async def copy_profile(request: Request, name: str) -> Response:
+        """Write a built-in profile into the rules file, where its rules can be changed."""
+        return await ask(request, "copy_profile", {"name": name})
+
+
+def add_presence(routes: APIRouter, ask: Ask) -> None:
+    @routes.get("/away", response_model=None)
+    async def show_away(request: Request) -> Response:
+        """Return the owner's presence: `away`, `until`, `window`, and `asks`, the setting."""
+        return await ask(request, "presence", {})
+
+    @routes.post("/away", response_model=None)
+    async def set_away(request: Request, change: AwayBody) -> Response:
+        """Change the owner's presence. Back at the desk, waiting hooks are left to their agents."""
+        return await ask(request, "set_away", change.model_dump())
+
+
+def add_notifications(routes: APIRouter, client: PermissionClient, ask: Ask) -> None:
+    @routes.get("/notices", response_model=None)
+    async def list_notices(request: Request) -> Response:
+        """List the latest notices, latest first: alerts, and agents that wait or are done."""
+        return await ask(request, "notices", {})
+
+    @routes.post("/notifications/test", response_model=None)
+    async def try_notifications(request: Request) -> Response:
+        """Send a test message by every configured way, and return what came back of each."""
+        return await ask(request, "try_notifications", {})
+
+    @routes.get("/notifications/key", response_model=None)
+    async def push_key(request: Request) -> Response:
+        """Return `key`, the public key with which a page of ours subscribes its browser."""
+        return await ask(request, "push_key", {})
+
+    @routes.get("/notifications/browsers", response_model=None)
+    async def list_browsers(request: Request) -> Response:
+        """List the browsers that have subscribed with the request's token; the owner sees all."""
+        return await ask(request, "browsers", {})
+
+    @routes.post("/notifications/browsers", response_model=None)
+    async def add_browser(request: Request, body: SubscriptionBody) -> Response:
+        """Subscribe the browser of a signed-in page to messages, and return its `id`. The same
+        address again renews it.
+        """
+        context = context_of(request.scope)
+        given = {
+            "subscription": body.subscription,
+            "digest": context.admitted.digest,
+            "page": context.headers.get(b"origin", b"").decode("latin-1"),
+            "user_agent": context.headers.get(b"user-agent", b"").decode("latin-1"),
+        }
+        return await ask(request, "add_browser", given)
+
+    @routes.delete("/notifications/browsers/{browser_id}", response_model=None)
+    async def remove_browser(request: Request, browser_id: str) -> Response:
+        """End the messages to a browser of the request's token; the owner may end any."""
+        return await ask(request, "remove_browser", {"id": browser_id})
+
+    @routes.post("/answer/{token}", response_model=None)
+    async def answer_link(token: str) -> Response:
+        """Answer a request by the one-time link of a notification: its one request, with its one
+        answer. 410 for a link that is used up, or whose request has ended.
+        """
+        answer = await client.question("answer_link", "", {"digest": link_digest(token)})
+        # ntfy's web page reads the status; the answer tells a page nothing that the link did not.
+        return Response(answer, media_type="application/json", headers=ANY_PAGE)
 
 
 def add_page(routes: APIRouter) -> None:
@@ -142,7 +303,19 @@ def add_page(routes: APIRouter) -> None:
 
     @routes.get("/ui/{name}", response_model=None)
     async def page_part(name: str) -> Response:
+        """Return a script, a style sheet or an icon of the page."""
         return render_page(name, PAGE)
+
+    @routes.get("/manifest.webmanifest", response_model=None)
+    async def manifest() -> Response:
+        """Return the manifest, by which a phone installs the page."""
+        return render_page("manifest.webmanifest", INSTALLING)
+
+    # Beside the page and not below it: a service worker reaches the addresses under its own folder.
+    @routes.get("/service-worker.js", response_model=None)
+    async def service_worker() -> Response:
+        """Return the page's service worker, which shows a notice while the phone is offline."""
+        return render_page("service-worker.js", INSTALLING)
 
 
 def add_prompts(routes: APIRouter, ask: Ask) -> None:
@@ -162,6 +335,13 @@ def add_prompts(routes: APIRouter, ask: Ask) -> None:
     async def respond(request: Request, request_id: str, answer: AnswerBody) -> Response:
         """Answer a request. The first answer counts; a later answer gets 409 with the outcome."""
         return await ask(request, "decide", {"request_id": request_id, **answer.model_dump()})
+
+    @routes.post("/{request_id}/preview", response_model=None)
+    async def preview(request: Request, request_id: str, about: PreviewBody) -> Response:
+        """Return the calls of the last 30 days that the rule of an answer would have allowed:
+        `count`, and up to five `examples`.
+        """
+        return await ask(request, "preview", {"request_id": request_id, **about.model_dump()})
 
 
 async def events(client: PermissionClient, after: int | None) -> AsyncGenerator[bytes, None]:

@@ -36,7 +36,7 @@ def sdk_endpoints(
     }
 
 
-def router(bus: Bus) -> APIRouter:
+def sdk_router(bus: Bus) -> APIRouter:
     routes = APIRouter(prefix="/sdk/sessions", tags=["sdk"])
 
     async def known() -> dict[str, KnownSession]:

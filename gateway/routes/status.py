@@ -18,7 +18,7 @@ FORMATS = {
 }
 
 
-def router(settings: Settings, bus: Bus, catalogue: Catalogue) -> APIRouter:
+def status_router(settings: Settings, bus: Bus, catalogue: Catalogue) -> APIRouter:
     routes = APIRouter(tags=["status"])
 
     @routes.get("/api/status")

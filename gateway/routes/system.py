@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
+from gateway.metering.billing_order import BillingOrders
 from gateway.server.context import context_of
-from gateway.server.guard import LOCAL_CALLER, configured_tokens
+from gateway.server.guard import LOCAL_CALLER
+from gateway.server.known_tokens import KnownTokens
+from gateway.waiting.waiting_list import WaitingEntry, WaitingList
 from shared.accounts.account import Account
 from shared.accounts.routes import RouteCredential, credentials_of_routes
 from shared.bus import Bus
 from shared.bus.bounded import Use
 from shared.runtime.errors import BusUnavailable, NotFound
-from shared.runtime.metrics import (
+from shared.runtime.metric_snapshots import (
     CONTENT_TYPE,
     SNAPSHOT_PREFIX,
-    BusMetrics,
-    Metrics,
     render_metrics,
     snapshot_key,
 )
+from shared.runtime.metrics import BusMetrics, Metrics
 from shared.runtime.process import instance_name
-from shared.runtime.times import iso_time
+from shared.runtime.times import iso_time, minute_in_utc
 from shared.runtime.version import VERSION
 from shared.settings.tree import Settings
 
@@ -40,19 +43,22 @@ CREDENTIAL_CHECKS = {"claude": "oauth2_credentials", "openai": "codex_credential
 
 Check = dict[str, Any]
 Checks = dict[str, Check | list[Check]]
-StoredUse = Callable[[str], Awaitable[Use | None]]
+StoredUses = Callable[[Sequence[str]], Awaitable[dict[str, Use]]]
 
 
-def router(
+def system_router(
     settings: Settings,
     bus: Bus,
     claude: Account,
     chatgpt: Account,
     metrics: Metrics,
-    stored_use: StoredUse,
+    stored_uses: StoredUses,
+    tokens: KnownTokens,
+    orders: BillingOrders,
+    waiting: WaitingList,
 ) -> APIRouter:
-    """Return the routes of health and metrics. `stored_use` returns how much a token's stored
-    responses use.
+    """Return the routes of health and metrics. `stored_uses` returns how much the stored responses
+    of each of the `tokens` use.
     """
     routes = APIRouter(tags=["system"])
     seen = metrics.part(BusMetrics)
@@ -82,7 +88,9 @@ def router(
         """
         checks = credential_checks(await credentials_of_routes(settings, claude, chatgpt))
         checks |= await service_checks(bus, settings)
-        checks |= await stored_check(settings, stored_use)
+        checks |= order_checks(orders)
+        checks |= await stored_check(settings, stored_uses, tokens)
+        checks |= waiting_check(await waiting.all())
         return health(request, worst(checks), "CCProxy API Server", checks)
 
     @routes.get("/metrics")
@@ -141,15 +149,29 @@ async def service_checks(bus: Bus, settings: Settings) -> Checks:
     return found
 
 
-async def stored_check(settings: Settings, stored_use: StoredUse) -> Checks:
+def order_checks(orders: BillingOrders) -> Checks:
+    """Return a check for each API key that pays after a subscription; none where no key does."""
+    found: list[Check] = []
+    for order in orders.all():
+        facts = order.describe()
+        is_spent = facts["spent_today_usd"] >= facts["usd_per_day"]
+        state = "is at its limit" if is_spent else "pays while a window is used up"
+        output = f"The API key of {order.provider} {state}: {order.limit_words()}."
+        found.append(health_check("warn" if is_spent else "pass", output, **facts))
+    return {"billing_order": found} if found else {}
+
+
+async def stored_check(settings: Settings, stored_uses: StoredUses, known: KnownTokens) -> Checks:
     """Return a check with the amount of stored Responses for each token; no check while none is or
     can be stored.
 
     To be near the limit is no fault: the values unused for longest make room.
     """
-    owners = [token.name for token in configured_tokens(settings.security)] or [LOCAL_CALLER.name]
+    owners = [token.name for token in known.all()]
+    if not known.required:
+        owners.append(LOCAL_CALLER.name)
     try:
-        used = {owner: use for owner in owners if (use := await stored_use(owner)) is not None}
+        used = await stored_uses(owners)
     except BusUnavailable:
         return {}
     if not used:
@@ -170,6 +192,22 @@ async def stored_check(settings: Settings, stored_use: StoredUse) -> Checks:
         "lifetime_hours": hours,
     }
     return {"stored_responses": health_check("pass", output, **facts, tokens=tokens)}
+
+
+def waiting_check(waiting: list[WaitingEntry]) -> Checks:
+    """Return a check that counts the requests that wait in front of a provider, by what they wait
+    for; no check while none waits. To wait is no fault: the request asked for it.
+    """
+    if not waiting:
+        return {}
+    counts = Counter(
+        f"for a place at {each.provider}"
+        if each.until is None
+        else f"until {minute_in_utc(each.until)} for {each.limit}"
+        for each in waiting
+    )
+    told = [f"{count} {'waits' if count == 1 else 'wait'} {what}" for what, count in counts.items()]
+    return {"waiting_requests": health_check("pass", f"{'; '.join(told)}.", count=len(waiting))}
 
 
 def service_check(service: str, alive: list[dict[str, Any]]) -> Check:

@@ -15,9 +15,12 @@ import random
 import re
 import secrets
 import time
+from collections.abc import Callable
 from urllib.parse import quote, urlencode
 
+from gateway.capture.captures import Captures
 from gateway.metering.records import Records
+from gateway.metering.token_ledger import TokenLedger
 from gateway.proxy.client_programs import client_program
 from gateway.server.addresses import fold_slashes
 from gateway.server.asgi import ASGIApp, Headers, Message, Receive, Scope, Send
@@ -26,9 +29,11 @@ from gateway.server.context import KEY, RequestContext
 from gateway.server.field_lines import joined
 from gateway.server.guard import Guard
 from gateway.server.problems import Problem, dialect_of, render_error, respond
+from gateway.server.request_line import RequestLines
 from gateway.server.signed_in import accepts_cookie
 from gateway.server.tracing import UNTRACED, Trace
 from shared.bus.channels import AccessRecord
+from shared.permissions.answer_links import ANSWER_PATH, ANSWER_PATTERN
 from shared.runtime.errors import CCProxyError, NotAuthorized
 from shared.runtime.log import get_log
 from shared.runtime.metrics import Metrics
@@ -38,6 +43,9 @@ IDS = random.Random(secrets.randbits(128))  # noqa: S311 - unique, not secret: a
 # Addresses that machines request all day long.
 PROBES = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
 GIVEN_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+
+
+def _ignore_record(_: AccessRecord) -> None: ...
 
 
 class AccessLog:
@@ -51,14 +59,23 @@ class AccessLog:
         app: ASGIApp,
         guard: Guard,
         metrics: Metrics,
+        ledger: TokenLedger,
         records: Records | None,
         tracer: Tracer | None = None,
+        lines: RequestLines | None = None,
+        count_key: Callable[[AccessRecord], None] = _ignore_record,
+        captures: Captures | None = None,
     ) -> None:
         self._app = app
         self._guard = guard
         self._metrics = metrics
+        self._ledger = ledger
         self._records = records
+        self._reads_prompts = records is not None and records.read_prompts
         self._tracer = tracer
+        self._lines = lines
+        self._count_key = count_key
+        self._captures = captures
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -71,8 +88,11 @@ class AccessLog:
         trace = (
             UNTRACED if self._tracer is None else Trace(self._tracer, headers.get(b"traceparent"))
         )
-        begin = self._records.begin if self._records else _ignore_begin
-        context = RequestContext(record, headers, trace, begin)
+        begin = self._records.begin if self._records else _ignore_record
+        context = RequestContext(
+            record, headers, trace, begin, self._ledger, captures=self._captures
+        )
+        context.reads_prompts = self._reads_prompts
         scope[KEY] = context
         answer = ClientResponse(record, send)
         self._metrics.active.inc()
@@ -85,7 +105,7 @@ class AccessLog:
             count = len(scope["headers"])
             scheme = scope.get("scheme", "http")
             caller = self._guard.admit(
-                record.method, record.path, headers, count, record.client_ip, scheme
+                record.method, scope["path"], headers, count, record.client_ip, scheme
             )
             # After the guard, which needs the address of the connection itself.
             if b"x-forwarded-for" in headers:
@@ -117,31 +137,37 @@ class AccessLog:
 
     def _close(self, scope: Scope, context: RequestContext, answer: ClientResponse) -> None:
         record = context.record
-        record.duration_ms = (time.perf_counter() - answer.began) * 1000
+        # Work after the last byte, such as a fingerprint, is no time that the client waited.
+        record.duration_ms = ((answer.ended or time.perf_counter()) - answer.began) * 1000
         # 499, as in nginx: the client left before a response began.
         record.status_code = record.status_code or answer.status or 499
         route_pattern = str(getattr(scope.get("route"), "path", "unmatched"))
         record.endpoint = context.endpoint or route_pattern
         self._metrics.observe(record)
+        if context.caller is not None:
+            self._ledger.count(context.caller, record)
+        self._count_key(record)
+        if record.model and self._guard.tokens.has_shares:
+            self._ledger.count_for_shares(record)
+        if self._lines is not None:
+            self._lines.add(record)
         is_quiet_probe = record.path in PROBES and record.status_code < 400
         if self._records is not None and not is_quiet_probe:
             self._records.add(record)
 
 
-def _ignore_begin(_: AccessRecord) -> None: ...
-
-
 class ClientResponse:
-    """The response of one request: notes status, size and first byte, and can still fail while no
-    byte was sent.
+    """The response of one request: notes status, size, first and last byte, and can still fail
+    while no byte was sent.
     """
 
-    __slots__ = ("_record", "_send", "began", "status")
+    __slots__ = ("_record", "_send", "began", "ended", "status")
 
     def __init__(self, record: AccessRecord, send: Send) -> None:
         self._record = record
         self._send = send
         self.began = time.perf_counter()
+        self.ended = 0.0
         self.status = 0
 
     async def send(self, message: Message) -> None:
@@ -156,6 +182,8 @@ class ClientResponse:
             if self._record.first_byte_ms is None:
                 self._record.first_byte_ms = (time.perf_counter() - self.began) * 1000
         await self._send(message)
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            self.ended = time.perf_counter()
 
     async def fail(self, error: CCProxyError) -> None:
         """Send `error` as a response. Raises `error` once the response has begun, so that the
@@ -177,7 +205,7 @@ def open_record(scope: Scope, headers: dict[bytes, bytes]) -> AccessRecord:
         request_id=f"req_{IDS.getrandbits(96):024x}",
         timestamp=time.time(),
         method=scope["method"],
-        path=scope["path"],
+        path=shown_path(scope["path"]),
         query=scope["query_string"].decode("latin-1"),
         client_ip=client[0] if client else "",
         user_agent=user_agent,
@@ -185,6 +213,11 @@ def open_record(scope: Scope, headers: dict[bytes, bytes]) -> AccessRecord:
         client_program=program,
         client_version=version,
     )
+
+
+def shown_path(path: str) -> str:
+    """Return `path` for records, without the secret of a one-time link."""
+    return ANSWER_PATTERN if path.startswith(ANSWER_PATH) else path
 
 
 def with_security(headers: Headers, identity: tuple[bytes, bytes]) -> Headers:

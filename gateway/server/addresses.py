@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 
 SLASHES = re.compile(r"/{2,}")
 PARAMETER = re.compile(r"\{[^}]+\}")
@@ -28,25 +28,26 @@ def fold_slashes(path: str) -> str:
 
 
 class Addresses:
-    """The served addresses, read from the OpenAPI document that `document` returns; the document is
-    built on first use.
+    """The methods of every served address. A template such as `/files/{file_id}` serves many.
 
-    `pages` are the methods of the addresses for browsers, which the document leaves out.
+    `pages` are the addresses for browsers: no client means one of them.
     """
 
     def __init__(
-        self, document: Callable[[], dict[str, Any]], pages: Mapping[str, set[str]] | None = None
+        self,
+        served: Mapping[str, AbstractSet[str]],
+        pages: Mapping[str, AbstractSet[str]] | None = None,
     ) -> None:
-        self._document = document
         self._pages = pages or {}
-        self._methods: dict[str, frozenset[str]] = {}
-        self._patterns: list[tuple[re.Pattern[str], str]] = []
+        self._methods = {
+            path: frozenset(methods) for path, methods in {**self._pages, **served}.items()
+        }
+        self._patterns = [(pattern_of(path), path) for path in self._methods if "{" in path]
 
     def methods(self, path: str) -> frozenset[str]:
         """Return the methods served at `path`, HEAD and OPTIONS included; none for an address that
         does not exist.
         """
-        self._read()
         found = self._methods.get(path, frozenset())
         if not found:
             matching = [template for pattern, template in self._patterns if pattern.fullmatch(path)]
@@ -59,7 +60,6 @@ class Addresses:
         """Return the served addresses that `path` probably means, the most likely first; often an
         empty list.
         """
-        self._read()
         plain = [
             served for served in self._methods if "{" not in served and served not in self._pages
         ]
@@ -71,19 +71,6 @@ class Addresses:
             likely = [served for served in same if served.split("/")[1] == first]
             return (likely[:1] or same)[:NAMED_AT_MOST]
         return difflib.get_close_matches(path, plain, n=1, cutoff=0.85)
-
-    def _read(self) -> None:
-        """Read the document once."""
-        if self._methods:
-            return
-        paths: Mapping[str, Mapping[str, Any]] = self._document()["paths"]
-        self._methods = {
-            path: frozenset(method.upper() for method in operations)
-            for path, operations in paths.items()
-        }
-        for page, methods in self._pages.items():
-            self._methods.setdefault(page, frozenset(methods))
-        self._patterns = [(pattern_of(path), path) for path in self._methods if "{" in path]
 
 
 def distinctive(path: str) -> list[str]:

@@ -7,22 +7,30 @@ AccessLog (id, guard, record) → Switch → an Exchange (plain ASGI, exact path
 
 from __future__ import annotations
 
-import re
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
-from fastapi import APIRouter, FastAPI
-from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
+from fastapi import APIRouter
 
+from gateway.capture.captures import Captures
+from gateway.managed.accounts import TokenAccounts
+from gateway.managed.agents import ManagedAgents
+from gateway.managed.environments import ManagedEnvironments
+from gateway.managed.events import SessionEvents
+from gateway.managed.journal import SessionJournals
+from gateway.managed.objects import ManagedObjects
+from gateway.managed.runner import SessionRunner
+from gateway.managed.sessions import ManagedSessions
+from gateway.managed.turns import ManagedTurns
+from gateway.metering.billing_order import BillingOrders
+from gateway.metering.list_price import ListPrice
+from gateway.metering.logins import SharedLogins
 from gateway.metering.quota import Quotas
 from gateway.metering.records import Records
 from gateway.metering.spool import Spool
+from gateway.metering.token_ledger import TokenLedger
 from gateway.providers import Provider
 from gateway.providers.claude import Claude
 from gateway.providers.codex import Codex
@@ -33,54 +41,63 @@ from gateway.proxy.estimate import EstimateTokens
 from gateway.proxy.exchange import Exchange, PassThrough
 from gateway.proxy.native import NativeResponses
 from gateway.proxy.reasoning import ReasoningMemory
-from gateway.proxy.resources import Resource
 from gateway.proxy.stored.continuation import Continuations
 from gateway.proxy.stored.conversations import Conversations
 from gateway.proxy.stored.memory import ResponseMemory
 from gateway.proxy.translated import Translated
-from gateway.routes import (
-    claude,
-    codex,
-    dashboard,
-    docs,
-    logs,
-    mcp,
-    models,
-    oauth,
-    permissions,
-    responses,
-    sdk,
-    signin,
-    status,
-    system,
-    usage,
-)
+from gateway.routes.captures import captures_router
+from gateway.routes.claude import claude_endpoints
+from gateway.routes.codex import codex_endpoints, codex_router
+from gateway.routes.dashboard import dashboard_router
+from gateway.routes.docs import docs_router
+from gateway.routes.hooks import hooks_router
+from gateway.routes.logs import logs_router
+from gateway.routes.managed_agents import managed_agents_router
+from gateway.routes.managed_sessions import managed_sessions_router
+from gateway.routes.managed_unserved import managed_unserved_router
+from gateway.routes.mcp import mcp_router
+from gateway.routes.models import models_router
+from gateway.routes.oauth import oauth_router
+from gateway.routes.pairing import pairing_router
+from gateway.routes.permission_client import PermissionClient
+from gateway.routes.permissions import permissions_router
+from gateway.routes.responses import responses_router, stored_state
+from gateway.routes.sdk import sdk_endpoints, sdk_router
+from gateway.routes.signin import signin_router
+from gateway.routes.status import status_router
+from gateway.routes.system import system_router
+from gateway.routes.usage import usage_router
+from gateway.routes.waiting import waiting_router
 from gateway.server.access_log import AccessLog
-from gateway.server.addresses import Addresses
-from gateway.server.asgi import ASGIApp, Receive, Scope, Send
+from gateway.server.asgi import ASGIApp
 from gateway.server.bodies import WholeBody
-from gateway.server.context import context_of
 from gateway.server.guard import Guard
-from gateway.server.openapi import describe_endpoints
-from gateway.server.problems import Dialect, dialect_of, render_error
+from gateway.server.management import build_management
+from gateway.server.pairings import Pairings
+from gateway.server.problems import Dialect
+from gateway.server.request_line import RequestLines
+from gateway.server.switch import Switch
+from gateway.waiting.front import open_front
 from shared.accounts.accounts import ClaudeAccount, CodexAccount
+from shared.accounts.claude import spare_claude_key
+from shared.accounts.codex import spare_codex_key
 from shared.accounts.codex_profile import CodexProfile
+from shared.accounts.prices import FETCHED_PRICES
 from shared.bus import Bus
 from shared.bus.bounded import BoundedStore
+from shared.bus.channels import AccessRecord
 from shared.formats.registry import FORMATS
-from shared.runtime.errors import CCProxyError, ClientError, NotFound, UpgradeRefused
-from shared.runtime.metrics import LineMetrics, Metrics
+from shared.runtime.metrics import LineMetrics, Metrics, WaitingMetrics
 from shared.runtime.process import instance_name
 from shared.runtime.tracing import open_tracer
-from shared.runtime.version import VERSION
 from shared.settings.servers import ServerSettings
-from shared.settings.tree import ObservabilitySettings, ResponsesSettings, Settings
-
-PARAMETER = re.compile(r"{(\w+)}")
-OPAQUE_ID = "[A-Za-z0-9_-]{1,128}"
-SEGMENTS = {"session_id": "[^/]+"}
-POST_ONLY = frozenset({"POST"})
-ALL_METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "POST"})
+from shared.settings.tree import (
+    ObservabilitySettings,
+    ResponsesSettings,
+    SdkSettings,
+    Settings,
+    captures_dir,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,97 +110,20 @@ class Gateway:
     active_requests: ActiveRequests
     metrics: Metrics
     quotas: Quotas
-
-
-class Switch:
-    """Proxy routes by exact path, everything else to the management app: FastAPI's router would
-    halve the speed.
-
-    A path may name its conversation as `{session_id}`, or a resource by its id; such addresses are
-    looked for last. HEAD is answered as GET without its body, OPTIONS with the methods of the
-    address.
-    """
-
-    def __init__(
-        self, endpoints: Mapping[str, ASGIApp], management: ASGIApp, addresses: Addresses
-    ) -> None:
-        self._endpoints = endpoints
-        self._named = [
-            (pattern_of(template), template) for template in endpoints if "{" in template
-        ]
-        self._management = management
-        self._addresses = addresses
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope["path"]
-        method = scope["method"]
-        if path not in self._endpoints and not (path := self._find(scope)):
-            await self._manage(scope, receive, send)
-        elif method in (methods := methods_of(self._endpoints[path])):
-            context_of(scope).endpoint = path
-            await self._endpoints[path](scope, receive, send)
-        elif method == "HEAD" and "GET" in methods:  # the server leaves out the body
-            context_of(scope).endpoint = path
-            await self._endpoints[path]({**scope, "method": "GET"}, receive, send)
-        elif context_of(scope).headers.get(b"upgrade", b"").lower() == b"websocket":
-            raise UpgradeRefused(headers={"upgrade": "http/1.1"})
-        else:
-            await self._manage(scope, receive, send)
-
-    async def _manage(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request for an address without a proxy route, or with a method that no proxy
-        route takes.
-        """
-        if scope["method"] == "HEAD":
-            asked = {**scope, "method": "GET"}
-            await self._management(asked, receive, send)
-            scope["route"] = asked.get("route")
-        elif scope["method"] == "OPTIONS" and (methods := self._methods(scope["path"])):
-            headers = [(b"allow", allow(methods).encode()), (b"content-length", b"0")]
-            await send({"type": "http.response.start", "status": 204, "headers": headers})
-            await send({"type": "http.response.body", "body": b""})
-        else:
-            await self._management(scope, receive, send)
-
-    def _methods(self, path: str) -> frozenset[str]:
-        """Return the methods that `path` takes; `*` stands for the whole server."""
-        return ALL_METHODS if path == "*" else self._addresses.methods(path)
-
-    def _find(self, scope: Scope) -> str:
-        for pattern, template in self._named:
-            if found := pattern.fullmatch(scope["path"]):
-                scope["path_params"] = found.groupdict()
-                return template
-        return ""
-
-
-def pattern_of(template: str) -> re.Pattern[str]:
-    """Return the pattern of the paths that `template` serves: a session has any name, an id only an
-    id's characters.
-    """
-    return re.compile(
-        PARAMETER.sub(
-            lambda found: f"(?P<{found[1]}>{SEGMENTS.get(found[1], OPAQUE_ID)})", template
-        )
-    )
-
-
-def methods_of(endpoint: ASGIApp) -> frozenset[str]:
-    """Return the methods of a proxy route."""
-    return endpoint.methods if isinstance(endpoint, Resource) else POST_ONLY
+    orders: BillingOrders
 
 
 def active_requests_of(server: ServerSettings) -> ActiveRequests:
     """Return the register of active requests, with the timeouts and the memory limit of the
     settings.
     """
-    patience = Timeouts(
+    timeouts = Timeouts(
         body=server.body_timeout_seconds,
         first_byte=server.first_byte_timeout_seconds,
         idle=server.idle_timeout_seconds,
         ping=server.ping_interval_seconds,
     )
-    return ActiveRequests(patience, server.max_bodies_bytes)
+    return ActiveRequests(timeouts, server.max_bodies_bytes)
 
 
 @asynccontextmanager
@@ -200,15 +140,36 @@ async def open_gateway(
         )
         active_requests = await stack.enter_async_context(active_requests_of(settings.server))
         quotas = await stack.enter_async_context(Quotas(bus, settings.quota, metrics, known))
-        traced = open_tracer(settings.observability, service="gateway", instance=instance_name())
-        tracer = await stack.enter_async_context(traced)
-        records = await stack.enter_async_context(records_of(settings.observability, bus, metrics))
+        await stack.enter_async_context(
+            SharedLogins(bus, instance_name(), {"claude": account, "codex": openai})
+        )
+        tracer = await stack.enter_async_context(
+            open_tracer(settings.observability, service="gateway", instance=instance_name())
+        )
+        captures = await stack.enter_async_context(captures_of(settings))
+        ledger, orders = await open_spending(stack, settings, bus, quotas, before)
+        guard = Guard(settings.server, settings.security)
+        front = await stack.enter_async_context(
+            open_front(
+                settings,
+                bus,
+                metrics.part(WaitingMetrics),
+                quotas.known_of,
+                guard.tokens.is_valid,
+            )
+        )
         memory = ReasoningMemory(bus)
         continuations, conversations = open_stored(bus, settings.responses)
 
         def exchange(dialect: Dialect, provider: Provider, path: str) -> Exchange:
             """Return the endpoint for a client's format on a provider; same formats pass bytes."""
-            fixed = (dialect, provider, path, active_requests, largest_body(settings, provider))
+            fixed = (
+                dialect,
+                front.of(provider),
+                path,
+                active_requests,
+                largest_body(settings, provider),
+            )
             if passes_through(dialect, provider):
                 return PassThrough(*fixed)
             if dialect == "openai_responses" and provider is chatgpt:
@@ -232,43 +193,79 @@ async def open_gateway(
             active_requests=active_requests,
             max_body_bytes=largest,
         )
-        direct = Claude(settings, account, upstream, quotas.of("claude"))
+        direct = Claude(settings, account, upstream, quotas.of("claude"), orders.of("claude"))
         profile = CodexProfile(settings.codex)
-        chatgpt = Codex(settings, openai, upstream, quotas.of("codex"), profile)
+        chatgpt = Codex(settings, openai, upstream, quotas.of("codex"), profile, orders.of("codex"))
         for closing in (direct.catalogue, chatgpt.catalogue, profile):
             stack.callback(closing.close)
-        line = metrics.part(LineMetrics)
         through_sdk = Sdk(
-            bus, direct.catalogue, quotas.of("claude"), line, **waiting_limits(settings)
+            bus,
+            direct.catalogue,
+            quotas.of("claude"),
+            metrics.part(LineMetrics),
+            **waiting_limits(settings),
         )
-        endpoints = claude.claude_endpoints(exchange, direct, active_requests, settings.server)
-        endpoints |= sdk.sdk_endpoints(exchange, through_sdk, estimated(through_sdk))
-        guard = Guard(settings.server, settings.security)
+        endpoints = claude_endpoints(exchange, direct, active_requests, settings.server)
+        endpoints |= sdk_endpoints(exchange, through_sdk, estimated(through_sdk))
+        records = await stack.enter_async_context(records_of(settings.observability, bus, metrics))
         routers = [
-            system.router(settings, bus, account, openai, metrics, continuations.use),
-            logs.router(settings.observability, bus, active_requests),
-            permissions.router(bus, active_requests),
-            mcp.router(bus, active_requests, largest),
-            oauth.router(settings),
-            usage.router(bus, quotas),
-            *(dashboard.router(settings.observability), docs.router(), signin.router(guard)),
-            sdk.router(bus),
-            responses.router(continuations, conversations),
-            status.router(settings, bus, direct.catalogue),
+            system_router(
+                settings,
+                bus,
+                account,
+                openai,
+                metrics,
+                continuations.uses,
+                guard.tokens,
+                orders,
+                front.waiting,
+            ),
+            logs_router(settings.observability, bus, active_requests),
+            pairing_router(guard, Pairings(bus, guard.tokens.all)),
+            permissions_router(bus, active_requests),
+            mcp_router(bus, active_requests, largest),
+            hooks_router(bus, active_requests, largest),
+            oauth_router(settings),
+            captures_router(captures, endpoints, guard.tokens),
+            usage_router(bus, quotas, ledger, orders, guard.tokens, monthly_prices(settings)),
+            waiting_router(front.waiting),
+            *(dashboard_router(settings.observability), docs_router(), signin_router(guard)),
+            sdk_router(bus),
+            *await open_managed(
+                stack,
+                bus,
+                settings.sdk,
+                through_sdk,
+                active_requests,
+                TokenAccounts(guard.tokens, ledger, metrics, records),
+            ),
+            responses_router(),
+            status_router(settings, bus, direct.catalogue),
             *(
-                models.router(prefix, direct.catalogue, settings.models.aliases)
+                models_router(prefix, direct.catalogue, settings.models.aliases)
                 for prefix in ("/api", "/sdk")
             ),
         ]
         if settings.codex.enabled:
-            endpoints |= codex.codex_endpoints(
+            endpoints |= codex_endpoints(
                 exchange, chatgpt, estimated(chatgpt), active_requests, largest
             )
-            routers.append(codex.router(chatgpt, openai, settings.models.aliases))
-        management, addresses = build_management(endpoints, *routers)
-        whole = WholeBody(management, active_requests, largest)
-        app = AccessLog(Switch(endpoints, whole, addresses), guard, metrics, records, tracer)
-        yield Gateway(app, active_requests, metrics, quotas)
+            routers.append(codex_router(chatgpt, openai, settings.models.aliases))
+        management, addresses = build_management(
+            endpoints, stored_state(continuations, conversations), *routers
+        )
+        app = AccessLog(
+            Switch(endpoints, WholeBody(management, active_requests, largest), addresses),
+            guard,
+            metrics,
+            ledger,
+            records,
+            tracer,
+            stack.enter_context(RequestLines()),
+            orders.count,
+            captures,
+        )
+        yield Gateway(app, active_requests, metrics, quotas, orders)
 
 
 def passes_through(dialect: Dialect, provider: Provider) -> bool:
@@ -278,6 +275,32 @@ def passes_through(dialect: Dialect, provider: Provider) -> bool:
     return FORMATS[dialect] is provider.speaks or (
         dialect == "anthropic" and isinstance(provider, Sdk)
     )
+
+
+async def open_managed(
+    stack: AsyncExitStack,
+    bus: Bus,
+    sdk: SdkSettings,
+    provider: Sdk,
+    active_requests: ActiveRequests,
+    accounts: TokenAccounts,
+) -> list[APIRouter]:
+    """Return the routes of managed agents, environments and sessions; `stack` ends their work."""
+    objects = ManagedObjects(bus, limit=sdk.max_managed_bytes)
+    agents = ManagedAgents(objects)
+    environments = ManagedEnvironments(objects, sdk.working_roots)
+    journals = SessionJournals(objects)
+    sessions = ManagedSessions(objects, journals, agents, environments)
+    turns = ManagedTurns(
+        provider, sessions, journals, active_requests, accounts, PermissionClient(bus)
+    )
+    runner = await stack.enter_async_context(SessionRunner(bus, journals, turns))
+    events = SessionEvents(sessions, journals, runner)
+    return [
+        managed_agents_router(agents, environments),
+        managed_sessions_router(sessions, events, active_requests),
+        managed_unserved_router(),
+    ]
 
 
 def open_stored(bus: Bus, settings: ResponsesSettings) -> tuple[Continuations, Conversations]:
@@ -311,6 +334,46 @@ def largest_body(settings: Settings, provider: Provider) -> int:
     return min(largest, settings.sdk.max_body_bytes) if isinstance(provider, Sdk) else largest
 
 
+def monthly_prices(settings: Settings) -> dict[str, float]:
+    """Return the dollars a month of each subscription whose price the owner has set."""
+    given = {"claude": settings.claude.monthly_usd, "codex": settings.codex.monthly_usd}
+    return {provider: usd for provider, usd in given.items() if usd is not None}
+
+
+def captures_of(settings: Settings) -> Captures:
+    """Return the unopened captures of this process, in the directory that all gateways share."""
+    limits = settings.capture
+    return Captures(captures_dir(settings), limits.store_bytes, limits.body_bytes)
+
+
+async def open_spending(
+    stack: AsyncExitStack, settings: Settings, bus: Bus, quotas: Quotas, before: Gateway | None
+) -> tuple[TokenLedger, BillingOrders]:
+    """Open in `stack` the ledger of tokens and the billing orders, with the price list that
+    analytics uses too. The orders of `before` go on.
+    """
+    price = ListPrice(settings.observability.duckdb_path.with_name(FETCHED_PRICES)).of
+    ledger = await stack.enter_async_context(TokenLedger(bus, price, quotas.known_of))
+    known = before.orders if before else None
+    orders = await stack.enter_async_context(orders_of(settings, bus, price, known))
+    return ledger, orders
+
+
+def orders_of(
+    settings: Settings,
+    bus: Bus,
+    price: Callable[[AccessRecord], float],
+    before: BillingOrders | None,
+) -> BillingOrders:
+    """Return the unopened billing orders that the settings ask for; those of `before` go on."""
+    keys = {
+        "claude": (spare_claude_key(settings.claude), settings.claude.when_used_up.usd_per_day),
+        "codex": (spare_codex_key(settings.codex), settings.codex.when_used_up.usd_per_day),
+    }
+    armed = {name: (key, limit) for name, (key, limit) in keys.items() if key and limit}
+    return BillingOrders(bus, price, armed, settings.server.workers, before)
+
+
 def records_of(
     settings: ObservabilitySettings, bus: Bus, metrics: Metrics
 ) -> AbstractAsyncContextManager[Records | None]:
@@ -324,86 +387,4 @@ def records_of(
         if settings.spool_bytes
         else None
     )
-    return Records(bus, metrics, spool)
-
-
-def build_management(
-    endpoints: Mapping[str, ASGIApp], *routers: APIRouter
-) -> tuple[FastAPI, Addresses]:
-    """Return the application of all but the proxy routes, and the addresses of both."""
-    app = FastAPI(
-        title="CCProxy", version=VERSION, docs_url=None, redoc_url=None, redirect_slashes=False
-    )
-    for router in routers:
-        app.include_router(router)
-    app.add_exception_handler(CCProxyError, show_problem)
-    app.add_exception_handler(RequestValidationError, show_invalid)
-    describe_endpoints(app, endpoints)
-    pages: dict[str, set[str]] = {}
-    for route in (route for router in routers for route in router.routes):
-        if isinstance(route, APIRoute) and not route.include_in_schema:
-            pages.setdefault(route.path, set()).update(route.methods or ())
-    addresses = Addresses(app.openapi, pages)  # `app.openapi` as replaced by describe_endpoints
-    app.add_exception_handler(HTTPException, partial(show_http_error, addresses=addresses))
-    return app, addresses
-
-
-async def show_problem(request: Request, error: Exception) -> Response:
-    record = context_of(request.scope).record
-    known = error if isinstance(error, CCProxyError) else CCProxyError()
-    record.error_kind = known.kind
-    record.error_message = known.message
-    problem = render_error(known, dialect_of(request.url.path), record.request_id)
-    response = Response(problem.body, problem.status)
-    response.raw_headers = problem.headers
-    return response
-
-
-async def show_http_error(request: Request, error: Exception, addresses: Addresses) -> Response:
-    """Return Starlette's own refusals (no such address, wrong method) in our words and the path's
-    dialect.
-    """
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    path = request.url.path
-    method = context_of(request.scope).record.method
-    methods = addresses.methods(path)
-    if status == 404 and methods and method not in methods:
-        status = 405
-    if status == 405:
-        said = error.headers or {} if isinstance(error, HTTPException) else {}
-        taken = allow(methods) or said.get("Allow", "")
-        known: CCProxyError = ClientError(
-            f"{method} {path}: this address does not take {method}; it takes {taken}.",
-            headers={"allow": taken},
-        )
-    elif status == 404:
-        known = NotFound(
-            f"{method} {path}: there is nothing at this address; {advice_for(path, addresses)}"
-        )
-    else:
-        detail = error.detail if isinstance(error, HTTPException) else "cannot be served"
-        known = ClientError(f"{method} {path}: {detail}.")
-    known.status = status
-    return await show_problem(request, known)
-
-
-def advice_for(path: str, addresses: Addresses) -> str:
-    """Return advice for a request to an address that does not exist: most often a base address is
-    wrong.
-    """
-    if meant := addresses.meant(path):
-        return f"{' or '.join(meant)} is probably meant. Correct the base address of your client."
-    return "GET /docs lists what is served."
-
-
-def allow(methods: Iterable[str]) -> str:
-    """Return the value of `Allow` for `methods`."""
-    return ", ".join(sorted(methods))
-
-
-async def show_invalid(request: Request, error: Exception) -> Response:
-    problems = error.errors() if isinstance(error, RequestValidationError) else []
-    named = "; ".join(
-        ".".join(map(str, problem["loc"][1:])) + f": {problem['msg']}" for problem in problems
-    )
-    return await show_problem(request, ClientError(named or "The request cannot be understood."))
+    return Records(bus, metrics, spool, read_prompts=settings.prompt_insight)

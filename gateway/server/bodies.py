@@ -21,7 +21,7 @@ from shared.runtime.errors import ClientError
 # Levels of a document: our libraries fail at about 250, and no tool nests a tenth of 128.
 MAX_DEPTH = 128
 # Read by the routes: JSON-RPC has errors of its own, and forms are no JSON.
-OWN_READING = frozenset({"/mcp", "/signin", "/signout"})
+OWN_READING = frozenset({"/mcp", "/signin", "/signout", "/pair"})
 
 
 class WholeBody:
@@ -47,7 +47,7 @@ class WholeBody:
                     body = await decode_body(body, encodings.decode("latin-1"), self._limit)
                     active.receive_bytes(len(body))
             # The body is complete. Later waits, for the route's answer, have limits of their own.
-            active.limit = math.inf
+            active.begin_waiting(math.inf)
             if body and scope["path"] not in OWN_READING:
                 read_json(body)
             await self._app(scope, replay(body, receive), send)

@@ -15,7 +15,9 @@ from gateway.server.asgi import Headers
 from shared.runtime.errors import NotAllowed
 
 # Addresses that a link on another site may open. A login at a provider ends at /oauth/callback.
-PAGES = frozenset({"/", "/dashboard", "/permissions/ui", "/docs", "/signin", "/oauth/callback"})
+PAGES = frozenset(
+    {"/", "/dashboard", "/permissions/ui", "/docs", "/signin", "/pair", "/oauth/callback"}
+)
 HOST = re.compile(
     rb"(?P<name>[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_.])?|\[[0-9a-f:.]{2,45}\])(?::(?P<port>[0-9]{1,5}))?"
 )

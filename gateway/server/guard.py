@@ -15,31 +15,49 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hmac
 import re
-from collections.abc import Iterable
+import time
 from typing import NamedTuple, get_args
 
 from gateway.server.attempts import Attempts
 from gateway.server.browser import check_page, host_name, is_own_origin
 from gateway.server.forwarded import TrustedProxies, is_loopback_address
+from gateway.server.known_tokens import EVERYTHING, KnownTokens
 from gateway.server.signed_in import Token, accepts_cookie, cookie_given, read_cookie
+from shared.accounts.token_limits import Limits
+from shared.accounts.tokens import Route
+from shared.permissions.answer_links import ANSWER_LINK
+from shared.permissions.deciders import BY_OWNER
 from shared.runtime.errors import HeadersTooLarge, NotAllowed, NotAuthorized, UnsupportedMedia
+from shared.runtime.times import minute_in_utc
+from shared.settings.security import Scope, SecuritySettings
 from shared.settings.servers import ServerSettings
-from shared.settings.tree import OWNER, Scope, SecuritySettings
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 # The only addresses for a plain form, which must come from our own pages.
-FORM_PATHS = frozenset({"/signin", "/signout"})
-# Without a token: liveness probes, and a provider's redirect with its secret `state`.
-OPEN_PATHS = FORM_PATHS | {
-    "/",
-    "/health",
-    "/health/live",
-    "/health/ready",
-    "/oauth/callback",
-    "/signin/signin.css",
+FORM_PATHS = frozenset({"/signin", "/signout", "/pair"})
+# Of the phone page. A browser fetches a manifest and its icons without a cookie; they say nothing.
+INSTALLED_PATHS = {
+    "/permissions/manifest.webmanifest",
+    "/permissions/service-worker.js",
+    "/permissions/ui/icon.svg",
+    "/permissions/ui/icon-192.png",
+    "/permissions/ui/icon-512.png",
 }
+# Without a token: liveness probes, and a provider's redirect with its secret `state`.
+OPEN_PATHS = (
+    FORM_PATHS
+    | INSTALLED_PATHS
+    | {
+        "/",
+        "/health",
+        "/health/live",
+        "/health/ready",
+        "/oauth/callback",
+        "/signin/signin.css",
+        "/pair/pair.js",
+    }
+)
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 MAX_HEADERS = 128
 MAX_HEADER_BYTES = 64 * 1024
@@ -49,15 +67,17 @@ CHALLENGE = "Bearer"
 WRONG_TOKENS = 30
 WRONG_TOKEN_SECONDS = 2.0  # until a further token is compared
 
-EVERYTHING: frozenset[Scope] = frozenset(get_args(Scope))
+ROUTES: frozenset[str] = frozenset(get_args(Route))
 ASKING: frozenset[Scope] = frozenset({"agent", "ask"})
 # The scope for a path and all paths below; the first match counts, other paths need `use`.
 # No scope includes another scope: a token with `ask` cannot grant permissions.
 SCOPES: tuple[tuple[str, Scope], ...] = (
     ("/permissions", "approve"),
     ("/mcp", "ask"),
+    ("/hooks", "ask"),
     ("/logs", "admin"),
     ("/usage", "admin"),
+    ("/captures", "admin"),
     ("/metrics", "admin"),
     ("/dashboard", "admin"),
     ("/sdk/sessions", "admin"),
@@ -77,21 +97,30 @@ CHANGES: tuple[tuple[str, re.Pattern[str]], ...] = (
 FORM_ADDRESSES = re.compile(
     r"/api/v1/(messages/batches|files|skills)(/.*)?|/codex(/v1)?/images/edits"
 )
+BATCHES = re.compile(r"/api/v1/messages/batches")
 NO_PAGE_SENDS = (b"anthropic-version", b"x-api-key")
 
 
 class Caller(NamedTuple):
     """The sender of an admitted request. `name` is the token's name, or "" without a token;
-    `scopes` are the allowed scopes.
+    `scopes` are the allowed scopes, `models` the patterns of the allowed models (none: all).
+    `limits` and `at_once` are those of gateway/metering/token_ledger.py. `digest` is the SHA-256 of
+    the token, or "". `hold` and `priority` are those of the token.
     """
 
     name: str
     scopes: frozenset[Scope]
+    models: tuple[str, ...] = ()
+    limits: Limits = ()
+    at_once: int = 0
+    digest: str = ""
+    hold: float = 0.0
+    priority: str = ""
 
     @property
     def is_owner(self) -> bool:
         """True for the owner's own token, and for every caller while no token is set."""
-        return self.name in {"", OWNER} and self.scopes == EVERYTHING
+        return self.name in {"", BY_OWNER} and self.scopes == EVERYTHING
 
     @property
     def may_ask(self) -> bool:
@@ -109,7 +138,7 @@ class Guard:
     """The rules for admitting requests, by Host, page, token and scope."""
 
     def __init__(self, server: ServerSettings, security: SecuritySettings) -> None:
-        self.tokens = configured_tokens(security)
+        self.tokens = KnownTokens(security)
         self.proxies = TrustedProxies(server.trusted_proxies)
         self._attempts = Attempts(WRONG_TOKENS, WRONG_TOKEN_SECONDS)
         self._hosts = (
@@ -119,7 +148,7 @@ class Guard:
         )
         # The names that reach a wildcard bind are unknown. A token is required then, and no web
         # page has the token.
-        self._any_host = is_wildcard(server.host) and bool(self.tokens)
+        self._any_host = is_wildcard(server.host) and self.tokens.required
 
     def admit(
         self,
@@ -149,14 +178,18 @@ class Guard:
                 f"This server does not answer to the name {name!r}; add it to "
                 "SECURITY__ALLOWED_HOSTS."
             )
+        # The link itself is the credential, and any page may use it that knows it: ntfy's web page
+        # is one.
+        if ANSWER_LINK.fullmatch(path):
+            return UNKNOWN_CALLER
         if b"sec-fetch-site" in headers or b"origin" in headers:
             check_page(method, path, headers, self.proxies.scheme(peer, headers, scheme))
         if path in FORM_PATHS:
             if method not in SAFE_METHODS and not is_own_origin(headers):
-                raise NotAllowed("Only the sign-in page itself may send this.")
+                raise NotAllowed("Only the form of our own page may send this.")
             return UNKNOWN_CALLER
         # Also on an open path: `/health` shows its details to a token of the scope `admin`.
-        caller = self._identify(method, path, headers, peer) if self.tokens else LOCAL_CALLER
+        caller = self._identify(method, path, headers, peer)
         if caller is None:
             if path in OPEN_PATHS:
                 return UNKNOWN_CALLER
@@ -181,9 +214,15 @@ class Guard:
         self, method: str, path: str, headers: dict[bytes, bytes], peer: str
     ) -> Caller | None:
         """Return the caller behind the request's token or cookie; None for a request without a
-        known token or cookie.
+        known token or cookie, where one is required.
+
+        Raises NotAuthorized for an expired token, NotAllowed for a request beyond the token's
+        routes or models.
         """
         given = given_secrets(headers)
+        if not self.tokens.required:
+            token = self.tokens.find(given) if given else None
+            return LOCAL_CALLER if token is None else as_caller(token, method, path)
         if not given:
             return self._signed_in(method, path, headers) if b"cookie" in headers else None
         client = self.proxies.client_address(peer, headers)
@@ -192,10 +231,10 @@ class Guard:
         slowed = bool(client) and not is_loopback_address(client)
         if slowed:
             self._attempts.check(client)
-        found = find_token(self.tokens, given)
+        found = self.tokens.find(given)
         if found is None and slowed:
             self._attempts.fail(client)
-        return None if found is None else Caller(found.name, found.scopes)
+        return None if found is None else as_caller(found, method, path)
 
     def _signed_in(self, method: str, path: str, headers: dict[bytes, bytes]) -> Caller | None:
         """Return the caller whose browser has signed in. Raises NotAllowed for a change no page of
@@ -203,34 +242,50 @@ class Guard:
         """
         if not accepts_cookie(path):
             return None
-        token = read_cookie(cookie_given(headers), self.tokens)
+        token = read_cookie(cookie_given(headers), self.tokens.all())
         if token is None:
             return None
         if method not in SAFE_METHODS and not is_own_origin(headers):
             raise NotAllowed("A signed-in browser may change something only from our own pages.")
-        return Caller(token.name, token.scopes)
+        return as_caller(token, method, path)
 
 
-def find_token(tokens: Iterable[Token], given: Iterable[bytes]) -> Token | None:
-    """Return the token whose secret is among `given`. All secrets are compared, so that the time
-    taken reveals no secret.
+def as_caller(token: Token, method: str, path: str) -> Caller:
+    """Return the caller with `token`. Raises NotAuthorized for an expired token, NotAllowed for a
+    request beyond the token's routes or models.
     """
-    found = None
-    for token in tokens:
-        for secret in given:
-            if hmac.compare_digest(secret, token.secret):
-                found = token
-    return found
-
-
-def configured_tokens(security: SecuritySettings) -> list[Token]:
-    named = [
-        Token(token.name, token.token.get_secret_value().encode(), frozenset(token.scopes))
-        for token in security.tokens
-    ]
-    if security.auth_token is None:
-        return named
-    return [Token(OWNER, security.auth_token.get_secret_value().encode(), EVERYTHING), *named]
+    if token.expires_at is not None and token.has_expired(time.time()):
+        if path in OPEN_PATHS:
+            return UNKNOWN_CALLER
+        raise NotAuthorized(
+            f"The token {token.name!r} expired at {minute_in_utc(token.expires_at)}; `ccproxy "
+            f"token rotate {token.name}` makes a new one.",
+            headers={"www-authenticate": CHALLENGE},
+        )
+    route = path.lstrip("/").partition("/")[0]
+    if token.routes and route in ROUTES and route not in token.routes:
+        allowed = ", ".join(f"/{name}" for name in token.routes)
+        raise NotAllowed(f"The token {token.name!r} may not use /{route}; it may use {allowed}.")
+    if token.models and method == "POST" and BATCHES.fullmatch(path):
+        raise NotAllowed(
+            f"The token {token.name!r} is limited to some models and may not make batches, whose "
+            "models are not looked at here."
+        )
+    if token.limits and method == "POST" and BATCHES.fullmatch(path):
+        raise NotAllowed(
+            f"The token {token.name!r} has limits and may not make batches, whose tokens are known "
+            "only after their end."
+        )
+    return Caller(
+        token.name,
+        token.scopes,
+        token.models,
+        token.limits,
+        token.at_once,
+        token.digest,
+        token.hold,
+        token.priority,
+    )
 
 
 def given_secrets(headers: dict[bytes, bytes]) -> list[bytes]:

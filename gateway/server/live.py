@@ -13,12 +13,14 @@ from collections.abc import AsyncGenerator, Callable
 from starlette.responses import Response
 
 from gateway.proxy.active_requests import ActiveRequest, ActiveRequests
-from gateway.proxy.relay import STREAM_HEADERS
+from gateway.proxy.relay import STREAM_HEADERS, send_end
 from gateway.server.asgi import Receive, Scope, Send
 from gateway.server.context import context_of
 from shared.runtime.errors import CallerGone, CCProxyError
 
 EVENT_STREAM = "text/event-stream; charset=utf-8"
+JSON = "application/json"
+WHITE_SPACE = b"\n"  # allowed before a JSON text; keeps a connection alive
 
 
 class Live(Response):
@@ -56,15 +58,16 @@ class Live(Response):
             return
         active = self._active_requests.open()
         # A person may take any time. Only a piece on its way to the client has a limit (`_send`).
-        active.limit = math.inf
-        active.receive = receive
+        active.begin_waiting(math.inf, receive)
         end = b""
+        has_begun = False
         try:
             with active:
                 head = [*self.raw_headers, *STREAM_HEADERS]
                 await send(
                     {"type": "http.response.start", "status": self.status_code, "headers": head}
                 )
+                has_begun = True
                 active.start_pings(lambda: self._send(send, active, self._ping()))
                 async for chunk in self._chunks:
                     await self._send(send, active, chunk)
@@ -72,17 +75,21 @@ class Live(Response):
         except CallerGone:
             return
         except CCProxyError as error:
+            # An answer that has not begun can still be an error with its own status.
+            if not has_begun:
+                raise
             end = self._last(error)
         finally:
             self._active_requests.close(active)
             # Closes the call behind the chunks, such as the watching of events.
             await self._chunks.aclose()
-        await send({"type": "http.response.body", "body": end})
+        active.limit = self._active_requests.timeouts.idle
+        await send_end(send, active, end)
 
     async def _send(self, send: Send, active: ActiveRequest, chunk: bytes) -> None:
         """Send a chunk within the idle limit, so that a client that stops reading does not keep its
         place for ever.
         """
-        active.limit = self._active_requests.patience.idle
+        active.limit = self._active_requests.timeouts.idle
         await active.send_piece(send, chunk)
         active.limit = math.inf

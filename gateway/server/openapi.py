@@ -21,6 +21,11 @@ SPOKEN = {
     "openai_chat": "OpenAI Chat Completions",
     "openai_responses": "OpenAI Responses",
 }
+ANSWERING = {
+    "claude": "Claude",
+    "codex": "the Codex backend",
+    "sdk": "Claude Code's workers",
+}
 
 
 def describe_endpoints(app: FastAPI, endpoints: Mapping[str, ASGIApp]) -> None:
@@ -65,17 +70,24 @@ def passed(path: str, method: str, summary: str) -> dict[str, Any]:
     }
 
 
+def summary_of(path: str, endpoint: Exchange) -> str:
+    """Return the sentence of a proxy route: the format of the request, and who answers it."""
+    spoken = "OpenAI Images" if isinstance(endpoint, Images) else SPOKEN[endpoint.dialect]
+    answering = ANSWERING[endpoint.provider.name]
+    if path.endswith("/count_tokens"):
+        return f"Count the input tokens of an {spoken} request to {answering}."
+    return f"Send an {spoken} request to {answering}."
+
+
 def operation(path: str, endpoint: Exchange) -> dict[str, Any]:
-    is_images = isinstance(endpoint, Images)
-    spoken = "OpenAI Images" if is_images else SPOKEN[endpoint.dialect]
-    needed = "prompt" if is_images else "model"
+    needed = "prompt" if isinstance(endpoint, Images) else "model"
     body = {"type": "object", "required": [needed], "properties": {needed: {"type": "string"}}}
     answers = {
         kind: {"schema": {"type": "object"}} for kind in ("application/json", "text/event-stream")
     }
     return {
         "tags": [endpoint.provider.name],
-        "summary": f"{spoken} by {endpoint.provider.name}",
+        "summary": summary_of(path, endpoint),
         "operationId": "post" + path.replace("/", "_").replace("{", "").replace("}", ""),
         "parameters": [
             {"name": "session_id", "in": "path", "required": True, "schema": {"type": "string"}}

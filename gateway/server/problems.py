@@ -19,6 +19,7 @@ from shared.formats.messages import errors as anthropic_errors
 from shared.runtime.errors import (
     CCProxyError,
     ClientError,
+    SpendLimitReached,
     StoredThingMissing,
     ThreadNotFound,
     UpstreamRefused,
@@ -66,7 +67,7 @@ def as_fail(error: CCProxyError) -> Fail:
     """Return an error of ours in the terms of shared/formats."""
     param = error.param if isinstance(error, ClientError) else None
     code = error.code if isinstance(error, StoredThingMissing) else ""
-    if error.status >= 500 or isinstance(error, ThreadNotFound):
+    if error.status >= 500 or isinstance(error, ThreadNotFound | SpendLimitReached):
         code = error.kind
     return Fail(error.message, error.status, code, param or "")
 

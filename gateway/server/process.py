@@ -49,7 +49,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
     url = settings.redis.url.get_secret_value() if settings.redis.url else ""
     instance = instance_name()
     for name, address in foreign_addresses(settings):
-        get_log().info("credentials_go_elsewhere", setting=name, address=address)
+        get_log().debug("credentials_go_elsewhere", setting=name, address=address)
     shared = inherited_socket()
     # The copy is closed once this gateway accepts no more; `shared` still answers whether others
     # do.
@@ -64,14 +64,16 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
         serving = asyncio.create_task(server.serve(sockets=[listening]))
         reloads = asyncio.create_task(reload_on_demand(gateway))
         host, port = listening.getsockname()[:2]
-        get_log().info("listening", host=host, port=port)
+        get_log().debug("listening", host=host, port=port)
         bus.describe(host=host, port=port)
         await asyncio.wait(
             [serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED
         )
-        # No reload may open a further gateway now. Then, in order: accept nothing more, let
-        # accepted connections end, end the remaining requests, and let uvicorn leave.
+        # No reload may open a further gateway now. Then, in order: end the held requests, accept
+        # nothing more, let accepted connections end, end the remaining requests, and let uvicorn
+        # leave.
         reloads.cancel()
+        gateway.end_holds()
         await server.leave(settings.server, shared)
         await gateway.stop(settings.server.shutdown_grace_seconds)
         server.should_exit = True

@@ -21,12 +21,14 @@ from typing import Any, Self
 from gateway.server.app import Gateway
 from gateway.server.asgi import Receive, Scope, Send
 from shared.bus import Bus
+from shared.runtime.files import identity_or_none
 from shared.runtime.log import get_log
-from shared.runtime.metrics import publish_snapshots
+from shared.runtime.metric_snapshots import publish_snapshots
 from shared.settings.files import ENV_FILE, read_files, toml_candidates
 from shared.settings.problems import ConfigurationError
+from shared.settings.security import SecuritySettings, TokenSettings
 from shared.settings.snapshot import write_snapshot
-from shared.settings.tree import SecuritySettings, Settings, refuse_open_bind, resolve_settings
+from shared.settings.tree import Settings, refuse_open_bind, resolve_settings
 from shared.settings.trust import advance_pinned, pin_settings, trust_file, waiting_changes
 
 LOOK_SECONDS = 1.0
@@ -35,8 +37,10 @@ REQUEST = "reload"  # a file in the run directory, touched by the launcher to re
 # Sections, and settings of sections, that the gateway alone reads.
 RELOADABLE = frozenset(
     {
+        "claude.monthly_usd",
         "codex",
         "models",
+        "queue",
         "quota",
         "sdk.max_body_bytes",
         "responses",
@@ -81,7 +85,9 @@ class Generation:
                 self.unused.set()
 
     def retire(self) -> None:
+        """Let the last requests end. Held ones end now: the new settings may let them go on."""
         self.retired.set()
+        self.gateway.active_requests.end_holds()
         if not self.requests:
             self.unused.set()
 
@@ -132,6 +138,11 @@ class Reloading:
         """Give the active requests of all gateways `grace` seconds, then end the rest."""
         gateways = [generation.gateway for generation in (self._current, *self._old)]
         await asyncio.gather(*(gateway.active_requests.stop(grace) for gateway in gateways))
+
+    def end_holds(self) -> None:
+        """End the held requests of all gateways."""
+        for generation in (self._current, *self._old):
+            generation.gateway.active_requests.end_holds()
 
     async def reload(self) -> None:
         """Read the settings again and take over the reloadable settings. Never raises for a faulty
@@ -224,15 +235,24 @@ def loosened_settings(old: SecuritySettings, new: SecuritySettings) -> list[str]
     """Return the names of the reloadable security settings that admit more callers, or allow
     callers more, than before.
     """
-    before = {token.name: set(token.scopes) for token in old.tokens}
+    before = {token.name: token for token in old.tokens}
     found = []
     if old.auth_token is not None and new.auth_token is None:
         found.append("SECURITY__AUTH_TOKEN")
-    if any(set(token.scopes) - before.get(token.name, set()) for token in new.tokens):
+    if any(allows_more(token, before.get(token.name)) for token in new.tokens):
         found.append("SECURITY__TOKENS")
     if set(new.allowed_hosts) - set(old.allowed_hosts):
         found.append("SECURITY__ALLOWED_HOSTS")
     return found
+
+
+def allows_more(token: TokenSettings, before: TokenSettings | None) -> bool:
+    """Return True if `token` has a scope, or lacks a limit, unlike the same token `before`."""
+    if before is None:
+        return bool(token.scopes)
+    is_freer = before.at_once > 0 and not 0 < token.at_once <= before.at_once
+    lost = set(before.limits) - set(token.limits)
+    return bool(set(token.scopes) - set(before.scopes) or lost) or is_freer
 
 
 def watched_files(settings: Settings) -> list[Path]:
@@ -269,12 +289,4 @@ def look(files: Iterable[Path]) -> list[tuple[int, ...] | None]:
     """Return the facts that differ between versions of a file, for every file; None for a missing
     file.
     """
-    found: list[tuple[int, ...] | None] = []
-    for file in files:
-        try:
-            facts = file.stat()
-        except OSError:
-            found.append(None)
-        else:
-            found.append((facts.st_ino, facts.st_size, facts.st_mtime_ns))
-    return found
+    return [identity_or_none(file) for file in files]

@@ -2,9 +2,11 @@
 
 The cookie is not the token. It names the token and an end, signed with a key derived from the
 token: every gateway can check the cookie, restarts do not matter, and the cookie is worth nothing
-once the token is changed or deleted. The cookie is accepted for our pages and the addresses they
-use (COOKIE_PATHS), never for a model. Browsers send the cookie to every port of the machine, so its
-name carries our port, and other servers there learn nothing they could use as a token.
+once the token is changed or deleted. Of a token that is kept as a hash, the key is derived from the
+hash and from a secret of this machine, so that a copy of the hashes makes no cookie. The cookie is
+accepted for our pages and the addresses they use (COOKIE_PATHS), never for a model. Browsers send
+the cookie to every port of the machine, so its name carries our port, and other servers there learn
+nothing they could use as a token.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from shared.settings.tree import Scope
+from shared.accounts.token_limits import Limits
+from shared.settings.security import Scope
 
 SIGNED_IN_SECONDS = 14 * 24 * 3600
 PURPOSE = b"ccproxy sign-in 1"  # every use of the token derives a key of its own
@@ -25,19 +28,38 @@ COOKIE_PATHS = (
     "/openapi.json",
     "/logs",
     "/usage",
+    "/captures",
     "/metrics",
     "/health",
     "/sdk/sessions",
+    "/sdk/status",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token of the owner's: `name` marks its requests, `scopes` are the allowed scopes."""
+    """A token of the owner's: `name` marks its requests, `scopes` are the allowed scopes.
+
+    `key` signs the cookies of browsers that signed in with the token; `digest` is the SHA-256 of
+    the token in hexadecimal digits. `expires_at` is in UTC seconds since 1970. An empty list of
+    `models` or `routes` allows all. `hold` is the longest wait of its requests for the reset of a
+    limit, in seconds, and `priority` their place in a queue.
+    """
 
     name: str
-    secret: bytes
+    key: bytes
     scopes: frozenset[Scope]
+    digest: str = ""
+    expires_at: float | None = None
+    models: tuple[str, ...] = ()
+    routes: tuple[str, ...] = ()
+    limits: Limits = ()
+    at_once: int = 0
+    hold: float = 0.0
+    priority: str = ""
+
+    def has_expired(self, now: float) -> bool:
+        return self.expires_at is not None and now >= self.expires_at
 
 
 def accepts_cookie(path: str) -> bool:
@@ -67,14 +89,15 @@ def read_cookie(value: str, tokens: Iterable[Token], now: float | None = None) -
     ends, _, given = rest.partition(":")
     if not (ends.isascii() and ends.isdigit() and len(ends) < 16 and given.isascii()):
         return None
+    at = time.time() if now is None else now
     for token in tokens:
         if token.name == name and hmac.compare_digest(signature(token, int(ends)), given):
-            return token if int(ends) > (time.time() if now is None else now) else None
+            return token if int(ends) > at and not token.has_expired(at) else None
     return None
 
 
 def signature(token: Token, ends: int) -> str:
-    key = hmac.digest(token.secret, PURPOSE, "sha256")
+    key = hmac.digest(token.key, PURPOSE, "sha256")
     return hmac.digest(key, f"{token.name}:{ends}".encode(), "sha256").hex()
 
 

@@ -22,7 +22,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from sdk_worker.asking import HOOKS, SERVER, Asker
+from sdk_worker.asking import HOOKS, SERVER, Asker, Note, note_nothing
 from sdk_worker.claude.program import Line, Program
 from shared.bus.channels import Turn
 from shared.runtime.errors import NoWorker, UpstreamError
@@ -33,15 +33,15 @@ OLDEST_VERSION = (2, 1, 248)
 VERSION_SECONDS = 30.0
 
 INSTALL = (
-    "Install it with `npm install -g @anthropic-ai/claude-code`, or with the extra "
-    "`ccproxy-api[bundled-cli]`, or name it in CLAUDE__CLI_PATH."
+    "Install it with `npm install -g @anthropic-ai/claude-code`, or install CCProxy with its "
+    "extra `bundled-cli`, or name the program in CLAUDE__CLI_PATH."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Driver:
-    """One of the two SDKs. Its package takes half a second and 16 MB: the first conversation
-    imports it.
+    """One of the two SDKs. The package takes half a second and 16 MB, so the first conversation
+    imports the package.
     """
 
     name: str
@@ -72,7 +72,7 @@ CODE_SDK = Driver("claude-code-sdk", "claude_code_sdk", "ClaudeCodeOptions")
 
 
 def drivers() -> list[Driver]:
-    """Return the SDKs that are installed, the preferred one first."""
+    """Return the installed SDKs, the preferred SDK first."""
     return [driver for driver in (AGENT_SDK, CODE_SDK) if driver.is_installed]
 
 
@@ -93,7 +93,7 @@ def find_program(configured: Path | None) -> Path | None:
 
 
 class ProgramFile:
-    """The path of `claude`, looked up at each use so that an installation needs no restart. The
+    """The path of `claude`, looked up at every use, so an installation needs no restart. The
     version is asked once.
     """
 
@@ -146,18 +146,20 @@ class ProgramFile:
 
 async def ask_version(path: Path) -> str:
     """`2.1.330`. Raises NoWorker when the file does not answer like Claude Code."""
-    process = None
     try:
         process = await asyncio.create_subprocess_exec(
             path, "--version", stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
         )
-        async with asyncio.timeout(VERSION_SECONDS):
-            said, _ = await process.communicate()
+        try:
+            async with asyncio.timeout(VERSION_SECONDS):
+                said, _ = await process.communicate()
+        finally:
+            # After a timeout, and also after a cancellation: a program that hangs at `--version`
+            # would stay behind as a child of the worker.
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
     except (OSError, TimeoutError) as error:
-        # A program that hangs at `--version` would stay behind as a child of the worker.
-        if process is not None and process.returncode is None:
-            process.kill()
-            await process.wait()
         raise NoWorker(f"{path} cannot be run: {error!r}. {INSTALL}") from error
     if match := re.match(rb"(\d+\.\d+\.\d+)", said):
         return match[1].decode()
@@ -167,8 +169,8 @@ async def ask_version(path: Path) -> str:
 
 
 class Conversation:
-    """The SDK's client on one program. One task of the conversation opens and closes the client,
-    for every caller.
+    """The SDK's client for a program. A single task of the conversation opens and closes the
+    client, for every caller.
     """
 
     def __init__(self, driver: Driver, program: Program, asker: Asker | None = None) -> None:
@@ -227,9 +229,13 @@ class Conversation:
                 "it: `claude update`."
             )
 
-    def on_behalf(self, turn: Turn) -> contextlib.AbstractContextManager[None]:
-        """Attribute the program's permission requests to `turn` while the context is open."""
-        return self.asker.on_behalf(turn) if self.asker else contextlib.nullcontext()
+    def on_behalf(
+        self, turn: Turn, note: Note = note_nothing
+    ) -> contextlib.AbstractContextManager[None]:
+        """Attribute the program's permission requests to `turn` while the context is open; `note`
+        as in `Asker`.
+        """
+        return self.asker.on_behalf(turn, note) if self.asker else contextlib.nullcontext()
 
     def say(self, line: Line) -> None:
         """Send the program one line. `client_composed` keeps `@file` and `/command` in the line

@@ -68,22 +68,25 @@ CLIENT_VARIABLES = (
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """The settings a process can only get at its start.
+    """The settings that a process can only get at the start.
 
     `own_tools`: the process has Claude Code's own tools; a request that brings tools gets the
-    client's tools instead. `kept`: the conversation is written to disk; `resumed` names an earlier
-    conversation to continue.
+    client's tools instead. `tools` are the only ones of Claude Code's own that it has; None: all.
+    `kept`: the conversation is written to disk; `resumed` names an earlier conversation to
+    continue. `effort` is a level of effort; an empty text: Claude Code's own.
     """
 
     cwd: str | None = None
     own_tools: bool = True
     kept: bool = False
     resumed: str | None = None
+    tools: tuple[str, ...] | None = None
+    effort: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """The settings one request needs of its process.
+    """The settings that a request needs of the process.
 
     `thinking` is a number of tokens; None switches off the thinking that Claude Code would do by
     default, because thinking counts against `max_tokens`. `tools` is the request's list as JSON.
@@ -124,14 +127,15 @@ def command(program: Path, launch: Launch, options: CodeOptions, *, asks: bool) 
         "max-turns": options.max_turns,
         "model": options.model,
         "resume": launch.resumed,
+        "effort": launch.effort,
     }
     line = [
         str(program),
         *SWITCHES,
         *(f"--{name}={value}" for name, value in flags.items() if value),
     ]
-    if not launch.own_tools:
-        line.append("--tools=")
+    if not launch.own_tools or launch.tools is not None:
+        line.append("--tools=" + ",".join(launch.tools or ()))
     if not launch.kept:
         line.append("--no-session-persistence")
     return line
@@ -199,7 +203,7 @@ def login_state(claude: ClaudeSettings, inherited: Mapping[str, str]) -> tuple[o
 def refuse_what_cannot_start(
     launch: Launch, options: CodeOptions, env: Mapping[str, str], *, as_root: bool
 ) -> None:
-    """Raise a refusal in a sentence for a launch that the program would refuse on its error channel
+    """Raise a refusal in a sentence for a launch that the program would refuse on the error channel
     only.
     """
     if launch.cwd and not Path(launch.cwd).is_dir():
@@ -231,7 +235,7 @@ async def bind_process(conversation: Conversation, binding: Binding, options: Co
 
 
 async def adjust(conversation: Conversation, binding: Binding, options: CodeOptions) -> None:
-    """Send the program the settings that may differ from turn to turn of one conversation."""
+    """Send the program the settings that may differ from turn to turn of a conversation."""
     program = conversation.program
     flag_settings: dict[str, Any] = dict(FLAG_SETTINGS)
     if binding.model:

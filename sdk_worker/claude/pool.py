@@ -107,8 +107,8 @@ class Pool(Generic[S]):
         self._background: set[asyncio.Task[Any]] = set()
 
     async def take(self, launch: Launch, binding: Binding) -> S:
-        """Return a process for one turn, with `binding` sent. The caller owns the process, and
-        passes it to `retire` afterwards.
+        """Return a process for a turn, with `binding` sent. The caller owns the process, and passes
+        the process to `retire` afterwards.
         """
         readiness = Readiness(launch, binding)
         self._last_asked = self._clock()
@@ -125,18 +125,18 @@ class Pool(Generic[S]):
                 # A spare that died while it waited is no fault of the turn: a fresh process will
                 # do.
                 with contextlib.suppress(UpstreamError):
-                    await self._told(blank, binding)
+                    await self._bound(blank, binding)
                     self.warm += 1
                     return self._note_taken(blank)
         # Outside of `_checkout`, because `start` counts the waiting itself.
         return await self.start(launch, binding)
 
     async def start(self, launch: Launch, binding: Binding) -> S:
-        """Return a process for one turn from a fresh start, for a launch that no spare can have."""
+        """Return a process for a turn from a fresh start, for a launch that no spare can have."""
         self.cold += 1
         self._last_asked = self._clock()
         with self._checkout():
-            return self._note_taken(await self._told(await self._started(launch), binding))
+            return self._note_taken(await self._bound(await self._started(launch), binding))
 
     def retire(self, session: S) -> asyncio.Task[None]:
         """End a process in a task of the pool; a caller may await the returned task."""
@@ -234,7 +234,7 @@ class Pool(Generic[S]):
             try:
                 session = await self._started(missing.launch)
                 if missing.binding is not None:
-                    await self._told(session, missing.binding)
+                    await self._bound(session, missing.binding)
             except CCProxyError:
                 self._forget(missing)
                 raise
@@ -243,8 +243,8 @@ class Pool(Generic[S]):
             self._drop_unfit()
 
     def _forget(self, readiness: Readiness) -> None:
-        """Drop a readiness that cannot be had, such as a directory that is gone, so that the
-        remaining spares go on.
+        """Drop an impossible readiness, for example in a removed directory, so the remaining spares
+        go on.
         """
         kept = [
             (asked, at)
@@ -318,7 +318,7 @@ class Pool(Generic[S]):
         finally:
             self.owned.discard(session)
 
-    async def _told(self, session: S, binding: Binding) -> S:
+    async def _bound(self, session: S, binding: Binding) -> S:
         try:
             await self._bind(session, binding)
         except BaseException:

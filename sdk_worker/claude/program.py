@@ -118,8 +118,8 @@ class Program:
             yield line
 
     async def end_input(self) -> None:
-        """Close the program's input, so that the program ends by itself and its last lines are
-        still read.
+        """Close the program's input, so the program ends on its own and the last lines are still
+        read.
         """
 
     async def close(self) -> None:
@@ -303,7 +303,7 @@ class Program:
     async def _answer(
         self, give: Answer, request_id: str, message: Line, wrapped_in: str = ""
     ) -> None:
-        """Send the program the answer to its own request; send nothing when `give` returns no
+        """Send the program the answer to the program's own request, unless `give` returns no
         answer.
         """
         try:
@@ -330,7 +330,7 @@ class Program:
                 get_log().debug("claude_said", pid=self.pid, text=text)
 
     def hang_up(self) -> None:
-        """Wake every task that waits for a line of this program."""
+        """Wake every task waiting for a line of the program."""
         self._hung_up = True
         self._news.set()
         self._for_sdk.put_nowait(None)

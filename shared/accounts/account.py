@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from shared.accounts.keychain import Keychain
-from shared.accounts.login import Authorization, CredentialState, Login
+from shared.accounts.login import Authorization, CredentialState, Login, Renewal
 from shared.accounts.oauth import Issuer
 from shared.accounts.refresher import EARLY_SECONDS, Refresher
 from shared.accounts.store import CredentialFile
@@ -24,6 +24,9 @@ from shared.runtime.times import minute_in_utc
 
 TORN_LOOK_SECONDS = 0.05  # between two looks at a file that is just being written
 SKEW_WORTH_TELLING_SECONDS = 60.0
+# From the first to the last failed renewal in a row: a machine that wakes up has no network for a
+# moment, and that is no trouble of the login.
+FAILING_SECONDS = 120.0
 
 
 class Account:
@@ -190,7 +193,23 @@ def describe_login(login: Login, refresher: Refresher, skew: float, now: float) 
     unsure = login.expires_at is None and bool(login.refresh_token)
     troubled = len(words) > 1 and words[-1] != "the next request renews it"
     status = "fail" if expired and obstacle else "warn" if troubled or unsure else "pass"
-    return CredentialState(status, "; ".join(words), source, renewable=not obstacle, **facts)
+    renewal = renewal_of(login, refresher, obstacle)
+    return CredentialState(
+        status, "; ".join(words), source, renewable=not obstacle, renewal=renewal, **facts
+    )
+
+
+def renewal_of(login: Login, refresher: Refresher, obstacle: str) -> Renewal:
+    """Return the way in which a subscription's login gets a successor; `obstacle` as in
+    `Refresher`.
+    """
+    if not login.refresh_token:
+        return "none"
+    if refresher.is_refused:
+        return "refused"
+    if obstacle:
+        return "others"
+    return "failing" if refresher.failing_seconds >= FAILING_SECONDS else "ours"
 
 
 def lifetime(login: Login, *, expired: bool) -> str:

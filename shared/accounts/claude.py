@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from shared.accounts.login import Authorization, Login
+from shared.accounts.login import Authorization, Login, account_digest
 from shared.accounts.oauth import (
     AccountPages,
     AskTokenServer,
@@ -147,9 +147,22 @@ def given_claude_login(settings: ClaudeSettings) -> Authorization | None:
             {"x-api-key": settings.api_key.get_secret_value()}, "api_key", "CLAUDE__API_KEY"
         )
     if settings.oauth_token is not None:
-        bearer = f"Bearer {settings.oauth_token.get_secret_value()}"
-        return Authorization({"authorization": bearer}, "subscription", "CLAUDE_CODE_OAUTH_TOKEN")
+        token = settings.oauth_token.get_secret_value()
+        return Authorization(
+            {"authorization": f"Bearer {token}"},
+            "subscription",
+            "CLAUDE_CODE_OAUTH_TOKEN",
+            account_digest(token),
+        )
     return None
+
+
+def spare_claude_key(settings: ClaudeSettings) -> Authorization | None:
+    """Return the API key that pays while a window of the subscription is used up, or None."""
+    if (key := settings.when_used_up.api_key) is None:
+        return None
+    source = "CLAUDE__WHEN_USED_UP__API_KEY"
+    return Authorization({"x-api-key": key.get_secret_value()}, "api_key", source)
 
 
 def obstacle_for_program(settings: ClaudeSettings) -> str:
@@ -194,9 +207,14 @@ def login_files(settings: ClaudeSettings, environ: Mapping[str, str]) -> list[Pa
     """
     if settings.credentials_file is not None:
         return [settings.credentials_file.expanduser()]
+    older = Path(environ.get("HOME") or Path.home()) / ".config/claude"
+    return list(dict.fromkeys([claude_home(environ) / LOGIN_FILE, older / LOGIN_FILE]))
+
+
+def claude_home(environ: Mapping[str, str]) -> Path:
+    """Return the folder of Claude Code's own files."""
     home = Path(environ.get("HOME") or Path.home())
-    config = Path(environ.get("CLAUDE_CONFIG_DIR") or home / ".claude")
-    return list(dict.fromkeys([config / LOGIN_FILE, home / ".config/claude" / LOGIN_FILE]))
+    return Path(environ.get("CLAUDE_CONFIG_DIR") or home / ".claude")
 
 
 def plan_of(profile: Mapping[str, Any]) -> dict[str, Any]:

@@ -139,11 +139,24 @@ def given_codex_login(settings: CodexSettings) -> Authorization | None:
     )
 
 
+def spare_codex_key(settings: CodexSettings) -> Authorization | None:
+    """Return the API key that pays while a window of the subscription is used up, or None."""
+    if (key := settings.when_used_up.api_key) is None:
+        return None
+    bearer = f"Bearer {key.get_secret_value()}"
+    return Authorization({"authorization": bearer}, "api_key", "CODEX__WHEN_USED_UP__API_KEY")
+
+
 def auth_file(settings: CodexSettings, environ: Mapping[str, str]) -> Path:
     if settings.auth_file is not None:
         return settings.auth_file.expanduser()
+    return codex_home(environ) / "auth.json"
+
+
+def codex_home(environ: Mapping[str, str]) -> Path:
+    """Return the folder of Codex's own files."""
     home = Path(environ.get("HOME") or Path.home())
-    return Path(environ.get("CODEX_HOME") or home / ".codex") / "auth.json"
+    return Path(environ.get("CODEX_HOME") or home / ".codex")
 
 
 def chatgpt_login(tokens: Mapping[str, Any]) -> Login | None:

@@ -21,10 +21,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from shared.runtime.files import replace_private
 from shared.runtime.log import get_log
 from shared.settings.providers import CodexSettings
 
-PATIENCE_SECONDS = 10.0  # both commands take a tenth of a second
+TIMEOUT_SECONDS = 10.0  # both commands take a tenth of a second
 CLIENT_VERSION = "0.169.0"
 """The version of Codex whose interface was measured: the backend lists models for a version.
 Used where there is no Codex to say its own."""
@@ -38,7 +39,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """The facts read from one installation of Codex.
+    """The facts read from an installation of Codex.
 
     `models` are the entries of the program's catalogue; `program` tells one installation from the
     next.
@@ -80,13 +81,11 @@ def read_cache(path: Path) -> Profile | None:
 
 
 def write_cache(path: Path, profile: Profile) -> None:
-    """By rename: another process may be reading."""
+    """Store `profile` for the next start of any process."""
     # A disk we may not write to costs a tenth of a second at the next start
     with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        written = path.with_suffix(f".{os.getpid()}")
-        written.write_text(json.dumps(asdict(profile)))
-        written.replace(path)
+        # Not durable: a profile that is lost is learned again.
+        replace_private(path, json.dumps(asdict(profile)), durable=False)
 
 
 class CodexProfile:
@@ -97,11 +96,11 @@ class CodexProfile:
         settings: CodexSettings,
         environ: Mapping[str, str] = os.environ,
         *,
-        patience: float = PATIENCE_SECONDS,
+        timeout: float = TIMEOUT_SECONDS,
     ) -> None:
         self._program = settings.cli_path or shutil.which("codex", path=environ.get("PATH"))
         self._cache = cache_file(environ)
-        self._patience = patience
+        self._timeout = timeout
         self._search_path = environ.get("PATH", "")
         self._learning: asyncio.Task[Profile | None] | None = None
 
@@ -163,7 +162,7 @@ class CodexProfile:
                 stderr=asyncio.subprocess.DEVNULL,
             )
             try:
-                printed, _ = await asyncio.wait_for(process.communicate(), self._patience)
+                printed, _ = await asyncio.wait_for(process.communicate(), self._timeout)
             finally:
                 # The program must be gone before its home is removed around it.
                 if process.returncode is None:
@@ -175,8 +174,8 @@ class CodexProfile:
 
 
 def identity(program: Path) -> list[Any]:
-    """Return values that change with every release of `program`: the inode and its change time
-    among them.
+    """Return values that change with every release of `program`, such as the inode and the change
+    time of the inode.
 
     Package managers keep dates and even sizes of a file from release to release, but never the
     inode and its change time.

@@ -4,6 +4,7 @@ file or a clock.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -14,16 +15,29 @@ EXCHANGE_SECONDS = (
 
 Billing = Literal["api_key", "subscription"]
 
+# How a login gets its successor: by us; by another program, because we cannot write its file; by
+# nobody, because it has no refresh token; or not any more, because renewal was refused, or has
+# failed for some time.
+Renewal = Literal["ours", "others", "none", "refused", "failing"]
+
 
 @dataclass(frozen=True, slots=True)
 class Authorization:
     """The credential of a request. `billed_to` is `api_key` or `subscription`; `source` names the
-    credential's place.
+    credential's place. `account` is a digest of the account that pays, the same after a renewal.
     """
 
     headers: Mapping[str, str] = field(repr=False)
     billed_to: str
     source: str
+    account: str = ""
+
+
+def account_digest(account: str) -> str:
+    """Return a short digest for the comparison of an account, or of a token in place of an
+    account.
+    """
+    return hashlib.sha256(account.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +65,7 @@ class CredentialState:
     secret itself.
 
     `status` is pass, warn or fail; `output` ends with what to do when something is to be done.
+    `renewal` is None for a credential that no exchange renews.
     """
 
     status: str
@@ -60,3 +75,23 @@ class CredentialState:
     subscription: str | None = None
     billed_to: str = ""
     renewable: bool = False
+    renewal: Renewal | None = None
+
+
+LOGIN_PREFIX = "login:"
+
+
+@dataclass(frozen=True, slots=True)
+class LoginFacts:
+    """The login of `provider` as seen by a gateway, for the permission service: no secret, and no
+    path. `expires_at` is in UTC seconds; 0 when unknown.
+    """
+
+    provider: str
+    renewal: Renewal
+    expires_at: float = 0.0
+
+
+def login_key(provider: str, instance: str) -> str:
+    """Return the key in Redis for the LoginFacts of the gateway `instance`."""
+    return f"{LOGIN_PREFIX}{provider}:{instance}"

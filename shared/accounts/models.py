@@ -12,7 +12,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from shared.formats.ir import Capabilities, Json, Vendor
+from shared.formats.ir import Json, Vendor
+from shared.formats.written import Capabilities
 from shared.runtime.errors import ClientError
 
 CLAUDE_EFFORTS = frozenset({"low", "medium", "high", "xhigh", "max"})

@@ -102,7 +102,7 @@ class Issuer(Protocol):
     async def about(self, pages: AccountPages, login: Login) -> dict[str, Any]: ...
 
 
-def parse_reply(data: bytes | str) -> dict[str, Any]:
+def parse_token_reply(data: bytes | str) -> dict[str, Any]:
     """Return the JSON object in `data`; an empty object for any other content."""
     try:
         found = json.loads(data)
@@ -141,6 +141,6 @@ def claims_of(token: Any) -> dict[str, Any]:
     payload = token.split(".")[1]
     try:
         # Base64 in a JWT has no padding; the decoder wants it.
-        return parse_reply(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return parse_token_reply(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     except ValueError:
         return {}

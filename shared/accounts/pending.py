@@ -31,7 +31,7 @@ LIFETIME_SECONDS = 600.0
 
 
 class PendingLogins:
-    """The logins begun under one run directory."""
+    """The logins begun under a run directory."""
 
     def __init__(self, run_dir: Path) -> None:
         self._directory = run_dir / "logins"

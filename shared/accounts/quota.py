@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from shared.formats.fields import inner_object
+from shared.runtime.times import UNIT_SECONDS
 
 READINGS_KEPT = 100
 READINGS_PER_WINDOW = 300  # so a reading a minute in five hours, one in half an hour in a week
@@ -22,16 +23,20 @@ PACE_NEEDS = 0.02  # of the window; until then the pace is the average since it 
 RESTARTED = (
     0.5  # a reset this much of the window later is another window: some providers let it creep
 )
-UNIT_SECONDS = {"m": 60, "h": 3600, "d": 86_400}
 
 CLAUDE = re.compile(
     r"anthropic-ratelimit-unified-((\d+)([mhd])(?:_\w+)?)-(utilization|reset|status)"
 )
 CLAUDE_OVERAGE = "anthropic-ratelimit-unified-overage-in-use"
-TOLD_WINDOWS = {"five_hour": ("5h", 5 * 3600), "seven_day": ("7d", 7 * 86_400)}
+REPORTED_WINDOWS = {"five_hour": ("5h", 5 * 3600), "seven_day": ("7d", 7 * 86_400)}
 CODEX = re.compile(
     r"x-codex-((?:[a-z0-9_-]+-)?(?:primary|secondary))-(used-percent|window-minutes|reset-at|reset-after-seconds)"
 )
+
+WINDOW_NAME = re.compile(r"(\d+)([mhd])(?:_(\w+))?")
+UNIT_WORDS = {"m": "minute", "h": "hour", "d": "day"}
+
+QUOTA_PREFIX = "quota:"
 
 Reading = tuple[float, float]
 
@@ -63,6 +68,11 @@ class Quota:
     extra_usage: bool = False
 
 
+def quota_key(provider: str) -> str:
+    """Return the key in Redis under which the gateways share the quota of `provider`."""
+    return f"{QUOTA_PREFIX}{provider}"
+
+
 def read_quota(provider: str, headers: Iterable[tuple[bytes, bytes]], now: float) -> Quota | None:
     """Return the quota in `headers` (names in lower case); None without any window of a
     subscription.
@@ -90,17 +100,17 @@ def _read_claude(headers: dict[str, str]) -> Iterable[Window]:
             yield Window(name, used, seconds, resets_at, facts.get("status", ""))
 
 
-def read_told(told: dict[str, Any], now: float) -> Quota | None:
+def read_report(told: dict[str, Any], now: float) -> Quota | None:
     """Return the quota in Claude Code's `rate_limit_event`; None without any window."""
     windows = []
     for name, facts in (told.get("unifiedWindows") or {}).items():
-        length = next((length for length in TOLD_WINDOWS if name.startswith(length)), "")
+        length = next((length for length in REPORTED_WINDOWS if name.startswith(length)), "")
         if (
             length
             and isinstance(facts.get("utilization"), int | float)
             and isinstance(facts.get("resetsAt"), int | float)
         ):
-            ours, seconds = TOLD_WINDOWS[length]
+            ours, seconds = REPORTED_WINDOWS[length]
             status = str(facts.get("status", ""))
             windows.append(
                 Window(
@@ -140,6 +150,23 @@ def read_event(told: dict[str, Any], now: float) -> Quota | None:
         if isinstance(value, str | int | float)
     ]
     return read_quota("codex", headers, now)
+
+
+def event_of_page(page: dict[str, Any]) -> dict[str, Any]:
+    """Return the facts of the backend's page of usage as a `codex.rate_limits` event. The page has
+    the lengths of windows in seconds, and other names.
+    """
+    windows = {}
+    for place in ("primary", "secondary"):
+        window = inner_object(inner_object(page, "rate_limit"), f"{place}_window")
+        seconds = window.get("limit_window_seconds")
+        if isinstance(seconds, int | float):
+            windows[place] = window | {"window_minutes": seconds / 60}
+    return {
+        "plan_type": page.get("plan_type"),
+        "credits": page.get("credits"),
+        "rate_limits": windows,
+    }
 
 
 def _read_codex(headers: dict[str, str], now: float) -> Iterable[Window]:
@@ -197,11 +224,18 @@ def merge(known: Quota | None, news: Quota) -> Quota:
 def _continued(before: Window | None, window: Window, at: float) -> Window:
     # A window that has begun anew starts without readings: those of the window before say nothing
     # about its pace.
-    if before is None or window.resets_at - before.resets_at > RESTARTED * window.seconds:
+    if before is None or has_restarted(before.resets_at, window):
         # The news may come from another process, with readings of its own; the longer row of the
         # two is kept.
         return _with_reading(window, [], at)
     return _with_reading(window, max(before.readings, window.readings, key=len), at)
+
+
+def has_restarted(resets_at: float, window: Window) -> bool:
+    """Return True if `window` is a successor of the window of the same name with a reset at
+    `resets_at`.
+    """
+    return window.resets_at - resets_at > RESTARTED * window.seconds
 
 
 def _with_reading(window: Window, readings: list[Reading], at: float) -> Window:
@@ -251,15 +285,39 @@ def used_up(quota: Quota, model: str, limit: float, now: float) -> Window | None
     has begun.
     """
     concerned = [
-        window for window in quota.windows if window.resets_at > now and _concerns(window, model)
+        window for window in quota.windows if window.resets_at > now and concerns(window, model)
     ]
     fullest = max(concerned, key=lambda window: window.used, default=None)
     return fullest if fullest is not None and (fullest.used >= limit or quota.extra_usage) else None
 
 
-def _concerns(window: Window, model: str) -> bool:
+def concerns(window: Window, model: str) -> bool:
+    """Return True if the window limits requests for `model`."""
     _, _, some_models = window.name.partition("_")
     return some_models in model
+
+
+def full_window(quota: Quota, model: str, now: float) -> Window | None:
+    """Return the used-up window for `model` with the latest reset; None without a used-up
+    window.
+    """
+    full = [
+        window
+        for window in quota.windows
+        if window.resets_at > now
+        and (window.used >= 1 or window.status == "rejected")
+        and concerns(window, model)
+    ]
+    return max(full, key=lambda window: window.resets_at, default=None)
+
+
+def words_of_window(provider: str, name: str) -> str:
+    """Return a window for people: `5h` of claude is `the 5-hour window of claude`."""
+    found = WINDOW_NAME.fullmatch(name)
+    if found is None:
+        return f"a window of {provider}"
+    models = f" for {found[3]}" if found[3] else ""
+    return f"the {found[1]}-{UNIT_WORDS[found[2]]} window{models} of {provider}"
 
 
 def describe_quota(quota: Quota, now: float) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import IO, Any
 
-from shared.accounts.login import EXCHANGE_SECONDS, Authorization, Login
+from shared.accounts.login import EXCHANGE_SECONDS, Authorization, Login, account_digest
 from shared.accounts.oauth import GrantRefused, Issuer
 from shared.accounts.store import CredentialFile, LoginDraft
 from shared.accounts.token_server import TokenServer
@@ -53,6 +53,8 @@ class Refresher:
         self._authorization: Authorization | None = None
         self._running: asyncio.Task[Login] | None = None
         self._refused = False
+        self._failing_since: float | None = None
+        self._failed_at = 0.0
         self._stopping = False
         self._pause = 0.0
         self._try_at = float("-inf")
@@ -65,16 +67,27 @@ class Refresher:
             self._content = content
             self.failure = None
             self._refused = False
+            self._failing_since = None
             self._pause = 0.0
             self._try_at = float("-inf")
             self._login = self._issuer.read_login(content) if content else None
             self._authorization = None
             if self._login is not None:
                 headers = self._issuer.headers(self._login)
-                self._authorization = Authorization(
-                    headers, self._login.billed_to, str(self.file.path)
-                )
+                source = str(self.file.path)
+                account = account_digest(self._login.account_id or source)
+                self._authorization = Authorization(headers, self._login.billed_to, source, account)
         return self._login
+
+    @property
+    def is_refused(self) -> bool:
+        """Return True when the token server has refused to renew the login last read."""
+        return self._refused
+
+    @property
+    def failing_seconds(self) -> float:
+        """Return the time between the first and the last failed renewal of the login last read."""
+        return 0.0 if self._failing_since is None else self._failed_at - self._failing_since
 
     def authorization(self) -> Authorization | None:
         """Return the credential of the login last read."""
@@ -287,7 +300,10 @@ class Refresher:
         """Back off, for as long as the server asks or twice as long as the last time."""
         self._pause = min(max(self._pause * 2, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
         pause = max(self._pause, float(error.headers.get("retry-after", 0)))
-        self._try_at = self._now() + pause
+        self._failed_at = self._now()
+        if self._failing_since is None:
+            self._failing_since = self._failed_at
+        self._try_at = self._failed_at + pause
         self.failure = UpstreamError(error.message, headers={"retry-after": str(round(pause))})
         return self.failure
 

@@ -14,13 +14,13 @@ TIMEOUT = httpx.Timeout(30, connect=10)
 
 
 class Client:
-    """One connection pool."""
+    """A connection pool."""
 
     def __init__(self) -> None:
         self._client = httpx.AsyncClient(timeout=TIMEOUT, headers={"user-agent": USER_AGENT})
 
     async def send(self, method: str, url: str, **options: Any) -> httpx.Response:
-        """Return the server's reply, whatever its status. Raises OSError when there is none."""
+        """Return the server's reply, with any status. Raises OSError without a reply."""
         try:
             return await self._client.request(method, url, **options)
         except httpx.HTTPError as error:

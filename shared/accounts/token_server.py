@@ -17,7 +17,7 @@ from typing import Any, Protocol, Self
 from urllib.parse import urlsplit
 
 from shared.accounts.login import EXCHANGE_SECONDS
-from shared.accounts.oauth import AskTokenServer, GrantRefused, parse_reply
+from shared.accounts.oauth import AskTokenServer, GrantRefused, parse_token_reply
 from shared.runtime.errors import UpstreamError
 
 # Errors a token server gives for its own reasons, in the place where it names those of a grant (RFC
@@ -47,8 +47,8 @@ class HttpClient(Protocol):
 
 
 class TokenServer:
-    """One lazily opened client for token endpoints. `skew` is the seconds that this machine's clock
-    is behind theirs.
+    """A lazily opened client for token endpoints. `skew` is the seconds by which this machine's
+    clock is behind the token servers' clock.
     """
 
     def __init__(self) -> None:
@@ -97,13 +97,15 @@ class TokenServer:
                 f"{host} cannot be reached: {str(error) or type(error).__name__}."
             ) from error
         self.skew = skew_of(answer.headers, time.time())
-        reply = parse_reply(answer.content)
+        reply = parse_token_reply(answer.content)
         if 200 <= answer.status_code < 300:
             return reply
         raise refusal(host, answer.status_code, answer.headers, reply)
 
     async def _opened(self) -> HttpClient:
-        """Return the HTTP client. A thread imports it, so that no stream waits for the import."""
+        """Return the HTTP client. A thread imports the client's library, so no stream waits for the
+        import.
+        """
         http = await asyncio.to_thread(import_module, "shared.accounts.token_http")
         # Looked at after the import, which waits: two exchanges would else open a client each, and
         # one would stay open.

@@ -1,8 +1,9 @@
 """The bus between the processes: `publish`, `call` (its answer is a stream) and `serve`, over Redis
 6.2 streams.
 
-`bus` alone talks to Redis, over a `connection`; `calls` and `deliveries` are the two ends of a
-conversation, `wire` is what travels between them, `watch` says who has fallen silent.
+`bus` has the verbs. `calls` and `deliveries` are the two ends of a conversation, `states` what can
+happen to each, `wire` what travels between them. `link` is the connection to Redis, `peers` this
+process among the others, `consumer` the reading of channels, `watch` the silence of processes.
 """
 
 from shared.bus.bus import Bus

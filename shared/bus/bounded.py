@@ -44,6 +44,16 @@ local function renew(id)
   redis.call('PEXPIRE', KEYS[1], ARGV[3])
   redis.call('PEXPIRE', KEYS[2], ARGV[3])
 end
+local function grow(id, added, limit)
+  redis.call('HINCRBY', KEYS[2], id, added)
+  redis.call('HINCRBY', KEYS[2], '', added)
+  renew(id)
+  while tonumber(redis.call('HGET', KEYS[2], '')) > limit do
+    local oldest = redis.call('ZRANGE', KEYS[1], 0, 0)[1]
+    forget(oldest)
+    if oldest == id then break end
+  end
+end
 """
 
 # ARGV[5]: id, [6]: data, [7]: limit in bytes, [8]: size to count, [9 …]: aliases. Answers 1, or 0
@@ -109,24 +119,44 @@ local id, value = ARGV[5], ARGV[1] .. ARGV[5]
 local known = redis.call('HGET', value, 'data')
 local added = known and #ARGV[6] or #ARGV[6] + tonumber(ARGV[8])
 redis.call('HSET', value, 'data', (known or '') .. ARGV[6])
-redis.call('HINCRBY', KEYS[2], id, added)
-redis.call('HINCRBY', KEYS[2], '', added)
-renew(id)
-while tonumber(redis.call('HGET', KEYS[2], '')) > tonumber(ARGV[7]) do
-  local oldest = redis.call('ZRANGE', KEYS[1], 0, 0)[1]
-  forget(oldest)
-  if oldest == id then break end
-end
+grow(id, added, tonumber(ARGV[7]))
 return redis.call('HSTRLEN', value, 'data')
 """
 )
 
-_DELETE = _FUNCTIONS + "return forget(ARGV[5])"
-_USE = (
+# ARGV[5]: id, [6]: data, [7]: limit, [8]: the data that it replaces. Answers 1, or 0 when the value
+# has other data by now.
+_REPLACE = (
     _FUNCTIONS
     + """
 expire()
-return {redis.call('ZCARD', KEYS[1]), tonumber(redis.call('HGET', KEYS[2], '') or '0')}
+local id, value = ARGV[5], ARGV[1] .. ARGV[5]
+if redis.call('HGET', value, 'data') ~= ARGV[8] then return 0 end
+redis.call('HSET', value, 'data', ARGV[6])
+grow(id, #ARGV[6] - #ARGV[8], tonumber(ARGV[7]))
+return 1
+"""
+)
+
+_DELETE = _FUNCTIONS + "return forget(ARGV[5])"
+# KEYS: the two keys of each owner in turn; ARGV[5 …]: the two prefixes of each owner in turn.
+# Answers the number and the bytes of each owner's values, in turn.
+_USES = (
+    _FUNCTIONS
+    + """
+local keys, prefixes, found = {}, {}, {}
+for place = 1, #KEYS do
+  keys[place] = KEYS[place]
+  prefixes[place] = ARGV[4 + place]
+end
+for place = 1, #keys, 2 do
+  KEYS[1], KEYS[2] = keys[place], keys[place + 1]
+  ARGV[1], ARGV[2] = prefixes[place], prefixes[place + 1]
+  expire()
+  found[place] = redis.call('ZCARD', KEYS[1])
+  found[place + 1] = tonumber(redis.call('HGET', KEYS[2], '') or '0')
+end
+return found
 """
 )
 
@@ -184,6 +214,12 @@ class BoundedStore:
         """
         await self._run(_APPEND, owner, entry, data, self._limit, ENTRY_BYTES)
 
+    async def replace(self, owner: str, entry: str, before: bytes, data: bytes) -> bool:
+        """Replace the data `before` of `entry` with `data`. Return False, and change no byte, when
+        another writer was quicker, or the entry is gone.
+        """
+        return bool(await self._run(_REPLACE, owner, entry, data, self._limit, before))
+
     async def get(self, owner: str, entries: Sequence[str]) -> list[bytes | None]:
         """Return the data of `entries` in their order, None for an absent entry; renew the
         lifetimes.
@@ -206,15 +242,27 @@ class BoundedStore:
         """Delete `entry` and the aliases of `entry`. Return False when there was no such entry."""
         return bool(await self._run(_DELETE, owner, entry))
 
-    async def use(self, owner: str) -> Use:
-        """Return the number and the bytes of an owner's values."""
-        found = await self._run(_USE, owner)
+    async def uses(self, owners: Sequence[str]) -> dict[str, Use]:
+        """Return the number and the bytes of the values of every owner, by a single question."""
+        if not owners:
+            return {}
+        keys = [key for owner in owners for key in self._keys(owner)]
+        prefixes = [prefix for owner in owners for prefix in self._prefixes(owner)]
+        fixed = (*prefixes[:2], self._lifetime_ms, self._now_ms())
+        found = await self._bus.run_script(_USES, keys, *fixed, *prefixes)
         assert isinstance(found, list)
-        return Use(*found)
+        pairs = zip(found[::2], found[1::2], strict=True)
+        return {owner: Use(*pair) for owner, pair in zip(owners, pairs, strict=True)}
 
     async def _run(self, script: str, owner: str, *arguments: object) -> object:
-        kept = f"{self._name}:{owner}"
-        keys = (f"{kept}:index", f"{kept}:sizes")
-        now = int(self._clock() * 1000)
-        fixed = (f"{kept}:value:", f"{kept}:alias:", self._lifetime_ms, now)
-        return await self._bus.run_script(script, keys, *fixed, *arguments)
+        fixed = (*self._prefixes(owner), self._lifetime_ms, self._now_ms())
+        return await self._bus.run_script(script, self._keys(owner), *fixed, *arguments)
+
+    def _keys(self, owner: str) -> tuple[str, str]:
+        return f"{self._name}:{owner}:index", f"{self._name}:{owner}:sizes"
+
+    def _prefixes(self, owner: str) -> tuple[str, str]:
+        return f"{self._name}:{owner}:value:", f"{self._name}:{owner}:alias:"
+
+    def _now_ms(self) -> int:
+        return int(self._clock() * 1000)

@@ -16,6 +16,7 @@ from typing import Any, Self
 import orjson
 
 from shared.bus.channels import Channel
+from shared.bus.states import CALL, CallEvent, CallState
 from shared.bus.wire import (
     ACCEPTED,
     CANCEL,
@@ -40,6 +41,7 @@ from shared.runtime.errors import (
     error_from_dict,
 )
 
+LAST_STATES = CALL.last_states  # made once: every message is compared with them
 # what a slow reader may leave lying: one SSE event of the longest kind
 UNREAD_BYTES = 16 * 1024 * 1024
 MESSAGE_COST = 256  # bytes an unread message is charged beyond its data
@@ -50,7 +52,7 @@ RETRY_AFTER_SECONDS = (
 
 
 class Call:
-    """One request and its replies: `async with bus.call(...) as replies: async for data in replies:
+    """A request and the replies: `async with bus.call(...) as replies: async for data in replies:
     ...`.
 
     Leaving the block early cancels the call on its server, also if no server has accepted it yet.
@@ -74,7 +76,7 @@ class Call:
         self.number = number
         self.entry = b""  # its place in the channel's stream, once it has one
         self.holder = ""  # address of the server that has it
-        self.over = False  # the last word has arrived, though it may not have been read
+        self.state: CallState = CALL.beginning
         self._place = place
         self._leave = leave
         self._taken = asyncio.Event()
@@ -85,6 +87,11 @@ class Call:
         self._unread_bytes = 0
         self._read_out = False
         self._error: CCProxyError | None = None
+
+    @property
+    def over(self) -> bool:
+        """Return True once no message counts any more; the replies may still be unread."""
+        return self.state in LAST_STATES
 
     @property
     def worker(self) -> str:
@@ -133,11 +140,10 @@ class Call:
         """
         if self.over:
             return
-        # The states of a call: waiting (no attempt), accepted (`_attempt` and `_expected` name the
-        # server's run and its next message), over. A `when_done` call may be accepted several
-        # times, by one server after the other. The attempt stands for the run, not the server's
-        # address, because one server may run the same delivery twice.
+        # `_attempt` and `_expected` name the server's run and its next message. The attempt stands
+        # for the run, not the server's address, because one server may run the same delivery twice.
         if message.kind == ACCEPTED and message.attempt != self._attempt:
+            self._advance("accepted")
             self._attempt = message.attempt
             self._expected = 1
             self.holder = message.data.decode()
@@ -152,23 +158,31 @@ class Call:
         self._expected += 1
         # A server that took the call over begins again with its first reply. The reader has the
         # first `_added` replies already, from the server before.
-        if message.kind == REPLY and message.number > self._added:
-            self._add(message.data)
-            self._added = message.number
+        if message.kind == REPLY:
+            self._advance("reply")
+            if message.number > self._added:
+                self._add(message.data)
+                self._added = message.number
         elif message.kind == END:
-            self._finish(None)
+            self._finish("end", None)
         elif message.kind == ERROR:
-            self._finish(error_from_dict(orjson.loads(message.data)))
+            self._finish("error", error_from_dict(orjson.loads(message.data)))
 
     def lose_holder(self) -> None:
         """Forget the server, which is gone; another server may take the call over."""
+        self._advance("server lost")
         self.holder = ""
         self._taken.clear()
 
     def fail(self, error: CCProxyError) -> None:
         """End the call with `error`. The reader meets `error` after the replies received so far."""
         if not self.over:
-            self._finish(error)
+            self._finish("fail", error)
+
+    def leave(self) -> None:
+        """Note that the call has no reader any more."""
+        if not self.over:
+            self._advance("leave")
 
     def _add(self, data: bytes) -> None:
         cost = len(data) + MESSAGE_COST
@@ -179,8 +193,11 @@ class Call:
         self._unread_bytes += cost
         self._unread.put_nowait(data)
 
-    def _finish(self, error: CCProxyError | None) -> None:
-        self.over = True
+    def _advance(self, event: CallEvent) -> None:
+        self.state = CALL.advance(self.state, event)
+
+    def _finish(self, event: CallEvent, error: CCProxyError | None) -> None:
+        self._advance(event)
         self._error = error
         # The end stands in the queue behind the replies, so the reader gets every reply first.
         self._unread.put_nowait(error)
@@ -188,8 +205,8 @@ class Call:
 
 
 class Calls:
-    """The open calls of one process. `address` is the address of this process; `ready` waits for
-    Redis or raises.
+    """The open calls of a process. `address` is the address of the process; `ready` waits for Redis
+    or raises.
     """
 
     def __init__(self, address: str, post: Post, ready: Callable[[], Awaitable[None]]) -> None:
@@ -239,6 +256,7 @@ class Calls:
             # The XADD may have been written all the same. A server that accepts the call is then
             # told by `receive` that nobody waits.
             self._open.pop(call.number, None)
+            call.leave()
             raise
         entry, waiting, there = answers
         call.entry = entry or b""
@@ -246,7 +264,7 @@ class Calls:
         if server and not (entry and there):
             self.leave(call)
             raise NoWorker
-        # The bus gave up while we waited. `leave` ran before the entry was known, so the withdrawal
+        # The bus gave up while we waited. `fail` ran before the entry was known, so the withdrawal
         # is still to be done.
         if call.over:
             self._withdraw(call)
@@ -258,6 +276,10 @@ class Calls:
         """Close `call` for its reader. Cancel an unfinished call on its server, or withdraw the
         call from the channel.
         """
+        self._close(call)
+        call.leave()
+
+    def _close(self, call: Call) -> None:
         if self._open.pop(call.number, None) is None:
             return
         # A server that is known gets a cancel.
@@ -290,7 +312,7 @@ class Calls:
         answer.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     def fail(self, call: Call, error: CCProxyError) -> None:
-        self.leave(call)
+        self._close(call)
         call.fail(error)
 
     def fail_all(self, error: CCProxyError) -> None:
@@ -319,12 +341,14 @@ class Calls:
             # Noted before `fail`, which may send the cancel: a server that accepts later hears that
             # the caller may come again, not that the caller is gone.
             self._given_up.append(call.number)
-            self.fail(call, NoWorker(f"No process is there to take this call ({channel})."))
+            self.fail(
+                call,
+                NoWorker(f"No process serves {channel}; `ccproxy status` shows the missing one."),
+            )
 
     def receive(self, message: WireMessage) -> None:
         call = self._open.get(message.call)
         if call is None:
-            # The caller had left before it could know which server would take the call.
             # The caller had left before it could know which server would take the call.
             if message.kind == ACCEPTED:
                 self._cancel(message.data.decode(), message.call)

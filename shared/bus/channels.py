@@ -44,7 +44,7 @@ class Channel:
     server: str = ""
 
     def at(self, address: str) -> Channel:
-        """Return this channel, addressed to the single server at `address`."""
+        """Return the channel, addressed to the single server at `address`."""
         return replace(self, name=f"{self.name}@{address}", server=address)
 
 
@@ -104,12 +104,44 @@ def decode_payload(shape: type[T], data: bytes) -> T:
 
 
 @dataclass(slots=True)
+class ManagedTurn:
+    """The part of a turn of a managed session beside the request: `tools` are the names of Claude
+    Code's own tools permitted in the turn, `asks` the names among `tools` that a person must allow
+    every time, `effort` a level of effort, or an empty text for the program's own level.
+    """
+
+    tools: list[str] = field(default_factory=list)
+    asks: list[str] = field(default_factory=list)
+    effort: str = ""
+
+
+@dataclass(slots=True)
+class PermissionNote:
+    """The state of the permission for a tool call of a managed turn, as a frame of the turn's
+    replies.
+
+    `request_id` names the permission request. `state` is `waiting` once a person is asked, and
+    `allowed` or `denied` at the end; `by` then names who decided, `message` says why not.
+    """
+
+    tool_use_id: str
+    request_id: str
+    state: Literal["waiting", "allowed", "denied"]
+    by: str = ""
+    message: str = ""
+
+
+PERMISSION_NOTE = "ccproxy_permission"  # the name of that frame
+
+
+@dataclass(slots=True)
 class Turn:
     """One `/sdk` request. The replies are a TurnHead, Anthropic SSE frames and a TurnTail.
 
     `body` is an Anthropic Messages request. `sent_at` is in UTC seconds. `repeat` is equal for the
     same request of the same caller. `message_mode` says how this request shows the agent's own
-    tools; an empty text means the setting.
+    tools; an empty text means the setting. `managed` is set for a turn of a managed session, whose
+    replies have a PermissionNote too.
     """
 
     request_id: str
@@ -121,11 +153,12 @@ class Turn:
     sent_at: float = field(default_factory=time.time)
     repeat: str = ""
     message_mode: str = ""
+    managed: ManagedTurn | None = None
 
 
 def left_key(repeat: str) -> str:
-    """Return the key for the address of the worker that keeps a turn after the loss of
-    its caller.
+    """Return the key for the address of the worker with the kept turn after the loss of the
+    caller.
     """
     return f"left:{repeat}"
 
@@ -174,7 +207,7 @@ class KnownSession:
     its name.
 
     `cost_usd` is the sum of the transcript's turns so far: the program counts on. `last_used` is in
-    UTC seconds. `keeper` is the address of the worker that ran the last turn and may have kept its
+    UTC seconds. `kept_by` is the address of the worker that ran the last turn and may have kept its
     process for the next turn.
     """
 
@@ -185,12 +218,12 @@ class KnownSession:
     caller: str = ""
     working_directory: str | None = None
     last_used: float = 0.0
-    keeper: str = ""
+    kept_by: str = ""
 
 
 @dataclass(slots=True)
 class AccessRecord:
-    """The facts about one request at the end of its reply. Times are milliseconds, `timestamp` UTC
+    """The facts about a request at the end of the reply. Times are milliseconds, `timestamp` UTC
     seconds.
 
     `request_id` is always our own and unique; the caller's `x-request-id`, echoed to it, is
@@ -201,8 +234,14 @@ class AccessRecord:
     `parent_agent_id` name a subagent of Claude Code and the agent that started it. `client_program`
     and `client_version` are read from the user agent. `cache_miss_reason` is the provider's own
     word for a prompt that its cache could not reuse; the provider sends it only for requests that
-    ask for it. `cost_usd` is the list price of the tokens, whoever pays, filled in by analytics;
-    None where no price is known.
+    ask for it. `working_directory` is the folder that Claude Code, Codex or a header named.
+    `fingerprint` has the written PromptFingerprint of a prompt; it is stored apart from the record.
+    What analytics makes of it: `cache_cause` and `cache_explanation` say why the prompt was not
+    read from the provider's cache, `cache_missed_tokens` how many tokens a hit would have read, and
+    `cache_miss_usd` what these cost more than a hit, by list price. `cost_usd` is the list
+    price of the tokens, whoever pays, filled in by analytics; None where no price is known.
+    `service_tier` is the tier that the reply names (`fast`, `priority`, `flex`, …), empty for the
+    standard one; `priced_as_standard` marks a tier whose price is not known.
     """
 
     request_id: str
@@ -251,6 +290,14 @@ class AccessRecord:
     client_program: str = ""
     client_version: str = ""
     cache_miss_reason: str = ""
+    service_tier: str = ""
+    priced_as_standard: bool = False
+    working_directory: str = ""
+    cache_cause: str = ""
+    cache_explanation: str = ""
+    cache_missed_tokens: int = 0
+    cache_miss_usd: float | None = None
+    fingerprint: str = ""
 
 
 @dataclass(slots=True)
@@ -261,7 +308,9 @@ class LogsQuery:
     parameters: dict[str, Any] = field(default_factory=dict)
 
 
-Outcome = Literal["allowed", "denied", "expired", "cancelled"]
+Outcome = Literal["allowed", "denied", "expired", "cancelled", "undecided"]
+SWITCHED = "switched"  # the outcome of a record that tells of a change of profiles
+RecordedOutcome = Literal["allowed", "denied", "expired", "cancelled", "undecided", "switched"]
 
 
 @dataclass(slots=True)
@@ -292,7 +341,8 @@ class PermissionRequest:
     subagent that calls; an empty text for the main one. `bypass`: the owner wants nobody asked, so
     whatever is neither protected nor denied by a rule is allowed. `insists`: Claude Code asks
     although its hook was answered, so a built-in rule is not enough. `refused` says why nobody is
-    to be asked: then the rest is an excerpt.
+    to be asked: then the rest is an excerpt. `must_ask`: a person decides, whatever the mode and
+    the rules would allow. `announces`: a PermissionWaiting comes before the decision.
     """
 
     request_id: str
@@ -311,12 +361,25 @@ class PermissionRequest:
     agent: str = ""
     bypass: bool = False
     insists: bool = False
+    program: str = ""
+    machine: str = ""
+    asks_itself: bool = False
+    fixed_input: bool = False
+    must_ask: bool = False
+    announces: bool = False
+
+
+@dataclass(slots=True)
+class PermissionWaiting:
+    """The first reply to a permission request that `announces`: True if a person is asked."""
+
+    waiting: bool
 
 
 @dataclass(slots=True)
 class PermissionDecision:
     """The outcome of a permission request. Only `allowed` lets the tool act, on `updated_input` if
-    a person changed the input.
+    a person changed the input. `undecided`: nobody was asked here, and the agent asks by itself.
 
     `message` tells the model and people why a tool was not allowed. `decided_by` is a caller's
     name; `rule` is the id of the rule that decided.
@@ -332,7 +395,7 @@ class PermissionDecision:
 
 @dataclass(slots=True)
 class PermissionQuery:
-    """A question to the permission service: `verb` is a verb of permission_service/server.py, `by`
+    """A question to the permission service: `verb` is a verb of permission_service/queries.py, `by`
     the caller's name.
 
     `may_ask` is true when the caller, not the owner, can make permission requests too; such a
@@ -347,8 +410,11 @@ class PermissionQuery:
 
 @dataclass(slots=True)
 class PermissionAudit:
-    """One permission request and the outcome, for the records. `asked_at` is in UTC seconds;
-    `input` and `updated_input` are JSON texts.
+    """A permission request and the outcome, or a change of profiles, for the records. `asked_at` is
+    in UTC seconds; `input` and `updated_input` are JSON texts. `program` and `machine` are empty
+    for an agent that asked without a hook. `circumstances` is a JSON object of further facts behind
+    the decision (`reach`, `bypass`, `insists`, `must_ask`), for judging the request again; empty
+    when only an excerpt of the request is known.
     """
 
     request_id: str
@@ -364,3 +430,6 @@ class PermissionAudit:
     message: str = ""
     updated_input: str = ""
     waited_ms: float = 0.0
+    program: str = ""
+    machine: str = ""
+    circumstances: str = ""

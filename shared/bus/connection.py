@@ -32,6 +32,11 @@ COMMAND_SECONDS = 5.0  # for one pipeline: tens of megabytes, or a disk that mak
 OLD_TIMEOUTS = sys.version_info < (3, 11, 3)
 
 
+def milliseconds(seconds: float) -> int:
+    """Return `seconds` in the unit of Redis' commands."""
+    return int(seconds * 1000)
+
+
 def open_client(url: str) -> Redis:
     """Return a Redis client for `url`. Raises ConfigurationError for an invalid address.
 

@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from shared.bus import wire
-from shared.bus.connection import RECONNECT_SECONDS, UNREACHABLE, with_deadline
+from shared.bus.connection import RECONNECT_SECONDS, UNREACHABLE, milliseconds, with_deadline
 from shared.bus.deliveries import Delivery, Served
 from shared.bus.watch import Timings
 from shared.runtime.log import get_log
@@ -31,7 +31,7 @@ class Consumer:
         self._redis = redis
         self._name = name
         self._timings = timings
-        self._lease_ms = int(timings.lease * 1000)
+        self._lease_ms = milliseconds(timings.lease)
         self._up = up
 
     async def take(self, served: Served, serving: Iterable[Served]) -> list[Delivery]:
@@ -74,11 +74,11 @@ class Consumer:
         await with_deadline(pipe.execute(raise_on_error=False))
 
     async def _next_entries(self, served: Served) -> list[tuple[bytes, dict[bytes, bytes]]]:
-        """Return entries for the free slots: own pending entries, else abandoned entries, else new
-        entries.
+        """Return entries for the free slots: own pending entries, else entries of lost servers,
+        else new entries.
 
-        Own pending entries were left by an earlier process of this name. Abandoned entries belong
-        to a consumer that has been silent for a lease (XAUTOCLAIM).
+        Own pending entries were left by an earlier process of this name. A lost server has been
+        silent for a lease (XAUTOCLAIM).
         """
         key = served.key
         free = served.slots.free
@@ -110,12 +110,14 @@ class Consumer:
         # Else wait for a new entry, but not beyond the next look at silent consumers.
         block = min(BLOCK_SECONDS, served.next_claim - now)
         # At least 1 ms, because to Redis a block of 0 means to wait for ever.
-        found = await with_deadline(read({key: ">"}, block=max(1, int(block * 1000))), after=block)
+        found = await with_deadline(
+            read({key: ">"}, block=max(1, milliseconds(block))), after=block
+        )
         return [entry for _, entries in found for entry in entries]
 
     async def hand_back(self, served: Served) -> None:
-        """Release the entries pending under our consumer name and not held, so that other servers
-        take the entries at once.
+        """Release the entries pending under our consumer name and not held, for other servers to
+        take at once.
         """
         if not self._up.is_set():
             return

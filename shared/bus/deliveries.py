@@ -1,5 +1,5 @@
 """The serving end of the bus: a delivery in a server's hands, taken from a channel, accepted,
-answered, settled.
+answered, settled; and all deliveries of a process.
 
 No Redis in here: what is to be written goes through the `post` it is given. Invariant: a slot is
 taken from the moment an entry was read until the delivery is settled, so nobody reads more than it
@@ -14,10 +14,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from shared.bus.channels import Channel, encode_payload
+from shared.bus.states import DELIVERY, DeliveryEvent, DeliveryState
 from shared.bus.wire import (
     ACCEPTED,
     END,
     ERROR,
+    GAVE_UP,
     GROUP,
     REPLY,
     Post,
@@ -31,7 +33,7 @@ from shared.runtime.errors import CallerGone, CCProxyError
 
 
 class Delivery:
-    """One request or record in the care of a server.
+    """A request or record in the care of a server.
 
     The server must call `finish`, `fail` or `ack`, which frees the slot and never raises because
     the caller left. `caller_gone` is set when no caller waits for the answer any more;
@@ -48,7 +50,7 @@ class Delivery:
         self.caller = fields.get(b"inbox", b"").decode()  # "": published, nobody waits
         self.call = fields.get(b"call", b"")
         self.entry = entry
-        self.accepted = False
+        self.state: DeliveryState = DELIVERY.beginning
         self._served = served
         self._post = served.post
         self._attempt = secrets.token_hex(4).encode()
@@ -62,27 +64,27 @@ class Delivery:
         Raises CallerGone when the caller is gone or another server was quicker. The server then
         only calls `finish`.
         """
-        if self.accepted:
+        if self.state != "held":
             return
         channel = self._served.channel
         address = self._served.address
         message = WireMessage(ACCEPTED, self.call, self._attempt, 0, address.encode())
         if channel.acknowledged == "on_accept":
             # One step in Redis takes the entry out of the channel and tells the caller, so that a
-            # crash leaves no caller that waits for a server's name. If another server was quicker,
-            # `holder` names it.
-            holder, told = await claim(
+            # crash leaves no caller that waits for a server's name.
+            _, state = await claim(
                 self._post, channel, self.entry, address, tell=self.caller, message=message
             )
-            told = told and holder == address.encode()
+            outcome: DeliveryEvent = state.decode()
         else:
             # The entry stays in the channel until `ack`, for the next server if this one dies. A
             # published record has no caller to tell.
-            told = not self.caller or await write_inbox(self._post, self.caller, message)
-        # A lost race counts as accepted too: `finish` must not claim again, and the heartbeat must
-        # no longer keep the entry from its new server.
-        self.accepted = True
-        if not told:
+            delivered = not self.caller or await write_inbox(self._post, self.caller, message)
+            outcome = "accepted" if delivered else "abandoned"
+        # A lost race leaves `held` too: `finish` must not claim again, and the heartbeat must no
+        # longer keep the entry from its new server.
+        self.advance(outcome)
+        if outcome != "accepted":
             self._leave()
 
     async def send(self, data: bytes) -> None:
@@ -143,6 +145,7 @@ class Delivery:
         self._sent += 1
         message = WireMessage(kind, self.call, self._attempt, self._sent, data)
         if await write_inbox(self._post, self.caller, message) is None:
+            self.advance("abandoned")
             self._leave()
 
     def _acknowledge(self) -> asyncio.Future[tuple[Any, Any]]:
@@ -150,6 +153,9 @@ class Delivery:
             self._post("XACK", self._served.key, GROUP, self.entry, patient=True),
             self._post("XDEL", self._served.key, self.entry, patient=True),
         )
+
+    def advance(self, event: DeliveryEvent) -> None:
+        self.state = DELIVERY.advance(self.state, event)
 
     def _leave(self) -> None:
         self.caller_gone.set()
@@ -183,8 +189,8 @@ class Slots:
 
 
 class Served:
-    """One channel as served by one server: the slots and the held deliveries. `address` is the
-    server's own.
+    """A channel as served by a server: the slots and the held deliveries. `address` is the server's
+    own.
     """
 
     def __init__(self, channel: Channel, slots: Slots, post: Post, address: str) -> None:
@@ -205,7 +211,9 @@ class Served:
     def unsettled(self) -> list[int | bytes | str | memoryview]:
         """Return the held entries still counted by Redis as pending for this consumer."""
         once = self.channel.acknowledged == "on_accept"
-        return [entry for entry, delivery in self.held.items() if not (once and delivery.accepted)]
+        return [
+            entry for entry, delivery in self.held.items() if not once or delivery.state == "held"
+        ]
 
     def hold(self, entries: Iterable[tuple[bytes, dict[bytes, bytes]]]) -> list[Delivery]:
         """Return new deliveries for `entries` and take a slot for every delivery.
@@ -223,6 +231,7 @@ class Served:
         return new
 
     def let_go(self, delivery: Delivery) -> None:
+        delivery.advance("settle")
         # A delivery may be let go twice, once by a closing bus and once by its handler; only the
         # first time frees the slot.
         if self.held.pop(delivery.entry, None) is not None:
@@ -233,3 +242,58 @@ class Served:
         while self.held:
             self._settled.clear()
             await self._settled.wait()
+
+
+class Deliveries:
+    """Every channel served by a process, and the deliveries held by the process."""
+
+    def __init__(self) -> None:
+        self.served: list[Served] = []
+
+    def still_serving(self) -> list[Served]:
+        """Return the channels that are open or hold deliveries, and forget the rest."""
+        self.served = [served for served in self.served if served.open or served.held]
+        return self.served
+
+    def close(self) -> list[Served]:
+        """Stop serving, and give up the deliveries still held. Return the channels."""
+        serving = list(self.served)
+        for served in serving:
+            served.open = False
+            # With `held` empty, handing the channel back releases these entries too, so that
+            # another server takes them at once instead of after a lease.
+            served.held.clear()
+        return serving
+
+    async def settled(self) -> None:
+        """Return when every delivery is settled."""
+        await asyncio.gather(*(served.empty() for served in self.served))
+
+    def callers(self) -> set[str]:
+        """Return the addresses of the processes that wait for our answers."""
+        return {delivery.caller for delivery in self._all() if delivery.caller}
+
+    def cancel(self, message: WireMessage) -> None:
+        """Handle a caller's `cancel` or `gave up`."""
+        for delivery in self._all():
+            # Every process counts its calls from 1, so a call number means nothing without its
+            # caller.
+            if delivery.caller == message.data.decode() and delivery.call == message.call:
+                delivery.caller_gave_up = message.kind == GAVE_UP
+                delivery.caller_gone.set()
+
+    def lose_caller(self, address: str) -> None:
+        """Handle the death of the process at `address`."""
+        for delivery in self._all():
+            if delivery.caller == address:
+                delivery.caller_lost = True
+                delivery.caller_gone.set()
+
+    def lose_all(self, error: CCProxyError) -> None:
+        """End every delivery with a caller, because a cancel may have been lost."""
+        for delivery in self._all():
+            if delivery.caller:
+                delivery.lose(error)
+
+    def _all(self) -> list[Delivery]:
+        return [delivery for served in self.served for delivery in served.held.values()]

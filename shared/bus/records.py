@@ -21,12 +21,15 @@ from shared.runtime.exact_json import load_json
 
 WATCHED_KEY = "logs:watched"  # is there while somebody wants to know what has begun
 BEGUN = b'{"begun":'
-TOLD_OF_BEGUN = (
+FIELDS_OF_BEGUN = (
     "request_id timestamp method path model streaming service_type provider client_format caller "
     "session_id client_program client_version"
 )
 COLUMNS = [field.name for field in fields(AccessRecord)]
 row_of = attrgetter(*COLUMNS)
+# The columns of the table of records; fingerprints have a table of their own.
+STORED_COLUMNS = [name for name in COLUMNS if name != "fingerprint"]
+stored_row_of = attrgetter(*STORED_COLUMNS)
 ROWS: TypeAdapter[Any] = TypeAdapter(list[tuple[tuple(get_type_hints(AccessRecord).values())]])  # type: ignore[arg-type, misc]
 
 
@@ -36,7 +39,7 @@ def pack(records: Iterable[AccessRecord]) -> dict[str, Any]:
 
 def pack_begun(records: Iterable[AccessRecord]) -> dict[str, Any]:
     """Return unfinished requests as a message for watchers. The message is not stored."""
-    names = TOLD_OF_BEGUN.split()
+    names = FIELDS_OF_BEGUN.split()
     return {
         "begun": [
             {"type": "request_start"} | {name: getattr(each, name) for name in names}

@@ -14,7 +14,7 @@ class Timings:
 
     `beat`: between heartbeats; `lease`: silence after which a process counts as gone, and after
     which the deliveries it had not accepted go to other servers; `no_worker`: the wait of a call on
-    a channel without a server; `patience`: the wait of a verb for a lost Redis; `outage`: the wait
+    a channel without a server; `reconnect`: the wait of a verb for a lost Redis; `outage`: the wait
     of calls in progress for a lost Redis; `inbox`: the life of an inbox after its owner's last
     heartbeat: a machine that sleeps less long than this loses no call.
     """
@@ -22,7 +22,7 @@ class Timings:
     beat: float = 1.0
     lease: float = 3.0
     no_worker: float = 5.0
-    patience: float = 0.5
+    reconnect: float = 0.5
     outage: float = 10.0
     inbox: float = 600.0
 

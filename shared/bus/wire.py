@@ -30,6 +30,7 @@ EXITED = b"exited"  # data: the address of a process known to be dead
 
 WRITE_AT_ONCE = 500
 RETRY_SECONDS = 0.02  # until whoever watches the connection has noticed too
+LAST_BATCH_SECONDS = 1.0  # at the end of a process, for a batch that Redis has not answered yet
 
 GROUP = "servers"
 MEBIBYTE = 1024 * 1024
@@ -40,21 +41,24 @@ INBOX_LENGTH = 20_000
 HOLDER_TTL_MS = 60_000
 
 # KEYS: channel stream, holder key [, caller's inbox]. ARGV: entry, group, who claims, TTL, inbox
-# length [, fields]. Answers (who has the entry, whether the caller could be told). One step, so
-# that a crash leaves no entry that is gone from the channel while its caller waits for an
-# `accepted` that nobody will send.
+# length [, fields]. Answers (who has the entry, the state of the claimant's delivery: see
+# shared/bus/states.py). One step, so that a crash leaves no entry that is gone from the channel
+# while its caller waits for an `accepted` that nobody will send. A claim may be repeated: its
+# second run finds the entry gone and itself as the holder.
 CLAIM = """
-local told = 1
+local state = 'accepted'
 if redis.call('XDEL', KEYS[1], ARGV[1]) == 1 then
   redis.call('XACK', KEYS[1], ARGV[2], ARGV[1])
   redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[4])
   if KEYS[3] then
     local added = redis.call(
       'XADD', KEYS[3], 'NOMKSTREAM', 'MAXLEN', '~', ARGV[5], '*', unpack(ARGV, 6))
-    if not added then told = 0 end
+    if not added then state = 'abandoned' end
   end
 end
-return {redis.call('GET', KEYS[2]), told}
+local holder = redis.call('GET', KEYS[2])
+if holder ~= ARGV[3] then state = 'taken' end
+return {holder, state}
 """
 
 # KEYS: lease. ARGV: whose it shall be, TTL (0: nobody's). Answers whether it was free, or theirs
@@ -72,7 +76,7 @@ return 1
 
 
 class WireMessage(NamedTuple):
-    """One entry of an inbox.
+    """An entry of an inbox.
 
     `number` counts a server's messages for one call, from 0 (accepted). `attempt` differs between
     servers that had the same delivery one after the other.
@@ -149,7 +153,7 @@ def claim(
     message: WireMessage | None = None,
 ) -> asyncio.Future[Any]:
     """Try to make `me` the only holder of `entry`, and send `message` to the caller at `tell` in
-    the same step.
+    the same step. The future's result is the holder's address and the state of the delivery.
 
     The claim may be repeated safely.
     """
@@ -186,8 +190,8 @@ class Write:
     answer: asyncio.Future[Any]
 
 
-class Writer:
-    """The queue of commands to Redis: all commands of one turn of the event loop leave in one
+class CommandQueue:
+    """The queue of commands to Redis: all commands of a turn of the event loop leave in a single
     pipeline, in order.
 
     `execute` returns an answer or a BusUnavailable for each command, and raises BusUnavailable when
@@ -199,10 +203,14 @@ class Writer:
         self,
         execute: Callable[[Sequence[tuple[Any, ...]]], Awaitable[list[Any]]],
         up: asyncio.Event,
+        *,
+        last_batch_seconds: float = LAST_BATCH_SECONDS,
     ) -> None:
         self._execute = execute
+        self._last_batch_seconds = last_batch_seconds
         self._up = up
         self._waiting: deque[Write] = deque()
+        self._sent: list[Write] = []  # on their way to Redis, without an answer yet
         self._task: asyncio.Task[None] | None = None
 
     def post(self, *command: Any, patient: bool = False) -> asyncio.Future[Any]:
@@ -222,11 +230,20 @@ class Writer:
             await asyncio.sleep(0)
 
     async def stop(self) -> None:
+        """Stop writing, and end everyone who still waits for an answer.
+
+        A batch that was sent gets a moment for its answers: without an answer its senders would
+        take it for lost, and send it again.
+        """
         if self._task is not None:
+            if self._sent:
+                await asyncio.wait({self._task}, timeout=self._last_batch_seconds)
             self._task.cancel()
             await asyncio.wait([self._task])
-        for write in self._waiting:
+        for write in (*self._sent, *self._waiting):
             write.answer.cancel()
+        self._sent = []
+        self._waiting.clear()
 
     async def _write(self) -> None:
         while self._waiting:
@@ -234,9 +251,11 @@ class Writer:
             # A command whose sender was cancelled is left out. A patient command is a promise to
             # another process and goes out even if its sender is gone.
             batch = [write for write in batch if write.patient or not write.answer.done()]
+            self._sent = batch
             try:
                 answers = await self._execute([write.command for write in batch])
             except BusUnavailable as error:
+                self._sent = []
                 # The outcome is unknown: any part of the batch may have run. Only commands that may
                 # run twice are posted as patient.
                 self._keep_patient(batch, error)
@@ -245,6 +264,7 @@ class Writer:
                 await asyncio.sleep(RETRY_SECONDS)
                 await self._up.wait()
             else:
+                self._sent = []
                 for write, answer in zip(batch, answers, strict=True):
                     _settle(write.answer, answer)
 

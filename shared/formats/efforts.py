@@ -1,13 +1,13 @@
-"""The choice of a model's reasoning effort for an effort the model does not have, or for a budget
-of tokens.
+"""The reasoning efforts, and the choice of a model's effort for an effort that the model does not
+have, or for a budget of tokens.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from shared.formats.ir import EFFORTS
-
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+"""Every vendor's reasoning efforts, weakest first."""
 _RANKS = {effort: rank for rank, effort in enumerate(EFFORTS)}
 
 

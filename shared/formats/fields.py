@@ -1,8 +1,8 @@
 """JSON somebody else wrote: what becomes of each field, and typed looks that name the path when
 they fail.
 
-A format declares one table, field name to `Fate`; its reader obeys that table and the reference
-documentation lists it.
+A format declares one table, field name to `FieldPolicy`; its reader obeys that table and the
+reference documentation lists it.
 """
 
 from __future__ import annotations
@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from shared.formats.ir import Json
 from shared.runtime.errors import ClientError
 
 T = TypeVar("T")
 
 
 class FieldPolicy(NamedTuple):
-    """The policy for one field of a request. Null and the `harmless` values (the vendor's defaults)
+    """The policy for one field of a request. Null and the `defaults` (the vendor's)
     always pass.
 
     carried: the prompt has the field. ignored: the gateway acts on the field, or leaving it out
@@ -27,12 +26,14 @@ class FieldPolicy(NamedTuple):
 
     kind: Literal["carried", "ignored", "dropped", "refused"]
     note: str = ""
-    harmless: tuple[Any, ...] = ()
+    defaults: tuple[Any, ...] = ()
 
 
-def apply_policies(body: Json, fates: Mapping[str, FieldPolicy]) -> list[str]:
+def apply_policies(body: dict[str, Any], policies: Mapping[str, FieldPolicy]) -> list[str]:
     """Return the fields to drop. Raises ClientError for refused and for unknown fields."""
-    if unknown := [name for name, value in body.items() if value is not None and name not in fates]:
+    if unknown := [
+        name for name, value in body.items() if value is not None and name not in policies
+    ]:
         plural = "s" if len(unknown) > 1 else ""
         raise ClientError(
             f"Unrecognized request argument{plural} supplied: {', '.join(unknown)}",
@@ -40,11 +41,11 @@ def apply_policies(body: Json, fates: Mapping[str, FieldPolicy]) -> list[str]:
         )
     dropped = []
     for name, value in body.items():
-        if value is None or value in fates[name].harmless:
+        if value is None or value in policies[name].defaults:
             continue
-        if fates[name].kind == "refused":
-            raise field_error(name, fates[name].note)
-        if fates[name].kind == "dropped":
+        if policies[name].kind == "refused":
+            raise field_error(name, policies[name].note)
+        if policies[name].kind == "dropped":
             dropped.append(name)
     return dropped
 
@@ -103,7 +104,7 @@ def one_of(value: str, values: Iterable[str], path: str) -> str:
 
 
 def objects(value: Any, path: str) -> list[Object]:
-    """Return the objects of a list with their paths."""
+    """Return the objects of a list, with paths."""
     paths = [(item, f"{path}[{number}]") for number, item in enumerate(expect(value, list, path))]
     return [Object(expect(item, dict, where), where) for item, where in paths]
 
@@ -125,7 +126,7 @@ class Object:
 
     __slots__ = ("path", "value")
 
-    def __init__(self, value: Json, path: str = "") -> None:
+    def __init__(self, value: dict[str, Any], path: str = "") -> None:
         self.value = value
         self.path = path
 
@@ -201,7 +202,7 @@ def unknown_fields(value: Any, path: str, known: Mapping[str, frozenset[str]]) -
                 yield from unknown_fields(inner, join(path, name), known)
 
 
-def inner_object(shape: Any, name: str) -> Json:
+def inner_object(shape: Any, name: str) -> dict[str, Any]:
     """Return the object called `name` in a provider's answer; an empty object for any
     other type.
     """
@@ -218,7 +219,7 @@ def text_in(shape: Any, name: str) -> str:
 LARGEST_COUNT = 2**53 - 1  # the largest integer that every reader of JSON keeps exactly
 
 
-def count_in(shape: Json, name: str) -> int:
+def count_in(shape: dict[str, Any], name: str) -> int:
     """Return the count called `name` in a provider's answer; 0 for any other type and for a number
     no count reaches.
     """
@@ -246,7 +247,7 @@ def error_text(text: str) -> str:
     )
 
 
-def drop_empty(**fields: Any) -> Json:
+def drop_empty(**fields: Any) -> dict[str, Any]:
     """Return the non-empty fields; numbers and booleans always stay."""
     return {name: value for name, value in fields.items() if value not in (None, "", [], {})}
 

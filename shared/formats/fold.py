@@ -88,8 +88,8 @@ class EventReader(Protocol):
 
 
 class WellFormed:
-    """A reader whose output keeps the grammar: one start, closed blocks, one terminal event at the
-    end.
+    """A reader whose output keeps the grammar: a single start, closed blocks, a single terminal
+    event at the end.
 
     Readers trust the shape of payloads; a payload that lacks a field of its type, or has one of
     another type, becomes a Fail here.
@@ -113,7 +113,9 @@ class WellFormed:
             return (
                 events if self._open in _TAKES_DELTA and not self._done else self.repair(events[0])
             )
-        return self._repair_all(event if fits(event) else MALFORMED for event in events)
+        return self._repair_all(
+            event if has_expected_types(event) else MALFORMED for event in events
+        )
 
     def end(self) -> Sequence[ir.Event]:
         """Return the last events after the end of the provider's stream: a failure if the terminal
@@ -172,16 +174,16 @@ class WellFormed:
         return [*before, event]
 
 
-def fits(event: ir.Event) -> bool:
-    """Return True if every field that a reader took from its provider has the type that writers
-    rely on.
+def has_expected_types(event: ir.Event) -> bool:
+    """Return True if every field that a reader took from a provider has the type expected by
+    writers.
     """
     # The patterns name only the fields that a reader copies from its provider; the other fields are
     # made by the reader itself.
     match event:
         case ir.Start(id=str(), model=str()) | ir.Delta(str()) | ir.Close() | ir.Ping():
             return True
-        case ir.Open(ir.Text(str(), phase=None | str()) | ir.Refusal(str())):
+        case ir.Open(ir.Text(str(), phase=None | str()) | ir.Refusal(str(), phase=None | str())):
             return True
         case ir.Open(ir.Thinking(text=str(), signature=str(), id=str())):
             return True
@@ -305,7 +307,7 @@ def _taken_apart(part: ir.ReplyPart) -> tuple[ir.ReplyPart, str, Iterable[ir.Eve
                 (),
             )
         case ir.Refusal():
-            return ir.Refusal(""), part.text, ()
+            return replace(part, text=""), part.text, ()
         case ir.ToolCall():
             return replace(part, arguments=""), part.arguments, ()
     return part, "", ()

@@ -13,15 +13,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 Json: TypeAlias = dict[str, Any]
 Vendor: TypeAlias = Literal["anthropic", "openai"]
 Role: TypeAlias = Literal["user", "assistant", "system"]
 CallKind: TypeAlias = Literal["function", "custom", "local_shell"]
-
-EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-"""Every vendor's reasoning efforts, weakest first."""
 
 
 # --- parts: what messages and replies are made of ------------------------------------------------
@@ -129,14 +126,15 @@ class ToolResult:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
+    """The words of a model that declines; `phase` as in `Text`."""
+
     text: str
+    phase: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Opaque:
-    """An unchanged block or item for `vendor` only (server tools and their results,
-    future types).
-    """
+    """An unchanged block or item for `vendor` only (server tools, their results, new types)."""
 
     vendor: Vendor
     data: Json
@@ -151,9 +149,7 @@ ReplyPart: TypeAlias = Text | Thinking | ToolCall | Refusal | Opaque
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """`system` is an instruction in mid-conversation; tool results are parts of a
-    `user` message.
-    """
+    """`system` is an instruction in mid-conversation; a `user` message has the tool results."""
 
     role: Role
     parts: tuple[Part, ...]
@@ -205,8 +201,8 @@ class ToolChoice:
 
 @dataclass(frozen=True, slots=True)
 class Reasoning:
-    """The wanted effort of reasoning, as far as set by the client: a member of EFFORTS, Anthropic's
-    budget and mode, OpenAI's summary.
+    """The wanted effort of reasoning, as far as set by the client: a member of `efforts.EFFORTS`,
+    Anthropic's budget and mode, OpenAI's summary.
     """
 
     effort: str | None = None
@@ -231,8 +227,7 @@ class Prompt:
 
     `dropped` names the fields, spelled as the client did, that the reader could not carry.
     `spelling` gives the client's name of a field that writers name differently, so that they can
-    name it as well. `include_usage` and `legacy_functions` (calls answered as Chat's old
-    `function_call`) are for the client's writer.
+    name it as well. `include_usage` is for the client's writer.
     """
 
     model: str
@@ -256,44 +251,15 @@ class Prompt:
     metadata: Json | None = None
     stream: bool = False
     include_usage: bool = False
-    legacy_functions: bool = False
     dropped: tuple[str, ...] = ()
     spelling: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def spell(self, name: str, inside: str = "") -> str:
-        """Return the client's name of the field `name`, or of the path `inside` the field, which
-        may have a name of its own.
+        """Return the client's name of the field `name`, or of the path `inside` the field: a path
+        may have a separate name.
         """
         spelled = self.spelling.get(name, name)
         return self.spelling.get(f"{name}.{inside}", f"{spelled}.{inside}") if inside else spelled
-
-
-class Written(NamedTuple):
-    """A prompt in a provider's format, and every field lost on the way there (the reader's and the
-    writer's).
-    """
-
-    body: Json
-    dropped: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Capabilities:
-    """The fields and values that a model takes, learned from the provider's list;
-    `shared/accounts/models.py` has the fallback.
-
-    `efforts` and `thinking` hold the accepted values; `system_messages` is role `system` in
-    mid-conversation.
-    """
-
-    max_output: int = 64_000
-    efforts: frozenset[str] = frozenset()
-    thinking: frozenset[str] = frozenset()
-    sampling: bool = False
-    forced_tools: bool = True
-    prefill: bool = False
-    system_messages: bool = True
-    structured_output: bool = True
 
 
 # --- the reply, whole and as events --------------------------------------------------------------
@@ -401,6 +367,9 @@ class Stop:
     service_tier: str | None = None
 
 
+SPEND_LIMIT = "spend_limit"  # the code of a refusal by a limit of the caller's token
+
+
 @dataclass(frozen=True, slots=True)
 class Fail:
     """The failure of a reply or the refusal of a request.
@@ -426,18 +395,3 @@ class Reply:
     model: str
     parts: tuple[ReplyPart, ...]
     stop: Stop
-
-
-class Frame(NamedTuple):
-    """A server-sent event to write. `name` is the `event:` line, if the format has one; `data` is
-    JSON or bare text.
-
-    The name ":" makes the frame a comment.
-    """
-
-    name: str | None
-    data: Json | str
-
-
-KEEP_ALIVE = Frame(":", "keep-alive")
-"""What a format without pings of its own writes for one."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shared.formats.fields import error_text
-from shared.formats.ir import Fail, Json
+from shared.formats.ir import SPEND_LIMIT, Fail, Json
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 _CODES = {
@@ -12,6 +12,7 @@ _CODES = {
     429: "rate_limit_exceeded",
     500: "server_error",
 }
+_SPENT = "insufficient_quota"  # OpenAI's type and code for an account that has spent its limit
 _OVERLOADED = frozenset({"server_is_overloaded", "slow_down", "engine_overloaded"})
 
 # The codes of failures that arrive inside a stream, where no HTTP status tells them apart.
@@ -37,6 +38,8 @@ def error_code(fail: Fail) -> str | None:
     """
     if "prompt is too long" in fail.message:  # Anthropic tells it in words only
         return "context_length_exceeded"
+    if fail.code == SPEND_LIMIT:
+        return _SPENT
     # What ends so is an error type, as Anthropic's codes are
     if fail.code and not fail.code.endswith("_error"):
         return fail.code
@@ -51,9 +54,8 @@ def write_error(fail: Fail, *, request_id: str = "") -> Json:
     """The envelope; all four fields are always there, and the request id is not: OpenAI tells it in
     a header.
     """
-    kind = _TYPES.get(
-        fail.status, "server_error" if fail.status >= 500 else "invalid_request_error"
-    )
+    usual = "server_error" if fail.status >= 500 else "invalid_request_error"
+    kind = _SPENT if fail.code == SPEND_LIMIT else _TYPES.get(fail.status, usual)
     return {
         "error": {
             "message": fail.message,

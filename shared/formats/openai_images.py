@@ -29,6 +29,7 @@ from shared.formats.ir import Json
 from shared.formats.openai_errors import read_error
 from shared.formats.openai_parts import read_image
 from shared.formats.responses.usage import read_usage
+from shared.formats.written import Frame
 
 IMAGE_MODELS = ("gpt-image-", "chatgpt-image-", "dall-e-")
 INSTRUCTIONS = (
@@ -81,7 +82,7 @@ FIELDS = {
     "markup": FieldPolicy("refused", "the image tool has no setting for it"),
 }
 QUALITIES = {"standard": "auto", "hd": "high"}
-TOLD = ("size", "quality", "background", "output_format")
+REPORTED = ("size", "quality", "background", "output_format")
 """The settings that a finished image tells of itself."""
 EDIT_ONLY = ("image", "images", "mask", "markup", "input_fidelity")
 
@@ -320,7 +321,9 @@ def images_usage(readers: Iterable[ImagesReader]) -> Json:
 
 def changed_settings(asked: ImagesRequest, images: Iterable[Json]) -> list[str]:
     """Return the settings chosen by the provider against the request."""
-    wanted = {name: asked.tool[name] for name in TOLD if asked.tool.get(name) not in (None, "auto")}
+    wanted = {
+        name: asked.tool[name] for name in REPORTED if asked.tool.get(name) not in (None, "auto")
+    }
     found = list(images)
     return [
         name
@@ -336,26 +339,26 @@ def write_images_reply(images: list[Json], usage: Json, *, created: int) -> Json
         for image in images
     ]
     settings = {
-        name: images[0].get(name) for name in TOLD if images[0].get(name) not in (None, "auto")
+        name: images[0].get(name) for name in REPORTED if images[0].get(name) not in (None, "auto")
     }
     return {"created": created, "data": data, **settings, "usage": usage}
 
 
-def write_partial_image(payload: Json, kind: str, *, created: int) -> ir.Frame:
+def write_partial_image(payload: Json, kind: str, *, created: int) -> Frame:
     """Return the event of an earlier state of an image; `kind` is `image_generation` or
     `image_edit`.
     """
     number = payload.get("partial_image_index")
     event = {"type": f"{kind}.partial_image", "b64_json": payload.get("partial_image_b64") or ""}
-    return ir.Frame(
+    return Frame(
         event["type"], event | _settings(payload, created) | {"partial_image_index": number or 0}
     )
 
 
-def write_finished_image(image: Json, kind: str, usage: Json, *, created: int) -> ir.Frame:
+def write_finished_image(image: Json, kind: str, usage: Json, *, created: int) -> Frame:
     """Return the event of a finished image."""
     event = {"type": f"{kind}.completed", "b64_json": image["result"]}
-    return ir.Frame(event["type"], event | _settings(image, created) | {"usage": usage})
+    return Frame(event["type"], event | _settings(image, created) | {"usage": usage})
 
 
 def _settings(told: Json, created: int) -> Json:

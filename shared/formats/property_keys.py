@@ -30,7 +30,7 @@ _MARKS = re.compile(r'\\.|\\|["{}\[\],]', re.DOTALL)
 
 
 def wire_key(key: str) -> str:
-    """Return `key` as the service takes it: unchanged, or with a hash of `key` at its end."""
+    """Return `key` in a form for the service: unchanged, or with a hash of `key` at the end."""
     if TAKEN.fullmatch(key):
         return key
     readable = re.sub(r"[^a-zA-Z0-9_.-]", "_", key)[:_KEPT_LENGTH]
@@ -39,7 +39,7 @@ def wire_key(key: str) -> str:
 
 
 def changed_keys(schema: Json) -> dict[str, str]:
-    """Return the root properties of `schema` that need another name, each with its new name."""
+    """Return the root properties of `schema` in need of a new name, with the new names."""
     return {
         key: wire_key(key) for key in schema.get("properties") or () if not TAKEN.fullmatch(key)
     }
@@ -106,8 +106,7 @@ def with_names(arguments: Json, names: Mapping[str, str]) -> Json:
 
 
 class KeyRestorer:
-    """The arguments of one call, fed as the pieces of JSON text in which they stream, with the
-    client's keys.
+    """The arguments of a call with the client's keys, fed as the streamed pieces of JSON text.
 
     `names` are those of `changed_keys`. Only keys of the outermost object are restored; every other
     character passes at once. A key is held back until its closing quote has come.
@@ -159,7 +158,7 @@ class KeyRestorer:
         return "".join(passed)
 
     def end(self) -> str:
-        """Return what is held back of arguments that broke off inside a key."""
+        """Return the held-back text of arguments broken off inside a key."""
         held = "".join(self._held or ())
         self._held = None
         return held

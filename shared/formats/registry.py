@@ -12,7 +12,8 @@ from typing import Protocol
 
 from shared.formats import chat, messages, responses
 from shared.formats.fold import EventReader
-from shared.formats.ir import Capabilities, Event, Fail, Frame, Json, Prompt, Reply, Written
+from shared.formats.ir import Event, Fail, Json, Prompt, Reply
+from shared.formats.written import Capabilities, Frame, Written
 
 
 class EventWriter(Protocol):
@@ -30,8 +31,8 @@ class MakeWriter(Protocol):
 
 
 class MakeReader(Protocol):
-    """The maker of the reader of a provider stream. The prompt says which tools are custom and how
-    their names were shortened.
+    """The maker of the reader of a provider stream. The prompt names the custom tools and the
+    shortened names of tools.
     """
 
     def __call__(self, prompt: Prompt) -> EventReader: ...

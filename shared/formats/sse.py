@@ -21,7 +21,7 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class ServerSentEvent(NamedTuple):
-    """`name` is the `event:` field and `id` the `id:` field of this event, each None when absent;
+    """`name` is the `event:` field and `id` the `id:` field of the event, both None when absent;
     several `data:` lines are joined by LF.
     """
 
@@ -155,8 +155,8 @@ def events_in(data: bytes) -> list[ServerSentEvent]:
 
 
 def has_event(data: bytes) -> bool:
-    """Return True if `data`, which ends at the end of an event, has an event. A comment is no
-    event; an event beyond the limit is one.
+    """Return True if `data`, complete up to the end of an event, has an event. A comment is no
+    event; an event beyond the limit is an event.
     """
     try:
         return bool(events_in(data))

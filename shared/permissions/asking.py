@@ -8,12 +8,14 @@ process before it stopped.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from shared.bus import Bus
 from shared.bus.channels import (
     PERMISSION_REQUESTS,
     PermissionDecision,
     PermissionRequest,
+    PermissionWaiting,
     decode_payload,
 )
 from shared.permissions.excerpts import refused_excerpt
@@ -31,23 +33,29 @@ WITHOUT_SERVICE_SECONDS = (
 RETRY_SECONDS = 0.3
 
 
-async def ask_desk(
-    bus: Bus, in_flight: InputsInFlight, ask: PermissionRequest
+async def ask_permission_service(
+    bus: Bus,
+    in_flight: InputsInFlight,
+    ask: PermissionRequest,
+    on_waiting: Callable[[], None] = lambda: None,
 ) -> PermissionDecision:
     """Return the decision of the permission service on `ask`; leaving early withdraws the request.
+    `on_waiting` is called once a person is asked, if `ask` announces that.
 
     Raises CCProxyError: then the answer is no. Of a request that is too large, or beyond its
     caller's share of `in_flight`, only an excerpt is sent, which the permission service denies and
     logs.
     """
     if problem := request_problem(ask):
-        return await _until_decided(bus, refused_excerpt(ask, problem))
+        return await _until_decided(bus, refused_excerpt(ask, problem), on_waiting)
     with in_flight.carried(ask.caller, size_in_flight(ask)) as fits:
         placed = ask if fits else refused_excerpt(ask, TOO_MUCH_IN_FLIGHT)
-        return await _until_decided(bus, placed)
+        return await _until_decided(bus, placed, on_waiting)
 
 
-async def _until_decided(bus: Bus, ask: PermissionRequest) -> PermissionDecision:
+async def _until_decided(
+    bus: Bus, ask: PermissionRequest, on_waiting: Callable[[], None]
+) -> PermissionDecision:
     """Place `ask` until a permission service has decided `ask`. Raises CCProxyError."""
     loop = asyncio.get_running_loop()
     last_seen = loop.time()
@@ -55,7 +63,13 @@ async def _until_decided(bus: Bus, ask: PermissionRequest) -> PermissionDecision
         replies = bus.call(PERMISSION_REQUESTS, ask)
         try:
             async with replies:
+                announced = not ask.announces
                 async for reply in replies:
+                    if not announced:
+                        announced = True
+                        if decode_payload(PermissionWaiting, reply).waiting:
+                            on_waiting()
+                        continue
                     return decode_payload(PermissionDecision, reply)
         except (NoWorker, WorkerLost):
             if replies.worker:

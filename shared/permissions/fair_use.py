@@ -24,7 +24,15 @@ T = TypeVar("T")
 MAX_INPUT_BYTES = 256 * 1024  # more than a person reads; a file as long is better written in parts
 MAX_INPUT_DEPTH = 64  # orjson writes at most 254 levels, and a tool's input has three or four
 MAX_TEXT = 4096  # characters of a name, an id or a path (PATH_MAX of Linux)
-TEXT_FIELDS = ("tool_name", "tool_use_id", "session_id", "working_directory", "asker")
+TEXT_FIELDS = (
+    "tool_name",
+    "tool_use_id",
+    "session_id",
+    "working_directory",
+    "asker",
+    "program",
+    "machine",
+)
 # What one caller may have on its way through one process: 16 requests of the largest size.
 MAX_BYTES_IN_FLIGHT = 16 * MAX_INPUT_BYTES
 

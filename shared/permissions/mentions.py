@@ -26,6 +26,7 @@ from shared.permissions.commands import (
     program_of,
     read_command,
 )
+from shared.permissions.patches import PATCH_TOOL, patched_files
 from shared.permissions.paths import normalised
 from shared.permissions.programs import (
     FOLDER_WALKERS,
@@ -96,6 +97,12 @@ def mentions_of(request: PermissionRequest, home: str) -> Mentions:
         found.paths = list(_mentions_of_folder(tool, given, folder, home))
     elif tool == COMMAND_TOOL:
         found = _mentions_of_command(given.get("command"), folder, home)
+    elif tool == PATCH_TOOL:
+        files = patched_files(given)
+        found.paths = [
+            Mention(path, writes=True) for file in files for path in _spellings(file, folder, home)
+        ]
+        found.unclear = "" if files else "the patch cannot be read"
     # A tool nobody knows: whatever looks like a path may be one, and may be written to.
     elif tool not in TOUCH_NOTHING:
         texts = [

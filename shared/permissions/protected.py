@@ -21,10 +21,10 @@ from shared.accounts.codex import auth_file
 from shared.bus.channels import PermissionRequest
 from shared.permissions.commands import ANY_LETTER, ANY_TEXT, UNKNOWN, WILDCARDS
 from shared.permissions.mentions import Mention, mentions_of
-from shared.permissions.paths import folded, lies_in, normalised
+from shared.permissions.paths import folded, normalised
 from shared.settings.files import toml_candidates
 from shared.settings.places import config_dir, default_data_dir, default_workspace, state_dir
-from shared.settings.tree import Settings
+from shared.settings.tree import Settings, captures_dir
 
 # Below the home folder: nothing reads or writes these. Keys, logins, saved passwords.
 SECRETS_AT_HOME = (
@@ -190,24 +190,6 @@ class ProtectedPaths:
                 return f"the request may reach {row.path}, which is protected: {row.why}"
         return None
 
-    def as_claude_rules(self) -> list[str]:
-        """Return the list in the syntax of Claude Code's own `permissions.deny`.
-
-        A row with an open folder inside is left out, because that syntax knows no exceptions; the
-        row still binds here.
-        """
-        opened = [row.path for row in self.rows if row.is_open]
-        rules: list[str] = []
-        for row in self.rows:
-            if row.is_open or (
-                not row.anywhere and any(lies_in(path, row.path) for path in opened)
-            ):
-                continue
-            place = f"//**/{row.path}" if row.anywhere else f"/{row.path}"
-            tools = ("Read", "Edit") if row.reads else ("Edit",)
-            rules += [f"{tool}({place}{below})" for tool in tools for below in ("", "/**")]
-        return list(dict.fromkeys(rules))
-
     def _row_around(self, mention: Mention) -> ProtectedPath | None:
         """Return the closing row for the path: the deepest row around the path, down to an open
         row.
@@ -332,11 +314,18 @@ def _rows_of_settings(settings: Settings, start_folder: Path) -> Iterator[Protec
         return ProtectedPath(normalised(str(start_folder / path.expanduser())), why)
 
     names = [Path(name) for name in CONFIGURATION_OF_A_FOLDER]
-    for path in [*names, *toml_candidates(), config_dir(), settings.security.permission_rules_file]:
+    ours = [settings.security.permission_rules_file, settings.security.tokens_file]
+    for path in [*names, *toml_candidates(), config_dir(), *ours]:
         yield row(path, "the configuration of ccproxy")
     database = settings.observability.duckdb_path
     records = [database, database.with_name(database.name + ".wal"), database.with_name("spool")]
-    for path in [*records, default_data_dir(), state_dir(), settings.server.run_dir]:
+    for path in [
+        *records,
+        captures_dir(settings),
+        default_data_dir(),
+        state_dir(),
+        settings.server.run_dir,
+    ]:
         yield row(path, "the data of ccproxy")
     logins = [*login_files(settings.claude, os.environ), auth_file(settings.codex, os.environ)]
     for path in logins:

@@ -23,6 +23,7 @@ from shared.permissions.commands import (
     simple_command,
 )
 from shared.permissions.hosts import host_of
+from shared.permissions.patches import PATCH_TOOL, patched_files
 from shared.permissions.paths import plain_path
 from shared.permissions.tools import (
     COMMAND_FIELDS,
@@ -55,12 +56,14 @@ class ReachedPath:
 @dataclass(slots=True)
 class Reach:
     """Everything a tool call is known to touch. `complete` is False when the call may touch more
-    than is listed.
+    than is listed. `elsewhere` is True when the tool runs on a machine whose links differ from the
+    links of the permission service.
     """
 
     paths: list[ReachedPath] = field(default_factory=list)
     hosts: list[str] = field(default_factory=list)
     complete: bool = False
+    elsewhere: bool = False
 
 
 def reach_of(tool_name: str, given: dict[str, Any], working_directory: str) -> Reach:
@@ -107,6 +110,9 @@ def spelled_reach(tool_name: str, given: dict[str, Any], working_directory: str)
         return Reach(hosts=[host], complete=True) if host else Reach()
     if tool_name == COMMAND_TOOL:
         return _reach_of_command(given, working_directory)
+    if tool_name == PATCH_TOOL:
+        paths = [plain_path(file, working_directory) for file in patched_files(given)]
+        return Reach([ReachedPath(path, writes=True) for path in paths if path][:MOST_PATHS])
     return Reach()
 
 

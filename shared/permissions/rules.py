@@ -1,15 +1,15 @@
-"""Rules that answer for a person: allow or deny a tool by its name, a command, a folder, a host.
+"""Rules that answer for a person: allow or deny a tool by its name, a command, a folder, a host, or
+keep the answer for a person.
 
 An allow rule applies only to what it certainly covers. A deny rule also applies to what it may
 cover, and a person decides then. So anything not understood (a compound command, an odd spelling of
-a path or host) ends with a person.
+a path or host) ends with a person. An ask rule is a deny rule that only ever asks.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -35,20 +35,25 @@ from shared.permissions.tools import (
 )
 from shared.runtime.errors import ClientError
 
-Effect = Literal["allow", "deny"]
+Effect = Literal["allow", "ask", "deny"]
 Scope = Literal["session", "caller", "always"]
 Match = Literal["yes", "maybe", "no"]
 
-REMOVED = (
-    "removed"  # the entry of a rules file that names the built-in rules its owner does not want
-)
+EFFECT_WORDS: dict[Effect, str] = {
+    "allow": "allow",
+    "ask": "ask a person about",
+    "deny": "deny",
+}
+PROFILE_NAME = r"[a-z0-9][a-z0-9-]{0,31}"
 
 
 class Rule(BaseModel):
     """A rule. Every given field must fit.
 
     `command` is one exact command line, `command_prefix` its first words, `under` a folder, `host`
-    a name or `*.name`. `tool` may end in `*`. A session's rule is also its caller's.
+    a name or `*.name`, `working_folder` the folder of the project in which the agent works. `tool`
+    may end in `*`. A session's rule is also its caller's. A rule of a `profile` is in force only
+    while the profile is.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -59,6 +64,8 @@ class Rule(BaseModel):
     command_prefix: str | None = None
     under: str | None = None
     host: str | None = None
+    working_folder: str | None = None
+    profile: str | None = Field(default=None, pattern=f"^{PROFILE_NAME}$")
     scope: Scope = "always"
     caller: str | None = None
     session_id: str | None = None
@@ -72,10 +79,12 @@ class Rule(BaseModel):
                     f"{name} must be one plain command, without operators, substitutions or "
                     "variables"
                 )
-        if self.under is not None and not os.path.isabs(os.path.expanduser(self.under)):
-            raise ValueError("under must be an absolute folder (or begin with ~)")
-        if self.under is not None and ".." in self.under.split("/"):
-            raise ValueError("under must be a folder without `..`")
+        for name in ("under", "working_folder"):
+            folder = getattr(self, name)
+            if folder is not None and not os.path.isabs(os.path.expanduser(folder)):
+                raise ValueError(f"{name} must be an absolute folder (or begin with ~)")
+            if folder is not None and ".." in folder.split("/"):
+                raise ValueError(f"{name} must be a folder without `..`")
         if self.host is not None and plain_host(self.host.removeprefix("*.")) is None:
             raise ValueError(
                 "host must be a plain name or address, or *.name; write other alphabets as xn--…"
@@ -84,13 +93,18 @@ class Rule(BaseModel):
             raise ValueError("a rule for a session must name it")
         if self.scope == "caller" and self.caller is None:
             raise ValueError("a rule for a caller must name it")
+        if self.profile is not None and self.scope != "always":
+            raise ValueError("a rule of a profile is for every session and caller")
         return self
 
     @property
     def id(self) -> str:
-        """The same text for the same rule, wherever the rule is kept."""
+        """The same text for the same rule, wherever the rule is kept. The id of a rule of a profile
+        names the profile, as `night:rule_…`.
+        """
         said = orjson.dumps(self.model_dump(exclude_none=True), option=orjson.OPT_SORT_KEYS)
-        return "rule_" + hashlib.sha256(said).hexdigest()[:12]
+        digest = "rule_" + hashlib.sha256(said).hexdigest()[:12]
+        return f"{self.profile}:{digest}" if self.profile else digest
 
     def describe(self) -> str:
         """Return the rule in words: `allow Bash: git status …, in this session`."""
@@ -99,6 +113,7 @@ class Rule(BaseModel):
             self.command_prefix and f"{self.command_prefix} …",
             self.under and f"under {self.under}",
             self.host and f"at {self.host}",
+            self.working_folder and f"for agents working in {self.working_folder}",
         ]
         where = {
             "session": ", in this session",
@@ -106,15 +121,15 @@ class Rule(BaseModel):
             "always": "",
         }
         details = ", ".join(part for part in what if part)
-        return (
-            f"{self.effect} {self.tool}" + (f": {details}" if details else "") + where[self.scope]
-        )
+        text = f"{EFFECT_WORDS[self.effect]} {self.tool}" + (f": {details}" if details else "")
+        profile = f", in the profile {self.profile}" if self.profile else ""
+        return text + where[self.scope] + profile
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """The answer of the rules to a permission request. `ask`: a person decides; `rule` is then the
-    deny rule that may apply, if any.
+    ask rule that applies, or the deny or ask rule that may apply, if any.
     """
 
     outcome: Literal["allow", "deny", "ask"]
@@ -122,23 +137,23 @@ class Verdict:
 
 
 def judge(request: PermissionRequest, rules: Iterable[Rule]) -> Verdict:
-    """Return what the rules say of a permission request. Deny beats allow; a rule never answers a
-    question.
+    """Return what the rules say of a permission request. Deny beats ask, ask beats allow; a rule
+    never answers a question.
     """
     reach = reach_as_sent(request)
     allowed: Rule | None = None
     doubtful: Rule | None = None
     for rule in rules:
         match = covers(rule, request, reach)
-        # A sure denial ends the search. A doubtful one is kept to the end: a later rule may deny
-        # for sure.
+        # A sure denial ends the search. A doubtful one, and a rule that asks, is kept to the end: a
+        # later rule may deny for sure.
         if rule.effect == "deny" and match == "yes":
             return Verdict("deny", rule)
-        if rule.effect == "deny" and match == "maybe":
+        if rule.effect != "allow" and match != "no":
             doubtful = doubtful or rule
         if rule.effect == "allow" and match == "yes":
             allowed = allowed or rule
-    # One deny rule that may apply is enough to ask a person, however many rules allow.
+    # One such rule is enough to ask a person, however many rules allow.
     if doubtful or allowed is None or request.tool_name == QUESTION:
         return Verdict("ask", doubtful)
     return Verdict("allow", allowed)
@@ -165,6 +180,7 @@ def covers(rule: Rule, request: PermissionRequest, reach: Reach) -> Match:
         _fits_command(rule, request) if rule.command or rule.command_prefix else "yes",
         _fits_folder(rule, reach) if rule.under is not None else "yes",
         _fits_host(rule, reach) if rule.host is not None else "yes",
+        _fits_working_folder(rule, request, reach) if rule.working_folder is not None else "yes",
     ]
     return "no" if "no" in found else "maybe" if "maybe" in found else "yes"
 
@@ -205,17 +221,35 @@ def _folder_and_its_target(under: str) -> tuple[str, str]:
     return written, os.path.realpath(written)
 
 
+def _folders_to_compare(rule: Rule, folder: str, reach: Reach) -> tuple[str, ...]:
+    """Return the folder of a rule as written, and with this machine's links resolved. For a call on
+    a different machine an allow rule counts only as written: a link here must not widen a rule
+    there.
+    """
+    written, target = _folder_and_its_target(folder)
+    return (written,) if rule.effect == "allow" and reach.elsewhere else (written, target)
+
+
+def _fits_working_folder(rule: Rule, request: PermissionRequest, reach: Reach) -> Match:
+    assert rule.working_folder is not None
+    if not request.working_directory.startswith("/"):
+        return "no" if rule.effect == "allow" else "maybe"
+    at = normalised(request.working_directory)
+    folders = _folders_to_compare(rule, rule.working_folder, reach)
+    return "yes" if any(lies_in(at, folder) for folder in folders) else "no"
+
+
 def _fits_folder(rule: Rule, reach: Reach) -> Match:
     assert rule.under is not None
-    folders = _folder_and_its_target(rule.under)
-    if rule.effect == "deny":
+    folders = _folders_to_compare(rule, rule.under, reach)
+    if rule.effect != "allow":
         return _denied_folder(folders, reach)
     if reach.paths and all(_is_inside(path, folders) for path in reach.paths):
         return "yes" if reach.complete else "maybe"
     return "no" if reach.complete else "maybe"
 
 
-def _is_inside(path: ReachedPath, folders: tuple[str, str]) -> bool:
+def _is_inside(path: ReachedPath, folders: tuple[str, ...]) -> bool:
     """Return True when the path certainly lies in the folder.
 
     Without the real path of the machine that runs the tool, the path must be spelled below the
@@ -229,7 +263,7 @@ def _is_inside(path: ReachedPath, folders: tuple[str, str]) -> bool:
     return any(lies_in(os.path.realpath(path.asked), folder) for folder in folders)
 
 
-def _denied_folder(folders: tuple[str, str], reach: Reach) -> Match:
+def _denied_folder(folders: tuple[str, ...], reach: Reach) -> Match:
     # One spelling inside the folder denies for sure; everything less certain only asks a person.
     doubtful = not reach.complete
     for path in reach.paths:
@@ -288,8 +322,8 @@ def never_matches(rule: Rule) -> str | None:
 
 
 def rule_problems(rules: Iterable[Rule]) -> list[str]:
-    """Return a sentence for each rule that never applies, or depends on links of
-    another machine.
+    """Return a sentence for every rule that never applies, or depends on links of another
+    machine.
     """
     found = []
     for rule in rules:
@@ -314,27 +348,3 @@ def read_rule(shape: Any) -> Rule:
         raise ClientError(
             f"rule.{where}: {first['msg']}" if where else f"rule: {first['msg']}"
         ) from error
-
-
-def read_rules(text: str) -> list[Rule]:
-    """Return the `[[rules]]` of a TOML file. Raises ClientError: a file with one bad rule has none
-    to be trusted.
-    """
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ClientError(f"not valid TOML: {error}") from error
-    if unknown := set(document) - {"rules", REMOVED}:
-        raise ClientError(f"unknown entry {min(unknown)!r}; rules are written as [[rules]]")
-    shapes = document.get("rules", [])
-    if not isinstance(shapes, list):
-        raise ClientError("rules are written as [[rules]]")
-    return [read_rule(shape) for shape in shapes]
-
-
-def removed_rules(text: str) -> frozenset[str]:
-    """Return the ids of the built-in rules removed by the TOML file. Raises ClientError."""
-    ids = tomllib.loads(text).get(REMOVED, [])
-    if not isinstance(ids, list) or not all(isinstance(known, str) for known in ids):
-        raise ClientError(f"{REMOVED} is a list of the ids of built-in rules")
-    return frozenset(ids)

@@ -11,6 +11,9 @@ import contextlib
 import os
 
 ALIVE_FILE = "CCPROXY_ALIVE_FILE"  # the environment variable that names the file
+# Its counterpart under a supervisor, for shared/runtime/loop_watch.py. Named here, because a
+# supervisor that imported that module would hold asyncio in memory for it.
+HEARTBEAT_SOCKET = "CCPROXY_HEARTBEAT_SOCKET"
 
 
 def touch_alive_file() -> None:

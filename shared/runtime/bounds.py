@@ -16,12 +16,13 @@ from shared.formats.json_text import is_whole
 
 LAST_SECOND = 253_402_300_799.0  # the end of the year 9999, where Python's calendar ends
 LARGEST = 2**31 - 1
+LARGEST_STATUS = 999
 
 Moment = Annotated[
     float, Field(ge=0, le=LAST_SECOND, allow_inf_nan=False, description="UTC seconds")
 ]
 Count = Annotated[int, Field(ge=0, le=LARGEST)]
-Status = Annotated[int, Field(ge=0, le=999)]
+Status = Annotated[int, Field(ge=0, le=LARGEST_STATUS)]
 Hours = Annotated[int, Field(ge=1, le=24 * 366)]
 Bucket = Annotated[int, Field(ge=0, le=31 * 86_400)]
 

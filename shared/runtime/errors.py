@@ -9,14 +9,17 @@
           StoredThingMissing     404 not_found            a response, item, conversation; or 400
           ThreadNotFound         404 thread_not_found     at the provider; clients send everything
         Conflict                 409 conflict
+        Gone                     410 gone                 a one-time link that is used up
         UnsupportedMedia         415 unsupported_media
         UpgradeRefused           426 invalid_request
         ClientTimeout            408 timeout
         HeadersTooLarge          431 too_large
       CredentialsMissing         401 authentication       the owner's; says which command to run
         CredentialsExpired       401 authentication       and why they could not be renewed
-      Busy                       429 overloaded           our own waiting line is full
-      QuotaReached               429 quota                the owner's stop before paid extra usage
+      Busy                       429 overloaded           our own queue is full
+      LimitReached               429 quota                names the limit and its reset
+        QuotaReached             429 quota                QUOTA__STOP_AT_PERCENT is reached
+        SpendLimitReached        429 spend_limit          a limit of the caller's token
       UpstreamError              502 upstream             the provider's fault
         UpstreamTimeout          504 timeout
         UpstreamRefused          as upstream              keeps the provider's status and words
@@ -34,7 +37,7 @@ the access record; `gateway/server/problems.py` alone turns it into a dialect.
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Any, ClassVar
 
 CARRIED = ("param", "code")
 """What some errors know beyond every error's own fields; it crosses the bus too."""
@@ -45,6 +48,7 @@ class CCProxyError(Exception):
 
     status: int = 500
     kind: str = "internal"
+    exit_code: ClassVar[int] = 1  # of a command that ends with the error
 
     def __init__(
         self, message: str | None = None, *, headers: dict[str, str] | None = None
@@ -139,10 +143,17 @@ class StoredThingMissing(NotFound):
 
 
 class Conflict(ClientError):
-    """That was decided already."""
+    """The request was decided before."""
 
     status = 409
     kind = "conflict"
+
+
+class Gone(ClientError):
+    """This link is used up."""
+
+    status = 410
+    kind = "gone"
 
 
 class UnsupportedMedia(ClientError):
@@ -184,17 +195,42 @@ class CredentialsExpired(CredentialsMissing):
 
 
 class Busy(CCProxyError):
-    """Every worker is busy and the waiting line is full; try again shortly."""
+    """Every worker is busy and the queue is full; try again shortly."""
 
     status = 429
     kind = "overloaded"
 
 
-class QuotaReached(CCProxyError):
-    """The owner's stop: what the subscription includes is used up."""
+class LimitReached(CCProxyError):
+    """A limit is used up until its reset."""
 
     status = 429
     kind = "quota"
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        limit: str = "",
+        resets_at: float = 0.0,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        """`limit` names the limit for people; `resets_at` is in UTC seconds, 0 for an unknown
+        time.
+        """
+        super().__init__(message, headers=headers)
+        self.limit = limit
+        self.resets_at = resets_at
+
+
+class QuotaReached(LimitReached):
+    """QUOTA__STOP_AT_PERCENT stops requests: the subscription's window is used up that far."""
+
+
+class SpendLimitReached(LimitReached):
+    """The token has used up one of its limits."""
+
+    kind = "spend_limit"
 
 
 class UpstreamError(CCProxyError):
@@ -244,7 +280,7 @@ class BusUnavailable(CCProxyError):
 
 
 class NoWorker(CCProxyError):
-    """No process is there to take this call."""
+    """No process serves this call; `ccproxy status` shows the missing one."""
 
     status = 503
     kind = "unavailable"
@@ -274,7 +310,7 @@ class Stopping(CCProxyError):
 
 
 class CallerGone(CCProxyError):
-    """Whoever asked is no longer there."""
+    """The client has disconnected."""
 
     status = 499
     kind = "cancelled"

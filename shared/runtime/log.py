@@ -27,7 +27,7 @@ EVENT_WIDTH = 30
 
 
 class Log:
-    """The log of this process. Each method writes one line: the event, and its facts."""
+    """The log of the process. Every method writes a single line: the event and the facts."""
 
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
@@ -57,8 +57,8 @@ class Log:
 
 
 class LineFormatter(logging.Formatter):
-    """Format each record as one line, as JSON or for a person; only an exception takes
-    more lines.
+    """Format a record as a single line, as JSON or for a person; only an exception takes more
+    lines.
     """
 
     def __init__(self, *, as_json: bool, colours: bool, service: str, instance: str) -> None:
@@ -118,5 +118,5 @@ def configure_log(*, level: str, style: LogFormat, service: str, instance: str) 
 
 
 def get_log() -> Log:
-    """Return the log of this process."""
+    """Return the log of the process."""
     return Log(logging.getLogger(NAME))

@@ -23,9 +23,8 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 
-HEARTBEAT_SOCKET = (
-    "CCPROXY_HEARTBEAT_SOCKET"  # the environment variable that names the supervisor's socket
-)
+from shared.runtime.alive_file import HEARTBEAT_SOCKET
+
 BEAT_SECONDS = 1.0
 SILENT_LOOKS = 12  # with the second of a beat, a hung process ends within 14 s
 HUNG_EXIT = 70  # sysexits.h, EX_SOFTWARE

@@ -11,7 +11,7 @@ LARGEST_USUAL_POOL = 3
 
 
 def usable_bytes(cgroup: Path = CGROUP) -> int:
-    """Return the bytes of memory of this machine, or the limit of this machine's container."""
+    """Return the bytes of memory of the machine, or the limit of the machine's container."""
     physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     try:
         limit = (cgroup / "memory.max").read_text().strip()

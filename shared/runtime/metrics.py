@@ -1,5 +1,5 @@
-"""Counting what happens: a registry in every process, its text in Redis, all merged at the
-gateway's `/metrics`.
+"""The counts of one process: a registry, the request counts that every process can have, and the
+counts of each service. `shared/runtime/metric_snapshots.py` merges the counts of all processes.
 
 Names and labels are those Grafana boards for this product already use. No label takes a value a
 client made up: every label has a cap, past which (and for names nobody has confirmed) the value is
@@ -8,12 +8,10 @@ client made up: every label has a cap, past which (and for names nobody has conf
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Generic, Protocol, TypeVar, cast
+from typing import Generic, TypeVar, cast
 
 from prometheus_client import (
     CollectorRegistry,
@@ -26,14 +24,7 @@ from prometheus_client import (
 )
 
 from shared.bus.channels import AccessRecord
-from shared.runtime.errors import BusUnavailable
 from shared.runtime.version import VERSION
-
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-SNAPSHOT_PREFIX = "metrics:"
-SNAPSHOT_TTL_SECONDS = 15.0
-SNAPSHOT_EVERY_SECONDS = 5.0
-RETRY_SECONDS = 0.5
 
 OTHER = "other"
 MAX_VALUES_PER_LABEL = 50
@@ -47,12 +38,6 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # nobody reads them,
 
 M = TypeVar("M", Counter, Gauge, Histogram)
 P = TypeVar("P")
-
-
-class SnapshotStore(Protocol):
-    """The single method of the bus needed by this module."""
-
-    async def put(self, key: str, value: bytes, *, ttl: float) -> None: ...
 
 
 class _Label:
@@ -144,8 +129,8 @@ class Metrics:
         self._parts: dict[object, object] = {}
 
     def part(self, kind: Callable[[Metrics], P]) -> P:
-        """Return the part of class `kind` of these metrics; every call returns the same object, so
-        that counting goes on.
+        """Return the part of class `kind` of the metrics; every call returns the same object, so
+        counting goes on.
         """
         if kind not in self._parts:
             self._parts[kind] = kind(self)
@@ -248,6 +233,67 @@ class LineMetrics:
         )
 
 
+class WaitingMetrics:
+    """The requests that wait in front of a provider, as seen by a gateway: for a free place, and
+    for the reset of a limit.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        where = ["provider"]
+        registry = metrics.registry
+        self._queued = Gauge(
+            "ccproxy_provider_queue_waiting",
+            "Requests that wait for a place at a provider.",
+            where,
+            registry=registry,
+        )
+        self._waited = Histogram(
+            "ccproxy_provider_queue_wait_seconds",
+            "Until a request had a place.",
+            where,
+            buckets=FIRST_BYTE_BUCKETS,
+            registry=registry,
+        )
+        self._refused = Counter(
+            "ccproxy_provider_queue_refused",
+            "Requests that met a full queue or waited too long.",
+            where,
+            registry=registry,
+        )
+        self._held = Gauge(
+            "ccproxy_held_requests",
+            "Requests held until a limit is reset.",
+            where,
+            registry=registry,
+        )
+        self._holds = Counter(
+            "ccproxy_holds",
+            "Holds that are over: sent, ended before, or refused.",
+            ["outcome", *where],
+            registry=registry,
+        )
+
+    def queued(self, provider: str) -> Gauge:
+        """Return the number of requests in the queue of `provider`."""
+        return self._queued.labels(provider)
+
+    def waited(self, provider: str, seconds: float) -> None:
+        """Count a request that got a place after a wait."""
+        self._waited.labels(provider).observe(seconds)
+
+    def refused(self, provider: str) -> None:
+        """Count a request that got no place."""
+        self._refused.labels(provider).inc()
+
+    def held(self, provider: str) -> Gauge:
+        """Return the number of held requests."""
+        return self._held.labels(provider)
+
+    def ended(self, provider: str, outcome: str) -> None:
+        """Count a finished hold, or a refused wish."""
+        self._holds.labels(outcome, provider).inc()
+
+
 class PermissionMetrics:
     """The permission service."""
 
@@ -259,6 +305,15 @@ class PermissionMetrics:
         )
         self.decided = Counter(
             "ccproxy_permissions_decided", "Decisions.", ["outcome"], registry=metrics.registry
+        )
+        self.notifications = Counter(
+            "ccproxy_notifications",
+            "Messages to the owner: sent, retried, given_up or dropped.",
+            ["way", "outcome"],
+            registry=metrics.registry,
+        )
+        self.alerts = Counter(
+            "ccproxy_alerts", "Alerts to the owner.", ["kind"], registry=metrics.registry
         )
 
 
@@ -324,72 +379,3 @@ class AnalyticsMetrics:
         self.refused = Counter(
             "ccproxy_analytics_refused", "Records that could not be stored.", registry=registry
         )
-
-
-def snapshot_key(service: str, instance: str) -> str:
-    return f"{SNAPSHOT_PREFIX}{service}:{instance}"
-
-
-async def publish_snapshots(
-    store: SnapshotStore, metrics: Metrics, *, service: str, instance: str, stop: asyncio.Event
-) -> None:
-    """Keep this process's snapshot in Redis until `stop`, and leave a last snapshot. An absent
-    Redis does no harm.
-    """
-    key = snapshot_key(service, instance)
-    while True:
-        pause = SNAPSHOT_EVERY_SECONDS
-        # Read before the snapshot: if `stop` is set while the snapshot is written, one more round
-        # stores the final counts.
-        last = stop.is_set()
-        try:
-            await store.put(
-                key, await asyncio.to_thread(metrics.snapshot), ttl=SNAPSHOT_TTL_SECONDS
-            )
-        except BusUnavailable:
-            pause = RETRY_SECONDS
-        if last:
-            return
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), pause)
-
-
-def render_metrics(snapshots: Mapping[str, bytes]) -> bytes:
-    """Merge snapshots (by `snapshot_key`) into a Prometheus text; every series is marked with the
-    origin.
-    """
-    families: dict[bytes, list[bytes]] = {}
-    for key, text in sorted(snapshots.items()):
-        component, _, instance = key.removeprefix(SNAPSHOT_PREFIX).partition(":")
-        origin = f'component="{_escape(component)}",instance_id="{_escape(instance)}"'.encode()
-        _merge(families, text, origin)
-    return b"".join(line + b"\n" for lines in families.values() for line in lines)
-
-
-def _merge(families: dict[bytes, list[bytes]], text: bytes, origin: bytes) -> None:
-    """Add the samples of `text` to their families. HELP and TYPE of a family are kept once."""
-    family: list[bytes] = []
-    fresh = False
-    for line in text.split(b"\n"):
-        # A HELP line opens a family, and every line up to the next HELP belongs to it.
-        if line.startswith(b"# HELP "):
-            name = line.split(b" ", 3)[2]
-            fresh = name not in families
-            family = families.setdefault(name, [])
-        if line.startswith(b"#"):
-            if fresh:
-                family.append(line)
-        elif line:
-            family.append(_with_origin(line, origin))
-
-
-def _with_origin(sample: bytes, origin: bytes) -> bytes:
-    name, brace, labelled = sample.partition(b"{")
-    if brace:
-        return name + b"{" + origin + b"," + labelled
-    name, _, value = sample.partition(b" ")
-    return name + b"{" + origin + b"} " + value
-
-
-def _escape(value: str) -> str:
-    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

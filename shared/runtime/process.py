@@ -50,7 +50,7 @@ def instance_name() -> str:
 
 
 def end_with_parent() -> None:
-    """Have the kernel send this process SIGTERM at the end of the thread that started the process.
+    """Have the kernel send SIGTERM to this process when the parent's starting thread ends.
 
     On systems other than Linux the function has no effect.
     """
@@ -59,9 +59,9 @@ def end_with_parent() -> None:
 
 
 def settle_collector() -> None:
-    """Have the garbage collector leave out what start-up made, and look for cycles seldom: looking
-    was a tenth of the work. `collect_by_the_clock` finds the cycles that a library or a mistake
-    leaves all the same.
+    """Have the garbage collector leave out the objects of start-up, and look for cycles seldom:
+    looking was a tenth of the work. `collect_by_the_clock` finds the remaining cycles of a library
+    or a mistake.
     """
     gc.collect()
     gc.freeze()
@@ -69,8 +69,8 @@ def settle_collector() -> None:
 
 
 async def collect_by_the_clock(seconds: float = COLLECT_SECONDS) -> None:
-    """Collect garbage every `seconds`, until cancelled; a process that allocates little never would
-    by itself. What is free then goes back to the system: the memory of large bodies would stay with
+    """Collect garbage every `seconds`, until cancelled; a process with few allocations never would
+    by itself. Free memory then goes back to the system: the memory of large bodies would stay with
     the process.
     """
     while True:
@@ -125,7 +125,7 @@ async def _serve_until_stopped(settings: Settings, serve: Serve) -> int | None:
         await asyncio.gather(watch, collecting, return_exceptions=True)
         # what is frozen is never released, of which DuckDB's bindings complain at length
         gc.unfreeze()
-        get_log().info("stopped")
+        get_log().debug("stopped")
 
 
 def end_later(seconds: float, end: Callable[[], None]) -> threading.Timer:
@@ -139,7 +139,7 @@ def end_later(seconds: float, end: Callable[[], None]) -> threading.Timer:
 
 
 def kill_own_group() -> None:
-    """Kill this process, or this process's whole group if the process leads the group."""
+    """Kill our own process, or the whole group if our process leads a group."""
     if os.getpgrp() == os.getpid():
         os.killpg(os.getpid(), signal.SIGKILL)
     os.kill(os.getpid(), signal.SIGKILL)

@@ -52,8 +52,8 @@ async def open_tracer(
         otlp = import_module("shared.runtime.otlp")
     except ModuleNotFoundError:
         raise ConfigurationError(
-            "OBSERVABILITY__OTLP_ENDPOINT needs OpenTelemetry: install the extra, "
-            "`ccproxy-api[otel]`."
+            "OBSERVABILITY__OTLP_ENDPOINT needs OpenTelemetry: install CCProxy with its "
+            "extra `otel`."
         ) from None
     async with otlp.open_exporter(settings.otlp_endpoint, service, instance) as tracer:
         yield tracer

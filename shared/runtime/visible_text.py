@@ -35,10 +35,15 @@ def visible(text: str) -> str:
 
 
 def visible_line(text: str) -> str:
-    r"""Return `visible(text)` on one line: each line end is spelled `\n`, so no text
-    forges a line.
+    r"""Return `visible(text)` on a single line: every line end is spelled `\n`, so no text forges a
+    line.
     """
     return visible(text).replace("\n", "\\n")
+
+
+def cut(text: str, width: int) -> str:
+    """Return at most `width` characters of `text`; a cut text ends in `…`."""
+    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def _escaped(found: re.Match[str]) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -21,7 +21,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 from shared.settings.guarded import Values, digest_of, flat, split_guarded
 from shared.settings.places import config_dir
-from shared.settings.problems import ConfigurationError, complain, name_of, unknown
+from shared.settings.problems import ConfigurationError, name_of, unknown
 from shared.settings.sources import Origins, with_own_names
 
 HERE = Path()
@@ -128,14 +128,13 @@ def _read_files(tree: Tree, folder: Path, *, with_env: bool) -> Iterator[Configu
     if with_env and (env_file.is_file() or env_file.is_fifo()):
         yield read_configuration(tree, env_file)
     for path in toml_files(folder):
-        values = read_toml(path)
-        strangers = [(name,) for name in values if name not in tree.model_fields]
-        if strangers:
-            origins = origins_here(folder)
-            raise ConfigurationError(
-                complain(unknown(stranger, origins, tree) for stranger in strangers)
-            )
-        yield _file(tree, path, values)
+        yield _file(tree, path, read_toml(path))
+
+
+def unknown_sections(tree: Tree, files: Iterable[ConfigurationFile], origins: Origins) -> list[str]:
+    """Return a complaint for every section of `files` missing from `tree`."""
+    unknown_paths = [name for file in files for name in file.rest if name not in tree.model_fields]
+    return [unknown((name,), origins, tree) for name in dict.fromkeys(unknown_paths)]
 
 
 def _file(tree: Tree, path: Path, values: Values) -> ConfigurationFile:

@@ -68,8 +68,8 @@ def split_guarded(
 def flat(
     tree: type[BaseModel], values: Mapping[str, Any], above: KeyPath = ()
 ) -> Iterator[tuple[KeyPath, Any]]:
-    """Yield the settings in nested `values` with their paths. A table that is the value of one
-    setting stays whole.
+    """Yield the settings in nested `values` with paths. A table as the value of a single setting
+    stays whole.
     """
     for name, value in values.items():
         path = (*above, name)

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from shared.runtime.errors import CCProxyError
-from shared.settings.retired import fate_of
+from shared.settings.retired import retired_advice
 from shared.settings.sources import KeyPath, Origins
 
 Tree = type[BaseModel]
@@ -28,22 +28,58 @@ class ConfigurationError(CCProxyError):
 
 
 def complain(problems: Iterable[str]) -> str:
-    return "The configuration cannot be used: " + "; ".join(problems) + "."
+    """Return the complaint about `problems`: a single problem in a sentence, several with a line
+    for every problem.
+    """
+    found = [each if each.endswith("?") else f"{each}." for each in problems]
+    if len(found) == 1:
+        return f"The configuration cannot be used: {found[0]}"
+    return "\n  ".join(["The configuration cannot be used:", *found])
 
 
-def describe_validation(error: ValueError, origins: Origins, tree: Tree) -> str:
-    """Return pydantic's list of problems as a sentence."""
+def validation_problems(error: ValueError, origins: Origins, tree: Tree) -> list[str]:
+    """Return pydantic's list of problems in our words, with sources."""
     problems: list[dict[str, Any]] = getattr(error, "errors", list)()
     if not problems:
-        return complain(not_json(origins, tree) or [str(error)])
-    return complain(_describe(problem, origins, tree) for problem in problems)
+        return not_json(origins, tree) or [str(error)]
+    return [_describe(problem, origins, tree) for problem in problems]
 
 
 def _describe(problem: dict[str, Any], origins: Origins, tree: Tree) -> str:
     path = tuple(map(str, problem["loc"]))
     if problem["type"] == "extra_forbidden":
         return unknown(path, origins, tree)
-    return f"{setting_name(path, origins)}: {problem['msg']}"
+    return f"{setting_name(path, origins)}: {_in_our_words(problem)}"
+
+
+# What pydantic calls a problem, and our words for it; the names are of its `ctx`.
+WORDS = {
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "string_type": "must be a text",
+    "list_type": "must be a list",
+    "dict_type": "must be a table",
+    "model_type": "must be a table",
+    "missing": "is missing",
+    "literal_error": "must be one of {expected}",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "string_too_short": "must have at least {min_length} characters",
+    "too_short": "must have at least {min_length} characters",  # of a secret; no list has a limit
+    "string_too_long": "must have at most {max_length} characters",
+    "value_error": "{error}",
+}
+
+
+def _in_our_words(problem: dict[str, Any]) -> str:
+    words = WORDS.get(problem["type"])
+    return str(problem["msg"]) if words is None else words.format(**problem.get("ctx", {}))
 
 
 def not_json(origins: Origins, tree: Tree) -> list[str]:
@@ -69,12 +105,16 @@ def unknown(path: KeyPath, origins: Origins, tree: Tree) -> str:
     """Return a complaint about an unknown key: the key's replacement, or the most similar known
     key.
     """
-    if fate := fate_of(name_of(path)):
-        return f"{setting_name(path, origins)} is no setting any more: {fate}"
+    if advice := retired_advice(name_of(path)):
+        return f"{setting_name(path, origins)} is no setting any more: {advice}"
     siblings = {
         known[len(path) - 1] for known, _ in leaves(tree) if known[: len(path) - 1] == path[:-1]
     }
     close = difflib.get_close_matches(path[-1].lower(), siblings, 1)
+    # A section has its name in a TOML file alone, so it is written as there.
+    if len(path) == 1:
+        meant = f"; did you mean [{close[0]}]?" if close else ""
+        return f"[{path[0]}] ({origins.of(path)}) is not a section of the settings{meant}"
     meant = f"; did you mean {name_of((*path[:-1], close[0]))}?" if close else ""
     return f"{setting_name(path, origins)} is not a setting{meant}"
 

@@ -5,9 +5,9 @@ started.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from shared.runtime.version import USER_AGENT
 from shared.settings.addresses import ProviderUrl
@@ -18,6 +18,49 @@ class Section(BaseModel):
     """A group of settings. An unknown key is an error, so that no typing mistake is silent."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class WhenUsedUpSettings(Section):
+    """The API key that pays while a window of the subscription is used up."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=GUARDED)
+
+    api_key: SecretStr | None = Field(
+        None,
+        description="API key that pays while a window of the subscription is used up; not for "
+        "`/sdk`.",
+    )
+    usd_per_day: float | None = Field(
+        None,
+        gt=0,
+        le=100_000,
+        allow_inf_nan=False,
+        description="Most dollars a day for that API key, by list price, over all gateways; "
+        "required with it.",
+    )
+
+    @property
+    def is_armed(self) -> bool:
+        """Return True if the API key may pay."""
+        return self.api_key is not None and self.usd_per_day is not None
+
+    @model_validator(mode="after")
+    def refuse_half(self) -> Self:
+        """Refuse a key without a limit, and a limit without a key."""
+        if (self.api_key is None) != (self.usd_per_day is None):
+            raise ValueError(
+                "set both API_KEY and USD_PER_DAY here: an API key pays only up to a daily limit"
+            )
+        return self
+
+
+def refuse_two_keys(name: str, api_key: SecretStr | None, spare: WhenUsedUpSettings) -> None:
+    """Raise ValueError for an API key that pays for everything beside a key for used-up windows."""
+    if api_key is not None and spare.api_key is not None:
+        raise ValueError(
+            f"{name}__API_KEY already pays for every request; unset it, or unset "
+            f"{name}__WHEN_USED_UP"
+        )
 
 
 class ClaudeOAuthSettings(Section):
@@ -48,7 +91,7 @@ class CodeOptions(Section):
     permission_mode: Literal["default", "acceptEdits", "plan", "bypassPermissions"] | None = Field(
         None, description="Claude Code's permission mode.", json_schema_extra=GUARDED
     )
-    max_turns: int | None = Field(None, ge=1, description="Most model turns in one request.")
+    max_turns: int | None = Field(None, ge=1, description="Most model turns per request.")
     allowed_tools: list[str] | None = Field(
         None, description="Tools that need no approval.", json_schema_extra=GUARDED
     )
@@ -65,6 +108,10 @@ class CodeOptions(Section):
     )
 
 
+MONTHLY = (
+    "What you pay for the subscription a month, in dollars; usage shows it beside the list price "
+    "of what it paid for."
+)
 MessageMode = Literal["forward", "formatted", "ignore"]
 
 
@@ -73,7 +120,7 @@ class ClaudeSettings(Section):
 
     base_url: ProviderUrl = Field(
         "https://api.anthropic.com",
-        description="Where Claude answers: https, or http on loopback or on one of "
+        description="Address of Anthropic's API: https, or http on loopback or on one of "
         "SECURITY__PROVIDER_HOSTS.",
         json_schema_extra=GUARDED,
     )
@@ -91,6 +138,7 @@ class ClaudeSettings(Section):
         description="Login file; unset: searched where Claude Code keeps it.",
         json_schema_extra=GUARDED,
     )
+    when_used_up: WhenUsedUpSettings = WhenUsedUpSettings()
     oauth: ClaudeOAuthSettings = ClaudeOAuthSettings()
     cli_path: Path | None = Field(
         None,
@@ -107,6 +155,13 @@ class ClaudeSettings(Section):
         "`x-ccproxy-sdk-messages`.",
     )
     pretty_format: bool = Field(True, description="Indent what `formatted` mode shows.")
+    monthly_usd: float | None = Field(None, gt=0, description=MONTHLY)
+
+    @model_validator(mode="after")
+    def refuse_two_keys(self) -> Self:
+        """Refuse an API key for everything beside one for used-up windows."""
+        refuse_two_keys("CLAUDE", self.api_key, self.when_used_up)
+        return self
 
 
 class CodexOAuthSettings(Section):
@@ -129,14 +184,15 @@ class CodexSettings(Section):
     """The owner's ChatGPT account for the Codex backend."""
 
     enabled: bool = Field(True, description="Serve `/codex`.")
+    monthly_usd: float | None = Field(None, gt=0, description=MONTHLY)
     base_url: ProviderUrl = Field(
         "https://chatgpt.com/backend-api/codex",
-        description="Where a ChatGPT login is answered; which addresses, as CLAUDE__BASE_URL.",
+        description="Address for requests with a ChatGPT login; rules as for CLAUDE__BASE_URL.",
         json_schema_extra=GUARDED,
     )
     api_base_url: ProviderUrl = Field(
         "https://api.openai.com/v1",
-        description="Where an OpenAI API key is answered; which addresses, as CLAUDE__BASE_URL.",
+        description="Address for requests with an OpenAI API key; rules as for CLAUDE__BASE_URL.",
         json_schema_extra=GUARDED,
     )
     api_key: SecretStr | None = Field(
@@ -152,11 +208,12 @@ class CodexSettings(Section):
     cli_path: Path | None = Field(
         None, description="The `codex` program; unset: PATH.", json_schema_extra=GUARDED
     )
+    when_used_up: WhenUsedUpSettings = WhenUsedUpSettings()
     oauth: CodexOAuthSettings = CodexOAuthSettings()
     originator: str = Field(
-        "ccproxy", description="The name we give ourselves there; Codex's own requests keep theirs."
+        "ccproxy", description="Name sent to the Codex backend; Codex's own requests keep theirs."
     )
-    user_agent: str = Field(USER_AGENT, description="And the user agent.")
+    user_agent: str = Field(USER_AGENT, description="User-Agent header sent to Codex.")
     system_prompt_injection_mode: Literal["override", "append", "disabled"] = Field(
         "disabled",
         description="Codex's own instructions: `override` puts them in place of the client's, "
@@ -172,5 +229,11 @@ class CodexSettings(Section):
         True, description="Ask the backend for the account's models and limits."
     )
     max_output_tokens_fallback: int = Field(
-        8192, ge=1, description="Output limit told for models whose list has none."
+        8192, ge=1, description="Output limit for models whose list has none."
     )
+
+    @model_validator(mode="after")
+    def refuse_two_keys(self) -> Self:
+        """Refuse an API key for everything beside one for used-up windows."""
+        refuse_two_keys("CODEX", self.api_key, self.when_used_up)
+        return self

@@ -28,7 +28,7 @@ RETIRED = {
     "CODEX__HEADER_OVERRIDE_ENABLED": "the name sent is CODEX__ORIGINATOR; Codex's own requests "
     "keep theirs",
     "CODEX__VERBOSE_LOGGING": "use SERVER__LOG_LEVEL",
-    "REVERSE_PROXY": "the provider's address is CLAUDE__BASE_URL, its patience "
+    "REVERSE_PROXY": "the provider's address is CLAUDE__BASE_URL, its timeout "
     "SERVER__FIRST_BYTE_TIMEOUT_SECONDS",
     "AUTH__OAUTH": "the login servers are CLAUDE__OAUTH__TOKEN_URL and "
     "CLAUDE__OAUTH__AUTHORIZE_URL",
@@ -39,16 +39,17 @@ RETIRED = {
     "OBSERVABILITY__STATS_PRINTING_FORMAT": "see `ccproxy usage`",
     "OBSERVABILITY__LOGGING": "use SERVER__LOG_FORMAT",
     "SCHEDULER": "what recurs needs no settings; nothing here looks for new versions",
-    "PRICING": "the price table comes with each release; no file is downloaded",
+    "PRICING": "price tables come with each release; `ccproxy usage "
+    "--refresh-prices` fetches a newer one",
 }
 
 
-def fate_of(name: str) -> str:
+def retired_advice(name: str) -> str:
     """Return the replacement of the old setting `name` (in capitals), or an empty text."""
     return next(
         (
-            fate
-            for old, fate in RETIRED.items()
+            advice
+            for old, advice in RETIRED.items()
             if name == old or name.startswith((f"{old}__", f"{old}_"))
         ),
         "",

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, SecretStr
 
 from shared.settings.guarded import GUARDED
 from shared.settings.networks import Network
-from shared.settings.places import default_run_dir
+from shared.settings.places import default_run_dir, state_dir
 from shared.settings.problems import ConfigurationError
 from shared.settings.providers import Section
 
@@ -41,15 +41,15 @@ class ServerSettings(Section):
     )
     state_dir: Path | None = Field(
         None,
-        description="What must outlive a run, such as Redis' data; unset: in the XDG state "
-        "directory, or in a `run_dir` of your choice.",
+        description="Data that outlives a run, such as Redis' file; unset: in the XDG state "
+        "directory, or in your `run_dir`.",
         json_schema_extra=GUARDED,
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="The least that is logged."
+        "INFO", description="Lowest level that is logged."
     )
     log_format: Literal["auto", "json", "plain", "rich"] = Field(
-        "auto", description="Colours on a terminal, else JSON."
+        "auto", description="`auto`: colours on a terminal, JSON elsewhere."
     )
     max_body_bytes: int = Field(
         32 * MEBIBYTE, ge=1024, description="Largest request body (Anthropic's own limit)."
@@ -95,12 +95,12 @@ class ServerSettings(Section):
         json_schema_extra=GUARDED,
     )
     shutdown_grace_seconds: float = Field(
-        0.5, ge=0, description="How long open requests may finish at shutdown."
+        0.5, ge=0, description="Seconds that active requests may take to finish at shutdown."
     )
     drain_seconds: float = Field(
         30,
         ge=0,
-        description="How long the requests of a gateway that is replaced may go on while others "
+        description="Seconds that the requests of a replaced gateway may continue while others "
         "serve.",
     )
 
@@ -124,3 +124,14 @@ class RedisSettings(Section):
                 "REDIS__URL is not set; `ccproxy serve` sets it for the services it starts."
             )
         return self.url.get_secret_value()
+
+
+def stack_state_dir(server: ServerSettings) -> Path:
+    """Return the state directory: the directory set, else the usual directory beside the usual run
+    directory.
+
+    A run directory of the owner's choice has its state in it.
+    """
+    if server.state_dir is not None:
+        return server.state_dir
+    return state_dir() / "stack" if server.run_dir == default_run_dir() else server.run_dir

@@ -145,7 +145,7 @@ def lines_said(text: str) -> dict[str, str]:
 
 
 def env_lines(text: str) -> Iterator[tuple[str, tuple[int, str]]]:
-    """Yield the assignments with their line numbers and raw values."""
+    """Yield the assignments with line numbers and raw values."""
     for number, line in enumerate(text.splitlines(), 1):
         match = ENV_LINE.match(line)
         if match and match["value"].strip() not in NOTHING:

@@ -17,10 +17,7 @@ from typing import Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    ConfigDict,
     Field,
-    SecretStr,
-    field_validator,
     model_validator,
 )
 from pydantic_settings import (
@@ -32,105 +29,30 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from shared.permissions.paths import ProtectablePath
 from shared.runtime.memory import usable_bytes, usual_pool_size
 from shared.settings.addresses import check_provider_url, host_of_address, is_readable_on_the_way
-from shared.settings.files import FileLayer, origins_here, read_files
+from shared.settings.files import FileLayer, origins_here, read_files, unknown_sections
 from shared.settings.guarded import GUARDED, Values
 from shared.settings.networks import is_loopback
-from shared.settings.places import config_dir, default_data_dir
+from shared.settings.notify import NotifySettings
+from shared.settings.places import default_data_dir
 from shared.settings.problems import (
     ConfigurationError,
     complain,
-    describe_validation,
     leaves,
     misspelt_names,
     name_of,
+    validation_problems,
 )
 from shared.settings.providers import ClaudeSettings, CodexSettings, Section
-from shared.settings.servers import RedisSettings, ServerSettings
+from shared.settings.security import SecuritySettings
+from shared.settings.servers import RedisSettings, ServerSettings, stack_state_dir
 from shared.settings.snapshot import SNAPSHOT, read_snapshot, unusable_snapshot
 from shared.settings.sources import KeyPath, with_own_names
 from shared.settings.trust import PinnedSettings, layers_of, pinned_by_launcher, refuse_untrusted
 
 MEBIBYTE = 1024 * 1024
 LAYERS = "_layers"  # the key under which `load_settings` hands over the settings of files
-
-
-OWNER = "owner"  # the name of SECURITY__AUTH_TOKEN wherever a caller's name is shown
-# names that decisions bear which no named token made
-RESERVED_NAMES = frozenset({OWNER, "local", "rule"})
-Scope = Literal["use", "agent", "ask", "approve", "admin"]
-
-
-class TokenSettings(Section):
-    """A token for one of your tools or people; its name marks their requests in logs
-    and metrics.
-    """
-
-    name: str = Field(
-        min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$", description="Whose it is."
-    )
-    token: SecretStr = Field(min_length=8, description="The secret.")
-    scopes: list[Scope] = Field(
-        ["use"],
-        description="`use` the models, run an `agent` on `/sdk`, `ask` for permission, `approve` "
-        "requests for permission, `admin` the rest.",
-    )
-
-    @field_validator("name")
-    @classmethod
-    def refuse_reserved_name(cls, name: str) -> str:
-        if name.lower() in RESERVED_NAMES:
-            raise ValueError(f"{name!r} is a name of the server's own; choose another")
-        return name
-
-
-class SecuritySettings(Section):
-    """Access to the product: tokens, hosts and permission requests."""
-
-    model_config = ConfigDict(json_schema_extra=GUARDED)
-
-    auth_token: SecretStr | None = Field(
-        None, description="Token every client must send; unset: loopback is trusted."
-    )
-    tokens: list[TokenSettings] = Field(
-        default_factory=list, description="More tokens, each with a name and scopes."
-    )
-    allowed_hosts: list[str] = Field(
-        default_factory=list, description="Host names served besides loopback and `host`."
-    )
-    provider_hosts: list[str] = Field(
-        default_factory=list,
-        description="Hosts that may get your credentials over plain http: names on a network of "
-        "your own.",
-    )
-    allow_open_bind: bool = Field(
-        False,
-        description="Listen beyond loopback without a token. Anyone who can reach it pays with "
-        "your account.",
-    )
-    confirmation_timeout_seconds: float = Field(
-        300, ge=0, description="How long a permission prompt waits; 0: for ever."
-    )
-    max_open_requests: int = Field(
-        16,
-        ge=1,
-        description="Most permission requests that one caller may have open; more are denied at "
-        "once.",
-    )
-    deny_without_watcher: bool = Field(
-        False,
-        description="Deny at once what a person would have to allow, while no terminal and no page "
-        "is open.",
-    )
-    permission_rules_file: Path = Field(
-        default_factory=lambda: config_dir() / "permissions.toml",
-        description="Your lasting answers to permission prompts; `always` in an answer adds to it.",
-    )
-    protected_paths: list[ProtectablePath] = Field(
-        default_factory=list, description="More paths no tool may touch."
-    )
 
 
 class SdkSettings(Section):
@@ -145,8 +67,8 @@ class SdkSettings(Section):
     )
     warm: Literal["first_use", "start"] = Field(
         "first_use",
-        description="Since when `claude` processes are kept ready. Half an hour without a request "
-        "ends them (`start` keeps one).",
+        description="When to begin to keep `claude` processes ready. Half an hour without a "
+        "request ends them (`start` keeps one).",
     )
     workers: int = Field(1, ge=0, le=32, description="Worker processes to start.")
     working_roots: list[Path] = Field(
@@ -158,7 +80,7 @@ class SdkSettings(Section):
         8, ge=0, le=256, description="Named sessions a worker keeps a process for between turns."
     )
     session_idle_seconds: float = Field(
-        900, gt=0, description="How long such a process waits for the next turn."
+        900, gt=0, description="Seconds that such a process waits for the next turn."
     )
     max_turns_at_once: int = Field(
         8, ge=1, le=256, description="Requests one worker runs beside each other."
@@ -181,8 +103,14 @@ class SdkSettings(Section):
     left_turn_seconds: float = Field(
         60,
         ge=0,
-        description="How long a turn goes on whose gateway died; the same request asked again gets "
-        "its answer.",
+        description="Seconds that a turn continues after its gateway died; the same request, sent "
+        "again, gets its reply.",
+    )
+    max_managed_bytes: int = Field(
+        32 * MEBIBYTE,
+        ge=MEBIBYTE,
+        description="Most bytes of managed agents and sessions of one token, events included; then "
+        "new ones are refused.",
     )
 
 
@@ -220,6 +148,28 @@ class ResponsesSettings(Section):
     )
 
 
+class CaptureSettings(Section):
+    """Requests and replies with their bodies, kept only while the owner has switched it on."""
+
+    directory: Path | None = Field(
+        None,
+        description="Directory of captures, readable by its owner only; unset: `captures` in the "
+        "state directory.",
+        json_schema_extra=GUARDED,
+    )
+    store_bytes: int = Field(
+        256 * MEBIBYTE,
+        ge=MEBIBYTE,
+        description="Most bytes on disk; the oldest captures make room.",
+    )
+    body_bytes: int = Field(
+        8 * MEBIBYTE,
+        ge=1024,
+        le=64 * MEBIBYTE,
+        description="Most bytes kept of one body; the capture says that it was cut.",
+    )
+
+
 class QuotaSettings(Section):
     """The use of a subscription's included quota."""
 
@@ -227,7 +177,41 @@ class QuotaSettings(Section):
         None,
         gt=0,
         le=100,
-        description="Refuse once so much of a window is used; 100: before paid extra usage starts.",
+        description="Refuse requests once this share of a window is used; 100: before paid extra "
+        "usage starts.",
+    )
+    longest_hold_seconds: float = Field(
+        6 * 3600,
+        gt=0,
+        le=8 * 86_400,
+        description="Longest time that a request which asks for it is held until a limit is reset.",
+    )
+    max_held: int = Field(
+        32, ge=0, le=10_000, description="Most requests held by one gateway; 0: none."
+    )
+
+
+class QueueSettings(Section):
+    """The queues in front of the providers; without a number at once there is none."""
+
+    claude_at_once: int | None = Field(
+        None,
+        ge=1,
+        le=10_000,
+        description="Most requests at once at Claude on `/api`, shared out among the gateways; "
+        "further ones wait. Unset: any number.",
+    )
+    codex_at_once: int | None = Field(
+        None, ge=1, le=10_000, description="The same for Codex on `/codex`."
+    )
+    max_waiting: int = Field(
+        64,
+        ge=0,
+        le=10_000,
+        description="Requests that wait in one gateway for a place; one more gets a 429.",
+    )
+    longest_wait_seconds: float = Field(
+        60, gt=0, le=3600, description="Longest wait for a place; then the request is refused."
     )
 
 
@@ -246,11 +230,16 @@ class ObservabilitySettings(Section):
         json_schema_extra=GUARDED,
     )
     dashboard_enabled: bool = Field(True, description="Serve `/dashboard`.")
+    prompt_insight: bool = Field(
+        True,
+        description="Keep checksums of each prompt's parts, which explain misses of the provider's "
+        "cache, and the working folder that Claude Code or Codex names; never a prompt's text.",
+    )
     retention_days: float = Field(
         90,
         ge=0,
-        description="Age at which records become sums by the hour, and what tools asked for goes; "
-        "0: never.",
+        description="Days until records become hourly sums and logged permission requests are "
+        "deleted; 0: never.",
     )
     spool_bytes: int = Field(
         64 * MEBIBYTE,
@@ -258,19 +247,19 @@ class ObservabilitySettings(Section):
         description="Records kept on disk while Redis is away; 0: in memory only.",
     )
     prices_url: str = Field(
-        "https://raw.githubusercontent.com/BerriAI/litellm/main/model_prices_and_context_window.json",
-        description="Where a newer price list is fetched from, when asked.",
+        "https://raw.githubusercontent.com/pydantic/genai-prices/refs/heads/main/prices/new_data/v2/data.json",
+        description="Source of newer price lists, in the form of genai-prices.",
         json_schema_extra=GUARDED,
     )
     prices_refresh_hours: float = Field(
-        0, ge=0, description="Fetch it so often; 0: only when asked."
+        0, ge=0, description="Hours between updates of the price list; 0: only when asked."
     )
     pushgateway_url: str | None = Field(
         None,
         description="Prometheus Pushgateway that gets `/metrics`; unset: none.",
         json_schema_extra=GUARDED,
     )
-    pushgateway_seconds: float = Field(60, gt=0, description="How often.")
+    pushgateway_seconds: float = Field(60, gt=0, description="Seconds between pushes.")
     otlp_endpoint: str | None = Field(
         None,
         description="OpenTelemetry collector (OTLP/HTTP) that gets traces, as "
@@ -314,7 +303,10 @@ class Settings(BaseSettings):
     codex: CodexSettings = CodexSettings()
     models: ModelsSettings = ModelsSettings()
     responses: ResponsesSettings = ResponsesSettings()
+    capture: CaptureSettings = CaptureSettings()
     quota: QuotaSettings = QuotaSettings()
+    queue: QueueSettings = QueueSettings()
+    notify: NotifySettings = NotifySettings()
     observability: ObservabilitySettings = ObservabilitySettings()
 
     @classmethod
@@ -336,23 +328,33 @@ class Settings(BaseSettings):
         layers = init_settings.init_kwargs.pop(LAYERS, None)
         if layers is None:  # made without `load_settings`
             files = read_files(settings_cls, with_env=dotenv_settings.env_file is not None)
+            if problems := unknown_sections(settings_cls, files, origins_here()):
+                raise ConfigurationError(complain(problems))
             refuse_untrusted(settings_cls, files)
             layers = layers_of(files, None)
         return init_settings, env_settings, *(FileLayer(settings_cls, layer) for layer in layers)
 
     @model_validator(mode="after")
     def refuse_readable_addresses(self) -> Self:
-        """Refuse addresses over which credentials would leave this machine without https, except to
+        """Refuse addresses that would send credentials off this machine without https, except to
         hosts named by the owner.
         """
-        for path, url in provider_addresses(self):
+        notified = ((("notify", name), url) for name, url in self.notify.addresses())
+        for path, url in (*provider_addresses(self), *notified):
             if is_readable_on_the_way(url, self.security.provider_hosts):
                 raise ValueError(
-                    f"{name_of(path)}: credentials would travel readable to "
+                    f"{name_of(path)}: secrets would travel readable to "
                     f"{host_of_address(url)}; use https, or name the "
                     "host in SECURITY__PROVIDER_HOSTS if the way to it is your own"
                 )
         return self
+
+
+def captures_dir(settings: Settings) -> Path:
+    """Return the directory of captures: the configured directory, else a directory in the state
+    directory.
+    """
+    return settings.capture.directory or stack_state_dir(settings.server) / "captures"
 
 
 def load_settings(*, pinned: PinnedSettings | None = None, **overrides: Any) -> Settings:
@@ -380,23 +382,25 @@ def resolve_settings(
     untrusted file of this folder is refused. Raises ConfigurationError.
     """
     origins = origins_here()
-    misspelt = list(misspelt_names(origins, Settings))
-    if misspelt:
-        raise ConfigurationError(complain(misspelt))
+    problems = list(misspelt_names(origins, Settings))
     pinned = pinned or pinned_by_launcher()
     try:
         files = read_files(Settings)
+        problems += unknown_sections(Settings, files, origins)
         layers = layers_of(files, pinned)
         settings = Settings(**{LAYERS: layers, **overrides})
     except ValueError as error:
-        raise ConfigurationError(describe_validation(error, origins, Settings)) from error
+        problems += validation_problems(error, origins, Settings)
+        raise ConfigurationError(complain(problems)) from error
+    if problems:
+        raise ConfigurationError(complain(problems))
     if pinned is None:
         refuse_untrusted(Settings, files)
     return settings, layers
 
 
 def provider_addresses(settings: Settings) -> Iterator[tuple[KeyPath, str]]:
-    """Yield the addresses that get the owner's credentials, with the paths of their settings."""
+    """Yield the addresses that receive the owner's credentials, with the paths of the settings."""
     for path, field in leaves(Settings):
         if any(
             isinstance(mark, AfterValidator) and mark.func is check_provider_url
@@ -433,3 +437,11 @@ def refuse_open_bind(settings: Settings) -> None:
         "SECURITY__AUTH_TOKEN first (`ccproxy generate-token` makes one), or allow it outright "
         "with SECURITY__ALLOW_OPEN_BIND=true."
     )
+
+
+def armed_providers(settings: Settings) -> dict[str, float]:
+    """Return the providers whose API key may pay after the subscription, with the key's dollars a
+    day.
+    """
+    spares = {"claude": settings.claude.when_used_up, "codex": settings.codex.when_used_up}
+    return {name: spare.usd_per_day for name, spare in spares.items() if spare.usd_per_day}

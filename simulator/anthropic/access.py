@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from simulator.anthropic.problem import Problem
+from simulator.anthropic.problem import AnthropicProblem
 from simulator.logins.families import has_ended
 from simulator.shape import names
 
@@ -65,7 +65,7 @@ THIRD_PARTY = "Third-party apps now draw from your extra usage, not your plan li
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class AnthropicCaller:
     credential: str
     oauth: bool
     version: str
@@ -73,7 +73,7 @@ class Caller:
     pays_extra: bool = False
 
 
-def admit(headers: Mapping[str, str]) -> Caller:
+def admit(headers: Mapping[str, str]) -> AnthropicCaller:
     """Raises the service's 401 or 400. An `x-api-key` is judged before an `Authorization`, and
     alone.
     """
@@ -82,15 +82,15 @@ def admit(headers: Mapping[str, str]) -> Caller:
     )
     credential, oauth = _authenticate(headers)
     if oauth and OAUTH_BETA not in betas:
-        raise Problem(401, "OAuth authentication is currently not supported.")
+        raise AnthropicProblem(401, "OAuth authentication is currently not supported.")
     version = headers.get("anthropic-version")
     if version is None:
-        raise Problem(400, "anthropic-version: header is required")
+        raise AnthropicProblem(400, "anthropic-version: header is required")
     if version not in (VERSION_2023, VERSION_2026):
-        raise Problem(400, f'anthropic-version: "{version}" is not a valid version')
+        raise AnthropicProblem(400, f'anthropic-version: "{version}" is not a valid version')
     if unknown := sorted(betas - BETAS):
         named = ", ".join(f"`{value}`" for value in unknown)
-        raise Problem(
+        raise AnthropicProblem(
             400,
             f"Unexpected value(s) {named} for the `anthropic-beta` header. "
             "Please consult our documentation or try again without the header.",
@@ -98,18 +98,20 @@ def admit(headers: Mapping[str, str]) -> Caller:
     # The user agent that arrives decides, whatever a body or a beta says about the program.
     is_third_party = oauth and not headers.get("user-agent", "").startswith(OWN_PROGRAM)
     if is_third_party and "own-apps" in credential:
-        raise Problem(400, THIRD_PARTY)
-    return Caller(credential, oauth, version, betas, is_third_party and "extra-usage" in credential)
+        raise AnthropicProblem(400, THIRD_PARTY)
+    return AnthropicCaller(
+        credential, oauth, version, betas, is_third_party and "extra-usage" in credential
+    )
 
 
-def admit_account(headers: Mapping[str, str]) -> Caller:
+def admit_account(headers: Mapping[str, str]) -> AnthropicCaller:
     """Return the caller of an account page: account pages know OAuth only and need neither version
     nor beta.
     """
     credential, oauth = _authenticate(headers)
     if not oauth:
-        raise Problem(403, "OAuth authentication is required for this endpoint.")
-    return Caller(credential, oauth, VERSION_2023, frozenset())
+        raise AnthropicProblem(403, "OAuth authentication is required for this endpoint.")
+    return AnthropicCaller(credential, oauth, VERSION_2023, frozenset())
 
 
 def _authenticate(headers: Mapping[str, str]) -> tuple[str, bool]:
@@ -119,17 +121,17 @@ def _authenticate(headers: Mapping[str, str]) -> tuple[str, bool]:
     key = headers.get("x-api-key")
     if key is not None:
         if not _usable(key) or key.startswith("sk-ant-oat"):
-            raise Problem(401, "invalid x-api-key")
+            raise AnthropicProblem(401, "invalid x-api-key")
         return key, False
     scheme, _, token = headers.get("authorization", "").partition(" ")
     if not token:
-        raise Problem(401, "x-api-key header is required")
+        raise AnthropicProblem(401, "x-api-key header is required")
     if scheme.lower() != "bearer" or not token.startswith("sk-ant-"):
-        raise Problem(401, "Invalid bearer token")
+        raise AnthropicProblem(401, "Invalid bearer token")
     oauth = token.startswith("sk-ant-oat")
     if not _usable(token):
         hint = "OAuth token has expired. Please obtain a new token or refresh your existing token."
-        raise Problem(401, hint if oauth else "Invalid bearer token")
+        raise AnthropicProblem(401, hint if oauth else "Invalid bearer token")
     return token, oauth
 
 
@@ -138,7 +140,7 @@ def _usable(credential: str) -> bool:
     return credential.startswith("sk-ant-") and not refused
 
 
-class Limits:
+class AnthropicLimits:
     """The counts of requests and tokens by credential; deterministic, never enforced: only the 429
     scenario refuses.
     """
@@ -153,12 +155,14 @@ class Limits:
         self._input: Counter[str] = Counter()
         self._output: Counter[str] = Counter()
 
-    def spend(self, caller: Caller, input_tokens: int, output_tokens: int) -> None:
+    def spend(self, caller: AnthropicCaller, input_tokens: int, output_tokens: int) -> None:
         self._requests[caller.credential] += 1
         self._input[caller.credential] += input_tokens
         self._output[caller.credential] += output_tokens
 
-    def headers(self, caller: Caller, *, exhausted_for: int | None = None) -> dict[str, str]:
+    def headers(
+        self, caller: AnthropicCaller, *, exhausted_for: int | None = None
+    ) -> dict[str, str]:
         """Return the limit headers for this kind of credential.
 
         `exhausted_for`: seconds until a refused caller may return.
@@ -183,7 +187,7 @@ class Limits:
             found[f"anthropic-ratelimit-{name}-reset"] = stamp
         return found
 
-    def _unified(self, caller: Caller, reset: int, *, exhausted: bool) -> dict[str, str]:
+    def _unified(self, caller: AnthropicCaller, reset: int, *, exhausted: bool) -> dict[str, str]:
         spent = self._input[caller.credential] + self._output[caller.credential]
         used = 1.0 if exhausted else min(1.0, spent / self.WINDOW_TOKENS)
         status = "rejected" if exhausted else "allowed_warning" if used > 0.8 else "allowed"

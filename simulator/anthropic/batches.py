@@ -16,9 +16,9 @@ from uuid import uuid4
 
 import orjson
 
-from simulator.anthropic.access import Caller, admit
+from simulator.anthropic.access import AnthropicCaller, admit
 from simulator.anthropic.paging import page_by_id
-from simulator.anthropic.problem import Problem, refuse
+from simulator.anthropic.problem import AnthropicProblem, refuse
 from simulator.exchange import Routes, SimulatedExchange
 from simulator.shape import Misfit, list_of, mapping, matching, record
 
@@ -36,7 +36,7 @@ LINES = {"content-type": "application/x-jsonl"}
 RESULTS = "https://api.anthropic.com/v1/messages/batches/{id}/results"
 UNKNOWN = re.compile(r"[^a-zA-Z0-9_-]")
 
-Complete = Callable[[dict[str, Any], Caller], dict[str, Any]]
+Complete = Callable[[dict[str, Any], AnthropicCaller], dict[str, Any]]
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ class Batch:
     """A batch; `results` are the batch's lines after its end."""
 
     id: str
-    caller: Caller
+    caller: AnthropicCaller
     requests: list[dict[str, Any]]
     created: datetime
     canceled: datetime | None = None
@@ -148,7 +148,7 @@ class Batches:
         admit(exchange.headers)
         batch = self._find(batch_id)
         if batch.ended is None:
-            raise Problem(404, f"Message batch {batch_id} has no results available.")
+            raise AnthropicProblem(404, f"Message batch {batch_id} has no results available.")
         await exchange.open(200, LINES)
         for result in batch.results:
             await exchange.write(orjson.dumps(result) + b"\n")
@@ -156,7 +156,7 @@ class Batches:
 
     def _find(self, batch_id: str) -> Batch:
         if batch_id not in self._kept:
-            raise Problem(404, f"Message batch not found: {UNKNOWN.sub('?', batch_id)}")
+            raise AnthropicProblem(404, f"Message batch not found: {UNKNOWN.sub('?', batch_id)}")
         return self._kept[batch_id]
 
     def _result(self, batch: Batch, request: dict[str, Any]) -> dict[str, Any]:
@@ -170,7 +170,7 @@ class Batches:
                     "type": "succeeded",
                     "message": self._complete(request["params"], batch.caller),
                 }
-            except Problem as problem:
+            except AnthropicProblem as problem:
                 result = {"type": "errored", "error": orjson.loads(problem.envelope("req_batch"))}
         return {"custom_id": request["custom_id"], "result": result}
 

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
-from simulator.anthropic.usage import PromptCache
+from simulator.anthropic.usage import AnthropicPromptCache
 from simulator.script import compact
 
 MOST_REMEMBERED = 10_000
@@ -65,7 +65,7 @@ class Diagnoses:
         if not reason:
             return Diagnosis(None)
         # In an empty cache every token counts as missed.
-        missed = PromptCache().measure(body, "").total
+        missed = AnthropicPromptCache().measure(body, "").total
         return Diagnosis(
             {"cache_miss_reason": {"type": reason, "cache_missed_input_tokens": missed}}
         )

@@ -44,7 +44,7 @@ SERVER_TOOLS = names("""
     web_search_20250305 web_search_20260209 web_search_20260318 web_fetch_20250910
     web_fetch_20260209
     web_fetch_20260309 web_fetch_20260318 tool_search_tool_bm25_20251119
-    tool_search_tool_regex_20251119
+    tool_search_tool_regex_20251119 tool_search_tool_bm25 tool_search_tool_regex
     computer_toolset_20260801 browser_toolset_20260801
     """)
 
@@ -174,8 +174,14 @@ TOOL = tagged(
         ),
         **dict.fromkeys(SERVER_TOOLS, KNOWN_TOOL),
         **{
-            f"computer_{date}": with_beta(COMPUTER_USE, KNOWN_TOOL)
-            for date in ("20241022", "20250124", "20251124")
+            name: with_beta(COMPUTER_USE, KNOWN_TOOL)
+            for name in (
+                "computer_20241022",
+                "computer_20250124",
+                "computer_20251124",
+                "bash_20241022",
+                "text_editor_20241022",
+            )
         },
         "mcp_toolset": with_beta(MCP, KNOWN_TOOL),
         "advisor_20260301": with_beta("advisor-tool-2026-03-01", KNOWN_TOOL),

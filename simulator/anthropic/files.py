@@ -15,7 +15,7 @@ import orjson
 
 from simulator.anthropic.access import admit
 from simulator.anthropic.paging import page_by_cursor, read_query
-from simulator.anthropic.problem import Problem, refuse
+from simulator.anthropic.problem import AnthropicProblem, refuse
 from simulator.anthropic.uploads import read_upload_form
 from simulator.exchange import Routes, SimulatedExchange
 
@@ -65,7 +65,7 @@ class Files:
         if not file.data:
             refuse("file: the file is empty")
         if len(file.data) > MAX_FILE_BYTES:
-            raise Problem(413, "File exceeds the maximum size")
+            raise AnthropicProblem(413, "File exceeds the maximum size")
         entry = file_entry(
             f"file_{uuid4().hex[:24]}", name, file.media_type, len(file.data), made=False
         )
@@ -111,7 +111,7 @@ class Files:
         if made := MADE.fullmatch(file_id):
             return file_entry(file_id, "made.txt", "text/plain", int(made[1]), made=True)
         if file_id not in self._kept:
-            raise Problem(404, f"File not found: {file_id}")
+            raise AnthropicProblem(404, f"File not found: {file_id}")
         return self._kept[file_id]
 
 

@@ -16,21 +16,29 @@ from uuid import uuid4
 import orjson
 
 from simulator.anthropic import fields
-from simulator.anthropic.access import VERSION_2026, Caller, Limits, admit, admit_account
+from simulator.anthropic.access import (
+    VERSION_2026,
+    AnthropicCaller,
+    AnthropicLimits,
+    admit,
+    admit_account,
+)
 from simulator.anthropic.batches import Batches
 from simulator.anthropic.diagnoses import Diagnoses
 from simulator.anthropic.files import Files
 from simulator.anthropic.models import find_model, list_models
-from simulator.anthropic.problem import Problem, refuse
-from simulator.anthropic.rules import Request, enforce, merge_turns
+from simulator.anthropic.problem import AnthropicProblem, refuse
+from simulator.anthropic.request import AnthropicRequest, merge_turns
+from simulator.anthropic.rules import enforce
 from simulator.anthropic.scenarios import output_size, scripted_message
 from simulator.anthropic.skills import Skills
 from simulator.anthropic.stream import message_frames, stream_event
 from simulator.anthropic.threads import Threads
-from simulator.anthropic.usage import InputUsage, PromptCache
+from simulator.anthropic.usage import AnthropicPromptCache, InputUsage
+from simulator.clock import SimulatedClock
 from simulator.exchange import SimulatedExchange
 from simulator.playback import play_stream, play_whole, stall
-from simulator.script import Reply, compact, text_tokens
+from simulator.script import ScriptedReply, compact, text_tokens
 from simulator.shape import Check, Misfit
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
@@ -64,9 +72,9 @@ PROFILE = {
 class Anthropic:
     """The simulated service: endpoints, prompt cache and counters."""
 
-    def __init__(self) -> None:
-        self._cache = PromptCache()
-        self._limits = Limits()
+    def __init__(self, clock: SimulatedClock | None = None) -> None:
+        self._cache = AnthropicPromptCache(clock)
+        self._limits = AnthropicLimits()
         self._threads = Threads()
         self._diagnoses = Diagnoses()
         self._endpoints: dict[tuple[str, str], Callable[[SimulatedExchange], Awaitable[None]]] = {
@@ -91,7 +99,7 @@ class Anthropic:
         exchange.front = FRONT | {"request-id": exchange.request_id}
         try:
             await self._find(exchange)(exchange)
-        except Problem as problem:
+        except AnthropicProblem as problem:
             await exchange.send(
                 problem.status, problem.envelope(exchange.request_id), JSON | problem.headers
             )
@@ -110,7 +118,11 @@ class Anthropic:
                 if verb == method:
                     return lambda asked: handler(asked, *found.groups())
                 known = True
-        raise Problem(405, "Method Not Allowed") if known else Problem(404, "Not Found")
+        raise (
+            AnthropicProblem(405, "Method Not Allowed")
+            if known
+            else AnthropicProblem(404, "Not Found")
+        )
 
     async def _hello(self, exchange: SimulatedExchange) -> None:
         await exchange.send(200, b'{"message":"hello"}', JSON)
@@ -141,7 +153,7 @@ class Anthropic:
     async def _count(self, exchange: SimulatedExchange) -> None:
         caller = admit(exchange.headers)
         request = read_message_request(exchange, caller, fields.COUNT_TOKENS, self._threads)[0]
-        total = PromptCache().measure(request.body, "").total
+        total = AnthropicPromptCache().measure(request.body, "").total
         await exchange.send(200, orjson.dumps({"input_tokens": total}), JSON)
 
     async def _create(self, exchange: SimulatedExchange) -> None:
@@ -149,12 +161,15 @@ class Anthropic:
         shape = fields.MESSAGES_2026 if caller.version == VERSION_2026 else fields.MESSAGES_2023
         request, raw = read_message_request(exchange, caller, shape, self._threads)
         exchange.record.model = request.body["model"]
+        exchange.record.credential = "login" if caller.oauth else "api_key"
+        salt = exchange.request_id.removeprefix("req_")
         try:
-            reply = scripted_message(request, raw, exchange.request_id.removeprefix("req_"))
-        except Problem as problem:
+            reply = scripted_message(request, raw, salt, exchange.record.credential)
+        except AnthropicProblem as problem:
             # A rate limit tells the windows that are used up, as the real refusal does.
             if wait := problem.headers.get("retry-after"):
-                problem.headers |= self._limits.headers(caller, exhausted_for=int(wait))
+                exhausted_for = int(wait) if problem.exhausts else None
+                problem.headers |= self._limits.headers(caller, exhausted_for=exhausted_for)
             raise
         # Measured after the rules and the scenario: a prompt that they refuse is not cached.
         used = self._cache.measure(request.body, caller.credential + request.model.id)
@@ -176,21 +191,21 @@ class Anthropic:
             stream=bool(request.body.get("stream")),
         )
 
-    def _complete(self, params: dict[str, Any], caller: Caller) -> dict[str, Any]:
-        """Return the message for a request of a batch. Raises Problem."""
+    def _complete(self, params: dict[str, Any], caller: AnthropicCaller) -> dict[str, Any]:
+        """Return the message for a request of a batch. Raises AnthropicProblem."""
         if params.get("stream"):
             refuse("stream: streaming is not supported in batches")
         raw = orjson.dumps(params)
         shape = fields.MESSAGES_2026 if caller.version == VERSION_2026 else fields.MESSAGES_2023
-        request = check_request(params, caller, shape, self._threads)
+        request = check_messages_request(params, caller, shape, self._threads)
         reply = scripted_message(request, raw, uuid4().hex[:24])
         # A cache of its own for each: requests of a batch share nothing.
-        return compose_message(request, reply, PromptCache().measure(request.body, ""))
+        return compose_message(request, reply, AnthropicPromptCache().measure(request.body, ""))
 
 
 def read_message_request(
-    exchange: SimulatedExchange, caller: Caller, shape: Check, threads: Threads
-) -> tuple[Request, bytes]:
+    exchange: SimulatedExchange, caller: AnthropicCaller, shape: Check, threads: Threads
+) -> tuple[AnthropicRequest, bytes]:
     """Return the checked request, completed by the thread of the request, and the decoded body."""
     raw = decode_messages_body(
         exchange.record.body, exchange.headers.get("content-encoding", "identity")
@@ -199,12 +214,14 @@ def read_message_request(
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         refuse(f"The request body is not valid JSON: {error}")
-    return check_request(body, caller, shape, threads), raw
+    return check_messages_request(body, caller, shape, threads), raw
 
 
-def check_request(body: Any, caller: Caller, shape: Check, threads: Threads) -> Request:
-    """Return the request in `body`, with the content of the request's thread. Raises Problem in the
-    service's words.
+def check_messages_request(
+    body: Any, caller: AnthropicCaller, shape: Check, threads: Threads
+) -> AnthropicRequest:
+    """Return the request in `body`, with the content of the request's thread. Raises
+    AnthropicProblem in the service's words.
     """
     try:
         shape(body, "", caller.betas)
@@ -214,7 +231,7 @@ def check_request(body: Any, caller: Caller, shape: Check, threads: Threads) -> 
     # which only the thread knows.
     body = threads.resume(body)
     turns = merge_turns(body["messages"])
-    request = Request(body, find_model(body["model"]), caller.version, caller.betas, turns)
+    request = AnthropicRequest(body, find_model(body["model"]), caller.version, caller.betas, turns)
     enforce(request)
     return request
 
@@ -224,11 +241,11 @@ def decode_messages_body(body: bytes, encoding: str) -> bytes:
     body.
     """
     if len(body) > MAX_BODY_BYTES:
-        raise Problem(413, "Request exceeds the maximum size")
+        raise AnthropicProblem(413, "Request exceeds the maximum size")
     if encoding == "identity":
         return body
     if encoding not in ("gzip", "deflate"):
-        raise Problem(
+        raise AnthropicProblem(
             400,
             f"Unsupported content encoding: {encoding}",
             code="request_body_encoding_unsupported",
@@ -241,18 +258,20 @@ def decode_messages_body(body: bytes, encoding: str) -> bytes:
     except zlib.error:
         data = b""
     if len(data) > MAX_BODY_BYTES:
-        raise Problem(
+        raise AnthropicProblem(
             413, "Request exceeds the maximum size", code="request_body_too_large_after_decoding"
         )
     # The end of the data is part of the format; without it the body was cut.
     if not unpacker.eof:
-        raise Problem(
+        raise AnthropicProblem(
             400, "The request body cannot be decoded", code="request_body_encoding_invalid"
         )
     return data
 
 
-def compose_message(request: Request, reply: Reply, used: InputUsage) -> dict[str, Any]:
+def compose_message(
+    request: AnthropicRequest, reply: ScriptedReply, used: InputUsage
+) -> dict[str, Any]:
     """The whole message."""
     sizes = [(block["type"], text_tokens(output_size(block))) for block in reply.parts]
     ended = "tool_use" if any(kind == "tool_use" for kind, _ in sizes) else "end_turn"
@@ -261,6 +280,8 @@ def compose_message(request: Request, reply: Reply, used: InputUsage) -> dict[st
         usage["output_tokens_details"] = {"thinking_tokens": thought}
     if searches := sum(kind == "server_tool_use" for kind, _ in sizes):
         usage["server_tool_use"] = {"web_search_requests": searches, "web_fetch_requests": 0}
+    if speed := request.body.get("speed"):
+        usage["speed"] = speed
     message = {
         "id": f"msg_{uuid4().hex[:24]}",
         "type": "message",
@@ -279,7 +300,7 @@ def compose_message(request: Request, reply: Reply, used: InputUsage) -> dict[st
 
 async def play(
     exchange: SimulatedExchange,
-    reply: Reply,
+    reply: ScriptedReply,
     message: dict[str, Any],
     headers: dict[str, str],
     *,
@@ -303,7 +324,7 @@ async def play(
             headers = headers | {"content-encoding": "gzip"}
         # A whole reply that fails has not begun, so it is a status and not an event.
         if reply.fails:
-            raise Problem(529, "Overloaded", headers=headers | {"x-should-retry": "true"})
+            raise AnthropicProblem(529, "Overloaded", headers=headers | {"x-should-retry": "true"})
         done = await play_whole(exchange, reply, data, headers, message_frames(message, reply))
     # Only a client that has the whole reply was told the whole usage.
     if done:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from simulator.anthropic.problem import Problem
+from simulator.anthropic.problem import AnthropicProblem
 
 SIMULATED = "claude-sim-"
 
@@ -34,7 +34,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class AnthropicModel:
     id: str
     created_at: str
     line: Line
@@ -111,24 +111,24 @@ PERMISSIVE = replace(
 )
 
 MODELS = [
-    Model("claude-fable-5-2", "2026-11-05", ALWAYS_THINKING),
-    Model("claude-mythos-5-2", "2026-11-05", ALWAYS_THINKING),
-    Model("claude-haiku-5-5", "2026-10-21", HAIKU_5_5),
-    Model("claude-sonnet-5-5", "2026-10-21", SONNET_5_5),
-    Model("claude-fable-5-1", "2026-09-30", ALWAYS_THINKING),
-    Model("claude-opus-5-5", "2026-09-30", ALWAYS_THINKING),
-    Model("claude-mythos-5-1", "2026-09-30", ALWAYS_THINKING),
-    Model("claude-sonnet-5", "2026-07-20", FIVE),
-    Model("claude-fable-5", "2026-07-01", ALWAYS_THINKING),
-    Model("claude-mythos-5", "2026-07-01", ALWAYS_THINKING),
-    Model("claude-opus-5", "2026-06-20", FIVE),
-    Model("claude-opus-4-8", "2026-05-20", OPUS_4_7),
-    Model("claude-opus-4-7", "2026-04-16", OPUS_4_7),
-    Model("claude-sonnet-4-6", "2026-02-17", SONNET_4_6),
-    Model("claude-opus-4-6", "2026-02-05", OPUS_4_6),
-    Model("claude-opus-4-5-20251101", "2025-11-24", BEFORE_4_6, "claude-opus-4-5"),
-    Model("claude-haiku-4-5-20251001", "2025-10-15", BEFORE_4_6, "claude-haiku-4-5"),
-    Model(
+    AnthropicModel("claude-fable-5-2", "2026-11-05", ALWAYS_THINKING),
+    AnthropicModel("claude-mythos-5-2", "2026-11-05", ALWAYS_THINKING),
+    AnthropicModel("claude-haiku-5-5", "2026-10-21", HAIKU_5_5),
+    AnthropicModel("claude-sonnet-5-5", "2026-10-21", SONNET_5_5),
+    AnthropicModel("claude-fable-5-1", "2026-09-30", ALWAYS_THINKING),
+    AnthropicModel("claude-opus-5-5", "2026-09-30", ALWAYS_THINKING),
+    AnthropicModel("claude-mythos-5-1", "2026-09-30", ALWAYS_THINKING),
+    AnthropicModel("claude-sonnet-5", "2026-07-20", FIVE),
+    AnthropicModel("claude-fable-5", "2026-07-01", ALWAYS_THINKING),
+    AnthropicModel("claude-mythos-5", "2026-07-01", ALWAYS_THINKING),
+    AnthropicModel("claude-opus-5", "2026-06-20", FIVE),
+    AnthropicModel("claude-opus-4-8", "2026-05-20", OPUS_4_7),
+    AnthropicModel("claude-opus-4-7", "2026-04-16", OPUS_4_7),
+    AnthropicModel("claude-sonnet-4-6", "2026-02-17", SONNET_4_6),
+    AnthropicModel("claude-opus-4-6", "2026-02-05", OPUS_4_6),
+    AnthropicModel("claude-opus-4-5-20251101", "2025-11-24", BEFORE_4_6, "claude-opus-4-5"),
+    AnthropicModel("claude-haiku-4-5-20251001", "2025-10-15", BEFORE_4_6, "claude-haiku-4-5"),
+    AnthropicModel(
         "claude-sonnet-4-5-20250929",
         "2025-09-29",
         BEFORE_4_6,
@@ -139,12 +139,12 @@ MODELS = [
 KNOWN = {name: model for model in MODELS for name in (model.id, model.alias) if name}
 
 
-def find_model(name: str) -> Model:
+def find_model(name: str) -> AnthropicModel:
     """Return the model `name`. Raises the service's 404 for an unknown name."""
     if name.startswith(SIMULATED):
-        return Model(name, "2026-01-01", PERMISSIVE)
+        return AnthropicModel(name, "2026-01-01", PERMISSIVE)
     if name not in KNOWN:
-        raise Problem(404, f"model: {name}")
+        raise AnthropicProblem(404, f"model: {name}")
     return KNOWN[name]
 
 
@@ -159,7 +159,7 @@ def list_models(
     ids = [entry["id"] for entry in entries]
     for cursor in (after_id, before_id):
         if cursor and cursor not in ids:
-            raise Problem(400, f"Invalid cursor: {cursor}")
+            raise AnthropicProblem(400, f"Invalid cursor: {cursor}")
     start = ids.index(after_id) + 1 if after_id else 0
     stop = ids.index(before_id) if before_id else len(ids)
     page = entries[start:stop]

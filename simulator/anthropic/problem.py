@@ -21,15 +21,24 @@ ERROR_TYPES = {
 }
 
 
-class Problem(Exception):
+class AnthropicProblem(Exception):
+    """`exhausts`: a rate limit that says so has used up what its caller has."""
+
     def __init__(
-        self, status: int, message: str, *, headers: dict[str, str] | None = None, code: str = ""
+        self,
+        status: int,
+        message: str,
+        *,
+        headers: dict[str, str] | None = None,
+        code: str = "",
+        exhausts: bool = True,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.headers = headers or {}
         self.code = code
+        self.exhausts = exhausts
 
     def envelope(self, request_id: str) -> bytes:
         error: dict[str, object] = {"type": ERROR_TYPES[self.status], "message": self.message}
@@ -39,4 +48,4 @@ class Problem(Exception):
 
 
 def refuse(message: str) -> NoReturn:
-    raise Problem(400, message)
+    raise AnthropicProblem(400, message)

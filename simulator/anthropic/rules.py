@@ -1,29 +1,25 @@
 """The refusals of the Messages service beyond field shapes: the relations of blocks, and the
 demands of a model.
 
-Each rule looks at one `Request` and raises a 400 in the service's words (those marked `unmeasured`
-are ours).
+Each rule looks at one `AnthropicRequest` and raises a 400 in the service's words (those marked
+`unmeasured` are ours).
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any
 
 from simulator.anthropic.access import VERSION_2026
 from simulator.anthropic.fields import SERVER_RESULTS
-from simulator.anthropic.models import Model
 from simulator.anthropic.problem import refuse
-from simulator.schemas import strict_cost, strict_flaw, structure_flaw
+from simulator.anthropic.request import AnthropicRequest, Block, RoleTurn, blocks_of, each_block
+from simulator.anthropic.schema_rules import check_schemas, strict_budget
 from simulator.seal import THOUGHTS
-
-Block = dict[str, Any]
 
 ONLY_IN = {
     "tool_use": "assistant",
@@ -36,12 +32,6 @@ ONLY_IN = {
 PAUSED_AT = ("server_tool_use", *SERVER_RESULTS)
 THINKING_BLOCKS = ("thinking", "redacted_thinking")
 MAX_CACHE_MARKS = 4
-# documented for structured output
-MOST_STRICT_TOOLS = 20
-MOST_OPTIONAL = 24
-MOST_UNIONS = 16
-# of a tool's own arguments; deeper keys are free
-PROPERTY_KEY = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
 INTERLEAVED = "interleaved-thinking-2025-05-14"
 MAGIC = {
     b"\x89PNG\r\n\x1a\n": "image/png",
@@ -51,59 +41,7 @@ MAGIC = {
 }
 
 
-@dataclass(slots=True)
-class Turn:
-    """Consecutive messages of a role, merged by the service. `number` is the place of the first
-    message in `messages`.
-    """
-
-    role: str
-    number: int
-    blocks: list[Block]
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A body with a checked shape. `turns` leaves out messages of the role `system`."""
-
-    body: dict[str, Any]
-    model: Model
-    version: str
-    betas: frozenset[str]
-    turns: list[Turn] = field(default_factory=list)
-
-    @property
-    def thinking(self) -> str:
-        kind: str = self.body.get("thinking", {}).get("type", "")
-        return kind
-
-
-def blocks_of(content: str | list[Block] | None) -> list[Block]:
-    return [{"type": "text", "text": content}] if isinstance(content, str) else content or []
-
-
-def merge_turns(messages: list[dict[str, Any]]) -> list[Turn]:
-    turns: list[Turn] = []
-    for number, message in enumerate(messages):
-        blocks = blocks_of(message.get("content"))
-        if message["role"] == "system":
-            continue
-        if turns and turns[-1].role == message["role"]:
-            turns[-1].blocks.extend(blocks)
-        else:
-            # The list is copied: merging must not add to the list in the client's own message.
-            turns.append(Turn(message["role"], number, list(blocks)))
-    return turns
-
-
-def _each_block(request: Request) -> Iterator[tuple[str, dict[str, Any], Block]]:
-    """(path, message, block) for every block of every message."""
-    for number, message in enumerate(request.body["messages"]):
-        for place, block in enumerate(blocks_of(message.get("content"))):
-            yield f"messages.{number}.content.{place}", message, block
-
-
-def roles(request: Request) -> None:
+def roles(request: AnthropicRequest) -> None:
     messages = request.body["messages"]
     if not messages:
         refuse("messages: at least one message is required")
@@ -121,23 +59,23 @@ def roles(request: Request) -> None:
             )
 
 
-def placement(request: Request) -> None:
-    for where, message, block in _each_block(request):
+def placement(request: AnthropicRequest) -> None:
+    for where, message, block in each_block(request):
         role = ONLY_IN.get(block["type"], message["role"])
         if role != message["role"]:
             refuse(f"{where}: `{block['type']}` blocks can only be in `{role}` messages")
 
 
-def check_text(request: Request) -> None:
+def check_text(request: AnthropicRequest) -> None:
     places = [("system", block) for block in blocks_of(request.body.get("system"))]
-    places += [("messages", block) for _, _, block in _each_block(request)]
+    places += [("messages", block) for _, _, block in each_block(request)]
     for where, block in places:
         if block["type"] == "text" and not block["text"].strip():
             problem = "contain non-whitespace text" if block["text"] else "be non-empty"
             refuse(f"{where}: text content blocks must {problem}")
 
 
-def tool_pairs(request: Request) -> None:
+def tool_pairs(request: AnthropicRequest) -> None:
     """Every call is answered first thing in the next user turn, once, and nothing else
     is answered.
     """
@@ -146,7 +84,7 @@ def tool_pairs(request: Request) -> None:
     seen: set[str] = set()
     # A last, empty user turn is added, so that calls at the very end are found unanswered by the
     # same rule.
-    for turn in [*request.turns, Turn("user", len(request.body["messages"]), [])]:
+    for turn in [*request.turns, RoleTurn("user", len(request.body["messages"]), [])]:
         if turn.role == "user":
             _answers(turn, asked, number)
         asked = [block["id"] for block in turn.blocks if block["type"] == "tool_use"]
@@ -156,7 +94,7 @@ def tool_pairs(request: Request) -> None:
         seen.update(asked)
 
 
-def _answers(turn: Turn, asked: list[str], asked_at: int) -> None:
+def _answers(turn: RoleTurn, asked: list[str], asked_at: int) -> None:
     # Results count as answers only at the beginning of the turn: the service refuses them after any
     # other block.
     first = [b["tool_use_id"] for b in takewhile(lambda b: b["type"] == "tool_result", turn.blocks)]
@@ -181,7 +119,7 @@ def _answers(turn: Turn, asked: list[str], asked_at: int) -> None:
             )
 
 
-def ending(request: Request) -> None:
+def ending(request: AnthropicRequest) -> None:
     """Refuse a prefill (a last assistant message) where the model takes none; a paused server-side
     tool is no prefill.
     """
@@ -198,7 +136,7 @@ def ending(request: Request) -> None:
         refuse("messages: final assistant content cannot end with trailing whitespace")
 
 
-def check_tools(request: Request) -> None:
+def check_tools(request: AnthropicRequest) -> None:
     names = Counter(tool.get("name") for tool in request.body.get("tools", []) if tool.get("name"))
     if names and max(names.values()) > 1:
         refuse("tools: Tool names must be unique.")
@@ -219,7 +157,7 @@ def check_tools(request: Request) -> None:
             refuse("Thinking may not be enabled when tool_choice forces tool use.")
 
 
-def thinking(request: Request) -> None:
+def thinking(request: AnthropicRequest) -> None:
     config = request.body.get("thinking", {})
     kind = request.thinking
     line = request.model.line
@@ -243,7 +181,7 @@ def thinking(request: Request) -> None:
     _thought_first(request)
 
 
-def _thought_first(request: Request) -> None:
+def _thought_first(request: AnthropicRequest) -> None:
     """Refuse an assistant turn with answered tools and without thinking at the start."""
     if len(request.turns) < 2 or not any(
         b["type"] == "tool_result" for b in request.turns[-1].blocks
@@ -258,7 +196,7 @@ def _thought_first(request: Request) -> None:
         )
 
 
-def check_effort(request: Request) -> None:
+def check_effort(request: AnthropicRequest) -> None:
     levels = [request.body.get("output_config", {}).get("effort")]
     levels += [
         (message.get("output_config") or {}).get("effort") for message in request.body["messages"]
@@ -281,8 +219,8 @@ def check_effort(request: Request) -> None:
             refuse(f"output_config.effort: '{level}' is not supported when thinking is disabled")
 
 
-def signatures(request: Request) -> None:
-    for where, _, block in _each_block(request):
+def signatures(request: AnthropicRequest) -> None:
+    for where, _, block in each_block(request):
         if (
             block["type"] == "thinking"
             and THOUGHTS.open(block["signature"], block["thinking"]) is None
@@ -292,7 +230,7 @@ def signatures(request: Request) -> None:
             refuse(f"{where}: Invalid `data` in `redacted_thinking` block")
 
 
-def sampling(request: Request) -> None:
+def sampling(request: AnthropicRequest) -> None:
     body = request.body
     line = request.model.line
     sent = [name for name in ("temperature", "top_p", "top_k") if name in body]
@@ -312,7 +250,7 @@ def sampling(request: Request) -> None:
             refuse("`top_k` must be unset when thinking is enabled or in adaptive mode.")
 
 
-def limits(request: Request) -> None:
+def limits(request: AnthropicRequest) -> None:
     body = request.body
     most = request.model.line.max_tokens
     wanted = body.get("max_tokens")
@@ -327,7 +265,7 @@ def limits(request: Request) -> None:
         refuse("stop_sequences: each stop sequence must contain non-whitespace")
 
 
-def cache_marks(request: Request) -> None:
+def cache_marks(request: AnthropicRequest) -> None:
     marks = [
         block["cache_control"] for block in _markable(request.body) if block.get("cache_control")
     ]
@@ -358,8 +296,8 @@ def _markable(body: dict[str, Any]) -> Iterator[Block]:
             yield block
 
 
-def check_media(request: Request) -> None:
-    for where, _, block in _each_block(request):
+def check_media(request: AnthropicRequest) -> None:
+    for where, _, block in each_block(request):
         inner = blocks_of(block.get("content")) if block["type"] == "tool_result" else [block]
         for item in inner:
             if item["type"] in ("image", "document") and item["source"]["type"] == "base64":
@@ -386,11 +324,11 @@ def _bytes_fit(where: str, source: dict[str, str]) -> None:
         )
 
 
-def dated(request: Request) -> None:
+def dated(request: AnthropicRequest) -> None:
     """Refuse the fields removed by the version 2026-10-21."""
     if request.version != VERSION_2026:
         return
-    for where, message, block in _each_block(request):
+    for where, message, block in each_block(request):
         if block["type"] == "document" and message["role"] == "assistant":
             # unmeasured words
             refuse(f"{where}: `document` blocks are not permitted in `assistant` messages")
@@ -401,69 +339,13 @@ def dated(request: Request) -> None:
             refuse(f"{where}.text.citations: Extra inputs are not permitted")
 
 
-def schemas(request: Request) -> None:
-    """Tool schemas are JSON Schema of draft 2020-12; the root is one object, not a choice of
-    several.
-    """
-    for place, tool in enumerate(request.body.get("tools", [])):
-        if "input_schema" not in tool:
-            continue
-        where = f"tools.{place}.custom.input_schema"
-        schema = tool["input_schema"]
-        if flaw := structure_flaw(schema):
-            refuse(
-                f"{where}: JSON schema is invalid. It must match JSON Schema draft 2020-12. "
-                f"{flaw.problem}"
-            )
-        if any(keyword in schema for keyword in ("oneOf", "allOf", "anyOf")):
-            refuse(
-                f"{where}: input_schema does not support oneOf, allOf, or anyOf at the top level"
-            )
-        if not all(PROPERTY_KEY.fullmatch(key) for key in schema.get("properties", {})):
-            refuse(
-                f"{where}.properties: Property keys should match pattern '^{PROPERTY_KEY.pattern}$'"
-            )
-
-
-def strict_budget(request: Request) -> None:
-    """Refuse a request with strict schemas beyond the budget of a request."""
-    formats = (
-        request.body.get("output_config", {}).get("format"),
-        request.body.get("output_format"),
-    )
-    promised = [("output_config.format.schema", config["schema"]) for config in formats if config]
-    strict = [
-        (place, tool)
-        for place, tool in enumerate(request.body.get("tools", []))
-        if tool.get("strict")
-    ]
-    promised += [(f"tools.{place}.custom", tool["input_schema"]) for place, tool in strict]
-    for where, schema in promised:
-        if flaw := strict_flaw(schema):
-            refuse(f"{where}: {flaw.problem}")
-    costs = [strict_cost(schema) for _, schema in promised]
-    optional = sum(cost.optional for cost in costs)
-    unions = sum(cost.unions for cost in costs)
-    if len(strict) > MOST_STRICT_TOOLS:  # unmeasured words, the numbers are documented
-        refuse(f"tools: {len(strict)} strict tools exceed the maximum of {MOST_STRICT_TOOLS}")
-    if optional > MOST_OPTIONAL:
-        refuse(
-            f"Schemas contain too many optional parameters ({optional}). Maximum: {MOST_OPTIONAL}."
-        )
-    if unions > MOST_UNIONS:
-        refuse(
-            f"Schemas contain too many parameters with union types ({unions}). Maximum: "
-            f"{MOST_UNIONS}."
-        )
-
-
 # The order in which the service finds faults: a request with two of them is refused for the first.
-RULES: tuple[Callable[[Request], None], ...] = (
+RULES: tuple[Callable[[AnthropicRequest], None], ...] = (
     roles, placement, check_text, tool_pairs, ending, check_tools, thinking, check_effort,
-    signatures, sampling, limits, cache_marks, check_media, dated, schemas, strict_budget,
+    signatures, sampling, limits, cache_marks, check_media, dated, check_schemas, strict_budget,
 )  # fmt: skip
 
 
-def enforce(request: Request) -> None:
+def enforce(request: AnthropicRequest) -> None:
     for rule in RULES:
         rule(request)

@@ -4,20 +4,23 @@ only they can play.
 
 from __future__ import annotations
 
+import math
+import time
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from simulator.anthropic.models import SIMULATED
-from simulator.anthropic.problem import Problem
-from simulator.anthropic.rules import THINKING_BLOCKS, Block, Request, blocks_of
+from simulator.anthropic.problem import AnthropicProblem
+from simulator.anthropic.request import AnthropicRequest, Block, blocks_of
+from simulator.anthropic.rules import THINKING_BLOCKS
 from simulator.directives import read_directives
 from simulator.script import (
     BYTES_PER_TOKEN,
     Ask,
     Refusal,
-    Reply,
     Scenario,
+    ScriptedReply,
     compact,
     perform,
     plain_reply,
@@ -94,7 +97,7 @@ class MessagesAsk(Ask):
         return {"type": "tool_use", "id": "", "name": tool["name"], "input": arguments}
 
 
-def read_ask(request: Request, raw: bytes) -> MessagesAsk:
+def read_ask(request: AnthropicRequest, raw: bytes) -> MessagesAsk:
     """Return the last user prompt and the tool results after it, found from the end of
     the request.
     """
@@ -129,16 +132,21 @@ def _result_text(block: Block) -> str:
     return text.partition(REMINDER)[0].strip()
 
 
-def scripted_message(request: Request, raw: bytes, salt: str) -> Reply:
-    """Return the reply to a valid request; raise Problem for a refusing scenario. `salt` makes the
-    ids of this reply unique.
+def scripted_message(
+    request: AnthropicRequest, raw: bytes, salt: str, credential: str = ""
+) -> ScriptedReply:
+    """Return the reply to a valid request with `credential` (`login` or `api_key`). Raises
+    AnthropicProblem for a refusing scenario.
+
+    `salt` makes the ids of this reply unique.
     """
     ask = read_ask(request, raw)
+    ask.credential = credential
     model = request.model.id
     name = model.removeprefix(SIMULATED) if model.startswith(SIMULATED) else "text"
     reply = perform(ask, name, SCENARIOS, REFUSALS)
     if reply is None:
-        raise Problem(404, f"model: {request.body['model']}")
+        raise AnthropicProblem(404, f"model: {request.body['model']}")
     if (
         request.thinking == "enabled"
         and reply.parts
@@ -162,7 +170,7 @@ def _finished(block: Block, salt: str) -> Block:
     return block
 
 
-def _within_limits(reply: Reply, body: dict[str, Any]) -> Reply:
+def _within_limits(reply: ScriptedReply, body: dict[str, Any]) -> ScriptedReply:
     """Cut the text at the first stop sequence, and everything at `max_tokens`."""
     left = body["max_tokens"] * BYTES_PER_TOKEN
     kept: list[Block] = []
@@ -198,37 +206,39 @@ def output_size(block: Block) -> int:
     return len(str(block.get("text") or block.get("thinking") or "").encode())
 
 
-def interleaved(ask: Ask) -> Reply:
+def interleaved(ask: Ask) -> ScriptedReply:
     return replace(tools(ask), interleaved=True)
 
 
-def redacted(ask: Ask) -> Reply:
+def redacted(ask: Ask) -> ScriptedReply:
     spoken = plain_reply(ask)
     secret = {"type": "redacted_thinking", "data": THOUGHTS.seal(ask.prompt)}
     return replace(spoken, parts=[secret, *spoken.parts])
 
 
-def refusing(ask: Ask) -> Reply:
+def refusing(ask: Ask) -> ScriptedReply:
     details = {
         "type": "refusal",
         "category": "cyber",
         "explanation": "The simulated model declines.",
     }
-    return Reply([ask.say("I cannot")] if ask.first else [], "refusal", stop_details=details)
+    return ScriptedReply(
+        [ask.say("I cannot")] if ask.first else [], "refusal", stop_details=details
+    )
 
 
-def stop_sequence(ask: Ask) -> Reply:
+def stop_sequence(ask: Ask) -> ScriptedReply:
     ending = next(iter(ask.body.get("stop_sequences", [])), "")
-    return Reply([ask.say(f"{words(5)} {ending} {words(5)}")])
+    return ScriptedReply([ask.say(f"{words(5)} {ending} {words(5)}")])
 
 
-def web_search_message(ask: Ask, *, pausing: bool = False) -> Reply:
+def web_search_message(ask: Ask, *, pausing: bool = False) -> ScriptedReply:
     """Return a server tool's call with its result in the same turn, or, `pausing`, in the
     continuation.
     """
     paused = isinstance(ask, MessagesAsk) and ask.paused
     if pausing and not paused:
-        return Reply([ask.say("I will search."), SEARCH], "pause_turn")
+        return ScriptedReply([ask.say("I will search."), SEARCH], "pause_turn")
     page = {"url": "https://example.com/simulators", "title": "Simulators"}
     found = {
         "type": "web_search_result",
@@ -244,24 +254,34 @@ def web_search_message(ask: Ask, *, pausing: bool = False) -> Reply:
         {"type": "text", "text": "a simulator imitates", "citations": [citation]},
         ask.say("."),
     ]
-    return Reply(blocks if paused else [SEARCH, *blocks])
+    return ScriptedReply(blocks if paused else [SEARCH, *blocks])
 
 
-def scripted_refusal(status: int, message: str) -> Refusal:
-    """`429-30`: come back in 30 seconds."""
+def scripted_refusal(status: int, message: str, *, exhausts: bool = True) -> Refusal:
+    """`429-30`: come back in 30 seconds. `exhausts`: what the caller has is used up until then."""
 
-    def refuse(seconds: int | None) -> Problem:
+    def refuse(seconds: int | None) -> AnthropicProblem:
         headers = {"x-should-retry": str(status in RETRIED).lower()}
-        return Problem(
+        return AnthropicProblem(
             status,
             message,
             headers=headers | ({"retry-after": str(seconds or 5)} if status == 429 else {}),
+            exhausts=exhausts,
         )
 
     return refuse
 
 
+def play_used_up_window(ask: Ask) -> ScriptedReply:
+    """`used-up-until-1796000000`: the subscription is used up until that time, in UTC seconds."""
+    left = (ask.first or 0) - time.time()
+    if left > 0:
+        raise REFUSALS["429"](math.ceil(left))
+    return ScriptedReply([ask.say("The window is open.")])
+
+
 SCENARIOS: dict[str, Scenario] = {
+    "used-up-until": play_used_up_window,
     "interleaved": interleaved,  # `tools` with all blocks open at once
     "thinking": thoughtful,
     "redacted": redacted,
@@ -280,6 +300,9 @@ REFUSALS: dict[str, Refusal] = {
     "413": scripted_refusal(413, "Request exceeds the maximum size"),
     "429": scripted_refusal(
         429, "This request would exceed your account's rate limit. Please try again later."
+    ),
+    "throttled": scripted_refusal(  # seconds; a login keeps its window
+        429, "Server is temporarily limiting requests. Please try again later.", exhausts=False
     ),
     "500": scripted_refusal(500, "Internal server error"),
     "529": scripted_refusal(529, "Overloaded"),

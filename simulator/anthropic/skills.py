@@ -16,7 +16,7 @@ import orjson
 
 from simulator.anthropic.access import admit
 from simulator.anthropic.paging import page_by_cursor, read_query
-from simulator.anthropic.problem import Problem, refuse
+from simulator.anthropic.problem import AnthropicProblem, refuse
 from simulator.anthropic.uploads import Uploaded, read_upload_form
 from simulator.exchange import Routes, SimulatedExchange
 
@@ -138,14 +138,14 @@ class Skills:
 
     def _find(self, skill_id: str) -> Skill:
         if skill_id not in self._kept:
-            raise Problem(404, f"Skill not found: {skill_id}")
+            raise AnthropicProblem(404, f"Skill not found: {skill_id}")
         return self._kept[skill_id]
 
     def _find_version(self, skill_id: str, version: str) -> tuple[dict[str, Any], list[Uploaded]]:
         versions = self._find(skill_id).versions
         found = versions.get(next(reversed(versions), "") if version == "latest" else version)
         if found is None:
-            raise Problem(404, f"Skill version not found: {version}")
+            raise AnthropicProblem(404, f"Skill version not found: {version}")
         return found
 
 

@@ -1,5 +1,5 @@
-"""A Reply as server-sent events. `frames` is pure, so a stream and a whole message say the same by
-construction.
+"""A scripted reply as server-sent events. `frames` is pure, so a stream and a whole message say the
+same by construction.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from typing import Any
 
 import orjson
 
-from simulator.anthropic.rules import Block
-from simulator.script import Reply, compact, pieces
+from simulator.anthropic.request import Block
+from simulator.script import ScriptedReply, compact, pieces
 
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'
 JSON_PIECE = 12
@@ -23,7 +23,7 @@ def stream_event(kind: str, **data: Any) -> bytes:
     return b"event: %b\ndata: %b%b}\n\n" % (kind.encode(), line[:-1], b" " * (len(line) % 4))
 
 
-def message_frames(message: dict[str, Any], reply: Reply) -> Iterator[bytes]:
+def message_frames(message: dict[str, Any], reply: ScriptedReply) -> Iterator[bytes]:
     """`message` is the whole message the events add up to."""
     head: dict[str, Any] = {
         "content": [],

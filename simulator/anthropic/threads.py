@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from simulator.anthropic.problem import Problem
+from simulator.anthropic.problem import AnthropicProblem
 
 KEPT = 1_000
 HELD_FIELDS = ("system", "tools")  # what a continuing request leaves out and may not change
@@ -24,7 +24,7 @@ class Threads:
         # Taken out: each message is continued once.
         held = self._held.pop(str(thread.get("previous_message_id")), None)
         if held is None:
-            raise Problem(
+            raise AnthropicProblem(
                 404, "No Thread was found for previous_message_id.", code="thread_not_found"
             )
         return body | held | {"messages": held["messages"] + body["messages"]}

@@ -2,24 +2,29 @@
 up, piece by piece.
 
 A prompt is a sequence of pieces: each tool, each system block, each message block. A piece with
-`cache_control` marks the end of a prefix; a prefix seen before under the same credential and model
-is read from the cache, however far back its own mark was. Prefixes under 1,024 tokens are not
-cached, as in the service.
+`cache_control` marks the end of a prefix, which is kept under the credential and the model for its
+lifetime. A request reads the longest kept prefix that ends at one of its marks or at one of the 19
+pieces before a mark. Prefixes under 1,024 tokens are not cached. The choice of a tool and thinking
+belong to the messages: a change of theirs keeps only tools and system. As in the service.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from simulator.anthropic.rules import Block, blocks_of
+from simulator.anthropic.request import Block, blocks_of
+from simulator.clock import SimulatedClock
+from simulator.prefixes import KeptPrefixes
 from simulator.script import compact, text_tokens
 
 LEAST_CACHED_TOKENS = 1024
 MOST_PREFIXES = 10_000
+LOOKED_AT = 20  # pieces that are looked at for each mark, the marked one included
+LIFETIMES = {"5m": 300.0, "1h": 3600.0}  # seconds
+OF_MESSAGES = ("tool_choice", "thinking")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +62,13 @@ def prompt_pieces(body: dict[str, Any]) -> Iterator[tuple[bytes, str]]:
         yield _piece("tool", tool)
     for block in blocks_of(body.get("system")):
         yield _piece("system", block)
+    settings = {name: body[name] for name in OF_MESSAGES if name in body}
+    before = compact(settings).encode() if settings else b""
     for message in body["messages"]:
         for block in blocks_of(message.get("content")):
-            yield _piece(message["role"], block)
+            data, mark = _piece(message["role"], block)
+            yield before + data, mark
+            before = b""
 
 
 def _piece(role: str, block: Block) -> tuple[bytes, str]:
@@ -74,47 +83,54 @@ def _piece(role: str, block: Block) -> tuple[bytes, str]:
     return role.encode() + compact(bare).encode(), mark.get("ttl", "5m") if mark else ""
 
 
-class PromptCache:
-    def __init__(self) -> None:
-        self._seen: OrderedDict[bytes, None] = OrderedDict()
+class AnthropicPromptCache:
+    def __init__(self, clock: SimulatedClock | None = None) -> None:
+        self._kept = KeptPrefixes(MOST_PREFIXES, clock)
 
     def measure(self, body: dict[str, Any], owner: str) -> InputUsage:
-        """Return the cost of the prompt for `owner` (credential and model), and remember the
-        prompt's prefixes.
+        """Return the cost of the prompt for `owner` (credential and model), and keep the prompt's
+        marked prefixes.
         """
         found = list(prompt_pieces(body))
         if found and (whole := body.get("cache_control")):
             # A mark on the whole request stands for a mark on its last piece.
             found[-1] = (found[-1][0], whole.get("ttl", "5m"))
         digest = hashlib.sha256(owner.encode())
-        total = read = end = 0
-        life = ""
-        written: list[bytes] = []
-        # Prefixes after the last mark can neither be written nor read.
-        last_mark = max((place for place, (_, mark) in enumerate(found) if mark), default=-1)
+        ends: list[int] = []  # tokens up to the end of each piece
+        prefixes: list[bytes] = []
         # One digest runs on through all pieces, so its value at each place stands for the whole
         # prefix up to there.
-        for place, (data, mark) in enumerate(found):
+        for data, _ in found:
             digest.update(data)
-            total += text_tokens(len(data))
-            prefix = digest.digest()
-            if place > last_mark or total < LEAST_CACHED_TOKENS:
-                continue
-            # A known prefix further on replaces a shorter one: the read reaches as far as the last
-            # of them.
-            if prefix in self._seen:
-                self._seen.move_to_end(prefix)
-                read = end = total
-            elif mark:
-                written.append(prefix)
-                end = total
-                life = mark
-        # After the walk: a prefix written by this request is not read by it.
-        self._remember(written)
-        return InputUsage(total - end, read, end - read, end - read if life == "1h" else 0)
+            ends.append((ends[-1] if ends else 0) + text_tokens(len(data)))
+            prefixes.append(digest.digest())
+        marks = [
+            (place, mark)
+            for place, (_, mark) in enumerate(found)
+            if mark and ends[place] >= LEAST_CACHED_TOKENS
+        ]
+        hits = [
+            place
+            for end, _ in marks
+            for place in range(max(0, end - LOOKED_AT + 1), end + 1)
+            if ends[place] >= LEAST_CACHED_TOKENS and prefixes[place] in self._kept
+        ]
+        read = ends[max(hits)] if hits else 0
+        self._kept.use(prefixes[place] for place in hits)
+        return self._write(marks, ends, prefixes, read)
 
-    def _remember(self, prefixes: list[bytes]) -> None:
-        for prefix in prefixes:
-            self._seen[prefix] = None
-        while len(self._seen) > MOST_PREFIXES:
-            self._seen.popitem(last=False)
+    def _write(
+        self, marks: list[tuple[int, str]], ends: list[int], prefixes: list[bytes], read: int
+    ) -> InputUsage:
+        """Keep the prefixes at the marks behind the `read` tokens, and return what all costs."""
+        reached = read
+        written = written_1h = 0
+        for place, mark in marks:
+            if ends[place] <= read:
+                continue
+            written += ends[place] - reached
+            written_1h += ends[place] - reached if mark == "1h" else 0
+            reached = ends[place]
+            self._kept.keep(prefixes[place], LIFETIMES[mark])
+        total = ends[-1] if ends else 0
+        return InputUsage(total - reached, read, written, written_1h)

@@ -18,7 +18,7 @@ from typing import Any
 
 import orjson
 
-from simulator.codex.problem import Problem, backend_error, challenge, detail
+from simulator.codex.problem import CodexProblem, backend_error, challenge, detail
 
 CLAIM = "https://api.openai.com/auth"
 # minutes
@@ -28,14 +28,14 @@ PERCENT_PER_REQUEST = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class CodexCaller:
     """`name` is the account, or the key."""
 
     name: str
     plan: str = ""
 
 
-def admit_backend(headers: Mapping[str, str]) -> Caller:
+def admit_backend(headers: Mapping[str, str]) -> CodexCaller:
     """Raises the backend's 401 or 403."""
     # A stranger's program meets the web front first, whatever its token is worth.
     if not headers.get("originator") or not headers.get("user-agent"):
@@ -51,10 +51,10 @@ def admit_backend(headers: Mapping[str, str]) -> Caller:
         raise refused_token("token_expired", "Provided authentication token is expired.")
     if headers.get("chatgpt-account-id") != account:
         raise detail("The account named does not belong to this token.", 403)  # unmeasured words
-    return Caller(account, claims[CLAIM].get("chatgpt_plan_type", "plus"))
+    return CodexCaller(account, claims[CLAIM].get("chatgpt_plan_type", "plus"))
 
 
-def admit_public(headers: Mapping[str, str]) -> Caller:
+def admit_public(headers: Mapping[str, str]) -> CodexCaller:
     scheme, _, key = headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not key:
         raise backend_error(401, "You didn't provide an API key.")
@@ -62,10 +62,10 @@ def admit_public(headers: Mapping[str, str]) -> Caller:
         raise backend_error(
             401, f"Incorrect API key provided: {key[:6]}***{key[-4:]}.", code="invalid_api_key"
         )
-    return Caller(key)
+    return CodexCaller(key)
 
 
-def refused_token(code: str, message: str) -> Problem:
+def refused_token(code: str, message: str) -> CodexProblem:
     return backend_error(401, f"{message} Please try signing in again.", code=code)
 
 
@@ -80,7 +80,7 @@ def token_claims(token: str) -> dict[str, Any]:
     return claims if isinstance(claims, dict) else {}
 
 
-class Limits:
+class CodexLimits:
     """The windows of an account: a request costs half a percent of five hours and a tenth of that
     of the week.
     """
@@ -88,10 +88,10 @@ class Limits:
     def __init__(self) -> None:
         self._requests: Counter[str] = Counter()
 
-    def spend(self, caller: Caller) -> None:
+    def spend(self, caller: CodexCaller) -> None:
         self._requests[caller.name] += 1
 
-    def windows(self, caller: Caller) -> list[dict[str, Any]]:
+    def windows(self, caller: CodexCaller) -> list[dict[str, Any]]:
         """The primary and the secondary window. A free plan's only one is the week, and comes
         first.
         """
@@ -99,7 +99,7 @@ class Limits:
         week = window(used / 10, SEVEN_DAYS)
         return [week] if caller.plan == "free" else [window(used, FIVE_HOURS), week]
 
-    def headers(self, caller: Caller) -> dict[str, str]:
+    def headers(self, caller: CodexCaller) -> dict[str, str]:
         found = {"x-codex-plan-type": caller.plan, "x-codex-credits-has-credits": "False"}
         for name, now in zip(("primary", "secondary"), self.windows(caller), strict=False):
             found |= {
@@ -107,7 +107,7 @@ class Limits:
             }
         return found
 
-    def event(self, caller: Caller) -> dict[str, Any]:
+    def event(self, caller: CodexCaller) -> dict[str, Any]:
         """The payload of `codex.rate_limits`."""
         primary, *more = self.windows(caller)
         limits = {
@@ -118,7 +118,7 @@ class Limits:
         }
         return {"plan_type": caller.plan, "rate_limits": limits}
 
-    def usage(self, caller: Caller) -> dict[str, Any]:
+    def usage(self, caller: CodexCaller) -> dict[str, Any]:
         """The body of `GET /backend-api/wham/usage`."""
         shown = [
             {

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from simulator.codex import images
-from simulator.codex.problem import Problem, backend_error
+from simulator.codex.problem import CodexProblem, backend_error
 from simulator.shape import (
     Check,
     Misfit,
@@ -69,7 +69,8 @@ CALL: dict[str, Check] = ANY_ITEM | {
     "call_id": text,
     "name": NAME,
     "namespace": text,
-    "caller": mapping,
+    "caller": nullable(mapping),
+    "async": boolean,
 }
 
 
@@ -90,7 +91,14 @@ MESSAGE = tagged(
     "role",
     shown=False,
 )
-OUTPUT = item("call_id output", call_id=text, output=INPUT, name=NAME, namespace=text)
+OUTPUT = item(
+    "call_id output",
+    call_id=text,
+    output=INPUT,
+    name=nullable(NAME),
+    namespace=nullable(text),
+    caller=nullable(mapping),
+)
 HOSTED_ITEMS = names("""
     additional_tools compaction compaction_trigger tool_search_call tool_search_output
     web_search_call file_search_call
@@ -98,6 +106,7 @@ HOSTED_ITEMS = names("""
     local_shell_call_output shell_call shell_call_output mcp_list_tools mcp_approval_request
     mcp_approval_response
     mcp_call item_reference
+    apply_patch_call apply_patch_call_output configuration_update program program_output
 """)
 ITEM = tagged(
     {
@@ -117,11 +126,17 @@ ITEM = tagged(
     default="message",
     shown=False,
 )
+ANY_TOOL: dict[str, Check] = {
+    "name": NAME,
+    "defer_loading": boolean,
+    "allowed_callers": nullable(list_of(text)),
+    "async": boolean,
+}
 FUNCTION = record(
-    "name", name=NAME, description=nullable(text), parameters=nullable(mapping),
-    strict=nullable(boolean), defer_loading=boolean, output_schema=anything,
+    "name", **ANY_TOOL, description=nullable(text), parameters=nullable(mapping),
+    strict=nullable(boolean), output_schema=anything,
 )  # fmt: skip
-CUSTOM = record("name", name=NAME, description=text, format=mapping)
+CUSTOM = record("name", **ANY_TOOL, description=text, format=mapping)
 HOSTED_TOOLS = names("""
     tool_search web_search web_search_2025_08_26 file_search computer mcp code_interpreter
     image_generation local_shell
@@ -200,7 +215,9 @@ PUBLIC: dict[str, Check] = BACKEND | {
     "reasoning": nullable(
         record(**REASONING_FIELDS, generate_summary=anything, mode=nullable(text))
     ),
-    "service_tier": nullable(literal("auto", "default", "flex", "scale", "priority", "fast")),
+    "service_tier": nullable(
+        literal("auto", "default", "flex", "scale", "priority", "fast", "ultrafast")
+    ),
     "temperature": nullable(at_least(0, at_most(2, number))),
     "top_p": nullable(at_least(0, at_most(1, number))),
     "max_output_tokens": nullable(at_least(16)),
@@ -222,7 +239,7 @@ NOTHING: frozenset[str] = frozenset()
 
 
 def check_field(name: str, value: object, fields: dict[str, Check]) -> None:
-    """Check a field. Raises the Problem in OpenAI's words for a misfit."""
+    """Check a field. Raises the CodexProblem in OpenAI's words for a misfit."""
     try:
         fields[name](value, name, NOTHING)
     except Misfit as misfit:
@@ -236,7 +253,7 @@ def check_items(items: list[object]) -> None:
         raise in_their_words(str(misfit)) from misfit
 
 
-def in_their_words(misfit: str) -> Problem:
+def in_their_words(misfit: str) -> CodexProblem:
     where, _, problem = misfit.partition(": ")
     where = re.sub(r"\.(\d+)", r"[\1]", where)
     if problem == "Extra inputs are not permitted":

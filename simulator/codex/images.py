@@ -20,6 +20,7 @@ from simulator.shape import (
     integer,
     list_of,
     literal,
+    mapping,
     matching,
     nullable,
     record,
@@ -46,6 +47,7 @@ SHAPE: Check = record(
     output_format=literal(*FORMATS),
     partial_images=at_least(0, at_most(3, integer)),
     quality=literal(*QUALITIES),
+    svg=mapping,
     size=matching(r"^(auto|[1-9]\d{1,3}x[1-9]\d{1,3})$"),
 )
 OF_A_ROUTE: dict[str, Check] = {

@@ -22,7 +22,7 @@ INSTRUCTIONS = "You are {name}, a simulated coding agent."
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class CodexModel:
     """A model of the backend. `since` is the first version of Codex with the model."""
 
     slug: str
@@ -57,24 +57,24 @@ class Model:
 
 
 MODELS = [
-    Model("gpt-6.1-sol", 1, default_effort="low"),
-    Model("gpt-6-astra", 2, default_effort="low"),
-    Model("gpt-6-sol", 3),
-    Model("gpt-6-luna", 4, TO_MAX),
-    Model("gpt-5.6-sol", 5, default_effort="low", since=(0, 100, 0)),
-    Model("gpt-6.1-terra", 7, default_effort="low", context_window=500_000),
-    Model("gpt-5.6-terra", 8, since=(0, 100, 0)),
-    Model("gpt-5.6-luna", 9, TO_MAX, since=(0, 100, 0)),
-    Model("gpt-5.5", 13, TO_MAX[:4], since=(0, 100, 0)),
-    Model("codex-auto-review", 43, TO_MAX, visibility="hide"),
+    CodexModel("gpt-6.1-sol", 1, default_effort="low"),
+    CodexModel("gpt-6-astra", 2, default_effort="low"),
+    CodexModel("gpt-6-sol", 3),
+    CodexModel("gpt-6-luna", 4, TO_MAX),
+    CodexModel("gpt-5.6-sol", 5, default_effort="low", since=(0, 100, 0)),
+    CodexModel("gpt-6.1-terra", 7, default_effort="low", context_window=500_000),
+    CodexModel("gpt-5.6-terra", 8, since=(0, 100, 0)),
+    CodexModel("gpt-5.6-luna", 9, TO_MAX, since=(0, 100, 0)),
+    CodexModel("gpt-5.5", 13, TO_MAX[:4], since=(0, 100, 0)),
+    CodexModel("codex-auto-review", 43, TO_MAX, visibility="hide"),
 ]
 KNOWN = {model.slug: model for model in MODELS}
 
 
-def find_codex_model(name: str, *, public: bool = False) -> Model:
+def find_codex_model(name: str, *, public: bool = False) -> CodexModel:
     """Return the model `name`. Raises the service's own refusal for an unknown name."""
     if name.startswith(SIMULATED):
-        return Model(name, 99, ("none", *TO_MAX), visibility="hide")
+        return CodexModel(name, 99, ("none", *TO_MAX), visibility="hide")
     if name not in KNOWN:
         if public:
             raise backend_error(

@@ -16,7 +16,7 @@ CHALLENGE = b"""<!DOCTYPE html><html lang="en-US"><head><title>Just a moment...<
 <noscript>Enable JavaScript and cookies to continue</noscript></body></html>"""
 
 
-class Problem(Exception):
+class CodexProblem(Exception):
     def __init__(self, status: int, body: bytes, headers: dict[str, str]) -> None:
         super().__init__(body.decode())
         self.status = status
@@ -24,9 +24,9 @@ class Problem(Exception):
         self.headers = headers
 
 
-def detail(text: str, status: int = 400) -> Problem:
+def detail(text: str, status: int = 400) -> CodexProblem:
     """Return a refusal of the backend's front, sent before the request reaches a model."""
-    return Problem(status, orjson.dumps({"detail": text}), JSON)
+    return CodexProblem(status, orjson.dumps({"detail": text}), JSON)
 
 
 def backend_error(
@@ -38,14 +38,14 @@ def backend_error(
     param: str | None = None,
     headers: dict[str, str] | None = None,
     **more: Any,
-) -> Problem:
+) -> CodexProblem:
     shape = {"message": message, "type": kind, "param": param, "code": code} | more
-    return Problem(status, orjson.dumps({"error": shape}), JSON | (headers or {}))
+    return CodexProblem(status, orjson.dumps({"error": shape}), JSON | (headers or {}))
 
 
-def challenge() -> Problem:
+def challenge() -> CodexProblem:
     """Return the page served to a program suspected to be a robot."""
-    return Problem(
+    return CodexProblem(
         403, CHALLENGE, {"content-type": "text/html; charset=UTF-8", "cf-mitigated": "challenge"}
     )
 

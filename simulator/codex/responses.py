@@ -15,18 +15,19 @@ from uuid import uuid4
 
 import orjson
 
+from simulator.clock import SimulatedClock
 from simulator.codex import images
-from simulator.codex.access import Caller, Limits, admit_backend, admit_public
+from simulator.codex.access import CodexCaller, CodexLimits, admit_backend, admit_public
 from simulator.codex.fields import in_their_words
 from simulator.codex.models import list_codex_models, list_public
-from simulator.codex.problem import JSON, Problem, backend_error, detail, refuse_parameter
-from simulator.codex.rules import Request, check_request
+from simulator.codex.problem import JSON, CodexProblem, backend_error, detail, refuse_parameter
+from simulator.codex.rules import CodexRequest, check_responses_request
 from simulator.codex.scenarios import scripted_response
 from simulator.codex.stream import Events, failure, response_frames
-from simulator.codex.usage import PromptCache, usage_of
+from simulator.codex.usage import CodexPromptCache, usage_of
 from simulator.exchange import SimulatedExchange
 from simulator.playback import play_stream, play_whole, stall
-from simulator.script import Reply
+from simulator.script import ScriptedReply
 from simulator.shape import Check, Misfit
 
 if sys.version_info >= (3, 14):
@@ -42,14 +43,14 @@ CUT = {"max_tokens": "max_output_tokens"}
 SSE = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
 
 
-class Codex:
+class SimulatedCodex:
     """The backend and the public interface, with one memory of prompts. A stream of the backend has
     no content type, as in reality.
     """
 
-    def __init__(self) -> None:
-        self._cache = PromptCache()
-        self._limits = Limits()
+    def __init__(self, clock: SimulatedClock | None = None) -> None:
+        self._cache = CodexPromptCache(clock)
+        self._limits = CodexLimits()
         self._endpoints: dict[tuple[str, str], Callable[[SimulatedExchange], Awaitable[None]]] = {
             ("POST", f"{BACKEND}codex/responses"): self._backend,
             ("GET", f"{BACKEND}codex/models"): self._models,
@@ -69,7 +70,7 @@ class Codex:
             if endpoint is None:
                 raise detail("Not Found", 404)
             await endpoint(exchange)
-        except Problem as problem:
+        except CodexProblem as problem:
             await exchange.send(problem.status, problem.body, problem.headers)
 
     async def _backend(self, exchange: SimulatedExchange) -> None:
@@ -101,15 +102,18 @@ class Codex:
     async def _public(self, exchange: SimulatedExchange) -> None:
         await self._respond(exchange, admit_public(exchange.headers), public=True)
 
-    async def _respond(self, exchange: SimulatedExchange, caller: Caller, *, public: bool) -> None:
+    async def _respond(
+        self, exchange: SimulatedExchange, caller: CodexCaller, *, public: bool
+    ) -> None:
         raw = decode_responses_body(
             exchange.record.body,
             exchange.headers.get("content-encoding", "identity"),
             public=public,
         )
-        request = check_request(parse_body(raw, public=public), public=public)
+        request = check_responses_request(parse_body(raw, public=public), public=public)
         exchange.record.model = request.model.slug
-        reply = scripted_response(request, raw, uuid4().hex[:24])
+        exchange.record.credential = "api_key" if public else "login"
+        reply = scripted_response(request, raw, uuid4().hex[:24], exchange.record.credential)
         response = compose_response(request, reply)
         # After the reply is known, because the usage counts it.
         response["usage"] = usage_of(self._cache.measure(request, caller.name), reply)
@@ -118,7 +122,7 @@ class Codex:
         if reply.fault == "hang":
             await stall(reply)
         events = Events()
-        told = response_frames(events, response, reply, told_output=public)
+        told = response_frames(events, response, reply, repeats_output=public)
         if public and not request.body.get("stream"):
             if reply.fails:
                 raise backend_error(
@@ -184,7 +188,7 @@ def parse_body(raw: bytes, *, public: bool) -> Any:
         raise detail("Invalid JSON") from None
 
 
-def compose_response(request: Request, reply: Reply) -> dict[str, Any]:
+def compose_response(request: CodexRequest, reply: ScriptedReply) -> dict[str, Any]:
     """Return the whole response, without the usage."""
     body = request.body
     return {

@@ -1,7 +1,7 @@
 """The refusals of the services beyond field shapes: the backend's own demands first, then the
 relations of items.
 
-Each rule looks at one `Request` and raises a Problem in the service's words (those marked
+Each rule looks at one `CodexRequest` and raises a CodexProblem in the service's words (those marked
 `unmeasured` are ours).
 """
 
@@ -16,10 +16,10 @@ from typing import Any, NoReturn
 
 from simulator.codex import images
 from simulator.codex.fields import BACKEND, PUBLIC, check_field, check_items
-from simulator.codex.models import Model, find_codex_model
+from simulator.codex.models import CodexModel, find_codex_model
 from simulator.codex.problem import backend_error, detail, refuse_parameter
 from simulator.schemas import ROOT_COMBINATORS, Flaw, python_flaw, structure_flaw
-from simulator.seal import REASONING
+from simulator.seal import KEY_REASONING, REASONING
 
 Item = dict[str, Any]
 
@@ -36,20 +36,20 @@ IMAGE = re.compile(r"data:image/(png|jpe?g|gif|webp);base64,(.+)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class CodexRequest:
     """A body that passed every rule. `tools` holds every offered tool by name, also from
     namespaces.
     """
 
     body: dict[str, Any]
-    model: Model
+    model: CodexModel
     public: bool
     items: list[Item] = field(default_factory=list)
     tools: dict[str, Item] = field(default_factory=dict)
 
 
-def check_request(body: Any, *, public: bool) -> Request:
-    """Return the checked request. Raises the first Problem, in the order of the service."""
+def check_responses_request(body: Any, *, public: bool) -> CodexRequest:
+    """Return the checked request. Raises the first CodexProblem, in the order of the service."""
     if not isinstance(body, dict):
         raise detail("Request body must be a JSON object")  # unmeasured words
     fields = PUBLIC if public else BACKEND
@@ -70,7 +70,7 @@ def check_request(body: Any, *, public: bool) -> Request:
     for name, value in body.items():
         check_field(name, value, fields)
     items = check_input_items(body.get("input"), public=public)
-    request = Request(body, model, public, items, dict(offered(body, items)))
+    request = CodexRequest(body, model, public, items, dict(offered(body, items)))
     for rule in RULES:
         rule(request)
     return request
@@ -131,7 +131,7 @@ def offered(body: dict[str, Any], items: list[Item]) -> Iterator[tuple[str, Item
             yield tool.get("name", tool["type"]), tool
 
 
-def ids(request: Request) -> None:
+def ids(request: CodexRequest) -> None:
     for place, item in enumerate(request.items):
         where = f"input[{place}]"
         prefix = PREFIXES.get(item["type"], "")
@@ -155,7 +155,7 @@ def ids(request: Request) -> None:
             raise not_stored(item.get("id", ""))
 
 
-def reasoning(request: Request) -> None:
+def reasoning(request: CodexRequest) -> None:
     for item in request.items:
         if item["type"] != "reasoning":
             continue
@@ -163,7 +163,7 @@ def reasoning(request: Request) -> None:
         if not sealed:
             raise not_stored(item.get("id", ""))
         # The seal names the item it was made for: sealed reasoning under another id is a forgery.
-        sealed_for = REASONING.open(sealed)
+        sealed_for = (KEY_REASONING if request.public else REASONING).open(sealed)
         if sealed_for is None or item.get("id") not in (None, sealed_for):
             refuse_parameter(
                 f"The encrypted content {sealed[:4]}...{sealed[-4:]} could not be verified. "
@@ -181,7 +181,7 @@ def not_stored(name: str) -> Exception:
     )
 
 
-def check_calls(request: Request) -> None:
+def check_calls(request: CodexRequest) -> None:
     """Check that every call has exactly one output, later in the input."""
     waiting: dict[str, str] = {}
     for item in request.items:
@@ -199,7 +199,7 @@ def check_calls(request: Request) -> None:
         refuse_parameter(f"No tool output found for function call {next(iter(waiting))}.", "input")
 
 
-def check_codex_media(request: Request) -> None:
+def check_codex_media(request: CodexRequest) -> None:
     for place, item in enumerate(request.items):
         content = item.get("output") if item["type"] in CALLS.values() else item.get("content")
         for number, part in enumerate(content if isinstance(content, list) else []):
@@ -227,7 +227,7 @@ def is_base64(text: str) -> bool:
         return False
 
 
-def check_codex_tools(request: Request) -> None:
+def check_codex_tools(request: CodexRequest) -> None:
     for tool in request.tools.values():
         if tool["type"] == "function":
             function_schema(tool)
@@ -318,7 +318,7 @@ def strict_schema(schema: Any, whose: str) -> None:
     strict_schema(schema.get("items"), whose)
 
 
-def check_codex_effort(request: Request) -> None:
+def check_codex_effort(request: CodexRequest) -> None:
     wanted = (request.body.get("reasoning") or {}).get("effort")
     if wanted and wanted not in request.model.efforts:
         listed = ", ".join(f"'{effort}'" for effort in request.model.efforts)
@@ -330,7 +330,7 @@ def check_codex_effort(request: Request) -> None:
         )
 
 
-def structure(request: Request) -> None:
+def structure(request: CodexRequest) -> None:
     form = (request.body.get("text") or {}).get("format") or {}
     if form.get("type") == "json_schema":
         whose = f"Invalid schema for response_format '{form['name']}'"
@@ -339,7 +339,7 @@ def structure(request: Request) -> None:
             strict_schema(form["schema"], whose)
 
 
-def stored(request: Request) -> None:
+def stored(request: CodexRequest) -> None:
     """Refuse references to stored items: the simulated interface keeps no memory."""
     if previous := request.body.get("previous_response_id"):
         raise backend_error(
@@ -350,7 +350,7 @@ def stored(request: Request) -> None:
         )
 
 
-RULES: list[Callable[[Request], None]] = [
+RULES: list[Callable[[CodexRequest], None]] = [
     ids,
     reasoning,
     check_calls,

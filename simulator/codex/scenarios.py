@@ -4,27 +4,28 @@ they can play.
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from simulator.codex import images
 from simulator.codex.models import SIMULATED
-from simulator.codex.problem import Problem, backend_error, challenge, detail
-from simulator.codex.rules import CALLS, PREFIXES, Item, Request
+from simulator.codex.problem import CodexProblem, backend_error, challenge, detail
+from simulator.codex.rules import CALLS, PREFIXES, CodexRequest, Item
 from simulator.directives import read_directives
 from simulator.script import (
     Ask,
     Refusal,
-    Reply,
     Scenario,
+    ScriptedReply,
     compact,
     faulty,
     perform,
     thoughtful,
     words,
 )
-from simulator.seal import REASONING
+from simulator.seal import KEY_REASONING, REASONING, Sealer
 
 # Texts the real programs put between a person's words; the prompt is none of them.
 NOT_SAID = ("<system-reminder>", "<environment_context>")
@@ -34,6 +35,7 @@ FAILURES = {
     "failed": ("rate_limit_exceeded", "Rate limit reached. Please try again in 11.054s."),
     "context": ("context_length_exceeded", "Your input exceeds the context window of this model."),
     "overloaded": ("server_is_overloaded", OVERLOADED),
+    "used-up": ("usage_limit_reached", "The usage limit has been reached"),
     "policy": ("cyber_policy", "This request was flagged for possible cybersecurity risk."),
 }
 THOUGHTS = ("**Looking**\n\nThe simulated model reads.", "**Answering**\n\nIt knows what to say.")
@@ -109,7 +111,7 @@ def message(part: Item, phase: str = "final_answer") -> Item:
     return {"type": "message", "role": "assistant", "phase": phase, "content": [part]}
 
 
-def read_response_ask(request: Request, raw: bytes) -> ResponsesAsk:
+def read_response_ask(request: CodexRequest, raw: bytes) -> ResponsesAsk:
     """Return the last words of a person and the tool results after them, found from the end of the
     request.
     """
@@ -138,60 +140,75 @@ def text_of(content: str | list[Item]) -> str:
     )
 
 
-def scripted_response(request: Request, raw: bytes, salt: str) -> Reply:
-    """Return the reply to a valid request; raise Problem for a refusing scenario. `salt` makes the
-    ids of this reply unique.
+def scripted_response(
+    request: CodexRequest, raw: bytes, salt: str, credential: str = ""
+) -> ScriptedReply:
+    """Return the reply to a valid request with `credential` (`login` or `api_key`). Raises
+    CodexProblem for a refusing scenario.
+
+    `salt` makes the ids of this reply unique.
     """
     slug = request.model.slug
     name = slug.removeprefix(SIMULATED) if slug.startswith(SIMULATED) else "text"
     ask = read_response_ask(request, raw)
+    ask.credential = credential
     told = str(request.body.get("instructions"))
     drawn = images.wants_image(request.tools, request.body.get("tool_choice"), told, ask.prompt)
     reply = perform(ask, name, SCENARIOS, REFUSALS)
     # A scenario that was asked for by name is stronger than a prompt that says "draw".
-    if drawn and reply and name == "text" and not ask.directives.scenario:
+    if drawn and reply and name == "text" and not ask.directives.scenario_for(credential):
         call = images.make_call(request.tools[images.TOOL], ask.prompt, public=request.public)
         reply = replace(reply, parts=[call])
     if reply is None:
         raise detail(f"The '{request.body['model']}' model plays no scenario of that name.")
     sealed = "reasoning.encrypted_content" in (request.body.get("include") or [])
-    items = [finished(item, f"{salt}{place:02d}", sealed) for place, item in enumerate(reply.parts)]
+    sealer = (KEY_REASONING if request.public else REASONING) if sealed else None
+    items = [finished(item, f"{salt}{place:02d}", sealer) for place, item in enumerate(reply.parts)]
     return replace(reply, parts=items)
 
 
-def finished(item: Item, salt: str, sealed: bool) -> Item:
-    """Return the item with ids, and with a seal if requested."""
+def finished(item: Item, salt: str, sealer: Sealer | None) -> Item:
+    """Return the item with ids, and with a seal of `sealer` if it is given."""
     name = f"{PREFIXES.get(item['type'], 'ws')}_{salt}"
     if item["type"] == "reasoning":
-        return {"id": name, **item, "encrypted_content": REASONING.seal(name) if sealed else None}
+        return {"id": name, **item, "encrypted_content": sealer.seal(name) if sealer else None}
     called = {"call_id": f"call_{salt}"} if item["type"] in CALLS else {}
     return {"id": name, **item, **called, "status": "completed"}
 
 
-def web_search_response(ask: Ask) -> Reply:
+def web_search_response(ask: Ask) -> ScriptedReply:
     url = {"type": "url_citation", "url": "https://example.com/simulators", "title": "Simulators"}
     answered = ask.say("A simulator imitates.")
     answered["content"][0]["annotations"] = [{**url, "start_index": 0, "end_index": 11}]
     action: dict[str, Any] = {"type": "search", "query": "simulators"}
     if "web_search_call.action.sources" in (ask.body.get("include") or []):
         action["sources"] = [{"type": "url", "url": url["url"]}]
-    return Reply([{"type": "web_search_call", "action": action}, answered])
+    return ScriptedReply([{"type": "web_search_call", "action": action}, answered])
+
+
+def play_used_up_plan(ask: Ask) -> ScriptedReply:
+    """`used-up-until-1796000000`: the plan is used up until that time, in UTC seconds."""
+    left = (ask.first or 0) - time.time()
+    if left > 0:
+        raise usage_limit(math.ceil(left))
+    return ScriptedReply([ask.say("The window is open.")])
 
 
 SCENARIOS: dict[str, Scenario] = {
+    "used-up-until": play_used_up_plan,
     "reasoning": thoughtful,
-    "refusal": lambda _: Reply(
+    "refusal": lambda _: ScriptedReply(
         [message({"type": "refusal", "refusal": "The simulated model declines."})]
     ),
     "web-search": web_search_response,
-    "content-filter": lambda ask: Reply(
+    "content-filter": lambda ask: ScriptedReply(
         [ask.say(words(ask.first or 5))], "content_filter"
     ),  # words
     **{name: faulty("failed", name) for name in FAILURES},
 }
 
 
-def usage_limit(seconds: int | None) -> Problem:
+def usage_limit(seconds: int | None) -> CodexProblem:
     seconds = seconds or 3_600
     return backend_error(
         429,
@@ -204,7 +221,7 @@ def usage_limit(seconds: int | None) -> Problem:
     )
 
 
-def rate_limit(seconds: int | None) -> Problem:
+def rate_limit(seconds: int | None) -> CodexProblem:
     retry = {"retry-after": str(seconds or 5)}
     return backend_error(
         429, "Rate limit reached for requests", code="rate_limit_exceeded", headers=retry

@@ -1,5 +1,5 @@
-"""A Reply as the events of a Responses stream. Pure, so that a stream and a whole response say the
-same.
+"""A scripted reply as the events of a Responses stream. Pure, so that a stream and a whole response
+say the same.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import orjson
 from simulator.codex import images
 from simulator.codex.rules import Item
 from simulator.codex.scenarios import FAILURES
-from simulator.script import Reply, pieces
+from simulator.script import ScriptedReply, pieces
 
 ARGUMENT_PIECE = 12
 EMPTY: dict[str, Item] = {
@@ -40,7 +40,7 @@ class Events:
 
 
 def response_frames(
-    event: Events, response: dict[str, Any], reply: Reply, *, told_output: bool
+    event: Events, response: dict[str, Any], reply: ScriptedReply, *, repeats_output: bool
 ) -> Iterator[bytes]:
     """Yield the events of `response`. `told_output` puts the items into the last event again."""
     begun = response | {
@@ -61,7 +61,7 @@ def response_frames(
             yield event("keepalive")
     # The backend leaves the output out of the last event: a reader has to collect the items from
     # their own events.
-    last = response if told_output else response | {"output": []}
+    last = response if repeats_output else response | {"output": []}
     yield event("response.incomplete" if reply.stop else "response.completed", response=last)
 
 
@@ -155,7 +155,7 @@ def call_events(
     yield event(f"response.{kind}.done", **here, **{name: text})
 
 
-def failure(event: Events, response: dict[str, Any], reply: Reply) -> bytes:
+def failure(event: Events, response: dict[str, Any], reply: ScriptedReply) -> bytes:
     """Return the event at the end of a failed stream."""
     code, message = FAILURES[reply.failure]
     if reply.fault == "error":

@@ -31,7 +31,7 @@ EXCHANGE = frozenset({"grant_type", "code", "redirect_uri", "client_id", "code_v
 
 
 class Logins:
-    """Both login servers on one address; their paths do not collide."""
+    """Both login servers on a single address; the paths do not collide."""
 
     def __init__(self) -> None:
         claude = ClaudeLogins()

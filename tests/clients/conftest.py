@@ -13,9 +13,9 @@ import pytest
 
 from ccproxy.launcher.programs import find_script
 from tests.clients.table import TABLE, Trial, render_table, trials
-from tests.codex import write_login
-from tests.e2e.stack import Stack, simulated, simulators, stacks
-from tests.simulator_fixture import GroundTruth
+from tests.support.codex import write_login
+from tests.support.simulator_fixture import GroundTruth
+from tests.support.stack import Stack, simulated, simulators, stacks
 
 TOKEN = "the-token-of-the-owner"  # every client has to send its key in a way the guard reads
 

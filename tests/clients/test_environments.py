@@ -11,6 +11,7 @@ from tests.clients.environments import PINS, NotInstalled, Pins, Unreachable, pr
 from tests.clients.table import trials
 
 NOBODY_THERE = "http://127.0.0.1:9/"
+NO_CLIENTS = {"schemathesis"}  # it tries the stack, and nobody connects it
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def test_any_other_failure_is_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 def test_every_pin_has_a_page_and_names_one_version() -> None:
     pinned = {path.stem for path in PINS.iterdir()}
-    assert pinned <= {trial.environment for trial in trials()}
+    assert pinned - NO_CLIENTS <= {trial.environment for trial in trials()}
     for name in pinned:
         pins = read_pins(name)
         assert all(

@@ -11,8 +11,8 @@ import pytest
 
 from tests.clients.conftest import TOKEN
 from tests.clients.environments import Unreachable, programs_of, read_pins
-from tests.e2e.stack import Stack, clean_environment, until
-from tests.simulator_fixture import GroundTruth
+from tests.support.simulator_fixture import GroundTruth
+from tests.support.stack import Stack, clean_environment, until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -42,15 +42,16 @@ def run(stack: Stack, tmp_path: Path):
 def every_answer(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("doors")
     return run_example(
-        stack, folder, sys.executable, EXAMPLES / "every_door.py", "[[say:Ahoy!]]"
+        stack, folder, sys.executable, EXAMPLES / "every_route.py", "[[say:Ahoy!]]"
     ).splitlines()
 
 
-def test_every_door_answers_in_every_format(every_answer: list[str]) -> None:
+def test_every_route_answers_in_every_format(every_answer: list[str]) -> None:
     assert len(every_answer) == 9
     assert all(answer.endswith("Ahoy!") for answer in every_answer)
 
 
+@pytest.mark.timeout(240)  # two whole programs, on a machine that may be busy
 def test_the_agent_reads_files_of_its_folder_only(run, tmp_path: Path) -> None:
     (tmp_path / "greet.py").write_text("def greet(): ...")
     assert "def greet" in run(

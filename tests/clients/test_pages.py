@@ -21,9 +21,9 @@ import pytest
 from tests.clients.conftest import TOKEN, Trap
 from tests.clients.environments import Unreachable, programs_of, read_pins
 from tests.clients.table import MACHINE, TABLE, Trial, is_pinned, render_table, trials, undated
-from tests.e2e.stack import Stack, clean_environment
-from tests.pseudo_terminal import in_terminal
-from tests.simulator_fixture import GroundTruth
+from tests.support.pseudo_terminal import in_terminal
+from tests.support.simulator_fixture import GroundTruth
+from tests.support.stack import Stack, clean_environment
 
 pytestmark = pytest.mark.timeout(400)
 ORDINARY = re.compile("curl: |(anthropic|openai)-python: (Stream|Your|Chat Completions$|Responses)")

@@ -19,8 +19,8 @@ from anthropic import Anthropic
 from openai import OpenAI
 
 from tests.clients.conftest import TOKEN
-from tests.e2e.stack import Stack
-from tests.simulator_fixture import GroundTruth
+from tests.support.simulator_fixture import GroundTruth
+from tests.support.stack import Stack
 
 MODELS = {"api": "claude-sonnet-5-5", "codex": "gpt-5.5", "sdk": "claude-sonnet-5-5"}
 CITIES = ("Bern", "Oslo", "Lima", "Rome", "Cork")

@@ -22,7 +22,7 @@ from typing import Any
 
 import httpx
 
-from tests.compose import ROOT
+from tests.support.compose import ROOT
 
 FILES = ("docker-compose.yml", "docker-compose.demo.yml")
 MADE_UP_LOGINS = ("CLAUDE__API_KEY:", "CODEX__AUTH_FILE:")

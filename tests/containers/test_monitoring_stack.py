@@ -12,10 +12,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.compose import load
 from tests.containers.conftest import make_folders
 from tests.containers.project import Project, build_image, docker, free_port, wait_until
 from tests.contract.test_monitoring import QUIET, alerts, board
+from tests.support.compose import load
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(700)]
 

@@ -13,7 +13,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.compose import load
 from tests.containers.project import (
     CODEX_MODEL,
     MEGABYTE,
@@ -23,6 +22,7 @@ from tests.containers.project import (
     image_bytes,
     wait_until,
 )
+from tests.support.compose import load
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(700)]
 
@@ -121,7 +121,7 @@ def test_a_first_login_inside_is_kept_on_the_host(stack, command, file):
 
 def test_exec_sees_the_logins_of_the_services(stack):
     status = stack.execute("claude-code-proxy", "ccproxy", "auth", "status")
-    assert status.count("max login") + status.count("plus login") == 2, status
+    assert (status.count("max login"), status.count("plus login")) == (2, 1), status
     assert "runs at http://127.0.0.1:8000" in stack.compose(
         "exec", "-T", "claude-code-proxy", "sh", "-c", "ccproxy status 2>&1"
     )

@@ -10,7 +10,7 @@ import pytest
 
 from shared.settings.tree import load_settings
 from tests.conftest import BusFactory
-from tests.simulator_fixture import API_KEY
+from tests.support.simulator_fixture import API_KEY
 from tests.unit.gateway.conftest import serve
 
 OpenGateway = Callable[..., Awaitable[str]]

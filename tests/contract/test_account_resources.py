@@ -14,7 +14,7 @@ import anthropic
 import pytest
 
 from tests.contract.conftest import OpenGateway
-from tests.simulator_fixture import API_KEY, OAUTH_TOKEN, GroundTruth
+from tests.support.simulator_fixture import API_KEY, OAUTH_TOKEN, GroundTruth
 
 SKILL = b"---\nname: tidy-tables\ndescription: Makes tables tidy.\n---\nAlign the columns.\n"
 HELLO: Any = {

@@ -23,7 +23,7 @@ from shared.bus.channels import LOGS_QUERY, LOGS_WATCH, AccessRecord, LogsQuery
 from shared.bus.records import WATCHED_KEY
 from shared.runtime.errors import CCProxyError, NotFound, StoreUnavailable
 from shared.runtime.metrics import Metrics
-from tests.analytics_process import DEADLINE, Analytics, eventually
+from tests.support.analytics_process import DEADLINE, Analytics, eventually
 
 
 async def tells_a_problem(bus: Bus) -> bool:
@@ -121,7 +121,7 @@ async def test_while_another_program_holds_the_file_records_wait_and_everyone_is
 async def test_it_goes_on_when_redis_comes_back_and_stops_in_order_when_it_does_not(
     own_redis: Any, bus_factory: Callable[..., Awaitable[Bus]], tmp_path: Path
 ) -> None:
-    bus = await bus_factory("gateway", timings=Timings(patience=DEADLINE), url=own_redis.url)
+    bus = await bus_factory("gateway", timings=Timings(reconnect=DEADLINE), url=own_redis.url)
     analytics = Analytics(bus, own_redis.url, tmp_path)
     await analytics.start()
     await analytics.publish(records(5))

@@ -59,7 +59,7 @@ async def test_a_value_put_again_replaces_the_old_one_and_is_counted_once(bus_fa
     await kept.put("me", "a", b"one", ["x"])
     await kept.put("me", "a", b"three", ["y"])
     assert await kept.find("me", ["x", "y"]) == [None, "a"]
-    assert await kept.use("me") == Use(1, len(b"three") + ENTRY_BYTES + ALIAS_BYTES)
+    assert (await kept.uses(["me"]))["me"] == Use(1, len(b"three") + ENTRY_BYTES + ALIAS_BYTES)
 
 
 async def test_the_values_unused_for_longest_make_room(bus_factory):
@@ -76,7 +76,7 @@ async def test_the_values_unused_for_longest_make_room(bus_factory):
         b"0123456789",
         b"0123456789",
     ]
-    assert (await kept.use("me")).values == 3
+    assert (await kept.uses(["me"]))["me"].values == 3
 
 
 async def test_a_value_larger_than_the_limit_is_refused_and_pushes_nothing_out(bus_factory):
@@ -96,7 +96,23 @@ async def test_a_value_is_gone_after_its_lifetime_unless_it_was_read(bus_factory
     clock.tick(50)
     assert await kept.get("me", ["left"]) == [None]
     assert await kept.find("me", ["alias"]) == ["read"]
-    assert (await kept.use("me")).values == 1
+    assert (await kept.uses(["me"]))["me"].values == 1
+
+
+async def test_the_uses_of_several_owners_are_counted_by_one_question(bus_factory):
+    clock = Clock()
+    kept = await store(bus_factory, clock=clock)
+    await kept.put("me", "old", b"one")
+    await kept.put("you", "old", b"three")
+    clock.tick(50)
+    await kept.put("you", "new", b"x")
+    clock.tick(20)
+    assert await kept.uses(["me", "you", "nobody"]) == {
+        "me": Use(0, 0),
+        "you": Use(1, 1 + ENTRY_BYTES),
+        "nobody": Use(0, 0),
+    }
+    assert await kept.uses([]) == {}
 
 
 async def test_two_writers_lose_no_count(bus_factory, redis_url):
@@ -105,9 +121,35 @@ async def test_two_writers_lose_no_count(bus_factory, redis_url):
     await asyncio.gather(
         *(each.put("me", f"{number}", b"x") for number in range(10) for each in (first, second))
     )
-    assert await first.use("me") == Use(10, 10 * (ENTRY_BYTES + 1))
+    assert (await first.uses(["me"]))["me"] == Use(10, 10 * (ENTRY_BYTES + 1))
     for number in range(10):
         await second.delete("me", f"{number}")
-    assert await first.use("me") == Use(0, 0)
+    assert (await first.uses(["me"]))["me"] == Use(0, 0)
     with redis.Redis.from_url(redis_url) as client:
         assert not [key for key in client.keys("kept:*") if b":value:" in key or b":alias:" in key]
+
+
+async def test_only_the_first_of_two_writers_replaces_what_both_have_read(bus_factory):
+    kept = await store(bus_factory)
+    await kept.put("me", "a", b"one", ["alias"])
+    assert await kept.replace("me", "a", b"one", b"three")
+    assert not await kept.replace("me", "a", b"one", b"other")
+    assert await kept.get("me", ["a"]) == [b"three"]
+    assert await kept.find("me", ["alias"]) == ["a"]
+    assert (await kept.uses(["me"]))["me"] == Use(1, len(b"three") + ENTRY_BYTES + ALIAS_BYTES)
+
+
+async def test_a_value_that_is_gone_is_not_replaced(bus_factory):
+    kept = await store(bus_factory)
+    assert not await kept.replace("me", "a", b"one", b"two")
+    assert await kept.get("me", ["a"]) == [None]
+
+
+async def test_a_value_that_grows_makes_room(bus_factory):
+    clock = Clock()
+    kept = await store(bus_factory, limit=2 * (ENTRY_BYTES + 10), clock=clock)
+    for name in ("a", "b"):
+        await kept.put("me", name, b"0123456789")
+        clock.tick(1)
+    assert await kept.replace("me", "b", b"0123456789", b"0123456789+")
+    assert await kept.get("me", ["a", "b"]) == [None, b"0123456789+"]

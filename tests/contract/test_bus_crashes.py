@@ -18,11 +18,11 @@ import redis.asyncio
 
 from shared.bus import Bus, Slots, Timings
 from shared.bus.channels import Channel
-from shared.bus.wire import GROUP
+from shared.bus.wire import GROUP, WireMessage
 from shared.runtime.errors import BusUnavailable, CallerGone, NoWorker, WorkerLost
 from tests.conftest import QUICK
 
-SCRIPT = Path(__file__).with_name("bus_process.py")
+SCRIPT = Path(__file__).parent.parent / "support/bus_process.py"
 TURNS = Channel("test:turns", "on_accept")
 ASKS = Channel("test:asks", "when_done")
 PATIENT = Timings(beat=0.1, lease=600, no_worker=600)  # nothing is noticed by silence
@@ -276,7 +276,7 @@ async def test_a_server_waits_for_redis_to_come_back(own_redis, bus_factory):
 
 
 async def test_an_outage_that_lasts_ends_the_calls_in_flight(own_redis, bus_factory):
-    brief = Timings(beat=0.1, lease=1, outage=0.2, patience=0.1)
+    brief = Timings(beat=0.1, lease=1, outage=0.2, reconnect=0.1)
     caller = await bus_factory(url=own_redis.url, timings=brief)
     async with caller.call(TURNS, 1) as replies:
         own_redis.kill()
@@ -335,6 +335,26 @@ async def test_a_call_placed_before_the_server_noticed_the_loss_of_redis_data_ge
             await delivery.finish()
             with pytest.raises(BusUnavailable, match="lost this call"):
                 await anext(replies)
+
+
+async def test_a_process_hears_its_new_inbox_after_the_clock_of_redis_went_back(
+    redis_url, bus_factory
+):
+    """An entry from a far future stands for the clock of before."""
+    caller, worker = await bus_factory(), await bus_factory("worker")
+    inbox, future = f"inbox:{caller.address}", 99_999_999_999_999
+    deliveries = worker.serve(TURNS, slots=1)
+    async with redis.asyncio.Redis.from_url(redis_url) as client:
+        await client.execute_command("XADD", inbox, f"{future}-0", *WireMessage(b"hello").fields())
+        # Read once the next heartbeat has trimmed everything before it.
+        while (await client.xinfo_stream(inbox))["first-entry"][0] != f"{future}-0".encode():  # noqa: ASYNC110 - Redis is asked
+            await asyncio.sleep(0.01)
+        await client.delete(inbox)
+        while not await client.exists(inbox):  # noqa: ASYNC110 - Redis is asked
+            await asyncio.sleep(0.01)
+    async with asyncio.timeout(20), caller.call(TURNS, "after") as replies:
+        await (await anext(deliveries)).finish()
+        assert [data async for data in replies] == []
 
 
 @pytest.mark.parametrize("when", ["before it is read", "after it is read"])

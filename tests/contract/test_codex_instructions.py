@@ -12,9 +12,9 @@ import httpx
 import pytest
 
 from shared.accounts.codex_profile import NEUTRAL_INSTRUCTIONS
-from tests.codex import codex_settings
 from tests.contract.conftest import OpenGateway
-from tests.simulator_fixture import GroundTruth
+from tests.support.codex import codex_settings
+from tests.support.simulator_fixture import GroundTruth
 
 BACKEND = "/backend-api/codex/responses"
 OF_CODEX = "You are the simulated Codex."

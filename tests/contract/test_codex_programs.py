@@ -15,11 +15,11 @@ import pytest
 
 from shared.accounts.codex_profile import CodexProfile
 from shared.settings.providers import CodexSettings
-from tests.codex import codex_settings
-from tests.codex_program import codex_environment, find_codex
 from tests.contract.conftest import OpenGateway
 from tests.contract.test_simulator_claude import Claude, program
-from tests.simulator_fixture import GroundTruth
+from tests.support.codex import codex_settings
+from tests.support.codex_program import codex_environment, find_codex
+from tests.support.simulator_fixture import GroundTruth
 
 __all__ = ["program"]
 

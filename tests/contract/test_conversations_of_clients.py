@@ -15,9 +15,9 @@ import pytest
 
 from shared.formats.envelope import wrap
 from shared.formats.ir import Thinking
-from tests.codex import codex_settings
 from tests.contract.conftest import OpenGateway
-from tests.simulator_fixture import GroundTruth
+from tests.support.codex import codex_settings
+from tests.support.simulator_fixture import GroundTruth
 
 Json = dict[str, Any]
 CLAUDE, GPT = "claude-sonnet-5-5", "gpt-5.5"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-PROGRAM = Path(__file__).with_name("mounted_login.py")
+PROGRAM = Path(__file__).parent.parent / "support/mounted_login.py"
 APART = ["unshare", "--mount", "--map-root-user"]
 
 

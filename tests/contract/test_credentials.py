@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from shared.accounts.store import CredentialFile
-from tests.logins import OLD, OTHER_KEYS, claude_content, claude_login, put
-from tests.simulator_fixture import GroundTruth
+from tests.support.logins import OLD, OTHER_KEYS, claude_content, claude_login, put
+from tests.support.simulator_fixture import GroundTruth
 
-PROGRAM = Path(__file__).with_name("credential_process.py")
+PROGRAM = Path(__file__).parent.parent / "support/credential_process.py"
 TOKEN_PATH = "/v1/oauth/token"
 
 

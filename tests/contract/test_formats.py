@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from shared.formats import chat, messages, responses
 from shared.formats.fold import WellFormed
 from shared.formats.ir import Event, Fail, Reply, Vendor
-from tests import format_laws
-from tests.replies import PROMPT, keeps_grammar, replies, streams
+from tests.support import format_laws
+from tests.support.replies import PROMPT, keeps_grammar, replies, streams
 
 PROVIDERS: dict[str, Any] = {"anthropic": messages, "openai_responses": responses}
 CLIENTS: dict[str, Any] = {

@@ -19,7 +19,6 @@ from shared.formats.ir import (
     Delta,
     Event,
     Fail,
-    Frame,
     Json,
     Open,
     Prompt,
@@ -30,8 +29,9 @@ from shared.formats.ir import (
     ToolCall,
     Vendor,
 )
-from tests import format_laws
-from tests.replies import replies, streams
+from shared.formats.written import Frame
+from tests.support import format_laws
+from tests.support.replies import replies, streams
 
 Change = Callable[[Event], Sequence[Event]]
 FORMATS: dict[str, Any] = {

@@ -12,9 +12,9 @@ from typing import Any
 import httpx
 import orjson
 
-from tests.codex import codex_settings
 from tests.contract.conftest import OpenGateway
-from tests.simulator_fixture import API_KEY, GroundTruth
+from tests.support.codex import codex_settings
+from tests.support.simulator_fixture import API_KEY, GroundTruth
 
 REQUESTS = 1000
 TOOL = {"name": "f", "description": "d", "input_schema": {"type": "object", "properties": {}}}

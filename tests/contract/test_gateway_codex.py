@@ -16,9 +16,9 @@ from backports import zstd
 from openai import AsyncOpenAI
 from pydantic import BaseModel
 
-from tests.codex import codex_settings, write_login
 from tests.contract.conftest import OpenGateway
-from tests.simulator_fixture import OPENAI_KEY, GroundTruth, chatgpt_token
+from tests.support.codex import codex_settings, write_login
+from tests.support.simulator_fixture import OPENAI_KEY, GroundTruth, chatgpt_token
 
 BACKEND = "/backend-api/codex/responses"
 PIXEL = (

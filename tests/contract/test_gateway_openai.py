@@ -15,7 +15,7 @@ import pytest
 from pydantic import BaseModel
 
 from tests.contract.conftest import OpenGateway
-from tests.simulator_fixture import GroundTruth
+from tests.support.simulator_fixture import GroundTruth
 
 PIXEL = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"

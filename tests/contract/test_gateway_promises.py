@@ -14,15 +14,17 @@ import openai
 import orjson
 import pytest
 
-from analytics.pricing import shipped
+from shared.accounts.prices import Prices
 from shared.bus.channels import ACCESS_RECORD, AccessRecord
 from shared.bus.records import unpack
-from tests.codex import codex_settings
 from tests.conftest import BusFactory
 from tests.contract.conftest import OpenGateway
-from tests.simulator_fixture import GroundTruth
+from tests.support.codex import codex_settings
+from tests.support.simulator_fixture import GroundTruth
 
 ROUTES = {"/api/v1": ("claude-sonnet-5-5", "claude-sim-"), "/codex/v1": ("gpt-5.5", "gpt-sim-")}
+# Dollars per million tokens of prompt and reply, from the providers' pages of prices.
+RATES = {"/api/v1": (2, 10), "/codex/v1": (5, 30)}
 BOTH = pytest.mark.parametrize("route", ROUTES)
 STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
 AT_ONCE = 8
@@ -87,6 +89,7 @@ async def test_cost_is_the_list_price_of_the_tokens_that_the_provider_counted(
     clients: dict[str, openai.AsyncOpenAI],
     simulator: GroundTruth,
     bus_factory: BusFactory,
+    tmp_path: Path,
     route: str,
 ) -> None:
     model = ROUTES[route][0]
@@ -100,12 +103,10 @@ async def test_cost_is_the_list_price_of_the_tokens_that_the_provider_counted(
         await delivery.finish()
         if records:
             break
-    rates = shipped().models[model]
-    expected = (
-        true["input_tokens"] * rates.input + true["output_tokens"] * rates.output
-    ) / 1_000_000
+    rate_in, rate_out = RATES[route]
+    expected = (true["input_tokens"] * rate_in + true["output_tokens"] * rate_out) / 1_000_000
     assert expected > 0
-    assert shipped().cost(records[0]) == pytest.approx(expected)
+    assert Prices(tmp_path / "price-list.json").cost(records[0]) == pytest.approx(expected)
 
 
 @BOTH

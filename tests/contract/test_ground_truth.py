@@ -18,12 +18,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from sdk_worker.claude.driver import drivers
 from shared.bus.channels import SDK_TURN
 from shared.bus.serving import serve_each
-from tests.analytics_process import Analytics, eventually
-from tests.codex import codex_settings
 from tests.conftest import BusFactory
 from tests.contract.conftest import OpenGateway
-from tests.sdk_stack import MODEL, body, running_stack, worker_settings
-from tests.simulator_fixture import GroundTruth
+from tests.support.analytics_process import Analytics, eventually
+from tests.support.codex import codex_settings
+from tests.support.sdk_stack import MODEL, body, running_stack, worker_settings
+from tests.support.simulator_fixture import GroundTruth
 
 REQUESTS = int(os.environ.get("GROUND_TRUTH_REQUESTS", "320"))
 AT_ONCE = 24

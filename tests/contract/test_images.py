@@ -14,9 +14,9 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 
-from tests.codex import codex_settings
 from tests.contract.conftest import OpenGateway
-from tests.simulator_fixture import OPENAI_KEY, GroundTruth
+from tests.support.codex import codex_settings
+from tests.support.simulator_fixture import OPENAI_KEY, GroundTruth
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="

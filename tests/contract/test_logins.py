@@ -18,12 +18,12 @@ import httpx
 import pytest
 
 from ccproxy.launcher.programs import find_script
-from tests.browser import Browser
-from tests.logins import approve, claude_content, content_of, put
-from tests.simulator_fixture import GroundTruth
+from tests.support.browser import Browser
+from tests.support.logins import approve, claude_content, content_of, put
+from tests.support.simulator_fixture import GroundTruth
 
 ROOT = Path(__file__).parents[2]
-BROWSER = f"{sys.executable} {Path(__file__).with_name('approving_browser.py')} %s"
+BROWSER = f"{sys.executable} {ROOT / 'tests/support/approving_browser.py'} %s"
 LOGINS = {
     "login": (".claude/.credentials.json", "claude"),
     "login-openai": (".codex/auth.json", "openai"),
@@ -105,7 +105,9 @@ def test_a_browser_completes_the_login_through_the_loopback_address(
     assert (tmp_path / path).stat().st_mode & 0o777 == 0o600
     code, status = run(begin, "auth", "status", "--json")
     assert code == 0
-    (state,) = [state for state in json.loads(status) if state["provider"] == provider]
+    states = {each["route"]: each for each in json.loads(status) if each["provider"] == provider}
+    assert list(states) == {"claude": ["/api", "/sdk"], "openai": ["/codex"]}[provider]
+    state = states.popitem()[1]
     assert (state["status"], state["source"], state["renewable"]) == (
         "pass",
         str(tmp_path / path),
@@ -199,6 +201,7 @@ def gateway(environment: dict[str, str]) -> Iterator[str]:
         "REDIS__URL": "unix:///nowhere/redis.sock",
         "SERVER__PORT": "0",
         "SERVER__LOG_FORMAT": "json",
+        "SERVER__LOG_LEVEL": "DEBUG",
     }
     process = subprocess.Popen(
         find_script("ccproxy-gateway"),

@@ -9,17 +9,17 @@ import re
 import shutil
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from shared.bus.channels import AccessRecord
+from shared.runtime.metric_snapshots import render_metrics, snapshot_key
 from shared.runtime.metrics import (
     AnalyticsMetrics,
     BusMetrics,
@@ -28,9 +28,8 @@ from shared.runtime.metrics import (
     PermissionMetrics,
     PoolMetrics,
     QuotaMetrics,
-    render_metrics,
-    snapshot_key,
 )
+from tests.support.loopback import LoopbackHandler, serving
 
 MONITORING = Path(__file__).parents[2] / "monitoring"
 DASHBOARD = MONITORING / "grafana/dashboards/ccproxy.json"
@@ -138,7 +137,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Clien
         pytest.skip("no Prometheus is installed")
     folder, stack = tmp_path_factory.mktemp("prometheus"), Stack()
 
-    class Told(BaseHTTPRequestHandler):
+    class Told(LoopbackHandler):
         def do_GET(self) -> None:
             text = stack()
             self.send_response(200)
@@ -146,13 +145,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Clien
             self.end_headers()
             self.wfile.write(text)
 
-        def log_message(self, *_: object) -> None: ...
-
-    with (
-        HTTPServer(("127.0.0.1", 0), Told) as server,
-        socket.create_server(("127.0.0.1", 0)) as free,
-    ):
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with serving(Told) as server, socket.create_server(("127.0.0.1", 0)) as free:
         port, target = free.getsockname()[1], f"127.0.0.1:{server.server_port}"
         free.close()
         configuration = folder / "prometheus.yml"
@@ -182,7 +175,6 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Clien
                 yield client
             finally:
                 process.terminate()
-                server.shutdown()
 
 
 def wait_for(client: httpx.Client, log: Path) -> None:
@@ -220,8 +212,42 @@ def test_the_dashboard_keeps_its_place() -> None:
     found = json.loads(DASHBOARD.read_text())
     assert (found["uid"], found["refresh"]) == ("ccproxy-dashboard", "30s")
     assert {variable["name"] for variable in found["templating"]["list"]} == {
+        "datasource",
         "service_type",
         "model",
+        "address",
     }
     places = [tuple(panel["gridPos"].values()) for panel in found["panels"]]
     assert len(set(places)) == len(places)
+
+
+def shown_panels() -> list[dict[str, Any]]:
+    panels = json.loads(DASHBOARD.read_text())["panels"]
+    return [panel for panel in panels if panel["type"] != "row"]
+
+
+def test_the_dashboard_imports_into_any_grafana() -> None:
+    found = json.loads(DASHBOARD.read_text())
+    sources = re.findall(r'"uid": "([^"]+)"', DASHBOARD.read_text())
+    assert set(sources) == {"ccproxy-dashboard", "${datasource}"}
+    assert found["templating"]["list"][0]["type"] == "datasource"
+    assert all(link["url"].startswith("${address}/dashboard") for link in found["links"])
+
+
+def test_every_panel_has_a_description_and_a_number_of_decimals() -> None:
+    for panel in shown_panels():
+        assert panel["description"].endswith("."), panel["title"]
+        assert "decimals" in panel["fieldConfig"]["defaults"], panel["title"]
+
+
+def test_no_panel_counts_the_stacks_own_requests() -> None:
+    for expression in board():
+        for chosen in re.findall(r"\{([^}]*service_type=~[^}]*)\}", expression):
+            assert 'service_type!="gateway"' in chosen, expression
+
+
+def test_no_panel_divides_by_nothing() -> None:
+    quotients = [expression for expression in board() if " / " in expression]
+    assert quotients
+    for expression in quotients:
+        assert " > 0)" in expression.partition(" / ")[2], expression

@@ -26,7 +26,7 @@ from shared.runtime.exact_json import dump_json, load_json
 from tests.contract.test_mutated_streams import SEED, can_be_kept, new_record
 from tests.fuzz.mutations import mutate_body
 from tests.fuzz.odd_streams import ERRORS, whole_reply
-from tests.replies import PROMPT
+from tests.support.replies import PROMPT
 
 BODIES = 1000
 STATUSES = (400, 401, 403, 404, 413, 429, 500, 502, 503, 529)

@@ -33,8 +33,8 @@ from shared.runtime.errors import CCProxyError
 from shared.runtime.exact_json import dump_json
 from tests.fuzz.mutations import cut_anywhere, mutate_stream
 from tests.fuzz.odd_streams import base_streams
-from tests.replies import PROMPT
-from tests.stream_laws import a_stream_is_whole_or_ends_in_an_error
+from tests.support.replies import PROMPT
+from tests.support.stream_laws import a_stream_is_whole_or_ends_in_an_error
 
 STREAMS = 1000
 SEED = 20_261_129

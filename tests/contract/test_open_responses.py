@@ -11,10 +11,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.codex import codex_settings
 from tests.contract.conftest import OpenGateway
-from tests.open_responses import validate_events, validate_response
-from tests.simulator_fixture import GroundTruth
+from tests.support.codex import codex_settings
+from tests.support.open_responses import validate_events, validate_response
+from tests.support.simulator_fixture import GroundTruth
 
 ROUTES = {"/api/v1": "claude-sim-text", "/codex/v1": "gpt-5.5", "/codex": "gpt-5.5"}
 PIXEL = (

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from tests.permission_stack import Front, running_desk, running_front
-from tests.pseudo_terminal import PseudoTerminal, in_terminal
+from tests.support.permission_stack import Front, running_desk, running_front
+from tests.support.pseudo_terminal import PseudoTerminal, in_terminal
 
 PROGRAM = str(Path(sys.executable).with_name("ccproxy"))
 ARMED_SECONDS = 0.5  # a key pressed sooner is not meant for the prompt that just appeared
@@ -219,7 +219,7 @@ async def test_an_odd_input_is_shown_and_can_be_denied(
 
 
 async def test_the_bell_rings_for_a_new_request(front: Front, handler: Handler) -> None:
-    async with handler("--bell") as terminal:
+    async with handler() as terminal:
         await terminal.until("Waiting")
         assert b"\x07" not in terminal.raw
         checking = asking(front)
@@ -464,3 +464,45 @@ async def test_a_script_without_a_pipe_reads_what_there_is(
     await checking
     _, complaints = await process.communicate()
     assert (process.returncode, complaints) == (0, b"")
+
+
+async def test_keys_switch_profiles_also_while_a_request_waits(
+    front: Front, handler: Handler
+) -> None:
+    async with handler() as terminal:
+        await terminal.until("Profiles: none (p: switch)")
+        terminal.press("p")
+        await terminal.until("2 [ ] read-only")
+        terminal.press("2")
+        shown = await terminal.until("2 [x] read-only")
+        assert (await front.client.get("/permissions/profiles")).json()["active"] == ["read-only"]
+        assert (await front.check())["behavior"] == "deny"
+        terminal.press("2")
+        shown = await terminal.until("2 [ ] read-only", since=shown)
+        checking = asking(front)
+        shown = await terminal.until("Run a command", since=shown)
+        # The number is for the profiles, and the request is denied by the new rule.
+        terminal.press("2")
+        assert (await checking)["behavior"] == "deny"
+        shown = await terminal.until("2 [x] read-only", since=shown)
+        terminal.press("\x1b")
+        await terminal.until("Profiles: read-only (p: switch)", since=shown)
+        terminal.press("q")
+        assert await terminal.end() == 0
+
+
+async def test_a_key_says_that_the_owner_leaves_and_news_of_agents_are_shown(
+    front: Front, handler: Handler
+) -> None:
+    async with handler() as terminal:
+        await terminal.until("At the desk")
+        terminal.press("w")
+        await terminal.until("Away: hooks wait for you")
+        assert (await front.client.get("/permissions/away")).json()["away"] is True
+        done = {"hook_event_name": "Stop", "cwd": "/w"}
+        await front.client.post("/hooks/notice", json=done, headers={"x-ccproxy-agent": "codex"})
+        shown = await terminal.until("Codex is done (/w).")
+        terminal.press("w")
+        await terminal.until("At the desk", since=shown)
+        terminal.press("q")
+        assert await terminal.end() == 0

@@ -11,9 +11,17 @@ from typing import Any
 
 import pytest
 
-from shared.bus.channels import PERMISSION_REQUESTS, FileBefore, PermissionRequest
-from tests.browser import Browser
-from tests.permission_stack import Front, running_desk, running_front
+from shared.bus import Delivery
+from shared.bus.channels import (
+    LOGS_QUERY,
+    PERMISSION_REQUESTS,
+    FileBefore,
+    PermissionRequest,
+)
+from shared.bus.serving import serve_each
+from shared.runtime.exact_json import dump_json
+from tests.support.browser import Browser
+from tests.support.permission_stack import Front, running_desk, running_front
 
 PAGES = ["/permissions/ui", "/dashboard"]
 LONG = "echo " + "a" * 5_000 + "; rm -rf ~/Documents"
@@ -275,3 +283,141 @@ async def test_the_page_is_used_with_the_keyboard_and_read_aloud(
         text="\r",
     )
     assert (await checking)["behavior"] == "deny"
+
+
+async def test_the_switch_of_the_page_says_that_the_owner_is_away(front: Front, page: Page) -> None:
+    await page.open("/permissions/ui")
+    await page.until("document.querySelector('#away:not([hidden])')")
+    await page.click("#away")
+    await page.until("document.querySelector('#away[aria-pressed=true]')")
+    assert (await front.client.get("/permissions/away")).json()["away"] is True
+    body = {"hook_event_name": "PermissionRequest", "tool_name": "Bash", "cwd": "/w"}
+    body |= {"tool_input": {"command": "touch hooked"}}
+    names = {"x-ccproxy-machine": "laptop", "x-ccproxy-agent": "claude"}
+    asking = asyncio.create_task(
+        front.client.post("/hooks/permission-request", json=body, headers=names)
+    )
+    await page.shows("touch hooked")
+    await page.shows("Machine: laptop")
+    await page.shows("Folder: /w")
+    # Another view switches it off; the page follows, and the request is left to the agent.
+    await front.client.post("/permissions/away", json={"state": "off"})
+    await page.until("document.querySelector('#away[aria-pressed=false]')")
+    assert (await asking).json() == {}
+    await page.until('document.body.innerText.includes("left to the agent\'s terminal")')
+    done = {"hook_event_name": "Stop", "cwd": "/w"}
+    await front.client.post("/hooks/notice", json=done, headers=names)
+    await page.until("document.querySelector('#news').innerText.includes('Claude Code is done')")
+
+
+async def past_calls(front: Front, stop: asyncio.Event) -> None:
+    """Answer questions for past requests as analytics does: two calls like `echo`, one other."""
+    circumstances = '{"reach": null, "bypass": false, "insists": false}'
+    records = [
+        {
+            "request_id": f"past-{number}",
+            "asked_at": "2026-11-20T10:00:00.000000Z",
+            "tool_name": "Bash",
+            "input": dump_json({"command": command}).decode(),
+            "caller": "alice",
+            "session_id": "s",
+            "working_directory": "/srv/dir",
+            "program": "",
+            "machine": "",
+            "outcome": outcome,
+            "decided_by": "alice",
+            "rule": "",
+            "waited_ms": 1.0,
+            "circumstances": circumstances,
+        }
+        for number, (command, outcome) in enumerate(
+            [("echo one\u202e", "allowed"), ("echo two", "denied"), ("make", "allowed")]
+        )
+    ]
+
+    async def answer(delivery: Delivery) -> None:
+        await delivery.send(dump_json({"results": records}))
+
+    await serve_each(front.bus, LOGS_QUERY, answer, slots=1, stop=stop)
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_a_rule_is_confirmed_once_the_page_has_shown_what_it_would_have_allowed(
+    front: Front, page: Page, path: str
+) -> None:
+    stop = asyncio.Event()
+    answering = asyncio.create_task(past_calls(front, stop))
+    await page.open(path)
+    checking = asking(front, "echo now")
+    await page.until("document.querySelector('.request .allow')?.disabled === false")
+    await page.click(".request .others")
+    await page.click(".request .always")
+    await page.until("document.querySelector('.past li')")
+    assert (await page.text(".past")).split("\n") == [
+        "In the last 30 days the rule would have allowed 1 call more:",
+        "echo two (denied)",
+    ]
+    await page.until("!document.querySelector('.form .allow').disabled")
+    await page.click(".form .allow")
+    assert (await checking)["behavior"] == "allow"
+    rules = (await front.client.get("/permissions/rules")).json()["rules"]
+    assert rules[0]["text"] == "allow Bash: echo …"
+    stop.set()
+    await answering
+
+
+async def test_without_records_the_page_says_so_and_the_rule_can_still_be_made(
+    front: Front, page: Page
+) -> None:
+    await page.open("/permissions/ui")
+    checking = asking(front, "echo now")
+    await page.until("document.querySelector('.request .allow')?.disabled === false")
+    await page.click(".request .others")
+    await page.click(".request .always")
+    await page.until(
+        "document.querySelector('.past')?.innerText === 'Past requests cannot be looked at now.'"
+    )
+    await page.click(".form .allow")
+    assert (await checking)["behavior"] == "allow"
+
+
+async def test_profiles_are_switched_on_the_phone_page_and_followed_in_another_view(
+    front: Front, page: Page
+) -> None:
+    await page.open("/permissions/ui")
+    await page.until("document.querySelector('#profile')?.textContent === 'Profiles'")
+    await page.click("#profile")
+    assert await page.disabled("#profiles button")
+    await page.click('[name="active"][value="read-only"]')
+    await page.click('[name="while_away"][value="night"]')
+    await page.click("#profiles button")
+    await page.until("document.querySelector('#profile')?.textContent === 'read-only'")
+    assert await page.run("document.querySelector('#profiles').hidden")
+    shown = (await front.client.get("/permissions/profiles")).json()
+    assert (shown["active"], shown["while_away"]) == (["read-only"], ["night"])
+    assert (await front.check())["behavior"] == "deny"
+    # Another view switches; the page follows, also when the owner leaves.
+    await front.client.post("/permissions/profiles", json={"active": []})
+    await page.until("document.querySelector('#profile').textContent === 'Profiles'")
+    await page.click("#away")
+    await page.until("document.querySelector('#profile').textContent === 'night'")
+    width = await page.run("document.documentElement.scrollWidth")
+    assert width <= 390
+
+
+async def test_a_refused_switch_is_told_on_the_dashboard_and_the_choice_stays(
+    front: Front, page: Page, tmp_path: Path
+) -> None:
+    await page.open("/dashboard?view=permissions")
+    await page.until("document.querySelector('.profiles [name=active][value=coding]')")
+    (tmp_path / "rules.toml").write_text("[[rules")
+    await page.click('[name="active"][value="coding"]')
+    await page.click(".profiles button")
+    await page.until(
+        "document.querySelector('.profiles .problem').innerText.includes('not valid TOML')"
+    )
+    assert await page.run("document.querySelector('[name=active][value=coding]').checked")
+    (tmp_path / "rules.toml").unlink()
+    await page.click(".profiles button")
+    await page.until("document.querySelector('.profiles').innerText.includes('Last switched by')")
+    assert (await front.client.get("/permissions/profiles")).json()["active"] == ["coding"]

@@ -24,7 +24,7 @@ from shared.bus.channels import (
 )
 from shared.runtime.errors import BusUnavailable, Conflict
 from tests.conftest import RedisServer
-from tests.permission_stack import running_front
+from tests.support.permission_stack import running_front
 
 PROGRAM = Path(sys.executable).with_name("ccproxy-permission-service")
 

@@ -35,7 +35,7 @@ from shared.formats.ir import (
 )
 from shared.formats.registry import PROVIDER_FORMATS
 from shared.formats.sse import Parser
-from tests.replies import PROMPT
+from tests.support.replies import PROMPT
 
 RECORDED = Path(__file__).parent.parent / "recorded"
 

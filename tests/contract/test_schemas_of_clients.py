@@ -13,10 +13,10 @@ import httpx
 import pytest
 
 from shared.formats.sse import events_in
-from tests.codex import codex_settings
 from tests.contract.conftest import OpenGateway
-from tests.schemas import KEY, ODD, TEXT, one
-from tests.simulator_fixture import GroundTruth
+from tests.support.codex import codex_settings
+from tests.support.schemas import KEY, ODD, TEXT, one
+from tests.support.simulator_fixture import GroundTruth
 
 Json = dict[str, Any]
 CLAUDE, GPT = "claude-sonnet-5-5", "gpt-5.5"

@@ -56,7 +56,7 @@ class Process:
         self.program, self.lines = self, asyncio.Queue()
         self.started_at = time.monotonic()
 
-    def on_behalf(self, turn):
+    def on_behalf(self, turn, note):
         return contextlib.nullcontext()
 
     def say(self, line):
@@ -109,18 +109,18 @@ class Serving:
     bus: Bus
     pool: Pool
     slots: int
-    patience: float
+    timeout: float
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     drain: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self):
         name = self.bus.address.split(":")[1]
-        told = {"limit": 4, "idle": 60, "patience": self.patience, "keeper": self.bus.address}
+        told = {"limit": 4, "idle": 60, "timeout": self.timeout, "kept_by": self.bus.address}
         sessions = Sessions(self.pool, self.bus, CodeOptions(), **told)
         left = LeftReplies(self.bus, self.bus.address, seconds=20)
-        patience = TurnTimeouts(10, 10, 10)
+        timeouts = TurnTimeouts(10, 10, 10)
         worker = Worker(
-            self.pool, sessions, left, name=name, mode="ignore", pretty=False, patience=patience
+            self.pool, sessions, left, name=name, mode="ignore", pretty=False, timeouts=timeouts
         )
         serving = worker.serve(self.bus, slots=self.slots, stop=self.stop, drain=self.drain)
         self.task = asyncio.create_task(serving)
@@ -140,9 +140,9 @@ async def house(bus_factory):
         def __init__(self, bus):
             self.bus, self.script, self.workers = bus, Script(), []
 
-        async def start(self, name, slots=4, patience=10.0):
+        async def start(self, name, slots=4, timeout=10.0):
             bus = await bus_factory("sdk_worker", instance=name)
-            self.workers.append(Serving(bus, Pool(self.script), slots, patience))
+            self.workers.append(Serving(bus, Pool(self.script), slots, timeout))
             return self.workers[-1]
 
         async def say(self, name="", text="hi", gateway=None):
@@ -190,7 +190,7 @@ async def test_two_turns_of_a_conversation_never_run_at_once_wherever_they_land(
 
 
 async def test_a_turn_that_waits_too_long_for_another_is_told_so(house):
-    await house.start("w0", patience=0.05)
+    await house.start("w0", timeout=0.05)
     house.script.hold("named")
     first = asyncio.create_task(house.say("a"))
     await running(house, 1)

@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from sdk_worker.claude.driver import drivers
 from shared.bus.channels import PermissionDecision
-from tests.sdk_stack import Delivered, body, running_stack, worker_settings
+from tests.support.sdk_stack import Delivered, body, running_stack, worker_settings
 
 pytestmark = [pytest.mark.claude, pytest.mark.asyncio(loop_scope="module")]
 

@@ -19,7 +19,8 @@ import pytest
 from sdk_worker.claude.driver import drivers
 from shared.bus.channels import PermissionDecision, PermissionRequest
 from tests.contract.test_sdk_worker_asking import OWNERS_SERVER
-from tests.sdk_stack import running_stack, worker_settings
+from tests.support.matrix import matrix
+from tests.support.sdk_stack import running_stack, worker_settings
 
 pytestmark = pytest.mark.claude
 
@@ -69,7 +70,8 @@ NOT_TRIED = {
     "TaskStop": "no task has an id",
     "ToolSearch": "switched off, so that every tool is offered at once",
 }
-MODES = ("default", "acceptEdits", "plan", "bypassPermissions")
+# The mode that would ask nobody stands first, then the usual one.
+MODES = ("bypassPermissions", "default", "acceptEdits", "plan")
 
 
 class Service:
@@ -98,7 +100,7 @@ def settings_for(simulator_url: str, folder: Path, mode: str) -> Any:
     return settings.model_copy(update={"claude": claude})
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", matrix(MODES, first=2))
 async def test_every_tool_reaches_the_service_and_runs_only_when_allowed(
     mode: str, simulator_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,7 +153,7 @@ NOTEBOOK = {
 }
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", matrix(MODES))
 @pytest.mark.parametrize(
     ("tool", "name", "change"),
     [
@@ -208,7 +210,7 @@ class Chooser(Service):
 
 
 @pytest.mark.parametrize("in_background", [False, True])
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", matrix(MODES))
 async def test_the_tools_of_a_subagent_reach_the_service_too(
     mode: str,
     in_background: bool,

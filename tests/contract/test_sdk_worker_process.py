@@ -13,16 +13,16 @@ import orjson
 import psutil
 import pytest
 
-from ccproxy.cli.app import OVERRIDES
+from ccproxy.cli.serve_options import OVERRIDES
 from shared.bus import Timings
 from shared.bus.channels import SDK_TURN, Turn
 from shared.runtime.errors import ClientError, CredentialsMissing, NoWorker, Stopping
 from shared.runtime.process import DRAINED_EXIT
-from tests.logins import claude_content, put
-from tests.permission_stack import running_desk
-from tests.processes import running_programs
-from tests.sdk_stack import body
-from tests.simulator_fixture import API_KEY, OAUTH_TOKEN
+from tests.support.logins import claude_content, put
+from tests.support.permission_stack import running_desk
+from tests.support.processes import running_programs
+from tests.support.sdk_stack import body
+from tests.support.simulator_fixture import API_KEY, OAUTH_TOKEN
 
 pytestmark = pytest.mark.claude
 

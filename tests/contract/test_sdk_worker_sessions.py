@@ -9,8 +9,8 @@ import pytest_asyncio
 from sdk_worker.claude.driver import drivers
 from shared.bus.channels import KnownSession, Turn, encode_payload, session_key
 from shared.runtime.errors import UpstreamRefused
-from tests.sdk_stack import Delivered, body, running_stack, worker_settings
-from tests.simulator_fixture import OAUTH_TOKEN
+from tests.support.sdk_stack import Delivered, body, running_stack, worker_settings
+from tests.support.simulator_fixture import OAUTH_TOKEN
 
 LOGIN = {
     "accessToken": OAUTH_TOKEN,

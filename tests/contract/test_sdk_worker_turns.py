@@ -1,4 +1,7 @@
-"""One suite for both SDKs: the real program against the simulated provider."""
+"""One suite for both SDKs: the real program against the simulated provider.
+
+`make test` runs all of it with the first SDK; test_sdk_worker_asking.py runs both.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,8 @@ import pytest_asyncio
 
 from sdk_worker.claude.driver import drivers
 from shared.runtime.errors import UpstreamRefused, UpstreamTimeout
-from tests.sdk_stack import Delivered, body, running_stack, worker_settings
+from tests.support.matrix import matrix
+from tests.support.sdk_stack import Delivered, body, running_stack, worker_settings
 
 pytestmark = [pytest.mark.claude, pytest.mark.asyncio(loop_scope="module")]
 
@@ -32,7 +36,7 @@ WEATHER = {
 
 
 @pytest_asyncio.fixture(
-    scope="module", loop_scope="module", params=drivers(), ids=lambda driver: driver.name
+    scope="module", loop_scope="module", params=matrix(drivers()), ids=lambda driver: driver.name
 )
 async def stack(request, simulator_url, tmp_path_factory):
     settings = worker_settings(simulator_url, tmp_path_factory.mktemp("cwd"), pool_size=2)

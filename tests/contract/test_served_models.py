@@ -23,10 +23,10 @@ from shared.bus.channels import (
 )
 from shared.bus.records import unpack
 from shared.runtime.errors import UpstreamRefused
-from tests.codex import codex_settings
 from tests.conftest import BusFactory
 from tests.contract.conftest import OpenGateway
-from tests.simulator_fixture import GroundTruth
+from tests.support.codex import codex_settings
+from tests.support.simulator_fixture import GroundTruth
 
 Json = dict[str, Any]
 FORMATS = {

@@ -10,7 +10,7 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 
-from tests.simulator_fixture import CHATGPT_HEADERS, OPENAI_KEY, GroundTruth
+from tests.support.simulator_fixture import CHATGPT_HEADERS, OPENAI_KEY, GroundTruth
 from tests.unit.simulator.codex.conftest import backend_body
 
 

@@ -9,7 +9,7 @@ import anthropic
 import pytest
 from anthropic import AsyncAnthropic
 
-from tests.simulator_fixture import API_KEY, OAUTH_TOKEN, GroundTruth
+from tests.support.simulator_fixture import API_KEY, OAUTH_TOKEN, GroundTruth
 
 HELLO: Any = [{"role": "user", "content": "hello"}]
 WEATHER: Any = {

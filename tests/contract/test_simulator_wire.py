@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.simulator_fixture import API_KEY, KEY_HEADERS, GroundTruth
+from tests.support.simulator_fixture import API_KEY, KEY_HEADERS, GroundTruth
 
 MANY = 200
 

@@ -14,9 +14,9 @@ import pytest
 import redis
 from openai import AsyncOpenAI
 
-from tests.codex import codex_settings
 from tests.contract.conftest import OpenGateway
-from tests.simulator_fixture import GroundTruth
+from tests.support.codex import codex_settings
+from tests.support.simulator_fixture import GroundTruth
 
 ROUTES = {"/api/v1": "claude-sim-text", "/codex/v1": "gpt-5.5"}
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}

@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from simulator.spelling import SPELLINGS
-from tests.codex import codex_settings
 from tests.contract.conftest import OpenGateway
-from tests.simulator_fixture import GroundTruth
+from tests.support.codex import codex_settings
+from tests.support.simulator_fixture import GroundTruth
 
 ASK: dict[str, Any] = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 99}
 ROUTES = [

@@ -12,10 +12,10 @@ from shared.bus.channels import SDK_TURN
 from shared.bus.serving import serve_each
 from shared.runtime.tracing import open_tracer
 from shared.settings.tree import Settings, load_settings
-from tests.collector import Collector
 from tests.conftest import BusFactory
-from tests.sdk_stack import body
-from tests.simulator_fixture import API_KEY
+from tests.support.collector import Collector
+from tests.support.sdk_stack import body
+from tests.support.simulator_fixture import API_KEY
 from tests.unit.gateway.conftest import serve
 from tests.unit.sdk_worker.test_worker import END, RESULT, START, House
 

@@ -10,10 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.codex import codex_settings
 from tests.contract.conftest import OpenGateway
 from tests.contract.test_streams_of_providers import ROUTES
-from tests.simulator_fixture import GroundTruth
+from tests.support.codex import codex_settings
+from tests.support.simulator_fixture import GroundTruth
 
 # Pieces of at most five bytes, with pauses far shorter than PING_SECONDS between them: the first
 # event takes seconds.

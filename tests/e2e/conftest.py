@@ -3,7 +3,7 @@
 `stack`         one for the whole session, with the simulator behind it: `.url`, `.simulator_url`, `.home`,
                 `.pid_of("analytics")`, `.kill("analytics")` (SIGKILL), `.wait_ready()`, `.logs` (all it said so far).
 `start_stack`   `start_stack(SDK__WORKERS="2")` starts one more for this test alone; keywords are settings.
-`start_plain`   the same with stand-ins for the services (tests/e2e/standin.py): the launcher on its own, quickly.
+`start_plain`   the same with stand-ins for the services (tests/support/standin.py): the launcher on its own, quickly.
 `start_simulator`  a simulator alone; returns its address.
 `truth`         what the provider sees of this test.
 
@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 
 from ccproxy.launcher.programs import find_script
-from tests.e2e.stack import Stack, simulated, simulators, stacks
-from tests.simulator_fixture import GroundTruth
+from tests.support.simulator_fixture import GroundTruth
+from tests.support.stack import Stack, simulated, simulators, stacks
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +53,9 @@ def start_stack(_homes: Callable[[], Path], simulator_url: str) -> Iterator[Call
 @pytest.fixture
 def start_plain(_homes: Callable[[], Path]) -> Iterator[Callable[..., Stack]]:
     yield from stacks(
-        [sys.executable, "-P", str(Path(__file__).with_name("standin_stack.py"))], _homes, {}
+        [sys.executable, "-P", str(Path(__file__).parent.parent / "support/standin_stack.py")],
+        _homes,
+        {},
     )
 
 

@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from ccproxy.launcher.programs import find_script
-from tests.e2e.stack import Stack, clean_environment, simulated, until
-from tests.trusting import trust_folder
+from tests.support.stack import Stack, clean_environment, simulated, until
+from tests.support.trusting import trust_folder
 
 pytestmark = [pytest.mark.claude, pytest.mark.timeout(180)]
 

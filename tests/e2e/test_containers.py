@@ -23,7 +23,7 @@ import pytest
 
 from ccproxy.launcher.redis_server import find_server
 from shared.settings.servers import RedisSettings
-from tests.compose import ROOT, load, stage_of
+from tests.support.compose import ROOT, load, stage_of
 
 KINDS = (
     ("claude-code-proxy", "gateway"),

@@ -7,15 +7,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from ccproxy.cli.demo import SAMPLES, isolate, show_demo, streamed_text
 from ccproxy.launcher.programs import find_script
 from shared.settings.tree import load_settings
-from tests.e2e.stack import clean_environment
+from tests.support.loopback import LoopbackHandler, serving, url_of
+from tests.support.stack import clean_environment
 
 # The owner's settings, which must neither reach the demo nor be touched by it.
 OWNERS = {
@@ -43,19 +42,21 @@ def test_everything_arrives_and_nothing_is_left(tmp_path):
     assert [path.name for path in tmp_path.iterdir() if "ccproxy-demo" in path.name] == []
 
 
-class Forgetful(BaseHTTPRequestHandler):
+class Forgetful(LoopbackHandler):
     """A gateway whose `/sdk` is broken and which keeps neither rows nor counts of it."""
 
     def do_POST(self):
-        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        asked = json.loads(self.body())
         words = asked["messages"][0]["content"].removeprefix("[[say:").removesuffix("]]")
         if self.path.startswith("/sdk"):
-            self.answer(503, '{"error": "no worker"}')
+            self.answer_text(503, '{"error": "no worker"}')
         elif asked["stream"]:
             delta = {"type": "content_block_delta", "delta": {"type": "text_delta", "text": words}}
-            self.answer(200, f'data: {json.dumps(delta)}\n\ndata: {{"type": "message_stop"}}\n\n')
+            self.answer_text(
+                200, f'data: {json.dumps(delta)}\n\ndata: {{"type": "message_stop"}}\n\n'
+            )
         else:
-            self.answer(200, json.dumps({"content": [{"type": "text", "text": words}]}))
+            self.answer_text(200, json.dumps({"content": [{"type": "text", "text": words}]}))
 
     def do_GET(self):
         row = {
@@ -73,28 +74,23 @@ class Forgetful(BaseHTTPRequestHandler):
         ]
         paths = ("/api/v1/messages", "/codex/v1/messages")
         counted = "".join(f'ccproxy_requests_total{{endpoint="{path}"}} 1.0\n' for path in paths)
-        self.answer(200, counted if self.path == "/metrics" else json.dumps({"results": rows}))
+        self.answer_text(200, counted if self.path == "/metrics" else json.dumps({"results": rows}))
 
-    def answer(self, status, body):
+    def answer_text(self, status, body):
         self.send_response(status)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body.encode())
 
-    def log_message(self, *_):
-        pass
-
 
 @pytest.fixture
 def forgetful():
-    with ThreadingHTTPServer(("127.0.0.1", 0), Forgetful) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
+    with serving(Forgetful) as server:
+        yield url_of(server)
 
 
 async def test_what_did_not_arrive_is_named(forgetful, capsys):
-    assert await show_demo(forgetful, load_settings(), once=True, patience=0.3) == 1
+    assert await show_demo(forgetful, load_settings(), once=True, timeout=0.3) == 1
     said = capsys.readouterr().out
     assert [line for line in said.splitlines() if line.startswith("FAIL")] == [
         "FAIL the answer of /sdk did not arrive",
@@ -105,10 +101,11 @@ async def test_what_did_not_arrive_is_named(forgetful, capsys):
 
 
 async def test_it_stays_and_invites_without_once(forgetful, capsys):
-    assert await show_demo(forgetful, load_settings(), once=False, patience=0.1) is None
+    assert await show_demo(forgetful, load_settings(), once=False, timeout=0.1) is None
     said = capsys.readouterr().out
     assert f"curl {forgetful}/api/v1/messages" in said
-    assert f"ANTHROPIC_BASE_URL={forgetful}/api" in said
+    assert "run -- claude -p 'Hello!'" in said
+    assert max(map(len, said.splitlines())) <= 80
 
 
 def test_a_stream_that_ends_early_is_no_answer():
@@ -130,3 +127,5 @@ def test_no_setting_of_the_owner_stays(monkeypatch, tmp_path):
     assert settings.redis.url is None
     assert (settings.server.port, settings.claude.base_url) == (8123, "http://127.0.0.1:1")
     assert str(settings.observability.duckdb_path).startswith(str(tmp_path))
+    assert settings.security.permission_rules_file.is_relative_to(tmp_path)
+    assert settings.security.tokens_file.is_relative_to(tmp_path)

@@ -20,8 +20,8 @@ import httpx
 import orjson
 import pytest
 
-from tests.e2e.stack import Stack, clean_environment, until
-from tests.simulator_fixture import GroundTruth
+from tests.support.simulator_fixture import GroundTruth
+from tests.support.stack import Stack, clean_environment, until
 
 MODEL = "claude-sonnet-5-5"
 HEADERS = {"content-type": "application/json", "anthropic-version": "2023-06-01"}

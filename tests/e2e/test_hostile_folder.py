@@ -6,14 +6,16 @@ from __future__ import annotations
 
 import os
 import subprocess
+from itertools import cycle, product
 from pathlib import Path
 
 import pytest
 
 from ccproxy.cli.exits import CONFIGURATION, DONE, FAILED
 from ccproxy.launcher.programs import find_script
-from tests.e2e.stack import clean_environment
-from tests.pseudo_terminal import in_terminal
+from tests.support.matrix import matrix
+from tests.support.pseudo_terminal import in_terminal
+from tests.support.stack import clean_environment
 
 FILES = {
     ".ccproxy.toml": """
@@ -89,8 +91,12 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+# Each command meets one of the files, and each file half of the commands.
+PLANTED = list(zip(cycle(FILES), COMMANDS, strict=False))
+PLANTED += [pair for pair in product(FILES, COMMANDS) if pair not in PLANTED]
+
+
+@pytest.mark.parametrize(("name", "command"), matrix(PLANTED, first=len(COMMANDS)))
 def test_no_command_believes_a_cloned_folder(folder: Path, name: str, command: list[str]) -> None:
     plant(folder, name)
     before = (folder / name).read_text()

@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from ccproxy.launcher.programs import find_script
-from tests.e2e.stack import alive, environment_of, until
-from tests.processes import command_line
+from tests.support.processes import command_line
+from tests.support.stack import alive, environment_of, until
 
 SERVICES = ("redis", "gateway", "sdk_worker", "permission_service", "analytics")
 
@@ -37,10 +37,11 @@ def plain(start_plain):
     return start_plain().wait_ready()
 
 
-def test_it_says_where_it_listens_and_what_it_found_and_stops_when_asked(plain):
+def test_a_start_prints_its_addresses_and_the_next_step_and_a_stop_ends_well(plain):
     assert f"is ready at {plain.url}" in plain.logs
     assert f"{plain.url}/sdk" in plain.logs
-    assert "claude credentials: a made-up key" in plain.logs
+    # With the path of the program where PATH does not have it.
+    assert re.search(r"Next       (\S*/)?ccproxy run -- claude", plain.logs)
     assert plain.stop() == 0
 
 
@@ -221,8 +222,8 @@ def test_a_real_service_killed_outright_comes_back(stack, service):
 def test_a_real_service_that_hangs_is_killed_and_comes_back(stack):
     """A stopped process runs no code at all: only the supervisor can notice."""
     old = stack.pid_of("permission_service")
-    # A process is watched from its first heartbeat on; another test may just have ended the one
-    # before it.
+    # Before its first heartbeat a process has four times as long; another test may just have ended
+    # the one before it.
     until(lambda: time.time() - psutil.Process(old).create_time() > 12, "its first heartbeats")
     os.kill(old, signal.SIGSTOP)
     stack.wait_replaced("permission_service", old)

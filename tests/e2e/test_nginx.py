@@ -17,8 +17,8 @@ import pytest
 from ccproxy.cli.checks import Machine
 from ccproxy.cli.checks_outside import look_through_proxy
 from shared.settings.tree import Settings
-from tests.compose import ROOT
-from tests.e2e.stack import until
+from tests.support.compose import ROOT
+from tests.support.stack import until
 
 pytestmark = pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not installed")
 

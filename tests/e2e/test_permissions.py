@@ -23,10 +23,10 @@ import pytest
 
 from ccproxy.launcher.programs import find_script
 from sdk_worker.claude.driver import find_program
-from tests.browser import Browser, running_browser
-from tests.e2e.stack import Stack, clean_environment, simulated, stacks, until
-from tests.pseudo_terminal import in_terminal
-from tests.simulator_fixture import GroundTruth
+from tests.support.browser import Browser, running_browser
+from tests.support.pseudo_terminal import in_terminal
+from tests.support.simulator_fixture import GroundTruth
+from tests.support.stack import Stack, clean_environment, simulated, stacks, until
 
 pytestmark = pytest.mark.claude
 

@@ -5,6 +5,7 @@ and does its work, or it stands in DIFFERENT with a reason that docs/upgrade.md 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import typing
 from pathlib import Path
@@ -12,15 +13,15 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ccproxy.cli.app import OVERRIDES
+from ccproxy.cli.serve_options import OVERRIDES
 from ccproxy.launcher.programs import find_script
 from shared.accounts.claude import ClaudeIssuer
 from shared.accounts.codex import CodexIssuer
 from shared.accounts.models import CODEX_DEFAULT
 from shared.settings.tree import load_settings
-from tests.compose import ROOT, load
-from tests.documented import understand
-from tests.trusting import trust_folder
+from tests.support.compose import ROOT, load
+from tests.support.documented import understand
+from tests.support.trusting import trust_folder
 
 COMMANDS = (
     "ccproxy",
@@ -98,12 +99,14 @@ VARIABLES = (
     ),
     ("OBSERVABILITY__ENABLED", "true", "observability.enabled", True),
     ("OBSERVABILITY__METRICS_ENABLED", "false", "observability.metrics_endpoint_enabled", False),
+    ("CLAUDE_CODE_OAUTH_TOKEN", "sk-ant-oat01-x", "claude.oauth_token", "sk-ant-oat01-x"),
 )
 
 HELLO = [{"role": "user", "content": "Hello!"}]
 MESSAGES = {"model": "claude-sonnet-4-5", "messages": HELLO, "max_tokens": 100}
 CHAT = {"model": "o3-mini", "messages": HELLO}
 CODEX = {"model": CODEX_DEFAULT, "messages": HELLO}  # the model of the day; gpt-5 is retired
+NAME = "My name is Bob."
 
 # Method, path, body, status; and a word of the answer.
 PATHS = (
@@ -116,6 +119,7 @@ PATHS = (
     ("POST", "/codex/my_session_123/responses", CODEX, 200, '"object":"response"'),
     ("POST", "/codex/chat/completions", CODEX, 200, '"chat.completion"'),
     ("POST", "/codex/v1/chat/completions", CODEX, 200, '"chat.completion"'),
+    ("POST", "/codex/messages", CODEX | {"max_tokens": 100}, 200, '"type":"message"'),
     ("POST", "/codex/my_session_123/chat/completions", CODEX, 200, '"chat.completion"'),
     ("GET", "/health", None, 200, '"checks"'),
     ("GET", "/sdk/models", None, 200, '"data"'),
@@ -158,6 +162,14 @@ DIFFERENT = {
     "claude-code-sdk needs the npm program": "`npm install -g @anthropic-ai/claude-code`",
     "docs/observability.md": "`docs/observability.md`",
     "a port published on every interface": "published on every interface",
+    "uvx ccproxy-api, pipx run ccproxy-api": "`pipx run ccproxy-api`",
+    "the first use starts a login": "the first use started a login",
+    "reasoning as <thinking> text": "reasoning came as `<thinking>`",
+    "pool instances are reused": "pool off by default",
+    "Claude Code's identity on /api": "bore Claude Code's identity",
+    "sampling parameters reach Codex": "sampling parameters reached Codex",
+    "credential files must exist before the start": "had to exist before the start",
+    "--cwd": "`--cwd`, `--permission-mode`",
 }
 
 
@@ -288,6 +300,46 @@ def test_what_is_deliberately_different_is_told(promise, told):
     )
 
 
+def test_a_session_of_codex_keeps_its_conversation(stack, truth):
+    """The second request sends one new message, and the provider gets the whole conversation."""
+    for said in (NAME, "What is my name?"):
+        body = {"model": CODEX_DEFAULT, "messages": [{"role": "user", "content": said}]}
+        reply = httpx.post(f"{stack.url}/codex/bob/responses", json=body, timeout=30)
+        assert reply.status_code == 200, reply.text
+    assert NAME in json.dumps(truth.last("/v1/responses").body)
+
+
+@pytest.mark.claude
+def test_a_key_for_clients_pays_for_nothing(start_stack):
+    stack = start_stack(ANTHROPIC_API_KEY="dummy-key").wait_ready()
+    for route in ("api", "sdk"):
+        reply = httpx.post(f"{stack.url}/{route}/v1/messages", json=MESSAGES, timeout=50)
+        assert reply.status_code == 200, reply.text
+
+
+def test_reasoning_reaches_chat_clients_as_tags_where_the_owner_wants_them(start_stack):
+    stack = start_stack(MODELS__CHAT_REASONING="tags", SDK__WORKERS="0").wait_ready()
+    thinking = [{"role": "user", "content": "[[scenario:thinking]]"}]
+    body = {"model": "claude-sonnet-4-5", "messages": thinking, "reasoning_effort": "high"}
+    reply = httpx.post(f"{stack.url}/api/v1/chat/completions", json=body, timeout=30).json()
+    assert "<thinking>" in reply["choices"][0]["message"]["content"], reply
+
+
+def test_a_shell_gets_its_completion():
+    for shell, word in (("zsh", "#compdef ccproxy"), ("bash", "complete")):
+        command = [*find_script("ccproxy"), "--show-completion", shell]
+        shown = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert word in shown.stdout
+
+
+def test_a_container_calls_the_command_that_knows_its_user_and_home():
+    """`docker compose exec … ccproxy` finds the wrapper, not the program behind it."""
+    [path] = re.findall(r"^ENV PATH=(\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    wrapper, program, *_ = path.split(":")
+    assert f"deploy/ccproxy.sh {wrapper}/ccproxy" in (ROOT / "Dockerfile").read_text()
+    assert program == "/opt/ccproxy/bin"
+
+
 def test_every_model_that_was_named_still_means_something(stack):
     """They are retired by their provider; the names pass on, and the provider's own word comes
     back.
@@ -299,3 +351,5 @@ def test_every_model_that_was_named_still_means_something(stack):
         assert reply.status_code in {200, 404}
         assert "json" in reply.headers["content-type"]
         assert json.loads(reply.content)
+        if reply.status_code == 404:
+            assert "/api/v1/models" in reply.headers["x-ccproxy-hint"]

@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 
 from ccproxy.launcher.programs import find_script
-from tests.e2e.stack import until
+from tests.support.stack import until
 
 
 def status(url, token):

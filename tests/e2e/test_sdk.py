@@ -20,8 +20,11 @@ import orjson
 import psutil
 import pytest
 
-from tests.e2e.stack import DEADLINE, Stack, alive
-from tests.e2e.turns import (
+from tests.support.open_responses import validate_events, validate_response
+from tests.support.processes import command_line
+from tests.support.simulator_fixture import GroundTruth, Seen
+from tests.support.stack import DEADLINE, Stack, alive
+from tests.support.turns import (
     ANSWERED,
     MODEL,
     WORKERS,
@@ -37,9 +40,6 @@ from tests.e2e.turns import (
     sdk_stack,
     stream,
 )
-from tests.open_responses import validate_events, validate_response
-from tests.processes import command_line
-from tests.simulator_fixture import GroundTruth, Seen
 
 TURNS_AT_ONCE, MAX_WAITING = 2, 8
 PIXEL = base64.b64encode(

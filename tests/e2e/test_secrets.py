@@ -13,8 +13,8 @@ import orjson
 import pytest
 
 from ccproxy.launcher.programs import find_script
-from tests.e2e.stack import Stack, environment_of, simulated, stacks
-from tests.processes import command_line, process_name
+from tests.support.processes import command_line, process_name
+from tests.support.stack import Stack, environment_of, simulated, stacks
 
 SECRETS = {
     "SECURITY__AUTH_TOKEN": "tok-5e3c7a-owner-of-this-server",

@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import ThreadingHTTPServer
 
 import httpx
 import pytest
 
-from tests.browser import Browser
-from tests.e2e.stack import Stack
+from tests.support.browser import Browser
+from tests.support.loopback import LoopbackHandler, serving
+from tests.support.stack import Stack
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -65,19 +66,19 @@ def test_the_owner_signs_in_works_and_signs_out(guarded: Stack, browser: Browser
     asking.join(60)
     assert answers == ["allow"]
 
-    browser.go(f"{guarded.url}/dashboard")
-    browser.until("return document.getElementById('live-state').textContent === 'live'")
+    browser.go(f"{guarded.url}/dashboard?view=requests")
+    browser.until("return document.getElementById('live-state')?.textContent === 'live'")
     browser.go(f"{guarded.url}/docs")
     browser.until("return document.querySelectorAll('details').length > 20")
     browser.complaints()  # of the wrong token before
-    browser.go(f"{guarded.url}/dashboard")
-    browser.until("return document.getElementById('live-state').textContent === 'live'")
+    browser.go(f"{guarded.url}/dashboard?view=requests")
+    browser.until("return document.getElementById('live-state')?.textContent === 'live'")
     assert browser.complaints() == []
     assert browser.run("return document.cookie") == ""
 
     browser.click(".sign-out button")
     browser.until("return location.pathname === '/signin'")
-    browser.go(f"{guarded.url}/dashboard")
+    browser.go(f"{guarded.url}/dashboard?view=requests")
     browser.until("return location.pathname === '/signin'")
 
 
@@ -129,28 +130,23 @@ Promise.all([...asked, heard, loaded]).then(() => { window.done = true; });
 
 
 @pytest.fixture
-def hostile(guarded: Stack) -> Iterator[HTTPServer]:
+def hostile(guarded: Stack) -> Iterator[ThreadingHTTPServer]:
     """A web server of somebody else on this machine; `page` is what it serves."""
 
-    class Page(BaseHTTPRequestHandler):
+    class Page(LoopbackHandler):
         def do_GET(self) -> None:
             self.send_response(200)
             self.send_header("content-type", "text/html")
             self.end_headers()
             self.wfile.write(self.server.page)  # type: ignore[attr-defined]
 
-        def log_message(self, *_: object) -> None: ...
-
-    server = HTTPServer(("127.0.0.1", 0), Page)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with serving(Page) as server:
+        yield server
 
 
 @pytest.mark.parametrize("name", ["localhost", "127.0.0.1"])
 def test_a_page_of_another_origin_gets_nothing(
-    guarded: Stack, browser: Browser, hostile: HTTPServer, name: str
+    guarded: Stack, browser: Browser, hostile: ThreadingHTTPServer, name: str
 ) -> None:
     """`localhost` is another site than 127.0.0.1; another port of 127.0.0.1 is the same site, and
     gets the cookie.

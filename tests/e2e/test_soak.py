@@ -13,8 +13,9 @@ import httpx
 import psutil
 import pytest
 
-from tests.e2e.stack import Stack
-from tests.e2e.turns import (
+from tests.support.simulator_fixture import GroundTruth
+from tests.support.stack import Stack
+from tests.support.turns import (
     ANSWERED,
     at_rest,
     breaks_off,
@@ -27,7 +28,6 @@ from tests.e2e.turns import (
     status,
     takes_too_long,
 )
-from tests.simulator_fixture import GroundTruth
 
 REQUESTS, BATCH, AT_ONCE, STREAMS_EACH = 1000, 100, 64, 10
 FIRST_BYTE_SECONDS = (

@@ -11,7 +11,7 @@ import pytest
 
 from ccproxy.cli.exits import DONE, FAILED, NOT_RUNNING
 from ccproxy.launcher.programs import find_script
-from tests.e2e.stack import until
+from tests.support.stack import until
 
 
 @pytest.fixture
@@ -93,9 +93,8 @@ def test_status_tells_of_a_running_stack_and_of_none(start_plain, ask):
 
 def test_a_gateway_that_does_not_answer_is_no_good_status(start_plain, ask):
     stack = start_plain().wait_ready()
-    (stack.run_dir / "lock").write_text(
-        json.dumps({"pid": stack.process.pid, "url": "http://127.0.0.1:1"})
-    )
+    [entry] = (stack.home / ".local/state/ccproxy/stacks").iterdir()
+    entry.write_text(json.dumps(json.loads(entry.read_text()) | {"url": "http://127.0.0.1:1"}))
     asked = ask(stack, "status")
     assert asked.returncode == FAILED
     assert "gateway\twrong\tdoes not answer" in asked.stdout

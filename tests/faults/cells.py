@@ -16,8 +16,8 @@ from pathlib import Path
 import psutil
 import redis
 
-from tests.e2e.stack import Stack, until
 from tests.faults.load import Load, asked, recorded, running, until_whole
+from tests.support.stack import Stack, until
 
 Fault = Callable[[Stack], Awaitable[None]]
 

@@ -20,7 +20,7 @@ from typing import Any
 import aiohttp
 import orjson
 
-from tests.e2e.turns import SECRET
+from tests.support.turns import SECRET
 
 MODEL = "claude-sonnet-5-5"
 REQUEST_SECONDS = 60.0

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import psutil
 
-from tests.e2e.stack import Stack, environment_of, supervised_as
+from tests.support.stack import Stack, environment_of, supervised_as
 
 MEBIBYTE = 1024 * 1024
 PARTS = 6  # of a series; the fourth and the sixth are the begin and the end of its second half

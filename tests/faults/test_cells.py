@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from ccproxy.launcher.programs import find_script
-from tests.e2e.stack import Stack, simulated, simulators, stacks
 from tests.faults.cells import CELLS, Cell, Table, try_cell
+from tests.support.stack import Stack, simulated, simulators, stacks
 
 pytestmark = [pytest.mark.faults, pytest.mark.claude, pytest.mark.timeout(240)]
 

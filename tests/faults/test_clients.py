@@ -22,7 +22,6 @@ import orjson
 import pytest
 
 from ccproxy.launcher.programs import find_script
-from tests.e2e.stack import Stack, simulated, simulators, stacks, until
 from tests.faults.cells import ASKED_BEFORE, Table
 from tests.faults.load import (
     AGENT,
@@ -38,6 +37,7 @@ from tests.faults.load import (
     until_whole,
 )
 from tests.faults.memory import MEBIBYTE, gateways_memory
+from tests.support.stack import Stack, simulated, simulators, stacks, until
 
 pytestmark = [pytest.mark.faults, pytest.mark.claude, pytest.mark.timeout(300)]
 

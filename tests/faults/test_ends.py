@@ -11,9 +11,9 @@ from collections.abc import Callable
 import psutil
 import pytest
 
-from tests.e2e.stack import Stack, alive, until
 from tests.faults.cells import ASKED_BEFORE, Table, database
 from tests.faults.load import Load, asked, recorded, running, until_whole
+from tests.support.stack import Stack, alive, until
 
 pytestmark = [pytest.mark.claude, pytest.mark.timeout(240)]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.stack import Stack, until
+from tests.support.stack import Stack, until
 
 Start = Callable[..., Stack]
 
@@ -97,6 +97,23 @@ def test_a_gateway_dies_beside_a_broken_file_and_comes_back(start_plain: Start) 
     old = stack.kill("gateway")
     until(lambda: len(set(stack.supervised("gateway")) - {old}) == 2, "another gateway")
     assert answers(stack.url)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(180)  # the minute for a first heartbeat passes
+def test_a_service_that_hangs_before_its_first_heartbeat_is_killed_and_comes_back(
+    start_plain: Start,
+) -> None:
+    stack = start_plain(STANDIN_MUTE="analytics").wait_ready()
+    mute = stack.pid_of("analytics")
+    beating = stack.pid_of("permission_service")
+    until(
+        lambda: f"analytics (pid {mute}) has been silent for 60 s" in stack.logs,
+        "the supervisor's sentence",
+        deadline=100,
+    )
+    until(lambda: set(stack.supervised("analytics")) - {mute}, "another process")
+    assert stack.pid_of("permission_service") == beating
 
 
 @pytest.mark.faults

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from ccproxy.launcher.programs import find_script
-from tests.e2e.stack import Stack, simulated, simulators, stacks
 from tests.faults.cells import ASKED_BEFORE, Table
 from tests.faults.load import KINDS, Load, Seen, ask, asked, running
 from tests.faults.test_clients import client
-from tests.logins import claude_content, claude_login, codex_content, put
-from tests.simulator_fixture import GroundTruth
+from tests.support.logins import claude_content, claude_login, codex_content, put
+from tests.support.simulator_fixture import GroundTruth
+from tests.support.stack import Stack, simulated, simulators, stacks
 
 pytestmark = [pytest.mark.faults, pytest.mark.claude, pytest.mark.timeout(240)]
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from ccproxy.launcher.programs import find_script
-from tests.e2e.stack import Stack, simulated, stacks, until
 from tests.faults.load import Load, asked, recorded, running
+from tests.support.stack import Stack, simulated, stacks, until
 
 pytestmark = pytest.mark.timeout(120)  # a real stack, a busy machine
 

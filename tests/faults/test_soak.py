@@ -20,9 +20,9 @@ import aiohttp
 import pytest
 
 from ccproxy.launcher.programs import find_script
-from tests.e2e.stack import Stack, simulated, simulators, stacks
 from tests.faults.load import AGENT, KINDS, MODEL, Load, Seen, asked, running, until_whole
 from tests.faults.memory import MEBIBYTE, late_growth, memory_of
+from tests.support.stack import Stack, simulated, simulators, stacks
 
 MINUTES = float(os.environ.get("SOAK_MINUTES", "15"))
 LOOK_SECONDS = 30.0

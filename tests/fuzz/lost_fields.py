@@ -119,7 +119,7 @@ def is_harmless(client: str, body: Json, place: Place) -> bool:
     attention.
     """
     fate = TABLES[client].get(place.steps[0])
-    return fate is not None and (fate.kind == "ignored" or body[place.steps[0]] in fate.harmless)
+    return fate is not None and (fate.kind == "ignored" or body[place.steps[0]] in fate.defaults)
 
 
 def says_nothing(body: Json, place: Place, carried: Carried) -> bool:
@@ -146,14 +146,14 @@ def says_nothing(body: Json, place: Place, carried: Carried) -> bool:
     if any(name == known for known in LABELS):
         return True
     steps = [step for step in place.steps if not step.startswith("=")]
-    choice = body.get("tool_choice") or body.get("function_call")
-    if steps[0] in ("tools", "functions"):  # tools that may not be called are not offered
-        if {"tool_choice", "function_call"} & carried.ignored:
+    choice = body.get("tool_choice")
+    if steps[0] == "tools":  # tools that may not be called are not offered
+        if "tool_choice" in carried.ignored:
             return True
         return choice == "none" or (
             isinstance(choice, dict) and choice.get("type") in ("none", "allowed_tools")
         )
-    if steps[0] in ("parallel_tool_calls", "tool_choice", "function_call"):
+    if steps[0] in ("parallel_tool_calls", "tool_choice"):
         return (
             not (body.get("tools") and carried.document.get("tools"))
             or choice in ("none", {"type": "none"})

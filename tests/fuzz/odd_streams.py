@@ -26,7 +26,7 @@ from shared.formats.ir import (
 )
 from shared.formats.registry import PROVIDER_FORMATS
 from tests.fuzz.mutations import Sent, read_stream
-from tests.replies import PROMPT
+from tests.support.replies import PROMPT
 
 Json = dict[str, Any]
 

@@ -32,10 +32,11 @@ from shared.runtime.errors import CCProxyError
 from shared.runtime.exact_json import dump_json, load_json
 from simulator.anthropic import fields, rules
 from simulator.anthropic import models as claude_models
-from simulator.anthropic.problem import Problem as ClaudeProblem
+from simulator.anthropic.problem import AnthropicProblem
+from simulator.anthropic.request import AnthropicRequest, merge_turns
 from simulator.codex import models as codex_models
-from simulator.codex.problem import Problem as CodexProblem
-from simulator.codex.rules import check_request
+from simulator.codex.problem import CodexProblem
+from simulator.codex.rules import check_responses_request
 from simulator.shape import Misfit
 
 Json = dict[str, Any]
@@ -101,7 +102,7 @@ def to_claude(client: str, speaks: ProviderFormat = messages) -> Callable[[Json]
 
 def reply_of(prompt: Prompt) -> tuple[Any, ...]:
     """Return what the request decides about the form of its reply."""
-    return prompt.stream, prompt.include_usage, prompt.legacy_functions
+    return prompt.stream, prompt.include_usage
 
 
 def native_messages(body: Json) -> Carried:
@@ -156,10 +157,10 @@ def judge_as_claude(document: Json) -> None:
     try:
         fields.MESSAGES_2023(body, "", frozenset())
     except Misfit as misfit:
-        raise ClaudeProblem(400, str(misfit)) from misfit
-    turns = rules.merge_turns(body["messages"])
+        raise AnthropicProblem(400, str(misfit)) from misfit
+    turns = merge_turns(body["messages"])
     rules.enforce(
-        rules.Request(body, claude_models.find_model(body["model"]), "", frozenset(), turns)
+        AnthropicRequest(body, claude_models.find_model(body["model"]), "", frozenset(), turns)
     )
 
 
@@ -176,12 +177,12 @@ def judge_unsupported(document: Json) -> None:
 
 def judge_as_backend(document: Json) -> None:
     """Raises the backend's Problem for a request that it refuses."""
-    check_request(load_json(dump_json(document)), public=False)
+    check_responses_request(load_json(dump_json(document)), public=False)
 
 
 def judge_as_platform(document: Json) -> None:
     """Raises the public interface's Problem for a request that it refuses."""
-    check_request(load_json(dump_json(document)), public=True)
+    check_responses_request(load_json(dump_json(document)), public=True)
 
 
 def judge_nothing(document: Json) -> None:
@@ -190,7 +191,7 @@ def judge_nothing(document: Json) -> None:
 
 NATIVE = {("anthropic", "api"), ("openai_responses", "codex"), ("openai_responses", "platform")}
 FOREIGN_TO_OPENAI = ("anthropic", "openai_chat")
-PROBLEMS = (ClaudeProblem, CodexProblem)
+PROBLEMS = (AnthropicProblem, CodexProblem)
 REFUSALS = (CCProxyError,)
 ROUTES = [
     Route("anthropic", "api", native_messages, judge_nothing),

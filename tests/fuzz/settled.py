@@ -11,14 +11,14 @@ from typing import Any
 
 from shared.formats.chat import request_in as chat_reading
 from shared.formats.fields import FieldPolicy
-from shared.formats.messages.request_in import FATES
+from shared.formats.messages.request_in import FIELDS as MESSAGES_FIELDS
 from shared.formats.responses import request_in as responses_reading
 from simulator.seal import REASONING, THOUGHTS
 from tests.fuzz.typed_values import Made
 
 Json = dict[str, Any]
 TABLES: dict[str, dict[str, FieldPolicy]] = {
-    "anthropic": FATES,
+    "anthropic": MESSAGES_FIELDS,
     "openai_chat": chat_reading.FIELDS,
     "openai_responses": responses_reading.FIELDS,
 }
@@ -132,25 +132,20 @@ def answer(call: Json, message: Json, chance: random.Random) -> Json:
 
 
 def settle_chat(body: Json, chance: random.Random) -> None:
-    if body.get("tools"):
-        body.pop("functions", None)
-    names = distinct(body.get("tools") or [], "inner") + distinct(body.get("functions") or [])
+    names = distinct(body.get("tools") or [], "inner")
     kinds = {tool[tool["type"]]["name"]: tool["type"] for tool in body.get("tools") or []}
-    for field in ("tool_choice", "function_call"):
-        choice = body.get(field)
-        if not names or (field == "function_call") != bool(body.get("functions")):
-            body.pop(field, None)
-        elif isinstance(choice, dict):
-            name = chance.choice(names)
-            if "allowed_tools" in choice:
-                kind = kinds[name]
-                choice["allowed_tools"]["tools"] = [{"type": kind, kind: {"name": name}}]
-            elif field == "function_call":
-                choice["name"] = name
-            else:
-                choice.clear()
-                choice |= {"type": kinds[name], kinds[name]: {"name": name}}
-    if not body.get("tools") and not body.get("functions"):
+    choice = body.get("tool_choice")
+    if not names:
+        body.pop("tool_choice", None)
+    elif isinstance(choice, dict):
+        name = chance.choice(names)
+        kind = kinds[name]
+        if "allowed_tools" in choice:
+            choice["allowed_tools"]["tools"] = [{"type": kind, kind: {"name": name}}]
+        else:
+            choice.clear()
+            choice |= {"type": kind, kind: {"name": name}}
+    if not body.get("tools"):
         body.pop("parallel_tool_calls", None)
     if body.get("max_tokens") is not None and body.get("max_completion_tokens") is not None:
         del body["max_tokens"]

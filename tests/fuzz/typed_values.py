@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import random
 import types
 import typing
 from collections import abc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, Literal, Required, Union, get_args, get_origin
 
@@ -42,6 +43,8 @@ OFTEN = frozenset(
     """.split()  # noqa: SIM905
 )
 """Types that programs use most, chosen more often than the many special ones."""
+
+FILES = (typing.IO, os.PathLike)
 
 
 class Made(dict[str, Any]):
@@ -72,20 +75,37 @@ def is_object_type(hint: Any) -> bool:
     return isinstance(hint, type) and hasattr(hint, "__total__")
 
 
-def is_reply_type(hint: Any) -> bool:
-    """Return True for the classes of replies, which the SDKs take in a request as well, in their
-    objects' place.
+def is_list_type(hint: Any) -> bool:
+    origin = get_origin(hint)
+    return origin in (list, abc.Iterable, abc.Sequence) or "Sequence" in str(origin)
+
+
+def is_never_sent(hint: Any) -> bool:
+    """Return True for what the SDKs take in Python, but no body holds: the classes of replies in
+    their objects' place, lists of nothing else, and open files.
     """
     inner = get_args(hint)
-    return hasattr(hint, "model_fields") or (bool(inner) and any(map(is_reply_type, inner)))
+    if get_origin(hint) is typing.Annotated:
+        inner = inner[:1]
+    if get_origin(hint) in FILES or hasattr(hint, "model_fields"):
+        return True
+    return bool(inner) and all(map(is_never_sent, inner))
 
 
 class Values:
-    """Makes values; `chance` decides everything. `models` are the names a request may ask for."""
+    """Makes values; `chance` decides everything. `models` are the names a request may ask for,
+    `fixed` the values of fields that have one wherever their type allows it.
+    """
 
-    def __init__(self, chance: random.Random, models: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        chance: random.Random,
+        models: tuple[str, ...],
+        fixed: Mapping[str, Any] = types.MappingProxyType({}),
+    ) -> None:
         self.chance = chance
         self.models = models
+        self.fixed = fixed
         self._number = 0
         self._optional = 0.3
         self._named: dict[str, Callable[[], Any]] = {
@@ -140,6 +160,8 @@ class Values:
         return made
 
     def field(self, shape: type, name: str, hint: Any, depth: int) -> Any:
+        if name in self.fixed and may_be(hint, type(self.fixed[name])):
+            return self.fixed[name]
         if name in SCHEMAS and may_be(hint, dict):
             return self.schema()
         if name in self._named and may_be(hint, str):
@@ -161,7 +183,7 @@ class Values:
             return self.value(self.choose(get_args(hint), depth), depth)
         if origin is typing.Annotated:
             return self.value(get_args(hint)[0], depth)
-        if origin in (list, abc.Iterable, abc.Sequence) or "Sequence" in str(origin):
+        if is_list_type(hint):
             most = 5 if depth <= 1 else 2
             return [
                 self.value(get_args(hint)[0], depth + 1)
@@ -204,7 +226,7 @@ class Values:
         """Choose one member of a union; null rarely, ordinary objects more often than the many
         special ones.
         """
-        hints = tuple(hint for hint in hints if not is_reply_type(hint))
+        hints = tuple(hint for hint in hints if not is_never_sent(hint))
         weights = [
             0.15
             if hint is type(None)

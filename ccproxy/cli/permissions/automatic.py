@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from shared.bus.channels import PermissionRequest
-from shared.permissions.rules import judge, read_rules
+from shared.permissions.rules import judge
+from shared.permissions.rules_text import read_rules_text
 from shared.runtime.errors import ClientError
 from shared.settings.problems import ConfigurationError
 
@@ -23,7 +24,7 @@ class Automatic:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            read_rules(path.read_text())
+            read_rules_text(path.read_text())
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigurationError(f"The rules file {path} cannot be read: {error}.") from error
         except ClientError as error:
@@ -42,7 +43,7 @@ class Automatic:
             working_directory=request.get("working_directory", ""),
         )
         try:
-            verdict = judge(ask, read_rules(self._path.read_text()))
+            verdict = judge(ask, read_rules_text(self._path.read_text()).rules)
         # A file that breaks later answers nothing: the last good rules may be the ones its owner
         # has just taken out.
         except (OSError, UnicodeDecodeError, ClientError):

@@ -38,7 +38,7 @@ class FeedEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Receipt:
     """The fate of an answer: if it counts, and a sentence of the permission service otherwise or
     about the remembered rule.
     """
@@ -79,7 +79,7 @@ class EventFeed:
             await asyncio.sleep(pause)
             pause = min(2 * pause, longest)
 
-    async def answer(self, request_id: str, body: dict[str, Any]) -> Told:
+    async def answer(self, request_id: str, body: dict[str, Any]) -> Receipt:
         """Raises Unanswered when the answer is wrong in itself, or could not be given at all."""
         late = time.monotonic() + ANSWER_SECONDS
         pause, longest = PAUSES
@@ -90,11 +90,11 @@ class EventFeed:
                 why = str(error) or type(error).__name__
             else:
                 if response.is_success:
-                    return Told(True, response.json().get("remembered", ""))
+                    return Receipt(True, response.json().get("remembered", ""))
                 # The request has ended, perhaps by this very answer given a moment before, whose
                 # reply was lost.
                 if response.status_code in {404, 409}:
-                    return Told(False, response.json()["error"]["message"])
+                    return Receipt(False, response.json()["error"]["message"])
                 why = error_of_answer(response)
                 if response.status_code not in AGAIN:
                     raise Unanswered(why)
@@ -103,10 +103,52 @@ class EventFeed:
             await asyncio.sleep(pause)
             pause = min(2 * pause, longest)
 
+    async def preview(self, request_id: str, scope: str) -> dict[str, Any] | None:
+        """Return the past calls that a remembered answer would have allowed; None while they cannot
+        be had.
+        """
+        body = {"remember": {"scope": scope}}
+        return await self._asked("POST", f"/permissions/{request_id}/preview", json=body)
+
+    async def presence(self) -> dict[str, Any] | None:
+        """Return the owner's presence; None while it cannot be had."""
+        return await self._asked("GET", "/permissions/away")
+
+    async def profiles(self) -> dict[str, Any] | None:
+        """Return the profiles; None while they cannot be had."""
+        return await self._asked("GET", "/permissions/profiles")
+
+    async def _asked(self, method: str, path: str, **options: Any) -> dict[str, Any] | None:
+        """Return the answer; None for a refusal and for a gateway that cannot be asked."""
+        try:
+            response = await self._client.request(method, path, **options)
+        except httpx.HTTPError:
+            return None
+        shown: dict[str, Any] | None = response.json() if response.is_success else None
+        return shown
+
+    async def switch_away(self, away: bool) -> None:
+        """Say that the owner leaves or is back. The presence comes as an event. Raises
+        Unanswered.
+        """
+        await self._post("/permissions/away", {"state": "on" if away else "off"})
+
+    async def switch_profiles(self, active: list[str]) -> None:
+        """Put other profiles in force. They come as an event. Raises Unanswered."""
+        await self._post("/permissions/profiles", {"active": active})
+
+    async def _post(self, path: str, body: dict[str, Any]) -> None:
+        try:
+            response = await self._client.post(path, json=body)
+        except httpx.HTTPError as error:
+            raise Unanswered(str(error) or type(error).__name__) from error
+        if not response.is_success:
+            raise Unanswered(error_of_answer(response))
+
     def _open(self) -> Any:
         headers = {"last-event-id": self._last} if self._last else {}
-        patience = httpx.Timeout(10.0, read=SILENCE_SECONDS)
-        return self._client.stream("GET", "/permissions/stream", headers=headers, timeout=patience)
+        timeout = httpx.Timeout(10.0, read=SILENCE_SECONDS)
+        return self._client.stream("GET", "/permissions/stream", headers=headers, timeout=timeout)
 
     async def _check(self, response: httpx.Response) -> None:
         if response.is_error:

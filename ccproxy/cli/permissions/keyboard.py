@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 import termios
 import tty
@@ -64,12 +65,20 @@ class Keyboard:
             self._hold()
 
     def _hold(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._set_modes()
+        loop.add_reader(self._fd, self._read)
+        # A shell gives the terminal modes of its own while the program is stopped (Ctrl-Z).
+        loop.add_signal_handler(signal.SIGCONT, self._set_modes)
+
+    def _set_modes(self) -> None:
         # Keys pressed before are thrown away: they were meant for something else.
         tty.setcbreak(self._fd, termios.TCSAFLUSH)
-        asyncio.get_running_loop().add_reader(self._fd, self._read)
 
     def _release(self, attributes: list[Any]) -> None:
-        asyncio.get_running_loop().remove_reader(self._fd)
+        loop = asyncio.get_running_loop()
+        loop.remove_signal_handler(signal.SIGCONT)
+        loop.remove_reader(self._fd)
         termios.tcsetattr(self._fd, termios.TCSADRAIN, attributes)
 
     def _read(self) -> None:

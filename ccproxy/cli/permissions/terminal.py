@@ -1,9 +1,8 @@
 """The permission requests in a terminal: one at a time, with keys that cannot be pressed by
 accident.
 
-A request is drawn in place below the notices before it, so that it works over SSH, in 80 columns
-and without colour. Everything that happens (an event, a key, a second gone by) passes through one
-inbox, so nothing happens beside anything else.
+Everything that happens (an event, a key, a second gone by) passes through one inbox, so nothing
+happens beside anything else; `screen` draws the request between any two.
 
 Invariant: a request is allowed only after its end has been on the screen for ARMED_AFTER_SECONDS.
 """
@@ -11,34 +10,27 @@ Invariant: a request is allowed only after its end has been on the screen for AR
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import shlex
 import signal
-import tempfile
-from collections import deque
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from rich.console import Console, ConsoleDimensions
-from rich.live import Live
-from rich.text import Text
+from rich.console import Console
 
 from ccproxy.cli.gateway import Unanswered
 from ccproxy.cli.permissions.automatic import Automatic
+from ccproxy.cli.permissions.editor import SPECIAL, Typing, edit_input, typed
 from ccproxy.cli.permissions.feed import EventFeed, FeedEvent
 from ccproxy.cli.permissions.keyboard import Keyboard
-from ccproxy.cli.permissions.rows import body_rows
+from ccproxy.cli.permissions.news import WAITING, sentence_of
+from ccproxy.cli.permissions.screen import Screen
+from ccproxy.cli.permissions.switches import OwnerSwitches
 from ccproxy.cli.permissions.view import (
     CHOICES,
-    FRAME,
+    LOOKING_BACK,
     Surroundings,
     confirmation,
-    draw_card,
-    question_rows,
+    past_in_words,
 )
 from ccproxy.cli.permissions.waiting import Waiting, WaitingRequest
 from shared.permissions.presented import PresentedQuestion, RememberChoice
@@ -46,24 +38,13 @@ from shared.runtime.visible_text import visible
 
 ARMED_AFTER_SECONDS = 0.4  # a key meant for the prompt before must not answer this one
 TICK_SECONDS = 0.5
-NOTICES_KEPT = 5  # said again after the terminal was resized, which clears it
 SCROLLS = {"up": -1, "down": 1, "b": None, "page up": None, " ": None, "page down": None}
 NOT_SEEN = (
     "A part has not been on the screen: press v, go on with the space bar to the end, then allow "
     "it."
 )
-SPECIAL = frozenset({"up", "down", "page up", "page down", "escape", "enter", "backspace", "end"})
 
 Happening = Callable[[], Awaitable[None]]
-
-
-@dataclass(slots=True)
-class Typing:
-    """A line of text in the making, and the action for the end of the line."""
-
-    label: str
-    then: Callable[[str], None]
-    text: str = ""
 
 
 class Terminal:
@@ -81,37 +62,28 @@ class Terminal:
         bell: bool = False,
     ) -> None:
         self._feed = feed
-        self._console = console
+        self._screen = Screen(console)
         self._keyboard = keyboard
         self._automatic = automatic
         self._bell = bell
         self._waiting = Waiting()
         self._inbox = asyncio.Queue[Happening]()
-        self._live = Live(
-            console=console, auto_refresh=False, transient=True, vertical_overflow="crop"
-        )
-        self._size = console.size = screen_size(console)
-        self._notices: deque[str] = deque(maxlen=NOTICES_KEPT)
         self._status = "Connecting…"
         self._problem = ""
+        self._switches = OwnerSwitches(feed, self._screen.say, self._switched)
         self._typing: Typing | None = None
         self._confirming: RememberChoice | None = None
+        self._past = ""
         self._quit = False
         self._armed = ""
         self._armed_at = 0.0
-        # the rows drawn last, and for which they were made
-        self._body: tuple[object, list[Text]] = (
-            None,
-            [],
-        )
-        self._room = 1
         self._settled = 0
         self._answers: set[asyncio.Task[None]] = set()
 
     async def run(self, *, once: bool = False) -> None:
         """Raises Unanswered when the gateway refuses us."""
         loop = asyncio.get_running_loop()
-        with self._keyboard.held(), self._live:
+        with self._keyboard.held(), self._screen:
             loop.add_signal_handler(signal.SIGWINCH, self._inbox.put_nowait, self._nothing)
             tasks = [
                 asyncio.create_task(work) for work in (self._follow(), self._listen(), self._tick())
@@ -128,7 +100,6 @@ class Terminal:
                 for task in (*tasks, *self._answers):
                     task.cancel()
                 await asyncio.gather(*tasks, *self._answers, return_exceptions=True)
-                self._live.update(Text())
 
     async def _follow(self) -> None:
         try:
@@ -154,9 +125,7 @@ class Terminal:
         """Time has gone by; the countdown is drawn anew."""
 
     def _draw(self) -> None:
-        size = screen_size(self._console)
-        if size != self._size:
-            self._clear(size)
+        self._screen.fit()
         prompt = self._waiting.current
         # Another request is on the screen: what was typed or asked for the one before is void, and
         # the wait before an answer begins anew.
@@ -164,12 +133,10 @@ class Terminal:
             self._typing = None
             self._confirming = None
             self._problem = ""
-            self._armed, self._armed_at = (
-                prompt.id if prompt else "",
-                self._now() + ARMED_AFTER_SECONDS,
-            )
+            self._armed = prompt.id if prompt else ""
+            self._armed_at = self._now() + ARMED_AFTER_SECONDS
         if prompt is None:
-            self._live.update(Text(f"{self._status}  (q quits)", "dim"), refresh=True)
+            self._screen.show_status(self._switches.asked or self._status)
             return
         around = Surroundings(
             place=self._waiting.place(),
@@ -177,55 +144,24 @@ class Terminal:
             now=self._feed.now(),
             ask=self._asked(),
             problem=self._problem or ("" if self._status.startswith("Waiting") else self._status),
-            width=self._size.width,
-            height=self._size.height,
+            width=self._screen.size.width,
+            height=self._screen.size.height,
         )
-        card = draw_card(prompt, self._rows(prompt), around)
-        self._room = card.room
+        end_shown = self._screen.show(prompt, around)
         # The end has just come on the screen. A key that was on its way to scroll must not allow
         # the request.
-        if card.end_shown and not prompt.seen:
+        if end_shown and not prompt.seen:
             prompt.seen = True
             self._armed_at = max(self._armed_at, self._now() + ARMED_AFTER_SECONDS)
-        self._live.update(card.drawn, refresh=True)
-
-    def _rows(self, prompt: WaitingRequest) -> list[Text]:
-        """Return the rows of a request, made once for a request and a width, not at each tick."""
-        width = self._size.width - FRAME
-        question = prompt.open_question() if prompt.is_question else None
-        made_for = (
-            prompt.id,
-            width,
-            id(prompt.edited),
-            question and question.place,
-            tuple(prompt.chosen),
-        )
-        if self._body[0] != made_for:
-            rows = body_rows(prompt.shown, width)
-            if question is not None:
-                rows += [Text()] if rows else []
-                rows += question_rows(question, prompt.chosen, width)
-            self._body = (made_for, rows)
-        return self._body[1]
-
-    def _clear(self, size: ConsoleDimensions) -> None:
-        """Begin on an empty screen: a resized terminal has wrapped the old card anew, beyond
-        erasing.
-        """
-        self._size = self._console.size = size
-        self._live.stop()
-        self._console.clear()
-        # The notices were cleared together with the card.
-        for notice in self._notices:
-            self._console.print(Text(notice))
-        self._live.start()
 
     def _asked(self) -> str:
+        if self._switches.asked:
+            return self._switches.asked
         if self._typing is not None:
             return (
                 f"{self._typing.label}: {visible(self._typing.text)}▏\nEnter sends, Esc goes back"
             )
-        return confirmation(self._confirming) if self._confirming else ""
+        return confirmation(self._confirming, self._past) if self._confirming else ""
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
@@ -233,20 +169,25 @@ class Terminal:
     async def _on_event(self, event: FeedEvent) -> None:
         match event.name:
             case "connected":
-                self._status = "Waiting for prompts."
+                self._status = self._switches.status
+                self._start(self._switches.learn())
             case "lost":
                 self._status = visible(f"The gateway is away ({event.data['why']}); trying again…")
             case "ping":
                 return
+            case "notice" | "alert":
+                self._screen.say(sentence_of(event))
+            case "presence" | "profiles":
+                self._start(self._switches.take(event))
             case _:
                 before = len(self._waiting)
                 if notice := self._waiting.apply(event):
-                    self._say(notice)
+                    self._screen.say(notice)
                 # A request that disappears was settled, by whomever.
                 self._settled += len(self._waiting) < before
                 self._answer_by_rule(event)
                 if self._bell and len(self._waiting) > before:
-                    self._console.bell()
+                    self._screen.bell()
 
     def _answer_by_rule(self, event: FeedEvent) -> None:
         if event.name != "permission_request" or self._automatic is None:
@@ -265,6 +206,8 @@ class Terminal:
             return  # pasted: nobody meant it as answers
         elif key == "q":
             self._quit = True
+        elif (switching := self._switches.press(key)) is not None:
+            self._start(switching)
         elif prompt is not None:
             await self._choose(prompt, key)
 
@@ -289,7 +232,7 @@ class Terminal:
         if self._confirming is not None:
             self._confirm(prompt, self._confirming, key)
         elif prompt.whole and key in SCROLLS:
-            page = self._room if key in {" ", "page down"} else -self._room
+            page = self._screen.room if key in {" ", "page down"} else -self._screen.room
             prompt.top = max(0, prompt.top + (SCROLLS[key] or page))
         elif key in {"j", "down", "k", "up"}:
             self._waiting.step(1 if key in {"j", "down"} else -1)
@@ -346,6 +289,8 @@ class Terminal:
             self._answer(prompt, self._allowed(prompt), "once")
         else:
             self._confirming = choices[key]
+            self._past = LOOKING_BACK
+            self._start(self._look_back(prompt, choices[key]))
 
     def _confirm(self, prompt: WaitingRequest, choice: RememberChoice, key: str) -> None:
         """Answer for the future on `y` or a repeated key; any other key means no and goes back."""
@@ -384,9 +329,28 @@ class Terminal:
         # Out of the queue at once: a second key must not answer the same request, and must meet the
         # wait of the next one.
         self._waiting.answered(prompt)
-        task = asyncio.create_task(self._send(prompt, body, how))
+        self._start(self._send(prompt, body, how))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do `work` beside the inbox; the end of `run` cancels it."""
+        task = asyncio.create_task(work)
         self._answers.add(task)
         task.add_done_callback(self._answers.discard)
+
+    def _switched(self) -> None:
+        """Draw what the owner's switches say now."""
+        if self._status.startswith(WAITING):
+            self._status = self._switches.status
+        self._inbox.put_nowait(self._nothing)
+
+    async def _look_back(self, prompt: WaitingRequest, choice: RememberChoice) -> None:
+        """Show the past calls that the new rule would have allowed, if the person still decides on
+        that rule.
+        """
+        preview = await self._feed.preview(prompt.id, choice.scope)
+        if self._confirming is choice:
+            self._past = past_in_words(preview)
+            self._inbox.put_nowait(self._nothing)
 
     async def _send(self, prompt: WaitingRequest, body: dict[str, Any], how: str) -> None:
         said = "allowed" if body["allowed"] else "denied"
@@ -398,7 +362,7 @@ class Terminal:
             # Marked as drawn, so that the next drawing keeps the problem on the screen.
             self._armed = prompt.id
         else:
-            self._say(f"{prompt.shown.summary}: " + (told.words or f"{said} {how}".strip()))
+            self._screen.say(f"{prompt.shown.summary}: " + (told.words or f"{said} {how}".strip()))
             self._settled += 1
         self._inbox.put_nowait(self._nothing)
 
@@ -407,21 +371,10 @@ class Terminal:
         allowed.
         """
         given = prompt.input if prompt.edited is None else prompt.edited
-        command = given.get("command")
-        text = (
-            command if isinstance(command, str) else json.dumps(given, indent=2, ensure_ascii=False)
-        )
-        self._live.stop()
-        # The editor needs the terminal whole: no drawing, and no reading of its keys.
-        with self._keyboard.lent():
-            changed = await edit_text(text, ".sh" if isinstance(command, str) else ".json")
-        self._live.start()
         try:
-            edited = (
-                given | {"command": changed} if isinstance(command, str) else json.loads(changed)
-            )
-            if not isinstance(edited, dict):
-                raise ValueError("an object is needed")
+            # The editor needs the terminal whole: no drawing, and no reading of its keys.
+            with self._screen.lent(), self._keyboard.lent():
+                edited = await edit_input(given)
         except ValueError as error:
             self._problem = f"Not used: {error}"
             return
@@ -429,42 +382,3 @@ class Terminal:
         # The result is another input, so it has to be seen again before it can be allowed.
         prompt.seen = prompt.whole = False
         self._armed_at = self._now() + ARMED_AFTER_SECONDS
-
-    def _say(self, line: str) -> None:
-        self._notices.append(visible(line))
-        self._console.print(Text(self._notices[-1]))
-
-
-def screen_size(console: Console) -> ConsoleDimensions:
-    """Return the size of the terminal behind `console`. `COLUMNS` and `LINES` say the size it had
-    at the start.
-    """
-    try:
-        return ConsoleDimensions(*os.get_terminal_size(console.file.fileno()))
-    except (OSError, ValueError):
-        return console.size
-
-
-def typed(text: str, keys: str) -> str:
-    """Return the text after keys received together. A line end among the keys was pasted and sends
-    no answer.
-    """
-    for key in keys:
-        if key in "\x7f\b":
-            text = text[:-1]
-        else:
-            text += key if key.isprintable() else " "
-    return text
-
-
-async def edit_text(text: str, suffix: str) -> str:
-    """Return the text after the editor has ended; unchanged if the editor fails."""
-    editor = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi")
-    with tempfile.TemporaryDirectory(prefix="ccproxy-edit-") as folder:
-        path = Path(folder) / f"input{suffix}"
-        path.write_text(text + "\n")
-        try:
-            process = await asyncio.create_subprocess_exec(*editor, str(path))
-        except OSError:
-            return text
-        return path.read_text().rstrip("\n") if await process.wait() == 0 else text

@@ -9,6 +9,7 @@ the screen.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.panel import Panel
@@ -16,6 +17,7 @@ from rich.text import Text
 
 from ccproxy.cli.permissions.rows import wrapped
 from ccproxy.cli.permissions.waiting import WaitingRequest
+from shared.permissions.input_lines import one_line
 from shared.permissions.presented import PresentedQuestion, RememberChoice
 from shared.runtime.visible_text import visible
 
@@ -23,6 +25,8 @@ SHORT_SECONDS = 30
 FRAME = 4  # columns of a border and a blank on each side
 SMALLEST_BODY = 3  # rows
 CHOICES = 9  # options that have a key
+EXAMPLE_CHARACTERS = 60
+LOOKING_BACK = "Looking at past requests…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +140,27 @@ def question_rows(question: PresentedQuestion, chosen: list[int], width: int) ->
     return rows
 
 
-def confirmation(choice: RememberChoice) -> str:
-    """Return the sentence for a person's confirmation before an answer is remembered."""
-    return f"{choice.covers}\ny: yes, and remember it   Esc: no, go back"
+def confirmation(choice: RememberChoice, past: str) -> str:
+    """Return the sentence for a person's confirmation before an answer is remembered. `past` tells
+    of the past calls that the rule would have allowed.
+    """
+    return f"{choice.covers}\n{past}\ny: yes, and remember it   Esc: no, go back"
+
+
+def past_in_words(preview: dict[str, Any] | None) -> str:
+    """Return the past calls that a rule would have allowed, as a line and some examples; `preview`
+    is None when they are not known.
+    """
+    if preview is None:
+        return "Past requests cannot be looked at now."
+    count = preview["count"]
+    calls = "1 call" if count == 1 else f"{count} calls"
+    days = f"In the last {preview['days']:g} days the rule would have allowed {calls} more"
+    examples = [
+        f"  {one_line(shown['text'], EXAMPLE_CHARACTERS)} ({shown['outcome']})"
+        for shown in preview["examples"]
+    ]
+    return "\n".join([f"{days}:" if examples else f"{days}.", *examples])
 
 
 def keys(prompt: WaitingRequest, *, several: bool, width: int) -> list[Text]:

@@ -171,6 +171,8 @@ def how_it_ended(event: FeedEvent) -> str:
         case "permission_expired":
             return "nobody answered in time; it was not allowed."
         case "permission_cancelled":
+            if event.data.get("handed_back"):
+                return "left to the agent's own terminal."
             return "withdrawn, whoever asked is gone."
     done = "allowed" if event.data.get("allowed") else "denied"
     if event.data.get("decided_by") == "rule":

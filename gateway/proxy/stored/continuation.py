@@ -9,7 +9,7 @@ nothing passes untouched.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from gateway.providers import Outgoing
@@ -96,11 +96,11 @@ class Continuations:
         self._conversations = conversations
         self._available = available
 
-    async def use(self, owner: str) -> Use | None:
-        """Return the amount stored for an owner; None while storing is switched off. Raises
+    async def uses(self, owners: Sequence[str]) -> dict[str, Use]:
+        """Return the amount stored for each owner; no amount while storing is switched off. Raises
         BusUnavailable.
         """
-        return await self._memory.use(owner) if self._enabled else None
+        return await self._memory.uses(owners) if self._enabled else {}
 
     async def complete(self, request: Outgoing, *, session: str) -> Continuation | None:
         """Return the Continuation of `request`, which then says everything itself; None for a

@@ -18,11 +18,13 @@ import orjson
 from gateway.proxy.stored.memory import ResponseMemory, StoredResponse, items_of
 from shared.bus.bounded import BoundedStore
 from shared.formats.ir import Json
-from shared.runtime.errors import ClientError, StoredThingMissing
+from shared.runtime.errors import ClientError, Conflict, StoredThingMissing
 
 METADATA_PAIRS = 16  # OpenAI's own limits on metadata
 METADATA_KEY = 64
 METADATA_VALUE = 512
+# Each failed attempt is the success of another writer: only more writers at once than this fail.
+CHANGE_ATTEMPTS = 32
 ITEMS_AT_ONCE = 20  # OpenAI's own limit on one `items` request
 
 
@@ -52,7 +54,8 @@ class Conversations:
     async def create(self, owner: str, items: list[Json], metadata: dict[str, str]) -> str:
         """Create a conversation with the first `items`, and return the new id."""
         conversation = "conv_" + secrets.token_hex(24)
-        await self._write(owner, conversation, About(int(self._clock()), metadata))
+        about = About(int(self._clock()), metadata)
+        await self._store.put(owner, conversation, orjson.dumps(about))
         if items:
             await self.add(owner, conversation, items)
         return conversation
@@ -66,9 +69,11 @@ class Conversations:
 
     async def update(self, owner: str, conversation: str, metadata: dict[str, str]) -> None:
         """Replace a conversation's metadata."""
-        about = await self.about(owner, conversation)
-        about.metadata = metadata
-        await self._write(owner, conversation, about)
+
+        def change(about: About) -> None:
+            about.metadata = metadata
+
+        await self._change(owner, conversation, change)
 
     async def delete(self, owner: str, conversation: str) -> None:
         """Delete a conversation. The responses stay stored under the responses' own ids, as at
@@ -119,12 +124,26 @@ class Conversations:
         """
         if all(item["id"] != item_id for item in await self.items(owner, conversation)):
             raise StoredThingMissing(f"Item with id '{item_id}' not found.")
-        about = await self.about(owner, conversation)
-        about.removed.append(item_id)
-        await self._write(owner, conversation, about)
+        await self._change(owner, conversation, lambda about: about.removed.append(item_id))
 
-    async def _write(self, owner: str, conversation: str, about: About) -> None:
-        await self._store.put(owner, conversation, orjson.dumps(about))
+    async def _change(self, owner: str, conversation: str, change: Callable[[About], None]) -> None:
+        """Apply `change` to the facts of a conversation, beside other writers. Raises Conflict when
+        others were quicker each time.
+        """
+        for _ in range(CHANGE_ATTEMPTS):
+            [before] = await self._store.get(owner, [conversation])
+            if before is None:
+                raise conversation_missing(conversation)
+            about = About(**orjson.loads(before))
+            change(about)
+            # Only in the place of what was read: the change of a writer in between must stay, and a
+            # conversation that was deleted in between must stay deleted.
+            if await self._store.replace(owner, conversation, before, orjson.dumps(about)):
+                return
+        raise Conflict(
+            f"Conversation '{conversation}' is being changed by other requests; send this one "
+            "again."
+        )
 
 
 def list_entry(conversation: str) -> str:

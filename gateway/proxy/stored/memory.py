@@ -120,9 +120,9 @@ class ResponseMemory:
         """Remember `entry` as the last response of a session path."""
         await self._store.put(owner, session_entry(session), entry.encode())
 
-    async def use(self, owner: str) -> Use:
-        """Return the amount stored for an owner."""
-        return await self._store.use(owner)
+    async def uses(self, owners: Sequence[str]) -> dict[str, Use]:
+        """Return the amount stored for each owner."""
+        return await self._store.uses(owners)
 
 
 def session_entry(session: str) -> str:

@@ -30,10 +30,10 @@ class ChatConversation:
 
     def read(self, message: Object) -> None:
         role = message.one_of("role", _READ_ROLE)
-        if role != "function" and message.get("name") is not None:
+        if message.get("name") is not None:
             self.dropped.append("messages[].name")
         # Any other message ends the results of the calls before it.
-        if role not in ("tool", "function"):
+        if role != "tool":
             self.end()
         _READ_ROLE[role](self, message)
 
@@ -75,6 +75,10 @@ class ChatConversation:
     def _read_assistant(self, message: Object) -> None:
         if message.get("audio") is not None:
             raise field_error(message.at("audio"), "earlier audio cannot be heard by the providers")
+        if message.get("function_call") is not None:
+            raise field_error(
+                message.at("function_call"), "send 'tool_calls', which replaced 'function_call'"
+            )
         parts: list[ir.Part] = []
         if reasoning := message.optional("reasoning_content", str):
             parts.append(ir.Thinking(reasoning))
@@ -107,11 +111,6 @@ class ChatConversation:
             if call.id in calls:
                 raise invalid(call.id, item.at("id"), "Each call of a message needs its own id.")
             calls[call.id] = call
-        if (legacy := message.inner("function_call")).value:
-            # Old calls have no id; their place in the conversation is one that stays the same in
-            # every later request.
-            id_ = f"call_{len(self.messages)}"
-            calls[id_] = ir.ToolCall(id_, legacy.text("name"), legacy.text("arguments"))
         return calls
 
     def _read_tool(self, message: Object) -> None:
@@ -122,14 +121,7 @@ class ChatConversation:
         self._answer(call, self._content(message, PART_KINDS))
 
     def _read_function(self, message: Object) -> None:
-        name = message.text("name")
-        call = next((call for call in self._calls.values() if call.name == name), None)
-        if call is None or call.id in self._results:
-            raise invalid(
-                name, message.at("name"), "Expected the function of the preceding 'function_call'."
-            )
-        content = message.get("content")
-        self._answer(call, [ir.Text(content)] if isinstance(content, str) else [])
+        raise field_error(message.at("role"), "send the role 'tool', which replaced 'function'")
 
     def _answer(self, call: ir.ToolCall, parts: list[ir.Part]) -> None:
         told = [part for part in parts if isinstance(part, (ir.Text, ir.Image, ir.Document))]

@@ -11,6 +11,7 @@ from typing import Any, Literal, cast
 
 from shared.formats import ir
 from shared.formats.chat.conversation import ChatConversation
+from shared.formats.efforts import EFFORTS
 from shared.formats.fields import (
     FieldPolicy,
     Object,
@@ -31,7 +32,7 @@ from shared.formats.openai_parts import LEVELS, read_cache_mark, read_function, 
 from shared.runtime.errors import ClientError
 
 _CARRIED = (
-    "messages model stream tool_choice parallel_tool_calls function_call max_completion_tokens "
+    "messages model stream tool_choice parallel_tool_calls max_completion_tokens "
     "max_tokens temperature top_p stop reasoning_effort verbosity response_format service_tier "
     "metadata safety_identifier"
 )
@@ -40,30 +41,33 @@ FIELDS = {
     "prompt_cache_key": FieldPolicy("carried", "Claude caches by content and needs no key"),
     "stream_options": FieldPolicy("carried", "`include_usage`; obfuscation is not added"),
     "tools": FieldPolicy("carried", "`function` and `custom`"),
-    "functions": FieldPolicy("carried", "answered with `function_call`"),
+    "functions": FieldPolicy("refused", "send 'tools', which replaced 'functions'", defaults=([],)),
+    "function_call": FieldPolicy(
+        "refused", "send 'tool_choice', which replaced 'function_call'", defaults=("auto", "none")
+    ),
     "web_search_options": FieldPolicy("carried", "the provider's own web search"),
     "user": FieldPolicy("carried", "dropped when `safety_identifier` says something else"),
     "prompt_cache_options": FieldPolicy(
-        "dropped", harmless=({"mode": "implicit"}, {"mode": "implicit", "ttl": "30m"})
+        "dropped", defaults=({"mode": "implicit"}, {"mode": "implicit", "ttl": "30m"})
     ),
-    "prompt_cache_retention": FieldPolicy("dropped", harmless=("in_memory",)),
+    "prompt_cache_retention": FieldPolicy("dropped", defaults=("in_memory",)),
     "seed": FieldPolicy("dropped"),
-    "frequency_penalty": FieldPolicy("dropped", harmless=(0,)),
-    "presence_penalty": FieldPolicy("dropped", harmless=(0,)),
-    "logit_bias": FieldPolicy("dropped", harmless=({},)),
-    "store": FieldPolicy("dropped", "nothing is stored", harmless=(False,)),
-    "n": FieldPolicy("refused", "only one choice can be generated", harmless=(1,)),
+    "frequency_penalty": FieldPolicy("dropped", defaults=(0,)),
+    "presence_penalty": FieldPolicy("dropped", defaults=(0,)),
+    "logit_bias": FieldPolicy("dropped", defaults=({},)),
+    "store": FieldPolicy("dropped", "nothing is stored", defaults=(False,)),
+    "n": FieldPolicy("refused", "only one choice can be generated", defaults=(1,)),
     "logprobs": FieldPolicy(
-        "refused", "the providers do not return log probabilities", harmless=(False,)
+        "refused", "the providers do not return log probabilities", defaults=(False,)
     ),
     "top_logprobs": FieldPolicy(
-        "refused", "the providers do not return log probabilities", harmless=(0,)
+        "refused", "the providers do not return log probabilities", defaults=(0,)
     ),
     "prediction": FieldPolicy("refused", "the providers do not take predicted output"),
     "modalities": FieldPolicy(
         "carried",
         "`image` lets the model make images, where the provider can",
-        harmless=(["text"],),
+        defaults=(["text"],),
     ),
     "audio": FieldPolicy("refused", "only text can be generated"),
     "moderation": FieldPolicy("refused", "nothing here moderates"),
@@ -89,8 +93,8 @@ TIERS = ("auto", "default", "flex", "scale", "priority", "fast")
 KNOWN = {
     path: frozenset(names.split())
     for path, names in {
-        "": "messages tools functions response_format stream_options web_search_options",
-        "messages[]": "role content name tool_call_id tool_calls function_call refusal "
+        "": "messages tools response_format stream_options web_search_options",
+        "messages[]": "role content name tool_call_id tool_calls refusal "
         "reasoning_content audio images",
         "messages[].content[]": "type text image_url file refusal prompt_cache_breakpoint "
         "cache_control",
@@ -99,11 +103,9 @@ KNOWN = {
         "messages[].tool_calls[]": "id index type function custom",
         "messages[].tool_calls[].function": "name arguments",
         "messages[].tool_calls[].custom": "name input",
-        "messages[].function_call": "name arguments",
         "tools[]": "type function custom cache_control prompt_cache_breakpoint",
         "tools[].function": "name description parameters strict",
         "tools[].custom": "name description format",
-        "functions[]": "name description parameters",
         "response_format": "type json_schema",
         "response_format.json_schema": "name description schema strict",
         "stream_options": "include_usage include_obfuscation",
@@ -137,7 +139,8 @@ def read_prompt(body: Json) -> ir.Prompt:
     identifier = asked.optional("safety_identifier", str)
     if user and identifier and user != identifier:
         dropped.append("user")
-    tools, choice, legacy = _read_tools(asked)
+    tools = _read_tools(asked)
+    names = {tool.name for tool in tools if isinstance(tool, ir.Tool)}
     parallel = asked.optional("parallel_tool_calls", bool)
     stream_options = asked.inner("stream_options")
     return ir.Prompt(
@@ -145,13 +148,13 @@ def read_prompt(body: Json) -> ir.Prompt:
         messages=tuple(conversation.messages),
         system=tuple(conversation.system),
         tools=tools,
-        tool_choice=choice,
-        parallel_tools=False if legacy else parallel if tools else None,
+        tool_choice=_read_choice(body.get("tool_choice"), names),
+        parallel_tools=parallel if tools else None,
         max_tokens=_read_max_tokens(asked),
         temperature=_unless(asked.number("temperature", 0, 2), 1),
         top_p=_unless(asked.number("top_p", 0, 1), 1),
         stop=_read_stop(body.get("stop")),
-        reasoning=_read_reasoning(asked.choice("reasoning_effort", ir.EFFORTS)),
+        reasoning=_read_reasoning(asked.choice("reasoning_effort", EFFORTS)),
         response_format=_read_response_format(asked),
         verbosity=_unless(asked.choice("verbosity", LEVELS), "medium"),
         service_tier=_unless(asked.choice("service_tier", TIERS), "auto"),
@@ -160,13 +163,12 @@ def read_prompt(body: Json) -> ir.Prompt:
         metadata=asked.optional("metadata", dict) or None,
         stream=asked.optional("stream", bool) or False,
         include_usage=stream_options.optional("include_usage", bool) or False,
-        legacy_functions=legacy,
-        spelling=_spelling(body, legacy=legacy),
+        spelling=_spelling(body),
         dropped=tuple(dict.fromkeys((*dropped, *conversation.dropped))),
     )
 
 
-def _spelling(body: Json, *, legacy: bool) -> dict[str, str]:
+def _spelling(body: Json) -> dict[str, str]:
     """Return the names used by this request for fields with an old and a new name."""
     return SPELLING | {
         "web_search": "web_search_options",
@@ -174,8 +176,6 @@ def _spelling(body: Json, *, legacy: bool) -> dict[str, str]:
         if body.get("max_completion_tokens") is None
         else "max_completion_tokens",
         "user": "user" if body.get("safety_identifier") is None else "safety_identifier",
-        "tools.schema": "functions[].parameters" if legacy else SPELLING["tools.schema"],
-        "tool_choice": "function_call" if body.get("tool_choice") is None else "tool_choice",
     }
 
 
@@ -191,26 +191,15 @@ def _unless(value: Any, default: Any) -> Any:
     return None if value == default else value
 
 
-def _read_tools(
-    body: Object,
-) -> tuple[tuple[ir.Tool | ir.WebSearch | ir.Opaque, ...], ir.ToolChoice | None, bool]:
-    """Return the tools, the choice among the tools, and True if both were given in the old
-    `functions` spelling.
-    """
-    functions = [read_function(function) for function in body.objects("functions")]
+def _read_tools(body: Object) -> tuple[ir.Tool | ir.WebSearch | ir.Opaque, ...]:
+    """Return the tools of the request, the provider's web search and images included."""
     tools = [_read_tool(tool) for tool in body.objects("tools")]
-    if tools and functions:
-        raise ClientError(
-            "'functions' is the old spelling of 'tools': send only one of them.", param="functions"
-        )
-    field = "tool_choice" if body.get("tool_choice") is not None else "function_call"
-    choice = _read_choice(body.get(field), {tool.name for tool in (*tools, *functions)}, field)
     search = (
         []
         if body.get("web_search_options") is None
         else [_read_search(body.object("web_search_options"))]
     )
-    return (*tools, *functions, *search, *_read_modalities(body)), choice, bool(functions)
+    return (*tools, *search, *_read_modalities(body))
 
 
 def _read_modalities(body: Object) -> list[ir.Opaque]:
@@ -247,16 +236,17 @@ def _read_search(options: Object) -> ir.WebSearch:
     )
 
 
-def _read_choice(choice: Any, names: set[str], path: str) -> ir.ToolChoice | None:
-    """Return the tool choice, also of `function_call` with the named form `{name}`."""
+def _read_choice(choice: Any, names: set[str]) -> ir.ToolChoice | None:
     if choice is None or (not names and choice in ("auto", "none")):
         return None
     if not names:
-        raise ClientError(f"'{path}' is only allowed when tools are specified.", param=path)
+        raise ClientError(
+            "'tool_choice' is only allowed when tools are specified.", param="tool_choice"
+        )
     if isinstance(choice, str):
-        mode = one_of(choice, ("auto", "none", "required"), path)
+        mode = one_of(choice, ("auto", "none", "required"), "tool_choice")
         return ir.ToolChoice(cast("Literal['auto', 'none', 'required']", mode))
-    named = Object(expect(choice, dict, path), path)
+    named = Object(expect(choice, dict, "tool_choice"), "tool_choice")
     if not named.value:
         raise missing(named.at("type"))
     if named.get("type") == "allowed_tools":

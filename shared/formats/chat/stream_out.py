@@ -12,6 +12,7 @@ from shared.formats.fold import unfold
 from shared.formats.generated_images import image_url_of
 from shared.formats.ir import Json
 from shared.formats.openai_errors import write_error
+from shared.formats.written import KEEP_ALIVE, Frame
 
 ReasoningStyle: TypeAlias = Literal["field", "tags", "off"]
 """Where reasoning goes: `reasoning_content` (not OpenAI's, but what clients know), <thinking> in
@@ -29,8 +30,8 @@ FINISH_REASONS = {
 SERVICE_TIERS = {"standard": "default"} | {
     tier: tier for tier in ("default", "flex", "scale", "priority", "fast")
 }
-NOTHING: tuple[ir.Frame, ...] = ()
-DONE = ir.Frame(None, "[DONE]")
+NOTHING: tuple[Frame, ...] = ()
+DONE = Frame(None, "[DONE]")
 
 
 class Writer:
@@ -55,9 +56,8 @@ class Writer:
             "model": model,
         }
         self._include_usage = prompt.include_usage
-        self._legacy = prompt.legacy_functions
         self._style = reasoning
-        self._write: Callable[[str], Sequence[ir.Frame]] = self._drop
+        self._write: Callable[[str], Sequence[Frame]] = self._drop
         self._block: Any = None
         self._before = ""  # goes in front of the open block's first delta, and so is empty after it
         self._length = 0  # of the joined text, in characters
@@ -69,7 +69,7 @@ class Writer:
         self._call_is_empty = False
         self._thought = self._refused = False
 
-    def feed(self, event: ir.Event) -> Sequence[ir.Frame]:
+    def feed(self, event: ir.Event) -> Sequence[Frame]:
         if type(event) is ir.Delta:
             return self._write(event.text)
         match event:
@@ -84,41 +84,38 @@ class Writer:
             case ir.Stop():
                 return self._stop(event)
             case ir.Fail():
-                return (ir.Frame(None, write_error(event)),)
+                return (Frame(None, write_error(event)),)
             case ir.Ping():
-                return (ir.KEEP_ALIVE,)
+                return (KEEP_ALIVE,)
         return NOTHING
 
-    def _chunk(self, delta: Json, finish_reason: str | None = None) -> tuple[ir.Frame]:
+    def _chunk(self, delta: Json, finish_reason: str | None = None) -> tuple[Frame]:
         choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
-        return (ir.Frame(None, {**self._head, "choices": [choice]}),)
+        return (Frame(None, {**self._head, "choices": [choice]}),)
 
-    def _start(self, start: ir.Start) -> Sequence[ir.Frame]:
+    def _start(self, start: ir.Start) -> Sequence[Frame]:
         if start.id:
             self._head["id"] = f"chatcmpl-{start.id}"
         if start.model:
             self._head["model"] = start.model
         return self._chunk({"role": "assistant", "content": ""})
 
-    def _stop(self, stop: ir.Stop) -> Sequence[ir.Frame]:
-        frames: list[ir.Frame] = []
+    def _stop(self, stop: ir.Stop) -> Sequence[Frame]:
+        frames: list[Frame] = []
         if self._annotations:
             frames += self._chunk({"annotations": self._annotations})
         if stop.explanation and not self._refused:
             frames += self._chunk({"refusal": stop.explanation})
         if tier := SERVICE_TIERS.get(stop.service_tier or ""):
             self._head["service_tier"] = tier
-        reason = FINISH_REASONS[stop.reason]
-        frames += self._chunk(
-            {}, "function_call" if self._legacy and reason == "tool_calls" else reason
-        )
+        frames += self._chunk({}, FINISH_REASONS[stop.reason])
         if self._include_usage:
             frames.append(
-                ir.Frame(None, {**self._head, "choices": [], "usage": write_usage(stop.usage)})
+                Frame(None, {**self._head, "choices": [], "usage": write_usage(stop.usage)})
             )
         return [*frames, DONE]
 
-    def _open(self, part: Any) -> Sequence[ir.Frame]:
+    def _open(self, part: Any) -> Sequence[Frame]:
         self._block = part
         self._block_start = self._length
         self._before = ""
@@ -132,8 +129,7 @@ class Writer:
                 self._before = (
                     "<thinking>" if self._style == "tags" else "\n\n" if self._thought else ""
                 )
-            # `function_call` has room for one call.
-            case ir.ToolCall() if not (self._legacy and self._calls):
+            case ir.ToolCall():
                 return self._open_call(part)
             case ir.Opaque():
                 self._write = self._drop
@@ -142,7 +138,7 @@ class Writer:
                 self._write = self._drop
         return NOTHING
 
-    def _show_image(self, url: str) -> Sequence[ir.Frame]:
+    def _show_image(self, url: str) -> Sequence[Frame]:
         """Return the chunk for an image made by the model, in the place known to clients; no frame
         for no image.
         """
@@ -157,17 +153,15 @@ class Writer:
             }
         )
 
-    def _open_call(self, call: ir.ToolCall) -> Sequence[ir.Frame]:
+    def _open_call(self, call: ir.ToolCall) -> Sequence[Frame]:
         self._write = self._write_arguments
         self._call_is_empty = True
         self._calls += 1
-        if self._legacy:
-            return self._chunk({"function_call": {"name": call.name, "arguments": ""}})
         field = "input" if call.kind == "custom" else "arguments"
         header = {"id": call.id, "type": call.kind, call.kind: {"name": call.name, field: ""}}
         return self._chunk({"tool_calls": [{"index": self._calls - 1, **header}]})
 
-    def _close(self) -> Sequence[ir.Frame]:
+    def _close(self) -> Sequence[Frame]:
         match self._block:
             case ir.Text() if self._cited:
                 self._annotate()
@@ -177,18 +171,18 @@ class Writer:
                 return self._write_text("</thinking>\n")
         return NOTHING
 
-    def _drop(self, text: str) -> Sequence[ir.Frame]:
+    def _drop(self, text: str) -> Sequence[Frame]:
         return NOTHING
 
-    def _write_text(self, text: str) -> Sequence[ir.Frame]:
+    def _write_text(self, text: str) -> Sequence[Frame]:
         self._length += len(text)
         return self._chunk({"content": text})
 
-    def _write_refusal(self, text: str) -> Sequence[ir.Frame]:
+    def _write_refusal(self, text: str) -> Sequence[Frame]:
         self._refused = True
         return self._chunk({"refusal": text})
 
-    def _write_thinking(self, text: str) -> Sequence[ir.Frame]:
+    def _write_thinking(self, text: str) -> Sequence[Frame]:
         text = self._before + text
         self._before = ""
         self._thought = True
@@ -198,10 +192,8 @@ class Writer:
             else self._chunk({"reasoning_content": text})
         )
 
-    def _write_arguments(self, text: str) -> Sequence[ir.Frame]:
+    def _write_arguments(self, text: str) -> Sequence[Frame]:
         self._call_is_empty = False
-        if self._legacy:
-            return self._chunk({"function_call": {"arguments": text}})
         more = (
             {"custom": {"input": text}}
             if self._block.kind == "custom"

@@ -8,7 +8,7 @@ came along, the type stands for it.
 from __future__ import annotations
 
 from shared.formats.fields import error_text
-from shared.formats.ir import Fail, Json
+from shared.formats.ir import SPEND_LIMIT, Fail, Json
 
 ERROR_TYPES = {
     400: "invalid_request_error",
@@ -26,6 +26,8 @@ ERROR_TYPES = {
     504: "timeout_error",
     529: "overloaded_error",
 }
+# Types that follow our own word for the failure: Anthropic's gateways refuse so at a spend limit.
+_TYPE_OF_CODE = {SPEND_LIMIT: "billing_error"}
 # Reversed, so that of several statuses with one type the first in the table stands for it; two
 # types have a better one.
 _STATUSES = {kind: status for status, kind in reversed(ERROR_TYPES.items())} | {
@@ -43,9 +45,9 @@ def write_error(fail: Fail, *, request_id: str = "") -> Json:
     """The envelope, whole or as the data of an `error` event; `code` travels as
     `details.error_code`.
     """
-    kind = error_type(fail.status)
+    kind = _TYPE_OF_CODE.get(fail.code, error_type(fail.status))
     error: Json = {"type": kind, "message": fail.message}
-    if fail.code and fail.code != kind:
+    if fail.code and fail.code != kind and fail.code not in _TYPE_OF_CODE:
         error["details"] = {"error_code": fail.code}
     envelope: Json = {"type": "error", "error": error}
     return envelope | {"request_id": request_id} if request_id else envelope

@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import Any
 
 from shared.formats.envelope import MARK, OWN_SEARCH, PREFIX
-from shared.formats.ir import Json, Written
+from shared.formats.ir import Json
+from shared.formats.written import Written
 
 MARK_BYTES = MARK.encode()
 """A body without these bytes holds nothing of ours and need not be read."""

@@ -1,12 +1,12 @@
 """A Messages request as a Prompt. Blocks only Anthropic understands stay whole, as `Opaque`.
 
-`FATES` says what becomes of each field; one nobody knows yet is dropped by name, as betas come and
+`FIELDS` says what becomes of each field; one nobody knows yet is dropped by name, as betas come and
 go.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, cast
 
@@ -17,7 +17,6 @@ from shared.formats.fields import (
     Object,
     apply_policies,
     invalid,
-    join,
     objects,
     texts,
     unbroken,
@@ -25,13 +24,14 @@ from shared.formats.fields import (
 )
 from shared.formats.ir import Json
 from shared.formats.json_text import dump_text
+from shared.formats.messages.unread import unread_of_blocks, unread_of_messages, unread_of_tools
 from shared.runtime.errors import ThreadNotFound
 
 ATTRIBUTION = "x-anthropic-billing-header"
 """How Claude Code's first system block begins; it is addressed to Anthropic's servers, not to a
 model."""
 
-FATES: dict[str, FieldPolicy] = {
+FIELDS: dict[str, FieldPolicy] = {
     **dict.fromkeys(
         ("model", "messages", "system", "max_tokens", "tools", "tool_choice"),
         FieldPolicy("carried"),
@@ -45,7 +45,7 @@ FATES: dict[str, FieldPolicy] = {
     ),
     "cache_control": FieldPolicy("carried", "OpenAI caches without marks"),
     "diagnostics": FieldPolicy("ignored"),
-    "speed": FieldPolicy("dropped", harmless=("standard",)),
+    "speed": FieldPolicy("dropped", defaults=("standard",)),
     **dict.fromkeys(
         ("container", "context_management", "inference_geo", "mcp_servers", "fallbacks"),
         FieldPolicy("dropped"),
@@ -73,51 +73,8 @@ SPELLING = {
     "messages.citations": "messages[].content[].citations",
 }
 """How this format spells what the writers name otherwise."""
-_CUSTOM_TOOL = frozenset(
-    {
-        "type",
-        "name",
-        "description",
-        "input_schema",
-        "strict",
-        "cache_control",
-        "eager_input_streaming",
-    }
-)
-_SEARCH_TOOL = frozenset(
-    {
-        "type",
-        "name",
-        "allowed_domains",
-        "blocked_domains",
-        "max_uses",
-        "user_location",
-        "cache_control",
-    }
-)
-_BLOCKS = {
-    "text": frozenset({"text"}),
-    "image": frozenset({"source"}),
-    "document": frozenset({"source", "title", "context", "citations"}),
-    "search_result": frozenset({"source", "title", "content"}),
-    "thinking": frozenset({"thinking", "signature"}),
-    "redacted_thinking": frozenset({"data"}),
-    "tool_use": frozenset({"id", "name", "input"}),
-    "tool_result": frozenset({"tool_use_id", "content", "is_error"}),
-}
-"""What is read of each kind of block. Blocks of other kinds travel whole, or are dropped by
-their kind."""
-_SAYS_NOTHING: tuple[object, ...] = (
-    None,
-    "",
-    [],
-    {},
-    False,
-    {"type": "direct"},
-    {"enabled": False},
-)
 _KNOWN = {
-    "": frozenset(FATES),
+    "": frozenset(FIELDS),
     "metadata": frozenset({"user_id"}),
     "output_config": frozenset({"effort", "format"}),
     "thinking": frozenset({"type", "budget_tokens", "display"}),
@@ -157,11 +114,13 @@ def read_prompt(body: Json) -> ir.Prompt:
         spelling=SPELLING
         | {"reasoning_effort": "output_config.effort" if output.get("effort") else "thinking"},
         dropped=(
-            *apply_policies({name: value for name, value in body.items() if name in FATES}, FATES),
+            *apply_policies(
+                {name: value for name, value in body.items() if name in FIELDS}, FIELDS
+            ),
             *unknown_fields(body, "", _KNOWN),
-            *dict.fromkeys(_unread_of_blocks(body.get("system"), "system")),
-            *dict.fromkeys(_unread_of_messages(body["messages"])),
-            *_unread_of_tools(body.get("tools") or []),
+            *dict.fromkeys(unread_of_blocks(body.get("system"), "system")),
+            *dict.fromkeys(unread_of_messages(body["messages"])),
+            *unread_of_tools(body.get("tools") or []),
         ),
     )
 
@@ -345,47 +304,6 @@ def _tool(tool: Object) -> ir.Tool | ir.WebSearch | ir.Opaque:
         tool.optional("strict", bool),
         cache=_cache(tool.value),
     )
-
-
-def _unread_of_tools(tools: Iterable[Json]) -> dict[str, None]:
-    """Return the fields of the client's tools unknown to all other vendors. The paths have no list
-    numbers.
-    """
-    unread: dict[str, None] = {}
-    for tool in tools:
-        kind = str(tool.get("type") or "custom")
-        if kind == "custom" or kind.startswith("web_search_"):
-            known = _CUSTOM_TOOL if kind == "custom" else _SEARCH_TOOL
-            names = (
-                name
-                for name, value in tool.items()
-                if name not in known and value not in _SAYS_NOTHING
-            )
-            unread.update({join("tools[]", name): None for name in names})
-    return unread
-
-
-def _unread_of_messages(messages: Iterable[Json]) -> Iterator[str]:
-    for message in messages:
-        yield from (join("messages[]", name) for name in message if name not in ("role", "content"))
-        yield from _unread_of_blocks(message.get("content"), "messages[].content")
-
-
-def _unread_of_blocks(blocks: Any, path: str) -> Iterator[str]:
-    """Yield the fields of blocks not sent to any other vendor, blocks inside blocks included."""
-    for block in blocks if isinstance(blocks, list) else ():
-        known = _BLOCKS.get(str(block.get("type"))) if isinstance(block, dict) else None
-        if known is None:
-            continue
-        for name, value in block.items():
-            where = f"{path}[].{name}"
-            if name not in known and name not in ("type", "cache_control"):
-                if value not in _SAYS_NOTHING:
-                    yield where
-            elif name == "source" and isinstance(value, dict):
-                yield from _unread_of_blocks(value.get("content"), f"{where}.content")
-            elif name == "content":
-                yield from _unread_of_blocks(value, where)
 
 
 def _tool_choice(choice: Json) -> ir.ToolChoice | None:

@@ -22,7 +22,7 @@ from shared.formats.messages.request_in import (
     read_thinking,
     write_arguments,
 )
-from shared.formats.messages.usage import merge_usage, read_usage
+from shared.formats.messages.usage import merge_usage, read_tier, read_usage
 from shared.formats.property_keys import KeyRestorer
 from shared.formats.schemas import for_anthropic
 
@@ -44,8 +44,8 @@ _TEXT_FIELDS = {
 
 @dataclass(slots=True)
 class _Block:
-    """An open block. `held` collects content that is only readable when whole: custom input, a
-    foreign block. `keys` restores the client's names of the arguments, where they had to change.
+    """An open block. `held` collects content only readable when whole: custom input, a foreign
+    block. `keys` restores the client's names of arguments with changed names.
     """
 
     data: Json
@@ -175,8 +175,8 @@ class Reader:
         return [*events, *self._sequencer.close(index)]
 
     def _late_arguments(self, block: _Block) -> str:
-        """Return the arguments that no delta of the call carried: a custom tool's unwrapped text,
-        or input of the block's start, or what is left of a key that broke off.
+        """Return the arguments missing from all deltas of the call: a custom tool's unwrapped text,
+        or input of the block's start, or the rest of a broken-off key.
         """
         if block.held is None:
             # The service may give the whole input in the block's start, and then no delta follows.
@@ -204,7 +204,7 @@ class Reader:
             text_in(self._stop, "stop_sequence") or None,
             text_in(details, "explanation") or None,
             text_in(details, "category") or None,
-            text_in(self._usage, "service_tier") or None,
+            read_tier(self._usage) or None,
         )
         return [*self._sequencer.drain(), stop]
 

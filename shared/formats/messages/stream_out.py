@@ -19,13 +19,14 @@ from shared.formats.ir import Json
 from shared.formats.messages.blocks import call_input
 from shared.formats.messages.errors import write_error
 from shared.formats.messages.stream_in import STOP_REASONS
+from shared.formats.written import Frame
 
 IMAGE_LOST = (
     "(The model made an image. The Messages format has no block for it; the other formats carry "
     "it.)"
 )
 _REASONS = {reason: name for name, reason in STOP_REASONS.items()}
-_NO_FRAMES: tuple[ir.Frame, ...] = ()
+_NO_FRAMES: tuple[Frame, ...] = ()
 _DELTAS = {
     ir.Text: ("text_delta", "text"),
     ir.Refusal: ("text_delta", "text"),
@@ -49,26 +50,26 @@ class Writer:
         self._delta: tuple[str, str] | None = None
         self._held: list[str] | None = None
         self._searches = 0
-        self._handlers: dict[type, Callable[[Any], Sequence[ir.Frame]]] = {
+        self._handlers: dict[type, Callable[[Any], Sequence[Frame]]] = {
             ir.Delta: self._on_delta,
             ir.Start: self._on_start,
             ir.Open: self._on_open,
             ir.Cite: self._on_cite,
             ir.Seal: self._on_seal,
             ir.Close: self._on_close,
-            ir.Ping: lambda _: (ir.Frame("ping", {"type": "ping"}),),
+            ir.Ping: lambda _: (Frame("ping", {"type": "ping"}),),
             ir.Stop: self._on_stop,
-            ir.Fail: lambda fail: (ir.Frame("error", write_error(fail)),),
+            ir.Fail: lambda fail: (Frame("error", write_error(fail)),),
         }
 
-    def feed(self, event: ir.Event) -> Sequence[ir.Frame]:
+    def feed(self, event: ir.Event) -> Sequence[Frame]:
         return self._handlers[type(event)](event)
 
-    def _on_start(self, start: ir.Start) -> Sequence[ir.Frame]:
+    def _on_start(self, start: ir.Start) -> Sequence[Frame]:
         message = _message(self._id, start.model or self._model, [], start.usage, None)
-        return (ir.Frame("message_start", {"type": "message_start", "message": message}),)
+        return (Frame("message_start", {"type": "message_start", "message": message}),)
 
-    def _on_open(self, opened: ir.Open) -> Sequence[ir.Frame]:
+    def _on_open(self, opened: ir.Open) -> Sequence[Frame]:
         if is_foreign_search(opened.part):
             return self._search(opened.part.data)
         if image_url_of(opened.part):
@@ -84,29 +85,29 @@ class Writer:
             [] if isinstance(opened.part, ir.ToolCall) and opened.part.kind == "custom" else None
         )
         start = {"type": "content_block_start", "index": self._index, "content_block": block}
-        return (ir.Frame("content_block_start", start),)
+        return (Frame("content_block_start", start),)
 
-    def _search(self, call: Json) -> Sequence[ir.Frame]:
+    def _search(self, call: Json) -> Sequence[Frame]:
         """A search another vendor ran, as the call and the result Anthropic would have shown."""
         used, found = search_blocks(call)
         self._delta = None
         self._searches += 1
-        frames: list[ir.Frame] = []
+        frames: list[Frame] = []
         for block in (used, found):
             start = {"type": "content_block_start", "index": self._index, "content_block": block}
             if block is used:
                 start["content_block"] = used | {"input": {}}
-            frames.append(ir.Frame("content_block_start", start))
+            frames.append(Frame("content_block_start", start))
             if block is used:
                 text = json.dumps(used["input"], ensure_ascii=False, separators=(",", ":"))
                 frames.append(self._block_delta({"type": "input_json_delta", "partial_json": text}))
             frames.append(
-                ir.Frame("content_block_stop", {"type": "content_block_stop", "index": self._index})
+                Frame("content_block_stop", {"type": "content_block_stop", "index": self._index})
             )
             self._index += 1
         return frames
 
-    def _on_delta(self, delta: ir.Delta) -> Sequence[ir.Frame]:
+    def _on_delta(self, delta: ir.Delta) -> Sequence[Frame]:
         if self._delta is None:
             return _NO_FRAMES
         if self._held is not None:
@@ -115,27 +116,25 @@ class Writer:
         kind, field = self._delta
         return (self._block_delta({"type": kind, field: delta.text}),)
 
-    def _block_delta(self, delta: Json) -> ir.Frame:
-        return ir.Frame(
+    def _block_delta(self, delta: Json) -> Frame:
+        return Frame(
             "content_block_delta",
             {"type": "content_block_delta", "index": self._index, "delta": delta},
         )
 
-    def _on_cite(self, cite: ir.Cite) -> Sequence[ir.Frame]:
+    def _on_cite(self, cite: ir.Cite) -> Sequence[Frame]:
         return (
             self._block_delta({"type": "citations_delta", "citation": _citation(cite.citation)}),
         )
 
-    def _on_seal(self, seal: ir.Seal) -> Sequence[ir.Frame]:
+    def _on_seal(self, seal: ir.Seal) -> Sequence[Frame]:
         return (self._block_delta({"type": "signature_delta", "signature": _signature(seal)}),)
 
-    def _on_close(self, close: ir.Close) -> Sequence[ir.Frame]:
+    def _on_close(self, close: ir.Close) -> Sequence[Frame]:
         del close
         if self._delta is None:
             return _NO_FRAMES
-        frames = [
-            ir.Frame("content_block_stop", {"type": "content_block_stop", "index": self._index})
-        ]
+        frames = [Frame("content_block_stop", {"type": "content_block_stop", "index": self._index})]
         # A custom tool's text becomes one property of a JSON object, which can be written only when
         # the text is whole.
         if self._held is not None:
@@ -146,13 +145,13 @@ class Writer:
         self._index += 1
         return frames
 
-    def _on_stop(self, stop: ir.Stop) -> Sequence[ir.Frame]:
+    def _on_stop(self, stop: ir.Stop) -> Sequence[Frame]:
         end = {
             "type": "message_delta",
             "delta": _ending(stop),
             "usage": _usage(stop.usage, stop, self._searches),
         }
-        return (ir.Frame("message_delta", end), ir.Frame("message_stop", {"type": "message_stop"}))
+        return (Frame("message_delta", end), Frame("message_stop", {"type": "message_stop"}))
 
 
 def write_reply(prompt: ir.Prompt, reply: ir.Reply, *, id: str, created: int, model: str) -> Json:  # noqa: A002

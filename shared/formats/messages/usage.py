@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from shared.formats.fields import count_in, inner_object
+from shared.formats.fields import count_in, inner_object, text_in
 from shared.formats.ir import Json, Usage
 
 
@@ -28,3 +28,9 @@ def read_usage(usage: Json) -> Usage:
         reasoning=count_in(inner_object(usage, "output_tokens_details"), "thinking_tokens"),
         cache_write_1h=count_in(inner_object(usage, "cache_creation"), "ephemeral_1h_input_tokens"),
     )
+
+
+def read_tier(usage: Json) -> str:
+    """Return the service tier of a reply: `fast` for the fast mode, whatever else is named."""
+    is_fast = text_in(usage, "speed") == "fast"
+    return "fast" if is_fast else text_in(usage, "service_tier")

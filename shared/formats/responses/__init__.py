@@ -5,11 +5,12 @@ one's.
 from __future__ import annotations
 
 from shared.formats.openai_errors import read_error, write_error
-from shared.formats.responses.native import prepare
+from shared.formats.responses.native import prepare, prepare_for_key
 from shared.formats.responses.request_in import FIELDS, read_prompt
-from shared.formats.responses.request_out import Dialect, write_prompt
+from shared.formats.responses.request_out import write_prompt
 from shared.formats.responses.stream_in import Reader
 from shared.formats.responses.stream_out import Writer, write_reply
+from shared.formats.responses.target import Dialect
 
 __all__ = [
     "FIELDS",
@@ -17,6 +18,7 @@ __all__ = [
     "Reader",
     "Writer",
     "prepare",
+    "prepare_for_key",
     "read_error",
     "read_prompt",
     "write_error",

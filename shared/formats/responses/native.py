@@ -10,11 +10,13 @@ from typing import Any
 
 from shared.formats import fields
 from shared.formats.envelope import PREFIX
-from shared.formats.ir import Json, Written
+from shared.formats.ir import Json
 from shared.formats.responses.request_in import ENCRYPTED_REASONING, FIELDS, input_items
-from shared.formats.responses.request_out import CODEX, DEFAULT_INSTRUCTIONS, Dialect
+from shared.formats.responses.request_out import DEFAULT_INSTRUCTIONS
+from shared.formats.responses.target import CODEX, Dialect
 from shared.formats.schemas import for_openai
 from shared.formats.strict_schemas import qualifies_for_openai
+from shared.formats.written import Written
 
 REFUSED_THERE = frozenset(
     {
@@ -26,6 +28,9 @@ REFUSED_THERE = frozenset(
     }
 )  # fmt: skip
 """What the ChatGPT backend answers with 400 "Unsupported parameter"."""
+
+COSTLY_TIERS = frozenset({"fast", "priority"})
+"""What the public interface charges more for than the list price."""
 
 UNKNOWN_REASONING = ("generate_summary", "mode")
 """What the public interface takes in `reasoning`, and the backend does not know."""
@@ -106,6 +111,27 @@ def _for_public(body: Json) -> Written:
     )
 
 
+def prepare_for_key(body: Json) -> Written:
+    """Return `body`, prepared for the backend, for the public interface with an API key in the
+    login's place, and the losses.
+
+    Each account seals its reasoning for itself: neither opens the other's. Sealed reasoning is
+    therefore left out, and none is asked for, so that the login can continue the conversation once
+    it pays again. Tiers that cost more than the standard one are left out.
+    """
+    lost = []
+    items = body["input"]
+    kept = [item for item in items if item.get("type") != "reasoning"]
+    if len(kept) != len(items):
+        lost.append("input[].reasoning")
+    include = [name for name in body.get("include") or [] if name != ENCRYPTED_REASONING]
+    written = body | {"input": kept, "include": include, "stream": True, "store": False}
+    if written.get("service_tier") in COSTLY_TIERS:
+        del written["service_tier"]
+        lost.append("service_tier")
+    return Written(written, tuple(lost))
+
+
 def _is_foreign_reasoning(item: Json) -> bool:
     return item.get("type") == "reasoning" and str(item.get("encrypted_content")).startswith(PREFIX)
 
@@ -113,7 +139,7 @@ def _is_foreign_reasoning(item: Json) -> bool:
 def _is_default(body: Json, name: str) -> bool:
     """Return True if the field and the field's absence mean the same."""
     value = body[name]
-    return value is None or (name in FIELDS and value in FIELDS[name].harmless)
+    return value is None or (name in FIELDS and value in FIELDS[name].defaults)
 
 
 def _is_for_backend(name: str, value: Any) -> bool:

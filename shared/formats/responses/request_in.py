@@ -1,29 +1,22 @@
-"""A Responses request as a Prompt.
+"""A Responses request as a Prompt. `FIELDS` says what becomes of each field.
 
-Items are flat, messages are not: what one speaker said in a row becomes one message, a tool's
-output being the user's. What only OpenAI understands stays whole, as `Opaque`.
+This module reads the request around the conversation, and its tools and settings; `conversation`
+reads the items.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 from shared.formats import fields, ir
-from shared.formats.envelope import unwrap
+from shared.formats.efforts import EFFORTS
 from shared.formats.fields import FieldPolicy, Object
 from shared.formats.ir import Json
-from shared.formats.openai_parts import (
-    DETAILS,
-    LEVELS,
-    read_cache_mark,
-    read_file_part,
-    read_function,
-    read_image,
-    read_schema,
-)
+from shared.formats.openai_parts import LEVELS, read_function, read_schema
+from shared.formats.responses.conversation import ResponsesConversation
+from shared.formats.responses.local_shell import LOCAL_SHELL
 from shared.formats.responses.unread import unread_of_items
 
 FIELDS: dict[str, FieldPolicy] = {
@@ -52,18 +45,18 @@ FIELDS: dict[str, FieldPolicy] = {
     "safety_identifier": FieldPolicy("carried"),
     "user": FieldPolicy("carried", "dropped when `safety_identifier` says something else"),
     "stream_options": FieldPolicy("ignored", "there is no obfuscation to switch off"),
-    "access_programs": FieldPolicy("dropped", harmless=({"cyber": "standard"},)),
+    "access_programs": FieldPolicy("dropped", defaults=({"cyber": "standard"},)),
     "client_metadata": FieldPolicy("dropped"),
     "context_management": FieldPolicy("dropped"),
     "image": FieldPolicy("dropped"),
     "max_tool_calls": FieldPolicy("dropped"),
     "moderation": FieldPolicy("dropped"),
-    "prompt_cache_options": FieldPolicy("dropped", harmless=({}, {"mode": "implicit"})),
-    "prompt_cache_retention": FieldPolicy("dropped", harmless=("in_memory",)),
+    "prompt_cache_options": FieldPolicy("dropped", defaults=({}, {"mode": "implicit"})),
+    "prompt_cache_retention": FieldPolicy("dropped", defaults=("in_memory",)),
     "store": FieldPolicy("ignored", "the gateway stores the response, unless this is false"),
-    "truncation": FieldPolicy("dropped", harmless=("disabled",)),
+    "truncation": FieldPolicy("dropped", defaults=("disabled",)),
     "background": FieldPolicy(
-        "refused", "a reply is sent while its caller waits", harmless=(False,)
+        "refused", "a reply is sent while its caller waits", defaults=(False,)
     ),
     "background_options": FieldPolicy("refused", "a reply is sent while its caller waits"),
     "conversation": FieldPolicy("ignored", "the gateway puts the stored items before the input"),
@@ -72,7 +65,7 @@ FIELDS: dict[str, FieldPolicy] = {
     ),
     "prompt": FieldPolicy("refused", "prompt templates are kept by OpenAI"),
     "top_logprobs": FieldPolicy(
-        "refused", "the providers do not return log probabilities", harmless=(0,)
+        "refused", "the providers do not return log probabilities", defaults=(0,)
     ),
 }
 
@@ -118,28 +111,6 @@ KNOWN = {
 ENCRYPTED_REASONING = "reasoning.encrypted_content"
 SEARCH_SOURCES = "web_search_call.action.sources"
 
-LOCAL_SHELL = ir.Tool(
-    "local_shell",
-    "Runs a command on the user's machine and returns its output.",
-    {
-        "type": "object",
-        "properties": {
-            "command": {
-                "type": "array",
-                "items": {"type": "string"},
-                "description": "The program and its arguments.",
-            },
-            "working_directory": {"type": "string"},
-            "timeout_ms": {"type": "integer"},
-            "env": {"type": "object", "additionalProperties": {"type": "string"}},
-        },
-        "required": ["command"],
-    },
-    kind="local_shell",
-)
-"""OpenAI's models know this tool without a schema; other vendors' models need one. It is the
-call item's `action`."""
-
 
 def read_prompt(body: Json) -> ir.Prompt:
     """Return the Responses request `body` as a prompt. Raises ClientError naming the first refused
@@ -155,7 +126,7 @@ def read_prompt(body: Json) -> ir.Prompt:
     dropped += dict.fromkeys(
         fields.unknown_fields({name: body.get(name) for name in KNOWN[""]}, "", KNOWN)
     )
-    conversation = _Conversation()
+    conversation = ResponsesConversation()
     if instructions := asked.optional("instructions", str):
         conversation.system.append(ir.Text(instructions))
     tools = list(_tools(body.get("tools") or [], "tools"))
@@ -164,7 +135,7 @@ def read_prompt(body: Json) -> ir.Prompt:
             tools += _tools(item.get("tools") or [], item.at("tools"))
             dropped += fields.unknown_fields({"tools": item.get("tools")}, "", KNOWN)
         else:
-            _read_item(item, conversation)
+            conversation.read(item)
     dropped += dict.fromkeys(unread_of_items(input_items(body)))
     user = asked.optional("user", str)
     identifier = asked.optional("safety_identifier", str)
@@ -209,178 +180,6 @@ def input_items(body: Json) -> list[Object]:
     if isinstance(content, str):
         return [Object({"type": "message", "role": "user", "content": content}, "input")]
     return fields.objects(content, name)
-
-
-# --- the conversation ----------------------------------------------------------------------------
-
-
-class _Conversation:
-    """Turns items into messages: consecutive items of a speaker become a single message."""
-
-    def __init__(self) -> None:
-        self.system: list[ir.Text] = []
-        self._turns: list[tuple[ir.Role, list[ir.Part]]] = []
-
-    def say(self, role: ir.Role, parts: Iterable[ir.Part]) -> None:
-        if not self._turns or self._turns[-1][0] != role:
-            self._turns.append((role, []))
-        self._turns[-1][1].extend(parts)
-
-    def instruct(self, texts: list[ir.Text]) -> None:
-        """Add instructions. Before the first turn instructions belong to the prompt itself; later
-        instructions keep their place.
-        """
-        if self._turns:
-            self.say("system", texts)
-        else:
-            self.system += texts
-
-    def messages(self) -> tuple[ir.Message, ...]:
-        return tuple(ir.Message(role, tuple(parts)) for role, parts in self._turns)
-
-
-def _read_item(item: Object, conversation: _Conversation) -> None:
-    match item.get("type") or "message":
-        case "message":
-            _read_message(item, conversation)
-        case "function_call" | "custom_tool_call" | "local_shell_call" as kind:
-            conversation.say("assistant", [_call(item, kind)])
-        case "function_call_output" | "custom_tool_call_output" | "local_shell_call_output" as kind:
-            conversation.say("user", [_result(item, kind)])
-        case "reasoning":
-            conversation.say("assistant", [_thinking(item)])
-        case "item_reference" | "compaction_trigger" as kind:
-            raise fields.field_error(
-                item.path, f"an item of type {kind} needs state that only OpenAI keeps"
-            )
-        case _:
-            conversation.say("assistant", [ir.Opaque("openai", item.value)])
-
-
-def _read_message(item: Object, conversation: _Conversation) -> None:
-    role = item.one_of("role", ("user", "assistant", "system", "developer"))
-    parts = _content(item.get("content"), item.at("content"), item.optional("phase", str))
-    if role in {"user", "assistant"}:
-        conversation.say(cast("ir.Role", role), parts)
-        return
-    if foreign := [part for part in parts if not isinstance(part, ir.Text)]:
-        kind = type(foreign[0]).__name__
-        raise fields.field_error(item.at("content"), f"a {role} message holds text only, no {kind}")
-    conversation.instruct([part for part in parts if isinstance(part, ir.Text)])
-
-
-def _content(content: Any, path: str, phase: str | None = None) -> list[ir.Part]:
-    if isinstance(content, str):
-        return [ir.Text(content, phase=phase)]
-    return [_part(part, phase) for part in fields.objects(content, path)]
-
-
-def _part(part: Object, phase: str | None) -> ir.Text | ir.Image | ir.Document | ir.Refusal:
-    match part.text("type"):
-        case "input_text" | "output_text" | "text":
-            return ir.Text(part.text("text"), cache=read_cache_mark(part), phase=phase)
-        case "input_image":
-            return _image(part)
-        case "input_file":
-            return _file(part)
-        case "refusal":
-            return ir.Refusal(part.text("refusal"))
-        case kind:
-            raise fields.field_error(
-                part.path, f"no provider reached by translation takes content of type {kind}"
-            )
-
-
-def _image(part: Object) -> ir.Image:
-    _refuse_several(part, "file_id", "image_url")
-    detail = part.choice("detail", DETAILS)
-    cache = read_cache_mark(part)
-    if file_id := part.optional("file_id", str):
-        return ir.Image(file_id=file_id, detail=detail, cache=cache)
-    return read_image(part.text("image_url"), part.at("image_url"), detail=detail, cache=cache)
-
-
-def _file(part: Object) -> ir.Document:
-    _refuse_several(part, "file_data", "file_id", "file_url")
-    name = part.optional("filename", str) or ""
-    cache = read_cache_mark(part)
-    if url := part.optional("file_url", str):
-        return ir.Document(url=url, name=name, cache=cache)
-    if file_id := part.optional("file_id", str):
-        return ir.Document(file_id=file_id, name=name, cache=cache)
-    return read_file_part(part, cache=cache)
-
-
-def _refuse_several(part: Object, *names: str) -> None:
-    """Raise ClientError for a part with more than one source of content: no rule defines the source
-    that counts.
-    """
-    given = [name for name in names if part.get(name)]
-    if len(given) > 1:
-        raise fields.invalid(given, part.path, "Send only one of these.")
-
-
-_CALL_KINDS: dict[str, ir.CallKind] = {
-    "function_call": "function",
-    "custom_tool_call": "custom",
-    "local_shell_call": "local_shell",
-}
-
-
-def _call(item: Object, kind: str) -> ir.ToolCall:
-    call_id = item.text("call_id")
-    if kind == "local_shell_call":
-        action = {
-            name: value for name, value in item.required("action", dict).items() if name != "type"
-        }
-        return ir.ToolCall(
-            call_id, LOCAL_SHELL.name, json.dumps(action, ensure_ascii=False), "local_shell"
-        )
-    name = item.text("name")
-    namespace = item.optional("namespace", str) or ""
-    arguments = item.text("input" if kind == "custom_tool_call" else "arguments")
-    return ir.ToolCall(call_id, name, arguments, _CALL_KINDS[kind], namespace)
-
-
-def shell_action(arguments: str) -> Json:
-    """Return the `action` of a local shell call: the arguments, and a constant type."""
-    try:
-        action = json.loads(arguments)
-    except ValueError:
-        action = None
-    return {
-        "type": "exec",
-        "command": [],
-        "env": {},
-        **(action if isinstance(action, dict) else {"command": [arguments]}),
-    }
-
-
-def _result(item: Object, kind: str) -> ir.ToolResult:
-    """A local shell's output names its call by `id` in the public interface, by
-    `call_id` in Codex.
-    """
-    is_shell = kind == "local_shell_call_output" and "call_id" not in item.value
-    call_id = item.text("id" if is_shell else "call_id")
-    output = _content(item.get("output"), item.at("output"))
-    parts = tuple(part for part in output if isinstance(part, ir.Text | ir.Image | ir.Document))
-    return ir.ToolResult(call_id, parts, kind=_CALL_KINDS[kind.removesuffix("_output")])
-
-
-def _thinking(item: Object) -> ir.Thinking:
-    sealed = item.optional("encrypted_content", str) or ""
-    # Reasoning of another vendor comes back in our envelope, whole, with its own seal.
-    if foreign := unwrap(sealed):
-        return foreign
-    text = "\n\n".join(part.optional("text", str) or "" for part in item.objects("summary"))
-    return (
-        ir.Thinking(text, sealed, "openai", item.optional("id", str) or "")
-        if sealed
-        else ir.Thinking(text)
-    )
-
-
-# --- tools and settings --------------------------------------------------------------------------
 
 
 def _tools(
@@ -474,7 +273,7 @@ def _tool_choice(choice: Any, dropped: list[str]) -> ir.ToolChoice | None:
 def _reasoning(reasoning: Object) -> ir.Reasoning:
     summary = "summary" if reasoning.get("summary") is not None else "generate_summary"
     return ir.Reasoning(
-        reasoning.choice("effort", ir.EFFORTS),
+        reasoning.choice("effort", EFFORTS),
         summary=reasoning.choice(summary, ("auto", "concise", "detailed", "none")),
     )
 

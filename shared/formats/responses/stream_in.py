@@ -17,7 +17,7 @@ from shared.formats.fields import inner_object, text_in
 from shared.formats.fold import NOTHING, Sequencer
 from shared.formats.ir import Json
 from shared.formats.openai_errors import read_error
-from shared.formats.responses.request_out import openai_name
+from shared.formats.responses.names import openai_name
 from shared.formats.responses.usage import read_usage
 
 Section: TypeAlias = tuple[str, int]
@@ -29,8 +29,8 @@ _CANCELLED = ir.Fail("The provider cancelled the response.", code="cancelled")
 
 @dataclass(slots=True)
 class _Item:
-    """An output item in progress. `told` counts the characters passed on of each section's text,
-    and `arguments` is what was passed on of a call's.
+    """An output item in progress. `told` counts the characters passed on of every section's text,
+    and `arguments` is the passed-on part of a call's arguments.
 
     `block` is the open block; a thinking has many. `number` is this reader's own: services have
     given two items the same `output_index`.
@@ -198,8 +198,8 @@ class Reader:
 
     def _tell_arguments(self, item: _Item, text: str) -> Sequence[ir.Event]:
         """Pass on the rest of a call's arguments. Raises ValueError if `text` has a rest but does
-        not begin with what was passed on: an event is missing, and a program would act on the
-        pieces that are left.
+        not begin with the passed-on part: an event is missing, and a program would act on the
+        remaining pieces.
         """
         told = "".join(item.arguments)
         if len(text) > len(told) and not text.startswith(told):
@@ -239,7 +239,7 @@ class Reader:
             return ir.Text("", phase=data.get("phase"))
         if kind == "refusal":
             self._refused = True
-            return ir.Refusal("")
+            return ir.Refusal("", phase=data.get("phase"))
         if kind in _REASONING:
             return ir.Thinking(vendor="openai", id=data.get("id") or "")
         self._called = True

@@ -13,20 +13,27 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from shared.formats import ir
-from shared.formats.envelope import wrap
 from shared.formats.fold import unfold
 from shared.formats.ir import Json
 from shared.formats.openai_errors import error_code
-from shared.formats.responses.request_in import shell_action
-from shared.formats.responses.request_out import write_format
-from shared.formats.responses.settings import with_settings
+from shared.formats.responses.items_out import (
+    begin_response,
+    refusal_part,
+    response_usage,
+    sealed_reasoning,
+    summary_part,
+    text_part,
+    write_annotation,
+)
+from shared.formats.responses.local_shell import shell_action
+from shared.formats.written import KEEP_ALIVE, Frame
 
 _INCOMPLETE = {
     ir.StopReason.MAX_TOKENS: "max_output_tokens",
     ir.StopReason.CONTEXT_WINDOW: "max_output_tokens",
     ir.StopReason.REFUSAL: "content_filter",
 }
-_NO_FRAMES: tuple[ir.Frame, ...] = ()
+_NO_FRAMES: tuple[Frame, ...] = ()
 
 
 class Writer:
@@ -54,7 +61,7 @@ class Writer:
         """
         self._token = id
         self._clock = clock
-        self._response = _response(prompt, f"resp_{id}", created, model) | (echo or {})
+        self._response = begin_response(prompt, f"resp_{id}", created, model) | (echo or {})
         self._output: list[Json] = []
         self._sequence = 0
         self._item: Json | None = None
@@ -65,37 +72,37 @@ class Writer:
         self._cites: list[ir.Citation] = []
         self._seal: ir.Seal | None = None
         self._refused = False
-        self._handlers: dict[type, Callable[[Any], Sequence[ir.Frame]]] = {
+        self._handlers: dict[type, Callable[[Any], Sequence[Frame]]] = {
             ir.Delta: self._on_delta,
             ir.Start: self._on_start,
             ir.Open: self._on_open,
             ir.Cite: self._on_cite,
             ir.Seal: self._on_seal,
             ir.Close: self._on_close,
-            ir.Ping: lambda _: (ir.KEEP_ALIVE,),
+            ir.Ping: lambda _: (KEEP_ALIVE,),
             ir.Stop: self._on_stop,
             ir.Fail: self._on_fail,
         }
 
-    def feed(self, event: ir.Event) -> Sequence[ir.Frame]:
+    def feed(self, event: ir.Event) -> Sequence[Frame]:
         return self._handlers[type(event)](event)
 
-    def _frame(self, event: str, **fields: Any) -> ir.Frame:
+    def _frame(self, event: str, **fields: Any) -> Frame:
         name = f"response.{event}"
         self._sequence += 1
-        return ir.Frame(name, {"type": name, "sequence_number": self._sequence - 1, **fields})
+        return Frame(name, {"type": name, "sequence_number": self._sequence - 1, **fields})
 
-    def _snapshot(self, event: str, **news: Any) -> ir.Frame:
+    def _snapshot(self, event: str, **news: Any) -> Frame:
         self._response |= news
         return self._frame(event, response=self._response | {"output": self._output.copy()})
 
-    def _on_start(self, start: ir.Start) -> Sequence[ir.Frame]:
+    def _on_start(self, start: ir.Start) -> Sequence[Frame]:
         self._response["model"] = start.model or self._response["model"]
         return (self._snapshot("created"), self._snapshot("in_progress"))
 
     # --- blocks ---
 
-    def _on_open(self, opened: ir.Open) -> Sequence[ir.Frame]:
+    def _on_open(self, opened: ir.Open) -> Sequence[Frame]:
         part = opened.part
         self._block = None
         self._delta = None
@@ -106,13 +113,13 @@ class Writer:
             case ir.Text(phase=phase):
                 return [
                     *self._message(phase),
-                    *self._content_part(part, "output_text", _text_part("", [])),
+                    *self._content_part(part, "output_text", text_part("", [])),
                 ]
-            case ir.Refusal():
+            case ir.Refusal(phase=phase):
                 self._refused = True
                 return [
-                    *self._message(None),
-                    *self._content_part(part, "refusal", _refusal_part("")),
+                    *self._message(phase),
+                    *self._content_part(part, "refusal", refusal_part("")),
                 ]
             case ir.Thinking():
                 self._block = part
@@ -132,7 +139,7 @@ class Writer:
     def _next_id(self, prefix: str) -> str:
         return f"{prefix}_{self._token}_{len(self._output) + (self._item is not None)}"
 
-    def _begin(self, item: Json) -> list[ir.Frame]:
+    def _begin(self, item: Json) -> list[Frame]:
         frames = self._end_item()
         self._item = item
         self._place = {"item_id": item["id"], "output_index": len(self._output)}
@@ -141,7 +148,7 @@ class Writer:
             self._frame("output_item.added", output_index=len(self._output), item=item),
         ]
 
-    def _end_item(self, status: str = "completed") -> list[ir.Frame]:
+    def _end_item(self, status: str = "completed") -> list[Frame]:
         if self._item is None:
             return []
         item = self._item
@@ -151,7 +158,7 @@ class Writer:
         self._output.append(item)
         return [self._frame("output_item.done", output_index=len(self._output) - 1, item=item)]
 
-    def _message(self, phase: str | None) -> list[ir.Frame]:
+    def _message(self, phase: str | None) -> list[Frame]:
         """Return the frames for the opening of a message item for a part; no frames if a message
         item is open already.
         """
@@ -166,7 +173,7 @@ class Writer:
         }
         return self._begin(item | {"content": []} | ({"phase": phase} if phase else {}))
 
-    def _content_part(self, block: ir.Text | ir.Refusal, kind: str, part: Json) -> list[ir.Frame]:
+    def _content_part(self, block: ir.Text | ir.Refusal, kind: str, part: Json) -> list[Frame]:
         assert self._item is not None
         self._place["content_index"] = len(self._item["content"])
         added = self._frame("content_part.added", **self._place, part=part)
@@ -185,7 +192,7 @@ class Writer:
         if isinstance(block, ir.Text):
             self._delta["logprobs"] = []
 
-    def _call(self, call: ir.ToolCall) -> list[ir.Frame]:
+    def _call(self, call: ir.ToolCall) -> list[Frame]:
         if call.kind == "local_shell":
             self._block = call
             item = {"type": "local_shell_call", "id": self._next_id("lsh"), "call_id": call.id}
@@ -206,7 +213,7 @@ class Writer:
         self._speak(call, f"{kind}_{field}.delta")
         return frames
 
-    def _web_search(self, call: Json) -> list[ir.Frame]:
+    def _web_search(self, call: Json) -> list[Frame]:
         action = {"type": "search", "query": str((call.get("input") or {}).get("query") or "")}
         item_id = self._next_id("ws")
         frames = self._begin(
@@ -229,7 +236,7 @@ class Writer:
         sources = [{"type": "url", "url": url} for url in urls]
         self._item = self._item | {"action": self._item["action"] | {"sources": sources}}
 
-    def _on_delta(self, delta: ir.Delta) -> Sequence[ir.Frame]:
+    def _on_delta(self, delta: ir.Delta) -> Sequence[Frame]:
         text = delta.text
         template = self._delta
         self._texts.append(text)
@@ -243,28 +250,28 @@ class Writer:
         data["sequence_number"] = self._sequence
         data["delta"] = text
         self._sequence += 1
-        return (ir.Frame(data["type"], data),)
+        return (Frame(data["type"], data),)
 
-    def _first_of_summary(self, text: str) -> Sequence[ir.Frame]:
+    def _first_of_summary(self, text: str) -> Sequence[Frame]:
         """Only now: reasoning without a word has no summary part."""
         assert self._block is not None
         self._place["summary_index"] = 0
-        added = self._frame("reasoning_summary_part.added", **self._place, part=_summary_part(""))
+        added = self._frame("reasoning_summary_part.added", **self._place, part=summary_part(""))
         self._speak(self._block, "reasoning_summary_text.delta")
         return (added, self._frame("reasoning_summary_text.delta", **self._place, delta=text))
 
-    def _on_cite(self, cite: ir.Cite) -> Sequence[ir.Frame]:
+    def _on_cite(self, cite: ir.Cite) -> Sequence[Frame]:
         """Keep a citation until the text is whole, because a citation may span all of the text.
         Return no frames.
         """
         self._cites.append(cite.citation)
         return _NO_FRAMES
 
-    def _on_seal(self, seal: ir.Seal) -> Sequence[ir.Frame]:
+    def _on_seal(self, seal: ir.Seal) -> Sequence[Frame]:
         self._seal = seal
         return _NO_FRAMES
 
-    def _on_close(self, close: ir.Close) -> Sequence[ir.Frame]:
+    def _on_close(self, close: ir.Close) -> Sequence[Frame]:
         del close
         block = self._block
         text = "".join(self._texts)
@@ -274,15 +281,15 @@ class Writer:
                 return self._close_text(text)
             case ir.Refusal():
                 done = self._frame("refusal.done", **self._place, refusal=text)
-                return (done, self._end_part(_refusal_part(text)))
+                return (done, self._end_part(refusal_part(text)))
             case ir.Thinking():
                 return self._close_thinking(block, text)
             case ir.ToolCall():
                 return self._close_call(block, text)
         return _NO_FRAMES
 
-    def _close_text(self, text: str) -> list[ir.Frame]:
-        annotations = [found for cited in self._cites if (found := _annotation(cited, text))]
+    def _close_text(self, text: str) -> list[Frame]:
+        annotations = [found for cited in self._cites if (found := write_annotation(cited, text))]
         frames = [
             self._frame(
                 "output_text.annotation.added",
@@ -293,32 +300,32 @@ class Writer:
             for number, annotation in enumerate(annotations)
         ]
         done = self._frame("output_text.done", **self._place, text=text, logprobs=[])
-        return [*frames, done, self._end_part(_text_part(text, annotations))]
+        return [*frames, done, self._end_part(text_part(text, annotations))]
 
-    def _end_part(self, part: Json) -> ir.Frame:
+    def _end_part(self, part: Json) -> Frame:
         assert self._item is not None
         self._item = self._item | {"content": [*self._item["content"], part]}
         return self._frame("content_part.done", **self._place, part=part)
 
-    def _close_thinking(self, block: ir.Thinking, text: str) -> list[ir.Frame]:
+    def _close_thinking(self, block: ir.Thinking, text: str) -> list[Frame]:
         assert self._item is not None
-        frames: list[ir.Frame] = []
+        frames: list[Frame] = []
         if text:
-            part = _summary_part(text)
+            part = summary_part(text)
             self._item = self._item | {"summary": [part]}
             frames.append(self._frame("reasoning_summary_text.done", **self._place, text=text))
             frames.append(self._frame("reasoning_summary_part.done", **self._place, part=part))
-        if sealed := _encrypted(block, text, self._seal):
+        if sealed := sealed_reasoning(block, text, self._seal):
             self._item = self._item | {"encrypted_content": sealed}
         return frames
 
-    def _close_call(self, call: ir.ToolCall, text: str) -> list[ir.Frame]:
+    def _close_call(self, call: ir.ToolCall, text: str) -> list[Frame]:
         assert self._item is not None
         if call.kind == "local_shell":
             self._item = self._item | {"action": shell_action(text or "{}")}
             return []
         kind, _, field = _CALLS[call.kind]
-        frames: list[ir.Frame] = []
+        frames: list[Frame] = []
         # Clients read the arguments as JSON, and no text is not JSON.
         if call.kind == "function" and not text:
             text = "{}"
@@ -332,8 +339,8 @@ class Writer:
 
     # --- the end ---
 
-    def _on_stop(self, stop: ir.Stop) -> Sequence[ir.Frame]:
-        frames: list[ir.Frame] = []
+    def _on_stop(self, stop: ir.Stop) -> Sequence[Frame]:
+        frames: list[Frame] = []
         if stop.reason is ir.StopReason.REFUSAL and stop.explanation and not self._refused:
             # The explanation of a refusal has no field in this format: it is said as a refusal,
             # unless the model has said one itself.
@@ -341,7 +348,7 @@ class Writer:
                 frames += self.feed(event)
         why = _INCOMPLETE.get(stop.reason)
         status = "incomplete" if why else "completed"
-        news: Json = {"status": status, "usage": _usage(stop.usage)}
+        news: Json = {"status": status, "usage": response_usage(stop.usage)}
         if why:
             news["incomplete_details"] = {"reason": why}
         else:
@@ -352,7 +359,7 @@ class Writer:
         # incomplete item.
         return [*frames, *self._end_item(status), self._snapshot(status, **news)]
 
-    def _on_fail(self, fail: ir.Fail) -> Sequence[ir.Frame]:
+    def _on_fail(self, fail: ir.Fail) -> Sequence[Frame]:
         error = {"code": error_code(fail) or "invalid_prompt", "message": fail.message}
         return (self._snapshot("failed", status="failed", error=error),)
 
@@ -380,88 +387,3 @@ _CALLS = {
     "custom": ("custom_tool_call", "ctc", "input"),
 }
 _SEARCH_STEPS = ("in_progress", "searching", "completed")
-
-
-def _text_part(text: str, annotations: list[Json]) -> Json:
-    return {"type": "output_text", "text": text, "annotations": annotations, "logprobs": []}
-
-
-def _refusal_part(text: str) -> Json:
-    return {"type": "refusal", "refusal": text}
-
-
-def _summary_part(text: str) -> Json:
-    return {"type": "summary_text", "text": text}
-
-
-def _annotation(citation: ir.Citation, text: str) -> Json | None:
-    """Return a web citation as an annotation; None for citations of files, which OpenAI stores."""
-    if citation.vendor == "openai" and citation.data:
-        return citation.data
-    if not citation.url:
-        return None
-    start = citation.start or 0
-    end = len(text) if citation.end is None else citation.end
-    place = {"start_index": start, "end_index": end}
-    return {"type": "url_citation", "url": citation.url, "title": citation.title, **place}
-
-
-def _encrypted(block: ir.Thinking, text: str, seal: ir.Seal | None) -> str:
-    """Return the seal by which the vendor accepts this reasoning again. The text is included:
-    signatures cover every character.
-    """
-    if block.redacted:
-        return wrap(block)
-    if seal is None:
-        return ""
-    if seal.vendor == "openai":
-        return seal.signature
-    return wrap(ir.Thinking(text, seal.signature, seal.vendor, seal.id))
-
-
-def _usage(usage: ir.Usage) -> Json:
-    return {
-        "input_tokens": usage.prompt,
-        "input_tokens_details": {
-            "cached_tokens": usage.cache_read,
-            "cache_write_tokens": usage.cache_write,
-        },
-        "output_tokens": usage.output,
-        "output_tokens_details": {"reasoning_tokens": usage.reasoning},
-        "total_tokens": usage.total,
-    }
-
-
-def _response(prompt: ir.Prompt, response_id: str, created: int, model: str) -> Json:
-    """Return a response at its beginning. Small settings are echoed, unlike instructions and tools,
-    which can be long.
-    """
-    choice = prompt.tool_choice
-    named = choice is not None and choice.mode == "named"
-    told: Json = {
-        "id": response_id,
-        "object": "response",
-        "created_at": created,
-        "status": "in_progress",
-        "max_output_tokens": prompt.max_tokens,
-        "metadata": prompt.metadata or {},
-        "model": model,
-        "parallel_tool_calls": prompt.parallel_tools is not False,
-        "prompt_cache_key": prompt.cache_key,
-        "safety_identifier": prompt.user,
-        "reasoning": {"effort": prompt.reasoning.effort, "summary": prompt.reasoning.summary},
-        "service_tier": "default",
-        "store": False,
-        "temperature": prompt.temperature,
-        "text": {
-            "format": write_format(prompt.response_format),
-            "verbosity": prompt.verbosity or "medium",
-        },
-        "tool_choice": {"type": "function", "name": choice.name}
-        if choice and named
-        else choice.mode
-        if choice
-        else "auto",
-        "top_p": prompt.top_p,
-    }
-    return with_settings(told)

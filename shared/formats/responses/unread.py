@@ -42,7 +42,7 @@ _SAYS_NOTHING: tuple[object, ...] = (None, "", [], {}, False, {"type": "direct"}
 
 
 def unread_of_items(items: list[Object]) -> Iterator[str]:
-    """Yield the fields of items and of their content not sent to any other vendor."""
+    """Yield the fields of items and of item content not sent to any other vendor."""
     for item in items:
         kind = str(item.get("type") or "message")
         yield from _unread(item.value, "input[]", ITEMS.get(kind))

@@ -5,6 +5,7 @@ away.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,17 @@ async def test_a_record_is_kept_once_latest_first_and_can_be_filtered(store: Sto
     assert rows[1]["asked_at"] == "2025-10-09T08:53:20.000000Z"
     assert [row["request_id"] for row in await kept(store, outcome="denied")] == ["b"]
     assert await kept(store, tool_name="Read") == []
+    assert await kept(store, outcome="undecided") == []
+    assert [row["request_id"] for row in await kept(store, start_time=NOON + 0.5)] == ["b"]
+    await store.close()
+
+
+async def test_a_record_comes_back_with_its_program_machine_and_circumstances(store: Store) -> None:
+    await store.open()
+    known = {"program": "claude", "machine": "box", "circumstances": '{"bypass":true}'}
+    await keep(store, replace(record(), **known))
+    [row] = await kept(store)
+    assert row.items() >= known.items()
     await store.close()
 
 

@@ -13,17 +13,17 @@ import duckdb
 import pytest
 
 from analytics.consumer import SLOTS, RecordConsumer
-from analytics.pricing import Prices
 from analytics.questions import Filter
 from analytics.store import Store
 from analytics.watch import Watchers
+from shared.accounts.prices import Prices
 from shared.bus.channels import AccessRecord, encode_payload
 from shared.bus.records import pack
 from shared.runtime.errors import BusUnavailable, StoreUnavailable
 from shared.runtime.metrics import AnalyticsMetrics, Metrics
 from tests.unit.analytics.test_watch import Keys
 
-PRICES = Prices(Path("nowhere/prices.json"), "http://127.0.0.1:9/")
+PRICES = Prices(Path("nowhere/price-list.json"))
 
 
 class Record:

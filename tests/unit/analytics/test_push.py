@@ -10,7 +10,8 @@ import pytest
 
 from analytics.push import push_metrics, push_once
 from shared.runtime.errors import BusUnavailable
-from shared.runtime.metrics import Metrics, snapshot_key
+from shared.runtime.metric_snapshots import snapshot_key
+from shared.runtime.metrics import Metrics
 from tests.unit.gateway.conftest import Connection, ScriptedProvider
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from analytics.audit import AuditTrail
-from analytics.pricing import Prices
+from analytics.price_updates import PriceUpdates
 from analytics.questions import Filter, Permissions
 from analytics.schedule import guarded, hours_of, roll_up, run_schedule
 from analytics.store import Store
+from shared.accounts.prices import Prices
 from shared.bus.channels import AccessRecord, PermissionAudit, encode_payload
 from shared.runtime.errors import StoreUnavailable
 from shared.settings.tree import ObservabilitySettings
@@ -67,10 +68,10 @@ async def test_a_job_that_fails_is_told_of_and_ends_nothing() -> None:
 
 async def test_the_schedule_runs_until_it_is_stopped(redis_url: str, tmp_path: Path) -> None:
     stop = asyncio.Event()
-    prices = Prices.load(tmp_path / "prices.json", "http://127.0.0.1:9/")
+    updates = PriceUpdates(Prices(tmp_path / "price-list.json"), "http://127.0.0.1:9/")
     settings = ObservabilitySettings(prices_refresh_hours=24)
     task = asyncio.create_task(
-        run_schedule(redis_url, Store(tmp_path / "m.duckdb"), prices, settings, stop)
+        run_schedule(redis_url, Store(tmp_path / "m.duckdb"), updates, settings, stop)
     )
     await asyncio.wait([task], timeout=0.3)
     assert not task.done()
@@ -80,10 +81,10 @@ async def test_the_schedule_runs_until_it_is_stopped(redis_url: str, tmp_path: P
 
 async def test_the_schedule_waits_for_a_redis_that_is_away(tmp_path: Path) -> None:
     stop = asyncio.Event()
-    prices = Prices.load(tmp_path / "prices.json", "http://127.0.0.1:9/")
+    updates = PriceUpdates(Prices(tmp_path / "price-list.json"), "http://127.0.0.1:9/")
     url = f"unix://{tmp_path}/nobody.sock"
     task = asyncio.create_task(
-        run_schedule(url, Store(tmp_path / "m.duckdb"), prices, ObservabilitySettings(), stop)
+        run_schedule(url, Store(tmp_path / "m.duckdb"), updates, ObservabilitySettings(), stop)
     )
     await asyncio.wait([task], timeout=0.3)
     assert not task.done()

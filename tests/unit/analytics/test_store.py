@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Iterator
+import csv
+from collections.abc import AsyncIterator
 from dataclasses import asdict, fields
 from itertools import chain
 from pathlib import Path
@@ -14,8 +13,10 @@ from typing import Any
 import duckdb
 import pytest
 
+from analytics.opening import EPOCH, utc_time
 from analytics.questions import EQUAL, Entries, Filter, before_days
-from analytics.store import MIGRATIONS, STATEMENTS, RecordRefused, Store
+from analytics.statements import STATEMENTS
+from analytics.store import RecordRefused, Store
 from shared.bus.channels import AccessRecord
 from shared.runtime.errors import ClientError, StoreUnavailable
 
@@ -27,6 +28,7 @@ def record(number: int = 0, **facts: Any) -> AccessRecord:
         "request_id": f"r{number}",
         "timestamp": NOON + number,
         "status_code": 200,
+        "service_type": "claude",
     }
     return AccessRecord(**(known | facts))
 
@@ -70,6 +72,7 @@ async def test_every_field_of_a_record_comes_back_as_it_went_in(store: Store) ->
     assert row.pop("timestamp") == "2025-10-09T08:53:20.123456Z"
     expected = asdict(filled)
     del expected["timestamp"]
+    del expected["fingerprint"]  # in a table of its own
     assert row == expected
 
 
@@ -173,6 +176,68 @@ async def test_every_filter_chooses_the_records_with_that_value_in_lists_and_in_
     assert await newest(store, **{name: "wanted"}) == ["r1"]
     totals = await store.query("totals", Filter.model_validate({name: "wanted"}).bound())
     assert [row["requests"] for row in totals if row["grouped_by"] == "all"] == [1]
+
+
+async def test_a_search_finds_a_part_of_an_id_a_name_or_an_error_in_any_case(store: Store) -> None:
+    await store.insert(
+        [
+            record(1, client_request_id="Trace-77"),
+            record(2, error_message="The provider could not be REACHED."),
+            record(3, model="claude-opus", path="/api/v1/messages"),
+        ]
+    )
+    assert await newest(store, search="trace-7") == ["r1"]
+    assert await newest(store, search="be reached") == ["r2"]
+    assert await newest(store, search="V1/Mess") == ["r3"]
+    assert await newest(store, search="100%_") == []
+    totals = await store.query("totals", Filter(search="opus").bound())
+    assert [row["requests"] for row in totals if row["grouped_by"] == "all"] == [1]
+
+
+async def test_a_request_is_found_by_our_id_and_by_the_clients(store: Store) -> None:
+    await store.insert([record(1), record(2, client_request_id="r1-of-the-client"), record(3)])
+    assert await newest(store, request_id="r1") == ["r1"]
+    assert await newest(store, request_id="r1-of-the-client") == ["r2"]
+
+
+async def test_failed_means_an_error_status_or_a_reply_that_broke_off(store: Store) -> None:
+    await store.insert(
+        [record(1, status_code=404), record(2, error_kind="upstream"), record(3, status_code=200)]
+    )
+    assert await newest(store, failed=True) == ["r2", "r1"]
+    assert await newest(store, failed=False) == ["r3"]
+
+
+async def test_refused_requests_stay_when_the_products_own_are_left_out(store: Store) -> None:
+    await store.insert(
+        [
+            record(1, service_type="gateway", status_code=200),
+            record(2, service_type="gateway", status_code=401),
+            record(3, service_type="gateway", status_code=503),
+            record(4, service_type="claude", status_code=200),
+        ]
+    )
+    assert await newest(store, leave_out_own=True) == ["r4", "r2"]
+
+
+async def test_the_tables_for_sql_keep_the_stacks_own_requests_apart(store: Store) -> None:
+    await store.insert(
+        [
+            record(1, service_type="gateway", status_code=200, path="/dashboard"),
+            record(2, service_type="gateway", status_code=401),
+            record(3, service_type="gateway", status_code=503),
+            record(4, service_type="claude", status_code=200),
+        ]
+    )
+    ids = "SELECT request_id AS id FROM {} ORDER BY 1"
+    requests = await store.query_freely(ids.format("requests"), 10)
+    assert [row["id"] for row in requests] == ["r2", "r4"]
+    own = await store.query_freely(ids.format("own_requests"), 10)
+    assert [row["id"] for row in own] == ["r1", "r3"]
+    await store.change("roll_up", "drop_rolled_up", before=before_days(NOON + 7200, 0))
+    (hours,) = await store.query_freely("SELECT sum(requests) AS n FROM hours", 10)
+    assert hours["n"] == 2
+    assert (await totals(store))["requests"] == 4
 
 
 async def test_pages_cover_everything_once_even_at_one_instant(store: Store) -> None:
@@ -283,6 +348,8 @@ async def test_a_select_over_the_records_is_answered_up_to_its_limit(store: Stor
     )
     assert rows == [{"model": "gpt", "n": 2}, {"model": "opus", "n": 1}]
     assert len(await store.query_freely("FROM requests", 2)) == 2
+    joined = "SELECT r.model FROM requests r LEFT JOIN hours h USING (model)"
+    assert len(await store.query_freely(joined, 10)) == 3
 
 
 @pytest.mark.parametrize(
@@ -300,6 +367,20 @@ async def test_a_select_over_the_records_is_answered_up_to_its_limit(store: Stor
         ("ATTACH 'other.duckdb'", "SELECT"),
         ("FROM requests WHERE model = $1", "arameter"),
         ("SELECT CAST(model AS INTEGER) FROM requests", "Conversion"),
+        ("WITH x AS (DELETE FROM access_records) SELECT 1", "DELETE is not allowed"),
+        ("WITH x AS (COPY requests TO 'records.csv') FROM x", "COPY is not allowed"),
+        (
+            "SELECT a.input FROM permission_audit a, (WITH permission_audit AS (SELECT 1) SELECT 2)",
+            "'permission_audit' is not among",
+        ),
+        (
+            "WITH permission_audit AS (FROM permission_audit) FROM permission_audit",
+            "'permission_audit' is not among",
+        ),
+        (
+            "WITH a AS (FROM permission_audit), permission_audit AS (SELECT 1) FROM a",
+            "'permission_audit' is not among",
+        ),
     ],
 )
 async def test_what_is_no_select_over_the_records_is_refused_in_words(
@@ -311,6 +392,28 @@ async def test_what_is_no_select_over_the_records_is_refused_in_words(
     assert await count(store) == 1
 
 
+async def test_a_change_that_the_check_lets_through_is_refused_by_the_transaction(
+    tmp_path: Path,
+) -> None:
+    store = Store(tmp_path / "metrics.duckdb", check=lambda parsed: None)
+    await store.open()
+    with pytest.raises(ClientError, match="read-only"):
+        await store.query_freely(
+            "WITH x AS (INSERT INTO old_hours (requests) VALUES (1)) SELECT 1", 10
+        )
+    await store.close()
+
+
+async def test_an_answer_of_long_texts_is_refused_before_it_fills_the_memory(store: Store) -> None:
+    await store.insert([record(number, path="x" * 1000) for number in range(100)])
+    longer = "WITH t0 AS (SELECT path AS s FROM requests LIMIT 1)"
+    for number in range(10):
+        longer += f", t{number + 1} AS (SELECT s || s AS s FROM t{number})"
+    assert len(await store.query_freely(f"{longer} SELECT s FROM t10, requests", 20)) == 20
+    with pytest.raises(ClientError, match="the first 33 rows take more than"):
+        await store.query_freely(f"{longer} SELECT s FROM t10, requests", 100)
+
+
 async def test_a_select_that_would_take_all_memory_is_ended(store: Store) -> None:
     await store.insert([record(number, path="x" * 1000) for number in range(3000)])
     cross = "SELECT max(len(a.path || b.path)) FROM requests a, requests b"
@@ -318,11 +421,6 @@ async def test_a_select_that_would_take_all_memory_is_ended(store: Store) -> Non
         async with asyncio.timeout(0.3):
             await store.query_freely(f"SELECT count(*) FROM ({cross} , requests c , requests d)", 1)
     assert await count(store) == 3000
-
-
-async def test_nothing_can_undo_that_files_are_out_of_reach(store: Store, tmp_path: Path) -> None:
-    with pytest.raises(duckdb.PermissionException):
-        await store.export(Filter().bound(), tmp_path / "elsewhere.parquet")
 
 
 async def test_an_export_holds_every_matching_record(store: Store) -> None:
@@ -337,104 +435,18 @@ async def test_an_export_holds_every_matching_record(store: Store) -> None:
     assert found == [("r2", NOON + 2), ("r3", NOON + 3)]
 
 
-@pytest.fixture
-def held_file(tmp_path: Path) -> Iterator[tuple[Path, subprocess.Popen[bytes]]]:
-    path = tmp_path / "held.duckdb"
-    hold = (
-        "import duckdb, sys; held = duckdb.connect(sys.argv[1]); print('held', flush=True); "
-        "sys.stdin.read()"
-    )
-    command = [sys.executable, "-c", hold, str(path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == b"held\n"
-        yield path, holder
-
-
-async def test_a_file_held_by_another_program_is_named_with_its_holder(
-    held_file: tuple[Path, subprocess.Popen[bytes]],
-) -> None:
-    path, holder = held_file
-    store = Store(path)
-    with pytest.raises(StoreUnavailable, match=rf"PID {holder.pid}\) holds .*held.duckdb"):
-        await store.open()
-    with pytest.raises(StoreUnavailable, match=f"PID {holder.pid}"):
-        await store.query("extent", {})
-    holder.communicate()
-    await store.open()
-    assert await store.insert([record()]) == 1
-    await store.close()
-
-
-async def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path) -> None:
-    path = tmp_path / "notes.txt"
-    path.write_text("something else " * 1000)
-    with pytest.raises(StoreUnavailable, match="not a valid DuckDB database"):
-        await Store(path).open()
-    assert path.read_text().startswith("something else")
-
-
-async def test_a_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(StoreUnavailable, match="cannot be opened"):
-        await Store(tmp_path / "file/metrics.duckdb").open()
-
-
-async def test_the_directory_is_private(store: Store) -> None:
-    assert store.path.parent.stat().st_mode & 0o777 == 0o700
-
-
-async def test_a_file_from_a_newer_version_is_not_touched(store: Store) -> None:
-    await store.close()
-    with duckdb.connect(store.path) as connection:
-        connection.execute("INSERT INTO schema_versions VALUES (999, now()::TIMESTAMP)")
-    with pytest.raises(StoreUnavailable, match="newer CCProxy"):
-        await store.open()
-
-
-async def test_a_table_the_predecessor_left_in_the_file_stays(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.duckdb"
-    with duckdb.connect(path) as connection:
-        connection.execute("CREATE TABLE access_logs AS SELECT 1 AS request_id")
-    store = Store(path)
-    await store.open()
-    await store.insert([record()])
-    await store.close()
-    with duckdb.connect(path) as connection:
-        assert connection.execute("FROM access_logs").fetchall() == [(1,)]
-
-
-async def test_a_migration_is_applied_once(store: Store) -> None:
-    await store.close()
-    await store.open()
-    await store.close()
-    with duckdb.connect(store.path) as connection:
-        assert connection.execute("SELECT version FROM schema_versions").fetchall() == [
-            (1,),
-            (2,),
-            (3,),
-            (4,),
-            (5,),
-            (6,),
-        ]
-
-
-async def test_a_file_of_an_earlier_version_keeps_who_paid_under_the_new_name(
-    tmp_path: Path,
-) -> None:
-    path = tmp_path / "earlier.duckdb"
-    with duckdb.connect(path) as connection:
-        connection.execute("CREATE TABLE schema_versions (version INTEGER, applied_at TIMESTAMP)")
-        for version, script in enumerate(MIGRATIONS[:5], start=1):
-            connection.execute(script)
-            connection.execute("INSERT INTO schema_versions VALUES (?, now())", [version])
-        connection.execute("INSERT INTO access_records (request_id, lane) VALUES ('r', 'api_key')")
-    store = Store(path)
-    await store.open()
-    await store.close()
-    with duckdb.connect(path) as connection:
-        rows = connection.execute("SELECT request_id, billed_to FROM access_records").fetchall()
-    assert rows == [("r", "api_key")]
+async def test_an_export_as_csv_gives_a_spreadsheet_no_formula(store: Store) -> None:
+    await store.insert([record(1, model='=HYPERLINK("x")'), record(2, model="a,b"), record(3)])
+    store.exports.mkdir()
+    path = store.exports / "records.csv"
+    await store.export(Filter().bound(), path, "csv")
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["model"] for row in rows] == ['\'=HYPERLINK("x")', "a,b", ""]
+    assert rows[0]["timestamp"] == "2025-10-09T08:53:21.123456Z"
+    assert list(rows[0]) == [
+        field.name for field in fields(AccessRecord) if field.name != "fingerprint"
+    ]
 
 
 async def test_the_log_and_the_rows_in_memory_are_bounded_by_writing_the_file_often(
@@ -447,3 +459,37 @@ async def test_the_log_and_the_rows_in_memory_are_bounded_by_writing_the_file_of
         sizes.append(log.stat().st_size if log.exists() else 0)
     assert max(sizes) < 6_000_000, sizes
     assert min(sizes[3:]) < sizes[2], "the log was written into the file"
+
+
+async def prompts_of(store: Store, each: int = 2, most: int = 10) -> list[str]:
+    rows = await store.query("recent_prompts", {"each": each, "most": most})
+    return [row["fingerprint"] for row in rows]
+
+
+async def test_the_last_prompts_of_each_conversation_come_back_earliest_first(
+    store: Store,
+) -> None:
+    await store.insert(
+        [
+            *(record(number, session_id="s", fingerprint=f"f{number}") for number in (1, 2, 3)),
+            record(4, session_id="s", agent_id="a", fingerprint="f4"),
+            record(5, session_id="s"),
+        ]
+    )
+    assert await store.insert([record(3, session_id="s", fingerprint="again")]) == 0
+    assert await prompts_of(store) == ["f2", "f3", "f4"]
+    assert await prompts_of(store, most=1) == ["f4"]
+    (row,) = await store.query("recent_prompts", {"each": 1, "most": 1})
+    assert (row["sent_at"], row["begun_at"]) == (NOON + 4, pytest.approx(NOON + 4.0))
+
+
+async def test_old_fingerprints_go_but_for_the_last_ones_of_each_conversation(
+    store: Store,
+) -> None:
+    numbers = (1, 2, 3, 4)
+    await store.insert([record(each, session_id="s", fingerprint=f"f{each}") for each in numbers])
+    times = {"before": EPOCH, "settled": utc_time(NOON + 3.5), "each": 1}
+    await store.change("drop_old_fingerprints", **times)
+    assert await prompts_of(store, each=9) == ["f3", "f4"]
+    await store.change("drop_old_fingerprints", **times | {"before": utc_time(NOON + 60)})
+    assert await prompts_of(store, each=9) == []

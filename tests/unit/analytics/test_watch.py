@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from analytics.watch import WAITING_EVENTS, Watchers
+from analytics.watch import MOST_RUNNING, WAITING_EVENTS, Watchers
 from shared.bus.channels import AccessRecord
 from shared.bus.records import WATCHED_KEY
 from shared.runtime.errors import BusUnavailable
@@ -108,5 +108,22 @@ async def test_a_slow_watcher_loses_the_oldest_and_is_told() -> None:
     assert looking.events[0]["request_id"] == "r0"
     assert (looking.events[1]["type"], looking.events[1]["missed"]) == ("overflow", 10)
     assert looking.events[2]["request_id"] == "r11"
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_new_watcher_first_gets_the_requests_that_run() -> None:
+    watchers, looking = Watchers(Keys()), Looking()
+    started = [
+        {"type": "request_start", "request_id": f"r{number}", "timestamp": 1.0}
+        for number in range(MOST_RUNNING + 2)
+    ]
+    watchers.show(started)
+    watchers.show([record(MOST_RUNNING)])
+    task = asyncio.create_task(watchers.serve(looking))  # type: ignore[arg-type]
+    await looking.until(1)
+    assert [event["request_id"] for event in looking.events] == [
+        event["request_id"] for event in started[2:] if event["request_id"] != f"r{MOST_RUNNING}"
+    ]
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

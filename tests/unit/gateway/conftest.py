@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway.metering.token_ledger import TokenLedger
 from gateway.server.app import Gateway, open_gateway
 from gateway.server.process import Server
 from shared.bus.channels import encode_payload
@@ -142,6 +143,12 @@ class ScriptedProvider:
                 await answering
 
 
+def idle_ledger() -> TokenLedger:
+    """Return a ledger that no limited token uses."""
+    bus: Any = AbsentBus()
+    return TokenLedger(bus, lambda _: 0.0, lambda _: None)
+
+
 class AbsentBus:
     """The bus while Redis is down: every verb says so."""
 
@@ -169,6 +176,9 @@ class AbsentBus:
         raise BusUnavailable
 
     async def put(self, *_: Any, **__: Any) -> None:
+        raise BusUnavailable
+
+    async def delete(self, _key: str) -> None:
         raise BusUnavailable
 
 

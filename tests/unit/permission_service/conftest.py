@@ -11,8 +11,9 @@ import orjson
 import pytest
 
 from permission_service.requests import PermissionRequests
+from permission_service.rule_book import RuleBook
 from permission_service.server import PermissionServer
-from permission_service.store import RequestStore, RuleBook
+from permission_service.store import RequestStore
 from shared.bus.channels import PermissionQuery, PermissionRequest, encode_payload
 from shared.runtime.errors import BusUnavailable
 from shared.runtime.metrics import Metrics, PermissionMetrics
@@ -94,6 +95,7 @@ class Room:
         self.server = PermissionServer(
             self.desk, stored_requests, rules, bus, metrics, clock, **server
         )  # type: ignore[arg-type]
+        self.alerts = self.server.alerts
         self.tasks: list[asyncio.Task[Any]] = []
 
     def ask(

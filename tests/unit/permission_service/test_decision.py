@@ -9,7 +9,7 @@ import pytest
 
 from permission_service.built_in import EDITING
 from permission_service.decision import Policy
-from permission_service.store import FromSettings, RuleBook
+from permission_service.rule_book import FromSettings, RuleBook
 from shared.bus.channels import PermissionRequest
 from shared.permissions.protected import ProtectedPaths
 from shared.permissions.reach import reach_of
@@ -159,3 +159,16 @@ def test_a_decision_is_explained_with_its_rule(rules_file: Path, tmp_path: Path)
     )
     secret = request("Read", tmp_path, file_path="secret")
     assert policy(rules_file).explain(secret) == ("deny", "secret is protected", "")
+
+
+@pytest.mark.parametrize("bypass", [False, True])
+def test_a_call_that_must_be_asked_about_is_a_persons_though_everything_would_allow_it(
+    rules_file: Path, tmp_path: Path, bypass: bool
+) -> None:
+    asked = request("Bash", tmp_path, command="ls")
+    asked.must_ask = True
+    asked.bypass = bypass
+    assert policy(rules_file, ANYTHING).decide(asked) is None
+    denied = policy(rules_file, NOTHING).decide(asked)
+    assert denied is not None
+    assert not denied.allowed

@@ -32,12 +32,16 @@ REFUSED = [
     question("decide", "bob", request_id="a", allowed=False, remember={"scope": "session"}),
     question("add_rule", "bob", tool="Bash"),
     question("remove_rule", "bob", id="r1"),
+    question("set_profiles", "bob", active=[]),
+    question("copy_profile", "bob", name="night"),
 ]
 PASSED = [
     question("decide", "alice", request_id="a", allowed=False),
     question("decide", "bob", request_id="a", allowed=True),
     question("list", "alice"),
     question("rules", "alice"),
+    question("profiles", "alice"),
+    question("set_away", "alice", state="on"),
     question("explain", "alice", request_id="a"),
     question("withdraw", "alice", asker="alice/1"),
 ]
@@ -59,3 +63,9 @@ def test_such_a_caller_may_look_deny_and_answer_others(passed: PermissionQuery) 
 def test_an_unknown_request_is_not_found() -> None:
     with pytest.raises(NotFound):
         refuse_own_cause(question("decide", "alice", request_id="b", allowed=True), find)
+
+
+def test_such_a_caller_does_not_say_that_the_owner_left_while_a_profile_follows_it() -> None:
+    leaves = question("set_away", "alice", state="on")
+    with pytest.raises(NotAllowed, match="alice"):
+        refuse_own_cause(leaves, find, away_changes_rules=True)

@@ -72,6 +72,17 @@ def test_each_tool_has_a_title_and_labelled_blocks(
     assert (shown.title, blocks(shown), shown.complete) == (title, expected, True)
 
 
+def test_a_patch_of_codex_is_shown_as_text_with_its_files_in_the_title() -> None:
+    patch = "*** Begin Patch\n*** Update File: a.py\n+x\n*** End Patch"
+    shown = presented("apply_patch", {"command": patch}, program="Codex", machine="laptop")
+    assert (shown.title, blocks(shown)) == ("Change a.py", [("Patch", patch)])
+    assert ("Agent", "Codex") in [(fact.label, fact.text) for fact in shown.asker]
+    two = presented("apply_patch", {"command": patch + "\n*** Delete File: b.py"})
+    assert two.title == "Change 2 files"
+    odd = presented("apply_patch", {"command": "rm"})
+    assert (odd.title, bool(odd.warnings)) == ("Use apply_patch", True)
+
+
 def test_the_asker_is_named_with_labels() -> None:
     facts = {fact.label: fact.text for fact in presented("Bash", {"command": "ls"}).asker}
     assert facts == {"Caller": "alice", "Session": "s1", "Folder": FOLDER}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from permission_service.requests import Answer, PermissionRequests, StoredRequest
+from permission_service.requests import PermissionRequests, RequestAnswer, StoredRequest
 from shared.bus.channels import PermissionRequest
 from shared.runtime.errors import ClientError, Conflict, NotFound
 
@@ -26,7 +26,7 @@ def opened(
 def settled(
     requests: PermissionRequests, request_id: str = "a", *, allowed: bool = True, **answer: Any
 ) -> StoredRequest:
-    stored = requests.settle(request_id, Answer(allowed, "alice", **answer), NOW + 1)
+    stored = requests.settle(request_id, RequestAnswer(allowed, "alice", **answer), NOW + 1)
     requests.keep(stored)
     return stored
 
@@ -112,7 +112,7 @@ def test_an_answer_in_the_moment_of_expiry_is_late_even_before_anybody_noticed(
 ) -> None:
     opened(requests)
     with pytest.raises(Conflict, match="Too late"):
-        requests.settle("a", Answer(True, "alice"), NOW + 30)
+        requests.settle("a", RequestAnswer(True, "alice"), NOW + 30)
 
 
 def test_a_withdrawn_ask_takes_no_answer(requests: PermissionRequests) -> None:
@@ -139,14 +139,16 @@ def test_the_input_of_what_is_denied_cannot_be_changed(requests: PermissionReque
 
 def test_an_answer_after_the_decision_of_a_rule_is_told_so(requests: PermissionRequests) -> None:
     opened(requests, "a")
-    requests.keep(requests.settle("a", Answer(True, by="rule", rule="rule_1"), NOW))
+    requests.keep(requests.settle("a", RequestAnswer(True, by="rule", rule="rule_1"), NOW))
     with pytest.raises(Conflict, match="A rule allowed this already"):
         settled(requests, "a")
 
 
 def test_an_ask_decided_at_once_is_not_kept(requests: PermissionRequests) -> None:
     stored = requests.decided_at_once(
-        PermissionRequest("a", "Read", {}), Answer(True, by="built_in", rule="rule_reading"), NOW
+        PermissionRequest("a", "Read", {}),
+        RequestAnswer(True, by="built_in", rule="rule_reading"),
+        NOW,
     )
     assert (stored.status, stored.decided_by, stored.rule) == (
         "allowed",
@@ -158,7 +160,7 @@ def test_an_ask_decided_at_once_is_not_kept(requests: PermissionRequests) -> Non
 
 def test_a_check_changes_nothing_until_it_is_kept(requests: PermissionRequests) -> None:
     stored = opened(requests)
-    requests.settle("a", Answer(True, "alice"), NOW)
+    requests.settle("a", RequestAnswer(True, "alice"), NOW)
     assert requests.find("a") is stored
 
 
@@ -195,7 +197,7 @@ def test_numbers_go_on_growing_when_another_desk_takes_over_or_the_clock_steps_b
 
 def test_a_case_counts_as_closed_once(requests: PermissionRequests) -> None:
     stored = opened(requests)
-    done = requests.settle("a", Answer(True, "alice"), NOW)
+    done = requests.settle("a", RequestAnswer(True, "alice"), NOW)
     assert [requests.keep(stored), requests.keep(done), requests.keep(done)] == [False, True, False]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from permission_service.requests import Answer, PermissionRequests, StoredRequest
+from permission_service.requests import PermissionRequests, RequestAnswer, StoredRequest
 from permission_service.views import audit, show_event, show_state
 from shared.bus.channels import FileBefore, PermissionRequest
 
@@ -45,7 +45,7 @@ def test_a_resolution_says_who_and_whether_the_input_was_changed() -> None:
     requests = PermissionRequests(30)
     opened(requests)
     requests.keep(
-        requests.settle("a", Answer(True, "bob", updated_input={"command": "x"}), NOW + 1)
+        requests.settle("a", RequestAnswer(True, "bob", updated_input={"command": "x"}), NOW + 1)
     )
     assert names(requests)[1] == {
         "type": "permission_resolved",
@@ -84,7 +84,7 @@ def test_a_record_for_the_audit_tells_both_inputs() -> None:
     requests = PermissionRequests(30)
     opened(requests)
     record = audit(
-        requests.settle("a", Answer(True, "bob", updated_input={"command": "x"}), NOW + 1)
+        requests.settle("a", RequestAnswer(True, "bob", updated_input={"command": "x"}), NOW + 1)
     )
     assert (record.outcome, record.decided_by, record.waited_ms) == ("allowed", "bob", 1000)
     assert (record.input, record.updated_input) == ('{"command":"ls"}', '{"command":"x"}')
@@ -97,6 +97,6 @@ def test_a_request_is_presented_until_it_ends() -> None:
     assert show_state(stored, NOW)["presentation"].title == "Run a command"
     requests.keep(stored)
     assert names(requests)[0]["presentation"] == stored.presentation
-    ended = requests.settle("a", Answer(True, "bob"), NOW + 1)
+    ended = requests.settle("a", RequestAnswer(True, "bob"), NOW + 1)
     assert ended.presentation is None
     assert "presentation" not in show_state(ended, NOW)

@@ -7,13 +7,20 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sdk_worker.asking import Asker
-from shared.bus.channels import PermissionDecision, PermissionRequest, Turn
+from shared.bus.channels import (
+    ManagedTurn,
+    PermissionDecision,
+    PermissionNote,
+    PermissionRequest,
+    Turn,
+)
 from shared.permissions.protected import ProtectedPath, ProtectedPaths
 from shared.runtime.errors import BusUnavailable
 
@@ -277,3 +284,48 @@ async def test_the_text_of_a_protected_file_is_not_sent(tool_name: str, tmp_path
     sent = [ask.file_before.text for ask in desk.asked if ask.file_before is not None]
     assert len(desk.asked) == 2 * len(spellings)
     assert sent == ["open", "open"]
+
+
+async def test_a_managed_turn_hears_of_each_permission_and_asks_as_its_agent_wants() -> None:
+    asked: list[PermissionRequest] = []
+    notes: list[PermissionNote] = []
+
+    async def ask(
+        request: PermissionRequest, on_waiting: Callable[[], None] = lambda: None
+    ) -> PermissionDecision:
+        asked.append(request)
+        if request.must_ask:
+            on_waiting()
+        outcome: Any = "denied" if request.refused else "allowed"
+        return PermissionDecision(request.request_id, outcome, decided_by="alice")
+
+    managed = ManagedTurn(tools=["Bash", "Read"], asks=["Bash"])
+    asker = Asker(ask, "/work", PROTECTED)
+    with asker.on_behalf(Turn("r1", {}, managed=managed), notes.append):
+        for tool in ("Bash", "Read", "Write"):
+            call = {"tool_name": tool, "tool_input": {}, "tool_use_id": tool}
+            await asker.before_tool(call)
+    assert [(note.tool_use_id, note.state) for note in notes] == [
+        ("Bash", "waiting"),
+        ("Bash", "allowed"),
+        ("Read", "allowed"),
+        ("Write", "denied"),
+    ]
+    assert [note.request_id for note in notes[1:]] == [each.request_id for each in asked]
+    assert "may not use Write" in asked[2].refused
+    assert all(each.announces for each in asked)
+
+
+async def test_a_permission_that_nobody_can_be_asked_for_is_noted_as_denied() -> None:
+    notes: list[PermissionNote] = []
+
+    async def ask(
+        request: PermissionRequest, on_waiting: Callable[[], None] = lambda: None
+    ) -> PermissionDecision:
+        raise BusUnavailable
+
+    asker = Asker(ask, "/work", PROTECTED)
+    with asker.on_behalf(Turn("r1", {}, managed=ManagedTurn(["Bash"])), notes.append):
+        await asker.before_tool({"tool_name": "Bash", "tool_input": {}, "tool_use_id": "t"})
+    [note] = notes
+    assert (note.state, bool(note.message)) == ("denied", True)

@@ -7,7 +7,7 @@ import pytest
 
 from sdk_worker.lease import Terms, hold_lease
 from shared.runtime.errors import BusUnavailable, Conflict
-from tests.sdk_stack import Shelf
+from tests.support.sdk_stack import Shelf
 
 
 class Redis(Shelf):
@@ -26,7 +26,7 @@ async def test_a_lease_is_given_back_at_the_end_whatever_the_end():
     shelf = Shelf()
     for fault in (None, ValueError(), asyncio.CancelledError()):
         with contextlib.suppress(ValueError, asyncio.CancelledError):
-            async with hold_lease(shelf, "k", patience=1):
+            async with hold_lease(shelf, "k", timeout=1):
                 assert shelf.leases
                 if fault:
                     raise fault
@@ -34,7 +34,7 @@ async def test_a_lease_is_given_back_at_the_end_whatever_the_end():
 
 
 async def test_it_lasts_as_long_as_it_is_renewed():
-    async with hold_lease(Shelf(), "k", patience=1, terms=QUICK):
+    async with hold_lease(Shelf(), "k", timeout=1, terms=QUICK):
         await asyncio.sleep(3 * QUICK.ttl)
 
 
@@ -43,7 +43,7 @@ async def test_a_holder_that_cannot_renew_is_stopped_before_another_may_begin(fa
     redis = Redis()
 
     async def work():
-        async with hold_lease(redis, "k", patience=1, terms=QUICK):
+        async with hold_lease(redis, "k", timeout=1, terms=QUICK):
             redis.away = fault == "redis is away"
             redis.leases["k"] = "other"
             await asyncio.Event().wait()
@@ -55,17 +55,17 @@ async def test_a_holder_that_cannot_renew_is_stopped_before_another_may_begin(fa
 
 async def test_a_time_out_of_the_work_itself_stays_one():
     with pytest.raises(TimeoutError):
-        async with hold_lease(Shelf(), "k", patience=1):
+        async with hold_lease(Shelf(), "k", timeout=1):
             raise TimeoutError
 
 
 async def test_who_waits_gets_it_next_or_hears_that_it_is_taken():
     shelf = Shelf()
-    async with hold_lease(shelf, "k", patience=1):
+    async with hold_lease(shelf, "k", timeout=1):
         with pytest.raises(Conflict):
-            async with hold_lease(shelf, "k", patience=0.01):
+            async with hold_lease(shelf, "k", timeout=0.01):
                 pass
-        patient = asyncio.ensure_future(hold_lease(shelf, "k", patience=10).__aenter__())
+        patient = asyncio.ensure_future(hold_lease(shelf, "k", timeout=10).__aenter__())
         await asyncio.sleep(0)
         assert not patient.done()
     await patient
@@ -90,7 +90,7 @@ async def test_a_first_grant_counts_from_the_request_not_from_a_late_answer():
     store = Slow(2 * (terms.ttl - terms.margin))
 
     async def work():
-        async with hold_lease(store, "k", patience=1, terms=terms):
+        async with hold_lease(store, "k", timeout=1, terms=terms):
             for _ in range(5):
                 await asyncio.sleep(0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sdk_worker.process import THINKING_MARGIN_SECONDS, patience
+from sdk_worker.process import THINKING_MARGIN_SECONDS, timeouts
 from shared.settings.tree import Settings
 
 
@@ -23,5 +23,5 @@ def test_only_an_open_permission_request_makes_a_long_silence_one_to_wait_for(
         sdk={"idle_timeout_seconds": 20, "first_byte_timeout_seconds": 7},
         _env_file=None,
     )
-    found = patience(settings)
+    found = timeouts(settings)
     assert (found.idle, found.first_byte, found.asking) == (20, 7, asking)

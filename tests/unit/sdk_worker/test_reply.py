@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from sdk_worker.reply import KEPT_BYTES, LeftReplies, Reply, Say
+from sdk_worker.reply import KEPT_BYTES, LeftReplies, Say, TurnReply
 from shared.runtime.errors import BusUnavailable, UpstreamError
-from tests.sdk_stack import Delivered, Shelf
+from tests.support.sdk_stack import Delivered, Shelf
 
 
 class Turn:
@@ -54,7 +54,7 @@ async def left(shelf: Shelf) -> AsyncIterator[LeftReplies]:
 
 
 async def test_all_of_it_is_told_as_it_comes(turn: Turn) -> None:
-    reply, delivery = Reply(turn.run), deliver()
+    reply, delivery = TurnReply(turn.run), deliver()
     telling = asyncio.create_task(reply.tell(delivery))
     turn.fed.put_nowait(b"a")
     await delivery.until(b"a")
@@ -65,7 +65,7 @@ async def test_all_of_it_is_told_as_it_comes(turn: Turn) -> None:
 
 
 async def test_what_broke_it_off_is_raised_when_all_was_told(turn: Turn) -> None:
-    reply, delivery = Reply(turn.run), deliver()
+    reply, delivery = TurnReply(turn.run), deliver()
     turn.fed.put_nowait(b"a")
     turn.fed.put_nowait(UpstreamError("gone"))
     with pytest.raises(UpstreamError, match="gone"):
@@ -74,7 +74,7 @@ async def test_what_broke_it_off_is_raised_when_all_was_told(turn: Turn) -> None
 
 
 async def test_who_comes_back_hears_all_of_it(turn: Turn, left: LeftReplies, shelf: Shelf) -> None:
-    reply, first, second = Reply(turn.run), deliver(), deliver()
+    reply, first, second = TurnReply(turn.run), deliver(), deliver()
     telling = asyncio.create_task(reply.tell(first))
     turn.fed.put_nowait(b"a")
     await first.until(b"a")
@@ -92,7 +92,7 @@ async def test_who_comes_back_hears_all_of_it(turn: Turn, left: LeftReplies, she
 
 
 async def test_others_are_told_where_it_is(turn: Turn, left: LeftReplies, shelf: Shelf) -> None:
-    assert left.keep("same", Reply(turn.run))
+    assert left.keep("same", TurnReply(turn.run))
     await shelf.stored.wait()
     assert shelf.values == {"left:same": b"me"}
 
@@ -103,13 +103,13 @@ async def test_what_nobody_asks_for_again_is_broken_off_also_without_redis(turn:
             raise BusUnavailable
 
     left = LeftReplies(Away(), "me", seconds=0.01)
-    assert left.keep("same", Reply(turn.run))
+    assert left.keep("same", TurnReply(turn.run))
     await turn.ended.wait()
     assert left.take("same") is None
 
 
 async def test_the_end_of_the_worker_ends_what_it_keeps(turn: Turn, left: LeftReplies) -> None:
-    assert left.keep("same", Reply(turn.run))
+    assert left.keep("same", TurnReply(turn.run))
     turn.fed.put_nowait(b"a")
     await left.end()
     assert left.take("same") is None
@@ -118,16 +118,16 @@ async def test_the_end_of_the_worker_ends_what_it_keeps(turn: Turn, left: LeftRe
 async def test_what_cannot_be_told_again_is_not_kept(
     turn: Turn, shelf: Shelf, left: LeftReplies
 ) -> None:
-    reply, delivery = Reply(turn.run), deliver()
+    reply, delivery = TurnReply(turn.run), deliver()
     for data in (b"a", b"x" * KEPT_BYTES, b"c", None):
         turn.fed.put_nowait(data)
     await reply.tell(delivery)
     assert [len(data) for data in delivery.replies] == [1, KEPT_BYTES, 1]
     assert not left.keep("same", reply)
-    assert not left.keep("", Reply(turn.run))
-    assert not LeftReplies(shelf, "me", seconds=0).keep("same", Reply(turn.run))
+    assert not left.keep("", TurnReply(turn.run))
+    assert not LeftReplies(shelf, "me", seconds=0).keep("same", TurnReply(turn.run))
 
 
 async def test_of_two_alike_one_is_kept(left: LeftReplies) -> None:
-    assert left.keep("same", Reply(Turn().run))
-    assert not left.keep("same", Reply(Turn().run))
+    assert left.keep("same", TurnReply(Turn().run))
+    assert not left.keep("same", TurnReply(Turn().run))

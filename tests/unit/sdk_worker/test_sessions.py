@@ -10,7 +10,7 @@ from sdk_worker.turn import read_turn
 from shared.bus.channels import KnownSession, Turn, decode_payload, encode_payload, session_key
 from shared.runtime.errors import BusUnavailable, Conflict, UpstreamError
 from shared.settings.providers import CodeOptions
-from tests.sdk_stack import Shelf
+from tests.support.sdk_stack import Shelf
 
 FEED = read_turn(
     {
@@ -21,7 +21,7 @@ FEED = read_turn(
         ]
     }
 )
-LIMITS = {"limit": 2, "idle": 60.0, "patience": 20.0, "keeper": "here"}
+LIMITS = {"limit": 2, "idle": 60.0, "timeout": 20.0, "kept_by": "here"}
 SPOKE = SimpleNamespace(transcript="t1", result={"total_cost_usd": 0.5})
 
 
@@ -247,15 +247,15 @@ async def test_one_turn_of_a_name_runs_at_a_time():
 
 async def test_who_keeps_the_process_is_told_only_while_it_is_kept():
     house = House()
-    for spoke, keeper in [(SPOKE, "here"), (SimpleNamespace(transcript="t1", result={}), "")]:
+    for spoke, kept_by in [(SPOKE, "here"), (SimpleNamespace(transcript="t1", result={}), "")]:
         await house.turn("a", spoke=spoke)
         [stored] = house.shelf.values.values()
-        assert decode_payload(KnownSession, stored).keeper == keeper
+        assert decode_payload(KnownSession, stored).kept_by == kept_by
     assert house.shelf.leases == {}
 
 
 async def test_another_turn_is_not_waited_for_for_ever():
-    house = House(patience=0.01)
+    house = House(timeout=0.01)
     turn = Turn("r1", {}, caller="me", session_id="a")
     async with house.sessions.hold("a", turn, FEED, SPOKE):
         with pytest.raises(Conflict, match="busy with another turn"):

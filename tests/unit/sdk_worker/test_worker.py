@@ -22,7 +22,7 @@ from shared.runtime.errors import (
     UpstreamTimeout,
 )
 from shared.settings.providers import CodeOptions
-from tests.sdk_stack import Delivered, Shelf, body
+from tests.support.sdk_stack import Delivered, Shelf, body
 
 START = {
     "type": "stream_event",
@@ -73,23 +73,23 @@ class Conversation:
     def say(self, line):
         self.said.append(line)
 
-    def on_behalf(self, turn):
+    def on_behalf(self, turn, note):
         return contextlib.nullcontext()
 
 
 class House:
     """A worker whose every turn meets a session that says `lines`."""
 
-    def __init__(self, *lines, tracer=None, sessions=None, **patience):
+    def __init__(self, *lines, tracer=None, sessions=None, **timeouts):
         self.session, self.retired, self.fault = Conversation(lines), [], None
         self.next_sessions, self.dropped = [], 0
-        times = {"first_byte": 10.0, "idle": 10.0, "ping": 10.0} | patience
+        times = {"first_byte": 10.0, "idle": 10.0, "ping": 10.0} | timeouts
         sessions = sessions or Sessions(
-            self, Shelf(), CodeOptions(), limit=1, idle=60, patience=1, keeper="w1"
+            self, Shelf(), CodeOptions(), limit=1, idle=60, timeout=1, kept_by="w1"
         )
         told = {"name": "w1", "mode": "ignore", "pretty": False, "tracer": tracer}
         self.left = LeftReplies(Shelf(), "w1", seconds=60)
-        self.worker = Worker(self, sessions, self.left, patience=TurnTimeouts(**times), **told)
+        self.worker = Worker(self, sessions, self.left, timeouts=TurnTimeouts(**times), **told)
 
     async def take(self, launch, binding):
         if self.fault:

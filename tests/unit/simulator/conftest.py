@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from simulator.app import Simulator
-from tests.simulator_fixture import KEY_HEADERS
+from tests.support.simulator_fixture import KEY_HEADERS
 
 
 @pytest.fixture

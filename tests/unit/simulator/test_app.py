@@ -9,7 +9,7 @@ import httpx
 
 from simulator.app import Simulator
 from simulator.exchange import SimulatedExchange
-from tests.simulator_fixture import API_KEY, CHATGPT_HEADERS, KEY_HEADERS, OPENAI_KEY
+from tests.support.simulator_fixture import API_KEY, CHATGPT_HEADERS, KEY_HEADERS, OPENAI_KEY
 
 HELLO = {
     "model": "claude-opus-5-5",

@@ -31,3 +31,11 @@ def test_a_tool_with_broken_json_is_plain_text() -> None:
 def test_a_tool_within_the_input_of_another_is_not_called() -> None:
     found = read_directives('[[tool:Agent {"prompt":"[[tool:Look]] [[tool:Go]]"}]] [[tool:Read]]')
     assert found.tools == [("Agent", {"prompt": "[[tool:Look]] [[tool:Go]]"}), ("Read", {})]
+
+
+def test_each_credential_may_have_a_scenario_of_its_own() -> None:
+    found = read_directives("[[scenario:text]] [[login:429-60]] [[api-key:529]]")
+    assert found.scenario_for("login") == "429-60"
+    assert found.scenario_for("api_key") == "529"
+    assert found.scenario_for("") == "text"
+    assert read_directives("[[login:cut]]").scenario_for("api_key") == ""

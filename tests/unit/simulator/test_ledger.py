@@ -103,3 +103,15 @@ def test_only_the_start_of_a_long_response_is_kept_but_all_of_it_counted() -> No
     record.note(b"abc")
     assert len(record.response) == ledger.KEPT_RESPONSE_BYTES
     assert record.response_bytes == ledger.KEPT_RESPONSE_BYTES + 2
+
+
+def test_totals_add_up_what_each_credential_was_charged_for() -> None:
+    book = Ledger()
+    ended(book, credential="login", status=429)
+    ended(book, credential="api_key", status=200, usage={"input_tokens": 3, "output_tokens": 4})
+    ended(book, status=200)
+    found = book.totals()["by_credential"]
+    assert found["login"]["refused"] == 1
+    assert "answered" not in found["login"]
+    assert (found["api_key"]["answered"], found["api_key"]["output_tokens"]) == (1, 4)
+    assert set(found) == {"login", "api_key"}

@@ -9,7 +9,7 @@ import pytest
 
 from simulator.exchange import SimulatedExchange
 from simulator.playback import DELTA, play_stream, play_whole
-from simulator.script import Reply, Uneven
+from simulator.script import ScriptedReply, Uneven
 
 SCOPE: dict[str, Any] = {
     "type": "http",
@@ -60,13 +60,13 @@ def test_a_delta_is_told_by_its_name(frame: bytes, is_delta: bool) -> None:
 
 async def test_a_stream_without_a_fault_is_sent_at_once_and_closed() -> None:
     wire = Wire()
-    assert await play_stream(wire.exchange, Reply([]), FRAMES, bytes)
+    assert await play_stream(wire.exchange, ScriptedReply([]), FRAMES, bytes)
     assert (wire.data, len(wire.sent), wire.closed) == (b"".join(FRAMES), 1, True)
 
 
 async def test_a_pace_sends_delta_by_delta() -> None:
     wire = Wire()
-    assert await play_stream(wire.exchange, Reply([], pace=0.0001), FRAMES, bytes)
+    assert await play_stream(wire.exchange, ScriptedReply([], pace=0.0001), FRAMES, bytes)
     assert [message["body"] for message in wire.sent][:2] == FRAMES[:2]
 
 
@@ -75,7 +75,7 @@ async def test_a_pace_sends_delta_by_delta() -> None:
 )
 async def test_a_fault_comes_after_its_deltas(fault: Any, last: bytes, closed: bool) -> None:
     wire = Wire()
-    reply = Reply([], fault=fault, fault_after=2)
+    reply = ScriptedReply([], fault=fault, fault_after=2)
     assert not await play_stream(wire.exchange, reply, FRAMES, lambda: b"broken")
     assert (wire.data.endswith(last), wire.closed) == (True, closed)
     assert wire.data.count(b"delta") == 2
@@ -84,7 +84,7 @@ async def test_a_fault_comes_after_its_deltas(fault: Any, last: bytes, closed: b
 @pytest.mark.parametrize("whole", [True, False])
 async def test_a_stall_stays(whole: bool) -> None:
     wire = Wire()
-    reply = Reply([], fault="stall", fault_after=1)
+    reply = ScriptedReply([], fault="stall", fault_after=1)
     playing = (
         play_whole(wire.exchange, reply, b"abcd", {}, FRAMES)
         if whole
@@ -97,11 +97,11 @@ async def test_a_stall_stays(whole: bool) -> None:
 
 async def test_half_of_a_whole_reply_is_cut() -> None:
     wire = Wire()
-    assert not await play_whole(wire.exchange, Reply([], fault="cut"), b"abcd", {}, FRAMES)
+    assert not await play_whole(wire.exchange, ScriptedReply([], fault="cut"), b"abcd", {}, FRAMES)
     assert (wire.data, wire.closed) == (b"ab", False)
 
 
-UNEVEN = Reply([], uneven=Uneven(pause=0.0, piece=20))
+UNEVEN = ScriptedReply([], uneven=Uneven(pause=0.0, piece=20))
 
 
 @pytest.mark.parametrize("whole", [True, False])
@@ -121,7 +121,7 @@ async def test_an_uneven_reply_is_complete_and_leaves_in_pieces_of_many_sizes(wh
 async def test_a_malformed_event_has_half_of_its_json_and_the_stream_goes_on() -> None:
     wire = Wire()
     frames = [b'event: x.delta\ndata: {"a":%d}\n\n' % number for number in range(3)]
-    reply = Reply([], fault="malformed", fault_after=1)
+    reply = ScriptedReply([], fault="malformed", fault_after=1)
     assert await play_stream(wire.exchange, reply, frames, bytes)
     assert wire.data == frames[0] + b'event: x.delta\ndata: {"a\n\n' + frames[2]
     assert wire.closed
@@ -129,7 +129,7 @@ async def test_a_malformed_event_has_half_of_its_json_and_the_stream_goes_on() -
 
 async def test_a_malformed_whole_reply_has_half_of_its_json_and_its_true_length() -> None:
     wire = Wire()
-    reply = Reply([], fault="malformed")
+    reply = ScriptedReply([], fault="malformed")
     assert await play_whole(wire.exchange, reply, b'{"a":1}', {}, FRAMES)
     assert (wire.data, wire.closed) == (b'{"a', True)
     assert (b"content-length", b"3") in wire.sent[0]["headers"]

@@ -22,6 +22,11 @@ def test_loopback_addresses_are_taken(host: str, address: str) -> None:
     assert parse_arguments(["--host", host]).host == address
 
 
+@pytest.mark.parametrize("words", [[], ["serve"], ["serve", "--port", "8400"]])
+def test_the_command_serve_may_be_named_or_left_out(words: list[str]) -> None:
+    assert parse_arguments(words).port == 8400
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.1", "::"])
 def test_an_address_beyond_loopback_is_refused(
     host: str, capsys: pytest.CaptureFixture[str]

@@ -31,6 +31,8 @@ TABLE: dict[str, tuple[str | None, str | None]] = {
     "a bad request": ("400", "400"),
     "a rejected credential": ("401", "401"),
     "a rate limit with its waiting time": ("429", "429"),
+    "a rate limit that leaves the subscription's window alone": ("throttled", "429"),
+    "a window of the subscription that is used up": ("429", "usage-limit"),
     "a server error": ("500", "500"),
     "an overloaded service": ("529", "503"),
     "an error event in mid-stream": ("error", "error"),

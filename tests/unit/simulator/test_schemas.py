@@ -13,7 +13,7 @@ from simulator.schemas import (
     strict_flaw,
     structure_flaw,
 )
-from tests.schemas import KEY, TEXT, one
+from tests.support.schemas import KEY, TEXT, one
 
 
 def test_a_sound_schema_has_no_flaw() -> None:

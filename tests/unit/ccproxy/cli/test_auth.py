@@ -12,7 +12,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from ccproxy.cli.auth import app
-from tests.logins import OLD, claude_content, codex_content, content_of, put, read_only
+from tests.support.logins import OLD, claude_content, codex_content, content_of, put, read_only
 
 
 @pytest.fixture
@@ -48,28 +48,46 @@ def test_status_without_any_login_says_how_to_get_one(home: Path) -> None:
     assert "ccproxy auth login-openai" in result.stdout
 
 
-def test_status_tells_every_provider_in_a_line_and_no_secret(home: Path) -> None:
+def test_status_tells_every_routes_credential_in_a_line_and_no_secret(home: Path) -> None:
     put(login_file(home), claude_content(3600))
     put(home / ".codex/auth.json", codex_content(3600))
     result = run("status")
     assert result.exit_code == 0
     assert [line.split("\t")[:2] for line in result.stdout.splitlines()] == [
-        ["claude", "ok"],
-        ["openai", "ok"],
+        ["/api", "ok"],
+        ["/sdk", "ok"],
+        ["/codex", "ok"],
     ]
     assert OLD not in result.stdout
 
 
+def test_status_says_which_route_a_login_does_not_serve(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The claude program reads a login file by its usual name only."""
+    login = put(home / "mine.json", claude_content(3600))
+    monkeypatch.setenv("CLAUDE__CREDENTIALS_FILE", str(login))
+    result = run("status")
+    assert result.exit_code == 0
+    api, sdk, codex = (line.split("\t") for line in result.stdout.splitlines())
+    assert (api[:2], sdk[:2], codex[0]) == (["/api", "ok"], ["/sdk", "wrong"], "/codex")
+    assert f"rename {login}" in sdk[2]
+    monkeypatch.setenv("SDK__WORKERS", "0")
+    monkeypatch.setenv("CODEX__ENABLED", "false")
+    assert [line.split("\t")[0] for line in run("status").stdout.splitlines()] == ["/api"]
+
+
 def test_status_for_programs(home: Path) -> None:
     put(login_file(home), claude_content(3600))
-    claude, openai = json.loads(run("status", "--json").stdout)
-    assert (claude["provider"], claude["billed_to"], claude["subscription"]) == (
+    api, sdk, codex = json.loads(run("status", "--json").stdout)
+    assert (api["route"], sdk["route"], codex["route"]) == ("/api", "/sdk", "/codex")
+    assert (sdk["provider"], sdk["billed_to"], sdk["subscription"]) == (
         "claude",
         "subscription",
         "max",
     )
-    assert claude["expires_at"].endswith("+00:00")
-    assert openai["source"] == ""
+    assert sdk["expires_at"].endswith("+00:00")
+    assert codex["source"] == ""
 
 
 def test_a_login_that_cannot_serve_is_not_valid_and_says_why(home: Path) -> None:
@@ -119,6 +137,13 @@ def test_logging_out_asks_first(home: Path) -> None:
     assert CliRunner().invoke(app, ["logout"], input="y\n").exit_code == 0
     assert list(content_of(login_file(home))) == ["mcpOAuth"]
     assert run("logout", "--yes").exit_code == 1  # there is none left
+
+
+def test_logging_out_without_a_login_asks_nothing(home: Path) -> None:
+    result = CliRunner().invoke(app, ["logout"], input="")
+    assert result.exit_code == 1
+    assert "holds no login" in result.output
+    assert "Take the login" not in result.output
 
 
 @pytest.mark.parametrize(

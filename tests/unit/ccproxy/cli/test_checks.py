@@ -5,14 +5,16 @@ import json
 import multiprocessing
 import os
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ccproxy.cli import checks
 from ccproxy.cli.checks import Machine
+from ccproxy.cli.found_stack import FoundStack, find_stack
 from shared.settings.tree import load_settings
-from tests.trusting import trust_folder
+from tests.support.trusting import trust_folder
 
 
 @pytest.fixture
@@ -36,9 +38,18 @@ def machine(home):
     """`machine(sdk={...})`: this machine, with its /proc and cgroup under the test's
     own directory.
     """
-    return lambda **settings: Machine(
-        load_settings(**settings), proc=home / "proc", cgroup=home / "cgroup"
-    )
+
+    def make(**given: object) -> Machine:
+        settings = load_settings(**given)
+        stack = find_stack(settings, [])
+        return Machine(
+            settings,
+            proc=home / "proc",
+            cgroup=home / "cgroup",
+            stack=stack if stack.pid else None,
+        )
+
+    return make
 
 
 def told(found):
@@ -190,10 +201,9 @@ def test_a_folder_where_no_login_can_be_kept_is_told_with_its_chown(machine, hom
 
 def test_a_stack_in_containers_runs_in_parts_and_one_of_this_run_directory_does_not(machine, home):
     assert not machine().runs_in_parts
-    assert Machine(load_settings(), running={"url": "http://127.0.0.1:8000"}).runs_in_parts
-    assert not Machine(
-        load_settings(), running={"url": "http://127.0.0.1:8000", "pid": 1}
-    ).runs_in_parts
+    alone = FoundStack("http://127.0.0.1:8000", "", "settings")
+    assert Machine(load_settings(), stack=alone).runs_in_parts
+    assert not Machine(load_settings(), stack=replace(alone, pid=1)).runs_in_parts
 
 
 def test_an_address_that_is_not_the_provider_s_is_named(machine):
@@ -205,6 +215,16 @@ def test_an_address_that_is_not_the_provider_s_is_named(machine):
     )
     assert finding.status == "warn"
     assert "CODEX__BASE_URL: your credentials go to https://relay.example/codex" in finding.says
+
+
+def test_notifications_without_buttons_are_named(machine):
+    assert not list(checks.look_at_notifications(machine()))
+    topic = {"ntfy_topic": "a-secret-topic"}
+    finding = only(checks.look_at_notifications(machine(notify=topic)))
+    assert (finding.status, "NOTIFY__PUBLIC_URL" in finding.fix) == ("warn", True)
+    reached = topic | {"public_url": "https://home.example"}
+    finding = only(checks.look_at_notifications(machine(notify=reached)))
+    assert (finding.status, finding.says) == ("pass", "by ntfy; try `ccproxy notify test`")
 
 
 def test_permission_rules_that_never_apply_or_cannot_be_read_are_named(machine, home):

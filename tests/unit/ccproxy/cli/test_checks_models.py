@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ccproxy.cli.checks_models import judge_aliases, judge_refusals, look_at_models
+from ccproxy.cli.found_stack import FoundStack
 from tests.unit.ccproxy.cli.test_checks_outside import machine, server  # noqa: F401 - fixtures
 
 CLAUDE: list[dict[str, Any]] = [
@@ -88,11 +89,10 @@ async def test_a_gateway_that_answers_oddly_costs_no_finding_and_no_traceback(
     server,  # noqa: F811
 ) -> None:
     odd = machine(models={"aliases": {"a": "claude-3"}})
-    odd.running = {
-        "url": await server(b"HTTP/1.1 200 OK\ncontent-length: 2\nconnection: close", b"[]")
-    }
+    url = await server(b"HTTP/1.1 200 OK\ncontent-length: 2\nconnection: close", b"[]")
+    odd.stack = FoundStack(url, "", "settings")
     assert await look_at_models(odd) == []
-    odd.running = {"url": "http://127.0.0.1:1"}
+    odd.stack = FoundStack("http://127.0.0.1:1", "", "settings")
     assert await look_at_models(odd) == []
-    odd.running = {}
+    odd.stack = None
     assert await look_at_models(odd) == []

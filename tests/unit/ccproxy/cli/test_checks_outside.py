@@ -12,8 +12,9 @@ import pytest
 
 from ccproxy.cli import checks_outside as checks
 from ccproxy.cli.checks import Machine
+from ccproxy.cli.found_stack import find_stack
 from shared.settings.tree import load_settings
-from tests.trusting import trust_folder
+from tests.support.trusting import trust_folder
 
 
 @pytest.fixture
@@ -29,7 +30,13 @@ def machine(monkeypatch, tmp_path):
         monkeypatch.setenv(name, "")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("SERVER__RUN_DIR", str(tmp_path / "run"))
-    return lambda **settings: Machine(load_settings(**settings))
+
+    def make(**given: object) -> Machine:
+        settings = load_settings(**given)
+        stack = find_stack(settings, [])
+        return Machine(settings, stack=stack if stack.pid else None)
+
+    return make
 
 
 @pytest.fixture
@@ -201,7 +208,11 @@ async def test_a_running_stack_is_asked_what_it_complains_of(machine, server, tm
     (tmp_path / "run").mkdir()
     (tmp_path / "run/lock").write_text(json.dumps({"pid": os.getpid(), "url": url}))
     finding = only(await checks.look_at_stack(machine()))
-    assert (finding.about, finding.status, finding.says) == ("stack: bus", "fail", "Redis is away.")
+    assert (finding.about, finding.status, finding.says) == (
+        "stack: Redis",
+        "fail",
+        "Redis is away.",
+    )
 
 
 async def test_the_use_of_stored_responses_is_told_beside_a_stack_that_is_well(

@@ -6,12 +6,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from ccproxy.cli.codex import app, edit, model_rows, profile_rows, windows_of
+from ccproxy.cli.codex import app, model_rows, profile_rows
 from ccproxy.cli.exits import CONFIGURATION, FAILED
 from shared.accounts.codex_profile import Profile, cache_file, write_cache
-from shared.settings.problems import ConfigurationError
 from shared.settings.tree import load_settings
-from tests.trusting import trust_folder
+from tests.support.trusting import trust_folder
 
 TOML = """\
 # my settings
@@ -54,6 +53,22 @@ def test_set_changes_what_was_named_and_keeps_the_rest(home: Path) -> None:
     )
 
 
+def test_set_keeps_the_rights_of_the_file(home: Path) -> None:
+    file = home / "ccproxy.toml"
+    file.write_text(TOML)
+    file.chmod(0o640)
+    trust_folder()
+    assert run("set", "--disable-dynamic-model-info").exit_code == 0
+    assert file.stat().st_mode & 0o777 == 0o640
+
+
+def test_set_says_that_a_file_cannot_be_written(home: Path) -> None:
+    (home / "file").touch()
+    result = run("set", "--disable-dynamic-model-info", "-c", str(home / "file/other.toml"))
+    assert result.exit_code == CONFIGURATION
+    assert "cannot be written" in result.output
+
+
 def test_set_makes_a_file_where_there_is_none(home: Path) -> None:
     assert run("set", "--disable-dynamic-model-info").exit_code == 0
     written = home / "XDG_CONFIG_HOME/ccproxy/config.toml"
@@ -85,12 +100,6 @@ def test_a_file_that_cannot_be_used_is_left_alone(home: Path, broken: str) -> No
     assert [path.name for path in home.iterdir()] == ["other.toml"]
 
 
-def test_a_value_no_setting_takes_is_refused(home: Path) -> None:
-    with pytest.raises(ConfigurationError):
-        edit(home / "ccproxy.toml", {"system_prompt_injection_mode": "sometimes"})
-    assert list(home.iterdir()) == []
-
-
 def test_the_cache_is_shown_dumped_and_cleared() -> None:
     assert run("cache").exit_code == FAILED
     models = [{"slug": "gpt-x", "context_window": 1000, "base_instructions": "Be x."}]
@@ -118,11 +127,3 @@ def test_a_limit_nobody_told_is_marked_as_the_fallback() -> None:
 
 def test_no_program_is_said() -> None:
     assert next(profile_rows(None, Path("x")))[1].startswith("not found")
-
-
-def test_windows_are_told_by_their_length() -> None:
-    week = {"used_percent": 12.5, "limit_window_seconds": 604_800, "reset_at": 1_790_000_000}
-    assert list(windows_of({"rate_limit": {"primary_window": week, "secondary_window": None}})) == [
-        ("7d", "12.5 %", "2026-09-21 14:13 UTC")
-    ]
-    assert list(windows_of({})) == []

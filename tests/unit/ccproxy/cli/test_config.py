@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from ccproxy.cli.config import annotated_toml, app, env_example
 from shared.settings.problems import ConfigurationError, leaves, name_of
 from shared.settings.tree import Settings, load_settings
-from tests.trusting import trust_folder
+from tests.support.trusting import trust_folder
 
 ROOT = Path(__file__).parents[4]
 

@@ -3,9 +3,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from rich.console import Console
+from rich.text import Text
 
 from ccproxy.cli.checks import Finding
-from ccproxy.cli.doctor import examine, show_findings
+from ccproxy.cli.doctor import closing_line, examine, indented, merged, show_findings
 
 
 @pytest.fixture
@@ -58,3 +60,40 @@ def test_a_fix_stands_below_what_is_wrong(capsys):
         "       Choose another.",
         "ok     user: is nobody special",
     ]
+
+
+def test_findings_that_say_the_same_are_shown_once():
+    missing = "No credentials were found."
+    findings = [
+        Finding("/api", "fail", missing),
+        Finding("/sdk", "fail", missing),
+        Finding("/codex", "pass", "plus login"),
+    ]
+    assert list(merged(findings)) == [
+        Finding("/api, /sdk", "fail", missing),
+        Finding("/codex", "pass", "plus login"),
+    ]
+
+
+def test_the_closing_line_counts_problems_and_notes():
+    fail = Finding("port", "fail", "is taken")
+    note = Finding("user", "warn", "is root")
+    fine = Finding("redis", "pass", "is there")
+    assert closing_line([fail, fail, note, fine]) == "2 problems, 1 note."
+    assert closing_line([fail]) == "1 problem."
+    assert closing_line([fine]) == "No problems."
+
+
+def test_a_long_finding_goes_on_below_its_sentence():
+    console = Console(width=27, force_terminal=True)
+    assert indented(Text("one two three four five six"), console).plain.splitlines() == [
+        "one two three four ",
+        "       five six",
+    ]
+
+
+def test_a_request_without_a_stack_is_a_problem(here, capsys):
+    assert examine(url=None, as_json=True, send=True) == 1
+    findings = json.loads(capsys.readouterr().out)
+    [request] = [each for each in findings if each["about"] == "request"]
+    assert request["says"] == "nothing was sent: no stack is running"

@@ -30,3 +30,12 @@ def test_a_stack_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     settings = load_settings(server={"run_dir": str(tmp_path), "port": 1})
     with pytest.raises(NotRunning, match="ccproxy serve"), connection(settings) as client:
         client.get("/usage")
+
+
+def test_a_missing_token_is_told_from_a_missing_login_of_a_provider() -> None:
+    challenged = answer(401, json={}, headers={"www-authenticate": "Bearer"})
+    with pytest.raises(Unanswered, match="wants a token"):
+        checked(challenged)
+    missing = {"error": {"message": "run `ccproxy auth login-openai`"}}
+    with pytest.raises(Unanswered, match="auth login-openai"):
+        checked(answer(401, json=missing))

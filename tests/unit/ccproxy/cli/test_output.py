@@ -21,6 +21,18 @@ def test_on_a_terminal_it_is_a_table_and_markup_in_a_cell_stays_text(capsys, mon
     assert "ok" in shown
 
 
+def test_rows_that_say_the_same_are_one_row_on_a_terminal_and_apart_in_a_pipe(capsys, monkeypatch):
+    rows = [("/api", "fail", "no login"), ("/sdk", "fail", "no login"), ("/codex", "pass", "plus")]
+    show_table(("ROUTE", "", "SAYS"), rows, joined=True)
+    assert capsys.readouterr().out.splitlines()[1] == "/sdk\twrong\tno login"
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    show_table(("ROUTE", "", "SAYS"), rows, joined=True)
+    _, first, second = capsys.readouterr().out.splitlines()
+    assert "/api, /sdk" in first
+    assert "no login" in first
+    assert "/codex" in second
+
+
 @pytest.mark.parametrize("terminal", [True, False])
 def test_a_cell_commands_no_terminal(capsys, monkeypatch, terminal):
     monkeypatch.setattr("sys.stdout.isatty", lambda: terminal)

@@ -7,7 +7,12 @@ from typing import Any
 
 import pytest
 
-from ccproxy.cli.usage import clock, forecast, spent_rows, window_rows
+from ccproxy.cli.usage import (
+    forecast,
+    group_rows,
+    spent_rows,
+    window_rows,
+)
 
 NOON = time.mktime((2026, 11, 22, 12, 0, 0, 0, 0, -1))
 
@@ -34,10 +39,6 @@ def test_a_window_is_told_with_its_end_and_its_pace() -> None:
 )
 def test_the_forecast_is_a_time_of_day(empty_at: float | None, words: str) -> None:
     assert forecast({"empty_at": empty_at}, NOON) == words
-
-
-def test_a_time_on_another_day_has_its_day() -> None:
-    assert clock(NOON + 86_400, NOON) == "Mon 23 Nov 12:00"
 
 
 def test_extra_usage_is_said_and_an_ended_window_is_reset() -> None:
@@ -75,10 +76,15 @@ def test_what_was_paid_stands_beside_what_was_included() -> None:
         spent("unknown", 1),
     ]
     first, *others = spent_rows(rows)
-    assert first == ("24 hours", "8", "4,000", "$1.50", "$13.25", "")
+    assert first == ("24 hours", "8", "4,000", "$1.50", "$12.25", "")
     assert others[0][1:5] == ("0", "0", "$0.00", "$0.00")
 
 
 def test_tokens_without_a_price_are_told_and_never_free() -> None:
     first, *_ = spent_rows([spent("api_key", 0.0, model="new", unpriced_tokens=1000)])
     assert first[5] == "1,000 tokens of new"
+
+
+def test_a_group_without_a_name_is_named() -> None:
+    group = spent("api_key", 0.25) | {"name": "", "succeeded": 1}
+    assert list(group_rows([group], "no token")) == [("no token", "2", "1", "1,000", "$0.25")]

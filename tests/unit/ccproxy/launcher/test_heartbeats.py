@@ -1,9 +1,9 @@
-"""A program that was heard once and then falls silent is named, once; no other program is."""
+"""A program that falls silent is named once; so is one of ours that is never heard; no other is."""
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ Beat = Callable[[object], None]
 
 @pytest.fixture
 def heartbeats(tmp_path: Path) -> Iterator[Heartbeats]:
-    heartbeats = Heartbeats(str(tmp_path / "beats"), silent_seconds=15)
+    heartbeats = Heartbeats(str(tmp_path / "beats"), silent_seconds=15, first_beat_seconds=60)
     yield heartbeats
     heartbeats.close()
 
@@ -26,10 +26,16 @@ def beat(heartbeats: Heartbeats, tmp_path: Path) -> Iterator[Beat]:
         yield lambda pid: sender.sendto(str(pid).encode(), str(tmp_path / "beats")) and None
 
 
-def silent_until(heartbeats: Heartbeats, living: list[int], first: float, last: float) -> list[int]:
+def silent_until(
+    heartbeats: Heartbeats,
+    living: list[int],
+    first: float,
+    last: float,
+    owing: Collection[int] = (),
+) -> list[int]:
     """Look twice a second from `first` to `last`; return every process id that was named."""
     looks = [first + step / 2 for step in range(int((last - first) * 2) + 1)]
-    return [pid for now in looks for pid in heartbeats.silent(living, now)]
+    return [pid for now in looks for pid in heartbeats.silent(living, now, owing)]
 
 
 def test_a_program_that_falls_silent_is_named_once(heartbeats: Heartbeats, beat: Beat) -> None:
@@ -43,6 +49,33 @@ def test_a_beat_ends_the_silence(heartbeats: Heartbeats, beat: Beat) -> None:
     assert silent_until(heartbeats, [7], 0, 14) == []
     beat(7)
     assert silent_until(heartbeats, [7], 14.5, 29) == []
+
+
+def test_a_program_that_owes_heartbeats_and_is_never_heard_is_named_once(
+    heartbeats: Heartbeats,
+) -> None:
+    assert silent_until(heartbeats, [7, 8], 0, 59.5, owing={7}) == []
+    assert silent_until(heartbeats, [7, 8], 60, 119.5, owing={7}) == [7]
+    assert heartbeats.allowed(7) == 60
+
+
+def test_the_first_heartbeat_of_a_program_that_owes_them_shortens_its_time(
+    heartbeats: Heartbeats, beat: Beat
+) -> None:
+    assert silent_until(heartbeats, [7], 0, 50, owing={7}) == []
+    beat(7)
+    assert silent_until(heartbeats, [7], 50.5, 65, owing={7}) == []
+    assert silent_until(heartbeats, [7], 65.5, 70, owing={7}) == [7]
+
+
+def test_a_program_with_the_process_id_of_an_ended_one_has_a_starts_time(
+    heartbeats: Heartbeats, beat: Beat
+) -> None:
+    beat(7)
+    assert silent_until(heartbeats, [7], 0, 10, owing={7}) == []
+    assert silent_until(heartbeats, [], 10.5, 11) == []
+    assert silent_until(heartbeats, [7], 11.5, 71, owing={7}) == []
+    assert silent_until(heartbeats, [7], 71.5, 80, owing={7}) == [7]
 
 
 def test_a_program_that_never_beats_is_left_alone(heartbeats: Heartbeats) -> None:

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-import asyncio
 import socket
 
 import pytest
 
 from ccproxy.cli.exits import CONFIGURATION, TRY_LATER, UNAVAILABLE
-from ccproxy.launcher.launch import listen, local_host, read_pipe_line, start_stack
+from ccproxy.launcher.launch import start_stack
 from ccproxy.launcher.rundir import RunDirectory
 
 
@@ -74,35 +73,3 @@ def test_a_second_start_is_one_sentence(environment, tmp_path, capfd):
         run.tell("http://127.0.0.1:8123")
         assert start_stack() == TRY_LATER
     assert "already running at http://127.0.0.1:8123 (pid " in capfd.readouterr().err
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
-def test_it_listens_where_it_is_told(host):
-    with listen(host, 0) as listening, socket.create_connection((host, listening.getsockname()[1])):
-        pass
-
-
-@pytest.mark.parametrize(
-    ("host", "local"),
-    [
-        ("0.0.0.0", "127.0.0.1"),
-        ("::", "::1"),
-        ("", "127.0.0.1"),
-        ("localhost", "localhost"),
-        ("10.1.2.3", "10.1.2.3"),
-    ],
-)
-def test_this_machine_reaches_itself(host, local):
-    assert local_host(host) == local
-
-
-async def test_lines_are_read_whole_and_a_monster_in_pieces():
-    reader = asyncio.StreamReader(limit=8)
-    reader.feed_data(b"one\n" + b"x" * 20 + b"\nlast")
-    reader.feed_eof()
-    pieces = []
-    while piece := await read_pipe_line(reader):
-        pieces.append(piece)
-    assert pieces[0] == b"one\n"
-    assert b"".join(pieces) == b"one\n" + b"x" * 20 + b"\nlast"
-    assert pieces[-1] == b"last"

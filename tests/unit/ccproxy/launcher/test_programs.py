@@ -17,6 +17,7 @@ from ccproxy.launcher.programs import (
     worker_sections,
 )
 from shared.accounts.login import EXCHANGE_SECONDS
+from shared.runtime.alive_file import HEARTBEAT_SOCKET
 from shared.settings.problems import ConfigurationError
 from shared.settings.tree import load_settings
 
@@ -119,3 +120,22 @@ def test_the_programs_of_this_installation_are_found():
 def test_a_missing_program_says_so():
     with pytest.raises(ConfigurationError, match="ccproxy-nothing is missing"):
         find_script("ccproxy-nothing")
+
+
+def test_the_services_owe_heartbeats_and_other_programs_do_not():
+    parser = configparser.RawConfigParser()
+    parser.read_string(
+        supervisor_configuration()
+        + worker_sections([0])
+        + "\n"
+        + program_sections({"simulator": ["sim"]})
+    )
+    sections = [name for name in parser.sections() if parser.has_option(name, "environment")]
+    owing = {name for name in sections if f"{HEARTBEAT_SOCKET}=" in parser[name]["environment"]}
+    assert owing == {
+        "fcgi-program:gateway",
+        "program:analytics",
+        "program:permission_service",
+        "program:sdk_worker_00",
+    }
+    assert {"program:redis", "program:simulator", "eventlistener:listener"} <= set(sections)

@@ -51,7 +51,7 @@ async def test_it_waits_until_the_answer_is_yes_and_then_takes_the_whole_picture
         (200, checks(claude_login="warn")),
     ]
     health = await wait_until_ready("127.0.0.1", gateway.port, settings)
-    assert list(health.lines()) == ["  note     claude login: claude_login is so"]
+    assert health.checks == [("claude_login", "warn", "claude_login is so")]
     assert [request.split(" ")[1] for request in gateway.asked] == ["/health/ready"] * 3 + [
         "/health"
     ]
@@ -63,6 +63,11 @@ def test_the_credential_of_a_route_has_the_route_as_its_name():
     ]
     told = list(checks_of({"checks": {"oauth2_credentials": credentials}}))
     assert told == [("/api", "pass", "max login"), ("/sdk", "pass", "max login")]
+
+
+def test_the_bus_has_the_name_of_its_program():
+    told = list(checks_of({"checks": {"bus": [{"status": "fail", "output": "Redis is away."}]}}))
+    assert told == [("Redis", "fail", "Redis is away.")]
 
 
 async def test_it_shows_the_token(gateway, settings):
@@ -85,13 +90,13 @@ async def test_an_answer_that_is_no_json_is_not_ready(gateway, settings):
 
 async def test_it_does_not_wait_for_ever_for_a_part_of_the_stack(gateway, settings):
     gateway.answers = [(503, checks(sdk_worker="fail"))]
-    health = await wait_until_ready("127.0.0.1", gateway.port, settings, patience=0.2)
+    health = await wait_until_ready("127.0.0.1", gateway.port, settings, timeout=0.2)
     assert health.failing() == "sdk_worker"
 
 
 async def test_a_stack_that_tells_its_status_alone_is_not_waited_for_for_ever(gateway, settings):
     gateway.answers = [(503, {"status": "fail"})]
-    health = await wait_until_ready("127.0.0.1", gateway.port, settings, patience=0.2)
+    health = await wait_until_ready("127.0.0.1", gateway.port, settings, timeout=0.2)
     assert (health.ready, health.answered, health.checks) == (False, True, [])
 
 

@@ -16,7 +16,6 @@ from ccproxy.launcher.rundir import (
     RunDirectory,
     end_orphaned_redis,
     holder,
-    is_alive,
 )
 from shared.settings.problems import ConfigurationError
 
@@ -121,12 +120,3 @@ def test_the_loss_of_the_run_directory_is_noticed_and_it_is_taken_anew(tmp_path)
         run.retake()
         assert not run.is_lost()
         assert holder(run.path)["pid"] == os.getpid()
-
-
-def test_a_process_that_only_waits_to_be_reaped_is_not_alive():
-    ended = subprocess.Popen(["true"])
-    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
-    assert not is_alive(ended.pid)
-    ended.wait()
-    assert not is_alive(ended.pid)
-    assert is_alive(os.getpid())

@@ -19,6 +19,7 @@ from ccproxy.launcher.supervision import (
     ShortPoll,
     Supervision,
 )
+from shared.runtime.alive_file import HEARTBEAT_SOCKET
 
 
 class Poller:
@@ -38,7 +39,7 @@ class Poller:
 
 @pytest.fixture
 def options(tmp_path):
-    heartbeats = Heartbeats(str(tmp_path / "beats"), silent_seconds=0.2)
+    heartbeats = Heartbeats(str(tmp_path / "beats"), silent_seconds=0.2, first_beat_seconds=0.4)
     options = Options(os.getppid(), -1, heartbeats)
     options.mood = SupervisorStates.RUNNING
     options.logger = SimpleNamespace(warn=lambda _sentence: None)
@@ -87,7 +88,7 @@ def test_it_stops_when_the_launcher_is_gone():
 def test_a_program_whose_heartbeats_stop_is_killed_with_its_group(options, tmp_path):
     silent = subprocess.Popen(["sh", "-c", "sleep 600 & exec sleep 600"], process_group=0)
     options.pidhistory[silent.pid] = SimpleNamespace(
-        config=SimpleNamespace(name="permission_service")
+        config=SimpleNamespace(name="permission_service", environment={})
     )
     os.kill(silent.pid, signal.SIGSTOP)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
@@ -97,6 +98,23 @@ def test_a_program_whose_heartbeats_stop_is_killed_with_its_group(options, tmp_p
         options.kill_silent()
         time.sleep(0.01)
     assert silent.wait(1) == -signal.SIGKILL
+
+
+def test_a_program_that_hangs_before_its_first_heartbeat_is_killed(options):
+    """Its section names the heartbeat socket, so it owes heartbeats that it never sends."""
+    sentences = []
+    options.logger = SimpleNamespace(warn=sentences.append)
+    hanging = subprocess.Popen(["sleep", "600"], process_group=0)
+    options.pidhistory[hanging.pid] = SimpleNamespace(
+        config=SimpleNamespace(name="analytics", environment={HEARTBEAT_SOCKET: "beats"})
+    )
+    deadline = time.monotonic() + 20
+    while hanging.poll() is None and time.monotonic() < deadline:
+        options.kill_silent()
+        time.sleep(0.01)
+    assert hanging.wait(1) == -signal.SIGKILL
+    assert "analytics" in sentences[0]
+    assert "0.4 s" in sentences[0]
 
 
 def test_a_dead_programs_group_is_killed_with_it(options):

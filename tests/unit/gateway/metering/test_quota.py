@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from gateway.metering.quota import Quotas, QuotaWatch, quota_key
-from shared.accounts.quota import Quota, Window
+from gateway.metering.quota import Quotas, QuotaWatch
+from shared.accounts.quota import Quota, Window, quota_key
 from shared.bus.channels import AccessRecord, decode_payload, encode_payload
 from shared.runtime.errors import BusUnavailable, QuotaReached
 from shared.runtime.metrics import Metrics
@@ -69,11 +69,11 @@ def test_extra_usage_is_noted_as_its_own_lane() -> None:
 def test_what_claude_code_told_of_a_turn_counts_like_a_reply() -> None:
     watch, paid = QuotaWatch("claude"), record()
     windows = {"five_hour": {"utilization": 1.0, "resetsAt": time.time() + HOUR}}
-    watch.learn_told(record("api_key"), {"unifiedWindows": windows})
+    watch.learn_report(record("api_key"), {"unifiedWindows": windows})
     assert watch.quota is None
-    watch.learn_told(paid, {"unifiedWindows": windows, "isUsingOverage": True})
+    watch.learn_report(paid, {"unifiedWindows": windows, "isUsingOverage": True})
     assert watch.quota is not None
-    assert (watch.quota.windows[0].name, watch.untold, paid.billed_to) == (
+    assert (watch.quota.windows[0].name, watch.unpublished, paid.billed_to) == (
         "5h",
         True,
         "extra_usage",
@@ -205,4 +205,4 @@ def test_events_of_limits_are_learned_like_headers_and_only_from_a_subscription(
     watch.learn_event(record(), event)
     assert watch.quota is not None
     assert [(found.name, found.used) for found in watch.quota.windows] == [("5h", 0.4)]
-    assert watch.untold
+    assert watch.unpublished

@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 
-from gateway.metering.records import ENOUGH_WAITING, MAX_WAITING_RECORDS, SPOOL_RECORDS, Records
+from gateway.metering.records import (
+    ENOUGH_WAITING,
+    MAX_FINGERPRINT_BYTES,
+    MAX_WAITING_RECORDS,
+    SPOOL_RECORDS,
+    Records,
+)
 from gateway.metering.spool import Spool
 from shared.bus.channels import AccessRecord
 from shared.runtime.errors import BusUnavailable
@@ -154,3 +160,23 @@ async def test_what_finds_no_room_on_the_disk_is_counted(tmp_path: Path) -> None
             records.add(record)
     assert records.lost == 5
     assert b"ccproxy_records_lost_total 5.0" in metrics.snapshot()
+
+
+async def test_a_message_has_no_more_fingerprints_than_its_bound_the_latest_stay() -> None:
+    bus = KeepingBus()
+    async with Records(bus, Metrics(), retry_seconds=0.01) as records:  # type: ignore[arg-type]
+        for number in range(4):
+            size = MAX_FINGERPRINT_BYTES // 2
+            records.add(AccessRecord(str(number), 0.0, fingerprint="x" * size))
+    arrived = await bus.records(4)
+    assert [bool(record.fingerprint) for record in arrived] == [False, False, True, True]
+
+
+async def test_records_that_wait_in_numbers_wait_without_fingerprints() -> None:
+    records = Records(KeepingBus(), Metrics())  # type: ignore[arg-type]
+    waiting = [
+        AccessRecord(str(number), 0.0, fingerprint="x") for number in range(SPOOL_RECORDS + 1)
+    ]
+    for record in waiting:
+        records.add(record)
+    assert [bool(record.fingerprint) for record in waiting[-2:]] == [True, False]

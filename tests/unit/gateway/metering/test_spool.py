@@ -53,7 +53,7 @@ def test_a_damaged_file_is_put_aside(tmp_path: Path) -> None:
 
 
 def test_a_file_that_was_never_finished_is_none(tmp_path: Path) -> None:
-    (tmp_path / "0.unfinished").write_text("[")
+    (tmp_path / ".0.records.k3x9").write_text("[")
     assert Spool(tmp_path, 10_000).oldest() is None
 
 

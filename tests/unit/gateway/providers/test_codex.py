@@ -12,7 +12,8 @@ from gateway.providers.codex import Codex
 from shared.accounts.codex_profile import CLIENT_VERSION, Profile
 from shared.accounts.login import Authorization
 from shared.bus.channels import AccessRecord
-from shared.formats.ir import Capabilities, Message, Prompt, Text
+from shared.formats.ir import Message, Prompt, Text
+from shared.formats.written import Capabilities
 from shared.runtime.errors import CCProxyError
 from shared.runtime.version import USER_AGENT
 from shared.settings.tree import load_settings

@@ -60,14 +60,14 @@ NO_MODELS = Catalogue(no_models, "anthropic", {})
 
 
 class OneTurnBus:
-    """Answers a call with `replies`; a reply that is an error is raised instead. `keeper` alone
+    """Answers a call with `replies`; a reply that is an error is raised instead. `kept_by` alone
     answers with `kept`.
     """
 
     def __init__(self, *replies: bytes | CCProxyError) -> None:
         self.replies = replies
         self.kept: tuple[bytes | CCProxyError, ...] = ()
-        self.keeper = ""
+        self.kept_by = ""
         self.cut_off: dict[str, bytes] = {}
         self.turn: Turn | None = None
         self.asked: list[Channel] = []
@@ -75,7 +75,7 @@ class OneTurnBus:
 
     async def get(self, key: str) -> bytes | None:
         if key.startswith("session:"):
-            return encode_payload(KnownSession("t", 1, keeper=self.keeper))
+            return encode_payload(KnownSession("t", 1, kept_by=self.kept_by))
         return self.cut_off.get(key)
 
     @contextlib.asynccontextmanager
@@ -139,7 +139,7 @@ def named() -> Outgoing:
 
 async def test_a_named_conversation_goes_to_who_keeps_it() -> None:
     bus = OneTurnBus()
-    bus.keeper, bus.kept = "w1's address", (HEAD, START + END, TAIL)
+    bus.kept_by, bus.kept = "w1's address", (HEAD, START + END, TAIL)
     await sdk(bus).open(named())
     assert [channel.server for channel in bus.asked] == ["w1's address"]
 
@@ -147,7 +147,7 @@ async def test_a_named_conversation_goes_to_who_keeps_it() -> None:
 @pytest.mark.parametrize("declined", [NoWorker(), Busy()])
 async def test_and_to_anybody_when_that_one_is_gone_or_busy(declined: CCProxyError) -> None:
     bus = OneTurnBus(HEAD, START + END, TAIL)
-    bus.keeper, bus.kept = "w1's address", (declined,)
+    bus.kept_by, bus.kept = "w1's address", (declined,)
     opened = await sdk(bus).open(named())
     assert [channel.server for channel in bus.asked] == ["w1's address", ""]
     assert b"".join([chunk async for chunk in opened.chunks]) == START + END
@@ -169,7 +169,7 @@ async def test_a_turn_that_was_cut_off_is_asked_of_who_still_has_it_by_the_same_
 
 async def test_what_was_begun_there_is_not_begun_again() -> None:
     bus = OneTurnBus(HEAD, START + END, TAIL)
-    bus.keeper, bus.kept = "w1's address", (HEAD, WorkerLost())
+    bus.kept_by, bus.kept = "w1's address", (HEAD, WorkerLost())
     with pytest.raises(WorkerLost):
         await sdk(bus).open(named())
 

@@ -11,6 +11,7 @@ import pytest
 
 from gateway.proxy.active_requests import ActiveRequest, ActiveRequests, Timeouts
 from shared.runtime.errors import CallerGone, Stopping, UpstreamTimeout
+from shared.runtime.states import ImpossibleStep
 
 FOREVER = Timeouts()
 
@@ -23,7 +24,7 @@ async def waiting(
     active_requests: ActiveRequests, ready: asyncio.Event, flight_box: list[ActiveRequest]
 ) -> None:
     active = active_requests.open()
-    active.begin_waiting(active_requests.patience.first_byte, forever)
+    active.begin_waiting(active_requests.timeouts.first_byte, forever)
     try:
         with active:
             flight_box.append(active)
@@ -84,7 +85,7 @@ async def test_stop_gives_open_requests_their_grace() -> None:
 async def test_a_client_that_stops_reading_is_not_the_provider_s_fault() -> None:
     async with ActiveRequests(Timeouts(first_byte=0.05, idle=0.05)) as active_requests:
         task, active = await start(active_requests)
-        active.sending = True
+        active.advance("send")
         with pytest.raises(CallerGone, match="stopped reading"):
             await task
 
@@ -179,12 +180,39 @@ async def test_a_client_has_the_whole_limit_for_each_piece() -> None:
 
         async def send(_message: Any) -> None:
             assert asyncio.get_running_loop().time() - active.sent < 1
-            assert active.sending
+            assert active.is_sending
             sent.set()
 
         await active.send_piece(send, b"piece")
         assert sent.is_set()
-        assert not active.sending
+        assert not active.is_sending
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+
+
+async def test_a_request_is_sending_until_the_last_of_several_pieces_has_left() -> None:
+    active = ActiveRequests(FOREVER).open()
+    active.begin_waiting(60)
+    gates = [asyncio.Event(), asyncio.Event()]
+    waiting_gates = iter(gates)
+
+    async def send(_message: Any) -> None:
+        await next(waiting_gates).wait()
+
+    pieces = [asyncio.create_task(active.send_piece(send, b"piece")) for _ in gates]
+    await asyncio.sleep(0)
+    gates[0].set()
+    await pieces[0]
+    assert active.is_sending
+    gates[1].set()
+    await pieces[1]
+    assert active.state == "waiting"
+
+
+async def test_a_closed_request_takes_no_further_step() -> None:
+    active_requests = ActiveRequests(FOREVER)
+    active = active_requests.open()
+    active_requests.close(active)
+    with pytest.raises(ImpossibleStep, match="'wait' cannot happen in 'done'"):
+        active.begin_waiting(60)

@@ -4,6 +4,8 @@ cut.
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from gateway.proxy.messages_tap import MessagesTap, note_whole_message
@@ -177,3 +179,27 @@ def test_a_tap_has_begun_with_the_first_whole_event() -> None:
         tap.feed(chunk)
         begun.append(tap.begun)
     assert begun == [False, False, True, True]
+
+
+# What the usage of a reply names, and the tier in the record.
+TIERS = [
+    ({}, ""),
+    ({"service_tier": "standard"}, ""),
+    ({"service_tier": "priority", "speed": "standard"}, "priority"),
+    ({"service_tier": "standard", "speed": "fast"}, "fast"),
+    ({"service_tier": "x" * 100}, "x" * 40),
+    ({"service_tier": 7, "speed": []}, ""),
+]
+
+
+@pytest.mark.parametrize(("named", "tier"), TIERS)
+def test_the_service_tier_is_kept_from_a_stream_and_from_a_whole_reply(
+    named: dict[str, object], tier: str
+) -> None:
+    message = {"type": "message", "model": "m", "usage": {"input_tokens": 3} | named}
+    start = frame("message_start", json.dumps({"type": "message_start", "message": message}))
+    record, _, _ = read([start, DELTA, END])
+    assert record.service_tier == tier
+    whole = AccessRecord("r", 0.0)
+    note_whole_message(whole, json.dumps(message).encode())
+    assert whole.service_tier == tier

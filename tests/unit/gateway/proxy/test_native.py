@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.codex import write_login
+from tests.support.codex import write_login
 from tests.unit.gateway.conftest import Connection, Running, Start
 
 MESSAGE = {

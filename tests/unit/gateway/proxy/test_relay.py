@@ -13,7 +13,7 @@ import pytest
 from gateway.providers import MAX_REPLY_BYTES, Opened
 from gateway.proxy.active_requests import ActiveRequests, Timeouts
 from gateway.proxy.messages_tap import MessagesTap
-from gateway.proxy.relay import StreamHead, relay_stream, relay_whole
+from gateway.proxy.relay import StreamHead, relay_download, relay_stream, relay_whole
 from shared.bus.channels import AccessRecord
 from shared.runtime.errors import CallerGone, CCProxyError, UpstreamError
 from tests.unit.gateway.conftest import DELTA, END, START
@@ -110,6 +110,42 @@ async def test_a_client_that_stopped_reading_is_sent_no_last_event() -> None:
     assert isinstance(failure, CallerGone)
     assert sink.body == START + DELTA
     assert source.closed
+
+
+@pytest.mark.parametrize("chunks", [(START, DELTA, END), (START,)], ids=["whole", "cut short"])
+async def test_a_client_that_never_takes_the_end_of_a_stream_is_gone_after_the_idle_limit(
+    chunks: tuple[bytes, ...],
+) -> None:
+    source = Source(*chunks)
+    active = ActiveRequests(Timeouts(idle=0.01)).open()
+    sink = Sink()
+
+    async def send(message: Any) -> None:
+        await sink(message)
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            await asyncio.Event().wait()
+
+    async with asyncio.timeout(5):
+        failure = await relay_stream(
+            source.opened(), send, active, MessagesTap(AccessRecord("r", 0)), write_error, b""
+        )
+    assert isinstance(failure, UpstreamError if chunks == (START,) else CallerGone)
+    assert source.closed
+
+
+async def test_a_client_that_never_takes_the_end_of_a_download_is_gone_after_the_idle_limit() -> (
+    None
+):
+    active = ActiveRequests(Timeouts(idle=0.01)).open()
+    active.note_answer()
+
+    async def send(message: Any) -> None:
+        if message == {"type": "http.response.body", "body": b""}:
+            await asyncio.Event().wait()
+
+    async with asyncio.timeout(5):
+        failure = await relay_download(Source(b"piece").opened(), send, active)
+    assert isinstance(failure, CallerGone)
 
 
 async def test_a_fault_of_ours_in_a_stream_becomes_the_last_event_and_a_line_of_the_log(

@@ -270,3 +270,11 @@ def test_a_tap_has_begun_with_the_first_whole_event() -> None:
         tap.feed(chunk)
         begun.append(tap.begun)
     assert begun == [False, False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("named", "tier"), [("default", ""), ("auto", ""), (None, ""), ("priority", "priority")]
+)
+def test_the_service_tier_is_the_one_of_the_finished_response(named: object, tier: str) -> None:
+    tap, _ = run(frame(CREATED), frame(completed(output=[MESSAGE], service_tier=named)))
+    assert tap.record.service_tier == tier

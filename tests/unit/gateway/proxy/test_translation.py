@@ -50,6 +50,12 @@ def test_the_record_is_filled_from_the_events() -> None:
     assert record.stop_reason == "end_turn"
 
 
+def test_the_service_tier_of_a_translated_reply_is_in_the_record() -> None:
+    tap = translation()
+    tap.feed(STREAM.replace(b'"output_tokens":7', b'"output_tokens":7,"service_tier":"priority"'))
+    assert tap.record.service_tier == "priority"
+
+
 def test_the_client_reads_the_name_it_asked_for() -> None:
     tap = translation(stream=False)
     assert tap.feed(STREAM) + tap.end() == b""

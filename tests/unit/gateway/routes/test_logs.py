@@ -86,6 +86,16 @@ async def test_pages_are_numbered_and_the_largest_come_first_when_asked(
             LogsQuery("analytics", {"caller": "ann", "hours": 48}),
         ),
         ("/logs/timeline?bucket=60", LogsQuery("timeline", {"bucket": 60})),
+        (
+            "/logs/groups?by=model&leave_out_own=true",
+            LogsQuery("groups", {"by": "model", "limit": 100, "leave_out_own": True}),
+        ),
+        (
+            "/logs/sessions?hours=2&offset=50",
+            LogsQuery("sessions", {"hours": 2, "limit": 50, "offset": 50}),
+        ),
+        ("/logs/agents?session_id=s", LogsQuery("agents", {"session_id": "s"})),
+        ("/logs/outcomes", LogsQuery("outcomes", {"hours": 1, "limit": 60})),
     ],
 )
 async def test_each_question_reaches_analytics_by_its_name(
@@ -152,7 +162,17 @@ async def test_an_export_is_handed_on_as_it_comes(start_gateway: Start) -> None:
     answer = await (await start_gateway(bus)).client.get("/logs/export?model=a")
     assert answer.content == b"PAR1......PAR1"
     assert answer.headers["content-disposition"].endswith('"ccproxy-logs.parquet"')
-    assert bus.asked == [LogsQuery("export", {"model": "a"})]
+    assert bus.asked == [LogsQuery("export", {"model": "a", "format": "parquet"})]
+
+
+async def test_an_export_as_csv_has_the_type_and_name_of_a_csv_file(start_gateway: Start) -> None:
+    class Exporting(AnsweringBus):
+        async def _read(self) -> AsyncIterator[bytes]:
+            yield b"request_id\n"
+
+    answer = await (await start_gateway(Exporting())).client.get("/logs/export?format=csv")
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert answer.headers["content-disposition"].endswith('"ccproxy-logs.csv"')
 
 
 async def test_an_export_nobody_can_make_is_refused_with_its_status(start_gateway: Start) -> None:
@@ -161,7 +181,20 @@ async def test_an_export_nobody_can_make_is_refused_with_its_status(start_gatewa
 
 @pytest.mark.parametrize("switches", [{"enabled": False}, {"logs_endpoints_enabled": False}])
 @pytest.mark.parametrize(
-    "path", ["status", "query", "analytics", "timeline", "entries", "export", "stream"]
+    "path",
+    [
+        "status",
+        "query",
+        "analytics",
+        "timeline",
+        "entries",
+        "export",
+        "stream",
+        "groups?by=model",
+        "sessions",
+        "agents?session_id=s",
+        "outcomes",
+    ],
 )
 async def test_every_door_is_closed_by_the_switch(
     start_gateway: Start, switches: dict[str, bool], path: str

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.permission_stack import ACCEPT, Front, running_desk, running_front, said
+from tests.support.permission_stack import ACCEPT, Front, running_desk, running_front, said
 
 
 @pytest.fixture

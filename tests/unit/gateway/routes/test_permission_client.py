@@ -12,7 +12,7 @@ import pytest
 from gateway.routes.permission_client import PermissionClient
 from shared.bus.channels import encode_payload
 from shared.runtime.errors import NoWorker, WorkerLost
-from tests.scripted_bus import ScriptedBus, Step
+from tests.support.scripted_bus import ScriptedBus, Step
 
 Make = Callable[..., tuple[PermissionClient, ScriptedBus]]
 

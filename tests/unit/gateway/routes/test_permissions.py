@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from tests.permission_stack import Front, running_desk, running_front
+from shared.bus import Bus, Delivery
+from shared.bus.channels import LOGS_QUERY, PermissionAudit, encode_payload
+from shared.bus.serving import serve_each
+from tests.conftest import QUICK
+from tests.support.permission_stack import Front, running_desk, running_front
 
 
 @pytest.fixture
@@ -217,3 +222,55 @@ async def test_the_page_brings_everything_and_lets_nothing_else_in(front: Front)
         assert (await front.client.get(f"/permissions/ui/{part}")).status_code == 200
     for outside in ("../process.py", "other.js"):
         assert (await front.client.get(f"/permissions/ui/{outside}")).status_code == 404
+
+
+async def served(redis_url: str, record: PermissionAudit, stop: asyncio.Event) -> None:
+    """Answer questions about past requests with `record`, as analytics does."""
+
+    async def answer(delivery: Delivery) -> None:
+        row = asdict(record) | {"asked_at": "2026-01-02T03:04:05.000000Z"}
+        await delivery.send(encode_payload({"results": [row]}))
+
+    async with Bus(redis_url, service="analytics", instance="one", timings=QUICK) as bus:
+        await serve_each(bus, LOGS_QUERY, answer, slots=4, stop=stop)
+
+
+PAST = PermissionAudit(
+    "past", 1.0, "Bash", '{"command":"touch x"}', "", "", "/work", "denied", "ann",
+    circumstances="{}",
+)  # fmt: skip
+
+
+async def test_past_requests_are_decided_again(front: Front, redis_url: str) -> None:
+    stop = asyncio.Event()
+    analytics = asyncio.create_task(served(redis_url, PAST, stop))
+    rule = '[[rules]]\ntool = "Bash"\ncommand = "touch x"\n'
+    answer = (await front.client.post("/permissions/rules/replay", json={"rules": rule})).json()
+    assert [row["becomes"] for row in answer["differences"]] == ["allow"]
+    checking, request_id = await asked(front, tool_name="Bash", input={"command": "touch x"})
+    preview = await front.client.post(
+        f"/permissions/{request_id}/preview", json={"remember": {"scope": "always"}}
+    )
+    assert (preview.json()["count"], preview.json()["rule"]) == (1, "allow Bash: exactly touch x")
+    # A preview makes no rule and settles nothing.
+    assert len((await front.client.get("/permissions")).json()["pending"]) == 1
+    checking.cancel()
+    stop.set()
+    await analytics
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"rules": "x"}, {"rules": "", "days": 0}, {"rules": 1}, {"rules": "", "by": 1}]
+)
+async def test_rules_that_cannot_be_tried_are_refused(
+    front: Front, body: dict[str, object]
+) -> None:
+    refused = await front.client.post("/permissions/rules/replay", json=body)
+    assert refused.status_code == 400
+    assert refused.json()["error"]["message"]
+
+
+async def test_without_analytics_there_is_no_past(front: Front) -> None:
+    refused = await front.client.post("/permissions/rules/replay", json={"rules": ""})
+    assert refused.status_code == 503
+    assert "analytics" in refused.json()["error"]["message"]

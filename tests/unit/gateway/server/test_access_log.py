@@ -11,9 +11,9 @@ from gateway.server.guard import Guard
 from shared.bus.channels import AccessRecord
 from shared.runtime.errors import NotFound
 from shared.runtime.metrics import Metrics
+from shared.settings.security import SecuritySettings
 from shared.settings.servers import ServerSettings
-from shared.settings.tree import SecuritySettings
-from tests.unit.gateway.conftest import Start
+from tests.unit.gateway.conftest import Start, idle_ledger
 from tests.unit.gateway.proxy.test_relay import Sink
 
 SCOPE = {
@@ -31,7 +31,9 @@ async def nobody() -> Any:
 
 
 def wrap(app: Any) -> AccessLog:
-    return AccessLog(app, Guard(ServerSettings(), SecuritySettings()), Metrics(), None)
+    return AccessLog(
+        app, Guard(ServerSettings(), SecuritySettings()), Metrics(), idle_ledger(), None
+    )
 
 
 async def request(app: Any, **changes: Any) -> Sink:
@@ -99,6 +101,8 @@ async def test_refused_and_unknown_requests_leave_records_too(start_gateway: Sta
 class KeptRecords:
     """Stands in for `Records`: keeps the path and status of each record."""
 
+    read_prompts = False
+
     def __init__(self) -> None:
         self.kept: list[tuple[str, int]] = []
 
@@ -127,6 +131,8 @@ async def test_a_probe_leaves_a_record_only_if_it_fails(path: str, status: int, 
         await send({"type": "http.response.body", "body": b""})
 
     records = KeptRecords()
-    log = AccessLog(answer, Guard(ServerSettings(), SecuritySettings()), Metrics(), records)
+    log = AccessLog(
+        answer, Guard(ServerSettings(), SecuritySettings()), Metrics(), idle_ledger(), records
+    )
     await log({**SCOPE, "path": path}, nobody, Sink())
     assert records.kept == ([(path, status)] if kept else [])

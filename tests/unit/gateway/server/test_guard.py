@@ -23,8 +23,8 @@ from shared.runtime.errors import (
     NotAuthorized,
     UnsupportedMedia,
 )
+from shared.settings.security import SecuritySettings
 from shared.settings.servers import ServerSettings
-from shared.settings.tree import SecuritySettings
 
 JSON = {b"content-type": b"application/json; charset=utf-8"}
 
@@ -229,3 +229,28 @@ def test_only_the_owner_has_every_scope_and_grants_its_own_requests() -> None:
 def test_no_token_takes_a_name_of_the_server_s_own(name: str) -> None:
     with pytest.raises(ValueError, match="choose another"):
         guard(tokens=[TOOL | {"name": name}])
+
+
+LINK = "/permissions/answer/" + "a" * 43
+
+
+@pytest.mark.parametrize("method", ["POST", "GET", "HEAD"])
+def test_a_one_time_link_needs_no_token_and_brings_no_scope(method: str) -> None:
+    closed = guard(token="a-long-secret")
+    assert admit(closed, method, LINK) == UNKNOWN_CALLER
+    # The web page of ntfy is on another origin, and sends no JSON.
+    page = {"origin": "https://ntfy.sh", "sec_fetch_site": "cross-site", "content_type": ""}
+    assert admit(closed, method, LINK, **page) == UNKNOWN_CALLER
+
+
+@pytest.mark.parametrize(
+    "path", [LINK[:-1], f"{LINK}a", f"{LINK}/x", "/permissions/answer", "/permissions"]
+)
+def test_an_address_that_is_no_one_time_link_needs_its_token(path: str) -> None:
+    with pytest.raises(NotAuthorized):
+        admit(guard(token="a-long-secret"), path=path)
+
+
+def test_a_one_time_link_is_not_served_under_a_name_of_somebody_else() -> None:
+    with pytest.raises(NotAllowed):
+        admit(guard(token="a-long-secret"), path=LINK, host="evil.example")

@@ -14,7 +14,8 @@ from gateway.server.context import KEY, RequestContext
 from gateway.server.live import Live
 from gateway.server.tracing import UNTRACED
 from shared.bus.channels import AccessRecord
-from shared.runtime.errors import BusUnavailable, CCProxyError
+from shared.runtime.errors import BusUnavailable, CCProxyError, Stopping
+from tests.unit.gateway.conftest import idle_ledger
 
 
 class Client:
@@ -44,7 +45,10 @@ class Client:
 
 def scope() -> Scope:
     record = AccessRecord("r", 0.0, method="GET")
-    return {"type": "http", KEY: RequestContext(record, {}, UNTRACED, lambda _: None)}
+    return {
+        "type": "http",
+        KEY: RequestContext(record, {}, UNTRACED, lambda _: None, idle_ledger()),
+    }
 
 
 class Chunks:
@@ -108,8 +112,10 @@ async def test_after_the_stop_none_begins(active_requests: ActiveRequests) -> No
     client = Client()
     chunks = Chunks(b"a")()
     live = Live(active_requests, chunks, ping=lambda: b"", last=lambda error: error.kind.encode())
-    await live(scope(), client.receive, client.send)
-    assert client.body == b"stopping"
+    # An error with a status of its own: the answer had not begun.
+    with pytest.raises(Stopping):
+        await live(scope(), client.receive, client.send)
+    assert client.sent == []
 
 
 async def test_an_error_on_the_way_has_its_last_word_too(active_requests: ActiveRequests) -> None:
@@ -124,3 +130,33 @@ async def test_no_proxy_on_the_way_may_hold_it_back(active_requests: ActiveReque
     headers = dict(client.sent[0]["headers"])
     assert headers[b"x-accel-buffering"] == b"no"
     assert b"content-length" not in headers
+
+
+async def test_a_client_that_stops_reading_is_left_without_a_last_word(
+    active_requests: ActiveRequests,
+) -> None:
+    client, chunks = Client(), Chunks(b"a")
+
+    async def stuck(message: Any) -> None:
+        client.sent.append(message)
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+    client.send = stuck  # type: ignore[method-assign]
+    await asyncio.wait_for(serve(active_requests, chunks(), client), 5)
+    assert (client.body, chunks.closed) == (b"a", True)
+
+
+async def test_a_client_that_never_takes_the_end_is_left_after_the_idle_limit(
+    active_requests: ActiveRequests,
+) -> None:
+    client, chunks = Client(), Chunks(b"a", error=BusUnavailable())
+
+    async def stuck_at_the_end(message: Any) -> None:
+        client.sent.append(message)
+        if client.ended:
+            await asyncio.Event().wait()
+
+    client.send = stuck_at_the_end  # type: ignore[method-assign]
+    await asyncio.wait_for(serve(active_requests, chunks(), client), 5)
+    assert (client.ended, chunks.closed) == (True, True)

@@ -21,10 +21,11 @@ from gateway.server.reload import (
 from shared.runtime.log import NAME
 from shared.runtime.metrics import Metrics
 from shared.settings.files import own_file
+from shared.settings.security import SecuritySettings
 from shared.settings.snapshot import SNAPSHOT
-from shared.settings.tree import SecuritySettings, Settings, load_settings
+from shared.settings.tree import Settings, load_settings
 from shared.settings.trust import trust_file
-from tests.trusting import trust_folder
+from tests.support.trusting import trust_folder
 
 
 @pytest.fixture
@@ -50,6 +51,10 @@ def write_own(text):
 class ActiveRequests:
     def __init__(self):
         self.stopped = None
+        self.may_hold = True
+
+    def end_holds(self):
+        self.may_hold = False
 
     async def stop(self, grace):
         self.stopped = grace
@@ -140,6 +145,17 @@ async def test_a_request_in_flight_ends_where_it_began(world):
     world.gateways[0].may_answer.set()
     assert await asked == {}
     await world.gateways[0].closed.wait()
+
+
+async def test_new_settings_end_the_held_requests_of_the_gateway_before(world):
+    write('[models]\naliases = {fast = "haiku"}\n')
+    await world.application.reload()
+    assert [gateway.active_requests.may_hold for gateway in world.gateways] == [False, True]
+
+
+async def test_a_gateway_that_leaves_ends_its_held_requests(world):
+    world.application.end_holds()
+    assert [gateway.active_requests.may_hold for gateway in world.gateways] == [False]
 
 
 async def test_at_shutdown_every_gateway_stops(world):
@@ -430,6 +446,7 @@ async def test_a_guarded_setting_of_the_owner_s_file_is_taken_over_once_it_is_tr
 
 
 TOOL = {"name": "tool", "token": "tool-token"}
+LIMITED = TOOL | {"limits": ["$5/day"], "at_once": 2}
 
 
 @pytest.mark.parametrize(
@@ -447,6 +464,10 @@ TOOL = {"name": "tool", "token": "tool-token"}
             ["SECURITY__TOKENS"],
         ),
         ({"tokens": [TOOL]}, {"tokens": [TOOL | {"token": "new-token"}]}, []),
+        ({"tokens": [TOOL]}, {"tokens": [TOOL | {"limits": ["$5/day"], "at_once": 1}]}, []),
+        ({"tokens": [LIMITED]}, {"tokens": [TOOL | {"at_once": 2}]}, ["SECURITY__TOKENS"]),
+        ({"tokens": [LIMITED]}, {"tokens": [LIMITED | {"at_once": 0}]}, ["SECURITY__TOKENS"]),
+        ({"tokens": [LIMITED]}, {"tokens": [LIMITED | {"at_once": 1}]}, []),
         ({"allowed_hosts": ["a"]}, {"allowed_hosts": ["b"]}, ["SECURITY__ALLOWED_HOSTS"]),
         ({"allowed_hosts": ["a"]}, {}, []),
     ],

@@ -68,6 +68,7 @@ def test_an_altered_cookie_is_worth_nothing(change: object) -> None:
         ("/api/v1/messages", False),
         ("/sdk/v1/messages", False),
         ("/sdk/sessions", True),
+        ("/sdk/status", True),
         ("/codex/responses", False),
         ("/mcp", False),
         ("/permissionsx", False),

@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from gateway.server.tracing import Trace
 from shared.bus.channels import AccessRecord
 from shared.settings.tree import load_settings
-from tests.collector import Collector
+from tests.support.collector import Collector
 from tests.unit.gateway.conftest import (
     DELTA,
     END,

@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import os
+
+import psutil
 import pytest
 
 from sdk_worker.claude.driver import ProgramFile, drivers, find_program
@@ -60,3 +65,18 @@ async def test_a_program_that_vanishes_while_it_is_described_is_a_problem_with_t
     found = await ProgramFile(program).describe()
     assert found["program"] is None
     assert "npm install" in found["problem"]
+
+
+async def test_a_program_that_hangs_at_its_version_ends_with_the_cancelled_question(tmp_path):
+    """The program writes its process id into a FIFO, so that the test knows it runs."""
+    started = tmp_path / "started"
+    os.mkfifo(started)
+    program = tmp_path / "claude"
+    program.write_text(f"#!/bin/sh\necho $$ > {started}\nexec sleep 600\n")
+    program.chmod(0o755)
+    asking = asyncio.create_task(ProgramFile(program).path())
+    process = int(await asyncio.to_thread(started.read_text))
+    asking.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await asking
+    assert not psutil.pid_exists(process)

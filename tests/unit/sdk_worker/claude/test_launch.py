@@ -186,3 +186,12 @@ def test_what_the_program_would_refuse_is_refused_with_a_reason(tmp_path):
 )
 def test_who_pays_follows_the_credential_of_the_settings(settings, billed_to):
     assert billing_of(ClaudeSettings(**settings)) == billed_to
+
+
+def test_a_launch_with_some_of_the_programs_tools_offers_no_others():
+    line = command(PROGRAM, Launch(tools=("Read", "Bash"), effort="low"), CodeOptions(), asks=True)
+    assert "--tools=Read,Bash" in line
+    assert "--effort=low" in line
+    assert "--tools=" in command(PROGRAM, Launch(tools=()), CodeOptions(), asks=True)
+    whole = command(PROGRAM, Launch(), CodeOptions(), asks=True)
+    assert not [flag for flag in whole if flag.startswith(("--tools", "--effort"))]

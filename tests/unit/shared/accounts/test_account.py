@@ -13,13 +13,13 @@ from shared.accounts.account import Account, describe_login
 from shared.accounts.accounts import ClaudeAccount
 from shared.accounts.claude import ClaudeIssuer
 from shared.accounts.keychain import Keychain
-from shared.accounts.login import Authorization
+from shared.accounts.login import Authorization, account_digest
 from shared.accounts.refresher import Refresher
 from shared.accounts.store import CredentialFile
 from shared.accounts.token_server import TokenServer
 from shared.runtime.errors import CredentialsExpired, CredentialsMissing, UpstreamError
 from shared.settings.providers import ClaudeOAuthSettings, ClaudeSettings
-from tests.logins import OLD, claude_content, claude_login, put, read_only
+from tests.support.logins import OLD, claude_content, claude_login, put, read_only
 
 NOBODY = "http://127.0.0.1:9/v1/oauth/token"
 
@@ -44,7 +44,7 @@ async def test_a_living_login_is_used_without_asking_anybody(tmp_path: Path, log
     async with account(tmp_path) as known:
         authorization = await known.authorize()
     assert authorization == Authorization(
-        {"authorization": f"Bearer {OLD}"}, "subscription", str(login)
+        {"authorization": f"Bearer {OLD}"}, "subscription", str(login), account_digest(str(login))
     )
     assert OLD not in repr(authorization)
 
@@ -83,6 +83,23 @@ async def test_a_read_only_login_serves_until_it_expires_and_then_says_why(
         state = await known.describe()
         assert state.status == "fail"
         assert "mount its directory" in state.output
+
+
+async def test_the_state_of_a_login_names_how_it_gets_its_successor(
+    tmp_path: Path, login: Path
+) -> None:
+    async def renewal() -> str | None:
+        async with account(tmp_path) as known:
+            return (await known.describe()).renewal
+
+    put(login, claude_content(3600))
+    assert await renewal() == "ours"
+    put(login, claude_content(3600, refresh=""))
+    assert await renewal() == "none"
+    read_only(put(login, claude_content(3600)))
+    assert await renewal() == "others"
+    async with account(tmp_path, api_key="sk-ant-api03-x") as known:
+        assert (await known.describe()).renewal is None
 
 
 async def test_a_login_serves_while_the_token_server_is_away_and_then_the_error_is_the_server_s(

@@ -8,7 +8,7 @@ from pydantic import SecretStr
 
 from shared.accounts.accounts import ClaudeAccount, CodexAccount
 from shared.settings.providers import ClaudeSettings, CodexSettings
-from tests.logins import codex_content, put
+from tests.support.logins import codex_content, put
 
 
 async def test_an_api_key_goes_before_a_lasting_token_and_both_before_a_login() -> None:

@@ -11,7 +11,7 @@ from shared.accounts.claude import ClaudeIssuer, login_files, plan_of
 from shared.accounts.login import Login
 from shared.accounts.oauth import PendingLogin
 from shared.settings.providers import ClaudeSettings
-from tests.logins import claude_content
+from tests.support.logins import claude_content
 
 ISSUER = ClaudeIssuer(ClaudeSettings(), {"HOME": "/owner"})
 PENDING = PendingLogin("claude", "the-state", "the-verifier", "http://localhost:1/callback", 0)

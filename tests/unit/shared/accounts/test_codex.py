@@ -14,7 +14,7 @@ from shared.accounts.login import Login
 from shared.accounts.oauth import PendingLogin
 from shared.settings.providers import CodexOAuthSettings, CodexSettings
 from simulator.logins.servers import jwt
-from tests.logins import codex_content, put
+from tests.support.logins import codex_content, put
 
 ISSUER = CodexIssuer(CodexSettings(), {"HOME": "/owner"})
 PENDING = PendingLogin(

@@ -124,7 +124,7 @@ async def test_a_program_that_hangs_is_ended(installed: Installed) -> None:
     installed.install("exec sleep 600")
     assert (
         await CodexProfile(
-            CodexSettings(cli_path=installed.program), installed.environ, patience=0.2
+            CodexSettings(cli_path=installed.program), installed.environ, timeout=0.2
         ).get()
         is None
     )

@@ -16,7 +16,7 @@ from shared.accounts.pending import PendingLogins, complete, login_page, read_an
 from shared.runtime.errors import ClientError
 from shared.settings.providers import ClaudeSettings, CodexSettings
 from shared.settings.tree import Settings, load_settings
-from tests.logins import claude_content, codex_content, content_of, put
+from tests.support.logins import claude_content, codex_content, content_of, put
 
 # Begun tomorrow: a login of today would be too old by the time a long run of all tests comes here.
 PENDING = replace(

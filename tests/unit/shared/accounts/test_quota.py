@@ -12,11 +12,12 @@ from shared.accounts.quota import (
     Window,
     describe_quota,
     empty_at,
+    event_of_page,
     merge,
     pace,
     read_event,
     read_quota,
-    read_told,
+    read_report,
     span,
     used_now,
     used_up,
@@ -236,8 +237,8 @@ def test_what_claude_code_tells_of_its_limits_is_the_same_windows() -> None:
         Window("5h", 0.83, 5 * HOUR, NOW + 60, "allowed_warning"),
         Window("7d_opus", 0.2, 7 * DAY, NOW + 90),
     ]
-    assert read_told(event, NOW) == Quota("claude", NOW, windows, extra_usage=True)
-    assert read_told({"status": "allowed", "isUsingOverage": False}, NOW) is None
+    assert read_report(event, NOW) == Quota("claude", NOW, windows, extra_usage=True)
+    assert read_report({"status": "allowed", "isUsingOverage": False}, NOW) is None
 
 
 EVENT: dict[str, Any] = {
@@ -291,3 +292,23 @@ def test_an_event_of_limits_tells_of_credits_that_are_used() -> None:
 )
 def test_an_event_of_an_odd_shape_tells_nothing(odd: dict[str, Any]) -> None:
     assert read_event(odd, NOW) is None
+
+
+def test_the_page_of_usage_tells_the_windows_that_an_event_tells() -> None:
+    week = {"used_percent": 12.5, "limit_window_seconds": 604_800, "reset_at": NOW + 60}
+    page = {
+        "plan_type": "plus",
+        "rate_limit": {"primary_window": week, "secondary_window": None},
+    }
+    found = quota_of(read_event(event_of_page(page), NOW))
+    assert found.plan == "plus"
+    [window] = found.windows
+    assert (window.name, window.used, window.seconds) == ("7d", 0.125, 604_800)
+    assert window.resets_at == NOW + 60
+
+
+@pytest.mark.parametrize(
+    "page", [{}, {"rate_limit": 5}, {"rate_limit": {"primary_window": {"used_percent": 1}}}]
+)
+def test_a_page_of_usage_without_windows_tells_nothing(page: dict[str, Any]) -> None:
+    assert read_event(event_of_page(page), NOW) is None

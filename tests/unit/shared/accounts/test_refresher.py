@@ -13,6 +13,7 @@ from typing import IO, Any
 
 import pytest
 
+from shared.accounts.account import renewal_of
 from shared.accounts.claude import ClaudeIssuer
 from shared.accounts.login import Login
 from shared.accounts.oauth import AskTokenServer, GrantRefused
@@ -21,7 +22,14 @@ from shared.accounts.store import CredentialFile, LoginDraft
 from shared.accounts.token_server import TokenServer
 from shared.runtime.errors import CredentialsExpired, Stopping, UpstreamError
 from shared.settings.providers import ClaudeSettings
-from tests.logins import OTHER_KEYS, claude_content, claude_login, content_of, put, read_only
+from tests.support.logins import (
+    OTHER_KEYS,
+    claude_content,
+    claude_login,
+    content_of,
+    put,
+    read_only,
+)
 
 REPLY = {
     "access_token": "sk-ant-oat01-new",
@@ -159,6 +167,26 @@ async def test_a_failing_server_is_asked_less_and_less_often(path: Path) -> None
         clock.ahead += pauses[-1] + 1
     assert len(server.asked) == 12
     assert pauses == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]
+
+
+async def test_a_renewal_fails_once_it_has_failed_for_minutes_and_a_new_login_is_another(
+    path: Path,
+) -> None:
+    clock, server = Clock(), ScriptedServer(UpstreamError("answered 503"))
+    known = refresher(path, server, clock)
+    seen = []
+    for _ in range(8):
+        with pytest.raises(UpstreamError):
+            await known.renew(current(known))
+        seen.append(renewal_of(current(known), known, ""))
+        clock.ahead += 300
+    assert seen == ["ours", *["failing"] * 7]
+    server.reply = GrantRefused("refused")
+    with pytest.raises(GrantRefused):
+        await known.renew(current(known))
+    assert renewal_of(current(known), known, "refused") == "refused"
+    put(path, claude_content(-10, "sk-ant-ort01-of-a-new-login"))
+    assert renewal_of(current(known), known, "") == "ours"
 
 
 async def test_a_server_that_says_when_to_come_back_is_believed(path: Path) -> None:

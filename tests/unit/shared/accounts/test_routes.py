@@ -9,7 +9,7 @@ import pytest
 from shared.accounts.accounts import ClaudeAccount, CodexAccount
 from shared.accounts.routes import RouteCredential, credentials_of_routes
 from shared.settings.tree import Settings
-from tests.logins import claude_content, codex_content, put
+from tests.support.logins import claude_content, codex_content, put
 
 
 async def told(home: Path, **sections: dict[str, object]) -> dict[str, RouteCredential]:
@@ -69,3 +69,36 @@ async def test_a_route_that_is_switched_off_has_no_credential(
     tmp_path: Path, sections: dict[str, dict[str, object]], routes: list[str]
 ) -> None:
     assert list(await told(tmp_path, **sections)) == routes
+
+
+SPARE = {"api_key": "sk-spare", "usd_per_day": 5}
+
+
+async def test_a_key_for_used_up_windows_is_named_where_it_pays_and_where_it_does_not(
+    tmp_path: Path,
+) -> None:
+    put(tmp_path / ".claude/.credentials.json", claude_content())
+    put(tmp_path / ".codex/auth.json", codex_content())
+    routes = await told(tmp_path, claude={"when_used_up": SPARE}, codex={"when_used_up": SPARE})
+    assert routes["/api"].state.output.endswith(
+        "; while a window is used up, CLAUDE__WHEN_USED_UP__API_KEY, at most $5.00 a day"
+    )
+    assert routes["/codex"].state.output.endswith(
+        "CODEX__WHEN_USED_UP__API_KEY, at most $5.00 a day"
+    )
+    assert routes["/sdk"].state.output.endswith("; CLAUDE__WHEN_USED_UP does not pay here")
+    assert routes["/api"].state.billed_to == "subscription"
+
+
+async def test_a_key_for_used_up_windows_is_unused_beside_a_key_in_the_login(
+    tmp_path: Path,
+) -> None:
+    put(tmp_path / ".codex/auth.json", {"OPENAI_API_KEY": "sk-own"})
+    routes = await told(tmp_path, codex={"when_used_up": SPARE})
+    assert "CODEX__WHEN_USED_UP__API_KEY is unused" in routes["/codex"].state.output
+
+
+async def test_a_key_for_used_up_windows_stands_in_for_no_login(tmp_path: Path) -> None:
+    routes = await told(tmp_path, claude={"when_used_up": SPARE})
+    assert routes["/api"].state.source == ""
+    assert "WHEN_USED_UP" not in routes["/api"].state.output

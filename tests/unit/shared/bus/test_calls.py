@@ -37,7 +37,7 @@ class Redis:
         if command[0] == "EVAL":
             if self.holder is None:
                 self.withdrawn.append(command[5])
-            return [(self.holder or ME).encode(), 1]
+            return [(self.holder or ME).encode(), b"taken" if self.holder else b"accepted"]
         if command[0] == "XADD" and "NOMKSTREAM" in command:
             fields = dict(zip(command[7::2], command[8::2], strict=True))
             told = {CANCEL: self.cancelled, GAVE_UP: self.given_up}[fields[b"k"]]

@@ -38,7 +38,9 @@ class Redis:
         if command[0] == "EVAL":
             if self.holder == ME and self.caller:
                 self.told.append((ACCEPTED, 0))
-            return [self.holder.encode(), int(self.caller)]
+            if self.holder != ME:
+                return [self.holder.encode(), b"taken"]
+            return [ME.encode(), b"accepted" if self.caller else b"abandoned"]
         if command[0] == "XADD":
             fields = dict(zip(command[7::2], command[8::2], strict=True))
             if self.caller:

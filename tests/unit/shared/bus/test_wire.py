@@ -8,22 +8,34 @@ from typing import Any
 
 import pytest
 
-from shared.bus.wire import MAX_PAYLOAD, WRITE_AT_ONCE, WireMessage, Writer, check_size, instance_of
+from shared.bus.wire import (
+    MAX_PAYLOAD,
+    WRITE_AT_ONCE,
+    CommandQueue,
+    WireMessage,
+    check_size,
+    instance_of,
+)
 from shared.runtime.errors import BusUnavailable, TooLarge
 
 
 class Pipeline:
-    """Answers each command with itself; raises while `broken`."""
+    """Answers each command with itself while `answering`; raises while `broken`."""
 
     def __init__(self) -> None:
         self.up = asyncio.Event()
         self.up.set()
+        self.sent = asyncio.Event()
+        self.answering = asyncio.Event()
+        self.answering.set()
         self.batches: list[list[tuple[Any, ...]]] = []
         self.broken = False
 
     async def __call__(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         self.batches.append(list(commands))
+        self.sent.set()
         await asyncio.sleep(0)
+        await self.answering.wait()
         if self.broken:
             self.up.clear()
             raise BusUnavailable
@@ -65,7 +77,7 @@ def test_the_largest_payload_passes_and_one_byte_more_does_not():
 
 async def test_commands_of_one_turn_leave_together_in_order():
     pipeline = Pipeline()
-    writer = Writer(pipeline, pipeline.up)
+    writer = CommandQueue(pipeline, pipeline.up)
     answers = await asyncio.gather(*(writer.post(number) for number in range(WRITE_AT_ONCE + 1)))
     assert answers == [(number,) for number in range(WRITE_AT_ONCE + 1)]
     assert [len(batch) for batch in pipeline.batches] == [WRITE_AT_ONCE, 1]
@@ -73,7 +85,7 @@ async def test_commands_of_one_turn_leave_together_in_order():
 
 async def test_one_refused_command_fails_alone():
     pipeline = Pipeline()
-    writer = Writer(pipeline, pipeline.up)
+    writer = CommandQueue(pipeline, pipeline.up)
     refused, fine = writer.post("refused"), writer.post("fine")
     with pytest.raises(BusUnavailable, match="no memory"):
         await refused
@@ -83,7 +95,7 @@ async def test_one_refused_command_fails_alone():
 async def test_when_redis_is_away_patient_writes_wait_in_order_and_others_fail_at_once():
     pipeline = Pipeline()
     pipeline.broken = True
-    writer = Writer(pipeline, pipeline.up)
+    writer = CommandQueue(pipeline, pipeline.up)
     first, impatient, second = (
         writer.post(1, patient=True),
         writer.post(2),
@@ -99,7 +111,7 @@ async def test_when_redis_is_away_patient_writes_wait_in_order_and_others_fail_a
 
 async def test_what_its_asker_gave_up_is_not_written_unless_the_order_depends_on_it():
     pipeline = Pipeline()
-    writer = Writer(pipeline, pipeline.up)
+    writer = CommandQueue(pipeline, pipeline.up)
     given_up, numbered = writer.post("given up"), writer.post("numbered", patient=True)
     given_up.cancel()
     numbered.cancel()
@@ -110,10 +122,35 @@ async def test_what_its_asker_gave_up_is_not_written_unless_the_order_depends_on
 async def test_stopping_ends_those_who_wait():
     pipeline = Pipeline()
     pipeline.broken = True
-    writer = Writer(pipeline, pipeline.up)
+    writer = CommandQueue(pipeline, pipeline.up)
     waiting, impatient = writer.post(1, patient=True), writer.post(2)
     with pytest.raises(BusUnavailable):
         await impatient
     await writer.stop()
     with pytest.raises(asyncio.CancelledError):
         await waiting
+
+
+async def test_a_batch_on_its_way_at_the_stop_gets_its_answers():
+    pipeline = Pipeline()
+    pipeline.answering.clear()
+    writer = CommandQueue(pipeline, pipeline.up)
+    record, acknowledgement = writer.post("record"), writer.post("ack", patient=True)
+    await pipeline.sent.wait()
+    stopping = asyncio.create_task(writer.stop())
+    await asyncio.sleep(0)
+    pipeline.answering.set()
+    await stopping
+    assert await asyncio.gather(record, acknowledgement) == [("record",), ("ack",)]
+
+
+async def test_a_batch_that_redis_never_answers_holds_up_no_stop():
+    pipeline = Pipeline()
+    pipeline.answering.clear()
+    writer = CommandQueue(pipeline, pipeline.up, last_batch_seconds=0.01)
+    sent = writer.post("record")
+    await pipeline.sent.wait()
+    queued = writer.post("later")
+    await writer.stop()
+    assert sent.cancelled()
+    assert queued.cancelled()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.formats.efforts import effort_of_budget, nearest_effort
+from shared.formats.efforts import EFFORTS, effort_of_budget, nearest_effort
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,9 @@ def test_a_budget_is_an_effort() -> None:
         "medium",
         "high",
     ]
+
+
+def test_efforts_are_listed_weakest_first() -> None:
+    assert (
+        EFFORTS.index("none") < EFFORTS.index("low") < EFFORTS.index("high") < EFFORTS.index("max")
+    )

@@ -8,31 +8,31 @@ from shared.formats import fields
 from shared.formats.fields import FieldPolicy, Object, apply_policies
 from shared.runtime.errors import ClientError
 
-FATES = {
+FIELDS = {
     "model": FieldPolicy("carried"),
     "seed": FieldPolicy("dropped"),
-    "store": FieldPolicy("dropped", harmless=(False,)),
-    "n": FieldPolicy("refused", "one choice only", harmless=(1,)),
+    "store": FieldPolicy("dropped", defaults=(False,)),
+    "n": FieldPolicy("refused", "one choice only", defaults=(1,)),
 }
 
 
 def test_only_what_matters_is_named_as_dropped() -> None:
-    assert apply_policies({"model": "m", "seed": 0, "store": False, "n": 1}, FATES) == ["seed"]
-    assert apply_policies({"seed": None, "store": True, "n": None}, FATES) == ["store"]
+    assert apply_policies({"model": "m", "seed": 0, "store": False, "n": 1}, FIELDS) == ["seed"]
+    assert apply_policies({"seed": None, "store": True, "n": None}, FIELDS) == ["store"]
 
 
 def test_a_refused_field_says_why() -> None:
     with pytest.raises(ClientError, match="'n': one choice only") as caught:
-        apply_policies({"n": 2}, FATES)
+        apply_policies({"n": 2}, FIELDS)
     assert caught.value.param == "n"
 
 
 def test_unknown_fields_are_named_unless_null() -> None:
-    assert apply_policies({"x": None}, FATES) == []
+    assert apply_policies({"x": None}, FIELDS) == []
     with pytest.raises(ClientError, match=r"^Unrecognized request argument supplied: x$"):
-        apply_policies({"x": 1}, FATES)
+        apply_policies({"x": 1}, FIELDS)
     with pytest.raises(ClientError, match=r"^Unrecognized request arguments supplied: x, y$"):
-        apply_policies({"x": 1, "y": False}, FATES)
+        apply_policies({"x": 1, "y": False}, FIELDS)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from shared.formats.ir import EFFORTS, Prompt, Text, Usage
+from shared.formats.ir import Prompt, Text, Usage
 
 
 def test_the_prompt_side_of_usage_counts_each_token_once() -> None:
@@ -18,9 +18,3 @@ def test_values_cannot_be_changed_behind_anybodys_back() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Text("x").text = "y"  # type: ignore[misc]
     assert not hasattr(Prompt("m"), "__dict__")
-
-
-def test_efforts_are_listed_weakest_first() -> None:
-    assert (
-        EFFORTS.index("none") < EFFORTS.index("low") < EFFORTS.index("high") < EFFORTS.index("max")
-    )

@@ -19,8 +19,8 @@ from shared.formats.property_keys import (
     with_names,
     with_taken_keys,
 )
-from simulator.anthropic.rules import PROPERTY_KEY
-from tests.schemas import TEXT, one
+from simulator.anthropic.schema_rules import PROPERTY_KEY
+from tests.support.schemas import TEXT, one
 
 KEYS = st.text(max_size=80) | st.sampled_from(
     ["filter[id]", 'say "hi"', "back\\slash", "\ud83d", "{", ",", "a b"]

@@ -11,9 +11,9 @@ import pytest
 
 from shared.formats.schemas import DEEPEST, compiles, either, for_anthropic, for_openai
 from shared.runtime.errors import ClientError
-from simulator.anthropic.rules import PROPERTY_KEY
+from simulator.anthropic.schema_rules import PROPERTY_KEY
 from simulator.schemas import python_flaw, structure_flaw
-from tests.schemas import ODD, TEXT, one
+from tests.support.schemas import ODD, TEXT, one
 
 
 @pytest.mark.parametrize("name", ODD)

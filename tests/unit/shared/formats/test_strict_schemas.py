@@ -18,7 +18,7 @@ from shared.formats.strict_schemas import (
     strict_for_anthropic,
 )
 from simulator.schemas import strict_cost, strict_flaw
-from tests.schemas import ODD, TEXT, one
+from tests.support.schemas import ODD, TEXT, one
 
 Json = dict[str, Any]
 

@@ -2,50 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from shared.bus.channels import PermissionRequest
-from shared.permissions.claude_rules import as_claude_deny, read_allowed_tools
+from shared.permissions.claude_rules import read_allowed_tools
 from shared.permissions.rules import judge, read_rule
 from shared.runtime.errors import ClientError
-
-
-@pytest.mark.parametrize(
-    ("rule", "entries"),
-    [
-        ({"tool": "Bash"}, ["Bash"]),
-        ({"tool": "mcp__db__drop"}, ["mcp__db__drop"]),
-        ({"tool": "mcp__db__*"}, ["mcp__db"]),
-        ({"tool": "mcp__my_db__*"}, ["mcp__my_db"]),
-        ({"tool": "Bash", "command": "make deploy"}, ["Bash(make deploy)"]),
-        ({"tool": "Bash", "command_prefix": "git push"}, ["Bash(git push:*)"]),
-        (
-            {"tool": "Read", "under": "/srv/secret/"},
-            ["Read(//srv/secret)", "Read(//srv/secret/**)"],
-        ),
-        ({"tool": "Edit", "under": "/etc"}, ["Edit(//etc)", "Edit(//etc/**)"]),
-        ({"tool": "*", "under": "/a"}, ["Read(//a)", "Read(//a/**)", "Edit(//a)", "Edit(//a/**)"]),
-        ({"tool": "WebFetch", "host": "Evil.com"}, ["WebFetch(domain:evil.com)"]),
-        # What Claude Code would read differently stays ours alone.
-        ({"tool": "*"}, []),
-        ({"tool": "Note*"}, []),
-        ({"tool": "Write", "under": "/etc"}, []),
-        ({"tool": "Read", "under": "/a[b]"}, []),
-        ({"tool": "Bash", "under": "/a"}, []),
-        ({"tool": "Bash", "command": "ls 'a b'"}, []),
-        ({"tool": "Bash", "command": "ls *"}, []),
-        ({"tool": "Bash", "command_prefix": "cat", "under": "/a"}, []),
-        ({"tool": "WebFetch", "host": "*.evil.com"}, []),
-        ({"tool": "Bash", "scope": "caller", "caller": "alice"}, []),
-        ({"tool": "Bash", "effect": "allow"}, []),
-    ],
-)
-def test_a_deny_rule_is_handed_over_when_it_means_the_same(
-    rule: dict[str, Any], entries: list[str]
-) -> None:
-    assert as_claude_deny([read_rule({"effect": "deny", **rule})]) == entries
 
 
 @pytest.mark.parametrize(

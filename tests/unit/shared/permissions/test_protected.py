@@ -398,29 +398,6 @@ def test_a_reason_names_the_path_and_why() -> None:
     assert doubt.startswith("the request may reach /users/me/project/.env, which is protected")
 
 
-def test_claude_gets_the_list_in_its_own_syntax() -> None:
-    rules = protected("/srv/secret", "secrets.toml").as_claude_rules()
-    for expected in (
-        f"Read(/{START}/.env)",
-        f"Edit(/{START}/.env)",
-        f"Read(/{ME}/.ssh/**)",
-        "Edit(//**/.git/hooks/**)",
-        "Read(//srv/secret/**)",
-        "Read(//**/secrets.toml)",
-    ):
-        assert expected in rules
-    assert "Read(//**/.git/hooks/**)" not in rules
-
-
-def test_claude_gets_no_rule_that_would_close_the_working_folder(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("XDG_DATA_HOME", "/users/me/data")
-    rules = protected().as_claude_rules()
-    assert "Read(//users/me/data/ccproxy/**)" not in rules
-    assert not any("open" in rule for rule in rules)
-
-
 def test_a_row_never_opens_what_another_row_of_the_same_path_closes() -> None:
     rows = [
         ProtectedPath("/a/b", "open", reads=False, writes=False),

@@ -9,7 +9,7 @@ import pytest
 
 from shared.bus.channels import PermissionRequest
 from shared.permissions.reach import Reach, ReachedPath, reach_of
-from shared.permissions.rules import Rule, judge, read_rule, read_rules, rule_problems
+from shared.permissions.rules import Rule, Verdict, judge, read_rule, rule_problems
 from shared.runtime.errors import ClientError
 
 
@@ -260,31 +260,59 @@ def test_a_question_is_for_a_person_whatever_the_rules_say() -> None:
     )
 
 
+def test_an_ask_rule_keeps_what_it_may_cover_for_a_person() -> None:
+    allow = rule(command_prefix="git")
+    ask_first = rule(command_prefix="git push", effect="ask")
+    deny = rule(command_prefix="git push --force", effect="deny")
+    assert judge(ask(command="git status"), [allow, ask_first]).outcome == "allow"
+    assert judge(ask(command="git push"), [allow, ask_first]) == Verdict("ask", ask_first)
+    assert judge(ask(command="git push --force"), [ask_first, deny]).outcome == "deny"
+    # Another program may run it.
+    assert judge(ask(command="sh -c 'git push'"), [rule(), ask_first]).rule == ask_first
+    assert ask_first.describe() == "ask a person about Bash: git push …"
+
+
 @pytest.mark.parametrize(
-    ("text", "complaint"),
+    ("folder", "effect", "outcome"),
     [
-        ("[[rules]]\ntool = 'Bash'\ncomand = 'ls'", "comand"),
-        ("[[rules]]\ntool = 'Bash'\ncommand_prefix = 'ls; rm'", "one plain command"),
-        ("[[rules]]\ntool = 'Read'\nunder = 'here'", "absolute"),
-        ("[[rules]]\ntool = 'Read'\nscope = 'session'", "must name it"),
-        ("[[rules]]\ntool = 'Read'\nscope = 'caller'", "must name it"),
-        ("[[rules]]\neffect = 'allow'", "tool"),
-        ("[[rule]]\ntool = 'Read'", "unknown entry 'rule'"),
-        ("rules = 3", r"\[\[rules\]\]"),
-        ("[[rules", "not valid TOML"),
+        ("/srv", "allow", "allow"),
+        ("/srv/dir", "allow", "allow"),
+        ("/srv/dir/below", "allow", "ask"),
+        ("/srv/di", "allow", "ask"),
+        ("/srv", "deny", "deny"),
+        ("/other", "deny", "ask"),
     ],
 )
-def test_a_file_with_a_mistake_is_refused_whole(text: str, complaint: str) -> None:
-    with pytest.raises(ClientError, match=complaint):
-        read_rules(text)
+def test_a_rule_of_a_project_is_for_agents_that_work_there(
+    folder: str, effect: str, outcome: str
+) -> None:
+    bound = rule(working_folder=folder, effect=effect)
+    assert judge(ask(command="make"), [bound]).outcome == outcome
 
 
-def test_rules_are_read_and_told_in_words() -> None:
-    (first, second) = read_rules(
-        "[[rules]]\ntool = 'Bash'\ncommand_prefix = 'git "
-        "status'\n[[rules]]\ntool='Write'\neffect='deny'\nunder='/etc'"
-    )
-    assert first.describe() == "allow Bash: git status …"
-    assert second.describe() == "deny Write: under /etc"
-    assert first.id != second.id
-    assert first.id == rule(command_prefix="git status").id
+def test_an_agent_whose_working_folder_is_unknown_gets_no_allow_and_perhaps_a_deny() -> None:
+    homeless = PermissionRequest("p1", "Bash", {"command": "make"})
+    assert judge(homeless, [rule(working_folder="/srv")]) == Verdict("ask", None)
+    denied = rule(working_folder="/srv", effect="deny")
+    assert judge(homeless, [rule(), denied]) == Verdict("ask", denied)
+
+
+def test_a_link_on_this_machine_widens_no_allow_rule_for_a_call_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    target = ReachedPath(f"{tmp_path}/real/a", f"{tmp_path}/real/a")
+    for elsewhere, outcome in ((False, "allow"), (True, "ask")):
+        call = ask("Read")
+        call.reach = Reach([target], complete=True, elsewhere=elsewhere)
+        assert judge(call, [rule(tool="Read", under=f"{tmp_path}/link")]).outcome == outcome
+    # A deny rule still covers both.
+    denied = rule(tool="Read", under=f"{tmp_path}/link", effect="deny")
+    assert judge(call, [denied]).outcome == "deny"
+
+
+def test_the_id_and_the_words_of_a_rule_name_its_profile() -> None:
+    named = rule(command="make", profile="night")
+    assert named.id.startswith("night:rule_")
+    assert named.describe() == "allow Bash: exactly make, in the profile night"
+    with pytest.raises(ClientError, match="every session"):
+        rule(profile="night", scope="caller", caller="a")

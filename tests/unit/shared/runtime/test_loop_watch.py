@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.runtime.loop_watch import HEARTBEAT_SOCKET, HUNG_EXIT, LoopWatch, watched_loop
+from shared.runtime.alive_file import HEARTBEAT_SOCKET
+from shared.runtime.loop_watch import HUNG_EXIT, LoopWatch, watched_loop
 
 PROGRAM = """
 import asyncio, time

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from shared.runtime.otlp import open_exporter
-from tests.collector import Collector
+from tests.support.collector import Collector
 
 
 async def test_a_span_arrives_with_its_parent_its_facts_and_its_failure() -> None:

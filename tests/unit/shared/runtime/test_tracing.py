@@ -9,7 +9,7 @@ import pytest
 
 from shared.runtime.tracing import open_tracer
 from shared.settings.tree import ObservabilitySettings
-from tests.collector import Collector
+from tests.support.collector import Collector
 
 OFF = """
 import asyncio, sys
@@ -28,7 +28,7 @@ sys.modules["opentelemetry"] = None  # as if the extra were not installed
 try:
     asyncio.run(look(otlp_endpoint="http://127.0.0.1:1"))
 except ConfigurationError as error:
-    sys.exit(0 if "ccproxy-api[otel]" in error.message else 2)
+    sys.exit(0 if "extra `otel`" in error.message else 2)
 """
 
 

@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.runtime.visible_text import DRAWS_NOTHING, HIDDEN_CATEGORIES, visible, visible_line
+from shared.runtime.visible_text import (
+    DRAWS_NOTHING,
+    HIDDEN_CATEGORIES,
+    cut,
+    visible,
+    visible_line,
+)
 
 # Default_Ignorable_Code_Point of Unicode 17, DerivedCoreProperties.txt.
 DEFAULT_IGNORABLE = (
@@ -91,3 +97,8 @@ def test_a_visible_line_is_one_line(text: str) -> None:
 
 def test_a_line_end_in_a_line_is_spelled_out() -> None:
     assert visible_line("tool\n12:00:00 allowed") == r"tool\n12:00:00 allowed"
+
+
+def test_a_text_is_cut_with_a_mark() -> None:
+    assert cut("abcd", 4) == "abcd"
+    assert cut("abcde", 4) == "abc…"

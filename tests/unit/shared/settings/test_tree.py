@@ -12,7 +12,7 @@ from shared.settings.tree import (
     provider_addresses,
     refuse_open_bind,
 )
-from tests.trusting import trust_folder
+from tests.support.trusting import trust_folder
 
 
 @pytest.fixture
@@ -221,12 +221,12 @@ def test_the_promised_second_name_of_a_setting_works(here):
         (
             "ccproxy.toml",
             "[server]\nport = 'x'\n",
-            ["SERVER__PORT (ccproxy.toml:2)", "valid integer"],
+            ["SERVER__PORT (ccproxy.toml:2)", "must be a whole number"],
         ),
         (
             "ccproxy.toml",
             "\n[sevrer]\nport = 1\n",
-            ["SEVRER (ccproxy.toml:2)", "did you mean SERVER?"],
+            ["[sevrer] (ccproxy.toml:2)", "did you mean [server]?"],
         ),
         (
             "ccproxy.toml",
@@ -234,7 +234,7 @@ def test_the_promised_second_name_of_a_setting_works(here):
             ["CORS (ccproxy.toml:1)", "no setting any more"],
         ),
         ("ccproxy.toml", "[server]\nport = \n", ["ccproxy.toml is not valid TOML", "line 2"]),
-        (".env", "A=1\nSERVER__PORT=zero\n", ["SERVER__PORT (.env:2)", "valid integer"]),
+        (".env", "A=1\nSERVER__PORT=zero\n", ["SERVER__PORT (.env:2)", "must be a whole number"]),
         (".env", "SERVER__RELOAD=true\n", ["SERVER__RELOAD (.env:1)", "no setting any more"]),
         (
             ".env",
@@ -278,3 +278,32 @@ def test_beyond_loopback_a_token_is_required(here):
         refuse_open_bind(load_settings(server={"host": "0.0.0.0"}))
     refuse_open_bind(load_settings(server={"host": "0.0.0.0"}, security={"auth_token": "x"}))
     refuse_open_bind(load_settings(server={"host": "::1"}))
+
+
+def test_settings_made_without_a_loader_name_an_unknown_section_too(here):
+    here("ccproxy.toml", "[claud]\n")
+    with pytest.raises(ConfigurationError, match=r"\[claud\] .* did you mean \[claude\]"):
+        Settings()
+
+
+def test_all_that_is_wrong_is_named_at_once_a_line_each_in_our_words(here):
+    here(
+        "ccproxy.toml",
+        "[claud]\n[server]\nport = 'x'\nworkers = 0\nlog_level = 'loud'\n"
+        "[security]\ntokens = [{ name = 'a b', token = 'abc' }]\n",
+    )
+    assert complaint().splitlines() == [
+        "The configuration cannot be used:",
+        "  [claud] (ccproxy.toml:1) is not a section of the settings; did you mean [claude]?",
+        "  SERVER__PORT (ccproxy.toml:3): must be a whole number.",
+        "  SERVER__WORKERS (ccproxy.toml:4): must be at least 1.",
+        (
+            "  SERVER__LOG_LEVEL (ccproxy.toml:5): must be one of 'DEBUG', 'INFO', 'WARNING' or "
+            "'ERROR'."
+        ),
+        (
+            "  SECURITY__TOKENS__0__NAME (ccproxy.toml:7): 'a b' is no name of a token: use up to 64 "
+            "letters, digits, dots, dashes and underscores."
+        ),
+        "  SECURITY__TOKENS__0__TOKEN (ccproxy.toml:7): must have at least 8 characters.",
+    ]

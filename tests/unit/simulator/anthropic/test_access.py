@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from simulator.anthropic.access import Caller, Limits, admit, admit_account
-from simulator.anthropic.problem import Problem
+from simulator.anthropic.access import AnthropicCaller, AnthropicLimits, admit, admit_account
+from simulator.anthropic.problem import AnthropicProblem
 
 KEY, TOKEN = "sk-ant-api03-good", "sk-ant-oat01-good"
 VERSION = {"anthropic-version": "2023-06-01"}
@@ -46,7 +46,7 @@ OAUTH = {"anthropic-beta": "oauth-2025-04-20", **VERSION}
     ],
 )
 def test_who_may_not_come_in_is_told_why(headers: dict[str, str], status: int, words: str) -> None:
-    with pytest.raises(Problem) as caught:
+    with pytest.raises(AnthropicProblem) as caught:
         admit(headers)
     assert caught.value.status == status
     assert words in caught.value.message
@@ -65,16 +65,16 @@ def test_an_oauth_token_comes_in_with_its_beta() -> None:
 
 def test_account_pages_want_oauth_and_nothing_else() -> None:
     assert admit_account({"authorization": f"Bearer {TOKEN}"}).oauth
-    with pytest.raises(Problem, match="OAuth authentication is required"):
+    with pytest.raises(AnthropicProblem, match="OAuth authentication is required"):
         admit_account({"x-api-key": KEY})
 
 
-def caller(*, oauth: bool) -> Caller:
-    return Caller(TOKEN if oauth else KEY, oauth, "2023-06-01", frozenset())
+def caller(*, oauth: bool) -> AnthropicCaller:
+    return AnthropicCaller(TOKEN if oauth else KEY, oauth, "2023-06-01", frozenset())
 
 
 def test_a_key_sees_what_it_has_left() -> None:
-    limits = Limits()
+    limits = AnthropicLimits()
     limits.spend(caller(oauth=False), 100, 10)
     headers = limits.headers(caller(oauth=False))
     assert headers["anthropic-ratelimit-requests-remaining"] == "3999"
@@ -85,7 +85,7 @@ def test_a_key_sees_what_it_has_left() -> None:
 
 
 def test_a_subscription_sees_its_windows_fill() -> None:
-    limits = Limits()
+    limits = AnthropicLimits()
     limits.spend(caller(oauth=True), 9_000_000, 0)
     headers = limits.headers(caller(oauth=True))
     assert headers["anthropic-ratelimit-unified-status"] == "allowed_warning"
@@ -101,7 +101,7 @@ def test_a_subscription_sees_its_windows_fill() -> None:
     ],
 )
 def test_an_exhausted_caller_sees_nothing_left(oauth: bool, name: str, value: str) -> None:
-    assert Limits().headers(caller(oauth=oauth), exhausted_for=30)[name] == value
+    assert AnthropicLimits().headers(caller(oauth=oauth), exhausted_for=30)[name] == value
 
 
 CLAUDE_CODE, OTHER = {"user-agent": "claude-cli/2.1.330 (external, cli)"}, {"user-agent": "tool/1"}
@@ -113,16 +113,18 @@ def test_a_subscription_for_own_programs_refuses_others_in_the_vendors_words(
 ) -> None:
     headers = {"authorization": "Bearer sk-ant-oat01-own-apps", **OAUTH}
     assert admit(headers | CLAUDE_CODE).oauth
-    with pytest.raises(Problem, match="Third-party apps now draw from your extra usage") as caught:
+    with pytest.raises(
+        AnthropicProblem, match="Third-party apps now draw from your extra usage"
+    ) as caught:
         admit(headers | sent)
     assert caught.value.status == 400
 
 
 def test_a_subscription_with_extra_usage_bills_other_programs_and_says_so() -> None:
     headers = {"authorization": "Bearer sk-ant-oat01-extra-usage", **OAUTH}
-    billed = Limits().headers(admit(headers | OTHER))
+    billed = AnthropicLimits().headers(admit(headers | OTHER))
     assert billed["anthropic-ratelimit-unified-overage-in-use"] == "true"
-    assert "anthropic-ratelimit-unified-overage-in-use" not in Limits().headers(
+    assert "anthropic-ratelimit-unified-overage-in-use" not in AnthropicLimits().headers(
         admit(headers | CLAUDE_CODE)
     )
 

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from simulator.anthropic.messages import MAX_BODY_BYTES
-from tests.simulator_fixture import OAUTH_HEADERS
+from tests.support.simulator_fixture import OAUTH_HEADERS
 
 HELLO: dict[str, Any] = {
     "model": "claude-opus-5-5",

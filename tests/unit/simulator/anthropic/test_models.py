@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from simulator.anthropic.models import MODELS, find_model, list_models
-from simulator.anthropic.problem import Problem
+from simulator.anthropic.problem import AnthropicProblem
 
 
 def page(**changes: Any) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def test_an_alias_finds_the_dated_model() -> None:
 
 @pytest.mark.parametrize("name", ["claude-3-5-sonnet-20241022", "gpt-5", ""])
 def test_an_unknown_model_is_a_404(name: str) -> None:
-    with pytest.raises(Problem) as caught:
+    with pytest.raises(AnthropicProblem) as caught:
         find_model(name)
     assert (caught.value.status, caught.value.message) == (404, f"model: {name}")
 
@@ -71,5 +71,5 @@ def test_a_lifecycle_filters() -> None:
 
 
 def test_a_cursor_to_nowhere_is_refused() -> None:
-    with pytest.raises(Problem, match="Invalid cursor"):
+    with pytest.raises(AnthropicProblem, match="Invalid cursor"):
         page(after_id="claude-nobody")

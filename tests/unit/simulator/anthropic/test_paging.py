@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from simulator.anthropic.paging import page_by_cursor, page_by_id, read_query
-from simulator.anthropic.problem import Problem
+from simulator.anthropic.problem import AnthropicProblem
 
 ENTRIES = [{"id": name} for name in "abcde"]
 
@@ -37,9 +37,9 @@ def test_pages_by_cursor_end_without_one() -> None:
     "query", ["limit=0", "limit=x", "after_id=z", "after_id=a&before_id=b", "odd=1"]
 )
 def test_what_cannot_be_asked_is_refused(query: str) -> None:
-    with pytest.raises(Problem):
+    with pytest.raises(AnthropicProblem):
         page_by_id(ENTRIES, query)
-    with pytest.raises(Problem):
+    with pytest.raises(AnthropicProblem):
         page_by_cursor(ENTRIES, {"page": "x"})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from simulator.anthropic.problem import Problem, refuse
+from simulator.anthropic.problem import AnthropicProblem, refuse
 
 
 @pytest.mark.parametrize(
@@ -13,7 +13,7 @@ from simulator.anthropic.problem import Problem, refuse
     [(400, "invalid_request_error"), (413, "request_too_large"), (529, "overloaded_error")],
 )
 def test_the_status_decides_the_type(status: int, kind: str) -> None:
-    assert orjson.loads(Problem(status, "no").envelope("req_1")) == {
+    assert orjson.loads(AnthropicProblem(status, "no").envelope("req_1")) == {
         "type": "error",
         "error": {"type": kind, "message": "no"},
         "request_id": "req_1",
@@ -22,12 +22,12 @@ def test_the_status_decides_the_type(status: int, kind: str) -> None:
 
 def test_a_code_travels_in_the_details() -> None:
     error = orjson.loads(
-        Problem(400, "no", code="request_body_encoding_invalid").envelope("req_1")
+        AnthropicProblem(400, "no", code="request_body_encoding_invalid").envelope("req_1")
     )["error"]
     assert error["details"] == {"error_code": "request_body_encoding_invalid"}
 
 
 def test_refusing_is_a_400() -> None:
-    with pytest.raises(Problem) as caught:
+    with pytest.raises(AnthropicProblem) as caught:
         refuse("no")
     assert caught.value.status == 400

@@ -8,7 +8,6 @@ from typing import Any
 import httpx
 import pytest
 
-from simulator.anthropic.rules import merge_turns
 from simulator.seal import THOUGHTS
 
 OLD, OPUS_4_7, OPUS_5, OPUS_5_5 = (
@@ -197,61 +196,3 @@ async def test_a_budget_may_exceed_max_tokens_when_thinking_is_interleaved(
     body = request({"thinking": {"type": "enabled", "budget_tokens": 4000}})
     beta = {"anthropic-beta": "interleaved-thinking-2025-05-14"}
     assert (await client.post("/v1/messages", json=body, headers=beta)).status_code == 200
-
-
-def strict_tools(count: int, schema: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "tools": [
-            {"name": f"f{number}", "input_schema": schema, "strict": True}
-            for number in range(count)
-        ]
-    }
-
-
-CLOSED = {"type": "object", "properties": {}, "additionalProperties": False}
-OPTIONS = CLOSED | {"properties": {str(number): {"type": "string"} for number in range(5)}}
-UNIONS = CLOSED | {"properties": {"a": {"type": ["string", "null"]}}, "required": ["a"]}
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        (strict_tools(21, CLOSED), "21 strict tools exceed"),
-        (strict_tools(5, OPTIONS), "too many optional parameters (25)"),
-        (strict_tools(17, UNIONS), "union types (17)"),
-        (
-            strict_tools(1, {"type": "object", "properties": {}}),
-            "tools.0.custom: For 'object' type",
-        ),
-        (
-            {"tools": [{"name": "f", "input_schema": {"type": "object", "anyOf": [CLOSED]}}]},
-            "at the top level",
-        ),
-        (
-            {"tools": [{"name": "f", "input_schema": CLOSED | {"required": True}}]},
-            "JSON schema is invalid",
-        ),
-    ],
-)
-async def test_schemas_are_checked_and_strict_ones_have_a_budget(
-    client: httpx.AsyncClient, changes: dict[str, Any], words: str
-) -> None:
-    reply = await client.post("/v1/messages", json=request(changes))
-    assert reply.status_code == 400
-    assert words in reply.json()["error"]["message"]
-
-
-async def test_a_full_budget_is_still_taken(client: httpx.AsyncClient) -> None:
-    assert (
-        await client.post("/v1/messages", json=request(strict_tools(20, CLOSED)))
-    ).status_code == 200
-
-
-def test_turns_merge_messages_of_one_role_and_skip_the_system_ones() -> None:
-    turns = merge_turns(
-        [user(said("a")), {"role": "system", "content": "x"}, user(said("b")), model(said("c"))]
-    )
-    assert [(turn.role, turn.number, len(turn.blocks)) for turn in turns] == [
-        ("user", 0, 2),
-        ("assistant", 3, 1),
-    ]

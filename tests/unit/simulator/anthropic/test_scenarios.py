@@ -265,7 +265,7 @@ async def test_the_big_reply_has_its_size_and_the_empty_one_none(client: httpx.A
     assert (await ask(client, "empty"))["content"] == []
 
 
-@pytest.mark.parametrize("status", REFUSALS)
+@pytest.mark.parametrize("status", [name for name in REFUSALS if name.isdigit()])
 async def test_a_status_can_be_asked_for(client: httpx.AsyncClient, status: str) -> None:
     body = {
         "model": f"claude-sim-{status}-7",
@@ -277,3 +277,32 @@ async def test_a_status_can_be_asked_for(client: httpx.AsyncClient, status: str)
     assert reply.json()["request_id"] == reply.headers["request-id"]
     assert reply.headers.get("retry-after") == ("7" if status == "429" else None)
     assert ("anthropic-ratelimit-requests-remaining" in reply.headers) == (status == "429")
+
+
+async def test_a_throttled_login_keeps_its_window_and_an_exhausted_one_does_not(
+    client: httpx.AsyncClient,
+) -> None:
+    client.headers.pop("x-api-key", None)
+    headers = {
+        "authorization": "Bearer sk-ant-oat01-any",
+        "anthropic-beta": "oauth-2025-04-20",
+    }
+    for name, status in (("throttled-7", "allowed"), ("429-7", "rejected")):
+        body = {
+            "model": f"claude-sim-{name}",
+            "max_tokens": 10,
+            "messages": [{"role": "user", "content": "hi"}],
+        }
+        reply = await client.post("/v1/messages", json=body, headers=headers)
+        assert (reply.status_code, reply.headers["retry-after"]) == (429, "7")
+        assert reply.headers["anthropic-ratelimit-unified-status"] == status
+
+
+async def test_a_subscription_is_used_up_until_a_time(client: httpx.AsyncClient) -> None:
+    body = {"model": "claude-sim-used-up-until-99999999999", "max_tokens": 10}
+    reply = await client.post(
+        "/v1/messages", json=body | {"messages": [{"role": "user", "content": "hi"}]}
+    )
+    assert reply.status_code == 429
+    assert int(reply.headers["retry-after"]) > 0
+    assert texts(await ask(client, "used-up-until-1000000000")) == "The window is open."

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from simulator.anthropic.stream import message_frames, stream_event
-from simulator.script import Reply
+from simulator.script import ScriptedReply
 
 CITATION = {
     "type": "web_search_result_location",
@@ -38,7 +38,7 @@ def message(blocks: list[dict[str, Any]]) -> dict[str, Any]:
     return {"id": "msg_1", "content": blocks, "usage": USAGE, **ending}
 
 
-def parsed(reply: Reply) -> list[dict[str, Any]]:
+def parsed(reply: ScriptedReply) -> list[dict[str, Any]]:
     events = []
     for frame in message_frames(message(reply.parts), reply):
         name, data = frame.decode().removesuffix("\n\n").split("\n")
@@ -75,14 +75,19 @@ def fold(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    "reply", [Reply(BLOCKS), Reply(BLOCKS, interleaved=True), Reply(BLOCKS, piece=3, pings=True)]
+    "reply",
+    [
+        ScriptedReply(BLOCKS),
+        ScriptedReply(BLOCKS, interleaved=True),
+        ScriptedReply(BLOCKS, piece=3, pings=True),
+    ],
 )
-def test_the_events_add_up_to_the_blocks(reply: Reply) -> None:
+def test_the_events_add_up_to_the_blocks(reply: ScriptedReply) -> None:
     assert fold(parsed(reply)) == BLOCKS
 
 
 def test_the_grammar_is_start_blocks_delta_stop() -> None:
-    kinds = [item["type"] for item in parsed(Reply(BLOCKS))]
+    kinds = [item["type"] for item in parsed(ScriptedReply(BLOCKS))]
     assert kinds[0] == "message_start"
     assert kinds[-2:] == ["message_delta", "message_stop"]
     assert kinds.count("content_block_start") == kinds.count("content_block_stop") == len(BLOCKS)
@@ -92,28 +97,28 @@ def test_the_grammar_is_start_blocks_delta_stop() -> None:
 def test_interleaved_blocks_are_open_at_once() -> None:
     kinds = [
         item["type"]
-        for item in parsed(Reply(BLOCKS[3:5], interleaved=True))
+        for item in parsed(ScriptedReply(BLOCKS[3:5], interleaved=True))
         if item["type"] != "ping"
     ]
     assert kinds[1:3] == ["content_block_start", "content_block_start"]
 
 
 def test_pings_can_come_between_any_two_events() -> None:
-    kinds = [item["type"] for item in parsed(Reply(BLOCKS[:1], pings=True))]
+    kinds = [item["type"] for item in parsed(ScriptedReply(BLOCKS[:1], pings=True))]
     assert kinds[2:9:2] == ["ping"] * 4
 
 
 def test_an_empty_input_sends_nothing_but_the_empty_delta() -> None:
     deltas = [
         item["delta"]
-        for item in parsed(Reply(BLOCKS[4:5]))
+        for item in parsed(ScriptedReply(BLOCKS[4:5]))
         if item["type"] == "content_block_delta"
     ]
     assert deltas == [{"type": "input_json_delta", "partial_json": ""}]
 
 
 def test_the_start_knows_the_input_and_the_end_all_of_the_output() -> None:
-    events = parsed(Reply(BLOCKS))
+    events = parsed(ScriptedReply(BLOCKS))
     assert events[0]["message"]["usage"]["output_tokens"] == 1
     assert events[0]["message"]["stop_reason"] is None
     assert events[-2]["usage"] == {"input_tokens": 3, "output_tokens": 9}

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from simulator.app import Simulator
-from tests.simulator_fixture import CHATGPT_HEADERS, OPENAI_KEY
+from tests.support.simulator_fixture import CHATGPT_HEADERS, OPENAI_KEY
 
 Json = dict[str, Any]
 

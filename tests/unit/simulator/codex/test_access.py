@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.simulator_fixture import chatgpt_token
+from tests.support.simulator_fixture import chatgpt_token
 from tests.unit.simulator.codex.conftest import Door, backend_body
 
 

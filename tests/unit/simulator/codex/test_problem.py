@@ -3,7 +3,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from simulator.codex.problem import Problem, backend_error, challenge, detail, refuse_parameter
+from simulator.codex.problem import CodexProblem, backend_error, challenge, detail, refuse_parameter
 
 
 def test_an_envelope_has_all_four_fields() -> None:
@@ -24,5 +24,5 @@ def test_a_challenge_is_a_web_page() -> None:
 
 
 def test_refusing_raises() -> None:
-    with pytest.raises(Problem, match="unknown_parameter"):
+    with pytest.raises(CodexProblem, match="unknown_parameter"):
         refuse_parameter("no", "x", "unknown_parameter")

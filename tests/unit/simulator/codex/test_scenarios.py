@@ -181,3 +181,11 @@ async def test_sizes_are_as_asked(backend: Door) -> None:
 async def test_pings_come_between(backend: Door) -> None:
     reply = await backend.post(backend_body("[[scenario:pings]]"))
     assert "keepalive" in {event["type"] for event in events(reply.content)}
+
+
+async def test_a_plan_is_used_up_until_a_time(backend: Door) -> None:
+    refused = await backend.post(backend_body("[[scenario:used-up-until-99999999999]]"))
+    assert refused.status_code == 429
+    assert "usage_limit_reached" in refused.text
+    answered = await backend.ask("[[scenario:used-up-until-1000000000]]")
+    assert text(answered) == "The window is open."

@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 
-from ccproxy.cli.permissions.commands import address, log_row
+from ccproxy.cli.permissions.commands import log_row, stack_at
+from ccproxy.cli.stack_options import CHOSEN_URL
 from shared.settings.tree import Settings
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv(CHOSEN_URL, "")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return Settings(_env_file=None, server={"run_dir": tmp_path, "port": 8123})
 
 
@@ -30,14 +33,14 @@ def settings(tmp_path: Path) -> Settings:
 def test_the_gateway_asked_for_is_the_one_used(
     settings: Settings, host: str | None, port: int | None, url: str
 ) -> None:
-    assert address(settings, host, port) == url
+    assert stack_at(settings, host, port).url == url
 
 
 def test_unasked_it_is_the_one_of_this_run_directory(settings: Settings) -> None:
     (settings.server.run_dir / "lock").write_text(
         json.dumps({"pid": 1, "url": "http://127.0.0.1:4711"})
     )
-    assert address(settings, None, None) == "http://127.0.0.1:4711"
+    assert stack_at(settings, None, None).url == "http://127.0.0.1:4711"
 
 
 def row(**fields: Any) -> dict[str, Any]:

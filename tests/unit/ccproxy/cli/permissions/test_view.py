@@ -11,10 +11,12 @@ from rich.text import Text
 
 from ccproxy.cli.permissions.rows import body_rows
 from ccproxy.cli.permissions.view import (
+    LOOKING_BACK,
     Card,
     Surroundings,
     confirmation,
     draw_card,
+    past_in_words,
     question_rows,
     shortened,
     time_left,
@@ -124,7 +126,7 @@ def test_answers_for_the_future_are_offered_and_confirmed_with_their_scope() -> 
     assert "always allow…" in text
     assert (
         "For a day, in this session, allow every ls."
-        in card(asked, ask=confirmation(REMEMBER[0]))[1]
+        in card(asked, ask=confirmation(REMEMBER[0], LOOKING_BACK))[1]
     )
     assert "session" not in card(prompt(presentation=Presentation("t", "s")))[1]
 
@@ -161,3 +163,13 @@ def test_a_title_keeps_its_ends() -> None:
     assert shortened("abcdefghij", 7) == "abc…hij"
     assert shortened("abc", 7) == "abc"
     assert Text(shortened("漢" * 10, 5)).cell_len <= 10
+
+
+def test_the_past_of_a_rule_is_a_count_and_examples() -> None:
+    examples = [{"text": "git log", "outcome": "denied"}]
+    preview = {"days": 30.0, "count": 7, "examples": examples}
+    assert past_in_words(preview) == (
+        "In the last 30 days the rule would have allowed 7 calls more:\n  git log (denied)"
+    )
+    assert "0 calls more." in past_in_words(preview | {"count": 0, "examples": []})
+    assert "cannot be looked at" in past_in_words(None)

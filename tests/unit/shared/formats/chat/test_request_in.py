@@ -133,25 +133,6 @@ def test_tools_are_carried_whole() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("choice", "expected"),
-    [
-        (None, None),
-        ("auto", ToolChoice()),
-        ("none", ToolChoice("none")),
-        ({"name": "old"}, ToolChoice("named", "old")),
-    ],
-)
-def test_old_functions_are_tools_one_call_at_a_time(choice, expected) -> None:
-    prompt = read(functions=[OLD], function_call=choice)
-    assert prompt.tools == (Tool("old", "d", SCHEMA),)
-    assert (prompt.tool_choice, prompt.parallel_tools, prompt.legacy_functions) == (
-        expected,
-        False,
-        True,
-    )
-
-
 DROPPED = [
     ({"seed": 7}, "seed"),
     ({"frequency_penalty": 0.1}, "frequency_penalty"),
@@ -260,9 +241,8 @@ REFUSED = [
         {"tools": [{"type": "custom", "custom": {"name": "f", "format": {"type": "x"}}}]},
         "tools[0].custom.format.type",
     ),
-    ({"tools": [WEATHER], "functions": [OLD]}, "functions"),
-    ({"functions": [{}]}, "functions[0].name"),
-    ({"functions": [OLD], "function_call": {"name": "new"}}, "function_call.name"),
+    ({"functions": [OLD]}, "functions"),
+    ({"tools": [WEATHER], "function_call": {"name": "weather"}}, "function_call"),
     ({"tool_choice": "required"}, "tool_choice"),
     ({"tools": [WEATHER], "tool_choice": "maybe"}, "tool_choice"),
     ({"tools": [WEATHER], "tool_choice": {}}, "tool_choice.type"),

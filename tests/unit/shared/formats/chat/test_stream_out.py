@@ -17,7 +17,6 @@ from openai.lib.streaming.chat import ChatCompletionStreamState
 from shared.formats.chat import Writer, write_reply
 from shared.formats.fold import fold, unfold
 from shared.formats.ir import (
-    KEEP_ALIVE,
     Citation,
     Cite,
     Close,
@@ -39,6 +38,7 @@ from shared.formats.ir import (
     Usage,
 )
 from shared.formats.sse import encode_event
+from shared.formats.written import KEEP_ALIVE
 
 PROMPT = Prompt(model="asked")
 USAGE = Usage(input=10, cache_read=200, cache_write=30, output=7, reasoning=4)
@@ -148,21 +148,6 @@ def test_calls_are_counted_over_calls_and_introduced_once() -> None:
         {"id": "call_3", "type": "function", "function": {"name": "now", "arguments": "{}"}},
         {"id": "call_4", "type": "custom", "custom": {"name": "quit", "input": ""}},
     ]
-
-
-def test_a_client_of_old_functions_gets_a_function_call() -> None:
-    prompt = Prompt(model="m", legacy_functions=True)
-    events = [
-        START,
-        *block(CALL, "{", "}"),
-        *block(ToolCall("call_2", "other"), "{}"),
-        Stop(StopReason.TOOL_USE),
-    ]
-    assert frames(events, prompt)[-2].data["choices"][0]["finish_reason"] == "function_call"
-    choice = write_reply(prompt, fold(events), id="x", created=17, model="m")["choices"][0]
-    assert choice["message"]["function_call"] == {"name": "weather", "arguments": "{}"}
-    assert "tool_calls" not in choice["message"]
-    assert choice["finish_reason"] == "function_call"
 
 
 THOUGHTS = [

@@ -33,7 +33,7 @@ from shared.formats.ir import (
 from shared.formats.messages.blocks import wire_name
 from shared.formats.messages.stream_in import STOP_REASONS, Reader
 from shared.formats.property_keys import wire_key
-from tests.replies import keeps_grammar
+from tests.support.replies import keeps_grammar
 
 PROMPT = Prompt(
     "m",

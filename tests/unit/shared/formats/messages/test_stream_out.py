@@ -39,7 +39,7 @@ from shared.formats.ir import (
 from shared.formats.messages.stream_in import Reader
 from shared.formats.messages.stream_out import Writer, write_reply
 from shared.formats.sse import encode_event
-from tests import format_laws
+from tests.support import format_laws
 
 PROMPT = Prompt("m")
 

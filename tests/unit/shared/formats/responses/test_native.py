@@ -6,8 +6,8 @@ import pytest
 
 from shared.formats.envelope import wrap
 from shared.formats.ir import Thinking
-from shared.formats.responses.native import REFUSED_THERE, prepare
-from shared.formats.responses.request_out import Dialect
+from shared.formats.responses.native import REFUSED_THERE, prepare, prepare_for_key
+from shared.formats.responses.target import Dialect
 from shared.runtime.errors import ClientError
 
 DEVELOPER = {
@@ -289,3 +289,25 @@ def test_a_field_that_only_the_public_interface_knows_is_left_out_and_named(name
     written = prepare(CODEX | {name: {"a": "b"}})
     assert name not in written.body
     assert written.dropped == (name,)
+
+
+def test_a_key_gets_no_reasoning_that_the_login_has_sealed_and_seals_none() -> None:
+    sealed = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAAA"}
+    body = prepare({"model": "m", "input": [USER, sealed, USER], "instructions": "x"}).body
+    assert body["include"] == ["reasoning.encrypted_content"]
+    written = prepare_for_key(body)
+    assert written.body["input"] == [USER, USER]
+    assert (written.body["include"], written.body["store"]) == ([], False)
+    assert written.dropped == ("input[].reasoning",)
+    # The reply of the key has no seal, and the backend gets no reasoning without one.
+    unsealed = sealed | {"encrypted_content": None}
+    assert prepare(body | {"input": [USER, unsealed]}).body["input"] == [USER]
+
+
+@pytest.mark.parametrize(
+    ("tier", "sent"), [("fast", False), ("priority", False), ("default", True)]
+)
+def test_a_key_pays_for_no_dearer_tier(tier: str, sent: bool) -> None:
+    written = prepare_for_key(prepare(CODEX | {"service_tier": tier}).body)
+    assert ("service_tier" in written.body) == sent
+    assert ("service_tier" in written.dropped) != sent

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from shared.formats.envelope import wrap
 from shared.formats.ir import (
-    Document,
-    Image,
     Message,
     Opaque,
     Reasoning,
-    Refusal,
     ResponseFormat,
     Text,
-    Thinking,
     Tool,
-    ToolCall,
     ToolChoice,
-    ToolResult,
     WebSearch,
 )
-from shared.formats.responses.request_in import FIELDS, LOCAL_SHELL, read_prompt, shell_action
+from shared.formats.responses.local_shell import LOCAL_SHELL
+from shared.formats.responses.request_in import FIELDS, read_prompt
 from shared.runtime.errors import ClientError
 
 HELLO = {"model": "m", "input": "hi"}
@@ -32,23 +26,9 @@ def read(**fields):
     return read_prompt(HELLO | fields)
 
 
-def read_items(*items):
-    return read(input=list(items))
-
-
-def call(call_id, name="f", **more):
-    return {"type": "function_call", "call_id": call_id, "name": name, "arguments": "{}"} | more
-
-
-def output(call_id, text="ok"):
-    return {"type": "function_call_output", "call_id": call_id, "output": text}
-
-
 def user(text):
     return {"role": "user", "content": text}
 
-
-# --- fields ---
 
 CARRIED = [
     ("instructions", "be brief", "system", (Text("be brief"),)),
@@ -134,7 +114,7 @@ def test_a_refused_field_is_named_in_the_error(field):
 @pytest.mark.parametrize(("field", "fate"), FIELDS.items())
 def test_a_default_value_costs_nothing(field, fate):
     required = {"model", "input"}
-    for value in fate.harmless + (() if field in required else (None,)):
+    for value in fate.defaults + (() if field in required else (None,)):
         assert read(**{field: value}).dropped == ()
 
 
@@ -218,9 +198,6 @@ def test_what_cannot_be_read_is_refused_by_its_path(fields, param):
     assert param in caught.value.message
 
 
-# --- input ---
-
-
 def test_a_string_is_one_user_message():
     assert read().messages == (Message("user", (Text("hi"),)),)
 
@@ -229,165 +206,6 @@ def test_the_spelling_messages_is_taken_when_there_is_no_input():
     assert read_prompt({"model": "m", "messages": [user("hi")]}).messages == (
         Message("user", (Text("hi"),)),
     )
-
-
-def test_leading_instructions_are_the_prompts_own_and_later_ones_keep_their_place():
-    prompt = read_prompt(
-        {
-            "model": "m",
-            "instructions": "one",
-            "input": [
-                {"role": "developer", "content": "two"},
-                {"role": "system", "content": [{"type": "input_text", "text": "three"}]},
-                user("hi"),
-                {"role": "developer", "content": "four"},
-                user("go"),
-            ],
-        }
-    )
-    assert prompt.system == (Text("one"), Text("two"), Text("three"))
-    assert prompt.messages == (
-        Message("user", (Text("hi"),)),
-        Message("system", (Text("four"),)),
-        Message("user", (Text("go"),)),
-    )
-
-
-def test_neighbouring_items_of_one_speaker_are_one_message():
-    prompt = read_items(
-        user("hi"),
-        {
-            "role": "assistant",
-            "content": [{"type": "output_text", "text": "let me look"}],
-            "phase": "commentary",
-        },
-        call("a"),
-        call("b", "g", namespace="ns"),
-        output("b"),
-        output(
-            "a",
-            [{"type": "input_text", "text": "seen"}, {"type": "input_image", "file_id": "file-1"}],
-        ),
-        user("and?"),
-    )
-    assert prompt.messages == (
-        Message("user", (Text("hi"),)),
-        Message(
-            "assistant",
-            (
-                Text("let me look", phase="commentary"),
-                ToolCall("a", "f", "{}"),
-                ToolCall("b", "g", "{}", namespace="ns"),
-            ),
-        ),
-        Message(
-            "user",
-            (
-                ToolResult("b", (Text("ok"),)),
-                ToolResult("a", (Text("seen"), Image(file_id="file-1"))),
-                Text("and?"),
-            ),
-        ),
-    )
-
-
-def test_content_parts_of_every_kind_are_read():
-    content = [
-        {"type": "input_text", "text": "a", "prompt_cache_breakpoint": {}},
-        {"type": "input_image", "image_url": "https://x.test/a.png", "detail": "high"},
-        {"type": "input_image", "image_url": "data:image/png;base64,iVBORw0KGgo="},
-        {"type": "input_file", "file_url": "https://x.test/a.pdf"},
-        {"type": "input_file", "file_id": "file-1"},
-        {
-            "type": "input_file",
-            "filename": "a.pdf",
-            "file_data": "data:application/pdf;base64,QUJD",
-        },
-    ]
-    (message,) = read_items({"role": "user", "content": content}).messages
-    assert message.parts[1:] == (
-        Image(url="https://x.test/a.png", detail="high"),
-        Image(media_type="image/png", data="iVBORw0KGgo="),
-        Document(url="https://x.test/a.pdf"),
-        Document(file_id="file-1"),
-        Document(media_type="application/pdf", data="QUJD", name="a.pdf"),
-    )
-
-
-def test_a_refusal_in_the_history_stays_one():
-    prompt = read_items(
-        user("x"), {"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]}
-    )
-    assert prompt.messages[1] == Message("assistant", (Refusal("no"),))
-
-
-def test_custom_calls_and_their_outputs_keep_their_kind():
-    prompt = read_items(
-        {"type": "custom_tool_call", "call_id": "c", "name": "apply_patch", "input": "*** Begin"},
-        {"type": "custom_tool_call_output", "call_id": "c", "output": "done"},
-    )
-    assert prompt.messages == (
-        Message("assistant", (ToolCall("c", "apply_patch", "*** Begin", "custom"),)),
-        Message("user", (ToolResult("c", (Text("done"),), kind="custom"),)),
-    )
-
-
-@pytest.mark.parametrize("id_field", ["id", "call_id"])
-def test_a_local_shell_call_is_a_call_whose_arguments_are_its_action(id_field):
-    action = {"type": "exec", "command": ["ls", "-l"], "env": {}}
-    prompt = read_items(
-        {
-            "type": "local_shell_call",
-            "id": "lsh_1",
-            "call_id": "s",
-            "action": action,
-            "status": "completed",
-        },
-        {"type": "local_shell_call_output", id_field: "s", "output": "files"},
-    )
-    (called,) = prompt.messages[0].parts
-    assert (called.id, called.name, called.kind) == ("s", "local_shell", "local_shell")
-    assert shell_action(called.arguments) == action
-    assert prompt.messages[1].parts == (ToolResult("s", (Text("files"),), kind="local_shell"),)
-
-
-def test_arguments_that_are_no_action_are_a_command():
-    assert shell_action("ls -l") == {"type": "exec", "env": {}, "command": ["ls -l"]}
-
-
-def test_reasoning_of_every_maker_is_told_apart():
-    claude = Thinking("hm", "c2lnbmVk", "anthropic")
-    prompt = read_items(
-        {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": wrap(claude)},
-        {
-            "type": "reasoning",
-            "id": "rs_2",
-            "summary": [
-                {"type": "summary_text", "text": "a"},
-                {"type": "summary_text", "text": "b"},
-            ],
-            "encrypted_content": "gAAA",
-        },
-        {"type": "reasoning", "id": "rs_3", "summary": [{"type": "summary_text", "text": "c"}]},
-    )
-    assert prompt.messages[0].parts == (
-        claude,
-        Thinking("a\n\nb", "gAAA", "openai", "rs_2"),
-        Thinking("c"),
-    )
-
-
-def test_an_item_only_openai_understands_stays_whole():
-    search = {
-        "type": "web_search_call",
-        "id": "ws_1",
-        "status": "completed",
-        "action": {"type": "search"},
-    }
-    assert read_items(user("x"), search).messages[1].parts == (Opaque("openai", search),)
-
-
-# --- tools ---
 
 
 def test_tools_of_every_kind_are_read():
@@ -435,9 +253,6 @@ def test_tools_of_every_kind_are_read():
         WebSearch(("x.test",), location={"country": "DE"}, context_size="low"),
         Opaque("openai", {"type": "mcp", "server_label": "s"}),
     )
-
-
-# --- what the Codex program sends (shape of 0.169.0) ---
 
 
 def codex_message(number, role, *texts):
@@ -521,22 +336,6 @@ def test_the_lite_codex_request_brings_its_tools_as_an_item():
     lite["input"] = [*lite["input"], *CODEX_BODY["input"]]
     assert read_prompt(lite).tools == read_prompt(CODEX_BODY).tools
     assert read_prompt(lite).messages == read_prompt(CODEX_BODY).messages
-
-
-@pytest.mark.parametrize(
-    "part",
-    [
-        {"type": "input_image", "image_url": "https://x.test/a.png", "file_id": "file-1"},
-        {
-            "type": "input_file",
-            "file_url": "https://x.test/a.pdf",
-            "file_data": "data:application/pdf;base64,QUJD",
-        },
-    ],
-)
-def test_content_that_is_given_in_two_ways_is_refused(part):
-    with pytest.raises(ClientError, match="only one"):
-        read_items({"role": "user", "content": [part]})
 
 
 def test_a_user_beside_another_safety_identifier_is_named():

@@ -27,7 +27,7 @@ from shared.formats.ir import (
     ToolCall,
     Usage,
 )
-from shared.formats.responses.request_out import short_name
+from shared.formats.responses.names import short_name
 from shared.formats.responses.stream_in import Reader
 
 CREATED = {
@@ -192,7 +192,7 @@ def test_phases_parts_and_refusals_are_blocks_of_their_own():
     assert result.parts == (
         Text("a", phase="commentary"),
         Text("b", phase="commentary"),
-        Refusal("no"),
+        Refusal("no", phase="commentary"),
     )
     assert result.stop.reason is StopReason.REFUSAL
 

@@ -9,7 +9,6 @@ import pytest
 from shared.formats.envelope import unwrap
 from shared.formats.fold import WellFormed, fold, unfold
 from shared.formats.ir import (
-    KEEP_ALIVE,
     Citation,
     Cite,
     Close,
@@ -36,6 +35,7 @@ from shared.formats.ir import (
 from shared.formats.responses.request_in import read_prompt
 from shared.formats.responses.stream_in import Reader
 from shared.formats.responses.stream_out import Writer, write_reply
+from shared.formats.written import KEEP_ALIVE
 
 START = Start("msg_up", "claude")
 STOP = Stop(StopReason.END_TURN, Usage(30, 60, 10, 20, 5))
@@ -124,6 +124,7 @@ def test_texts_in_a_row_share_an_item_unless_their_phase_differs():
         *text("a"),
         *text("b"),
         *text("no", header=Refusal("")),
+        *text("never", header=Refusal("", phase="p")),
         *text("c", header=Text("", phase="p")),
         STOP,
     )["output"]
@@ -131,7 +132,7 @@ def test_texts_in_a_row_share_an_item_unless_their_phase_differs():
         [part.get("text", part.get("refusal")) for part in item["content"]] for item in output
     ] == [
         ["a", "b", "no"],
-        ["c"],
+        ["never", "c"],
     ]
     assert output[1]["phase"] == "p"
 

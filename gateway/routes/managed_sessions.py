@@ -1,0 +1,138 @@
+"""`/sdk/v1/sessions`: the sessions of managed agents."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Header, Query, Request
+from starlette.responses import Response
+
+from gateway.managed.bodies import SessionBody, SessionChanges
+from gateway.managed.events import SessionEvents
+from gateway.managed.journal import SessionName
+from gateway.managed.listing import USUAL_PAGE, Cursor, Limit, Time, time_filter
+from gateway.managed.sent_events import EventsBody, read_first_events
+from gateway.managed.sessions import ManagedSessions
+from gateway.proxy.active_requests import ActiveRequests
+from gateway.routes.responses import owner_of
+from gateway.server.context import context_of
+from gateway.server.live import Live
+from shared.formats.ir import Json
+
+PING = b'event: ping\ndata: {"type":"ping"}\n\n'
+Status = Literal["rescheduling", "running", "idle", "terminated"]
+
+
+def managed_sessions_router(
+    sessions: ManagedSessions, events: SessionEvents, active_requests: ActiveRequests
+) -> APIRouter:
+    """Return the routes of sessions and their events."""
+    routes = APIRouter(prefix="/sdk/v1/sessions", tags=["managed agents"])
+    add_sessions(routes, sessions, events)
+    add_events(routes, events, active_requests)
+    return routes
+
+
+def add_sessions(routes: APIRouter, sessions: ManagedSessions, events: SessionEvents) -> None:
+
+    @routes.post("")
+    async def create_session(request: Request, body: SessionBody) -> Json:
+        """Begin a session of an agent in an environment."""
+        first = read_first_events(body.initial_events or [])
+        return await events.begin(owner_of(request), body, first)
+
+    @routes.get("")
+    async def list_sessions(
+        request: Request,
+        limit: Limit = USUAL_PAGE,
+        page: Cursor = None,
+        order: Literal["asc", "desc"] = "desc",
+        include_archived: bool = False,
+        agent_id: str | None = None,
+        agent_version: int | None = None,
+        statuses: Annotated[list[Status] | None, Query()] = None,
+        statuses_list: Annotated[list[Status] | None, Query(alias="statuses[]")] = None,
+        gt: Annotated[Time, Query(alias="created_at[gt]")] = None,
+        gte: Annotated[Time, Query(alias="created_at[gte]")] = None,
+        lt: Annotated[Time, Query(alias="created_at[lt]")] = None,
+        lte: Annotated[Time, Query(alias="created_at[lte]")] = None,
+    ) -> Json:
+        """List the sessions, by default the newest first."""
+        in_time = time_filter(gt=gt, gte=gte, lt=lt, lte=lte)
+        among = {*(statuses or []), *(statuses_list or [])}
+
+        def wanted(session: Json) -> bool:
+            agent = session["agent"]
+            return (
+                (include_archived or not session["archived_at"])
+                and agent_id in (None, agent["id"])
+                and (agent_id is None or agent_version in (None, agent["version"]))
+                and (not among or session["status"] in among)
+                and in_time(session)
+            )
+
+        return await sessions.page(
+            owner_of(request), limit=limit, after=page, oldest_first=order == "asc", wanted=wanted
+        )
+
+    @routes.get("/{session_id}")
+    async def retrieve_session(request: Request, session_id: str) -> Json:
+        """Return a session with its status and its usage."""
+        return await sessions.show(SessionName(owner_of(request), session_id))
+
+    @routes.post("/{session_id}")
+    async def update_session(request: Request, session_id: str, body: SessionChanges) -> Json:
+        """Change a session's title, metadata or tools."""
+        return await sessions.update(SessionName(owner_of(request), session_id), body)
+
+    @routes.post("/{session_id}/archive")
+    async def archive_session(request: Request, session_id: str) -> Json:
+        """Archive a session: it takes no more events."""
+        return await sessions.archive(SessionName(owner_of(request), session_id))
+
+    @routes.delete("/{session_id}")
+    async def delete_session(request: Request, session_id: str) -> Json:
+        """Delete a session with its events."""
+        return await sessions.delete(SessionName(owner_of(request), session_id))
+
+
+def add_events(routes: APIRouter, events: SessionEvents, active_requests: ActiveRequests) -> None:
+    @routes.post("/{session_id}/events")
+    async def send_events(request: Request, session_id: str, body: EventsBody) -> Json:
+        """Send messages, an interrupt, or the confirmation of a tool call to a session."""
+        caller = context_of(request.scope).admitted
+        return await events.send(SessionName(owner_of(request), session_id), body.events, caller)
+
+    @routes.get("/{session_id}/events")
+    async def list_events(
+        request: Request,
+        session_id: str,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        page: Cursor = None,
+        order: Literal["asc", "desc"] = "asc",
+        types: Annotated[list[str] | None, Query()] = None,
+        types_list: Annotated[list[str] | None, Query(alias="types[]")] = None,
+        gt: Annotated[Time, Query(alias="created_at[gt]")] = None,
+        gte: Annotated[Time, Query(alias="created_at[gte]")] = None,
+        lt: Annotated[Time, Query(alias="created_at[lt]")] = None,
+        lte: Annotated[Time, Query(alias="created_at[lte]")] = None,
+    ) -> Json:
+        """List the events of a session, by default the oldest first."""
+        in_time = time_filter(gt=gt, gte=gte, lt=lt, lte=lte, field="processed_at")
+        among = {*(types or []), *(types_list or [])}
+        return await events.page(
+            SessionName(owner_of(request), session_id),
+            limit=limit,
+            after=page,
+            oldest_first=order == "asc",
+            wanted=lambda event: (not among or event["type"] in among) and in_time(event),
+        )
+
+    @routes.get("/{session_id}/events/stream", response_model=None)
+    async def stream_events(
+        request: Request, session_id: str, last_event_id: Annotated[str | None, Header()] = None
+    ) -> Response:
+        """Stream the events of a session from now on, or behind `Last-Event-ID`."""
+        name = SessionName(owner_of(request), session_id)
+        frames = await events.open_stream(name, last_event_id)
+        return Live(active_requests, frames, ping=lambda: PING)

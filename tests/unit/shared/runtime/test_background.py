@@ -1,0 +1,41 @@
+"""A background task has ended when its owner goes on."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from shared.runtime.background import end_task
+
+
+async def test_a_task_is_cancelled_and_its_end_awaited() -> None:
+    ended: list[str] = []
+    begun = asyncio.Event()
+
+    async def work() -> None:
+        try:
+            begun.set()
+            await asyncio.Event().wait()
+        finally:
+            ended.append("cleaned up")
+
+    task = asyncio.create_task(work())
+    await begun.wait()
+    await end_task(task)
+    assert ended == ["cleaned up"]
+    assert task.cancelled()
+
+
+async def test_an_owner_that_never_began_has_nothing_to_end() -> None:
+    await end_task(None)
+
+
+async def test_the_error_of_a_failed_task_is_not_hidden() -> None:
+    async def fail() -> None:
+        raise ValueError("broken")
+
+    task = asyncio.create_task(fail())
+    await asyncio.wait([task])
+    with pytest.raises(ValueError, match="broken"):
+        await end_task(task)
