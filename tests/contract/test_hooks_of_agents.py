@@ -19,8 +19,8 @@ from ccproxy.cli.agent_hooks import HookAccess, add_hooks, claude_hooks, codex_h
 from tests.conftest import RedisServer
 from tests.contract.test_permission_process import Start, answered, kill, start
 from tests.contract.test_simulator_claude import program
-from tests.support.claude_program import QUIET, Claude
 from tests.support.analytics_process import eventually
+from tests.support.claude_program import QUIET, Claude
 from tests.support.codex_program import codex_environment, find_codex
 from tests.support.permission_stack import Front, running_desk, running_front
 from tests.support.pseudo_terminal import PseudoTerminal, in_terminal

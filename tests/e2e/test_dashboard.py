@@ -113,7 +113,9 @@ def past(name: str, minutes: float, **facts: Any) -> AccessRecord:
 
 def rows(page: Browser, table: str) -> list[str]:
     """The text of the table's rows, once the page shows its new view (it keeps it back at first)."""
-    page.until(f"return getComputedStyle(document.getElementById('{table}')).visibility === 'visible'")
+    page.until(
+        f"return getComputedStyle(document.getElementById('{table}')).visibility === 'visible'"
+    )
     found: list[str] = page.run(
         f"return [...document.querySelectorAll('#{table} tbody tr')].map((row) => row.innerText)"
     )
