@@ -65,6 +65,11 @@ def test_the_wheel_holds_every_file_of_every_package(wheel):
     assert not [name for name in names if name.startswith(("tests/", "docs/"))]
 
 
+def test_two_builds_of_the_wheel_have_the_same_bytes(wheel, tmp_path):
+    """One is built from the source archive, one from the checkout."""
+    assert build("wheel", ROOT, tmp_path).read_bytes() == wheel.read_bytes()
+
+
 def test_the_source_archive_holds_what_a_packager_needs(archive):
     with tarfile.open(archive) as tar:
         names = {name.partition("/")[2] for name in tar.getnames()}

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from ccproxy.launcher.programs import find_script
 from shared.settings.tree import load_settings
 from tests.support.loopback import LoopbackHandler, serving, url_of
 from tests.support.stack import clean_environment
+from tests.support.watched_network import CAN_WATCH, Watched, run_watched
 
 # The owner's settings, which must neither reach the demo nor be touched by it.
 OWNERS = {
@@ -24,16 +26,34 @@ OWNERS = {
 }
 
 
+def run(command: list[str], folder: Path, environment: dict[str, str]) -> Watched:
+    """Run `command` where other hosts are counted; where that is not possible, count none."""
+    if CAN_WATCH:
+        return run_watched(command, folder, environment)
+    ended = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    return Watched(ended.returncode, ended.stdout, ended.stderr, packets=0)
+
+
+@pytest.mark.skipif(not CAN_WATCH, reason="needs root and namespaces")
+def test_a_program_that_asks_for_a_name_is_counted(tmp_path):
+    ended = run_watched(
+        ["getent", "hosts", "elsewhere.test"], tmp_path, clean_environment(tmp_path)
+    )
+    assert ended.returncode != 0
+    assert ended.packets > 0
+
+
 @pytest.mark.claude
 @pytest.mark.timeout(180)
 def test_everything_arrives_and_nothing_is_left(tmp_path):
     (tmp_path / ".ccproxy.toml").write_text("[server]\nport = 1\n")
     command = [*find_script("ccproxy"), "demo", "--once", "--port", "0"]
     environment = clean_environment(tmp_path) | OWNERS | {"TMPDIR": str(tmp_path)}
-    ended = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
+    ended = run(command, tmp_path, environment)
     assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ended.packets == 0, "a part of the stack, or claude, sent something to another host"
     for sample in SAMPLES:
         assert sample.words in ended.stdout
     assert 'endpoint="/sdk/v1/messages"' in ended.stdout
