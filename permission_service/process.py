@@ -22,6 +22,7 @@ from shared.bus import Bus
 from shared.bus.alerts import LIMIT_REPORTS
 from shared.bus.channels import PERMISSION_QUERIES, PERMISSION_REQUESTS
 from shared.bus.serving import serve_each
+from shared.bus.session_reports import SESSION_REPORTS
 from shared.permissions.claude_rules import read_allowed_tools
 from shared.permissions.protected import ProtectedPaths
 from shared.runtime.errors import BusUnavailable, ClientError
@@ -35,7 +36,7 @@ SERVICE = "permission_service"
 KEY_FILE = "web-push.key"
 ASKS_AT_ONCE = 1000  # each waits for a person, and people are slow
 QUESTIONS_AT_ONCE = 200  # a watching terminal takes one for as long as it is there
-REPORTS_AT_ONCE = 20  # of spending limits; each is one write
+REPORTS_AT_ONCE = 20  # of spending limits or of sessions; each is one write
 RETRY_SECONDS = 0.5
 
 
@@ -93,6 +94,11 @@ async def run_permission_service(settings: Settings, stop: asyncio.Event) -> Non
         tasks.create_task(
             serve_each(
                 bus, LIMIT_REPORTS, server.take_limit_report, slots=REPORTS_AT_ONCE, stop=stop
+            )
+        )
+        tasks.create_task(
+            serve_each(
+                bus, SESSION_REPORTS, server.take_session_report, slots=REPORTS_AT_ONCE, stop=stop
             )
         )
         await stop.wait()

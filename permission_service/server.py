@@ -26,6 +26,7 @@ from permission_service.presence import AsksPerson, Presence
 from permission_service.profile_switch import ProfileSwitch
 from permission_service.queries import Queries
 from permission_service.replay import Replays
+from permission_service.report_book import ReportBook
 from permission_service.requests import PermissionRequests
 from permission_service.rule_book import RuleBook
 from permission_service.rulings import Rulings
@@ -40,7 +41,7 @@ ORPHAN_SECONDS = 10.0  # a living asker's call is delivered again within three
 
 class PermissionServer:
     """Serves the two channels of permissions. Call `load` before serving. `alerts` are the decided
-    alerts.
+    alerts, and `reports` those of managed sessions.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class PermissionServer:
         rules.is_away = lambda: self._presence.owner_is_away
         self._profiles = ProfileSwitch(rules, rulings, notices, bus, clock)
         self.alerts = AlertBook(bus, notices, metrics, clock)
+        self.reports = ReportBook(bus, notices, changes, clock)
         self._alert_watch = AlertWatch(
             self.alerts, StackSources(bus), alerts or AlertPolicy(), clock
         )
@@ -80,6 +82,7 @@ class PermissionServer:
             changes,
             notices,
             self.alerts,
+            self.reports,
             self._presence,
             bus,
             metrics,
@@ -122,6 +125,7 @@ class PermissionServer:
         for stored in await self._store.load():
             self._requests.keep(stored)
         await self.alerts.load()
+        await self.reports.load()
         if self._web_push is not None:
             await self._web_push.browsers.load()
         await self._notifier.load()
@@ -141,8 +145,8 @@ class PermissionServer:
         await self._presence.hand_back(self._askers.hand_back, self._profiles.look_again)
 
     async def notify_owner(self) -> None:
-        """Send notifications of waiting requests, of alerts and of the agents' news, without an
-        end.
+        """Send notifications of waiting requests, of alerts, of managed sessions and of the agents'
+        news, without an end.
         """
         await self._notifier.run()
 
@@ -153,6 +157,10 @@ class PermissionServer:
     async def take_limit_report(self, delivery: Delivery) -> None:
         """Decide on the reported use of a spending limit."""
         await self._alert_watch.take(delivery)
+
+    async def take_session_report(self, delivery: Delivery) -> None:
+        """Keep the report of a managed session, for notifications."""
+        await self.reports.take(delivery)
 
     async def ask(self, delivery: Delivery) -> None:
         """Send the decision on a request. Raises ClientError, BusUnavailable."""

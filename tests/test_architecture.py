@@ -151,6 +151,7 @@ PROVED_ELSEWHERE = {
     "gateway/routes/managed_unserved.py": "tests/contract/test_managed_agents.py",
     "gateway/routes/responses.py": "tests/contract/test_stored_responses.py",
     "gateway/proxy/stored/memory.py": "tests/contract/test_stored_responses.py",
+    "shared/bus/session_reports.py": "tests/contract/test_managed_jobs.py",
     "shared/bus/probe.py": "tests/unit/ccproxy/cli/test_checks_outside.py",
     "ccproxy/cli/permissions/keyboard.py": "tests/contract/test_permission_handler.py",
     "ccproxy/cli/permissions/script.py": "tests/contract/test_permission_handler.py",

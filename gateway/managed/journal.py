@@ -10,14 +10,16 @@ takes it, and becomes part of the log in the order in which it was processed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import secrets
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
+from gateway.managed.environments import FOLDER
 from gateway.managed.objects import (
     SESSION_SECONDS,
     Collection,
@@ -26,11 +28,15 @@ from gateway.managed.objects import (
     storage_full,
     value_key,
 )
+from gateway.managed.reports import idle_event_of, newest_first, session_report
+from shared.bus.channels import encode_payload
+from shared.bus.session_reports import REPORTS_KEY, SESSION_REPORTS
 from shared.formats.ir import Json
 from shared.runtime.errors import BusUnavailable, Busy, NotFound, TooLarge
 from shared.runtime.exact_json import dump_json, load_json
 
 SESSIONS = Collection("session", "session", 1000, SESSION_SECONDS)
+OWN = "ccproxy"  # the key of a stored session that clients do not see
 WORKING = "managed:working"  # set of the sessions with work, for whoever finds one without a lease
 LEASE_SECONDS = 10.0
 ANYBODY = "*"  # the holder of a step that needs no lease
@@ -40,6 +46,9 @@ MOST_QUEUED = 200
 DELETED_SECONDS = 60  # the last event of a deleted session is there for its streams
 POLL_SECONDS = 0.1  # between two looks for events that another gateway has written
 BATCH = 200
+FOLLOWER_SECONDS = 15  # a follower counts as one for so long after it has last said so
+FOLLOWER_BEAT_SECONDS = 5.0
+WORDS_BATCH = 10  # events before an end, among which the agent's last words are looked for
 
 # KEYS[1]: the session's value, [2]: queue, [3]: working, [4]: state, [5]: sizes. ARGV[1]: member of
 # working, [2]: most queued, [3]: most bytes queued, [4]: limit of the owner's bytes, [5]: lifetime
@@ -60,11 +69,13 @@ redis.call('SADD', KEYS[3], ARGV[1])
 redis.call('PEXPIRE', KEYS[3], ARGV[5])
 return 1
 """
-# KEYS[1]: lease, [2]: state, [3]: queue, [4]: log, [5]: sizes, [6]: the session's value. ARGV[1]:
-# holder of the lease, or '*'; [2]: lifetime (ms), [3]: limit of the log in bytes; [4]: id of this
-# step, so that it may be sent again; then the numbers of taken, logged, set and added, then these:
-# texts to take from the queue, events to log, and fields with values. Answers 1, or 0 when the
-# lease is another's or the session is gone.
+# KEYS[1]: lease, [2]: state, [3]: queue, [4]: log, [5]: sizes, [6]: the session's value, [7]:
+# followers, [8]: channel of the reports. ARGV[1]: holder of the lease, or '*'; [2]: lifetime (ms),
+# [3]: limit of the log in bytes; [4]: id of this step, so that it may be sent again; then the
+# numbers of taken, logged, set and added, then these:
+# texts to take from the queue, events to log, and fields with values; then, for a step that is
+# reported, the most reports of the channel, the report for programs and the one for people too.
+# Answers 1, or 0 when the lease is another's or the session is gone.
 COMMIT = """
 if ARGV[1] ~= '*' and redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 if redis.call('EXISTS', KEYS[6]) == 0 then return 0 end
@@ -101,10 +112,23 @@ end
 local known = tonumber(redis.call('HGET', KEYS[5], KEYS[4]) or '0')
 redis.call('HSET', KEYS[5], KEYS[4], bytes)
 redis.call('HINCRBY', KEYS[5], '', bytes - known)
-for place = 2, #KEYS do
-  if place ~= 5 then redis.call('PEXPIRE', KEYS[place], ARGV[2]) end
+for _, place in ipairs({2, 3, 4, 6}) do redis.call('PEXPIRE', KEYS[place], ARGV[2]) end
+if ARGV[at + 1] then
+  local now = redis.call('TIME')[1]
+  local busy = redis.call('ZCOUNT', KEYS[7], now, '+inf') > 0 or redis.call('LLEN', KEYS[3]) > 0
+  local report = ARGV[at + (busy and 2 or 3)]
+  redis.call('XADD', KEYS[8], 'MAXLEN', '~', ARGV[at + 1], '*', 'data', report)
 end
 return 1
+"""
+# KEYS[1]: followers. ARGV[1]: a follower, [2]: seconds until it is no follower, unless it says so
+# again; 0 when it leaves. The clock is that of Redis, one for all gateways.
+FOLLOW = """
+local now = redis.call('TIME')[1]
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. now)
+if ARGV[2] == '0' then return redis.call('ZREM', KEYS[1], ARGV[1]) end
+redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
+return redis.call('EXPIRE', KEYS[1], ARGV[2])
 """
 # KEYS[1]: lease, [2]: queue, [3]: working, [4]: state. ARGV[1]: holder, [2]: member of working,
 # [3]: 1 to leave although there is more to do. Answers 0 when there is more to do.
@@ -200,6 +224,7 @@ class SessionJournals:
     """
 
     def __init__(self, objects: ManagedObjects) -> None:
+        self._objects = objects
         self._bus = objects.bus
         self._limit = objects.limit
         self._news: dict[SessionName, asyncio.Event] = {}
@@ -257,12 +282,12 @@ class SessionJournals:
     ) -> bool:
         """Do a step of the work on a session: take texts from the queue, log events, set fields of
         the state and add to the sums. Return False without any change if `holder` has lost the
-        lease, or the session is gone; ANYBODY needs no lease. Raises BusUnavailable when Redis
-        stays away.
+        lease, or the session is gone; ANYBODY needs no lease. A step after which the session is
+        idle writes a report too. Raises BusUnavailable when Redis stays away.
         """
         set_fields = [part for item in (state or {}).items() for part in state_field(*item)]
         sums = [part for item in (added or {}).items() if item[1] for part in item]
-        run = partial(
+        step = partial(
             self._bus.run_script,
             COMMIT,
             [
@@ -272,6 +297,8 @@ class SessionJournals:
                 name.key("log"),
                 sizes_key(name.owner),
                 value_key(name.owner, SESSIONS, name.id),
+                name.key("followers"),
+                REPORTS_KEY,
             ],
             holder,
             SESSION_SECONDS * 1000,
@@ -286,10 +313,33 @@ class SessionJournals:
             *set_fields,
             *sums,
         )
+
+        async def run() -> Any:
+            return await step(*await self._report(name, logged, (state or {}).get("waiting", {})))
+
         done = await self._insist(run, holder)
         if logged:
             self._wake(name)
         return bool(done)
+
+    async def _report(
+        self, name: SessionName, logged: Sequence[Json], waiting: Mapping[str, Any]
+    ) -> tuple[Any, ...]:
+        """Return the last arguments of a step that logs events: those of its report, or none."""
+        idle = idle_event_of(logged)
+        stored = idle and await self._objects.find(name.owner, SESSIONS, name.id)
+        if not idle or not stored:
+            return ()
+        before = await self.read(name, oldest_first=False, most=WORDS_BATCH)
+        newest = newest_first(logged, [entry.event for entry in before])
+        folder = stored.object[OWN][FOLDER]
+        report = session_report(idle, stored.object, folder, name.owner, newest, waiting)
+        for_programs = replace(report, is_for_person=False)
+        return (
+            SESSION_REPORTS.max_length,
+            encode_payload(for_programs),
+            encode_payload(report),
+        )
 
     async def _insist(self, run: Callable[[], Awaitable[Any]], holder: str) -> Any:
         """Send a step until Redis has answered, as long as the lease may hold. Raises
@@ -340,12 +390,17 @@ class SessionJournals:
 
     async def follow(self, name: SessionName, after: str) -> AsyncGenerator[LogEntry, None]:
         """Yield the entries behind the place `after`, and further entries on arrival, without an
-        end. Raises BusUnavailable.
+        end. Whoever iterates counts as a follower of the session. Raises BusUnavailable.
         """
         self._readers[name] = self._readers.get(name, 0) + 1
         news = self._news.setdefault(name, asyncio.Event())
+        follower = secrets.token_hex(8)
+        beat = 0.0
         try:
             while True:
+                if time.monotonic() >= beat:
+                    await self._count_follower(name, follower, FOLLOWER_SECONDS)
+                    beat = time.monotonic() + FOLLOWER_BEAT_SECONDS
                 # Cleared before the look: an entry that comes later sets the event again.
                 news.clear()
                 entries = await self.read(name, after=after)
@@ -363,6 +418,12 @@ class SessionJournals:
             if not self._readers[name]:
                 del self._readers[name]
                 self._news.pop(name, None)
+            # Without Redis the follower is forgotten after its seconds.
+            with contextlib.suppress(BusUnavailable):
+                await self._count_follower(name, follower, 0)
+
+    async def _count_follower(self, name: SessionName, follower: str, seconds: int) -> None:
+        await self._bus.run_script(FOLLOW, [name.key("followers")], follower, seconds)
 
     async def end_log(self, name: SessionName, last: Json) -> None:
         """Leave only the event `last` of a deleted session, for the open streams."""
@@ -378,7 +439,7 @@ class SessionJournals:
 
 def keys_of_session(name: SessionName) -> list[str]:
     """Return the keys that end with a session, beside the session's value."""
-    return [name.key(part) for part in ("state", "queue", "log", "lease")]
+    return [name.key(part) for part in ("state", "queue", "log", "lease", "followers")]
 
 
 def state_field(name: str, value: Any) -> tuple[str, str]:

@@ -27,6 +27,7 @@ from gateway.managed.bodies import (
 from gateway.managed.environments import FOLDER, ManagedEnvironments
 from gateway.managed.journal import (
     ANYBODY,
+    OWN,
     SESSIONS,
     SessionJournals,
     SessionName,
@@ -53,7 +54,6 @@ SNAPSHOT = (
     "type",
     "version",
 )
-OWN = "ccproxy"  # the key of a stored session that clients do not see
 
 
 @dataclass(frozen=True, slots=True)

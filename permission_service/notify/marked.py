@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
-from permission_service.alerts.book import AlertBook
 from permission_service.notify.links import LinkTokens
 from permission_service.notify.messages import Notification
 from permission_service.notify.posting import SendFailed
@@ -42,22 +42,34 @@ async def send_marked(
             await mark(True)
 
 
-class AlertAttempt:
-    """The attempts to send an alert by one way."""
+class MessageBook(Protocol):
+    """The alerts or reports behind messages, with the ways that have sent each."""
 
-    def __init__(self, way: Way, message: Notification, alerts: AlertBook) -> None:
+    def waits(self, message_id: str, way: str, /) -> bool:
+        """Return True while `way` has to send the message."""
+
+    async def mark(self, message_id: str, way: str, /, *, sent: bool) -> None:
+        """Note that `way` has sent the message or is about to, or that it did not leave after all.
+        Raises BusUnavailable.
+        """
+
+
+class MarkedAttempt:
+    """The attempts to send a message of `book` by one way."""
+
+    def __init__(self, way: Way, message: Notification, book: MessageBook) -> None:
         self._way = way
         self._message = message
-        self._alerts = alerts
+        self._book = book
 
     async def make(self) -> bool:
-        """Send the message. Return False when the alert is out of date. Raises SendFailed,
+        """Send the message. Return False when it is out of date. Raises SendFailed,
         BusUnavailable.
         """
-        if not self._alerts.waits(self._message.id, self._way.name):
+        if not self._book.waits(self._message.id, self._way.name):
             return False
         await send_marked(self._way, self._message, None, self._mark)
         return True
 
     async def _mark(self, sent: bool) -> None:
-        await self._alerts.mark(self._message.id, self._way.name, sent=sent)
+        await self._book.mark(self._message.id, self._way.name, sent=sent)

@@ -18,13 +18,20 @@ from permission_service.draft import line
 from permission_service.presentation import present
 from permission_service.requests import StoredRequest
 from permission_service.states import RequestState
+from shared.bus.session_reports import SessionOutcome, SessionReport
 from shared.permissions.deciders import BY_LOCAL, BY_WHAT_IS_WRITTEN
 from shared.permissions.presented import Block
 from shared.permissions.tools import QUESTION
 from shared.runtime.visible_text import visible
 
 EventType = Literal[
-    "permission.waiting", "permission.ended", "agent.waits", "agent.done", "alert", "test"
+    "permission.waiting",
+    "permission.ended",
+    "agent.waits",
+    "agent.done",
+    "session.status_idled",
+    "alert",
+    "test",
 ]
 
 MAX_TEXT_BYTES = 3000  # ntfy makes an attachment of a message beyond 4,096 bytes
@@ -41,6 +48,11 @@ OUTCOMES: dict[RequestState, str] = {
 NEWS: dict[str, tuple[EventType, str]] = {
     "waits": ("agent.waits", "waits for you"),
     "done": ("agent.done", "is done"),
+}
+REPORTS: dict[SessionOutcome, str] = {
+    "done": "is done",
+    "failed": "has failed",
+    "waits": "waits for its client",
 }
 
 
@@ -137,6 +149,23 @@ def news_message(event_id: str, data: dict[str, Any], at: float, *, details: boo
     program = line(str(data.get("program") or ""), MAX_NAME) or "An agent"
     title = f"{program} {words}"
     return Notification(event_id, kind, title, "\n".join(lines) or title, at)
+
+
+def report_message(report: SessionReport, *, details: bool) -> Notification:
+    """Return the message of a managed session that became idle, escaped."""
+    facts = {"Session": report.session_id}
+    if details:
+        facts = {"": report.text, "Title": report.title, "Folder": report.folder} | facts
+    lines = [f"{label}: {line(fact)}" if label else line(fact) for label, fact in facts.items()]
+    shown = [text for text, fact in zip(lines, facts.values(), strict=True) if fact]
+    return Notification(
+        report.id,
+        "session.status_idled",
+        f"{line(report.agent, MAX_NAME)} {REPORTS[report.outcome]}",
+        "\n".join(shown),
+        report.at,
+        facts={"session_id": report.session_id, "caller": report.caller or BY_LOCAL},
+    )
 
 
 def alert_message(alert: Alert) -> Notification:

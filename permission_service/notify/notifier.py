@@ -1,4 +1,5 @@
-"""The notifier: watches permission requests, alerts and news, and sends each once by every way.
+"""The notifier: watches permission requests, alerts, reports of managed sessions and news, and
+sends each once by every way.
 
 It compares: a pending request without a mark of a way is sent by it, whether it opened a moment ago
 or before a restart. So nothing has to be handed over, and a decision never waits for a message.
@@ -24,18 +25,20 @@ from permission_service.changes import Changes
 from permission_service.notices import Notice, Notices
 from permission_service.notify.attempts import PAUSES, SendAttempts
 from permission_service.notify.links import AnswerLinks, LinkTokens
-from permission_service.notify.marked import AlertAttempt, send_marked
+from permission_service.notify.marked import MarkedAttempt, send_marked
 from permission_service.notify.messages import (
     Notification,
     alert_message,
     ended_message,
     news_message,
+    report_message,
     request_message,
     trial_message,
 )
 from permission_service.notify.posting import SendFailed
 from permission_service.notify.ways import Way
 from permission_service.presence import Presence
+from permission_service.report_book import ReportBook
 from permission_service.requests import PermissionRequests, RequestAnswer, StoredRequest
 from shared.bus import Bus
 from shared.runtime.errors import BusUnavailable, Conflict, Gone
@@ -76,6 +79,7 @@ class Notifier:
         changes: Changes,
         notices: Notices,
         alerts: AlertBook,
+        reports: ReportBook,
         presence: Presence,
         bus: Bus,
         metrics: PermissionMetrics,
@@ -87,6 +91,7 @@ class Notifier:
         self._changes = changes
         self._notices = notices
         self._alerts = alerts
+        self._reports = reports
         self._presence = presence
         self._clock = clock
         self._links = AnswerLinks(requests, bus)
@@ -94,6 +99,7 @@ class Notifier:
         # The names of the ways and the ids of their requests that this process has begun to send.
         self._begun: set[tuple[str, str]] = set()
         self._begun_alerts: set[tuple[str, str]] = set()
+        self._begun_reports: set[tuple[str, str]] = set()
 
     async def load(self) -> None:
         """Load the marks and links of the previous process. Raises BusUnavailable."""
@@ -111,6 +117,7 @@ class Notifier:
                 if not self._is_quiet():
                     self._begin_requests(tasks)
                     self._begin_alerts(tasks)
+                    self._begin_reports(tasks)
                     self._begin_ends(tasks)
                     self._begin_news(tasks, seen)
                 seen = latest
@@ -222,13 +229,29 @@ class Notifier:
                 if is_wanted and attempts.has_room:
                     self._begun_alerts.add(key)
                     message = alert_message(alert)
-                    attempt = AlertAttempt(way, message, self._alerts)
+                    attempt = MarkedAttempt(way, message, self._alerts)
+                    attempts.begin(tasks, message.id, attempt.make)
+
+    def _begin_reports(self, tasks: asyncio.TaskGroup) -> None:
+        for way in self._ways:
+            # A way without receivers is left for the next look: one may subscribe.
+            if not way.has_receivers:
+                continue
+            attempts = self._attempts[way.name]
+            for report in self._reports.waiting(way.name):
+                key = (way.name, report.id)
+                # Without room a report is left for the next look.
+                if key not in self._begun_reports and attempts.has_room:
+                    self._begun_reports.add(key)
+                    message = report_message(report, details=self._policy.details)
+                    attempt = MarkedAttempt(way, message, self._reports)
                     attempts.begin(tasks, message.id, attempt.make)
 
     def _begin_news(self, tasks: asyncio.TaskGroup, seen: int) -> None:
         for notice in self._notices.after(seen):
-            # At the desk the agent's own terminal is in sight.
-            if notice.name != "notice" or not self._presence.owner_is_away:
+            # At the desk the agent's own terminal is in sight. News with a report is sent as that.
+            is_news = notice.name == "notice" and "report" not in notice.data
+            if not is_news or not self._presence.owner_is_away:
                 continue
             message = self._news_message(notice)
             for way in self._ways:
@@ -249,6 +272,7 @@ class Notifier:
         self._links.forget_ended()
         self._begun = {key for key in self._begun if self._requests.knows(key[1])}
         self._begun_alerts = {key for key in self._begun_alerts if self._alerts.knows(key[1])}
+        self._begun_reports = {key for key in self._begun_reports if self._reports.knows(key[1])}
 
 
 async def _send_news(way: Way, message: Notification) -> bool:

@@ -25,6 +25,8 @@ URGENT = 4  # of ntfy's five priorities: sounds, and stays
 USUAL = 3
 QUIET = 2  # makes no sound
 PERMISSIONS_PAGE = "/permissions/ui"
+# In events of managed sessions, whose `workspace_id` is the name of the session's token.
+ORGANIZATION = "ccproxy"
 
 
 class Way(Protocol):
@@ -139,7 +141,18 @@ class Webhook:
 
 
 def event_document(message: Notification) -> dict[str, Any]:
-    """Return `message` as the JSON of a webhook."""
+    """Return `message` as the JSON of a webhook. Events of managed sessions have the form that the
+    vendor's SDKs read (`client.beta.webhooks.unwrap`): ids alone, for the receiver to look up.
+    """
+    if message.type == "session.status_idled":
+        about = {
+            "id": message.facts["session_id"],
+            "organization_id": ORGANIZATION,
+            "type": message.type,
+            "workspace_id": message.facts["caller"],
+        }
+        at = iso_time(message.at)
+        return {"id": message.id, "created_at": at, "data": about, "type": "event"}
     data = {"title": message.title, "text": message.text, **message.facts}
     if message.request_id:
         data["request_id"] = message.request_id

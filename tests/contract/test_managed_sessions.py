@@ -112,17 +112,27 @@ async def running_worker(settings: Settings, redis_url: str) -> AsyncIterator[No
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def house(simulator_url: str, tmp_path_factory: Any) -> AsyncIterator[House]:
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    async with running_house(simulator_url, tmp_path_factory) as running:
+        yield running
+
+
+@asynccontextmanager
+async def running_house(
+    simulator_url: str, folders: pytest.TempPathFactory, **desk: Any
+) -> AsyncIterator[House]:
+    """Run the house, whose permission service has the options `desk`."""
+    server = RedisServer(folders.mktemp("redis"))
     server.start()
     redis_url = server.url
-    root = tmp_path_factory.mktemp("root")
+    root = folders.mktemp("root")
     settings = load_settings(
         redis={"url": redis_url},
         claude={"base_url": simulator_url, "api_key": API_KEY},
         sdk={"working_roots": [root], "pool_size": 0},
     )
     async with AsyncExitStack() as opened:
-        await opened.enter_async_context(running_desk(redis_url, root.parent / "rules.toml"))
+        rules = root.with_suffix(".rules.toml")
+        await opened.enter_async_context(running_desk(redis_url, rules, **desk))
         await opened.enter_async_context(running_worker(settings, redis_url))
         clients, urls = [], []
         for name in ("one", "two"):

@@ -24,6 +24,7 @@ from shared.bus import Bus
 from shared.bus.alerts import LIMIT_REPORTS
 from shared.bus.channels import PERMISSION_QUERIES, PERMISSION_REQUESTS
 from shared.bus.serving import serve_each
+from shared.bus.session_reports import SESSION_REPORTS
 from shared.runtime.metrics import Metrics, PermissionMetrics
 from shared.settings.tree import load_settings
 from tests.conftest import QUICK
@@ -58,6 +59,9 @@ async def running_desk(
         alerts = tasks.create_task(server.watch_for_alerts())
         tasks.create_task(
             serve_each(bus, LIMIT_REPORTS, server.take_limit_report, slots=10, stop=stop)
+        )
+        tasks.create_task(
+            serve_each(bus, SESSION_REPORTS, server.take_session_report, slots=10, stop=stop)
         )
         tasks.create_task(serve_each(bus, PERMISSION_REQUESTS, server.ask, slots=1000, stop=stop))
         tasks.create_task(serve_each(bus, PERMISSION_QUERIES, server.answer, slots=100, stop=stop))

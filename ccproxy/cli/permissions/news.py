@@ -10,6 +10,7 @@ from ccproxy.cli.away import in_words
 from ccproxy.cli.permissions.feed import FeedEvent
 
 WAITING = "Waiting for prompts."
+DOES = {"done": "is done", "failed": "has failed"}
 
 
 def sentence_of(event: FeedEvent) -> str:
@@ -25,7 +26,7 @@ def sentence_of(event: FeedEvent) -> str:
     program = data.get("program") or "An agent"
     places = [data.get("machine") and f"on {data['machine']}", data.get("folder")]
     where = ", ".join(place for place in places if place)
-    does = "is done" if data.get("kind") == "done" else "waits for you"
+    does = DOES.get(data.get("kind", ""), "waits for you")
     text = f": {data['text']}" if data.get("text") else "."
     return f"{program} {does}" + (f" ({where})" if where else "") + text
 

@@ -12,10 +12,12 @@ from permission_service.notify.messages import (
     Notification,
     alert_message,
     news_message,
+    report_message,
     request_message,
 )
 from permission_service.requests import PermissionRequests
 from shared.bus.channels import PermissionRequest
+from shared.bus.session_reports import SessionReport
 
 NEWS = {"kind": "waits", "program": "Codex", "machine": "tower", "folder": "/src/x", "text": "Hm"}
 
@@ -95,3 +97,14 @@ def test_the_message_of_an_alert_is_escaped_and_has_facts_for_programs() -> None
     assert "\x1b" not in found.title + found.text
     assert found.text == found.title
     assert found.facts == {"kind": "budget", "subject": "c\x1bi: $5", "level": "near"}
+
+
+def test_a_report_of_a_session_names_the_agent_and_its_words_only_with_details() -> None:
+    report = SessionReport(
+        "sevt_1", "sesn_1", "", "failed", 5.0, "hel\x1bper", "Ship it", "/srv/x", "The turn failed."
+    )
+    found = report_message(report, details=False)
+    assert (found.title, found.text) == ("hel\\u001bper has failed", "Session: sesn_1")
+    found = report_message(report, details=True)
+    assert found.text == "The turn failed.\nTitle: Ship it\nFolder: /srv/x\nSession: sesn_1"
+    assert found.facts == {"session_id": "sesn_1", "caller": "local"}

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 
+from anthropic.types.beta import BetaWebhookEvent
+
 from permission_service.notify.links import LinkTokens
 from permission_service.notify.messages import Notification
 from permission_service.notify.ways import Ntfy, Webhook, event_document, ways_of
 from shared.settings.notify import NotifySettings
+from tests.support.managed_types import check
 from tests.support.receivers import SECRET, Receiver
 
 LINKS = LinkTokens(allow="A" * 43, deny="D" * 43)
@@ -90,3 +93,27 @@ def test_a_quiet_alert_makes_no_sound_and_a_webhook_gets_its_facts() -> None:
     alert = Notification("alert-1", "alert", "T", "t", 0.0, quiet=True, facts=facts)
     assert Ntfy(settings(**NTFY)).document(alert, None)["priority"] == 2
     assert event_document(alert)["data"] == {"title": "T", "text": "t", **facts}
+
+
+def test_an_event_of_a_managed_session_has_the_form_and_the_types_of_the_official_sdk() -> None:
+    report = Notification(
+        "sevt_1",
+        "session.status_idled",
+        "helper is done",
+        "Session: sesn_1",
+        1_700_000_000.0,
+        facts={"session_id": "sesn_1", "caller": "laptop"},
+    )
+    document = event_document(report)
+    check(BetaWebhookEvent, document)
+    assert document == {
+        "id": "sevt_1",
+        "created_at": "2023-11-14T22:13:20+00:00",
+        "data": {
+            "id": "sesn_1",
+            "organization_id": "ccproxy",
+            "type": "session.status_idled",
+            "workspace_id": "laptop",
+        },
+        "type": "event",
+    }

@@ -24,6 +24,7 @@ HERE: dict[str, Any] = {"away": False, "until": None, "window": "", "asks": "awa
             "Claude Code waits for you: Claude needs you",
         ),
         ({"kind": "waits"}, "An agent waits for you."),
+        ({"kind": "failed", "program": "helper"}, "helper has failed."),
     ],
 )
 def test_a_notice_is_said(data: dict[str, Any], words: str) -> None:

@@ -1,0 +1,158 @@
+"""Managed sessions that nobody watches: their turns run to the end without a client, and a signed
+webhook and a message to the owner's phone report it, whatever dies after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from anthropic import AsyncAnthropic
+from anthropic.types.beta import BetaWebhookEvent
+
+from gateway.managed.journal import SessionName
+from gateway.managed.sent_events import read_events
+from gateway.managed.turn_events import idle_event
+from permission_service.notify.notifier import NotifyPolicy
+from permission_service.notify.ways import ways_of
+from shared.settings.notify import NotifySettings
+from tests.contract.test_managed_sessions import (
+    ASK_BASH,
+    House,
+    answered_by_client,
+    hearing,
+    idle,
+    listed,
+    running_house,
+    says,
+    send,
+)
+from tests.support.managed_types import check
+from tests.support.receivers import SECRET, Received, Receiver
+
+pytestmark = [
+    pytest.mark.claude,
+    pytest.mark.timeout(120),
+    pytest.mark.asyncio(loop_scope="module"),
+]
+
+
+@dataclass
+class Reported:
+    """A house whose permission service sends to a webhook and to ntfy."""
+
+    house: House
+    webhook: Receiver
+    ntfy: Receiver
+
+    async def event(self) -> dict[str, Any]:
+        """Return the next event of the webhook, after its signature and its form are checked."""
+        received = await arrived(self.webhook)
+        assert received.is_signed()
+        document = received.document
+        check(BetaWebhookEvent, document)
+        event = self.house.one.beta.webhooks.parse_unverified(received.body.decode())
+        assert event.id == received.headers["webhook-id"] == document["id"]
+        return document
+
+
+async def arrived(receiver: Receiver) -> Received:
+    return await asyncio.to_thread(receiver.next)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def reported(simulator_url: str, tmp_path_factory: Any) -> AsyncIterator[Reported]:
+    with Receiver() as webhook, Receiver() as ntfy:
+        given = {"webhook_url": webhook.url, "webhook_secret": SECRET}
+        given |= {"ntfy_url": ntfy.url, "ntfy_topic": "a-secret-topic"}
+        ways = ways_of(NotifySettings.model_validate(given), time.time)
+        policy = NotifyPolicy(pauses=(0.01,))
+        async with running_house(
+            simulator_url, tmp_path_factory, notify_by=ways, notify=policy
+        ) as house:
+            yield Reported(house, webhook, ntfy)
+
+
+async def test_a_turn_goes_on_without_a_client_and_a_webhook_and_a_phone_hear_of_its_end(reported):
+    house = reported.house
+    session = await house.session(name="nightly")
+    async with AsyncAnthropic(base_url=house.urls[0] + "/sdk", api_key="unused") as leaving:
+        await send(leaving, session.id, says("[[say:All is well.]] work"))
+    # No client is connected to either gateway now.
+    event = await reported.event()
+    assert event["data"] == {
+        "id": session.id,
+        "organization_id": "ccproxy",
+        "type": "session.status_idled",
+        "workspace_id": "local",
+    }
+    message = (await arrived(reported.ntfy)).document
+    assert (message["title"], message["message"]) == ("nightly is done", f"Session: {session.id}")
+    events = await listed(house.two, session.id)
+    assert [each["type"] for each in events][-3:] == [
+        "agent.message",
+        "span.model_request_end",
+        "session.status_idle",
+    ]
+    assert event["id"] == message["sequence_id"] == events[-1]["id"]
+
+
+async def test_the_end_of_a_session_that_a_client_follows_is_for_programs_alone(reported):
+    house = reported.house
+    session = await house.session(name="followed")
+    async with hearing(house.two, session.id, **{"last-event-id": "0-0"}) as heard:
+        await send(house.one, session.id, says("[[say:Seen.]] hi"))
+        await heard.until("session.status_idle")
+    assert (await reported.event())["data"]["id"] == session.id
+    # The next message to the phone is that of a later session.
+    failing = await house.session(name="failing")
+    await send(house.one, failing.id, says("[[scenario:429-30]] no"))
+    assert (await reported.event())["data"]["id"] == failing.id
+    message = (await arrived(reported.ntfy)).document
+    assert (message["title"], message["message"]) == (
+        "failing has failed",
+        f"Session: {failing.id}",
+    )
+
+
+async def test_a_call_that_waits_for_a_person_is_an_event_and_one_message_to_the_phone(reported):
+    house = reported.house
+    session = await house.session(name="asking", tools=[ASK_BASH])
+    await send(house.one, session.id, says('[[tool:Bash {"command": "touch asked"}]]'))
+    assert (await arrived(reported.webhook)).document["type"] == "permission.waiting"
+    event = await reported.event()
+    waiting = (await listed(house.two, session.id))[-1]
+    assert (event["id"], waiting["stop_reason"]["type"]) == (waiting["id"], "requires_action")
+    assert "asks for permission" in (await arrived(reported.ntfy)).document["title"]
+    await answered_by_client(house, session.id, waiting, "deny")
+    assert (await reported.event())["data"]["id"] == session.id
+    assert (await arrived(reported.ntfy)).document["title"] == "asking is done"
+
+
+async def test_an_end_is_reported_although_its_gateway_died_right_after_it(reported):
+    house = reported.house
+    session = await house.session(name="orphan")
+    name = SessionName("", session.id)
+    # A gateway logs the end of a turn, and does nothing any more.
+    assert await house.bus.lease(name.key("lease"), "dead", ttl=0.5)
+    end = idle_event({"type": "end_turn"})
+    assert await house.journals.commit(name, "dead", logged=[end], state={"status": "idle"})
+    assert (await reported.event())["id"] == end["id"]
+    assert (await arrived(reported.ntfy)).document["title"] == "orphan is done"
+    # Another dies in its turn: the next one reports the failure.
+    assert await house.journals.release(name, "dead", leave=True)
+    assert await house.bus.lease(name.key("lease"), "dying", ttl=0.5)
+    [lost] = read_events([says("lost")])
+    await house.journals.push(name, [lost])
+    [(_, text)] = (await house.journals.look(name)).queue
+    noted = {"span": "sevt_span", "began": 0.0, "request_id": "r"}
+    state = {"status": "running", "turn": noted}
+    assert await house.journals.commit(name, "dying", logged=[lost], taken=[text], state=state)
+    assert (await reported.event())["data"]["id"] == session.id
+    assert (await arrived(reported.ntfy)).document["title"] == "orphan has failed"
+    assert (await idle(house.one, session.id)).status == "idle"
