@@ -25,14 +25,18 @@ from sdk_worker.claude.launch import (
     environment,
     login_state,
     refuse_what_cannot_start,
+    transcripts_folder,
 )
 from sdk_worker.claude.pool import Pool
 from sdk_worker.claude.program import Program
 from sdk_worker.directories import own_directory
 from sdk_worker.reply import LeftReplies
 from sdk_worker.sessions import Sessions
+from sdk_worker.transcripts import Transcripts
 from sdk_worker.worker import TurnTimeouts, Worker
 from shared.bus import Bus
+from shared.bus.bounded import Scripts
+from shared.bus.session_store import open_session_store
 from shared.permissions.asking import ask_permission_service
 from shared.permissions.fair_use import InputsInFlight
 from shared.permissions.protected import ProtectedPaths
@@ -84,6 +88,7 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> int | None:
         idle=sdk.session_idle_seconds,
         timeout=sdk.first_byte_timeout_seconds,
         kept_by=bus.address,
+        transcripts=open_transcripts(settings, bus),
     )
     traced = open_tracer(settings.observability, service="sdk_worker", instance=instance)
     async with traced as tracer, bus:
@@ -134,6 +139,19 @@ def timeouts(settings: Settings) -> TurnTimeouts:
         settings.sdk.idle_timeout_seconds,
         settings.server.ping_interval_seconds,
         thinking + THINKING_MARGIN_SECONDS if thinking else None,
+    )
+
+
+def open_transcripts(settings: Settings, bus: Scripts) -> Transcripts:
+    """Return the transcripts of this process: with copies in Redis if the settings, or an address
+    of Redis beyond this machine, ask for them.
+    """
+    shared = settings.sdk.share_transcripts
+    if shared is None:
+        shared = settings.redis.is_elsewhere()
+    return Transcripts(
+        open_session_store(bus, settings.sdk) if shared else None,
+        partial(transcripts_folder, settings.claude, os.environ),
     )
 
 

@@ -1,8 +1,8 @@
 """Named sessions: a conversation its client continues by name, sending only what is new.
 
 Claude Code writes the transcript of such a session to the owner's disk; Redis remembers which
-transcript a name stands for, how many turns it has, and who keeps its process. That is only a
-cache: when another worker had a turn meanwhile, a turn broke off, or the process is gone, old or
+transcript a name stands for, how many turns it has, and who keeps its process. The process is only
+a cache: when another worker had a turn meanwhile, a turn broke off, or the process is gone, old or
 large, the next turn resumes the transcript in a fresh one. Wherever the turns of a name run, one
 runs at a time.
 """
@@ -21,6 +21,7 @@ from sdk_worker.claude.launch import Launch, adjust
 from sdk_worker.claude.pool import Pool
 from sdk_worker.frames import Splice
 from sdk_worker.lease import hold_lease
+from sdk_worker.transcripts import Transcripts
 from sdk_worker.turn import Feed
 from shared.bus.channels import KnownSession, Turn, decode_payload, encode_payload
 from shared.runtime.errors import BusUnavailable, UpstreamError
@@ -57,7 +58,8 @@ class Sessions:
 
     At most `limit` processes are kept between turns, each for `idle` seconds. A turn waits
     `timeout` seconds for another turn of its conversation. `kept_by` is the worker's address for
-    the next turn of a kept conversation.
+    the next turn of a kept conversation. `transcripts` finds what a fresh process resumes; without
+    it, the files of this machine.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Sessions:
         idle: float,
         timeout: float,
         kept_by: str,
+        transcripts: Transcripts | None = None,
     ) -> None:
         self._pool = pool
         self._store = store
@@ -78,6 +81,7 @@ class Sessions:
         self._idle = idle
         self._timeout = timeout
         self._kept_by = kept_by
+        self._transcripts = transcripts or Transcripts()
         self._kept: dict[str, Kept] = {}  # the one unused for longest first
 
     @contextlib.asynccontextmanager
@@ -93,7 +97,8 @@ class Sessions:
         async with hold_lease(self._store, f"turn:{key}", timeout=self._timeout):
             # Read under the lease: until its end the turn before may still change the stored value.
             known = await self._known(key)
-            feed = replace(feed, launch=replace(feed.launch, kept=True))
+            launch = replace(feed.launch, kept=True, told=self._transcripts.shared)
+            feed = replace(feed, launch=launch)
             session, feed = await self._enter(key, known, feed)
             try:
                 yield session, feed, known.cost_usd
@@ -102,6 +107,7 @@ class Sessions:
             except BaseException:
                 # Also when the lease is lost, or the caller leaves, while Redis stores the turn.
                 await self._end(session)
+                await self._transcripts.save_broken_off(key, known, session.program)
                 raise
             if keep:
                 self._keep(key, session, feed, known.turns + 1)
@@ -142,10 +148,10 @@ class Sessions:
         if ending := self._drop(key):
             await asyncio.wait(ending)
         # The transcript may be gone; then the history that the client sent is all there is.
-        with contextlib.suppress(UpstreamError):
-            return await self._pool.start(
-                replace(feed.launch, resumed=known.transcript), feed.binding
-            ), news
+        if resumed := await self._transcripts.find(key, known):
+            with contextlib.suppress(UpstreamError):
+                launch = replace(feed.launch, resumed=resumed)
+                return await self._pool.start(launch, feed.binding), news
         return await self._pool.take(feed.launch, feed.binding), feed
 
     def _still_good(self, key: str, known: KnownSession, feed: Feed) -> Conversation | None:
@@ -182,6 +188,9 @@ class Sessions:
             bool(self._limit and splice.result)
             and session.program.resident_bytes() <= LARGEST_BYTES
         )
+        saved = await self._transcripts.save(key, splice.transcript, session.program)
+        if not saved and splice.transcript == known.transcript:
+            saved = known.last_entry
         now = KnownSession(
             transcript=splice.transcript,
             turns=known.turns + 1,
@@ -191,6 +200,7 @@ class Sessions:
             working_directory=turn.working_directory,
             last_used=time.time(),
             kept_by=self._kept_by if keep else "",
+            last_entry=saved,
         )
         try:
             # Stored before the process is kept: without the new number of turns the process would

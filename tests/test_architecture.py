@@ -112,6 +112,7 @@ PROVED_ELSEWHERE = {
     "shared/bus/alerts.py": "tests/contract/test_alerts.py",
     "shared/bus/bus.py": "tests/contract/test_bus.py",
     "shared/bus/consumer.py": "tests/contract/test_bus_crashes.py",
+    "shared/bus/session_store.py": "tests/contract/test_session_store.py",
     "shared/bus/link.py": "tests/contract/test_bus.py",
     "shared/bus/peers.py": "tests/contract/test_bus_crashes.py",
     "shared/formats/registry.py": "tests/contract/test_formats.py",

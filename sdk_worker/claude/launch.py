@@ -72,14 +72,16 @@ class Launch:
 
     `own_tools`: the process has Claude Code's own tools; a request that brings tools gets the
     client's tools instead. `tools` are the only ones of Claude Code's own that it has; None: all.
-    `kept`: the conversation is written to disk; `resumed` names an earlier conversation to
-    continue. `effort` is a level of effort; an empty text: Claude Code's own.
+    `kept`: the conversation is written to disk; `resumed` is the id or the file of an earlier
+    conversation to continue; `told`: the program tells the worker what it writes. `effort` is a
+    level of effort; an empty text: Claude Code's own.
     """
 
     cwd: str | None = None
     own_tools: bool = True
     kept: bool = False
     resumed: str | None = None
+    told: bool = False
     tools: tuple[str, ...] | None = None
     effort: str = ""
 
@@ -138,6 +140,8 @@ def command(program: Path, launch: Launch, options: CodeOptions, *, asks: bool) 
         line.append("--tools=" + ",".join(launch.tools or ()))
     if not launch.kept:
         line.append("--no-session-persistence")
+    elif launch.told:
+        line.append("--session-mirror")
     return line
 
 
@@ -169,6 +173,15 @@ def environment(claude: ClaudeSettings, inherited: Mapping[str, str]) -> dict[st
     elif folder := login_folder(claude, inherited):
         env["CLAUDE_CONFIG_DIR"] = str(folder)
     return env
+
+
+def transcripts_folder(claude: ClaudeSettings, inherited: Mapping[str, str]) -> Path:
+    """Return the folder in which a program keeps the transcripts. Raises CredentialsMissing as
+    `environment` does.
+    """
+    env = environment(claude, inherited)
+    home = Path(env["HOME"]) if "HOME" in env else Path.home()
+    return Path(env.get("CLAUDE_CONFIG_DIR") or home / ".claude") / "projects"
 
 
 def login_folder(claude: ClaudeSettings, inherited: Mapping[str, str]) -> Path | None:

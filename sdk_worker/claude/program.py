@@ -31,6 +31,9 @@ LINE_LIMIT = 64 * 1024 * 1024  # a line holds a whole tool result; images come t
 CONTROL_SECONDS = 60.0  # the SDKs' own limit for an answer to a control request
 # An idle program ends 0.04 s after SIGTERM, a program with a running tool within 0.5 s.
 TERM_SECONDS = 0.7
+# What a program may tell of its transcript between two savings. Beyond it everything is dropped:
+# then the copy is made anew from the file when the conversation is resumed.
+UNTOLD_BYTES = 64 * 1024 * 1024
 OUR_REQUESTS = "ccproxy-"
 
 
@@ -51,6 +54,8 @@ class Program:
         self._env = dict(env)
         self._cwd = cwd
         self._process: asyncio.subprocess.Process | None = None
+        self.untold: list[Line] = []  # of the transcript, for whoever keeps a copy of it
+        self._untold_bytes = 0
         self._lines: deque[Line] = deque()
         self._news = asyncio.Event()  # a line, or the end of all lines
         self._hung_up = False
@@ -288,9 +293,20 @@ class Program:
                 answer.cancel()
             case "control_request" | "control_cancel_request":
                 self._for_sdk.put_nowait(line)
+            case "transcript_mirror":
+                self._note_transcript(line, len(raw))
             case _:
                 self._lines.append(line)
                 self._news.set()
+
+    def _note_transcript(self, line: Line, size: int) -> None:
+        if not self.untold:
+            self._untold_bytes = 0
+        self._untold_bytes += size
+        if self._untold_bytes <= UNTOLD_BYTES:
+            self.untold.append(line)
+        else:
+            self.untold.clear()
 
     def _initialize_answered(self, response: Line) -> None:
         if response.get("subtype") == "error":

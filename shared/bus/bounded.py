@@ -208,11 +208,14 @@ class BoundedStore:
         size = len(data) + ENTRY_BYTES + ALIAS_BYTES * len(aliases)
         return bool(await self._run(_PUT, owner, entry, data, self._limit, size, *aliases))
 
-    async def append(self, owner: str, entry: str, data: bytes) -> None:
+    async def append(self, owner: str, entry: str, data: bytes) -> int:
         """Add `data` to the end of a value, which begins empty; the additions of two writers both
-        stay.
+        stay. Return the bytes of the value's data; 0 when the value alone passes the limit, and is
+        gone.
         """
-        await self._run(_APPEND, owner, entry, data, self._limit, ENTRY_BYTES)
+        length = await self._run(_APPEND, owner, entry, data, self._limit, ENTRY_BYTES)
+        assert isinstance(length, int)
+        return length
 
     async def replace(self, owner: str, entry: str, before: bytes, data: bytes) -> bool:
         """Replace the data `before` of `entry` with `data`. Return False, and change no byte, when

@@ -208,7 +208,8 @@ class KnownSession:
 
     `cost_usd` is the sum of the transcript's turns so far: the program counts on. `last_used` is in
     UTC seconds. `kept_by` is the address of the worker that ran the last turn and may have kept its
-    process for the next turn.
+    process for the next turn. `last_entry` is the id of the last entry of the transcript, by which
+    a copy on another disk or in Redis is known to have the last turn; empty where none is shared.
     """
 
     transcript: str = ""
@@ -219,6 +220,7 @@ class KnownSession:
     working_directory: str | None = None
     last_used: float = 0.0
     kept_by: str = ""
+    last_entry: str = ""
 
 
 @dataclass(slots=True)

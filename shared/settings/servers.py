@@ -6,11 +6,12 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, Field, SecretStr
 
 from shared.settings.guarded import GUARDED
-from shared.settings.networks import Network
+from shared.settings.networks import Network, is_loopback
 from shared.settings.places import default_run_dir, state_dir
 from shared.settings.problems import ConfigurationError
 from shared.settings.providers import Section
@@ -116,6 +117,11 @@ class RedisSettings(Section):
     server_binary: Path | None = Field(
         None, description="A redis-server or valkey-server to start instead of ours."
     )
+
+    def is_elsewhere(self) -> bool:
+        """Return True if the address of Redis leads to another machine or container."""
+        host = urlsplit(self.url.get_secret_value()).hostname if self.url else ""
+        return bool(host) and not is_loopback(str(host))
 
     def address(self) -> str:
         """The URL in clear. Raises ConfigurationError: a service started alone brings no Redis."""

@@ -33,6 +33,7 @@ from shared.runtime.memory import usable_bytes, usual_pool_size
 from shared.settings.addresses import check_provider_url, host_of_address, is_readable_on_the_way
 from shared.settings.files import FileLayer, origins_here, read_files, unknown_sections
 from shared.settings.guarded import GUARDED, Values
+from shared.settings.labels import MOST_LABELS, Label
 from shared.settings.networks import is_loopback
 from shared.settings.notify import NotifySettings
 from shared.settings.places import default_data_dir
@@ -75,6 +76,33 @@ class SdkSettings(Section):
         default_factory=list,
         description="Directories below which a request may choose its own (`x-ccproxy-cwd`).",
         json_schema_extra=GUARDED,
+    )
+    labels: list[Label] = Field(
+        default_factory=list,
+        max_length=MOST_LABELS,
+        description="Labels of these workers, by which a request chooses (`x-ccproxy-worker`), as "
+        '`["gpu", "home"]`.',
+    )
+    share_transcripts: bool | None = Field(
+        None,
+        description="Keep the transcripts of named conversations in Redis too, so that a worker of "
+        "another machine can continue them; unset: if Redis is on another machine.",
+    )
+    transcript_bytes: int = Field(
+        4 * MEBIBYTE,
+        ge=64 * 1024,
+        le=32 * MEBIBYTE,
+        description="Most compressed bytes of one such transcript; a longer one stays on its own "
+        "machine.",
+    )
+    all_transcripts_bytes: int = Field(
+        64 * MEBIBYTE,
+        ge=MEBIBYTE,
+        description="Most compressed bytes of all such transcripts; those unused for longest make "
+        "room.",
+    )
+    transcript_days: float = Field(
+        30, gt=0, le=365, description="Days such a transcript stays after its last use."
     )
     max_sessions: int = Field(
         8, ge=0, le=256, description="Named sessions a worker keeps a process for between turns."

@@ -8,7 +8,6 @@ the owner's settings allow.
 
 from __future__ import annotations
 
-import asyncio
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,11 +17,7 @@ from shared.bus.bounded import BoundedStore, Use
 from shared.formats.ir import Json
 from shared.runtime.errors import ClientError, StoredThingMissing
 from shared.runtime.exact_json import dump_json, load_json
-
-# zlib's quickest level: a conversation shrinks to a fifth, at some 100 MB a second.
-COMPRESSION_LEVEL = 1
-# Compressing this many bytes takes 3 ms, too long for the event loop.
-THREAD_BYTES = 256 * 1024
+from shared.runtime.packing import deflated
 
 _MADE_ID = re.compile(r"\w+_in\d+")  # see `made_id`
 _ID_PREFIXES = {
@@ -64,13 +59,8 @@ class ResponseMemory:
         response.
         """
         data = dump_json([stored.response, stored.input, stored.earlier])
-        if len(data) > THREAD_BYTES:
-            data = await asyncio.to_thread(zlib.compress, data, COMPRESSION_LEVEL)
-        else:
-            data = zlib.compress(data, COMPRESSION_LEVEL)
-        return await self._store.put(
-            owner, entry, data, [item["id"] for item in items_of(entry, stored)]
-        )
+        names = [item["id"] for item in items_of(entry, stored)]
+        return await self._store.put(owner, entry, await deflated(data), names)
 
     async def load(self, owner: str, entries: Sequence[str]) -> list[StoredResponse | None]:
         """Return the stored responses in the order of `entries`, None for a missing response."""
