@@ -11,7 +11,8 @@ from tests.clients.environments import PINS, NotInstalled, Pins, Unreachable, pr
 from tests.clients.table import trials
 
 NOBODY_THERE = "http://127.0.0.1:9/"
-NO_CLIENTS = {"schemathesis"}  # it tries the stack, and nobody connects it
+# These try the stack or what it sends, and nobody connects them.
+NO_CLIENTS = {"schemathesis", "anthropic-webhooks"}
 
 
 @pytest.fixture
