@@ -28,7 +28,7 @@ from shared.bus.log_questions import (
     SessionsFilter,
     StepsFilter,
 )
-from shared.runtime.bounds import LARGEST_STATUS, LAST_SECOND, Count, Moment
+from shared.runtime.bounds import LAST_SECOND, Count, Moment
 from shared.runtime.errors import ClientError
 
 REPLY_BYTES = 1024 * 1024
@@ -67,17 +67,16 @@ class Filter(RecordFilter):
     """
 
     def bound(self) -> dict[str, Any]:
-        """The parameters of the `matching` fragment."""
+        """Return the parameters of the `matching` fragment; a filter that is None is not given."""
         services = [
             name.strip() for name in (self.service_type or "").split(",") if name.strip(" !")
         ]
+        left_out = [name[1:].strip() for name in services if name.startswith("!")]
         return self.model_dump(include={*EQUAL, *TESTED}) | {
             **self.times(),
-            "leave_out_own": bool(self.leave_out_own),
-            "status_min": self.status_min or 0,
-            "status_max": LARGEST_STATUS if self.status_max is None else self.status_max,
-            "services": [name for name in services if not name.startswith("!")],
-            "services_left_out": [name[1:].strip() for name in services if name.startswith("!")],
+            "leave_out_own": self.leave_out_own or None,
+            "services": [name for name in services if not name.startswith("!")] or None,
+            "services_left_out": left_out or None,
         }
 
     def times(self) -> dict[str, Any]:

@@ -1,15 +1,19 @@
-"""The SQL of this service by name, from `schema.sql` and `queries.sql`. Pure.
+"""The SQL of this service by name, from `schema.sql`, `queries.sql` and `filters.sql`. Pure.
 
-A statement may hold fragments, named in braces, which other statements share. Values are never
-written into a statement: they travel beside it as parameters.
+A statement may hold fragments, named in braces, which other statements share. The conditions of the
+filters that a question gives are put in for each question. Values are never written into a
+statement: they travel beside it as parameters.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from functools import lru_cache
 from importlib.resources import files
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
+from analytics.questions import EQUAL
 from shared.bus.channels import AccessRecord
 from shared.bus.records import STORED_COLUMNS
 from shared.formats.spreadsheets import FORMULA
@@ -41,12 +45,38 @@ EXPORTS = {
     "parquet": ("export", "FORMAT parquet, COMPRESSION zstd"),
     "csv": ("export_text", "FORMAT csv, HEADER"),
 }
+FILTERS = "{filters}"  # the place of a question's conditions in a statement
 # What stands for a name in braces in a statement; a fragment may have names in braces itself.
 INSERTED = FRAGMENTS | {"columns": ", ".join(STORED_COLUMNS), "cells": ", ".join(CELLS)}
 
 
 def _complete(sql: str) -> str:
-    return re.sub(r"\{(\w+)\}", lambda found: _complete(INSERTED[found[1]]), sql)
+    parts = sql.split(FILTERS)
+    return FILTERS.join(
+        re.sub(r"\{(\w+)\}", lambda found: _complete(INSERTED[found[1]]), part) for part in parts
+    )
 
 
 STATEMENTS = {name: _complete(sql) for name, sql in FRAGMENTS.items()}
+CONDITIONS = {name: f"{name} = ${name}" for name in EQUAL} | {
+    name: _complete(sql) for name, sql in load_statements("filters.sql").items()
+}
+
+
+def with_filters(statement: str, parameters: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the statement with a condition for each filter among the parameters that is not None,
+    and the parameters that it names.
+    """
+    given = tuple(name for name in CONDITIONS if parameters.get(name) is not None)
+    sql, named = _filtered(statement, given)
+    return sql, {name: parameters[name] for name in named}
+
+
+@lru_cache(maxsize=256)
+def _filtered(statement: str, given: tuple[str, ...]) -> tuple[str, list[str]]:
+    """Return the statement with the conditions of the `given` filters, and the names of its
+    parameters.
+    """
+    conditions = "".join(f" AND ({CONDITIONS[name]})" for name in given)
+    sql = statement.replace(FILTERS, conditions)
+    return sql, sorted(set(re.findall(r"\$(\w+)", sql)))

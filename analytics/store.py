@@ -22,7 +22,7 @@ import orjson
 from analytics.damage import Identity, identity_of, is_damage, is_duckdb_file, set_aside
 from analytics.opening import CONFIG, EPOCH, first_line, open_file, utc_time
 from analytics.select import check_select
-from analytics.statements import EXPORTS, STATEMENTS
+from analytics.statements import EXPORTS, STATEMENTS, with_filters
 from analytics.sums import full_hour, whole_hours
 from shared.bus.channels import AccessRecord
 from shared.bus.records import STORED_COLUMNS, stored_row_of
@@ -130,7 +130,7 @@ class Store:
         """
         statement = self._statements[name]
         hours = whole_hours(parameters, self.summed_until) if "$whole_from" in statement else {}
-        return await self._run(_fetch, statement, {**parameters, **hours})
+        return await self._run(_fetch, *with_filters(statement, {**parameters, **hours}))
 
     async def sum_up(self, before: datetime) -> None:
         """Sum the records of every full hour before `before` that are not summed yet. Raises
@@ -161,8 +161,8 @@ class Store:
         """
         name, options = EXPORTS[kind]
         target = str(path).replace("'", "''")
-        statement = f"COPY ({self._statements[name]}) TO '{target}' ({options})"
-        await self._run(_fetch, statement, dict(parameters))
+        selected, named = with_filters(self._statements[name], parameters)
+        await self._run(_fetch, f"COPY ({selected}) TO '{target}' ({options})", named)
 
     async def _run(self, work: Callable[..., T], *arguments: Any) -> T:
         """Run `work` in a thread, on a separate cursor; a cancelled caller interrupts the work."""

@@ -175,7 +175,17 @@ async def query(folder: Path, rows: int) -> list[tuple[str, float, float]]:
     await store.open()
     await sum_up(store, now)
     server = QueryServer(store, Progress(), PriceUpdates(Prices(folder / "prices.json"), ""))
-    questions: list[tuple[str, str, dict[str, Any]]] = [
+    try:
+        return [(label, *await timed(server, name, asked)) for label, name, asked in questions(now)]
+    finally:
+        await store.close()
+
+
+def questions(now: float) -> list[tuple[str, str, dict[str, Any]]]:
+    """Return what the dashboard asks at the second `now`: each question's label, name and
+    parameters.
+    """
+    return [
         ("sums of a day", "analytics", {"hours": 24}),
         ("sums of everything", "analytics", {"hours": 24 * DAYS}),
         ("a day in steps", "timeline", {"hours": 24}),
@@ -199,10 +209,6 @@ async def query(folder: Path, rows: int) -> list[tuple[str, float, float]]:
         ("agents of a session", "agents", {"session_id": "session-7", "hours": 24 * DAYS}),
         ("how the last sixty of each provider ended", "outcomes", {}),
     ]
-    try:
-        return [(label, *await timed(server, name, asked)) for label, name, asked in questions]
-    finally:
-        await store.close()
 
 
 async def timed(server: QueryServer, name: str, parameters: dict[str, Any]) -> tuple[float, float]:
