@@ -23,7 +23,13 @@ from typing import Any, Literal, Protocol
 
 from sdk_worker.claude.program import Line
 from sdk_worker.file_before import read_file_before
-from shared.bus.channels import PermissionDecision, PermissionNote, PermissionRequest, Turn
+from shared.bus.channels import (
+    CUSTOM_TOOLS_PREFIX,
+    PermissionDecision,
+    PermissionNote,
+    PermissionRequest,
+    Turn,
+)
 from shared.permissions import mcp
 from shared.permissions.deciders import BY_BUILT_IN
 from shared.permissions.protected import ProtectedPaths
@@ -139,6 +145,9 @@ class Asker:
         given = call.get("tool_input")
         if not isinstance(tool_name, str) or not isinstance(given, dict):
             return hook_denial("The tool call could not be read, so it was not allowed.")
+        if tool_name in custom_names(self._turn):
+            # The session's client does the work of the tool, and nothing acts here.
+            return hook_permission()
         if self._bypass and tool_name == QUESTION:
             # The model asks a person. The prompt tool alone knows whether a person can be asked.
             return {}
@@ -157,10 +166,10 @@ class Asker:
         # such a call must ask again. The turn may have ended while the call was decided.
         if tool_use_id and self._turn is not None and by != BY_BUILT_IN:
             self._decided[tool_use_id] = said
-        decision: Line = {"hookEventName": HOOK_EVENT, "permissionDecision": "allow"}
+        allowed = hook_permission()
         if said["updatedInput"] != given:
-            decision["updatedInput"] = said["updatedInput"]
-        return {"hookSpecificOutput": decision}
+            allowed["hookSpecificOutput"]["updatedInput"] = said["updatedInput"]
+        return allowed
 
     async def _decide(
         self,
@@ -250,6 +259,17 @@ def known_reach(tool_name: str, given: dict[str, Any], folder: str) -> Reach:
         return reach_of(tool_name, given, os.path.realpath(folder))
     except (OSError, ValueError):
         return Reach()
+
+
+def custom_names(turn: Turn | None) -> list[str]:
+    """Return the program's names of the custom tools of a turn's session."""
+    managed = turn.managed if turn is not None else None
+    return [CUSTOM_TOOLS_PREFIX + tool.name for tool in managed.custom_tools] if managed else []
+
+
+def hook_permission() -> Line:
+    decision = {"hookEventName": HOOK_EVENT, "permissionDecision": "allow"}
+    return {"hookSpecificOutput": decision}
 
 
 def hook_denial(message: str) -> Line:

@@ -29,6 +29,7 @@ from sdk_worker.claude.launch import (
 )
 from sdk_worker.claude.pool import Pool
 from sdk_worker.claude.program import Program
+from sdk_worker.custom_tools import CustomTools, ResultDesk
 from sdk_worker.directories import own_directory
 from sdk_worker.reply import LeftReplies
 from sdk_worker.sessions import Sessions
@@ -36,6 +37,7 @@ from sdk_worker.transcripts import Transcripts
 from sdk_worker.worker import TurnTimeouts, Worker
 from shared.bus import Bus
 from shared.bus.bounded import Scripts
+from shared.bus.channels import CustomTool, validated
 from shared.bus.session_store import open_session_store
 from shared.permissions.asking import ask_permission_service
 from shared.permissions.fair_use import InputsInFlight
@@ -75,8 +77,13 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> int | None:
     program_file = ProgramFile(settings.claude.cli_path)
     bus = Bus(url, service="sdk_worker", instance=instance)
     driver = drivers()[0]
+    results = ResultDesk(bus.address, settings.security.confirmation_timeout_seconds or None)
     pool = open_pool(
-        settings, program_file, driver, ask=partial(ask_permission_service, bus, InputsInFlight())
+        settings,
+        program_file,
+        driver,
+        ask=partial(ask_permission_service, bus, InputsInFlight()),
+        results=results,
     )
     sdk = settings.sdk
     options = settings.claude.code_options
@@ -96,6 +103,7 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> int | None:
             pool,
             sessions,
             LeftReplies(bus, bus.address, seconds=sdk.left_turn_seconds),
+            results,
             name=instance,
             mode=settings.claude.sdk_message_mode,
             pretty=settings.claude.pretty_format,
@@ -156,10 +164,15 @@ def open_transcripts(settings: Settings, bus: Scripts) -> Transcripts:
 
 
 def open_pool(
-    settings: Settings, program_file: ProgramFile, driver: Driver, *, ask: AskPermission | None
+    settings: Settings,
+    program_file: ProgramFile,
+    driver: Driver,
+    *,
+    ask: AskPermission | None,
+    results: ResultDesk | None = None,
 ) -> Pool[Conversation]:
     """Return the pool of this process. `ask` decides on every tool call; None: Claude Code alone
-    decides.
+    decides. Calls of custom tools wait at the desk `results`; None: no process has such tools.
     """
     claude = settings.claude
     options = settings.claude.code_options
@@ -181,7 +194,12 @@ def open_pool(
         line = command(await program_file.path(), launch, options, asks=asks)
         program = Program(line, env=env, cwd=cwd)
         await program.spawn()
-        return Conversation(driver, program, asker)
+        custom_tools = (
+            CustomTools(validated(list[CustomTool], launch.custom_tools), results)
+            if results and launch.custom_tools
+            else None
+        )
+        return Conversation(driver, program, asker, custom_tools)
 
     async def tell(conversation: Conversation, binding: Binding) -> None:
         await bind_process(conversation, binding, options)

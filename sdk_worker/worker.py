@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from sdk_worker.claude.driver import Conversation
+from sdk_worker.claude.launch import Launch
 from sdk_worker.claude.pool import Pool
 from sdk_worker.claude.program import Program
+from sdk_worker.custom_tools import ResultDesk
 from sdk_worker.directories import choose_directory
 from sdk_worker.frames import PING, Mode, Splice, turn_error_frame
 from sdk_worker.reply import LeftReplies, Say, TurnReply
@@ -29,8 +31,12 @@ from sdk_worker.tracing import turn_span
 from sdk_worker.turn import Feed, read_turn
 from shared.bus import Bus, Delivery, Slots
 from shared.bus.channels import (
+    CUSTOM_CALL_NOTE,
+    CUSTOM_RESULTS,
     PERMISSION_NOTE,
     SDK_TURN,
+    CustomCallNote,
+    ManagedTurn,
     PermissionNote,
     Turn,
     TurnHead,
@@ -52,6 +58,7 @@ from shared.runtime.log import get_log
 from shared.runtime.tracing import Tracer
 
 INTERRUPT_SECONDS = 0.3  # an interrupt is answered within 15 ms
+RESULTS_AT_ONCE = 64  # results of custom tools that are handed to their calls at once
 DECLINED_AT_ONCE = 8  # turns sent to this worker alone that it tells to go elsewhere
 
 
@@ -111,6 +118,7 @@ class Worker:
         pool: Pool[Conversation],
         sessions: Sessions,
         left: LeftReplies,
+        results: ResultDesk,
         *,
         name: str,
         mode: Mode,
@@ -125,6 +133,7 @@ class Worker:
         self._pool = pool
         self._sessions = sessions
         self._left = left
+        self._results = results
         self._timeouts = timeouts
         self._name = name
         self._mode = mode
@@ -166,6 +175,16 @@ class Worker:
                     bus, own, handle_own, slots=slots + DECLINED_AT_ONCE, stop=stop, drain=done
                 )
             )
+            serving.create_task(
+                serve_each(
+                    bus,
+                    CUSTOM_RESULTS.at(bus.address),
+                    self._results.take,
+                    slots=RESULTS_AT_ONCE,
+                    stop=stop,
+                    drain=done,
+                )
+            )
             await serve_each(bus, SDK_TURN, self.handle, slots=shared, stop=stop, drain=drain)
             done.set()
         await self._left.end()
@@ -204,8 +223,7 @@ class Worker:
         turn.working_directory = choose_directory(turn.working_directory, self._roots)
         feed = read_turn(turn.body, working_directory=turn.working_directory)
         if turn.managed is not None:
-            tools = tuple(turn.managed.tools)
-            feed.launch = replace(feed.launch, tools=tools, effort=turn.managed.effort)
+            feed.launch = managed_launch(feed.launch, turn.managed)
         named = turn.session_id or ""
         # The transcript would end in a call of the client's tool without a result, so the session
         # could not be resumed.
@@ -399,8 +417,15 @@ def turn_tail(splice: Splice, spent: float, began: float) -> TurnTail:
     )
 
 
-def note_frame(note: PermissionNote) -> bytes:
+def managed_launch(launch: Launch, managed: ManagedTurn) -> Launch:
+    """Return `launch` with the tools and the effort of a managed session."""
+    custom = encode_payload(managed.custom_tools) if managed.custom_tools else b""
+    return replace(launch, tools=tuple(managed.tools), effort=managed.effort, custom_tools=custom)
+
+
+def note_frame(note: PermissionNote | CustomCallNote) -> bytes:
     """Return `note` as a frame. No provider's event has the name, so no client takes the frame for
     an event.
     """
-    return b"event: %s\ndata: %s\n\n" % (PERMISSION_NOTE.encode(), encode_payload(note))
+    name = PERMISSION_NOTE if isinstance(note, PermissionNote) else CUSTOM_CALL_NOTE
+    return b"event: %s\ndata: %s\n\n" % (name.encode(), encode_payload(note))

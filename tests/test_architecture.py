@@ -137,7 +137,6 @@ PROVED_ELSEWHERE = {
     "gateway/managed/bodies.py": "tests/contract/test_managed_agents.py",
     "gateway/managed/environments.py": "tests/contract/test_managed_agents.py",
     "gateway/managed/events.py": "tests/contract/test_managed_sessions.py",
-    "gateway/managed/history.py": "tests/contract/test_managed_sessions.py",
     "gateway/managed/journal.py": "tests/contract/test_managed_sessions.py",
     "gateway/managed/listing.py": "tests/contract/test_managed_agents.py",
     "gateway/managed/objects.py": "tests/contract/test_managed_agents.py",

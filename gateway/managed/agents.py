@@ -12,6 +12,7 @@ from gateway.managed.bodies import (
     AgentBody,
     AgentChanges,
     AgentSettings,
+    CustomToolBody,
     EffortLevel,
     ModelConfig,
     ToolPolicy,
@@ -215,7 +216,10 @@ def resolved_model(given: str | ModelConfig, known: Json | None = None) -> Json:
 
 def resolved_tools(settings: AgentSettings) -> list[Json]:
     """Return tools with every default filled in."""
-    return [resolved_toolset(tool) for tool in settings.tools or []]
+    return [
+        tool.model_dump() if isinstance(tool, CustomToolBody) else resolved_toolset(tool)
+        for tool in settings.tools or []
+    ]
 
 
 def resolved_toolset(toolset: Toolset) -> Json:

@@ -8,11 +8,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from shared.formats.json_text import is_whole
+from shared.bus.channels import CUSTOM_TOOLS_PREFIX
+from shared.formats.json_text import is_whole, may_hold_halves
+from shared.runtime.exact_json import dump_json
 
 MOST_METADATA = 16
-MOST_TOOLS = 64  # settings of single tools
-UNSERVED_TOOLS = ("custom", "mcp_toolset")
+MOST_TOOLS = 64  # settings of single tools, and custom tools
+UNSERVED_TOOLS = ("mcp_toolset",)
+# Of a custom tool's name. The vendor allows 128; the name that the model sees is longer here, and a
+# provider takes 128.
+MOST_TOOL_NAME = 128 - len(CUSTOM_TOOLS_PREFIX)
+SCHEMA_BYTES = 64 * 1024  # of one custom tool's input
 MOST_SYSTEM = 100_000  # characters, the vendor's own limit
 MOST_EVENTS = 50  # of one request, the vendor's own limit of first events
 
@@ -46,8 +52,43 @@ def refuse_other_tools(tools: Any) -> Any:
     for tool in tools if isinstance(tools, list) else []:
         kind = tool.get("type") if isinstance(tool, dict) else None
         if kind in UNSERVED_TOOLS:
-            raise ValueError(f"{kind} is not served here; agent_toolset_20260401 is")
+            raise ValueError(
+                f"{kind} is not served here; agent_toolset_20260401 and custom tools are"
+            )
     return tools
+
+
+def check_tool_names(tools: list[Any]) -> list[Any]:
+    """Return `tools`. Raises ValueError for a second set of tools, and for two custom tools of one
+    name.
+    """
+    names = [tool.name for tool in tools if isinstance(tool, CustomToolBody)]
+    if len(tools) - len(names) > 1:
+        raise ValueError("at most one agent_toolset_20260401")
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"two custom tools have the name {name!r}")
+    return tools
+
+
+def check_schema(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a custom tool's schema without empty fields. Raises ValueError for a schema of another
+    type than `object`, or past the limits.
+    """
+    if schema.get("type") != "object":
+        raise ValueError("type: has to be 'object'")
+    found = {name: value for name, value in schema.items() if value is not None}
+    if not isinstance(found.get("properties", {}), dict):
+        raise ValueError("properties: expected an object")
+    required = found.get("required", [])
+    if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
+        raise ValueError("required: expected a list of names")
+    text = dump_json(found).decode("utf-8", "replace")
+    if may_hold_halves(text):
+        raise ValueError("holds half of a character (an unpaired surrogate)")
+    if len(text.encode()) > SCHEMA_BYTES:
+        raise ValueError(f"at most {SCHEMA_BYTES:,} bytes")
+    return found
 
 
 def refuse_unserved(value: Any) -> Any:
@@ -112,6 +153,15 @@ class ToolSettings(StrictBody):
     user_location: NotServed = None
 
 
+class CustomToolBody(StrictBody):
+    """A tool whose calls the session's client answers."""
+
+    type: Literal["custom"]
+    name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]+$", max_length=MOST_TOOL_NAME)]
+    description: Annotated[Text, Field(min_length=1, max_length=2048)]
+    input_schema: Annotated[dict[str, Any], AfterValidator(check_schema)]
+
+
 class Toolset(StrictBody):
     """Claude Code's own tools."""
 
@@ -120,7 +170,13 @@ class Toolset(StrictBody):
     default_config: ToolDefaults | None = None
 
 
-Tools = Annotated[list[Toolset], BeforeValidator(refuse_other_tools), Field(max_length=1)]
+Tool = Annotated[Toolset | CustomToolBody, Field(discriminator="type")]
+Tools = Annotated[
+    list[Tool],
+    BeforeValidator(refuse_other_tools),
+    AfterValidator(check_tool_names),
+    Field(max_length=MOST_TOOLS),
+]
 
 
 class ServiceAccount(StrictBody):

@@ -11,7 +11,7 @@ from gateway.managed.journal import SessionJournals, SessionName
 from gateway.managed.listing import page_of_found
 from gateway.managed.objects import ListedObject, read_cursor, write_cursor
 from gateway.managed.runner import SessionRunner
-from gateway.managed.sent_events import check_confirmations, read_events
+from gateway.managed.sent_events import check_confirmations, check_results, read_events
 from gateway.managed.sessions import ManagedSessions
 from gateway.server.guard import Caller
 from shared.formats.ir import Json
@@ -47,8 +47,10 @@ class SessionEvents:
         if session.about["archived_at"]:
             raise Conflict(f"The session {name.id!r} is archived.")
         events = read_events(list(given))
-        check_confirmations(events, await self._journals.look(name), caller)
-        await self._journals.push(name, events)
+        state = await self._journals.look(name)
+        check_confirmations(events, state, caller)
+        answered = check_results(events, state)
+        await self._journals.push(name, events, answered)
         self._runner.wake(name)
         return {"data": events}
 

@@ -32,7 +32,7 @@ from gateway.managed.reports import idle_event_of, newest_first, session_report
 from shared.bus.channels import encode_payload
 from shared.bus.session_reports import REPORTS_KEY, SESSION_REPORTS
 from shared.formats.ir import Json
-from shared.runtime.errors import BusUnavailable, Busy, NotFound, TooLarge
+from shared.runtime.errors import BusUnavailable, Busy, Conflict, NotFound, TooLarge
 from shared.runtime.exact_json import dump_json, load_json
 
 SESSIONS = Collection("session", "session", 1000, SESSION_SECONDS)
@@ -52,17 +52,29 @@ WORDS_BATCH = 10  # events before an end, among which the agent's last words are
 
 # KEYS[1]: the session's value, [2]: queue, [3]: working, [4]: state, [5]: sizes. ARGV[1]: member of
 # working, [2]: most queued, [3]: most bytes queued, [4]: limit of the owner's bytes, [5]: lifetime
-# (ms), [6 …]: events. Answers 1 done, -1 no such session, -2 the queue is full, -3 the owner's
-# bytes are used up.
+# (ms), [6]: number of answers, then the ids of the calls that they answer, then events. Answers 1
+# done, -1 no such session, -2 the queue is full, -3 the owner's bytes are used up, -4 a call does
+# not wait, or has its answer in the queue already.
 PUSH = """
 if redis.call('EXISTS', KEYS[1]) == 0 then return -1 end
-local bytes = 0
-for place = 6, #ARGV do bytes = bytes + #ARGV[place] end
-if redis.call('LLEN', KEYS[2]) + #ARGV - 5 > tonumber(ARGV[2]) then return -2 end
+local bytes, first = 0, 7 + ARGV[6]
+for place = first, #ARGV do bytes = bytes + #ARGV[place] end
+if first > 7 then
+  local waiting = redis.call('HGET', KEYS[4], 'waiting') or ''
+  local queue = redis.call('LRANGE', KEYS[2], 0, -1)
+  for place = 7, first - 1 do
+    local id = '"' .. ARGV[place] .. '"'
+    if not string.find(waiting, id .. ':', 1, true) then return -4 end
+    for _, text in ipairs(queue) do
+      if string.find(text, '"custom_tool_use_id":' .. id, 1, true) then return -4 end
+    end
+  end
+end
+if redis.call('LLEN', KEYS[2]) + #ARGV - first + 1 > tonumber(ARGV[2]) then return -2 end
 local queued = tonumber(redis.call('HGET', KEYS[4], 'queued') or '0')
 if queued + bytes > tonumber(ARGV[3]) then return -2 end
 if tonumber(redis.call('HGET', KEYS[5], '') or '0') + bytes > tonumber(ARGV[4]) then return -3 end
-for place = 6, #ARGV do redis.call('RPUSH', KEYS[2], ARGV[place]) end
+for place = first, #ARGV do redis.call('RPUSH', KEYS[2], ARGV[place]) end
 redis.call('HINCRBY', KEYS[4], 'queued', bytes)
 for _, key in ipairs({KEYS[1], KEYS[2], KEYS[4]}) do redis.call('PEXPIRE', key, ARGV[5]) end
 redis.call('SADD', KEYS[3], ARGV[1])
@@ -198,7 +210,8 @@ class SessionName(NamedTuple):
 @dataclass(slots=True)
 class SessionState:
     """The state of a session. `turn` describes the running turn; `waiting` has the awaited
-    confirmations by event id; `step` is the id of the last step; `counts` are sums over all turns;
+    confirmations and results by event id; `step` is the id of the last step; `counts` are sums over
+    all turns;
     `queue` holds the sent events with their texts as stored in Redis.
     """
 
@@ -245,8 +258,13 @@ class SessionJournals:
             queue=[(load_json(text), text) for text in queue],
         )
 
-    async def push(self, name: SessionName, events: Iterable[Json]) -> None:
-        """Put events into the queue. Raises NotFound, Busy for a full queue, TooLarge."""
+    async def push(
+        self, name: SessionName, events: Iterable[Json], answered: Sequence[str] = ()
+    ) -> None:
+        """Put events into the queue. `answered` names the calls of custom tools whose results are
+        among the events, each of which still has to wait. Raises NotFound, Busy for a full queue,
+        TooLarge, Conflict for a call answered by another client.
+        """
         done = await self._bus.run_script(
             PUSH,
             [
@@ -261,8 +279,12 @@ class SessionJournals:
             QUEUE_BYTES,
             self._limit,
             SESSION_SECONDS * 1000,
+            len(answered),
+            *answered,
             *map(dump_json, events),
         )
+        if done == -4:
+            raise Conflict("Another client has answered a call of these results; nothing was kept.")
         if done == -1:
             raise NotFound(f"No session has the id {name.id!r}.")
         if done == -2:

@@ -1,7 +1,7 @@
 """A turn's frames as the events of its session. Pure: no clock but the events' own time, no I/O.
 
 Invariants: a tool call is an event before its result, and once only; what waits for a confirmation
-is named by the event of its call.
+or a result is named by the event of its call.
 """
 
 from __future__ import annotations
@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.managed.listing import new_id, time_now
-from shared.bus.channels import PERMISSION_NOTE, PermissionNote, decode_payload
+from shared.bus.channels import (
+    CUSTOM_CALL_NOTE,
+    CUSTOM_TOOLS_PREFIX,
+    PERMISSION_NOTE,
+    CustomCallNote,
+    PermissionNote,
+    decode_payload,
+)
 from shared.formats.ir import Json
 from shared.formats.sse import ServerSentEvent
 from shared.runtime.exact_json import dump_json, load_json
@@ -30,17 +37,20 @@ PROGRAM_NAMES = {
 AGENT_NAMES = {theirs: ours for ours, theirs in PROGRAM_NAMES.items()}
 MOST_RESULT_CHARS = 100_000  # of one text in a tool's result
 BY_OWNERS_RULES = "owner_rules"
+EXHAUSTED: Json = {"type": "exhausted"}
+RETRYING: Json = {"type": "retrying"}
 
 
 @dataclass(slots=True)
 class NarratedCall:
     """A tool call of the turn: `use` is the call's block, `event_id` the id of the call's event,
-    `note` the state of the call's permission.
+    `note` the state of the call's permission, `custom` the state of a custom tool's call.
     """
 
     event_id: str
     use: Json | None = None
     note: PermissionNote | None = None
+    custom: CustomCallNote | None = None
     is_shown: bool = False
 
 
@@ -48,8 +58,8 @@ class TurnNarrator:
     """The narrator of a turn: `feed` takes the turn's frames, `take_events` returns the session's
     new events. `policies` are the agent's, by Claude Code's names of tools.
 
-    `waiting` names what a person must decide, by the event of the call. `error` is the provider's,
-    from an `error` frame.
+    `waiting` names what a person must decide, and what the client must answer, by the event of the
+    call. `error` is the provider's, from an `error` frame.
     """
 
     def __init__(self, policies: Mapping[str, str]) -> None:
@@ -66,6 +76,9 @@ class TurnNarrator:
         if frame.name == PERMISSION_NOTE:
             self._note(decode_payload(PermissionNote, frame.data))
             return
+        if frame.name == CUSTOM_CALL_NOTE:
+            self._note_custom(decode_payload(CustomCallNote, frame.data))
+            return
         payload = load_json(frame.data)
         match payload.get("type"):
             case "content_block_start":
@@ -80,6 +93,16 @@ class TurnNarrator:
     def confirm(self, event_id: str) -> None:
         """Note that the log already has the client's own confirmation of a call."""
         self._confirmed.add(event_id)
+
+    def answer(self, event_id: str) -> Json | None:
+        """Return what waits for the client's result of the custom tool's call `event_id`, and end
+        the wait; None if nothing waits.
+        """
+        if "tool_use_id" not in self.waiting.get(event_id, {}):
+            return None
+        found = self.waiting.pop(event_id)
+        self._add_status()
+        return found
 
     def take_events(self) -> list[Json]:
         """Return the events since the last call."""
@@ -102,10 +125,14 @@ class TurnNarrator:
             case "tool_use_sdk":
                 call = self._call(block["id"])
                 call.use = block
-                if call.note is not None:
+                if call.custom is not None:
+                    self._advance_custom(call)
+                elif call.note is not None:
                     self._advance(call)
             case "tool_result_sdk":
                 call = self._call(block["tool_use_id"])
+                if call.custom is not None:
+                    return  # the client's own result is in the log
                 self._show(call)
                 self._add(
                     "agent.tool_result",
@@ -120,6 +147,33 @@ class TurnNarrator:
         # The hook asks as soon as the call is read; its block may come a moment later.
         if call.use is not None:
             self._advance(call)
+
+    def _note_custom(self, note: CustomCallNote) -> None:
+        call = self._call(note.tool_use_id)
+        call.custom = note
+        # The program may call before its block is whole here.
+        if call.use is not None:
+            self._advance_custom(call)
+
+    def _advance_custom(self, call: NarratedCall) -> None:
+        """Show a custom tool's call, and whether it waits for the client's result."""
+        assert call.use is not None
+        assert call.custom is not None
+        if not call.is_shown:
+            call.is_shown = True
+            self._events.append(
+                {"id": call.event_id, "input": call.use["input"], "name": agent_name(call.use)}
+                | {"processed_at": time_now(), "type": "agent.custom_tool_use"}
+            )
+        if call.custom.state == "waiting":
+            self.waiting[call.event_id] = {
+                "tool_use_id": call.custom.tool_use_id,
+                "worker": call.custom.worker,
+            }
+            self._add_status()
+        elif self.waiting.pop(call.event_id, None):
+            self._events.append(error_event("unknown_error", call.custom.message, RETRYING))
+            self._add_status()
 
     def _advance(self, call: NarratedCall) -> None:
         """Show the call, and the state of the call's permission."""
@@ -145,7 +199,9 @@ class TurnNarrator:
         )
 
     def _add_status(self) -> None:
-        """Add the session's status: idle while a confirmation is awaited, else running."""
+        """Add the session's status: idle while a confirmation or a result is awaited, else
+        running.
+        """
         waiting = list(self.waiting)
         status = requires_action(waiting) if waiting else new_event("session.status_running")
         self._events.append(status)
@@ -157,7 +213,7 @@ class TurnNarrator:
         name = call.use["name"]
         decided = evaluated(self._policies.get(name, "always_allow"), call.note)
         self._events.append(
-            {"id": call.event_id, "input": call.use["input"], "name": AGENT_NAMES.get(name, name)}
+            {"id": call.event_id, "input": call.use["input"], "name": agent_name(call.use)}
             | {"processed_at": time_now(), "type": "agent.tool_use", **decided}
         )
 
@@ -173,8 +229,20 @@ def new_event(kind: str, **fields: Any) -> Json:
     return {"id": new_id("sevt"), "processed_at": time_now(), "type": kind, **fields}
 
 
+def agent_name(use: Json) -> str:
+    """Return the name of the tool of a call, as the agent's definition spells it."""
+    name: str = use["name"]
+    return AGENT_NAMES.get(name, name.removeprefix(CUSTOM_TOOLS_PREFIX))
+
+
+def error_event(kind: str, message: str, retry_status: Json) -> Json:
+    """Return the event of an error. RETRYING: the turn goes on; EXHAUSTED: it is over."""
+    error = {"type": kind, "message": message, "retry_status": retry_status}
+    return new_event("session.error", error=error)
+
+
 def requires_action(event_ids: list[str]) -> Json:
-    """Return the event of a session waiting for confirmations."""
+    """Return the event of a session waiting for confirmations or results."""
     reason = {"type": "requires_action", "event_ids": event_ids}
     return new_event("session.status_idle", stop_reason=reason, stop_details=None)
 

@@ -20,7 +20,7 @@ from gateway.managed.journal import (
     SessionName,
 )
 from gateway.managed.listing import time_now
-from gateway.managed.turn_events import end_of_span, failure_events
+from gateway.managed.turn_events import end_of_span, failure_events, late_result_event
 from gateway.managed.turns import ManagedTurns, SessionLeft
 from shared.bus import Bus
 from shared.bus.channels import AccessRecord
@@ -112,8 +112,10 @@ class SessionRunner:
             else:
                 # It came too late: nothing runs that it could be about.
                 event, text = state.queue[0]
-                done = event | {"processed_at": time_now()}
-                await self._step(name, holder, logged=[done], taken=[text])
+                logged = [event | {"processed_at": time_now()}]
+                if event["type"] == "user.custom_tool_result":
+                    logged.append(late_result_event(event))
+                await self._step(name, holder, logged=logged, taken=[text])
 
     async def _step(self, name: SessionName, holder: str, **step: Any) -> None:
         if not await self._journals.commit(name, holder, **step):

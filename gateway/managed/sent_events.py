@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from gateway.managed.bodies import MOST_EVENTS, Name, NotServed, StrictBody, Text
 from gateway.managed.journal import SessionState
@@ -15,12 +23,21 @@ from shared.runtime.errors import ClientError, NotAllowed, TooLarge
 from shared.runtime.exact_json import dump_json
 
 EVENT_BYTES = 2 * 1024 * 1024  # of one event; all events of a session share LOG_BYTES
+MOST_RESULT_CHARS = 400_000  # of the texts of one result: what Claude Code shows its model whole
 UNSERVED_EVENTS = (
-    "user.custom_tool_result",
     "user.define_outcome",
     "user.tool_result",
     "system.message",
 )
+
+
+def check_base64(data: str) -> str:
+    """Return `data`. Raises ValueError for a text that is no base64."""
+    try:
+        base64.b64decode(data, validate=True)
+    except ValueError:
+        raise ValueError("is no base64") from None
+    return data
 
 
 class TextBlock(StrictBody):
@@ -72,6 +89,21 @@ class DocumentBlock(StrictBody):
 Block = Annotated[TextBlock | ImageBlock | DocumentBlock, Field(discriminator="type")]
 
 
+class PictureBytes(StrictBody):
+    """A picture in the request itself."""
+
+    type: Literal["base64"]
+    media_type: Literal["image/jpeg", "image/png", "image/gif", "image/webp"]
+    data: Annotated[Text, Field(min_length=1), AfterValidator(check_base64)]
+
+
+class ResultImage(StrictBody):
+    """A picture of a result. The program takes no address of a picture."""
+
+    type: Literal["image"]
+    source: PictureBytes
+
+
 class UserMessage(StrictBody):
     """The message at the start of a turn."""
 
@@ -102,8 +134,39 @@ class ToolConfirmation(StrictBody):
         return self
 
 
-SentEvent = Annotated[UserMessage | UserInterrupt | ToolConfirmation, Field(discriminator="type")]
-EVENT: TypeAdapter[UserMessage | UserInterrupt | ToolConfirmation] = TypeAdapter(SentEvent)
+class CustomToolResult(StrictBody):
+    """The client's answer to a call of a custom tool."""
+
+    type: Literal["user.custom_tool_result"]
+    custom_tool_use_id: Name
+    content: list[Annotated[TextBlock | ResultImage, Field(discriminator="type")]] | None = None
+    is_error: bool | None = None
+
+    @field_validator("content", mode="before")
+    @classmethod
+    def refuse_other_blocks(cls, content: Any) -> Any:
+        """Return the content. Raises ValueError for a block that the program cannot be told."""
+        for block in content if isinstance(content, list) else []:
+            kind = block.get("type") if isinstance(block, dict) else None
+            if kind in ("document", "search_result"):
+                raise ValueError(f"{kind} is not served in a result here; text and image are")
+        return content
+
+    @model_validator(mode="after")
+    def check_length(self) -> CustomToolResult:
+        """Return the result. Raises ValueError for longer texts than the model would see."""
+        blocks = self.content or []
+        if sum(len(each.text) for each in blocks if each.type == "text") > MOST_RESULT_CHARS:
+            raise ValueError(f"content: at most {MOST_RESULT_CHARS:,} characters of text")
+        return self
+
+
+SentEvent = Annotated[
+    UserMessage | UserInterrupt | ToolConfirmation | CustomToolResult, Field(discriminator="type")
+]
+EVENT: TypeAdapter[UserMessage | UserInterrupt | ToolConfirmation | CustomToolResult] = TypeAdapter(
+    SentEvent
+)
 
 
 class EventsBody(StrictBody):
@@ -147,6 +210,40 @@ def read_sent_event(given: Json, where: str) -> Json:
     return stored
 
 
+def check_results(events: list[Json], state: SessionState) -> list[str]:
+    """Return the ids of the calls that the results among `events` answer. Raises ClientError for a
+    result without a waiting call, and for a second result of one call.
+    """
+    queued = [event for event, _ in state.queue]
+    answered = [event.get("custom_tool_use_id") for event in queued]
+    found: list[str] = []
+    for event in events:
+        if event["type"] != "user.custom_tool_result":
+            continue
+        use_id = event["custom_tool_use_id"]
+        if not is_custom_call(state.waiting.get(use_id)):
+            raise ClientError(
+                f"custom_tool_use_id: {use_id!r} is no call of a custom tool that this session "
+                "waits for; it may have been answered already, or its turn may be over.",
+                param="custom_tool_use_id",
+            )
+        if use_id in answered or use_id in found:
+            raise answered_already(use_id)
+        found.append(use_id)
+    return found
+
+
+def is_custom_call(waiting: Json | None) -> bool:
+    """Return True if what a session waits for is the result of a custom tool."""
+    return waiting is not None and "tool_use_id" in waiting
+
+
+def answered_already(use_id: str) -> ClientError:
+    return ClientError(
+        f"custom_tool_use_id: {use_id!r} has been answered already.", param="custom_tool_use_id"
+    )
+
+
 def check_confirmations(events: list[Json], state: SessionState, caller: Caller) -> None:
     """Raise ClientError for a confirmation without a waiting call, NotAllowed for a caller without
     the right to answer: asking never includes answering.
@@ -154,7 +251,8 @@ def check_confirmations(events: list[Json], state: SessionState, caller: Caller)
     for event in events:
         if event["type"] != "user.tool_confirmation":
             continue
-        if event["tool_use_id"] not in state.waiting:
+        waiting = state.waiting.get(event["tool_use_id"])
+        if waiting is None or is_custom_call(waiting):
             raise ClientError(
                 f"tool_use_id: {event['tool_use_id']!r} is no event that this session waits for; "
                 "it may have been answered already.",

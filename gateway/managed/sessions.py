@@ -244,6 +244,11 @@ def update_event(news: Json) -> Json:
 
 def refuse_running(name: SessionName, state: SessionState) -> None:
     """Raise Conflict for a session with a turn, or with queued events."""
+    if state.waiting:
+        raise Conflict(
+            f"The session {name.id!r} waits for an answer in the middle of a turn; answer it, or "
+            "send user.interrupt."
+        )
     if state.turn is not None or state.queue:
         raise Conflict(
             f"The session {name.id!r} is running; send user.interrupt, or wait until it is idle."

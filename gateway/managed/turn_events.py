@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextlib
 
-from gateway.managed.narration import new_event
+from gateway.managed.narration import EXHAUSTED, error_event, new_event
 from shared.bus.channels import AccessRecord
 from shared.formats.ir import Json
 from shared.runtime.errors import (
@@ -18,8 +18,6 @@ from shared.runtime.errors import (
 )
 from shared.runtime.exact_json import dump_json, load_json
 
-EXHAUSTED: Json = {"type": "exhausted"}
-RETRYING: Json = {"type": "retrying"}
 # The vendor's errors of a session, by the type of the provider's error.
 ERROR_TYPES = {
     "overloaded_error": "model_overloaded_error",
@@ -55,11 +53,6 @@ def failure_events(failure: CCProxyError) -> list[Json]:
     ]
 
 
-def error_event(kind: str, message: str, retry_status: Json) -> Json:
-    error = {"type": kind, "message": message, "retry_status": retry_status}
-    return new_event("session.error", error=error)
-
-
 def idle_event(reason: Json, details: Json | None = None) -> Json:
     return new_event("session.status_idle", stop_reason=reason, stop_details=details)
 
@@ -77,4 +70,14 @@ def end_of_span(span: str, record: AccessRecord, *, is_error: bool) -> Json:
         model_request_start_id=span,
         is_error=is_error,
         model_usage=usage,
+    )
+
+
+def late_result_event(result: Json) -> Json:
+    """Return the event of a result that has no effect, because its call has ended meanwhile."""
+    use_id = result["custom_tool_use_id"]
+    return error_event(
+        "unknown_error",
+        f"The result for {use_id} came too late: its call did not wait any more.",
+        EXHAUSTED,
     )

@@ -13,7 +13,7 @@ from gateway.managed.narration import PROGRAM_NAMES
 from gateway.managed.sessions import ManagedSession
 from gateway.providers import Outgoing
 from gateway.providers.sdk import DIRECTORY_HEADER, MESSAGES_HEADER
-from shared.bus.channels import AccessRecord, ManagedTurn
+from shared.bus.channels import AccessRecord, CustomTool, ManagedTurn
 from shared.formats.ir import Json
 
 ENDPOINT = "/sdk/v1/sessions/{session_id}/events"
@@ -64,13 +64,18 @@ def outgoing(session: ManagedSession, record: AccessRecord, messages: list[Json]
 
 
 def managed_turn(agent: Json) -> ManagedTurn:
-    """Return the tools open to a turn of `agent`, by Claude Code's names."""
+    """Return the tools open to a turn of `agent`; Claude Code's own by Claude Code's names."""
     policies = policies_of(agent)
     effort = agent["model"]["effort"]
     return ManagedTurn(
         tools=list(policies),
         asks=[name for name, policy in policies.items() if policy == "always_ask"],
         effort=effort["type"] if effort else "",
+        custom_tools=[
+            CustomTool(tool["name"], tool["description"], tool["input_schema"])
+            for tool in agent["tools"]
+            if tool["type"] == "custom"
+        ],
     )
 
 
@@ -78,6 +83,8 @@ def policies_of(agent: Json) -> dict[str, str]:
     """Return the policies of all tools open to `agent`, by Claude Code's names."""
     found: dict[str, str] = {}
     for toolset in agent["tools"]:
+        if toolset["type"] == "custom":
+            continue
         own = {config["name"]: config for config in toolset["configs"]}
         for name, program_name in PROGRAM_NAMES.items():
             config = own.get(name, toolset["default_config"])

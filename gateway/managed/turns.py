@@ -19,14 +19,13 @@ from typing import Any, Protocol
 from gateway.managed.history import messages_of, user_message
 from gateway.managed.journal import SessionJournals, SessionName
 from gateway.managed.listing import time_now
-from gateway.managed.narration import TurnNarrator, new_event
+from gateway.managed.narration import RETRYING, TurnNarrator, error_event, new_event
 from gateway.managed.sessions import ManagedSession, ManagedSessions
 from gateway.managed.turn_events import (
-    RETRYING,
     end_of_span,
-    error_event,
     failure_events,
     idle_event,
+    late_result_event,
     refusal_of,
 )
 from gateway.managed.turn_request import open_turn_record, outgoing, policies_of
@@ -36,7 +35,7 @@ from gateway.proxy.active_requests import ActiveRequest, ActiveRequests
 from gateway.proxy.exchange import note_failure
 from gateway.proxy.messages_tap import MessagesTap
 from gateway.server.guard import Caller
-from shared.bus.channels import AccessRecord
+from shared.bus.channels import AccessRecord, CustomResult
 from shared.formats.ir import Json
 from shared.formats.sse import Parser
 from shared.permissions.deciders import BY_LOCAL
@@ -252,9 +251,7 @@ class ManagedTurns:
                     for frame in parser.feed(tap.feed(each)):
                         turn.narrator.feed(frame)
             if events := turn.narrator.take_events():
-                waiting = turn.narrator.waiting
-                status = {"status": "idle" if waiting else "running", "waiting": waiting}
-                await self._commit(turn, events, state=status)
+                await self._commit(turn, events, state=status_of(turn.narrator))
             for each in news:
                 if isinstance(each, CCProxyError):
                     raise each
@@ -266,16 +263,40 @@ class ManagedTurns:
                 return
 
     async def _take_controls(self, turn: RunningTurn) -> None:
-        """Take interrupts and confirmations from the queue; messages wait there."""
+        """Take interrupts, confirmations and results from the queue; messages wait there."""
         state = await self._journals.look(turn.session.name)
         for event, text in state.queue:
             if event["type"] == "user.message":
+                continue
+            if event["type"] == "user.custom_tool_result":
+                await self._answer(turn, event, text)
                 continue
             await self._commit(turn, [event | {"processed_at": time_now()}], taken=[text])
             if event["type"] == "user.interrupt":
                 turn.interrupted = True
                 return
             await self._confirm(turn, event)
+
+    async def _answer(self, turn: RunningTurn, event: Json, text: bytes) -> None:
+        """Hand a client's result to the call that waits for it in the worker. Raises the error of a
+        worker that is gone: its turn is, too.
+        """
+        call = turn.narrator.answer(event["custom_tool_use_id"])
+        # One step for the result and the end of the wait: a second result finds nothing to answer.
+        logged = [event | {"processed_at": time_now()}, *turn.narrator.take_events()]
+        if call is None:
+            logged.append(late_result_event(event))
+        await self._commit(turn, logged, taken=[text], state=status_of(turn.narrator))
+        if call is None:
+            return
+        content = event.get("content") or []
+        is_error = bool(event.get("is_error"))
+        result = CustomResult(turn.record.request_id, call["tool_use_id"], content, is_error)
+        try:
+            await self._sdk.give_result(call["worker"], result)
+        except NotFound:
+            # The worker gave up the wait a moment before.
+            await self._commit(turn, [late_result_event(event)])
 
     async def _confirm(self, turn: RunningTurn, event: Json) -> None:
         """Hand a confirmation to the permission service; the first answer counts."""
@@ -319,6 +340,11 @@ class ManagedTurns:
         done = await self._journals.commit(turn.session.name, turn.holder, logged=events, **step)
         if not done:
             raise SessionLeft
+
+
+def status_of(narrator: TurnNarrator) -> Json:
+    """Return the state of a session in a turn, and what it waits for."""
+    return {"status": "idle" if narrator.waiting else "running", "waiting": narrator.waiting}
 
 
 def note_end(record: AccessRecord, failure: CCProxyError | None) -> None:

@@ -22,9 +22,11 @@ from gateway.proxy.catalogue import Catalogue
 from gateway.proxy.ignored import note_ignored, with_ignored
 from shared.bus import Bus, Call
 from shared.bus.channels import (
+    CUSTOM_RESULTS,
     SDK_TURN,
     AccessRecord,
     Channel,
+    CustomResult,
     KnownSession,
     Turn,
     TurnHead,
@@ -161,6 +163,14 @@ class Sdk:
         headers = with_ignored([(b"content-type", b"text/event-stream; charset=utf-8")], record)
         opened = request.watched(Opened(200, headers, _with_first(first, frames), leave))
         return opened if document.get("stream") is True else await _whole(opened)
+
+    async def give_result(self, worker: str, result: CustomResult) -> None:
+        """Hand a client's result to the call that waits in the worker at the address `worker`.
+        Raises NotFound if the call does not wait any more, NoWorker, WorkerLost, BusUnavailable.
+        """
+        async with self._bus.call(CUSTOM_RESULTS.at(worker), result) as replies:
+            async for _ in replies:
+                pass
 
     async def _begin(self, turn: Turn, request: Outgoing) -> Begun:
         """Begin the turn at the worker from `_kept_by`, if alive and with a free slot; else at any

@@ -15,16 +15,17 @@ import contextlib
 import os
 import re
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from sdk_worker.asking import HOOKS, SERVER, Asker, Note, note_nothing
+from sdk_worker.asking import HOOKS, SERVER, Asker
 from sdk_worker.claude.program import Line, Program
-from shared.bus.channels import Turn
+from sdk_worker.custom_tools import CustomTools
+from shared.bus.channels import CUSTOM_TOOLS_SERVER, CustomCallNote, PermissionNote, Turn
 from shared.runtime.errors import NoWorker, UpstreamError
 
 # The first release that takes `client_composed` lines as they are. Before it, `@/path` in a prompt
@@ -173,9 +174,16 @@ class Conversation:
     client, for every caller.
     """
 
-    def __init__(self, driver: Driver, program: Program, asker: Asker | None = None) -> None:
+    def __init__(
+        self,
+        driver: Driver,
+        program: Program,
+        asker: Asker | None = None,
+        custom_tools: CustomTools | None = None,
+    ) -> None:
         self.program = program
         self.asker = asker  # None: it has no tools of its own that could act, or asks nobody
+        self.custom_tools = custom_tools  # None: its turns belong to no session with such tools
         self._driver = driver
         self._prompt: asyncio.Queue[Line] = asyncio.Queue()
         self._owner: asyncio.Task[None] | None = None
@@ -186,25 +194,30 @@ class Conversation:
 
     @property
     def asks_person(self) -> bool:
-        """Return True while a permission request of the program is open."""
-        return self.asker is not None and self.asker.is_asking
+        """Return True while a permission request of the program is open, or a call of a custom
+        tool waits for its client.
+        """
+        asks = self.asker is not None and self.asker.is_asking
+        return asks or (self.custom_tools is not None and self.custom_tools.is_waiting)
 
     async def begun(self) -> None:
         """Return once the program answers and knows where to ask for permission. Raises
         UpstreamError.
         """
-        if self.asker is None:
+        # The handlers are in place before the program hears of the servers: the program talks to a
+        # new server at once, and a message without a handler would go to the SDK.
+        if self.asker is not None:
+            self.program.on_mcp[SERVER] = self.asker.answer
+            self.program.on_hook = self.asker.before_tool
+        if self.custom_tools is not None:
+            self.program.on_mcp[CUSTOM_TOOLS_SERVER] = self.custom_tools.answer
+        if not self.program.on_mcp:
             # Any cheap question proves that the program reads its input. A started process alone
             # proves nothing.
             await self.program.control("mcp_status")
             return
-        # The handlers are in place before the program hears of the server: the program talks to a
-        # new server at once, and a message without a handler would go to the SDK.
-        self.program.on_mcp = self.asker.answer
-        self.program.on_hook = self.asker.before_tool
-        await self.program.control(
-            "mcp_set_servers", servers={SERVER: {"type": "sdk", "name": SERVER}}
-        )
+        servers = {name: {"type": "sdk", "name": name} for name in self.program.on_mcp}
+        await self.program.control("mcp_set_servers", servers=servers)
 
     async def open(self, initialize: Line) -> None:
         """Shake hands. `initialize` are fields of that request the SDKs have no option for, such as
@@ -229,13 +242,19 @@ class Conversation:
                 "it: `claude update`."
             )
 
+    @contextlib.contextmanager
     def on_behalf(
-        self, turn: Turn, note: Note = note_nothing
-    ) -> contextlib.AbstractContextManager[None]:
-        """Attribute the program's permission requests to `turn` while the context is open; `note`
-        as in `Asker`.
+        self, turn: Turn, note: Callable[[PermissionNote | CustomCallNote], None]
+    ) -> Iterator[None]:
+        """Attribute the program's permission requests and its calls of custom tools to `turn` while
+        the context is open; `note` hears of them.
         """
-        return self.asker.on_behalf(turn, note) if self.asker else contextlib.nullcontext()
+        with contextlib.ExitStack() as stack:
+            if self.asker is not None:
+                stack.enter_context(self.asker.on_behalf(turn, note))
+            if self.custom_tools is not None:
+                stack.enter_context(self.custom_tools.on_behalf(turn, note))
+            yield
 
     def say(self, line: Line) -> None:
         """Send the program one line. `client_composed` keeps `@file` and `/command` in the line

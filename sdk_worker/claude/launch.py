@@ -19,6 +19,7 @@ from sdk_worker import asking
 from sdk_worker.claude.driver import Conversation
 from sdk_worker.client_tools import SERVER, ClientTools
 from shared.accounts.claude import login_file_in_use, login_files, obstacle_for_program
+from shared.bus.channels import CUSTOM_TOOLS_SERVER
 from shared.runtime.errors import ClientError, CredentialsMissing, NotAllowed
 from shared.runtime.exact_json import load_json
 from shared.runtime.version import VERSION
@@ -74,7 +75,8 @@ class Launch:
     client's tools instead. `tools` are the only ones of Claude Code's own that it has; None: all.
     `kept`: the conversation is written to disk; `resumed` is the id or the file of an earlier
     conversation to continue; `told`: the program tells the worker what it writes. `effort` is a
-    level of effort; an empty text: Claude Code's own.
+    level of effort; an empty text: Claude Code's own. `custom_tools` are the custom tools of the
+    process's managed session, as JSON.
     """
 
     cwd: str | None = None
@@ -84,6 +86,7 @@ class Launch:
     told: bool = False
     tools: tuple[str, ...] | None = None
     effort: str = ""
+    custom_tools: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +120,14 @@ def command(program: Path, launch: Launch, options: CodeOptions, *, asks: bool) 
     """
     denied = [*PEER_TOOLS, *(options.disallowed_tools or [])]
     allowed = [] if asks else options.allowed_tools or []
+    # The client of the session answers these, and nothing acts here.
+    custom = [f"mcp__{CUSTOM_TOOLS_SERVER}"] if launch.custom_tools else []
     flags: dict[str, Any] = {
         "output-format": "stream-json",
         "input-format": "stream-json",
         "settings": orjson.dumps(FLAG_SETTINGS).decode(),
         "disallowedTools": ",".join(denied),
-        "allowedTools": ",".join(allowed) if launch.own_tools else f"mcp__{SERVER}",
+        "allowedTools": ",".join([*allowed, *custom]) if launch.own_tools else f"mcp__{SERVER}",
         "permission-mode": options.permission_mode or "default",
         "permission-prompt-tool": asking.TOOL if asks else None,
         "mcp-config": options.mcp_config if launch.own_tools else None,
@@ -241,7 +246,7 @@ async def bind_process(conversation: Conversation, binding: Binding, options: Co
     if binding.tools:
         # The tools are served before the handshake names their server: the program lists them at
         # once.
-        program.on_mcp = ClientTools(load_json(binding.tools)).answer
+        program.on_mcp[SERVER] = ClientTools(load_json(binding.tools)).answer
         initialize["sdkMcpServers"] = [SERVER]
     await conversation.open(initialize)
     await adjust(conversation, binding, options)

@@ -40,13 +40,13 @@ OUR_REQUESTS = "ccproxy-"
 class Program:
     """One `claude` process. Start with `spawn`, end with `stop`.
 
-    `on_mcp` answers the program's calls to the tools of the hosted MCP servers, `on_hook` the calls
-    of registered hooks.
+    `on_mcp` answers the program's calls to the tools of the hosted MCP servers, by the servers'
+    names; `on_hook` answers the calls of registered hooks.
     """
 
     def __init__(self, command: list[str], *, env: Mapping[str, str], cwd: str | None) -> None:
         self.command = command
-        self.on_mcp: Answer | None = None
+        self.on_mcp: dict[str, Answer] = {}
         self.on_hook: Answer | None = None
         self.started_at = time.monotonic()
         self.initialize: Line = {}  # added to the SDK's first request, which has no field for it
@@ -272,10 +272,12 @@ class Program:
                 if response["request_id"] == self._first_request and not self.initialized.done():
                     self._initialize_answered(response)
                 self._for_sdk.put_nowait(line)
-            case "control_request" if self.on_mcp and line["request"]["subtype"] == "mcp_message":
+            case "control_request" if line["request"]["subtype"] == "mcp_message" and (
+                give := self.on_mcp.get(line["request"].get("server_name", ""))
+            ):
                 request_id = line["request_id"]
                 message = line["request"]["message"]
-                answering = self._answer(self.on_mcp, request_id, message, "mcp_response")
+                answering = self._answer(give, request_id, message, "mcp_response")
                 # A task of its own: a person may think for an hour, and the program's next lines
                 # must not wait.
                 self._answers[request_id] = asyncio.create_task(answering)

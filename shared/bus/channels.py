@@ -49,6 +49,8 @@ class Channel:
 
 
 SDK_TURN = Channel("sdk:turn", "on_accept", max_length=64)
+# Each worker serves one of its own. A payload is a CustomResult, the end of a call its receipt.
+CUSTOM_RESULTS = Channel("sdk:custom_result", "on_accept", max_length=256)
 PERMISSION_REQUESTS = Channel("permission:ask", "when_done")
 PERMISSION_QUERIES = Channel("permission:query", "on_accept")
 PERMISSION_AUDIT = Channel("permission:audit", "when_done")
@@ -103,16 +105,33 @@ def decode_payload(shape: type[T], data: bytes) -> T:
     return result
 
 
+# The MCP server that offers the custom tools of a managed session to its program, and what the
+# program's names of these tools begin with.
+CUSTOM_TOOLS_SERVER = "ccproxy_custom"
+CUSTOM_TOOLS_PREFIX = f"mcp__{CUSTOM_TOOLS_SERVER}__"
+
+
+@dataclass(slots=True)
+class CustomTool:
+    """A tool of a managed session that the session's client answers."""
+
+    name: str
+    description: str
+    input_schema: dict[str, Any]
+
+
 @dataclass(slots=True)
 class ManagedTurn:
     """The part of a turn of a managed session beside the request: `tools` are the names of Claude
     Code's own tools permitted in the turn, `asks` the names among `tools` that a person must allow
-    every time, `effort` a level of effort, or an empty text for the program's own level.
+    every time, `effort` a level of effort, or an empty text for the program's own level,
+    `custom_tools` the tools that the session's client answers.
     """
 
     tools: list[str] = field(default_factory=list)
     asks: list[str] = field(default_factory=list)
     effort: str = ""
+    custom_tools: list[CustomTool] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -135,13 +154,42 @@ PERMISSION_NOTE = "ccproxy_permission"  # the name of that frame
 
 
 @dataclass(slots=True)
+class CustomCallNote:
+    """The state of a custom tool's call in a managed turn, as a frame of the turn's replies.
+
+    `waiting`: the worker at the address `worker` waits for the client's result. `over`: it waits no
+    more, and had no result; `message` says why.
+    """
+
+    tool_use_id: str
+    state: Literal["waiting", "over"]
+    worker: str
+    message: str = ""
+
+
+CUSTOM_CALL_NOTE = "ccproxy_custom_call"  # the name of that frame
+
+
+@dataclass(slots=True)
+class CustomResult:
+    """The client's result of a custom tool's call in the turn `request_id`: `content` are texts and
+    images in blocks of the Messages format.
+    """
+
+    request_id: str
+    tool_use_id: str
+    content: list[dict[str, Any]]
+    is_error: bool = False
+
+
+@dataclass(slots=True)
 class Turn:
     """One `/sdk` request. The replies are a TurnHead, Anthropic SSE frames and a TurnTail.
 
     `body` is an Anthropic Messages request. `sent_at` is in UTC seconds. `repeat` is equal for the
     same request of the same caller. `message_mode` says how this request shows the agent's own
     tools; an empty text means the setting. `managed` is set for a turn of a managed session, whose
-    replies have a PermissionNote too.
+    replies have a PermissionNote and a CustomCallNote too.
     """
 
     request_id: str

@@ -7,9 +7,11 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from shared.settings.tree import load_settings
 from tests.conftest import BusFactory
+from tests.support.managed_house import House, running_house
 from tests.support.simulator_fixture import API_KEY
 from tests.unit.gateway.conftest import serve
 
@@ -39,3 +41,11 @@ async def open_gateway_at(
 @pytest.fixture
 async def gateway_url(open_gateway_at: OpenGateway) -> str:
     return await open_gateway_at()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def house(
+    simulator_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[House]:
+    async with running_house(simulator_url, tmp_path_factory) as running:
+        yield running

@@ -21,10 +21,9 @@ from gateway.managed.turn_events import idle_event
 from permission_service.notify.notifier import NotifyPolicy
 from permission_service.notify.ways import ways_of
 from shared.settings.notify import NotifySettings
-from tests.contract.test_managed_sessions import (
-    ASK_BASH,
+from tests.contract.test_managed_sessions import ASK_BASH, answered_by_client
+from tests.support.managed_house import (
     House,
-    answered_by_client,
     hearing,
     idle,
     listed,

@@ -4,44 +4,15 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import anthropic
 import pytest
-import pytest_asyncio
-import redis
-from anthropic import AsyncAnthropic
-from anthropic.types.beta import BetaManagedAgentsSession
-from anthropic.types.beta.sessions import (
-    BetaManagedAgentsSendSessionEvents,
-    BetaManagedAgentsSessionEvent,
-    BetaManagedAgentsStreamSessionEvents,
-)
 
-from gateway.managed.journal import SessionJournals, SessionName
+from gateway.managed.journal import SessionName
 from gateway.managed.narration import new_event
-from gateway.managed.objects import ManagedObjects
 from gateway.managed.sent_events import read_events
-from sdk_worker.claude.driver import ProgramFile, drivers
-from sdk_worker.process import open_pool, timeouts
-from sdk_worker.reply import LeftReplies
-from sdk_worker.sessions import Sessions
-from sdk_worker.worker import Worker
-from shared.bus import Bus
-from shared.permissions.asking import ask_permission_service
-from shared.permissions.fair_use import InputsInFlight
-from shared.settings.tree import Settings, load_settings
-from tests.conftest import QUICK, RedisServer, unbounded_keys
-from tests.support.managed_types import check
-from tests.support.permission_stack import running_desk
-from tests.support.simulator_fixture import API_KEY
-from tests.unit.gateway.conftest import serve
+from tests.support.managed_house import House, hearing, idle, listed, says, send
 
 pytestmark = [
     pytest.mark.claude,
@@ -49,186 +20,12 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
 ]
 
-MODEL = "claude-sonnet-4-5"
 ASK_BASH: Any = {
     "type": "agent_toolset_20260401",
     "default_config": {"enabled": True},
     "configs": [{"name": "bash", "permission_policy": {"type": "always_ask"}}],
 }
-# The next turn hears it too, after an interrupt: it may not take long.
 SLOW = "[[scenario:slow-100x40]] take your time"
-
-
-@dataclass
-class House:
-    """Two gateways of one stack, as clients of the official SDK see them. `journals` are those of a
-    third gateway, which dies whenever a test wants it to.
-    """
-
-    one: AsyncAnthropic
-    two: AsyncAnthropic
-    journals: SessionJournals
-    bus: Bus
-    root: Path
-    urls: list[str]
-
-    async def session(self, **agent: Any) -> BetaManagedAgentsSession:
-        """Return a new session whose tools act below `root`."""
-        made = await self.one.beta.agents.create(**{"name": "helper", "model": MODEL} | agent)
-        environment = await self.one.beta.environments.create(
-            name="here", metadata={"cwd": str(self.root)}
-        )
-        return await self.one.beta.sessions.create(agent=made.id, environment_id=environment.id)
-
-
-@asynccontextmanager
-async def running_worker(settings: Settings, redis_url: str) -> AsyncIterator[None]:
-    """Run a worker of `/sdk` as its program would, with the real `claude`."""
-    stop = asyncio.Event()
-    async with Bus(redis_url, service="sdk_worker", instance="w", timings=QUICK) as bus:
-        ask = partial(ask_permission_service, bus, InputsInFlight())
-        program = ProgramFile(settings.claude.cli_path)
-        pool = open_pool(settings, program, drivers()[0], ask=ask)
-        options = settings.claude.code_options
-        kept = {"limit": 4, "idle": 60, "timeout": 20, "kept_by": bus.address}
-        sessions = Sessions(pool, bus, options, **kept)  # type: ignore[arg-type]
-        worker = Worker(
-            pool,
-            sessions,
-            LeftReplies(bus, bus.address, seconds=20),
-            name="w",
-            mode="ignore",
-            pretty=False,
-            timeouts=timeouts(settings),
-            roots=settings.sdk.working_roots,
-        )
-        serving = asyncio.create_task(worker.serve(bus, slots=4, stop=stop, drain=asyncio.Event()))
-        yield
-        stop.set()
-        await serving
-        sessions.forget_all()
-        await pool.drain()
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def house(simulator_url: str, tmp_path_factory: Any) -> AsyncIterator[House]:
-    async with running_house(simulator_url, tmp_path_factory) as running:
-        yield running
-
-
-@asynccontextmanager
-async def running_house(
-    simulator_url: str, folders: pytest.TempPathFactory, **desk: Any
-) -> AsyncIterator[House]:
-    """Run the house, whose permission service has the options `desk`."""
-    server = RedisServer(folders.mktemp("redis"))
-    server.start()
-    redis_url = server.url
-    root = folders.mktemp("root")
-    settings = load_settings(
-        redis={"url": redis_url},
-        claude={"base_url": simulator_url, "api_key": API_KEY},
-        sdk={"working_roots": [root], "pool_size": 0},
-    )
-    async with AsyncExitStack() as opened:
-        rules = root.with_suffix(".rules.toml")
-        await opened.enter_async_context(running_desk(redis_url, rules, **desk))
-        await opened.enter_async_context(running_worker(settings, redis_url))
-        clients, urls = [], []
-        for name in ("one", "two"):
-            bus = await opened.enter_async_context(
-                Bus(redis_url, service="gateway", instance=name, timings=QUICK)
-            )
-            running = await opened.enter_async_context(serve(settings, bus, None))  # type: ignore[arg-type]
-            urls.append(f"http://127.0.0.1:{running.port}")
-            client = AsyncAnthropic(base_url=urls[-1] + "/sdk", api_key="unused", max_retries=0)
-            clients.append(await opened.enter_async_context(client))
-        journals = SessionJournals(ManagedObjects(bus, limit=2**25))
-        yield House(*clients, journals, bus, root, urls)
-    with redis.Redis.from_url(redis_url) as store:
-        left = unbounded_keys(store)
-    server.stop()
-    assert not left, "keys with neither a TTL nor a bound were left in Redis"
-
-
-@dataclass
-class Heard:
-    """The events of a stream, each checked against the SDK's types."""
-
-    events: list[Any]
-    news: asyncio.Condition
-
-    async def until(self, kind: str, count: int = 1) -> Any:
-        """Return the event number `count` of this kind, once it has come."""
-
-        def found() -> list[Any]:
-            return [event for event in self.events if event["type"] == kind]
-
-        async with asyncio.timeout(60), self.news:
-            await self.news.wait_for(lambda: len(found()) >= count)
-        return found()[count - 1]
-
-    def kinds(self) -> list[str]:
-        return [event["type"] for event in self.events]
-
-
-@asynccontextmanager
-async def hearing(client: AsyncAnthropic, session_id: str, **headers: str) -> AsyncIterator[Heard]:
-    """Stream the events of a session while the context is open."""
-    heard = Heard([], asyncio.Condition())
-    async with await client.beta.sessions.events.stream(
-        session_id, extra_headers=headers
-    ) as stream:
-
-        async def listen() -> None:
-            async for event in stream:
-                raw = event.to_dict(mode="json", exclude_unset=True)
-                check(BetaManagedAgentsStreamSessionEvents, raw)
-                async with heard.news:
-                    heard.events.append(raw)
-                    heard.news.notify_all()
-
-        listening = asyncio.create_task(listen())
-        try:
-            yield heard
-        finally:
-            listening.cancel()
-            await asyncio.gather(listening, return_exceptions=True)
-
-
-async def send(client: AsyncAnthropic, session_id: str, *events: Any) -> list[Any]:
-    call = client.beta.sessions.events.with_raw_response.send(session_id, events=events)
-    raw = await (await call).json()
-    check(BetaManagedAgentsSendSessionEvents, raw)
-    return raw["data"]
-
-
-def says(text: str) -> Any:
-    return {"type": "user.message", "content": [{"type": "text", "text": text}]}
-
-
-async def listed(client: AsyncAnthropic, session_id: str, **query: Any) -> list[Any]:
-    """Return the events of a session, read in pages of three."""
-    found = []
-    page = await client.beta.sessions.events.list(session_id, limit=3, **query)
-    while True:
-        found += [event.to_dict(mode="json", exclude_unset=True) for event in page.data]
-        if not page.has_next_page():
-            break
-        page = await page.get_next_page()
-    for event in found:
-        check(BetaManagedAgentsSessionEvent, event)
-    return found
-
-
-async def idle(client: AsyncAnthropic, session_id: str) -> BetaManagedAgentsSession:
-    """Return a session once it is idle and nothing waits."""
-    async with asyncio.timeout(60):
-        while True:
-            session = await client.beta.sessions.retrieve(session_id)
-            if session.status == "idle":
-                return session
-            await asyncio.sleep(0.05)
 
 
 async def test_a_message_is_answered_and_every_gateway_lists_and_streams_the_same_events(house):
@@ -277,7 +74,7 @@ async def test_messages_wait_for_their_turn_and_the_conversation_goes_on(house, 
     assert b"Two." in spoken[-1].raw
 
 
-async def test_an_interrupt_ends_the_turn_and_the_next_message_has_its_own(house):
+async def test_an_interrupt_ends_the_turn_and_the_next_message_has_its_own(house, simulator):
     session = await house.session()
     async with hearing(house.two, session.id) as heard:
         await send(house.one, session.id, says(SLOW))
@@ -290,6 +87,10 @@ async def test_an_interrupt_ends_the_turn_and_the_next_message_has_its_own(house
     assert heard.events[first_end]["stop_reason"] == {"type": "end_turn"}
     assert kinds[first_end:].count("agent.message") == 1
     assert heard.events[-1]["stop_reason"] == {"type": "end_turn"}
+    # The interrupted task is no part of the next one, or it would be done after all.
+    task = simulator.last("/v1/messages").body["messages"][-1]
+    assert [block["text"] for block in task["content"]][-1] == "and now"
+    assert "take your time" not in str(task)
 
 
 async def test_a_stream_resumes_behind_the_last_event_it_has_seen(house):
@@ -399,7 +200,7 @@ async def test_events_that_are_not_served_or_wrong_are_refused_by_name(house):
     image = {"type": "image", "source": {"type": "file", "file_id": "file_1"}}
     for event, named in (
         ({"type": "user.define_outcome", "description": "x", "rubric": {}}, "define_outcome"),
-        ({"type": "user.custom_tool_result", "custom_tool_use_id": "x"}, "custom_tool_result"),
+        ({"type": "user.custom_tool_result", "custom_tool_use_id": "x"}, "custom_tool_use_id"),
         ({"type": "user.message", "content": [image]}, "content"),
         ({"type": "user.message", "content": []}, "content"),
         ({"type": "user.tool_confirmation", "tool_use_id": "x", "result": "allow"}, "tool_use_id"),

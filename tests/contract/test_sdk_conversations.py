@@ -16,6 +16,7 @@ from gateway.metering.quota import QuotaWatch
 from gateway.providers import Outgoing
 from gateway.providers.sdk import Sdk
 from gateway.proxy.catalogue import Catalogue
+from sdk_worker.custom_tools import ResultDesk
 from sdk_worker.reply import LeftReplies
 from sdk_worker.sessions import Sessions
 from sdk_worker.worker import TurnTimeouts, Worker
@@ -120,7 +121,14 @@ class Serving:
         left = LeftReplies(self.bus, self.bus.address, seconds=20)
         timeouts = TurnTimeouts(10, 10, 10)
         worker = Worker(
-            self.pool, sessions, left, name=name, mode="ignore", pretty=False, timeouts=timeouts
+            self.pool,
+            sessions,
+            left,
+            ResultDesk(self.bus.address, None),
+            name=name,
+            mode="ignore",
+            pretty=False,
+            timeouts=timeouts,
         )
         serving = worker.serve(self.bus, slots=self.slots, stop=self.stop, drain=self.drain)
         self.task = asyncio.create_task(serving)

@@ -15,6 +15,7 @@ import orjson
 
 from sdk_worker.asking import AskPermission
 from sdk_worker.claude.driver import Driver, ProgramFile
+from sdk_worker.custom_tools import ResultDesk
 from sdk_worker.frames import Mode
 from sdk_worker.process import open_pool
 from sdk_worker.process import timeouts as timeouts_of
@@ -138,7 +139,14 @@ class Stack:
     def worker(self, mode: Mode = "ignore", **timeouts: float) -> Worker:
         times = replace(timeouts_of(self.settings), **timeouts)
         return Worker(
-            self.pool, self.sessions, self.left, name="w1", mode=mode, pretty=False, timeouts=times
+            self.pool,
+            self.sessions,
+            self.left,
+            ResultDesk("w1", None),
+            name="w1",
+            mode=mode,
+            pretty=False,
+            timeouts=times,
         )
 
     def open_sessions(self, **limits: Any) -> Sessions:

@@ -15,6 +15,8 @@ import pytest
 
 from sdk_worker.asking import Asker
 from shared.bus.channels import (
+    CUSTOM_TOOLS_PREFIX,
+    CustomTool,
     ManagedTurn,
     PermissionDecision,
     PermissionNote,
@@ -329,3 +331,16 @@ async def test_a_permission_that_nobody_can_be_asked_for_is_noted_as_denied() ->
         await asker.before_tool({"tool_name": "Bash", "tool_input": {}, "tool_use_id": "t"})
     [note] = notes
     assert (note.state, bool(note.message)) == ("denied", True)
+
+
+async def test_a_custom_tool_of_the_session_needs_no_permission_and_no_other_has_that_right():
+    desk = Desk()
+    asker = Asker(desk.ask, "/work", PROTECTED)
+    managed = ManagedTurn(custom_tools=[CustomTool("weather", "d", {})])
+    for turn, allowed in ((Turn("r1", {}, managed=managed), True), (TURN, False)):
+        desk.asked.clear()
+        with asker.on_behalf(turn):
+            called = {"tool_name": CUSTOM_TOOLS_PREFIX + "weather", "tool_input": {}}
+            said = await asker.before_tool(called)
+        assert said["hookSpecificOutput"]["permissionDecision"] == "allow"
+        assert bool(desk.asked) is not allowed

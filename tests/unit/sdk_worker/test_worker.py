@@ -9,6 +9,7 @@ from collections import deque
 
 import pytest
 
+from sdk_worker.custom_tools import ResultDesk
 from sdk_worker.reply import LeftReplies
 from sdk_worker.sessions import Sessions
 from sdk_worker.worker import TurnTimeouts, Worker
@@ -89,7 +90,9 @@ class House:
         )
         told = {"name": "w1", "mode": "ignore", "pretty": False, "tracer": tracer}
         self.left = LeftReplies(Shelf(), "w1", seconds=60)
-        self.worker = Worker(self, sessions, self.left, timeouts=TurnTimeouts(**times), **told)
+        desk = ResultDesk("w1", None)
+        timeouts = TurnTimeouts(**times)
+        self.worker = Worker(self, sessions, self.left, desk, timeouts=timeouts, **told)
 
     async def take(self, launch, binding):
         if self.fault:

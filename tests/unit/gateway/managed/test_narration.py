@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from gateway.managed.narration import MOST_RESULT_CHARS, TurnNarrator, evaluated, result_content
-from shared.bus.channels import PERMISSION_NOTE, PermissionNote, encode_payload
+from shared.bus.channels import (
+    CUSTOM_CALL_NOTE,
+    PERMISSION_NOTE,
+    CustomCallNote,
+    PermissionNote,
+    encode_payload,
+)
 from shared.formats.sse import ServerSentEvent
 from shared.runtime.exact_json import dump_json
 
@@ -134,3 +140,59 @@ def test_a_result_has_the_vendors_blocks_and_a_long_text_loses_its_middle():
     assert "1 characters are left out" in found[2]["text"]
     assert found[2]["text"].endswith("b")
     assert result_content(None) == [{"type": "text", "text": ""}]
+
+
+CUSTOM_USE = USE | {"name": "mcp__ccproxy_custom__weather", "input": {"city": "Bern"}}
+
+
+def custom_note(narrator: TurnNarrator, state: Any, message: str = "") -> None:
+    told = CustomCallNote("toolu_1", state, "worker", message)
+    narrator.feed(ServerSentEvent(CUSTOM_CALL_NOTE, encode_payload(told)))
+
+
+@pytest.mark.parametrize("note_first", [True, False])
+def test_a_custom_call_waits_for_the_client_and_its_result_is_not_repeated(note_first):
+    narrator = TurnNarrator({})
+    steps = [lambda: custom_note(narrator, "waiting"), lambda: block(narrator, CUSTOM_USE)]
+    for step in steps if note_first else steps[::-1]:
+        assert kinds(narrator) == []
+        step()
+    use, status = narrator.take_events()
+    assert (use["type"], use["name"]) == ("agent.custom_tool_use", "weather")
+    assert use["input"] == {"city": "Bern"}
+    assert status["stop_reason"] == {"type": "requires_action", "event_ids": [use["id"]]}
+    assert narrator.answer(use["id"]) == {"tool_use_id": "toolu_1", "worker": "worker"}
+    assert narrator.answer(use["id"]) is None
+    block(narrator, RESULT)
+    assert kinds(narrator) == ["session.status_running"]
+
+
+def test_a_custom_call_that_got_no_result_is_an_error_and_the_turn_goes_on():
+    narrator = TurnNarrator({})
+    block(narrator, CUSTOM_USE)
+    custom_note(narrator, "waiting")
+    narrator.take_events()
+    custom_note(narrator, "over", "too long")
+    error, status = narrator.take_events()
+    assert error["error"]["message"] == "too long"
+    assert error["error"]["retry_status"] == {"type": "retrying"}
+    assert status["type"] == "session.status_running"
+    assert narrator.waiting == {}
+
+
+def test_a_custom_call_that_claude_code_refused_by_itself_never_waits():
+    narrator = TurnNarrator({})
+    block(narrator, CUSTOM_USE)
+    block(narrator, RESULT | {"is_error": True})
+    use, result = narrator.take_events()
+    assert (use["type"], use["name"]) == ("agent.tool_use", "weather")
+    assert (result["tool_use_id"], result["is_error"]) == (use["id"], True)
+
+
+def test_a_confirmation_is_no_answer_to_a_custom_call():
+    narrator = TurnNarrator({})
+    block(narrator, USE)
+    note(narrator, "waiting")
+    [event_id] = narrator.waiting
+    assert narrator.answer(event_id) is None
+    assert narrator.waiting

@@ -133,7 +133,7 @@ async def test_the_first_request_of_the_sdk_carries_what_it_has_no_option_for(st
 async def test_calls_to_tools_we_host_are_answered_and_everything_else_is_the_sdks(start):
     script = """
 import sys
-print('{"type": "control_request", "request_id": "1", "request": {"subtype": "mcp_message", "message": {"id": 7}}}')
+print('{"type": "control_request", "request_id": "1", "request": {"subtype": "mcp_message", "server_name": "ours", "message": {"id": 7}}}')
 print('{"type": "control_request", "request_id": "2", "request": {"subtype": "can_use_tool"}}', flush=True)
 sys.stdout.write(sys.stdin.readline().replace("control_response", "seen"))
 """
@@ -142,7 +142,7 @@ sys.stdout.write(sys.stdin.readline().replace("control_response", "seen"))
     async def answer(message):
         return {"id": message["id"], "result": {}}
 
-    program.on_mcp = answer
+    program.on_mcp["ours"] = answer
     answer = (await program.read())["response"]
     assert answer == {
         "subtype": "success",
@@ -155,7 +155,7 @@ sys.stdout.write(sys.stdin.readline().replace("control_response", "seen"))
 async def test_a_call_the_program_takes_back_is_broken_off_and_so_is_one_it_dies_with(start):
     script = """
 import sys
-ask = '{"type": "control_request", "request_id": "%s", "request": {"subtype": "mcp_message", "message": {"id": 7}}}'
+ask = '{"type": "control_request", "request_id": "%s", "request": {"subtype": "mcp_message", "server_name": "ours", "message": {"id": 7}}}'
 print(ask % 1)
 print(ask % 2, flush=True)
 sys.stdin.readline()
@@ -171,7 +171,7 @@ sys.stdin.readline()
         finally:
             broken_off.release()
 
-    program.on_mcp = answer
+    program.on_mcp["ours"] = answer
     for _ in range(2):
         await begun.acquire()
     await program.write(
