@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from arq import cron
-from arq.connections import RedisSettings, create_pool
+from arq.connections import ArqRedis
 from arq.cron import CronJob
 from arq.worker import Worker
 
@@ -23,6 +23,7 @@ from analytics.price_updates import PriceUpdates
 from analytics.questions import before_days
 from analytics.recent_prompts import MOST_OF_CONVERSATION
 from analytics.store import Store
+from shared.bus.connection import COMMAND_SECONDS, open_connections
 from shared.runtime.errors import CCProxyError
 from shared.runtime.log import get_log
 from shared.settings.tree import ObservabilitySettings
@@ -131,7 +132,9 @@ async def run_schedule(
 
 async def work(redis_url: str, jobs: list[CronJob]) -> None:
     """Run the jobs until cancelled. Raises Redis' error when Redis goes away."""
-    pool = await create_pool(RedisSettings.from_dsn(redis_url), default_queue_name=QUEUE)
+    pool = ArqRedis(
+        open_connections(redis_url, answer_seconds=COMMAND_SECONDS), default_queue_name=QUEUE
+    )
     worker = Worker(
         cron_jobs=jobs,
         redis_pool=pool,

@@ -74,6 +74,7 @@ BROAD_EXCEPT = {
     "gateway/capture/captures.py": "a request that cannot be cleaned is not written",
     "simulator/app.py": "the ASGI edge",
     "shared/bus/calls.py": "a call that did not begin is withdrawn",
+    "shared/bus/sentinel.py": "a connection that was not confirmed is closed",
     "gateway/providers/__init__.py": "what was opened is closed again",
     "gateway/providers/billing.py": "what was opened is closed again",
     "gateway/metering/records.py": "records that were not published go back",

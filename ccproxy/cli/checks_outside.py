@@ -23,12 +23,14 @@ from ccproxy.launcher.redis_server import OLDEST
 from shared.accounts.accounts import ClaudeAccount, CodexAccount
 from shared.accounts.codex_profile import CLIENT_VERSION, CodexProfile
 from shared.accounts.routes import credentials_of_routes
-from shared.bus.probe import server_version
+from shared.bus.probe import sentinel_report, server_version
 from shared.runtime.errors import BusUnavailable
+from shared.settings.redis_address import is_sentinel_url
 
 ANSWER_SECONDS = 8.0
 SKEW_SECONDS = 60.0
 SLACK_SECONDS = 5.0
+FEWEST_SENTINELS = 3  # two of which can still agree
 STORED = "stored_responses"  # the name of the gateway's check
 
 
@@ -58,6 +60,26 @@ async def look_at_redis_server(machine: Machine) -> list[Finding]:
             )
         ]
     return [Finding("redis", "pass", said)]
+
+
+async def look_at_sentinels(machine: Machine) -> list[Finding]:
+    """Report whether Redis would survive the loss of a host, by the answers of the sentinels."""
+    url = machine.settings.redis.url
+    if url is None or not is_sentinel_url(url.get_secret_value()):
+        return []
+    report = await sentinel_report(url.get_secret_value())
+    says = f"{report.answering} of {report.listed} sentinels answer"
+    if not report.is_majority:
+        fix = "Start the others: without most of them no other primary is chosen."
+        return [Finding("sentinels", "fail", says, fix)]
+    if report.listed < FEWEST_SENTINELS:
+        fix = "Run three on three hosts and list all of them in REDIS__URL."
+        return [Finding("sentinels", "warn", f"{says}; the loss of one stops them", fix)]
+    if report.replicas == 0:
+        fix = "Start a replica; see docs/how-to/redis-sentinel.md."
+        return [Finding("sentinels", "warn", f"{says}, and they know no replica", fix)]
+    status: Status = "pass" if report.answering == report.listed else "warn"
+    return [Finding("sentinels", status, f"{says}; replicas: {report.replicas}")]
 
 
 async def look_at_claude_program(machine: Machine) -> list[Finding]:
@@ -276,6 +298,7 @@ async def look_through_proxy(machine: Machine, url: str) -> list[Finding]:
 
 OUTSIDE: Iterable[Callable[[Machine], Awaitable[list[Finding]]]] = (
     look_at_redis_server,
+    look_at_sentinels,
     look_at_claude_program,
     look_at_codex_program,
     look_at_credentials,

@@ -1,8 +1,8 @@
-"""The connection of the bus to Redis: a client without hidden retries, and a time limit on every
-answer.
+"""The connections to Redis: a client without hidden retries, and a time limit on every answer.
 
-No option is left to the library's defaults: they differ between versions, and some versions retry
-in silence.
+Every connection of the product is opened here, to one server or to the primary that sentinels
+name. No option is left to the library's defaults: they differ between versions, and some versions
+retry in silence.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from shared.bus.sentinel import PrimaryPool
 from shared.runtime.errors import BusUnavailable
 from shared.settings.problems import ConfigurationError
+from shared.settings.redis_address import is_sentinel_url, read_sentinel_url
 
 UNREACHABLE = (RedisError, OSError)  # OSError covers TimeoutError
 CONNECT_SECONDS = 2.0
@@ -37,25 +39,35 @@ def milliseconds(seconds: float) -> int:
     return int(seconds * 1000)
 
 
-def open_client(url: str) -> Redis:
-    """Return a Redis client for `url`. Raises ConfigurationError for an invalid address.
+def open_connections(url: str, *, answer_seconds: float | None = None) -> BlockingConnectionPool:
+    """Return a pool of connections to the Redis at `url`. Raises ConfigurationError for an invalid
+    address.
 
-    The client has no socket timeout: redis-py 5 implements that timeout with `asyncio.wait_for`,
-    which before Python 3.12 may swallow a cancellation (gh-86296). `with_deadline` limits each
-    command instead.
+    Without `answer_seconds` the connections have no socket timeout: redis-py 5 implements that
+    timeout with `asyncio.wait_for`, which before Python 3.12 may swallow a cancellation (gh-86296).
+    `with_deadline` limits each command instead. `answer_seconds` is for a library that sends
+    commands of its own, none of which blocks.
     """
+    options: dict[str, Any] = {
+        "max_connections": CONNECTIONS,
+        "timeout": COMMAND_SECONDS,
+        "socket_timeout": answer_seconds,
+        "socket_connect_timeout": CONNECT_SECONDS,
+        "retry": Retry(NoBackoff(), 0),
+    }
     try:
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=CONNECTIONS,
-            timeout=COMMAND_SECONDS,
-            socket_timeout=None,
-            socket_connect_timeout=CONNECT_SECONDS,
-            retry=Retry(NoBackoff(), 0),
-        )
+        if is_sentinel_url(url):
+            return PrimaryPool(read_sentinel_url(url), **options)
+        return BlockingConnectionPool.from_url(url, **options)
     except ValueError as error:
         raise ConfigurationError(f"REDIS__URL: {error}") from None
-    return Redis(connection_pool=pool)
+
+
+def open_client(url: str) -> Redis:
+    """Return a Redis client for `url`, which closes its connections when it is closed. Raises
+    ConfigurationError for an invalid address.
+    """
+    return Redis.from_pool(open_connections(url))
 
 
 async def with_deadline(answer: Awaitable[Any], *, after: float = 0) -> Any:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from functools import partial
 
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
+from redis.exceptions import ReadOnlyError, ResponseError
 
 from shared.bus import wire
 from shared.bus.connection import RECONNECT_SECONDS, UNREACHABLE, milliseconds, with_deadline
@@ -50,7 +50,8 @@ class Consumer:
                     await self._open_channel(served)
             # Redis refuses for a reason that another attempt will not cure, such as a lack of
             # memory: log it, and do not ask in a tight loop.
-            elif isinstance(error, ResponseError):
+            # A server that has become a replica is left by the next heartbeat.
+            elif isinstance(error, ResponseError) and not isinstance(error, ReadOnlyError):
                 get_log().error("bus_take_refused", channel=served.channel.name, error=str(error))
                 await asyncio.sleep(RECONNECT_SECONDS[-1])
             else:

@@ -9,7 +9,6 @@ inbox may have swallowed has been failed.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import os
 import secrets
@@ -42,6 +41,11 @@ TRIM_BYTES = 8 * 1024 * 1024  # read and still in Redis; beyond this it goes bef
 def new_address(service: str, instance: str) -> str:
     """Return a new address for this process, never used by an earlier process."""
     return f"{service}:{instance}:{os.getpid()}-{secrets.token_hex(4)}"
+
+
+def moment_of(entry: bytes) -> int:
+    """Return the time in the id of a stream entry, in UTC milliseconds of the server's clock."""
+    return int(entry.partition(b"-")[0])
 
 
 class Peers:
@@ -91,11 +95,16 @@ class Peers:
                 # missing inbox is dropped. After an outage it also finds out whether the inbox has
                 # expired meanwhile, before any new call relies on the inbox.
                 await self._beat()
+                await self._check_inbox()
                 self._link.note_up()
                 pause = RECONNECT_SECONDS[0]
                 while True:
                     await self._read_inbox()
             except UNREACHABLE as error:
+                # No connection may stay with a server that was the primary: behind an address of
+                # sentinels the next one is another.
+                if self._link.has_sentinels:
+                    await self._link.leave_server()
                 if self._link.note_down(error):
                     self._calls.fail_all(unavailable(error))
             await asyncio.sleep(pause)
@@ -106,9 +115,13 @@ class Peers:
         while True:
             await asyncio.sleep(self._timings.beat)
             await self._link.up.wait()
-            # The listener meets the same loss of Redis and logs it; the heartbeat only tries again.
-            with contextlib.suppress(*UNREACHABLE):
+            try:
                 await self._beat()
+            # The listener meets the same loss of Redis and logs it; the heartbeat only tries again.
+            # A blocking read notices a frozen host later than the heartbeat does.
+            except UNREACHABLE:
+                if self._link.has_sentinels:
+                    await self._link.leave_server()
 
     async def _beat(self) -> None:
         """Renew our leases and read the heartbeats of the processes we depend on, in one round
@@ -126,6 +139,9 @@ class Peers:
         pipe.xtrim(self._inbox, minid=self._last_read, approximate=False)
         presence = self._facts | self._identity | {"beat": beat}
         pipe.set(f"process:{self._address}", orjson.dumps(presence, default=str), px=self._lease_ms)
+        # The answer is `answers[3]`.
+        if self._link.has_sentinels:
+            pipe.info("replication")
         for served in serving:
             # A channel with a single server lives only as long as that server beats. Any other
             # channel stays, and this process announces itself as one of its servers.
@@ -143,6 +159,9 @@ class Peers:
         if watched:
             pipe.mget(watched)
         answers = await with_deadline(pipe.execute(raise_on_error=False))
+        await self._link.check_primary(answers)
+        if self._link.has_sentinels:
+            await self._link.note_replicas(answers[3])
         touch_alive_file()
         if answers[0] == 0:
             await self._create_inbox()
@@ -194,6 +213,16 @@ class Peers:
         """
         self._calls.lose(address)
         self._deliveries.lose_caller(address)
+
+    async def _check_inbox(self) -> None:
+        """Create our inbox anew if the clock of Redis is behind the last entry that we read.
+
+        A primary that died may have shown us entries that no replica had. With its clock behind,
+        the next primary would give new entries ids before the last one read, where nobody looks.
+        """
+        seconds, microseconds = await with_deadline(self._redis.time())
+        if moment_of(self._last_read) >= seconds * 1000 + microseconds // 1000:
+            await self._create_inbox()
 
     async def _create_inbox(self) -> None:
         """Create our inbox. Fail every call that used an earlier inbox, because an earlier inbox

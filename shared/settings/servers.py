@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import ConfigDict, Field, SecretStr
+from pydantic import ConfigDict, Field
 
 from shared.settings.guarded import GUARDED
 from shared.settings.networks import Network, is_loopback
 from shared.settings.places import default_run_dir, state_dir
 from shared.settings.problems import ConfigurationError
 from shared.settings.providers import Section
+from shared.settings.redis_address import RedisUrl
 
 MEBIBYTE = 1024 * 1024
 
@@ -111,8 +112,10 @@ class RedisSettings(Section):
 
     model_config = ConfigDict(json_schema_extra=GUARDED)
 
-    url: SecretStr | None = Field(
-        None, description="redis://, rediss:// or unix:// address; unset: start our own."
+    url: RedisUrl | None = Field(
+        None,
+        description="redis://, rediss:// or unix:// address, or redis+sentinel:// with the "
+        "sentinels of several servers; unset: start our own.",
     )
     server_binary: Path | None = Field(
         None, description="A redis-server or valkey-server to start instead of ours."
