@@ -13,14 +13,15 @@ export PYTHONDONTWRITEBYTECODE :=
 # A file's tests share their processes, so files are what the cores divide, the heavy ones (first in order) first.
 PYTEST_ARGS ?= -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo run install uninstall pictures containers test coverage check format docs site bench faults soak conformance lock clean
+.PHONY: demo run install uninstall pictures containers test test-long coverage check format docs site bench faults soak conformance lock clean
 .DEFAULT_GOAL := help
 .PHONY: help
 help:
 	@echo "make demo   the whole stack against a simulator, no account needed (ONCE=1: check and exit)"
 	@echo "make run    the stack with your own login"
 	@echo "make install  the command ccproxy for your user, in ~/.local (PREFIX=…); make uninstall removes it"
-	@echo "make test   format, lint, types, architecture and every test"
+	@echo "make test   format, lint, types, architecture, and a test of each promise (8 minutes on 2 cores)"
+	@echo "make test-long  the tests that start more real stacks, browsers and programs than one of each kind"
 	@echo "make coverage  the lines that unit and contract tests run; too few of them is an error"
 	@echo "make docs   the reference pages and example files, from the code"
 	@echo "make pictures  the pictures of README and docs, from a running demo"
@@ -72,12 +73,16 @@ format: $(VENV)/requirements-dev.stamp
 test: check
 	$(BIN)/pytest tests --ignore tests/test_architecture.py $(PYTEST_ARGS)
 
+test-long: $(VENV)/requirements-dev.stamp
+	$(BIN)/pytest tests -m long $(PYTEST_ARGS)
+
 # Lines that unit and contract tests run, in their own process and in the processes they start.
 COVERED_MOST := shared/formats shared/bus shared/permissions,permission_service shared/accounts
+COVERING := not matrix and not soak and not faults and not containers and not conformance
 COVERAGE := $(BIN)/coverage
 coverage: $(VENV)/requirements-dev.stamp
 	$(COVERAGE) erase
-	$(COVERAGE) run -m pytest tests/unit tests/contract $(PYTEST_ARGS) --timeout 300
+	$(COVERAGE) run -m pytest tests/unit tests/contract -m "$(COVERING)" $(PYTEST_ARGS) --timeout 300
 	$(COVERAGE) combine --quiet
 	$(COVERAGE) report --skip-covered --fail-under 90
 	for part in $(COVERED_MOST); do \

@@ -14,6 +14,8 @@ from tests.clients.environments import Unreachable, programs_of, read_pins
 from tests.support.simulator_fixture import GroundTruth
 from tests.support.stack import Stack, clean_environment, until
 
+pytestmark = pytest.mark.long
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 

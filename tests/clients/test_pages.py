@@ -25,7 +25,7 @@ from tests.support.pseudo_terminal import in_terminal
 from tests.support.simulator_fixture import GroundTruth
 from tests.support.stack import Stack, clean_environment
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
 ORDINARY = re.compile("curl: |(anthropic|openai)-python: (Stream|Your|Chat Completions$|Responses)")
 NOBODY_ELSE = {
     "ANONYMIZED_TELEMETRY": "false",

@@ -22,6 +22,8 @@ from tests.clients.conftest import TOKEN
 from tests.support.simulator_fixture import GroundTruth
 from tests.support.stack import Stack
 
+pytestmark = pytest.mark.long
+
 MODELS = {"api": "claude-sonnet-5-5", "codex": "gpt-5.5", "sdk": "claude-sonnet-5-5"}
 CITIES = ("Bern", "Oslo", "Lima", "Rome", "Cork")
 SCHEMA: dict[str, Any] = {

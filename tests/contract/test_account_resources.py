@@ -72,6 +72,7 @@ async def test_a_batch_lives_from_its_creation_to_its_deletion(
         await client.messages.batches.retrieve(batch.id)
 
 
+@pytest.mark.long
 async def test_a_batch_is_cancelled(client: anthropic.AsyncAnthropic) -> None:
     batch = await client.messages.batches.create(requests=[{"custom_id": "one", "params": HELLO}])
     assert (await client.messages.batches.cancel(batch.id)).processing_status == "canceling"
@@ -95,6 +96,7 @@ async def test_a_file_is_uploaded_listed_and_deleted(
     assert (await client.beta.files.delete(file.id)).id == file.id
 
 
+@pytest.mark.long
 async def test_a_file_of_any_size_is_downloaded(client: anthropic.AsyncAnthropic) -> None:
     size = 80 * 1024 * 1024  # beyond what a reply that is held may have
     got = 0
@@ -105,6 +107,7 @@ async def test_a_file_of_any_size_is_downloaded(client: anthropic.AsyncAnthropic
     assert got == size
 
 
+@pytest.mark.long
 async def test_a_skill_and_its_versions(client: anthropic.AsyncAnthropic) -> None:
     files: Any = [
         ("tidy-tables/SKILL.md", SKILL, "text/markdown"),
@@ -126,6 +129,7 @@ async def test_a_skill_and_its_versions(client: anthropic.AsyncAnthropic) -> Non
     assert skill.id not in [each.id async for each in client.beta.skills.list()]
 
 
+@pytest.mark.long
 async def test_models_are_listed_in_pages_and_described(client: anthropic.AsyncAnthropic) -> None:
     everything = [model.id async for model in client.models.list(limit=1000)]
     assert [model.id async for model in client.models.list(limit=3)] == everything

@@ -66,6 +66,7 @@ async def titles(receiver: Receiver, count: int) -> list[str]:
     return [(await arrived(receiver)).document["title"] for _ in range(count)]
 
 
+@pytest.mark.long
 async def test_a_window_that_two_gateways_see_fill_is_one_message_also_through_a_restart(
     redis_url: str,
     tmp_path: Path,
@@ -97,6 +98,7 @@ async def test_a_window_that_two_gateways_see_fill_is_one_message_also_through_a
                 receiver.next(0)
 
 
+@pytest.mark.long
 async def test_a_provider_that_fails_is_one_message_and_its_recovery_another(
     redis_url: str, tmp_path: Path, analytics: Analytics
 ) -> None:
@@ -132,6 +134,7 @@ async def test_a_provider_that_fails_is_one_message_and_its_recovery_another(
     assert [each["level"] for each in listed] == ["near", "recovered", "near", "failing"]
 
 
+@pytest.mark.long
 async def test_the_report_of_a_limit_waits_for_a_permission_service_and_is_one_message(
     redis_url: str, tmp_path: Path, bus_factory: BusFactory
 ) -> None:

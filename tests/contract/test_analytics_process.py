@@ -79,6 +79,7 @@ async def test_many_rows_come_in_replies_of_a_megabyte_in_order(analytics: Analy
     assert found == [f"r{number}" for number in reversed(range(3000))]
 
 
+@pytest.mark.long
 async def test_killed_as_it_commits_again_and_again_every_record_is_there_once(
     analytics: Analytics,
 ) -> None:
@@ -101,6 +102,7 @@ async def test_killed_as_it_commits_again_and_again_every_record_is_there_once(
     assert counted == [(total, total)]
 
 
+@pytest.mark.long
 async def test_while_another_program_holds_the_file_records_wait_and_everyone_is_told(
     analytics: Analytics,
 ) -> None:
@@ -118,6 +120,7 @@ async def test_while_another_program_holds_the_file_records_wait_and_everyone_is
     assert "database_unavailable" in (analytics.directory / "log").read_text()
 
 
+@pytest.mark.long
 async def test_it_goes_on_when_redis_comes_back_and_stops_in_order_when_it_does_not(
     own_redis: Any, bus_factory: Callable[..., Awaitable[Bus]], tmp_path: Path
 ) -> None:
@@ -150,6 +153,7 @@ async def test_the_files_are_private(analytics: Analytics) -> None:
     assert analytics.path.parent.stat().st_mode & 0o777 == 0o700
 
 
+@pytest.mark.long
 async def test_a_query_nobody_waits_for_any_more_does_no_harm(analytics: Analytics) -> None:
     await analytics.publish(records(2000))
     await analytics.until(lambda status: status.get("rows") == 2000)

@@ -219,6 +219,7 @@ async def test_throttling_overload_and_other_refusals_never_reach_the_key(
     assert served.order(provider).state.windows == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("provider", "refusal", "status"),
     [("claude", "429-7", 429), ("claude", "529", 529), ("codex", "429-7", 429)],
@@ -273,6 +274,7 @@ async def test_at_the_daily_limit_the_client_gets_the_refusal_of_the_window(
     assert (third.status_code, third.headers["x-ccproxy-billed-to"]) == (200, "subscription")
 
 
+@pytest.mark.long
 async def test_a_refusal_at_the_daily_limit_is_word_for_word_the_providers(
     serving: Serve, simulator: GroundTruth
 ) -> None:
@@ -302,6 +304,7 @@ async def test_the_overshoot_of_the_daily_limit_is_what_was_in_flight(
     assert (late.headers["x-ccproxy-billed-to"] == "subscription") == (spent >= 0.000_1)
 
 
+@pytest.mark.long
 async def test_an_expired_login_is_not_helped_by_the_key(
     serving: Serve, simulator: GroundTruth, tmp_path: Path
 ) -> None:
@@ -312,6 +315,7 @@ async def test_an_expired_login_is_not_helped_by_the_key(
     assert billed(simulator) == {}
 
 
+@pytest.mark.long
 async def test_a_revoked_login_is_not_helped_by_the_key(
     serving: Serve, simulator: GroundTruth
 ) -> None:
@@ -351,6 +355,7 @@ async def wait_for_release(
     await connection.send(body[5:])
 
 
+@pytest.mark.long
 async def test_the_headers_of_claudes_refusal_decide_without_its_slow_body(
     bus_factory: BusFactory, tmp_path: Path
 ) -> None:
@@ -370,6 +375,7 @@ async def test_the_headers_of_claudes_refusal_decide_without_its_slow_body(
         await asyncio.wait_for(refused.closed.wait(), 20)
 
 
+@pytest.mark.long
 async def test_the_slow_body_of_the_backends_refusal_is_read_before_the_key_is_asked(
     bus_factory: BusFactory, tmp_path: Path
 ) -> None:
@@ -395,6 +401,7 @@ async def test_the_slow_body_of_the_backends_refusal_is_read_before_the_key_is_a
         assert "chatgpt-account-id" not in running.provider.received[1].headers
 
 
+@pytest.mark.long
 async def test_a_client_that_leaves_during_a_slow_refusal_never_reaches_the_key(
     bus_factory: BusFactory, tmp_path: Path
 ) -> None:
@@ -414,6 +421,7 @@ async def test_a_client_that_leaves_during_a_slow_refusal_never_reaches_the_key(
         assert len(running.provider.received) == 1
 
 
+@pytest.mark.long
 async def test_a_login_that_was_renewed_after_a_401_may_be_used_up_and_then_the_key_pays(
     bus_factory: BusFactory, tmp_path: Path
 ) -> None:
@@ -440,6 +448,7 @@ async def test_a_login_that_was_renewed_after_a_401_may_be_used_up_and_then_the_
         assert sent == ["Bearer sk-ant-oat01-first", "Bearer sk-ant-oat01-second", API_KEY]
 
 
+@pytest.mark.long
 async def test_a_key_that_cannot_be_sent_is_an_error_and_costs_nothing(
     bus_factory: BusFactory, tmp_path: Path
 ) -> None:
@@ -459,6 +468,7 @@ async def test_a_key_that_cannot_be_sent_is_an_error_and_costs_nothing(
         assert len(running.provider.received) == 2
 
 
+@pytest.mark.long
 async def test_a_client_that_leaves_a_request_of_the_key_is_counted_once(
     serving: Serve, simulator: GroundTruth, kept: Kept
 ) -> None:
@@ -477,6 +487,7 @@ async def test_a_client_that_leaves_a_request_of_the_key_is_counted_once(
     assert served.order("claude").describe()["spent_today_usd"] > 0
 
 
+@pytest.mark.long
 async def test_a_client_that_leaves_before_the_key_answers_costs_at_most_its_own_request(
     serving: Serve, simulator: GroundTruth
 ) -> None:
@@ -495,6 +506,7 @@ async def test_a_client_that_leaves_before_the_key_answers_costs_at_most_its_own
     assert sent == ["login", "api_key", "api_key"]
 
 
+@pytest.mark.long
 async def test_without_redis_the_key_pays_nothing_that_nobody_can_count(
     serving: Serve, simulator: GroundTruth, own_redis: RedisServer, bus_factory: BusFactory
 ) -> None:
@@ -513,6 +525,7 @@ async def test_without_redis_the_key_pays_nothing_that_nobody_can_count(
     assert (refused.status_code, refused.headers["x-ccproxy-billed-to"]) == (429, "subscription")
 
 
+@pytest.mark.long
 async def test_stop_at_percent_hands_over_to_the_key(
     serving: Serve, simulator: GroundTruth
 ) -> None:
@@ -528,6 +541,7 @@ async def test_stop_at_percent_hands_over_to_the_key(
     assert "The API key does not pay: its limit is reached" in refused.json()["error"]["message"]
 
 
+@pytest.mark.long
 async def test_batches_and_counts_of_tokens_stay_with_the_subscription(
     serving: Serve, simulator: GroundTruth
 ) -> None:
@@ -542,6 +556,7 @@ async def test_batches_and_counts_of_tokens_stay_with_the_subscription(
     assert (listed.status_code, listed.headers["x-ccproxy-billed-to"]) == (200, "subscription")
 
 
+@pytest.mark.long
 async def test_fast_mode_costs_more_than_its_tokens_and_stays_with_the_subscription(
     serving: Serve, simulator: GroundTruth
 ) -> None:
@@ -554,6 +569,7 @@ async def test_fast_mode_costs_more_than_its_tokens_and_stays_with_the_subscript
     assert set(billed(simulator)) == {"login"}
 
 
+@pytest.mark.long
 async def test_a_conversation_crosses_from_the_login_to_the_key_and_back(
     serving: Serve, simulator: GroundTruth
 ) -> None:

@@ -123,6 +123,7 @@ async def test_what_a_killed_server_had_not_accepted_is_run_by_another_once(bus_
     assert said.count("started again") == 1
 
 
+@pytest.mark.long
 async def test_a_server_that_was_stopped_does_not_run_what_another_took_over(bus_factory, start):
     caller = await bus_factory(timings=PATIENT)
     sleeper = await start("late", "sleeper")
@@ -164,6 +165,7 @@ async def test_a_killed_caller_is_noticed_by_its_silence(bus_factory, start):
     await delivery.finish()
 
 
+@pytest.mark.long
 async def test_a_reported_exit_of_a_server_ends_its_calls_without_waiting_for_silence(
     bus_factory, start
 ):
@@ -177,6 +179,7 @@ async def test_a_reported_exit_of_a_server_ends_its_calls_without_waiting_for_si
             [data async for data in replies]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("reported", [True, False])
 async def test_what_only_a_killed_server_might_have_taken_is_nobodys_and_its_caller_hears_so(
     bus_factory, start, reported
@@ -204,6 +207,7 @@ async def test_what_only_a_killed_server_might_have_taken_is_nobodys_and_its_cal
             pass
 
 
+@pytest.mark.long
 async def test_a_reported_exit_of_a_caller_frees_its_servers(bus_factory, start):
     worker, supervisor = await bus_factory("worker", timings=PATIENT), await bus_factory("launcher")
     asker = await start("ask", "asker", timings=PATIENT)
@@ -215,6 +219,7 @@ async def test_a_reported_exit_of_a_caller_frees_its_servers(bus_factory, start)
     await delivery.finish()
 
 
+@pytest.mark.long
 async def test_a_reported_exit_of_one_incarnation_spares_the_next(bus_factory, start):
     caller, supervisor = await bus_factory(timings=PATIENT), await bus_factory("launcher")
     await start("work", "w0", timings=PATIENT)
@@ -236,6 +241,7 @@ async def test_redis_killed_and_started_in_mid_stream_costs_no_reply(own_redis, 
     assert len([line for line in await worker.end() if line.startswith("started")]) == 1
 
 
+@pytest.mark.long
 async def test_without_redis_verbs_fail_soon_and_recover_by_themselves(own_redis, bus_factory):
     own_redis.kill()
     bus: Bus = await bus_factory(url=own_redis.url)
@@ -259,6 +265,7 @@ async def test_without_redis_verbs_fail_soon_and_recover_by_themselves(own_redis
     assert await bus.get("a") == b"1"
 
 
+@pytest.mark.long
 async def test_a_server_waits_for_redis_to_come_back(own_redis, bus_factory):
     caller, worker = (
         await bus_factory(url=own_redis.url),
@@ -284,6 +291,7 @@ async def test_an_outage_that_lasts_ends_the_calls_in_flight(own_redis, bus_fact
             await anext(replies)
 
 
+@pytest.mark.long
 async def test_a_redis_that_forgot_everything_ends_calls_instead_of_leaving_them_to_wait(
     own_redis, bus_factory
 ):
@@ -308,6 +316,7 @@ async def test_a_redis_that_forgot_everything_ends_calls_instead_of_leaving_them
         assert [data async for data in replies] == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("channel", [TURNS, ASKS], ids=lambda channel: channel.acknowledged)
 async def test_a_call_placed_before_the_server_noticed_the_loss_of_redis_data_gets_its_end(
     redis_url, bus_factory, channel: Channel
@@ -337,6 +346,7 @@ async def test_a_call_placed_before_the_server_noticed_the_loss_of_redis_data_ge
                 await anext(replies)
 
 
+@pytest.mark.long
 async def test_a_process_hears_its_new_inbox_after_the_clock_of_redis_went_back(
     redis_url, bus_factory
 ):
@@ -357,6 +367,7 @@ async def test_a_process_hears_its_new_inbox_after_the_clock_of_redis_went_back(
         assert [data async for data in replies] == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("when", ["before it is read", "after it is read"])
 async def test_a_call_is_served_although_its_channel_loses_its_group(
     redis_url, bus_factory, when: str

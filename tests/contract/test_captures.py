@@ -142,6 +142,7 @@ async def test_both_sides_of_a_request_are_kept_and_the_client_gets_the_same_byt
     assert view["sent_unchanged"] is (path == "/api/v1/messages")
 
 
+@pytest.mark.long
 async def test_a_turn_of_the_workers_is_kept(
     client: httpx.AsyncClient, bus_factory: BusFactory
 ) -> None:
@@ -183,6 +184,7 @@ async def test_no_secret_of_the_corpus_is_on_disk_or_in_a_bundle(
     assert stat.S_IMODE((tmp_path / "captures").stat().st_mode) == 0o700
 
 
+@pytest.mark.long
 async def test_a_session_or_a_token_is_captured_and_nothing_else(
     client: httpx.AsyncClient,
 ) -> None:
@@ -221,6 +223,7 @@ async def test_looking_needs_the_scope_admin_and_sending_that_of_the_model(
     assert "'use'" in sending.text
 
 
+@pytest.mark.long
 async def test_a_request_is_compared_with_the_one_before_of_its_session(
     client: httpx.AsyncClient,
 ) -> None:
@@ -244,6 +247,7 @@ async def test_a_request_is_compared_with_the_one_before_of_its_session(
     assert alone == {"before": None, "changes": []}
 
 
+@pytest.mark.long
 async def test_a_captured_request_is_sent_again_to_another_model_and_route(
     client: httpx.AsyncClient, simulator: GroundTruth
 ) -> None:
@@ -269,6 +273,7 @@ async def test_a_captured_request_is_sent_again_to_another_model_and_route(
     assert missing.status_code == 404
 
 
+@pytest.mark.long
 async def test_captures_are_deleted_one_or_all(client: httpx.AsyncClient, tmp_path: Path) -> None:
     await switch_on(client)
     for _ in range(3):
@@ -295,6 +300,7 @@ async def test_a_full_disk_costs_captures_and_no_request(
     (tmp_path / "aside").rename(tmp_path / "captures")
 
 
+@pytest.mark.long
 async def test_two_gateways_share_switches_and_captures(
     open_gateway_at: OpenGateway, tmp_path: Path
 ) -> None:
@@ -338,6 +344,7 @@ def run(
     return running
 
 
+@pytest.mark.long
 async def test_the_command_line_shows_sends_and_packs(
     client: httpx.AsyncClient, run: Run, tmp_path: Path
 ) -> None:
@@ -370,6 +377,7 @@ async def test_the_command_line_shows_sends_and_packs(
     assert (code, "There is no capture" in output) == (1, True)
 
 
+@pytest.mark.long
 async def test_the_simulator_plays_a_bundle(client: httpx.AsyncClient, tmp_path: Path) -> None:
     await switch_on(client)
     asked = [

@@ -17,6 +17,8 @@ from tests.contract.conftest import OpenGateway
 from tests.support.codex import codex_settings
 from tests.support.simulator_fixture import OPENAI_KEY, GroundTruth
 
+pytestmark = pytest.mark.long
+
 
 @dataclass(frozen=True)
 class Ended:

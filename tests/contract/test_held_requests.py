@@ -106,6 +106,7 @@ async def test_an_official_client_is_held_and_answered(
     await until_refused(simulator, path, lambda prompt: ask(url, prompt, stream))
 
 
+@pytest.mark.long
 async def test_a_token_that_wants_it_has_its_requests_held(
     url: str, simulator: GroundTruth, tmp_path: Path
 ) -> None:
@@ -118,6 +119,7 @@ async def test_a_token_that_wants_it_has_its_requests_held(
     )
 
 
+@pytest.mark.long
 @pytest.mark.claude
 async def test_the_claude_program_is_held_and_answered(
     url: str, simulator: GroundTruth, tmp_path: Path

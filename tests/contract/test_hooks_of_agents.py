@@ -118,12 +118,14 @@ def claude(program: Path, tmp_path: Path, simulator_url: str, front: Front) -> H
     return HookedClaude(program, tmp_path / "home", simulator_url, front)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("desk")
 async def test_claude_at_the_desk_is_left_to_itself(claude: HookedClaude) -> None:
     assert "needs approval" in await claude.told()
     assert not claude.made
 
 
+@pytest.mark.long
 async def test_a_rule_answers_claude_at_the_desk(
     claude: HookedClaude, redis_url: str, tmp_path: Path
 ) -> None:
@@ -161,6 +163,7 @@ async def test_a_person_allows_denies_and_changes_the_call_of_claude(
     assert not (claude.folder / ".claude/settings.local.json").exists()
 
 
+@pytest.mark.long
 async def test_nobody_in_time_allows_nothing(
     claude: HookedClaude, front: Front, redis_url: str, tmp_path: Path
 ) -> None:
@@ -170,6 +173,7 @@ async def test_nobody_in_time_allows_nothing(
     assert not claude.made
 
 
+@pytest.mark.long
 async def test_a_gateway_that_dies_while_a_hook_waits_allows_nothing(
     program: Path, tmp_path: Path, simulator_url: str, redis_url: str
 ) -> None:
@@ -183,6 +187,7 @@ async def test_a_gateway_that_dies_while_a_hook_waits_allows_nothing(
     assert not claude.made
 
 
+@pytest.mark.long
 async def test_an_answer_survives_the_death_of_the_permission_service(
     claude: HookedClaude, front: Front, redis_url: str, start: Start
 ) -> None:
@@ -200,6 +205,7 @@ async def test_an_answer_survives_the_death_of_the_permission_service(
     assert (await front.client.get("/permissions/away")).json()["away"] is True
 
 
+@pytest.mark.long
 async def test_an_answer_survives_the_death_of_redis(
     program: Path, tmp_path: Path, simulator_url: str, own_redis: RedisServer, start: Start
 ) -> None:
@@ -216,6 +222,7 @@ async def test_an_answer_survives_the_death_of_redis(
     assert claude.made
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("desk")
 async def test_the_terminal_of_claude_and_a_person_elsewhere_race(
     claude: HookedClaude, front: Front
@@ -288,6 +295,7 @@ def hooked_codex(codex: Path, tmp_path: Path, simulator_url: str, front: Front) 
     return HookedCodex(codex, tmp_path / "home", simulator_url, front)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("desk")
 async def test_codex_at_the_desk_asks_in_its_own_terminal(hooked_codex: HookedCodex) -> None:
     async with hooked_codex.in_terminal() as terminal:
@@ -316,6 +324,7 @@ async def test_a_person_allows_and_denies_the_call_of_codex(
         assert hooked_codex.made
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("desk")
 async def test_codex_that_ends_withdraws_its_request(
     hooked_codex: HookedCodex, front: Front

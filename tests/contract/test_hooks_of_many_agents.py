@@ -13,6 +13,8 @@ import pytest
 from tests.support.analytics_process import Analytics, analytics, eventually
 from tests.support.permission_stack import Front, running_desk, running_front
 
+pytestmark = pytest.mark.long
+
 __all__ = ["analytics"]  # a fixture
 
 AGENTS = [f"machine-{number}" for number in range(5)]

@@ -25,6 +25,8 @@ from tests.support.analytics_process import eventually
 from tests.support.simulator_fixture import API_KEY, GroundTruth
 from tests.unit.gateway.conftest import serve
 
+pytestmark = pytest.mark.long
+
 LIMITS = {"narrow": 250, "wide": 500_000}  # tokens a month
 AT_ONCE = 3
 LIVES = 3  # of two gateways each

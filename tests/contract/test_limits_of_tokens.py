@@ -78,6 +78,7 @@ async def test_a_token_at_its_limit_is_refused_in_the_route_s_dialect(
     assert 0 < int(second.headers["retry-after"]) <= 86_400
 
 
+@pytest.mark.long
 async def test_a_limit_in_dollars_counts_list_prices(
     open_gateway_at: OpenGateway, tmp_path: Path
 ) -> None:
@@ -116,6 +117,7 @@ async def test_a_limit_that_is_changed_holds_within_a_second(
             assert time.monotonic() < deadline
 
 
+@pytest.mark.long
 async def test_a_failed_request_and_a_count_of_tokens_end_among_the_active_ones(
     open_gateway_at: OpenGateway, tmp_path: Path
 ) -> None:
@@ -132,6 +134,7 @@ async def test_a_failed_request_and_a_count_of_tokens_end_among_the_active_ones(
         assert (await client.post(path, json=ASK[path])).status_code == 200
 
 
+@pytest.mark.long
 async def test_limits_are_shown_without_secrets_and_only_to_an_admin(
     open_gateway_at: OpenGateway, tmp_path: Path
 ) -> None:

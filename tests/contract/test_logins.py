@@ -127,6 +127,7 @@ def test_a_browser_completes_the_login_through_the_loopback_address(
     assert run(begin, "auth", "status")[0] == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", LOGINS)
 def test_a_real_browser_s_approval_completes_the_login(
     begin: Begin, command: str, tmp_path: Path, browser: Browser
@@ -150,6 +151,7 @@ def test_a_real_browser_s_approval_completes_the_login(
     assert (tmp_path / LOGINS[command][0]).is_file()
 
 
+@pytest.mark.long
 def test_claude_s_login_completes_by_pasting_the_code(begin: Begin, tmp_path: Path) -> None:
     put(tmp_path / ".claude/.credentials.json", {"mcpOAuth": "kept"})
     process = begin("auth", "login", "--no-browser")
@@ -162,6 +164,7 @@ def test_claude_s_login_completes_by_pasting_the_code(begin: Begin, tmp_path: Pa
     assert content["claudeAiOauth"]["accessToken"].startswith("sk-ant-oat01-")
 
 
+@pytest.mark.long
 def test_chatgpt_s_login_completes_by_pasting_the_whole_address(
     begin: Begin, tmp_path: Path
 ) -> None:
@@ -219,6 +222,7 @@ def gateway(environment: dict[str, str]) -> Iterator[str]:
     process.communicate()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", LOGINS)
 def test_a_gateway_completes_a_login_begun_elsewhere_by_its_state(
     begin: Begin, gateway: str, command: str, tmp_path: Path
@@ -240,6 +244,7 @@ def test_a_gateway_completes_a_login_begun_elsewhere_by_its_state(
     )  # a state is good for one login
 
 
+@pytest.mark.long
 def test_the_gateway_s_page_escapes_what_it_shows(gateway: str) -> None:
     answer = {"error": "access_denied", "error_description": "<script>alert(1)</script>"}
     page = httpx.get(f"{gateway}/oauth/callback", params=answer)
@@ -249,6 +254,7 @@ def test_the_gateway_s_page_escapes_what_it_shows(gateway: str) -> None:
     assert "default-src 'none'" in page.headers["content-security-policy"]
 
 
+@pytest.mark.long
 def test_a_gateway_renews_an_expired_login_and_its_health_says_how_it_stands(
     gateway: str, tmp_path: Path, simulator: GroundTruth
 ) -> None:

@@ -57,6 +57,7 @@ async def test_a_message_is_answered_and_every_gateway_lists_and_streams_the_sam
     assert after.stats.active_seconds > 0
 
 
+@pytest.mark.long
 async def test_messages_wait_for_their_turn_and_the_conversation_goes_on(house, simulator):
     session = await house.session()
     async with hearing(house.one, session.id) as heard:
@@ -93,6 +94,7 @@ async def test_an_interrupt_ends_the_turn_and_the_next_message_has_its_own(house
     assert "take your time" not in str(task)
 
 
+@pytest.mark.long
 async def test_a_stream_resumes_behind_the_last_event_it_has_seen(house):
     session = await house.session()
     async with hearing(house.one, session.id) as heard:
@@ -103,6 +105,7 @@ async def test_a_stream_resumes_behind_the_last_event_it_has_seen(house):
     assert again.events == heard.events
 
 
+@pytest.mark.long
 async def test_a_refusal_of_the_provider_is_an_event_and_the_session_stays(house):
     session = await house.session()
     async with hearing(house.one, session.id) as heard:
@@ -160,6 +163,7 @@ async def test_a_tool_that_must_be_asked_about_waits_for_the_client_or_a_person(
         await answered_by_client(house, session.id, waiting, "allow")
 
 
+@pytest.mark.long
 async def test_a_tool_that_the_agent_does_not_have_is_not_offered(house, simulator):
     session = await house.session(
         tools=[
@@ -181,6 +185,7 @@ async def idle_after(house: House, session_id: str) -> None:
         await heard.until("session.status_idle")
 
 
+@pytest.mark.long
 async def test_a_session_that_runs_is_neither_archived_nor_deleted(house):
     session = await house.session()
     async with hearing(house.one, session.id) as heard:
@@ -195,6 +200,7 @@ async def test_a_session_that_runs_is_neither_archived_nor_deleted(house):
         await heard.until("session.deleted")
 
 
+@pytest.mark.long
 async def test_events_that_are_not_served_or_wrong_are_refused_by_name(house):
     session = await house.session()
     image = {"type": "image", "source": {"type": "file", "file_id": "file_1"}}
@@ -243,6 +249,7 @@ async def test_a_turn_whose_gateway_died_is_reported_once_and_what_waits_behind_
     assert spoken == ["lost", "[[say:Next.]] next", "Next."]
 
 
+@pytest.mark.long
 async def test_a_message_whose_gateway_died_before_its_turn_is_taken_by_another(house):
     session = await house.session()
     await house.journals.push(SessionName("", session.id), read_events([says("[[say:Here.]] x")]))
@@ -251,6 +258,7 @@ async def test_a_message_whose_gateway_died_before_its_turn_is_taken_by_another(
     assert "session.error" not in heard.kinds()
 
 
+@pytest.mark.long
 async def test_a_process_that_lost_its_lease_changes_nothing_and_a_step_counts_once(house):
     session = await house.session()
     name = SessionName("", session.id)

@@ -24,6 +24,8 @@ from tests.contract.test_permission_process import ask, kill, start, until_pendi
 from tests.support.permission_stack import Front, running_desk, running_front
 from tests.support.receivers import SECRET, Received, Receiver
 
+pytestmark = pytest.mark.long
+
 __all__ = ["start"]  # a fixture
 
 TOKEN = "a-token-of-the-owner"

@@ -15,6 +15,8 @@ from tests.support.browser import Browser
 from tests.support.devtools import DevTools, developer_tools
 from tests.support.permission_stack import Front, running_desk, running_front
 
+pytestmark = pytest.mark.long
+
 # What the page hands to the browser: each notification, each end of one, and each tone.
 WATCHING = """
 globalThis.shown = [];

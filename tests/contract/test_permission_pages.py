@@ -83,6 +83,7 @@ def asking(front: Front, command: str = "touch x", **fields: Any) -> asyncio.Tas
     return asyncio.create_task(front.check(**body))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", PAGES)
 async def test_a_short_request_is_allowed_by_one_click(front: Front, page: Page, path: str) -> None:
     await page.open(path)
@@ -115,6 +116,7 @@ async def test_allow_waits_until_a_long_request_was_shown_to_its_end(
     assert (await checking)["behavior"] == "allow"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", PAGES)
 async def test_the_actions_keep_their_places_whatever_arrives(
     front: Front, page: Page, path: str
@@ -142,6 +144,7 @@ async def test_the_actions_keep_their_places_whatever_arrives(
         check.cancel()
 
 
+@pytest.mark.long
 async def test_a_tap_just_after_a_request_appeared_does_nothing(front: Front, page: Page) -> None:
     await page.open("/permissions/ui")
     checking = asking(front)
@@ -169,6 +172,7 @@ async def test_an_answer_for_the_future_is_confirmed_with_its_exact_scope(
     assert (await asking(front, "git status -s"))["behavior"] == "allow"
 
 
+@pytest.mark.long
 async def test_an_input_is_edited_and_a_denial_explained(front: Front, page: Page) -> None:
     await page.open("/permissions/ui")
     checking = asking(front)
@@ -186,6 +190,7 @@ async def test_an_input_is_edited_and_a_denial_explained(front: Front, page: Pag
     assert (await checking)["message"] == "Not today."
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", PAGES)
 async def test_questions_are_answered_by_choice_and_in_own_words(
     front: Front, page: Page, path: str
@@ -219,6 +224,7 @@ async def test_questions_are_answered_by_choice_and_in_own_words(
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", PAGES)
 @pytest.mark.parametrize(
     ("tool_name", "given"),
@@ -244,6 +250,7 @@ async def test_an_odd_input_is_shown_as_text_and_can_be_denied(
     ] == []  # no analytics runs here to answer the dashboard
 
 
+@pytest.mark.long
 async def test_a_change_is_shown_in_its_file(front: Front, page: Page) -> None:
     text = "".join(f"line {number}\n" for number in range(1, 30))
     given = {"file_path": "/srv/dir/a.py", "old_string": "line 12\n", "new_string": "line twelve\n"}
@@ -258,6 +265,7 @@ async def test_a_change_is_shown_in_its_file(front: Front, page: Page) -> None:
         assert rows[3:5] == ["12- line 12", "12+ line twelve"]
 
 
+@pytest.mark.long
 async def test_the_page_is_used_with_the_keyboard_and_read_aloud(
     front: Front, page: Page, browser: Browser
 ) -> None:
@@ -285,6 +293,7 @@ async def test_the_page_is_used_with_the_keyboard_and_read_aloud(
     assert (await checking)["behavior"] == "deny"
 
 
+@pytest.mark.long
 async def test_the_switch_of_the_page_says_that_the_owner_is_away(front: Front, page: Page) -> None:
     await page.open("/permissions/ui")
     await page.until("document.querySelector('#away:not([hidden])')")
@@ -341,6 +350,7 @@ async def past_calls(front: Front, stop: asyncio.Event) -> None:
     await serve_each(front.bus, LOGS_QUERY, answer, slots=1, stop=stop)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", PAGES)
 async def test_a_rule_is_confirmed_once_the_page_has_shown_what_it_would_have_allowed(
     front: Front, page: Page, path: str
@@ -366,6 +376,7 @@ async def test_a_rule_is_confirmed_once_the_page_has_shown_what_it_would_have_al
     await answering
 
 
+@pytest.mark.long
 async def test_without_records_the_page_says_so_and_the_rule_can_still_be_made(
     front: Front, page: Page
 ) -> None:
@@ -381,6 +392,7 @@ async def test_without_records_the_page_says_so_and_the_rule_can_still_be_made(
     assert (await checking)["behavior"] == "allow"
 
 
+@pytest.mark.long
 async def test_profiles_are_switched_on_the_phone_page_and_followed_in_another_view(
     front: Front, page: Page
 ) -> None:
@@ -405,6 +417,7 @@ async def test_profiles_are_switched_on_the_phone_page_and_followed_in_another_v
     assert width <= 390
 
 
+@pytest.mark.long
 async def test_a_refused_switch_is_told_on_the_dashboard_and_the_choice_stays(
     front: Front, page: Page, tmp_path: Path
 ) -> None:

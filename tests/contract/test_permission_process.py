@@ -115,6 +115,7 @@ async def test_a_prompt_outlives_the_desk_and_the_answer_arrives(
     assert (await asking)["outcome"] == "allowed"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("delay", [0, 0.0005, 0.001, 0.002, 0.004])
 async def test_a_desk_that_dies_while_it_is_answered_neither_loses_nor_doubles_the_answer(
     bus: Bus, redis_url: str, start: Start, delay: float
@@ -172,6 +173,7 @@ async def test_expiry_denies_with_its_message(bus: Bus, redis_url: str, start: S
     )
 
 
+@pytest.mark.long
 async def test_an_ask_waits_for_the_desk_to_be_there_and_the_desk_stops_when_told(
     bus: Bus, redis_url: str, start: Start
 ) -> None:
@@ -244,6 +246,7 @@ async def test_large_inputs_reach_neither_redis_nor_the_service(
 FLOOD = 1200  # more than the 1,000 requests that the service takes at once
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)  # 1,200 requests, also on a busy machine
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 async def test_a_flood_of_one_caller_does_not_delay_another_caller(
@@ -288,6 +291,7 @@ async def first_done(tasks: list[asyncio.Task[Any]], count: int) -> list[Any]:
     return results
 
 
+@pytest.mark.long
 async def test_more_open_requests_can_be_allowed(bus: Bus, redis_url: str, start: Start) -> None:
     await start(redis_url, SECURITY__MAX_OPEN_REQUESTS="1")
     first = asyncio.create_task(ask(bus, "a", caller="alice"))

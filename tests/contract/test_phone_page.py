@@ -8,10 +8,13 @@ import asyncio
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.contract.conftest import OpenGateway
 from tests.support.browser import Browser
 from tests.support.permission_stack import running_desk, running_front
+
+pytestmark = pytest.mark.long
 
 OPEN = (
     "/pair/pair.js",

@@ -197,6 +197,7 @@ async def test_two_turns_of_a_conversation_never_run_at_once_wherever_they_land(
     assert house.script.most == 1
 
 
+@pytest.mark.long
 async def test_a_turn_that_waits_too_long_for_another_is_told_so(house):
     await house.start("w0", timeout=0.05)
     house.script.hold("named")
@@ -208,6 +209,7 @@ async def test_a_turn_that_waits_too_long_for_another_is_told_so(house):
     await first
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("state", ["busy", "draining", "gone"])
 async def test_a_worker_that_cannot_take_the_turn_leaves_it_to_another_at_once(house, state):
     one = await house.start("w0", slots=1)
@@ -231,6 +233,7 @@ async def test_a_worker_that_cannot_take_the_turn_leaves_it_to_another_at_once(h
     assert await house.say("a") == "w1"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["", "a"])
 async def test_a_turn_whose_gateway_died_is_found_again_by_the_same_request_though_its_worker_is_full(
     house, bus_factory, name

@@ -82,6 +82,7 @@ async def test_a_tool_that_acts_waits_for_the_decision(stack, desk, decision, ha
     assert file.exists() is happens
 
 
+@pytest.mark.long
 async def test_a_turn_that_is_left_takes_its_question_along(stack, desk):
     file = stack.settings.claude.code_options.cwd / "left"
     desk.decision = "patient"
@@ -96,6 +97,7 @@ async def test_a_turn_that_is_left_takes_its_question_along(stack, desk):
     desk.left.clear()
 
 
+@pytest.mark.long
 async def test_the_owners_own_servers_are_there_beside_the_one_that_is_asked(
     desk, simulator_url, tmp_path
 ):

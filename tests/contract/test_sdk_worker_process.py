@@ -125,6 +125,7 @@ async def test_leaving_and_stopping_leave_nothing_behind(start_worker, bus_facto
     assert not alive
 
 
+@pytest.mark.long
 async def test_a_worker_asked_to_finish_takes_nothing_new_and_ends_when_its_turn_is_done(
     start_worker, bus_factory
 ):
@@ -143,6 +144,7 @@ async def test_a_worker_asked_to_finish_takes_nothing_new_and_ends_when_its_turn
     assert spare.is_running()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("folder", [".claude", ".config/claude"])
 async def test_a_login_that_comes_while_the_worker_runs_serves_the_next_request(
     start_worker, bus_factory, simulator, tmp_path, folder
@@ -163,6 +165,7 @@ async def test_a_login_that_comes_while_the_worker_runs_serves_the_next_request(
     assert asked.header("authorization") == f"Bearer …{OAUTH_TOKEN[-4:]}"
 
 
+@pytest.mark.long
 async def test_every_option_of_the_command_line_reaches_the_program(
     start_worker, bus_factory, redis_url, simulator, tmp_path
 ):
@@ -208,6 +211,7 @@ async def test_every_option_of_the_command_line_reaches_the_program(
     assert "Speak like a pirate." in str(asked["system"])
 
 
+@pytest.mark.long
 async def test_without_a_program_the_worker_serves_and_says_what_to_install(
     start_worker, bus_factory, tmp_path
 ):

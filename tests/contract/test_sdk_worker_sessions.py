@@ -66,6 +66,7 @@ async def test_a_session_remembers_what_was_said_and_by_whom(stack, simulator):
     assert heard(simulator) == ["[[say:other]]"]
 
 
+@pytest.mark.long
 async def test_a_client_that_repeats_the_conversation_is_not_heard_twice(stack, simulator):
     await stack.deliver(named("b", "[[say:one]]"))
     told = [{"role": "user", "content": "[[say:one]]"}, {"role": "assistant", "content": "one"}]
@@ -94,6 +95,7 @@ def user(text):
     return [{"role": "user", "content": text}]
 
 
+@pytest.mark.long
 async def test_a_process_another_worker_has_overtaken_is_not_believed(stack, simulator):
     ours, theirs = stack.sessions, stack.open_sessions()
     await stack.deliver(named("d", "[[say:one]]"))
@@ -105,6 +107,7 @@ async def test_a_process_another_worker_has_overtaken_is_not_believed(stack, sim
     assert heard(simulator) == ["[[say:one]]", "one", "[[say:two]]", "two", "[[say:three]]"]
 
 
+@pytest.mark.long
 async def test_a_turn_cut_at_max_tokens_is_part_of_the_conversation(stack, simulator):
     cut = await stack.deliver(named("e", "[[scenario:max-tokens]]"))
     assert cut.message["stop_reason"] == "max_tokens"
@@ -112,6 +115,7 @@ async def test_a_turn_cut_at_max_tokens_is_part_of_the_conversation(stack, simul
     assert heard(simulator)[0] == "[[scenario:max-tokens]]"
 
 
+@pytest.mark.long
 async def test_without_its_transcript_a_session_starts_from_what_the_client_sent(stack, simulator):
     turn = Turn("r1", {}, caller="me", session_id="f")
     gone = KnownSession("00000000-0000-4000-8000-000000000000", turns=1)
@@ -120,6 +124,7 @@ async def test_without_its_transcript_a_session_starts_from_what_the_client_sent
     assert heard(simulator) == ["[[say:fresh]]"]
 
 
+@pytest.mark.long
 async def test_a_subscription_that_is_used_up_is_told_with_the_refusal(stack, simulator):
     refused = named("g", "[[scenario:429-3600]]")
     with pytest.raises(UpstreamRefused):

@@ -78,6 +78,7 @@ async def test_a_turn_streams_word_by_word_and_says_what_it_came_to(stack, simul
     assert turn.tail["cost_usd"] > 0
 
 
+@pytest.mark.long
 async def test_system_model_and_max_tokens_of_the_request_reach_the_provider(stack, simulator):
     await stack.answer(
         "hi", system=[{"type": "text", "text": "Speak like a pirate."}], max_tokens=777
@@ -125,6 +126,7 @@ async def test_a_conversation_is_fed_as_the_turns_it_was(stack, simulator):
     ]
 
 
+@pytest.mark.long
 async def test_a_prompt_is_text_and_never_a_file_or_a_command(stack, simulator, tmp_path):
     secret = tmp_path / "secret.txt"
     secret.write_text("SECRET-of-the-owner")
@@ -155,6 +157,7 @@ async def test_a_refusal_keeps_its_status_and_is_no_answer(stack, status):
     assert b'"type":"error"' in refused.value.body
 
 
+@pytest.mark.long
 async def test_an_answer_that_breaks_off_ends_with_an_error_and_nothing_is_told_twice(
     stack, simulator
 ):
@@ -173,6 +176,7 @@ async def test_a_caller_who_leaves_ends_the_turn_everywhere(stack, simulator):
     await simulator.until(lambda requests: requests and requests[-1].cancelled)
 
 
+@pytest.mark.long
 async def test_an_agent_run_is_one_message(stack, simulator):
     turn = await stack.answer('[[tool:Bash {"command": "echo made-by-a-tool"}]]', mode="forward")
     use, result, said, *about = [
@@ -192,6 +196,7 @@ async def test_an_agent_run_is_one_message(stack, simulator):
     assert turn.tail["num_turns"] == 2
 
 
+@pytest.mark.long
 async def test_without_anyone_to_ask_a_tool_that_writes_is_denied(stack, simulator):
     written = stack.settings.claude.code_options.cwd / "written"
     turn = await stack.answer(f'[[tool:Bash {{"command": "touch {written}"}}]]', mode="forward")
@@ -223,6 +228,7 @@ async def test_the_clients_own_tools_are_called_by_ending_the_reply(stack, simul
     assert "Bash" not in offered
 
 
+@pytest.mark.long
 async def test_max_tokens_ends_the_answer_where_it_is(stack, simulator):
     turn = await stack.answer("[[scenario:max-tokens]]")
     assert turn.message["stop_reason"] == "max_tokens"
@@ -232,6 +238,7 @@ async def test_max_tokens_ends_the_answer_where_it_is(stack, simulator):
     )
 
 
+@pytest.mark.long
 async def test_thinking_is_streamed(stack, simulator):
     turn = await stack.answer(
         "[[scenario:thinking]]",
@@ -244,6 +251,7 @@ async def test_thinking_is_streamed(stack, simulator):
     assert simulator.last("/v1/messages").body["thinking"]["budget_tokens"] == 1024
 
 
+@pytest.mark.long
 async def test_an_answer_of_any_length_arrives_exactly(stack, simulator):
     turn = await stack.answer("[[scenario:big-200000]]", max_tokens=64000)
     assert len(turn.text) == 200_000
@@ -253,6 +261,7 @@ async def test_an_answer_of_any_length_arrives_exactly(stack, simulator):
     )
 
 
+@pytest.mark.long
 async def test_a_turn_that_does_not_begin_in_time_is_given_up_and_so_is_its_request(
     stack, simulator
 ):
@@ -261,6 +270,7 @@ async def test_a_turn_that_does_not_begin_in_time_is_given_up_and_so_is_its_requ
     await simulator.until(lambda requests: all(seen.cancelled for seen in requests))
 
 
+@pytest.mark.long
 async def test_a_silence_is_filled_with_pings_and_ends_when_it_is_too_long(stack, simulator):
     delivered = Delivered(body=body("[[scenario:stall-3]]"))
     await stack.worker(ping=0.05, idle=0.3).handle(delivered)

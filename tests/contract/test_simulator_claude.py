@@ -24,6 +24,7 @@ def claude(program: Path, tmp_path: Path, simulator_url: str) -> Claude:
     return Claude(program, tmp_path, simulator_url)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("model", ["claude-opus-5-5", "claude-haiku-4-5"])
 async def test_a_prompt_is_answered_at_the_first_attempt(
     claude: Claude, simulator: GroundTruth, model: str
@@ -45,6 +46,7 @@ async def test_a_tool_runs_and_its_result_is_quoted(
     assert [seen.status for seen in simulator.requests("/v1/messages")] == [200, 200]
 
 
+@pytest.mark.long
 async def test_an_oauth_login_sees_its_limits(claude: Claude, simulator: GroundTruth) -> None:
     lines = await claude.ask("hello", login={"CLAUDE_CODE_OAUTH_TOKEN": OAUTH_TOKEN})
     (event,) = [line for line in lines if line["type"] == "rate_limit_event"]
@@ -52,12 +54,14 @@ async def test_an_oauth_login_sees_its_limits(claude: Claude, simulator: GroundT
     assert simulator.last("/v1/messages").header("authorization") == f"Bearer …{OAUTH_TOKEN[-4:]}"
 
 
+@pytest.mark.long
 async def test_a_refusal_reaches_the_user_in_the_services_words(claude: Claude) -> None:
     lines = await claude.ask("[[scenario:400]]")
     assert lines[-1]["is_error"] is True
     assert "The simulator refuses this request" in lines[-1]["result"]
 
 
+@pytest.mark.long
 async def test_partial_messages_stream(claude: Claude) -> None:
     lines = await claude.ask("[[scenario:long-30]]", "--include-partial-messages")
     deltas = [line["event"] for line in lines if line["type"] == "stream_event"]

@@ -18,6 +18,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
+
 from permission_service.notify.approving_tokens import ApprovingTokens
 from permission_service.notify.browsers import Browsers
 from permission_service.notify.notifier import NotifyPolicy
@@ -30,6 +32,8 @@ from tests.support.devtools import DevTools, developer_tools
 from tests.support.permission_stack import Front, running_desk, running_front
 from tests.support.push_service import SubscribedBrowser, base64url, claims_of
 from tests.support.receivers import Received, Receiver
+
+pytestmark = pytest.mark.long
 
 OWNER = "an-owner-token-of-enough-characters"
 PHONE = "phone-secret-token"

@@ -17,7 +17,7 @@ from ccproxy.launcher.programs import find_script
 from tests.support.stack import Stack, clean_environment, simulated, until
 from tests.support.trusting import trust_folder
 
-pytestmark = [pytest.mark.claude, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.long, pytest.mark.claude, pytest.mark.timeout(180)]
 
 MODEL = "claude-sonnet-5-5"
 TURN_SECONDS = 50.0

@@ -17,6 +17,8 @@ from shared.settings.tree import Settings
 from tests.support.compose import ROOT
 from tests.support.stack import until
 
+pytestmark = pytest.mark.long
+
 RECIPE = (ROOT / "deploy/Caddyfile").read_text()
 
 

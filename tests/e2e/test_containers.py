@@ -41,7 +41,10 @@ CAN_UNSHARE = (
     ).returncode
 )
 
-pytestmark = pytest.mark.skipif(not CAN_UNSHARE, reason="needs root and namespaces")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(not CAN_UNSHARE, reason="needs root and namespaces"),
+]
 
 # As an owner's .env would have it. Without a network a spare `claude` is 15 s at its start, and a
 # worker waits for it.

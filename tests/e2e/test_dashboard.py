@@ -135,6 +135,7 @@ def asking_slowly(stack: Stack) -> threading.Thread:
     return asking
 
 
+@pytest.mark.long
 def test_a_request_shows_while_it_runs_and_as_it_ends(guarded: Stack, page: Browser) -> None:
     page.go(f"{guarded.url}{REQUESTS}")
     page.until("return document.getElementById('live-state')?.textContent === 'live'")
@@ -150,6 +151,7 @@ def test_a_request_shows_while_it_runs_and_as_it_ends(guarded: Stack, page: Brow
     assert page.complaints() == []
 
 
+@pytest.mark.long
 def test_a_running_request_shows_on_the_overview(guarded: Stack, page: Browser) -> None:
     page.go(f"{guarded.url}/dashboard")
     asking = asking_slowly(guarded)
@@ -204,6 +206,7 @@ def test_a_request_of_ten_minutes_ago_is_found_in_three_clicks_and_explained(
     assert page.complaints() == []
 
 
+@pytest.mark.long
 def test_a_click_on_a_value_filters_and_the_address_shows_the_same_again(
     guarded: Stack, page: Browser
 ) -> None:
@@ -224,6 +227,7 @@ def test_a_click_on_a_value_filters_and_the_address_shows_the_same_again(
     page.until("return !document.querySelector('[data-key=req_of_nobody]')")
 
 
+@pytest.mark.long
 def test_free_text_finds_a_part_of_an_error(guarded: Stack, page: Browser) -> None:
     publish(guarded, past("req_text", 2, status_code=500, error_message="Zanzibar is closed"))
     page.go(f"{guarded.url}{REQUESTS}")
@@ -234,6 +238,7 @@ def test_free_text_finds_a_part_of_an_error(guarded: Stack, page: Browser) -> No
     page.until_text("No request matches")
 
 
+@pytest.mark.long
 def test_what_is_on_the_screen_comes_as_csv(guarded: Stack, page: Browser) -> None:
     publish(guarded, past("req_csv", 3, model="only-in-the-csv"), past("req_other", 3))
     page.go(f"{guarded.url}{REQUESTS}&model=only-in-the-csv")
@@ -269,6 +274,7 @@ def test_text_from_outside_is_text(guarded: Stack, page: Browser) -> None:
     assert page.run("return document.title") == "Requests · CCProxy"
 
 
+@pytest.mark.long
 def test_names_of_the_language_are_no_views_filters_or_reasons(
     guarded: Stack, page: Browser
 ) -> None:
@@ -283,6 +289,7 @@ def test_names_of_the_language_are_no_views_filters_or_reasons(
     assert page.complaints() == []
 
 
+@pytest.mark.long
 def test_the_keyboard_opens_a_request_and_gets_its_place_back(
     guarded: Stack, page: Browser
 ) -> None:
@@ -304,6 +311,7 @@ def test_the_keyboard_opens_a_request_and_gets_its_place_back(
     assert "request=" not in page.run("return location.search")
 
 
+@pytest.mark.long
 def test_the_drawer_opens_and_closes_without_a_new_question_about_the_list(
     guarded: Stack, page: Browser
 ) -> None:
@@ -320,6 +328,7 @@ def test_the_drawer_opens_and_closes_without_a_new_question_about_the_list(
     assert "/logs/entries" not in page.run(f"return {names}")
 
 
+@pytest.mark.long
 def test_a_captured_request_is_looked_at_and_sent_again(guarded: Stack, page: Browser) -> None:
     headers = {"x-session-id": "looked-at"}
     plain = ask(guarded, "/api", "not kept", **headers).headers["x-request-id"]
@@ -365,6 +374,7 @@ def recorded(request_id: str) -> str:
     )
 
 
+@pytest.mark.long
 def test_a_refresh_leaves_the_focus_where_it_is(guarded: Stack, page: Browser) -> None:
     publish(guarded, past("req_focus", 0.1))
     page.go(f"{guarded.url}{REQUESTS}")
@@ -375,6 +385,7 @@ def test_a_refresh_leaves_the_focus_where_it_is(guarded: Stack, page: Browser) -
     assert page.run("return document.activeElement.closest('tr').dataset.key") == "req_focus"
 
 
+@pytest.mark.long
 def test_a_column_sorts_and_says_so(guarded: Stack, page: Browser) -> None:
     publish(
         guarded,
@@ -392,6 +403,7 @@ def test_a_column_sorts_and_says_so(guarded: Stack, page: Browser) -> None:
     assert "costly" in rows(page, "by-model")[-1]
 
 
+@pytest.mark.long
 def test_the_models_say_what_subscriptions_paid_for_and_are_saved_as_files(
     guarded: Stack, page: Browser
 ) -> None:
@@ -415,6 +427,7 @@ def test_the_models_say_what_subscriptions_paid_for_and_are_saved_as_files(
     ]
 
 
+@pytest.mark.long
 def test_clients_are_compared_by_program_and_by_token(guarded: Stack, page: Browser) -> None:
     facts = {"client_program": "opencode", "caller": "aider", "cache_read_tokens": 3000}
     publish(guarded, past("req_compared", 1, **facts))
@@ -427,6 +440,7 @@ def test_clients_are_compared_by_program_and_by_token(guarded: Stack, page: Brow
     page.until("return document.querySelector('[data-key=req_compared]')")
 
 
+@pytest.mark.long
 def test_a_session_shows_its_agents_below_their_parents(guarded: Stack, page: Browser) -> None:
     session = {"session_id": "a-session-with-agents"}
     publish(
@@ -449,6 +463,7 @@ def test_a_session_shows_its_agents_below_their_parents(guarded: Stack, page: Br
     page.until("return document.querySelectorAll('#log tbody tr').length === 3")
 
 
+@pytest.mark.long
 def test_agents_that_name_each_other_as_parents_are_all_listed(page: Browser) -> None:
     agents = json.dumps(
         [
@@ -465,6 +480,7 @@ def test_agents_that_name_each_other_as_parents_are_all_listed(page: Browser) ->
     assert sorted(found) == ["a1", "b2", "c1", "d1"]
 
 
+@pytest.mark.long
 def test_ticks_are_round_times(page: Browser) -> None:
     def ticks(start: int, bucket: int, steps: int) -> list[str]:
         starts = json.dumps([start + bucket * step for step in range(steps)])
@@ -480,6 +496,7 @@ def test_ticks_are_round_times(page: Browser) -> None:
     assert all(":" not in text for text in ticks(1_795_964_940, 43_200, 60))
 
 
+@pytest.mark.long
 def test_a_window_of_a_subscription_shows_its_end_and_its_pace(
     guarded: Stack, page: Browser
 ) -> None:
@@ -496,6 +513,7 @@ def test_a_window_of_a_subscription_shows_its_end_and_its_pace(
     assert "at this pace" in shown
 
 
+@pytest.mark.long
 def test_a_click_on_a_step_of_a_chart_shows_its_requests(guarded: Stack, page: Browser) -> None:
     publish(guarded, past("req_step", 1))
     page.go(f"{guarded.url}/dashboard?hours=1")
@@ -508,6 +526,7 @@ def test_a_click_on_a_step_of_a_chart_shows_its_requests(guarded: Stack, page: B
     assert "from=" in page.run("return location.search")
 
 
+@pytest.mark.long
 def test_a_provider_in_trouble_is_named_with_its_reason(guarded: Stack, page: Browser) -> None:
     failing = {"provider": "codex", "service_type": "codex", "status_code": 502}
     failing |= {"error_kind": "upstream", "error_message": "no route"}
@@ -521,6 +540,7 @@ def test_a_provider_in_trouble_is_named_with_its_reason(guarded: Stack, page: Br
     page.until("return document.querySelector('[data-key^=req_trouble]')")
 
 
+@pytest.mark.long
 def test_a_chart_is_read_with_the_arrow_keys(guarded: Stack, page: Browser) -> None:
     ask(guarded, "/api", "Hello")
     page.go(f"{guarded.url}/dashboard?hours=1")
@@ -557,6 +577,7 @@ def test_a_tool_that_waits_is_allowed_by_a_click(guarded: Stack, page: Browser, 
     assert page.complaints() == []
 
 
+@pytest.mark.long
 def test_a_page_that_is_opened_behind_another_counts_what_waits(
     guarded: Stack, page: Browser
 ) -> None:
@@ -574,6 +595,7 @@ def test_a_page_that_is_opened_behind_another_counts_what_waits(
     assert not asking.is_alive()
 
 
+@pytest.mark.long
 def test_a_view_and_the_line_above_it_ask_a_question_once(guarded: Stack, page: Browser) -> None:
     for view, path in (("", "/logs/outcomes"), ("?view=workers", "/health")):
         page.go(f"{guarded.url}/dashboard{view}")
@@ -594,6 +616,7 @@ def test_the_workers_and_the_parts_of_the_stack_are_listed(guarded: Stack, page:
     assert page.complaints() == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("width", [1440, 390])
 @pytest.mark.parametrize("dark", [False, True])
 def test_nothing_is_cut_off_at_any_width(
@@ -629,6 +652,7 @@ def waiting_question(stack: Stack) -> Iterator[None]:
         owner.close()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("width", [1280, 390])
 def test_nothing_moves_while_a_page_loads(guarded: Stack, page: Browser, width: int) -> None:
     """The header, the navigation and the end of the page have their places from the beginning."""

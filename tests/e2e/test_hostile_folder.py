@@ -116,6 +116,7 @@ def test_no_command_believes_a_cloned_folder(folder: Path, name: str, command: l
     assert not (folder.parent / ".local/state/ccproxy/trusted.json").exists()
 
 
+@pytest.mark.long
 def test_a_folder_that_sets_nothing_guarded_is_used_as_it_is(folder: Path) -> None:
     (folder / ".ccproxy.toml").write_text("[sdk]\npool_size = 1\n")
     shown = run(folder, "config", "show", "--sources")
@@ -123,6 +124,7 @@ def test_a_folder_that_sets_nothing_guarded_is_used_as_it_is(folder: Path) -> No
     assert "SDK__POOL_SIZE\t1\t.ccproxy.toml:2" in shown.stdout
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("answer", "trusted"), [("y", True), ("n", False), ("", False)])
 async def test_the_owner_is_shown_what_would_change_and_asked(
     folder: Path, answer: str, trusted: bool

@@ -54,6 +54,7 @@ def test_every_service_runs_once_and_logs_through_the_launcher(plain):
         )
 
 
+@pytest.mark.long
 def test_settings_reach_the_services_and_secrets_no_command_line(start_plain):
     stack = start_plain(
         SECURITY__AUTH_TOKEN="s3cret-token", CLAUDE__API_KEY="s3cret-key"
@@ -108,6 +109,7 @@ def test_ctrl_c_in_a_terminal_stops_everything(start_plain):
     stack.assert_gone(belonging)
 
 
+@pytest.mark.long
 def test_it_can_be_stopped_before_it_is_ready(start_plain):
     assert start_plain().stop() in (0, -signal.SIGTERM)
 
@@ -129,6 +131,7 @@ def test_a_killed_supervisord_leaves_nothing_behind(plain):
     plain.assert_gone(belonging)
 
 
+@pytest.mark.long
 def test_a_killed_service_comes_back_and_what_it_started_goes(start_plain):
     stack = start_plain(STANDIN_CHILD="yes").wait_ready()
     for service in (*SERVICES, "listener"):
@@ -141,12 +144,14 @@ def test_a_killed_service_comes_back_and_what_it_started_goes(start_plain):
         assert not alive(children)
 
 
+@pytest.mark.long
 def test_a_client_waits_for_a_killed_gateway_and_is_not_refused(plain):
     old = plain.kill("gateway")
     answered_by = json.loads(get(plain.url))["pid"]
     assert answered_by == plain.wait_replaced("gateway", old)
 
 
+@pytest.mark.long
 def test_a_gateway_that_cannot_stay_up_ends_the_stack(start_plain):
     stack = start_plain(STANDIN_CRASH="gateway")
     assert stack.process.wait(60) == 70
@@ -179,6 +184,7 @@ def test_a_second_start_names_the_first(plain):
     )
 
 
+@pytest.mark.long
 def test_a_start_right_after_a_crash_takes_over(start_plain):
     """Launcher and supervisord are both killed; the next start finds whatever has not ended yet."""
     crashed = start_plain().wait_ready()
@@ -194,12 +200,14 @@ def test_a_start_right_after_a_crash_takes_over(start_plain):
     assert all(len(next_one.supervised(service)) == 1 for service in SERVICES)
 
 
+@pytest.mark.long
 def test_another_redis_is_used_and_none_started(start_plain, own_redis):
     stack = start_plain(REDIS__URL=own_redis.url).wait_ready()
     assert not stack.supervised("redis")
     assert psutil.Process(stack.pid_of("analytics")).environ()["REDIS__URL"] == own_redis.url
 
 
+@pytest.mark.long
 def test_a_deep_run_directory_works_though_sockets_have_short_names(start_plain, tmp_path):
     deep = tmp_path / ("d" * 100) / "run"
     stack = start_plain(SERVER__RUN_DIR=str(deep))
@@ -211,6 +219,7 @@ def test_a_deep_run_directory_works_though_sockets_have_short_names(start_plain,
 # --- the real services ---------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_real_service_killed_outright_comes_back(stack, service):
     old = stack.kill(service)
@@ -218,6 +227,7 @@ def test_a_real_service_killed_outright_comes_back(stack, service):
     until(lambda: ready(stack.url), "readiness")
 
 
+@pytest.mark.long
 @pytest.mark.timeout(150)  # a real stack starts and stops, and a silence of 15 s passes
 def test_a_real_service_that_hangs_is_killed_and_comes_back(stack):
     """A stopped process runs no code at all: only the supervisor can notice."""
@@ -230,6 +240,7 @@ def test_a_real_service_that_hangs_is_killed_and_comes_back(stack):
     until(lambda: ready(stack.url), "readiness")
 
 
+@pytest.mark.long
 @pytest.mark.timeout(150)  # as above
 def test_a_real_service_that_hangs_does_not_outlive_the_stack(start_stack):
     stack = start_stack().wait_ready()

@@ -20,7 +20,10 @@ from shared.settings.tree import Settings
 from tests.support.compose import ROOT
 from tests.support.stack import until
 
-pytestmark = pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not installed")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not installed"),
+]
 
 AROUND = """
 daemon off;

@@ -149,6 +149,7 @@ def test_a_denied_tool_does_nothing_and_the_model_is_told(
     assert not target.exists()
 
 
+@pytest.mark.long
 def test_what_a_person_wrote_is_what_runs(stack: Stack, person: Person, target: Path) -> None:
     turn = Turn(stack, f"touch {target}")
     (asked,) = person.pending()
@@ -187,6 +188,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         yield browser
 
 
+@pytest.mark.long
 def test_it_is_allowed_edited_and_denied_from_a_phone(
     stack: Stack, person: Person, browser: Browser, tmp_path: Path
 ) -> None:
@@ -213,6 +215,7 @@ def test_it_is_allowed_edited_and_denied_from_a_phone(
     assert browser.complaints() == []
 
 
+@pytest.mark.long
 def test_the_page_shows_what_a_model_wrote_as_text_and_nothing_more(
     stack: Stack, person: Person, browser: Browser
 ) -> None:
@@ -225,6 +228,7 @@ def test_the_page_shows_what_a_model_wrote_as_text_and_nothing_more(
     turn.wait()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("service", ["permission_service", "redis"])
 def test_the_answer_reaches_the_tool_through_a_crash(
     stack: Stack, person: Person, target: Path, service: str
@@ -266,6 +270,7 @@ def test_the_death_of_the_gateway_costs_nothing_but_the_clients_second_try(
     assert person.request("GET", "/permissions").json()["pending"] == []
 
 
+@pytest.mark.long
 def test_a_caller_that_leaves_withdraws_its_prompt(
     stack: Stack, person: Person, target: Path
 ) -> None:
@@ -276,6 +281,7 @@ def test_a_caller_that_leaves_withdraws_its_prompt(
     assert not target.exists()
 
 
+@pytest.mark.long
 def test_a_session_is_allowed_once_for_all_its_like(
     stack: Stack, person: Person, tmp_path: Path
 ) -> None:
@@ -296,6 +302,7 @@ def test_a_session_is_allowed_once_for_all_its_like(
     assert [path.exists() for path in made] == [True, True]
 
 
+@pytest.mark.long
 def test_what_was_asked_and_answered_is_on_record(
     stack: Stack, person: Person, target: Path
 ) -> None:

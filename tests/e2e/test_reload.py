@@ -9,8 +9,12 @@ import subprocess
 import urllib.error
 import urllib.request
 
+import pytest
+
 from ccproxy.launcher.programs import find_script
 from tests.support.stack import until
+
+pytestmark = pytest.mark.long
 
 
 def status(url, token):

@@ -147,6 +147,7 @@ async def test_when_a_client_leaves_the_turn_ends_everywhere(
     assert not alive([spares[pid] for pid in used])
 
 
+@pytest.mark.long
 async def test_a_full_waiting_line_refuses_and_those_who_left_it_are_never_run(
     http: httpx.AsyncClient, truth: GroundTruth
 ) -> None:
@@ -199,6 +200,7 @@ def ten_turns() -> list[dict[str, Any]]:
     return [*turns, {"role": "user", "content": [{"type": "text", "text": "[[say:the end]]"}]}]
 
 
+@pytest.mark.long
 async def test_the_official_anthropic_client_has_its_conversation_heard_as_it_is(
     stack: Stack, truth: GroundTruth
 ) -> None:
@@ -249,6 +251,7 @@ async def test_the_official_anthropic_client_has_its_tools_called(stack: Stack) 
     assert "sunny" in "".join(block.text for block in second.content if block.type == "text")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("text", ["[[say:hello]]", ASK_WEATHER])
 async def test_every_response_and_event_of_sdk_keeps_the_public_standard(
     http: httpx.AsyncClient, text: str
@@ -261,6 +264,7 @@ async def test_every_response_and_event_of_sdk_keeps_the_public_standard(
     assert validate_events(streamed.content)[-1] == "response.completed"
 
 
+@pytest.mark.long
 async def test_the_official_openai_client_is_streamed_to_and_has_its_tools_called(
     stack: Stack, truth: GroundTruth
 ) -> None:
@@ -317,6 +321,7 @@ def kept_by(stack: Stack) -> dict[int, int]:
     }
 
 
+@pytest.mark.long
 async def test_a_named_conversation_keeps_its_process_and_outlives_its_worker(
     stack: Stack, http: httpx.AsyncClient, truth: GroundTruth
 ) -> None:
@@ -345,6 +350,7 @@ NAMINGS: dict[str, Callable[[str], dict[str, Any]]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("named", NAMINGS)
 async def test_a_named_conversation_goes_on_until_it_is_forgotten(
     http: httpx.AsyncClient, truth: GroundTruth, named: str
@@ -365,6 +371,7 @@ async def test_a_named_conversation_goes_on_until_it_is_forgotten(
     assert await say(second) == [second]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", ["/sdk/v1/messages", "/sdk/v1/chat/completions"])
 async def test_a_request_chooses_its_directory_below_the_roots_only(
     http: httpx.AsyncClient, truth: GroundTruth, root: Path, path: str

@@ -128,6 +128,7 @@ def test_no_secret_is_left_anywhere(traces: Traces) -> None:
         assert not found, f"{secret} stands in {found}"
 
 
+@pytest.mark.long
 def test_no_environment_of_a_program_we_start_for_the_owner_holds_more_than_it_needs(
     traces: Traces,
 ) -> None:

@@ -82,6 +82,7 @@ def test_the_owner_signs_in_works_and_signs_out(guarded: Stack, browser: Browser
     browser.until("return location.pathname === '/signin'")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("dark", [False, True])
 def test_the_form_fits_and_has_the_colours_of_its_time(
@@ -144,6 +145,7 @@ def hostile(guarded: Stack) -> Iterator[ThreadingHTTPServer]:
         yield server
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["localhost", "127.0.0.1"])
 def test_a_page_of_another_origin_gets_nothing(
     guarded: Stack, browser: Browser, hostile: ThreadingHTTPServer, name: str

@@ -19,7 +19,7 @@ from tests.support.stack import START_DEADLINE, Stack, clean_environment, until
 
 __all__ = ["program"]
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -13,6 +13,8 @@ from ccproxy.cli.exits import DONE, FAILED, NOT_RUNNING
 from ccproxy.launcher.programs import find_script
 from tests.support.stack import until
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def ask():
