@@ -92,7 +92,7 @@ def failed_result(result: Line, said: str | None) -> CCProxyError:
     # Without a provider's status the advice to log in is Claude Code's own.
     if "/login" in message and not result.get("api_error_status"):
         return CredentialsMissing(
-            "Claude Code is not logged in. Run `claude auth login`, or set CLAUDE__API_KEY."
+            "Claude Code is not logged in: run `ccproxy auth login`, or set CLAUDE__API_KEY."
         )
     if status is None:
         return UpstreamError(message)

@@ -17,7 +17,6 @@ import os
 import queue
 import re
 import sys
-import textwrap
 import threading
 import zlib
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ccproxy.cli.log_lines import DIM, RESET, permission_line, request_line
+from ccproxy.cli.wrapping import wrapped_line
 from shared.runtime.log import LogFormat
 from shared.runtime.times import local_clock
 from shared.runtime.visible_text import visible, visible_line
@@ -64,30 +64,6 @@ def say(sentence: str) -> None:
     sys.stderr.flush()
 
 
-def wrapped_line(line: str, columns: int) -> list[str]:
-    """Return the rows of `line` on a terminal with `columns`; rows after the first are two columns
-    further to the right if the first is indented.
-    """
-    inner = line.lstrip(" ")
-    margin = " " * (len(line) - len(inner))
-    return wrapped_rows(line, columns, margin and margin + "  ") or [""]
-
-
-def wrapped_rows(text: str, columns: int, indent: str = "") -> list[str]:
-    """Return the rows of `text`, none longer than `columns` unless a single word is; rows after the
-    first begin with `indent`.
-    """
-    return textwrap.wrap(
-        text,
-        columns,
-        subsequent_indent=indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-        replace_whitespace=False,
-        drop_whitespace=True,
-    )
-
-
 def say_to_a_person(sentence: str) -> None:
     """Print the current activity of a command for a person at a terminal."""
     if sys.stderr.isatty():
@@ -116,7 +92,7 @@ def readable(line: bytes, url: str = "", columns: int = 80) -> bytes:
         if event == "request":
             return f"{request_line(facts, when, columns)}\n".encode()
         if event == "permission_asked":
-            return f"{permission_line(facts, when, url)}\n".encode()
+            return f"{permission_line(facts, when, url, columns)}\n".encode()
     except (ValueError, KeyError, TypeError):
         # Facts of another shape, as of another program: shown like those of any other event.
         pass

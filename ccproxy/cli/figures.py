@@ -12,12 +12,12 @@ HOUR_SECONDS = 3600
 
 def dollars(amount: float) -> str:
     """Return an amount of money for a table, with two decimals."""
-    return f"${amount:,.2f}"
+    return "< $0.01" if 0 < amount < 0.005 else f"${amount:,.2f}"
 
 
 def dollars_of_one(amount: float) -> str:
     """Return the cost of a single request, with four decimals."""
-    return f"${amount:.4f}"
+    return "< $0.0001" if 0 < amount < 0.00005 else f"${amount:.4f}"
 
 
 def share(part: float, whole: float) -> str:
@@ -25,9 +25,11 @@ def share(part: float, whole: float) -> str:
     return f"{part / whole:.0%}" if whole else ""
 
 
-def seconds_taken(milliseconds: float) -> str:
-    """Return the duration of a request in seconds, without the unit."""
-    return f"{milliseconds / 1000:.2f}"
+def time_taken(milliseconds: float) -> str:
+    """Return the duration of a request in milliseconds, or in seconds from one second on."""
+    if milliseconds < 999.5:
+        return f"{milliseconds:.0f} ms"
+    return f"{milliseconds / 1000:.2f} s"
 
 
 def lasting(seconds: float) -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ccproxy.cli.figures import dollars_of_one, seconds_taken
+from ccproxy.cli.figures import dollars_of_one, time_taken
+from ccproxy.cli.wrapping import wrapped_rows
 from shared.runtime.visible_text import cut, visible_line
 
 DIM = "\033[2m"
@@ -25,6 +26,7 @@ MODEL_WIDTH = 18
 TOKENS_WIDTH = 12
 ROUTES = frozenset({"api", "sdk", "codex"})
 CLIENT_LEFT = 499  # as in nginx
+SECOND_ROW = " " * 13  # below the client
 
 
 def request_line(facts: dict[str, Any], when: str, columns: int = 80) -> str:
@@ -40,27 +42,44 @@ def request_line(facts: dict[str, Any], when: str, columns: int = 80) -> str:
         cell(route_of(str(facts["path"])), ROUTE_WIDTH),
         cell(served_model(facts), MODEL_WIDTH),
     ]
-    took = f"{seconds_taken(float(facts['duration_ms']))}s".rjust(7)
+    took = time_taken(float(facts["duration_ms"])).replace(" ", "").rjust(7)
     if status < 400:
         cost = facts.get("cost_usd")
         cells += [cell(tokens_shown(facts), TOKENS_WIDTH), took]
         cells += [dollars_of_one(float(cost))] if cost is not None else []
+        rows = [f"{when} {status} {' '.join(cells)}"]
     else:
-        cells.append(took)
-        begin = f"{when} {status} {' '.join(cells)} "
-        room = max(20, 2 * columns - len(begin))
-        cells.append(cut(visible_line(reason_of(facts, status)), room))
-    return f"{DIM}{when}{RESET} {colour_of(status)}{status}{RESET} {' '.join(cells)}"
+        cells += [took, visible_line(reason_of(facts, status))]
+        rows = two_rows(f"{when} {status} {' '.join(cells)}", columns)
+    return begun_in_colour(rows, when, str(status), colour_of(status))
 
 
-def permission_line(facts: dict[str, Any], when: str, url: str) -> str:
+def permission_line(facts: dict[str, Any], when: str, url: str, columns: int = 80) -> str:
     """Return the line of a permission request that waits for a person at the stack at `url`."""
     tool = visible_line(str(facts.get("tool", "a tool")))
     caller = visible_line(str(facts.get("caller") or "an agent"))
-    return (
-        f"{DIM}{when}{RESET} {YELLOW}{BOLD}ask{RESET} {caller} wants to use {BOLD}{tool}{RESET}. "
+    text = (
+        f"{when} ask {caller} wants to use {tool}. "
         f"Answer with `ccproxy permission-handler` or at {url}/permissions/ui"
     )
+    rows = wrapped_rows(text, columns, SECOND_ROW)
+    return begun_in_colour(rows, when, "ask", f"{YELLOW}{BOLD}")
+
+
+def two_rows(text: str, columns: int) -> list[str]:
+    """Return `text` in at most two rows of whole words; a longer text ends with "…"."""
+    rows = wrapped_rows(text, columns, SECOND_ROW)
+    if len(rows) <= 2:
+        return rows
+    return [rows[0], cut(f"{rows[1]} {rows[2].lstrip()}", columns)]
+
+
+def begun_in_colour(rows: list[str], when: str, word: str, colour: str) -> str:
+    """Return `rows`, the first of which begins with the time of day and `word`, as one text with
+    these two in colour.
+    """
+    rest = "\n".join(rows).removeprefix(f"{when} {word}")
+    return f"{DIM}{when}{RESET} {colour}{word}{RESET}{rest}"
 
 
 def route_of(path: str) -> str:

@@ -14,7 +14,7 @@ import typer
 
 from ccproxy.cli.command_group import AsJson, command_group
 from ccproxy.cli.console import columns_of, say, say_to_a_person
-from ccproxy.cli.figures import dollars_of_one, second_of_day, seconds_taken
+from ccproxy.cli.figures import dollars_of_one, second_of_day, time_taken
 from ccproxy.cli.gateway import Unanswered, checked, connection
 from ccproxy.cli.log_lines import request_line
 from ccproxy.cli.output import show_json, show_line, show_request_line, show_table
@@ -166,7 +166,6 @@ def coloured_line(event: Facts, columns: int) -> str:
     into = event["tokens_input"] + event["cache_read_tokens"] + event["cache_write_tokens"]
     facts = event | {
         "status": event["status_code"],
-        "path": event["endpoint"],
         "client": event.get("client_program"),
         "tokens_input": into,
     }
@@ -184,9 +183,9 @@ def event_line(event: Facts) -> str:
     parts = [
         second_of_day(event["timestamp"]),
         str(event["status_code"]),
-        f"{seconds_taken(event['duration_ms'])} s".rjust(9),
+        time_taken(event["duration_ms"]).rjust(9),
         event.get("caller") or event.get("client_program"),
-        event["endpoint"],
+        event["path"],
         model_of(event),
         tokens + str(event["tokens_output"]) + cost if event["model"] else "",
         event["error_kind"] and f"{event['error_kind']}: {event['error_message']}",

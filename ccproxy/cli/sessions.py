@@ -28,6 +28,9 @@ SESSION_COLUMNS = (
 AGENT_COLUMNS = (
     "AGENT", "LAST", "LASTED", "REQUESTS", "TOKENS", "CACHED", "COST", "MISSES", "MODELS",
 )  # fmt: skip
+# Left out first in a narrow terminal.
+SPARE = ("AGENTS", "LASTED", "MISSES", "TOKEN", "CACHED", "TOKENS")
+SPARE_OF_AGENTS = ("LASTED", "CACHED", "TOKENS")
 MOST_MISSES = 50
 MAIN_AGENT = "main"  # the session's own requests, which name no agent
 MOST_SESSIONS = 1000  # the most that one question may ask for
@@ -62,9 +65,11 @@ def show_sessions(session_id: str | None, days: int, limit: int, *, as_json: boo
         return FAILED
     now = time.time()
     if session_id is None:
-        show_table(SESSION_COLUMNS, session_rows(rows, now), titled=True)
+        show_table(
+            SESSION_COLUMNS, session_rows(rows, now), titled=True, spare=SPARE, cut=("SESSION",)
+        )
     else:
-        show_table(AGENT_COLUMNS, agent_rows(rows, now), titled=True)
+        show_table(AGENT_COLUMNS, agent_rows(rows, now), titled=True, spare=SPARE_OF_AGENTS)
         if misses:
             say("")
             show_table(MISS_COLUMNS, miss_rows(misses, now), titled=True)

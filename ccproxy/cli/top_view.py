@@ -14,13 +14,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ccproxy.cli.figures import second_of_day, seconds_taken
+from ccproxy.cli.figures import second_of_day, time_taken
 from ccproxy.cli.usage import NAMELESS, SPENT, WINDOWS, group_rows, spent_rows, window_rows
 from ccproxy.cli.waiting import WAITING, waiting_rows
 from shared.runtime.times import local_clock
 from shared.runtime.visible_text import visible_line
 
-ANSWERED = ("TIME", "STATUS", "CLIENT", "MODEL", "TOKENS", "SECONDS")
+ANSWERED = ("TIME", "STATUS", "CLIENT", "MODEL", "TOKENS", "TOOK")
 GROUPED = ("REQUESTS", "FAILED", "TOKENS", "COST")
 PARTS = ("Overview", "Models", "Clients", "Requests")
 KEYS = "q quits   Tab, arrows: next part   p pauses   ? all keys"
@@ -189,7 +189,7 @@ def request_cells(entry: Facts) -> tuple[str, ...]:
         str(entry["caller"] or entry["client_program"]),
         str(entry["model"]),
         f"{prompt:,} → {entry['tokens_output']:,}",
-        seconds_taken(entry["duration_ms"]),
+        time_taken(entry["duration_ms"]),
     )
 
 

@@ -11,7 +11,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from urllib.parse import urlsplit
 
-from ccproxy.cli.console import columns_of, say, wrapped_rows
+from ccproxy.cli.console import columns_of, say
+from ccproxy.cli.wrapping import wrapped_rows
 from ccproxy.launcher.listening import local_host
 from ccproxy.launcher.programs import own_command
 from ccproxy.launcher.readiness import Health, wait_until_ready

@@ -142,6 +142,9 @@ class Records:
         batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_BATCH))]
         leave_out_fingerprints(batch)
         try:
+            # After the batch is taken: a request that begins and ends while other starts are on
+            # their way would else be told of after its end, and run for ever on a watcher's page.
+            await self._tell_of_begun()
             await self._bus.publish(ACCESS_RECORD, pack(batch))
         except BaseException:
             # Also after a cancellation. A batch that was published all the same comes twice, which

@@ -33,12 +33,14 @@ from ccproxy.cli.stack_options import choose_stack, with_stack
 from ccproxy.launcher.listening import local_url
 from shared.permissions.deciders import BY_LOCAL
 from shared.permissions.input_lines import input_line
+from shared.runtime.times import local_minute
 from shared.settings.problems import ConfigurationError
 from shared.settings.tree import Settings, load_settings
 
 app = command_group("permissions")
 
 JSON = {"content-type": "application/json"}
+NO_REQUEST = "There is no permission request yet."
 
 
 def handle(
@@ -126,6 +128,8 @@ def log(
     rows = ask_gateway("GET", "/permissions/log", params=given).get("results", [])
     if as_json:
         show_json(rows)
+    elif not rows and sys.stdout.isatty():
+        say("There is no such permission request." if given.keys() - {"limit"} else NO_REQUEST)
     else:
         show_table(
             ["ASKED", "TOOL", "INPUT", "CALLER", "OUTCOME", "BY", "AFTER"], map(log_row, rows)
@@ -137,9 +141,8 @@ def log_row(row: dict[str, Any]) -> list[str]:
     edited = ", edited" if row["updated_input"] else ""
     after = f"{row['waited_ms'] / 1000:.1f} s"
     machine = f" on {row['machine']}" if row.get("machine") else ""
-    asked = row["asked_at"][:19].replace("T", " ")
     return [
-        asked,
+        local_minute(row["asked_at"]),
         row["tool_name"],
         input_line(row["input"], 40),
         (row["caller"] or BY_LOCAL) + machine,

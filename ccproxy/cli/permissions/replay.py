@@ -10,7 +10,7 @@ from typing import Any
 
 from ccproxy.cli.output import show_line, show_table
 from shared.permissions.input_lines import one_line
-from shared.runtime.times import UNIT_SECONDS, read_span
+from shared.runtime.times import UNIT_SECONDS, local_minute, read_span
 from shared.settings.problems import ConfigurationError
 
 BECOMES = {"allow": "allowed", "deny": "denied", "ask": "asked of a person"}
@@ -48,7 +48,7 @@ def show_replay(answer: dict[str, Any]) -> None:
         return
     show_line("")
     show_table(
-        ["asked", "tool", "input", "was", "would be", "because"],
+        ["ASKED", "TOOL", "INPUT", "WAS", "WOULD BE", "BECAUSE"],
         map(difference_row, answer["differences"]),
     )
     if answer["more_differences"]:
@@ -58,7 +58,7 @@ def show_replay(answer: dict[str, Any]) -> None:
 def difference_row(shown: dict[str, Any]) -> list[str]:
     """Return a request that would be decided otherwise, as a row."""
     return [
-        shown["asked_at"][:19].replace("T", " "),
+        local_minute(shown["asked_at"]),
         shown["tool_name"],
         one_line(shown["text"], 60),
         f"{shown['outcome']} by {shown['decided_by']}" if shown["decided_by"] else shown["outcome"],

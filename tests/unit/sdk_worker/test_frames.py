@@ -334,7 +334,7 @@ def test_a_result_without_an_answer_is_an_error():
 def test_not_logged_in_says_what_to_run():
     error = failed_result({"result": "Not logged in · Please run /login"}, "authentication_failed")
     assert isinstance(error, CredentialsMissing)
-    assert "claude auth login" in error.message
+    assert "`ccproxy auth login`" in error.message
 
 
 def test_a_failure_without_a_status_is_known_by_its_name():

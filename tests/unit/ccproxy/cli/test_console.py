@@ -62,8 +62,8 @@ def test_a_request_and_a_waiting_permission_request_have_lines_of_their_own():
     assert plain(json.dumps(TOLD | request).encode()).startswith("12:34:56 200 ")
     asked = {"event": "permission_asked", "tool": "Bash", "caller": "aider"}
     assert plain(json.dumps(TOLD | asked).encode()) == (
-        "12:34:56 ask aider wants to use Bash. Answer with `ccproxy permission-handler` or at "
-        "http://127.0.0.1:8000/permissions/ui\n"
+        "12:34:56 ask aider wants to use Bash. Answer with `ccproxy permission-handler`\n"
+        "             or at http://127.0.0.1:8000/permissions/ui\n"
     )
 
 

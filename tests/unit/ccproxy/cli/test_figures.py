@@ -12,8 +12,8 @@ from ccproxy.cli.figures import (
     dollars_of_one,
     lasting,
     second_of_day,
-    seconds_taken,
     share,
+    time_taken,
 )
 
 NOON = time.mktime((2026, 11, 22, 12, 0, 0, 0, 0, -1))
@@ -21,6 +21,8 @@ NOON = time.mktime((2026, 11, 22, 12, 0, 0, 0, 0, -1))
 
 def test_money_has_two_decimals_in_sums_and_four_for_one_request() -> None:
     assert (dollars(1234.5), dollars_of_one(0.00125)) == ("$1,234.50", "$0.0013")
+    assert (dollars(0.001), dollars_of_one(0.00001)) == ("< $0.01", "< $0.0001")
+    assert (dollars(0), dollars_of_one(0)) == ("$0.00", "$0.0000")
 
 
 def test_a_share_is_in_percent_and_a_share_of_nothing_is_empty() -> None:
@@ -41,4 +43,5 @@ def test_a_time_on_another_day_has_its_day() -> None:
 
 
 def test_a_request_shows_its_second_and_its_duration() -> None:
-    assert (second_of_day(NOON + 5), seconds_taken(1234)) == ("12:00:05", "1.23")
+    assert (second_of_day(NOON + 5), time_taken(1234)) == ("12:00:05", "1.23 s")
+    assert (time_taken(3.4), time_taken(999.4), time_taken(999.6)) == ("3 ms", "999 ms", "1.00 s")

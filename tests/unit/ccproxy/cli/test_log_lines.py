@@ -45,10 +45,12 @@ def test_another_model_than_the_requested_one_is_shown_beside_it() -> None:
 
 def test_a_failed_request_gives_the_reason_in_at_most_two_rows() -> None:
     told = line(status=502, error_kind="upstream", error_message="no route " * 40)
-    assert told.startswith("16:21:03 502 aider ")
-    assert "no route no route" in told
-    assert told.endswith("…")
-    assert len(told) == 160
+    first, second = told.splitlines()
+    assert first.startswith("16:21:03 502 aider ")
+    assert first.endswith(" no route no")
+    assert second.startswith(" " * 13 + "route no route")
+    assert second.endswith("…")
+    assert len(second) == 80
 
 
 def test_a_client_that_left_is_named_as_the_reason() -> None:
@@ -62,15 +64,16 @@ def test_a_path_outside_the_routes_stays_whole() -> None:
 def test_no_text_of_a_request_commands_the_terminal() -> None:
     hostile = "\x1b]0;x\x07\nforged"
     told = line(caller=hostile, model=hostile, path=hostile, status=500, error_message=hostile)
-    assert not re.search(r"[\x00-\x1f]", told)
+    assert not re.search(r"[\x00-\x09\x0b-\x1f]", told)
+    assert len(told.splitlines()) <= 2
 
 
 def test_a_waiting_permission_request_names_the_ways_to_answer() -> None:
     told = re.sub(r"\033\[\d+m", "", permission_line({"tool": "Ba\x1bsh"}, WHEN, "http://x"))
-    assert told == (
-        "16:21:03 ask an agent wants to use Ba\\u001bsh. Answer with `ccproxy permission-handler` "
-        "or at http://x/permissions/ui"
-    )
+    assert told.splitlines() == [
+        "16:21:03 ask an agent wants to use Ba\\u001bsh. Answer with `ccproxy",
+        "             permission-handler` or at http://x/permissions/ui",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ def event(**facts: Any) -> dict[str, Any]:
         "timestamp": 1_760_000_000.0,
         "status_code": 200,
         "duration_ms": 1234.0,
-        "endpoint": "/api/v1/messages",
+        "path": "/api/v1/messages",
         "model": "claude-x",
         "tokens_input": 10,
         "cache_read_tokens": 5,

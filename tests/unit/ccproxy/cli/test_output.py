@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -31,6 +32,53 @@ def test_rows_that_say_the_same_are_one_row_on_a_terminal_and_apart_in_a_pipe(ca
     assert "/api, /sdk" in first
     assert "no login" in first
     assert "/codex" in second
+
+
+def use_narrow_terminal(monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("TERM", "xterm")
+
+
+def lines_shown(capsys):
+    """Return the lines on the terminal, without colours."""
+    return re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out).splitlines()
+
+
+def test_a_narrow_terminal_gets_the_table_without_spare_columns(capsys, monkeypatch):
+    use_narrow_terminal(monkeypatch)
+    columns = ("SESSION", "LASTED", "REQUESTS", "COST")
+    rows = [("0123456789abcdef", "9 min", "12", "$1,250,001.25")]
+    show_table(columns, rows, spare=("LASTED", "REQUESTS"), cut=("SESSION",))
+    head, row, *note = lines_shown(capsys)
+    assert head.split() == ["SESSION", "REQUESTS", "COST"]
+    assert row.split() == ["0123456789abcd…", "12", "$1,250,001.25"]
+    assert " ".join(" ".join(note).split()) == "A wider terminal or --json shows LASTED too."
+
+
+def test_a_row_with_no_room_in_a_terminal_is_a_block_of_lines(capsys, monkeypatch):
+    use_narrow_terminal(monkeypatch)
+    columns = ("request_id", "path", "model", "error_message")
+    row = ("req_0123456789abcdef", "/api/v1/messages", "claude-sonnet-5-5", "fail")
+    show_table(columns, [row, row])
+    shown = lines_shown(capsys)
+    first = [line.split() for line in shown[:4]]
+    assert first == [
+        ["request_id", row[0]],
+        ["path", row[1]],
+        ["model", row[2]],
+        ["error_message", "wrong"],
+    ]
+    assert shown[4:] == ["", *shown[:4]]
+
+
+def test_no_word_of_a_narrow_table_is_lost(capsys, monkeypatch):
+    use_narrow_terminal(monkeypatch)
+    long = "/srv/a-folder-of-a-rather-long-name-with/credentials.json"
+    show_table(("WHAT", "SAYS"), [("login", f"{long} does not exist")])
+    shown = lines_shown(capsys)
+    assert "…" not in "".join(shown)
+    assert long in "".join(line[7:].strip() for line in shown[1:])
 
 
 @pytest.mark.parametrize("terminal", [True, False])

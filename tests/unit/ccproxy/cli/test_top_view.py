@@ -37,7 +37,7 @@ def test_a_request_is_a_row_with_its_client_model_tokens_and_seconds() -> None:
     (row,) = [
         line for line in drawn(Overview(USAGE, [], [], [ENTRY])).splitlines() if "aider" in line
     ]
-    assert row.split()[1:] == ["200", "aider", "claude-sonnet-5-5", "40", "→", "5", "1.24"]
+    assert row.split()[1:] == ["200", "aider", "claude-sonnet-5-5", "40", "→", "5", "1.24", "s"]
 
 
 @pytest.mark.parametrize("columns", [40, 80, 200])

@@ -55,6 +55,50 @@ async def test_waiting_records_are_bounded_and_losses_counted() -> None:
     assert records.lost == 5
 
 
+class WatchedBus(KeepingBus):
+    """A bus with a watcher of requests; `messages` are what is published, in order."""
+
+    def __init__(self, *, watched: bool = True) -> None:
+        super().__init__()
+        self.watched = watched
+        self.messages: list[dict[str, Any]] = []
+
+    async def get(self, _key: str) -> bytes | None:
+        return b"1" if self.watched else None
+
+    async def publish(self, channel: Any, payload: Any) -> None:
+        self.messages.append(payload)
+        if "rows" in payload:
+            await super().publish(channel, payload)
+
+
+async def test_a_request_that_ends_while_starts_are_told_is_told_of_before_its_end() -> None:
+    class Busy(WatchedBus):
+        """A bus on which a second request begins and ends while the start of the first travels."""
+
+        async def publish(self, channel: Any, payload: Any) -> None:
+            await super().publish(channel, payload)
+            if len(self.messages) == 1:
+                run("second")
+
+    def run(name: str) -> None:
+        record = AccessRecord(name, 0.0)
+        records.begin(record)
+        records.add(record)
+
+    bus = Busy()
+    async with Records(bus, Metrics(), retry_seconds=0.01) as records:  # type: ignore[arg-type]
+        run("first")
+        async with asyncio.timeout(10):
+            await bus.records(2)
+    told = [
+        "begun" if "begun" in message else "ended"
+        for message in bus.messages
+        if "second" in str(message)
+    ]
+    assert told[0] == "begun"
+
+
 def some(count: int, start: int = 0) -> list[AccessRecord]:
     return [AccessRecord(f"r{number}", float(number)) for number in range(start, start + count)]
 
@@ -118,20 +162,7 @@ async def test_while_analytics_is_far_behind_records_wait_here_and_not_in_redis(
 
 @pytest.mark.parametrize("watched", [True, False])
 async def test_what_has_begun_is_told_first_and_only_to_those_who_look_on(watched: bool) -> None:
-    class Bus(KeepingBus):
-        def __init__(self) -> None:
-            super().__init__()
-            self.messages: list[dict[str, Any]] = []
-
-        async def get(self, _key: str) -> bytes | None:
-            return b"1" if watched else None
-
-        async def publish(self, channel: Any, payload: Any) -> None:
-            self.messages.append(payload)
-            if "rows" in payload:
-                await super().publish(channel, payload)
-
-    bus, record = Bus(), AccessRecord("r", 0.0, model="m")
+    bus, record = WatchedBus(watched=watched), AccessRecord("r", 0.0, model="m")
     async with asyncio.timeout(20), Records(bus, Metrics(), retry_seconds=0.01) as records:  # type: ignore[arg-type]
         records.begin(record)
         records.add(record)

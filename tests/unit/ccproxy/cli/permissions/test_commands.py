@@ -10,6 +10,7 @@ import pytest
 
 from ccproxy.cli.permissions.commands import log_row, stack_at
 from ccproxy.cli.stack_options import CHOSEN_URL
+from shared.runtime.times import local_minute
 from shared.settings.tree import Settings
 
 
@@ -62,7 +63,7 @@ def row(**fields: Any) -> dict[str, Any]:
 
 def test_a_line_of_the_log_says_what_by_whom_and_after_how_long() -> None:
     assert log_row(row()) == [
-        "2026-01-02 03:04:05",
+        local_minute("2026-01-02T03:04:05Z"),
         "Bash",
         "ls",
         "local",

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ccproxy.cli.permissions.replay import read_days, read_tried, show_replay
+from shared.runtime.times import local_minute
 from shared.settings.problems import ConfigurationError
 
 
@@ -63,7 +64,7 @@ def test_counts_come_before_the_differences(capsys: pytest.CaptureFixture[str]) 
         "2 not judged: too little of them was kept",
         "Older requests of this time are not looked at: these are the latest.",
         "",
-        "2026-01-02 03:04:05\tBash\tmake\tdenied by bob\tallowed\tallow Bash: make …",
+        f"{local_minute(different['asked_at'])}\tBash\tmake\tdenied by bob\tallowed\tallow Bash: make …",
         "and 2 more differences",
     ]
 
