@@ -60,6 +60,7 @@ GROUPS = {
     "hooks": "ccproxy.cli.hooks",
     "notify": "ccproxy.cli.notify",
     "capture": "ccproxy.cli.capture",
+    "agents": "ccproxy.cli.agents",
 }
 
 
@@ -144,6 +145,7 @@ add_group("token", "Make, list, replace and revoke tokens of your tools.")
 add_group("workers", "Show and scale the SDK workers.")
 add_group("logs", "Show requests live, query the records, or export them.")
 add_group("capture", "Keep requests for a time, and look at them.")
+add_group("agents", "Run managed agents, and follow or stop their sessions.")
 add_group("permissions", "Show permission requests, and rules for them.")
 add_group("hooks", "Let Claude Code and Codex ask here for permission.")
 add_group("notify", "Reach your phone when something waits for you.")

@@ -25,6 +25,7 @@ SESSION_SECONDS = 30 * DAY_SECONDS
 LONG_SECONDS = 366 * DAY_SECONDS  # of agents and environments, from their last use
 BATCH = 100  # objects read from Redis at once while a page is filled
 CREATED = re.compile("[0-9]{1,20}")  # the time of an object's creation, in a cursor
+OWNERS = "managed:owners"
 TRIES = 20  # of a change that other writers come before
 
 # KEYS[1]: hash of an owner's sizes, whose field '' is the sum; then two keys for each object: the
@@ -104,6 +105,11 @@ for place = 2, #KEYS do
 end
 return 1
 """
+# KEYS[1]: owners. ARGV[1]: an owner, [2]: lifetime (ms) from the last one.
+ADD_OWNER = """
+redis.call('SADD', KEYS[1], ARGV[1])
+return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+"""
 
 
 class RedisScripts(Protocol):
@@ -164,6 +170,15 @@ class ManagedObjects:
         """Store new objects in a single step. Raises TooLarge, ClientError past a limit."""
         if not await self.write(owner, *puts):
             raise Conflict("An object with this id exists already.")
+
+    async def add_owner(self, owner: str) -> None:
+        """Note that `owner` has sessions, for the list of all of them."""
+        await self.bus.run_script(ADD_OWNER, [OWNERS], owner, SESSION_SECONDS * 1000)
+
+    async def owners(self) -> list[str]:
+        """Return everybody who has sessions, or had some."""
+        found = await self.bus.run_script("return redis.call('SMEMBERS', KEYS[1])", [OWNERS])
+        return sorted(owner.decode() for owner in found)
 
     async def write(self, owner: str, *puts: Put) -> bool:
         """Store `puts` in a single step. Return False, and store none, if an object has changed

@@ -37,6 +37,7 @@ from gateway.managed.journal import (
 from gateway.managed.listing import new_id, page_of_found, time_now
 from gateway.managed.objects import TRIES, ListedObject, ManagedObjects, Put
 from shared.formats.ir import Json
+from shared.permissions.deciders import BY_LOCAL
 from shared.runtime.errors import ClientError, Conflict
 
 # The fields of an agent that a session's snapshot has.
@@ -108,6 +109,8 @@ class ManagedSessions:
             "vault_ids": [],
             OWN: {FOLDER: environment["metadata"].get(FOLDER)},
         }
+        # Noted first: a session that nobody lists would be worse than an owner without one.
+        await self._objects.add_owner(owner)
         await self._objects.create(owner, Put(SESSIONS, session["id"], session))
         name = SessionName(owner, session["id"])
         if events:
@@ -187,6 +190,30 @@ class ManagedSessions:
         walk = self._objects.walk(owner, SESSIONS, after=after, oldest_first=oldest_first)
         page = await page_of_found(self._with_state(owner, walk), limit, wanted)
         return page | {"prev_page": None}
+
+    async def newest_of_all(self, limit: int, wanted: Callable[[Json], bool]) -> list[Json]:
+        """Return up to `limit` of the `wanted` sessions of all owners, the newest first, each with
+        the name of the owner's token in `caller`, the folder of the tools in `folder`, and True in
+        `waits` while an answer is awaited.
+        """
+        found: list[Json] = []
+        for owner in await self._objects.owners():
+            walk = self._objects.walk(owner, SESSIONS, after=None, oldest_first=False)
+            # The newest of all are among the newest of each.
+            page = await page_of_found(walk, limit, wanted)
+            found += [session | {"caller": owner} for session in page["data"]]
+        found.sort(key=lambda session: str(session["created_at"]), reverse=True)
+        return [await self._with_facts(session) for session in found[:limit]]
+
+    async def _with_facts(self, session: Json) -> Json:
+        owner = session.pop("caller")
+        state = await self._journals.look(SessionName(owner, session["id"]))
+        facts = {
+            "caller": owner or BY_LOCAL,
+            "folder": session[OWN][FOLDER],
+            "waits": bool(state.waiting),
+        }
+        return shown_session(session, state) | facts
 
     async def _with_state(
         self, owner: str, walk: AsyncIterator[ListedObject]

@@ -1,4 +1,9 @@
-"""`/sdk/v1/sessions`: the sessions of managed agents."""
+"""`/sdk/v1/sessions`: the sessions of managed agents; and `/sdk/sessions/managed`, those of every
+token.
+
+A caller with the scope `admin` reads, stops, archives and deletes the sessions of another token, by
+the name of the token in a header.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +23,10 @@ from gateway.routes.responses import owner_of
 from gateway.server.context import context_of
 from gateway.server.live import Live
 from shared.formats.ir import Json
+from shared.permissions.deciders import BY_LOCAL
+from shared.runtime.errors import NotAllowed
 
+CALLER_HEADER = "x-ccproxy-caller"
 PING = b'event: ping\ndata: {"type":"ping"}\n\n'
 Status = Literal["rescheduling", "running", "idle", "terminated"]
 
@@ -31,6 +39,48 @@ def managed_sessions_router(
     add_sessions(routes, sessions, events)
     add_events(routes, events, active_requests)
     return routes
+
+
+def all_sessions_router(sessions: ManagedSessions) -> APIRouter:
+    """Return the route of the sessions of every token."""
+    routes = APIRouter(prefix="/sdk/sessions", tags=["managed agents"])
+
+    @routes.get("/managed")
+    async def list_all_sessions(
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100, include_archived: bool = False
+    ) -> Json:
+        """List the managed sessions of every token, the newest first."""
+        found = await sessions.newest_of_all(
+            limit, lambda session: include_archived or not session["archived_at"]
+        )
+        return {"sessions": found, "count": len(found)}
+
+    return routes
+
+
+def named_session(request: Request, session_id: str) -> SessionName:
+    """Return the session of the caller, or of the token named by the header. Raises NotAllowed for
+    the header of a caller without the scope `admin`.
+    """
+    named = request.headers.get(CALLER_HEADER)
+    if named is None:
+        return SessionName(owner_of(request), session_id)
+    caller = context_of(request.scope).admitted
+    if "admin" not in caller.scopes:
+        raise NotAllowed(
+            f"The token {caller.name!r} may not name another token in {CALLER_HEADER}: it lacks "
+            "the scope 'admin'."
+        )
+    return SessionName("" if named == BY_LOCAL else named, session_id)
+
+
+def check_interrupts(request: Request, given: list[Json]) -> None:
+    """Raise NotAllowed for events to a session of another token, except interrupts: a message makes
+    the other token's agent act.
+    """
+    others = [event for event in given if event.get("type") != "user.interrupt"]
+    if CALLER_HEADER in request.headers and others:
+        raise NotAllowed(f"With {CALLER_HEADER} a session takes user.interrupt alone.")
 
 
 def add_sessions(routes: APIRouter, sessions: ManagedSessions, events: SessionEvents) -> None:
@@ -78,7 +128,7 @@ def add_sessions(routes: APIRouter, sessions: ManagedSessions, events: SessionEv
     @routes.get("/{session_id}")
     async def retrieve_session(request: Request, session_id: str) -> Json:
         """Return a session with its status and its usage."""
-        return await sessions.show(SessionName(owner_of(request), session_id))
+        return await sessions.show(named_session(request, session_id))
 
     @routes.post("/{session_id}")
     async def update_session(request: Request, session_id: str, body: SessionChanges) -> Json:
@@ -88,12 +138,12 @@ def add_sessions(routes: APIRouter, sessions: ManagedSessions, events: SessionEv
     @routes.post("/{session_id}/archive")
     async def archive_session(request: Request, session_id: str) -> Json:
         """Archive a session: it takes no more events."""
-        return await sessions.archive(SessionName(owner_of(request), session_id))
+        return await sessions.archive(named_session(request, session_id))
 
     @routes.delete("/{session_id}")
     async def delete_session(request: Request, session_id: str) -> Json:
         """Delete a session with its events."""
-        return await sessions.delete(SessionName(owner_of(request), session_id))
+        return await sessions.delete(named_session(request, session_id))
 
 
 def add_events(routes: APIRouter, events: SessionEvents, active_requests: ActiveRequests) -> None:
@@ -101,7 +151,8 @@ def add_events(routes: APIRouter, events: SessionEvents, active_requests: Active
     async def send_events(request: Request, session_id: str, body: EventsBody) -> Json:
         """Send messages, an interrupt, or the confirmation of a tool call to a session."""
         caller = context_of(request.scope).admitted
-        return await events.send(SessionName(owner_of(request), session_id), body.events, caller)
+        check_interrupts(request, body.events)
+        return await events.send(named_session(request, session_id), body.events, caller)
 
     @routes.get("/{session_id}/events")
     async def list_events(
@@ -121,7 +172,7 @@ def add_events(routes: APIRouter, events: SessionEvents, active_requests: Active
         in_time = time_filter(gt=gt, gte=gte, lt=lt, lte=lte, field="processed_at")
         among = {*(types or []), *(types_list or [])}
         return await events.page(
-            SessionName(owner_of(request), session_id),
+            named_session(request, session_id),
             limit=limit,
             after=page,
             oldest_first=order == "asc",
@@ -133,6 +184,5 @@ def add_events(routes: APIRouter, events: SessionEvents, active_requests: Active
         request: Request, session_id: str, last_event_id: Annotated[str | None, Header()] = None
     ) -> Response:
         """Stream the events of a session from now on, or behind `Last-Event-ID`."""
-        name = SessionName(owner_of(request), session_id)
-        frames = await events.open_stream(name, last_event_id)
+        frames = await events.open_stream(named_session(request, session_id), last_event_id)
         return Live(active_requests, frames, ping=lambda: PING)

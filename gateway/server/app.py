@@ -53,7 +53,7 @@ from gateway.routes.docs import docs_router
 from gateway.routes.hooks import hooks_router
 from gateway.routes.logs import logs_router
 from gateway.routes.managed_agents import managed_agents_router
-from gateway.routes.managed_sessions import managed_sessions_router
+from gateway.routes.managed_sessions import all_sessions_router, managed_sessions_router
 from gateway.routes.managed_unserved import managed_unserved_router
 from gateway.routes.mcp import mcp_router
 from gateway.routes.models import models_router
@@ -299,6 +299,7 @@ async def open_managed(
     return [
         managed_agents_router(agents, environments),
         managed_sessions_router(sessions, events, active_requests),
+        all_sessions_router(sessions),
         managed_unserved_router(),
     ]
 

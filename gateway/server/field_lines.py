@@ -15,7 +15,8 @@ SINGLE = frozenset(
     b"origin referer expect sec-fetch-site sec-fetch-mode sec-fetch-dest x-request-id "
     b"x-session-id session-id session_id x-claude-code-session-id x-claude-code-agent-id "
     b"x-claude-code-parent-agent-id anthropic-version "
-    b"chatgpt-account-id originator mcp-session-id x-ccproxy-cwd last-event-id".split()
+    b"chatgpt-account-id originator mcp-session-id x-ccproxy-cwd x-ccproxy-caller "
+    b"last-event-id".split()
 )
 
 

@@ -291,3 +291,40 @@ async def test_the_bytes_of_a_token_have_a_limit_that_deleting_makes_room_in(ope
         assert refused.value.status_code == 413
         await client.beta.sessions.delete(first)
         assert await begin() != first
+
+
+async def test_the_scope_admin_sees_every_tokens_sessions_and_stops_them_and_makes_none_act(
+    open_gateway_at: OpenGateway, tmp_path: Path
+):
+    tokens = [
+        {"name": "laptop", "token": "l" * 32, "scopes": ["agent"]},
+        {"name": "desk", "token": "d" * 32, "scopes": ["agent", "admin"]},
+    ]
+    security = {"auth_token": "o" * 32, "tokens": tokens}
+    url = await open_gateway_at(sdk={"working_roots": [tmp_path]}, security=security)
+    laptop, desk, owner = (
+        AsyncAnthropic(base_url=url + "/sdk", api_key=letter * 32, max_retries=0)
+        for letter in "ldo"
+    )
+    async with laptop, desk, owner:
+        theirs = await new_session(laptop, title="Theirs")
+        own = await new_session(owner)
+        for admin in (desk, owner):
+            listed = await admin.get("/sessions/managed", cast_to=object)
+            sessions = [(each["id"], each["caller"]) for each in listed["sessions"]]
+            assert sessions == [(own.id, "owner"), (theirs.id, "laptop")]
+            with pytest.raises(anthropic.NotFoundError):
+                await admin.beta.sessions.retrieve(theirs.id)
+            named = {"x-ccproxy-caller": "laptop"}
+            seen = await admin.beta.sessions.retrieve(theirs.id, extra_headers=named)
+            assert seen.title == "Theirs"
+            stop: Any = [{"type": "user.interrupt"}]
+            await admin.beta.sessions.events.send(theirs.id, events=stop, extra_headers=named)
+            speak: Any = [{"type": "user.message", "content": [{"type": "text", "text": "go"}]}]
+            with pytest.raises(anthropic.PermissionDeniedError, match="interrupt alone"):
+                await admin.beta.sessions.events.send(theirs.id, events=speak, extra_headers=named)
+        with pytest.raises(anthropic.PermissionDeniedError, match="admin"):
+            await laptop.get("/sessions/managed", cast_to=object)
+        named = {"x-ccproxy-caller": "owner"}
+        with pytest.raises(anthropic.PermissionDeniedError, match="admin"):
+            await laptop.beta.sessions.retrieve(own.id, extra_headers=named)

@@ -5,6 +5,9 @@ webhook and a message to the owner's phone report it, whatever dies after it.
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import signal
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -15,6 +18,7 @@ import pytest_asyncio
 from anthropic import AsyncAnthropic
 from anthropic.types.beta import BetaWebhookEvent
 
+from ccproxy.launcher.programs import find_script
 from gateway.managed.journal import SessionName
 from gateway.managed.sent_events import read_events
 from gateway.managed.turn_events import idle_event
@@ -23,6 +27,7 @@ from permission_service.notify.ways import ways_of
 from shared.settings.notify import NotifySettings
 from tests.contract.test_managed_sessions import ASK_BASH, answered_by_client
 from tests.support.managed_house import (
+    MODEL,
     House,
     hearing,
     idle,
@@ -39,6 +44,8 @@ pytestmark = [
     pytest.mark.timeout(120),
     pytest.mark.asyncio(loop_scope="module"),
 ]
+
+FOR_LONG = "[[scenario:slow-100x400]] take your time"  # 40 seconds, unless it is stopped
 
 
 @dataclass
@@ -155,3 +162,57 @@ async def test_an_end_is_reported_although_its_gateway_died_right_after_it(repor
     assert (await reported.event())["data"]["id"] == session.id
     assert (await arrived(reported.ntfy)).document["title"] == "orphan has failed"
     assert (await idle(house.one, session.id)).status == "idle"
+
+
+async def ccproxy(house: House, *words: str) -> asyncio.subprocess.Process:
+    """Start `ccproxy agents` for the first gateway of the house."""
+    environment = os.environ | {"XDG_STATE_HOME": str(house.root.parent), "CCPROXY_STACK_TOKEN": ""}
+    return await asyncio.create_subprocess_exec(
+        *find_script("ccproxy"),
+        "agents",
+        *words,
+        "--url",
+        house.urls[0],
+        env=environment,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+async def said(house: House, *words: str) -> str:
+    """Return what a command printed, after it has ended well."""
+    program = await ccproxy(house, *words)
+    out, errors = await program.communicate()
+    assert program.returncode == 0, errors.decode()
+    return out.decode()
+
+
+async def test_the_command_line_runs_lists_follows_and_stops_sessions(reported):
+    house = reported.house
+    made = await house.one.beta.agents.create(name="by hand", model=MODEL)
+    run = ("run", "by hand", "--folder", str(house.root), "--prompt")
+    session_id = (await said(house, *run, FOR_LONG, "--detach")).strip()
+    following = await ccproxy(house, "follow", session_id[:12], "--json")
+    assert following.stdout is not None
+    async with asyncio.timeout(60):
+        kinds = []
+        while "session.status_running" not in kinds:
+            kinds.append(json.loads(await following.stdout.readline())["type"])
+        [listed_session] = json.loads(await said(house, "list", "--limit", "1", "--json"))
+        await said(house, "stop", session_id)
+        while "session.status_idle" not in kinds:
+            kinds.append(json.loads(await following.stdout.readline())["type"])
+        following.send_signal(signal.SIGINT)
+        _, errors = await following.communicate()
+    assert following.returncode == 0, errors.decode()
+    assert "goes on" in errors.decode()
+    assert "user.interrupt" in kinds
+    assert (listed_session["id"], listed_session["status"]) == (session_id, "running")
+    assert (listed_session["caller"], listed_session["folder"]) == ("local", str(house.root))
+    shown = await said(house, *run, "[[say:Written by hand.]] go", "--title", "Second")
+    assert "you: [[say:Written by hand.]] go" in shown
+    assert "agent: Written by hand." in shown
+    assert "the session is done" in shown
+    sessions = await house.two.beta.sessions.list(agent_id=made.id)
+    assert [each.title for each in sessions.data] == ["Second", None]
+    assert len({each.environment_id for each in sessions.data}) == 1

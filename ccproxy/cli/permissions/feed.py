@@ -1,5 +1,5 @@
-"""The events of the permission service, read from any gateway for as long as wanted, and the
-answers sent back.
+"""The events of the permission service, or of a managed session, read from any gateway for as long
+as wanted, and the answers sent back.
 
 A gateway that restarts costs nothing: the stream goes on after the last event, an answer is given
 again. The clock of the gateway is what counts, so its difference to ours is kept.
@@ -29,8 +29,8 @@ AGAIN = frozenset({502, 503, 504})
 
 @dataclass(frozen=True, slots=True)
 class FeedEvent:
-    """Something in the permission service, by the names of `GET /permissions/stream`; or
-    `connected` and `lost`, our own.
+    """Something in the permission service, by the names of `GET /permissions/stream`, or an event
+    of a managed session; or `connected` and `lost`, our own.
     """
 
     name: str
@@ -48,11 +48,16 @@ class Receipt:
 
 
 class EventFeed:
-    """`client` has the gateway's address and the token."""
+    """`client` has the gateway's address and the token. `path` is the address of the stream, and
+    `after` the id of the event before the first one; unset, the stream says where it begins.
+    """
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
+    def __init__(
+        self, client: httpx.AsyncClient, path: str = "/permissions/stream", after: str = ""
+    ) -> None:
         self._client = client
-        self._last = ""
+        self._path = path
+        self._last = after
         self._skew = 0.0  # the gateway's clock minus ours
 
     def now(self) -> float:
@@ -148,7 +153,7 @@ class EventFeed:
     def _open(self) -> Any:
         headers = {"last-event-id": self._last} if self._last else {}
         timeout = httpx.Timeout(10.0, read=SILENCE_SECONDS)
-        return self._client.stream("GET", "/permissions/stream", headers=headers, timeout=timeout)
+        return self._client.stream("GET", self._path, headers=headers, timeout=timeout)
 
     async def _check(self, response: httpx.Response) -> None:
         if response.is_error:
