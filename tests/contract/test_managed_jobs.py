@@ -6,18 +6,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
+import httpx
 import pytest
 import pytest_asyncio
 from anthropic import AsyncAnthropic
 from anthropic.types.beta import BetaWebhookEvent
 
+from ccproxy.cli.agents import ask_managed_sessions, stop_session
 from ccproxy.launcher.programs import find_script
 from gateway.managed.journal import SessionName
 from gateway.managed.sent_events import read_events
@@ -25,6 +26,7 @@ from gateway.managed.turn_events import idle_event
 from permission_service.notify.notifier import NotifyPolicy
 from permission_service.notify.ways import ways_of
 from shared.settings.notify import NotifySettings
+from tests.contract.test_managed_custom_tools import calls, result, tool
 from tests.contract.test_managed_sessions import ASK_BASH, answered_by_client
 from tests.support.managed_house import (
     MODEL,
@@ -140,6 +142,20 @@ async def test_a_call_that_waits_for_a_person_is_an_event_and_one_message_to_the
     assert (await arrived(reported.ntfy)).document["title"] == "asking is done"
 
 
+async def test_a_custom_tool_that_no_client_answers_is_a_message_to_the_phone(reported):
+    house = reported.house
+    session = await house.session(name="alone", tools=[tool("weather")])
+    await send(house.one, session.id, calls("Bern"))
+    event = await reported.event()
+    message = (await arrived(reported.ntfy)).document
+    assert (message["title"], message["sequence_id"]) == ("alone waits for its client", event["id"])
+    waiting = (await listed(house.two, session.id))[-1]
+    [use_id] = waiting["stop_reason"]["event_ids"]
+    await send(house.two, session.id, result(use_id, "Sunny."))
+    assert (await reported.event())["data"]["id"] == session.id
+    assert (await arrived(reported.ntfy)).document["title"] == "alone is done"
+
+
 async def test_an_end_is_reported_although_its_gateway_died_right_after_it(reported):
     house = reported.house
     session = await house.session(name="orphan")
@@ -166,53 +182,47 @@ async def test_an_end_is_reported_although_its_gateway_died_right_after_it(repor
 
 async def ccproxy(house: House, *words: str) -> asyncio.subprocess.Process:
     """Start `ccproxy agents` for the first gateway of the house."""
-    environment = os.environ | {"XDG_STATE_HOME": str(house.root.parent), "CCPROXY_STACK_TOKEN": ""}
     return await asyncio.create_subprocess_exec(
         *find_script("ccproxy"),
         "agents",
         *words,
         "--url",
         house.urls[0],
-        env=environment,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
 
 
-async def said(house: House, *words: str) -> str:
-    """Return what a command printed, after it has ended well."""
-    program = await ccproxy(house, *words)
-    out, errors = await program.communicate()
-    assert program.returncode == 0, errors.decode()
-    return out.decode()
-
-
-async def test_the_command_line_runs_lists_follows_and_stops_sessions(reported):
+async def test_the_command_line_leaves_a_session_at_work_stops_it_and_follows_it_to_its_end(
+    reported, monkeypatch
+):
     house = reported.house
-    made = await house.one.beta.agents.create(name="by hand", model=MODEL)
-    run = ("run", "by hand", "--folder", str(house.root), "--prompt")
-    session_id = (await said(house, *run, FOR_LONG, "--detach")).strip()
-    following = await ccproxy(house, "follow", session_id[:12], "--json")
-    assert following.stdout is not None
+    await house.one.beta.agents.create(name="by hand", model=MODEL)
+    folder = ("--folder", str(house.root))
+    running = await ccproxy(house, "run", "by hand", "--prompt", FOR_LONG, *folder, "--json")
+    assert running.stdout is not None
     async with asyncio.timeout(60):
-        kinds = []
-        while "session.status_running" not in kinds:
-            kinds.append(json.loads(await following.stdout.readline())["type"])
-        [listed_session] = json.loads(await said(house, "list", "--limit", "1", "--json"))
-        await said(house, "stop", session_id)
-        while "session.status_idle" not in kinds:
-            kinds.append(json.loads(await following.stdout.readline())["type"])
-        following.send_signal(signal.SIGINT)
-        _, errors = await following.communicate()
+        while json.loads(await running.stdout.readline())["type"] != "session.status_running":
+            pass
+        running.send_signal(signal.SIGINT)
+        _, errors = await running.communicate()
+    assert (running.returncode, b"goes on" in errors) == (0, True), errors.decode()
+    # The session is at work without the command. Starting a command costs most of its time, so
+    # the next two run in this process.
+    monkeypatch.setenv("CCPROXY_STACK_URL", house.urls[1])
+    [session] = await asyncio.to_thread(newest_session, house.urls[1])
+    assert (session["status"], session["agent"]["name"]) == ("running", "by hand")
+    assert (session["caller"], session["folder"]) == ("local", str(house.root))
+    await asyncio.to_thread(stop_session, session["id"][:12])
+    following = await ccproxy(house, "follow", session["id"], "--until-done")
+    shown, errors = await following.communicate()
     assert following.returncode == 0, errors.decode()
-    assert "goes on" in errors.decode()
-    assert "user.interrupt" in kinds
-    assert (listed_session["id"], listed_session["status"]) == (session_id, "running")
-    assert (listed_session["caller"], listed_session["folder"]) == ("local", str(house.root))
-    shown = await said(house, *run, "[[say:Written by hand.]] go", "--title", "Second")
-    assert "you: [[say:Written by hand.]] go" in shown
-    assert "agent: Written by hand." in shown
-    assert "the session is done" in shown
-    sessions = await house.two.beta.sessions.list(agent_id=made.id)
-    assert [each.title for each in sessions.data] == ["Second", None]
-    assert len({each.environment_id for each in sessions.data}) == 1
+    lines = shown.decode().splitlines()
+    assert lines[0].endswith(f"you: {FOR_LONG}")
+    assert any(line.endswith("stopped") for line in lines)
+    assert lines[-1].endswith("the session is done")
+
+
+def newest_session(url: str) -> list[dict[str, Any]]:
+    with httpx.Client(base_url=url) as client:
+        return ask_managed_sessions(client, 1, archived=False)
