@@ -43,7 +43,7 @@ export class Chart {
     const { starts, bucket, series, stacked = false, format } = data;
     const width = (this.drawnWidth = this.width());
     const tops = starts.map((_, at) => (stacked ? sum : greatest)(series.map((one) => one.values[at] ?? 0)));
-    const top = niceTop(Math.max(...tops, 0));
+    const top = niceTop(Math.max(...tops, 0)), whole = stacked && tops.every(Number.isInteger);
     this.step = (width - LEFT - RIGHT) / Math.max(1, starts.length);
     this.x = (at) => LEFT + at * this.step;
     const y = (value) => HEIGHT - BOTTOM - (value / top) * (HEIGHT - TOP - BOTTOM);
@@ -52,8 +52,8 @@ export class Chart {
     svg.setAttribute("aria-label", `${this.title}: ${most.join(", ")}. Arrow keys read single values${this.open ? ", Enter shows the requests" : ""}.`);
     for (const part of [0, 0.5, 1]) {
       svg.append(shape("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: y(top * part), y2: y(top * part) }));
-      // Half of one request is no value to write beside a line.
-      if (part !== 0.5 || format(top / 2) !== format(top)) svg.append(label(format(top * part), LEFT - 6, y(top * part) + 4, "end"));
+      // Half a request is no value to write beside a line.
+      if (part !== 0.5 || !whole || Number.isInteger(top / 2)) svg.append(label(format(top * part), LEFT - 6, y(top * part) + 4, "end"));
     }
     for (const { at, text } of ticks(starts, bucket, width - LEFT - RIGHT)) svg.append(label(text, LEFT + at * (width - LEFT - RIGHT), HEIGHT - 4, "middle"));
     stacked ? drawBars(svg, series, this.x, y, this.step) : series.forEach((one) => drawLine(svg, one, (at) => this.x(at) + this.step / 2, y));

@@ -51,6 +51,7 @@ export class Overview {
     const chart = (title) => new Chart(title, { open: (start) => this.open(start) });
     this.charts = { requests: chart("Requests"), tokens: chart("Tokens"), cost: chart("Cost by list price"), latency: chart("Time to the last byte"), "first-byte": chart("Time to the first byte") };
     for (const [id, each] of Object.entries(this.charts)) each.element.id = id;
+    this.over = make("section", { className: "charts", ariaLabel: "Over time" }, ...Object.values(this.charts).map((each) => each.element));
     this.running = this.list("running", "Running now", "Nothing runs now.", [
       { name: "since", title: "Since", head: true, cell: (event) => clock(event.timestamp, { withSeconds: true }) },
       { name: "client", title: "Client", cell: (event) => event.client_program || event.caller },
@@ -67,9 +68,9 @@ export class Overview {
     this.steps = []; // of the charts, as the stack answered them
     const columns = { start: (each) => new Date(each.start * 1000).toISOString(), ...COUNTED };
     this.downloads = downloads("usage-over-time", columns, () => this.steps);
-    this.hint = make("p", { className: "note", id: "hint", hidden: true, textContent: `No request in this time. Clients reach Claude at ${location.origin}/api, ChatGPT at ${location.origin}/codex and Claude Code at ${location.origin}/sdk.` });
+    this.hint = make("p", { className: "note", id: "hint", hidden: true, textContent: `No request in this time. "ccproxy run -- claude" starts Claude Code through CCProxy; other clients reach Claude at ${location.origin}/api, ChatGPT at ${location.origin}/codex and Claude Code at ${location.origin}/sdk.` });
     this.element = make("div", {}, this.queue, this.trouble, this.noticed, section("Subscriptions", this.quota), section("In this time", this.hint, this.sums, this.included, this.paid),
-      make("section", { className: "charts", ariaLabel: "Over time" }, ...Object.values(this.charts).map((each) => each.element)), this.downloads,
+      this.over, this.downloads,
       make("div", { className: "pair" }, section("Running now", this.running.element), section("Last failures", this.failures.element)));
   }
 
@@ -97,7 +98,7 @@ export class Overview {
     this.showQuota(usage.quota, usage.billing_orders);
     this.showSums(analytics, day, usage);
     this.steps = timeline.results ?? [];
-    this.downloads.hidden = !this.steps.length;
+    this.downloads.hidden = this.over.hidden = !this.steps.length; // five empty charts say nothing
     this.bucket = timeline.bucket;
     this.drawCharts(timeline, span(state));
     this.failures.show(failures.entries);

@@ -50,7 +50,8 @@ export class Sessions {
     });
     this.agents = make("section", { id: "agents", hidden: true });
     this.pager = new Pager("Pages of sessions");
-    this.element = make("div", {}, this.agents, make("div", { className: "bar-row" }, this.pager.place, this.pager.limit, this.pager.steps), this.table.element);
+    this.bar = make("div", { className: "bar-row" }, this.pager.place, this.pager.limit, this.pager.steps);
+    this.element = make("div", {}, this.agents, this.bar, this.table.element);
   }
 
   toAgents(each) {
@@ -68,6 +69,7 @@ export class Sessions {
     const answer = await ask(`/logs/sessions?limit=${PAGE}&offset=${(page - 1) * PAGE}&${query}`);
     const rows = answer.results ?? [];
     this.table.show(rows);
+    this.bar.hidden = !answer.total_count;
     this.pager.show(page, rows.length, answer.total_count, answer.searched_since);
     await this.showAgents(state, query);
   }

@@ -497,6 +497,34 @@ def test_ticks_are_round_times(page: Browser) -> None:
 
 
 @pytest.mark.long
+def test_a_time_without_requests_has_a_hint_in_place_of_empty_charts(
+    guarded: Stack, page: Browser
+) -> None:
+    page.go(f"{guarded.url}/dashboard?from=2020-01-01T00:00&to=2020-01-01T01:00")
+    page.until_text("ccproxy run -- claude", "#hint")
+    assert page.run("return document.getElementById('requests').offsetHeight") == 0
+    page.click("#views a[href*='view=sessions']")
+    page.until_text("No session in this time.")
+    assert page.run("return document.querySelector('.bar-row').offsetHeight") == 0
+
+
+@pytest.mark.long
+def test_a_line_of_a_chart_of_counts_is_a_whole_number(page: Browser) -> None:
+    labels = (
+        "const { Chart } = await import('/dashboard/charts.js');"
+        "const chart = new Chart('Requests');"
+        "const drawn = (most) => {"
+        "  const series = [{ name: 'a', style: 's0', values: [most] }];"
+        "  chart.draw({ starts: [0], bucket: 60, series, stacked: true, format: String });"
+        "  return [...chart.element.querySelectorAll('text')].map((each) => each.textContent)"
+        "    .filter((text) => /^[0-9.]+$/.test(text)); };"
+        "return [drawn(5), drawn(4)]"
+    )
+    found = page.run(f"return (async () => {{ {labels} }})()")
+    assert found == [["0", "5"], ["0", "2", "4"]]
+
+
+@pytest.mark.long
 def test_a_window_of_a_subscription_shows_its_end_and_its_pace(
     guarded: Stack, page: Browser
 ) -> None:
@@ -656,7 +684,7 @@ def waiting_question(stack: Stack) -> Iterator[None]:
 @pytest.mark.parametrize("width", [1280, 390])
 def test_nothing_moves_while_a_page_loads(guarded: Stack, page: Browser, width: int) -> None:
     """The header, the navigation and the end of the page have their places from the beginning."""
-    publish(guarded, past("req_still", 1))
+    publish(guarded, *(past(f"req_still_{number}", 1) for number in range(60)))
     page.dress(width=width, height=844)
     observe = (
         "window.moved = []; new PerformanceObserver((list) => list.getEntries().forEach((entry) =>"
@@ -670,7 +698,7 @@ def test_nothing_moves_while_a_page_loads(guarded: Stack, page: Browser, width: 
             "return document.querySelector('#view > *') && !document.querySelector('.loading')"
         )
         moved = set(page.run("return window.moved"))
-        assert not moved & {"MAIN", "views", "FOOTER", "title"}, (view, moved)
+        assert not moved & {"MAIN", "views", "FOOTER", "title", "log", "csv"}, (view, moved)
     page.command("Page.removeScriptToEvaluateOnNewDocument", **script)
 
 
