@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import signal
+import socket
 import sys
 from functools import partial
 from pathlib import Path
@@ -46,6 +47,7 @@ from shared.runtime.metric_snapshots import publish_snapshots
 from shared.runtime.metrics import Metrics, PoolMetrics
 from shared.runtime.process import DRAINED_EXIT, instance_name, run_service
 from shared.runtime.tracing import open_tracer
+from shared.runtime.version import VERSION
 from shared.settings.places import default_workspace
 from shared.settings.tree import Settings, load_settings
 
@@ -87,6 +89,7 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> int | None:
     )
     sdk = settings.sdk
     options = settings.claude.code_options
+    bus.describe(host=socket.gethostname(), labels=settings.sdk.labels, ccproxy_version=VERSION)
     sessions = Sessions(
         pool,
         bus,
@@ -110,11 +113,12 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> int | None:
             timeouts=timeouts(settings),
             billed_to=billing_of(settings.claude),
             roots=sdk.working_roots,
+            labels=sdk.labels,
             tracer=tracer,
         )
         metrics = Metrics()
         showing = describe_worker(
-            bus, pool, sessions, program_file, driver.name, PoolMetrics(metrics)
+            bus, pool, sessions, program_file, driver.name, PoolMetrics(metrics), drain
         )
         beside = [
             asyncio.create_task(pool.keep_filled()),
@@ -222,6 +226,7 @@ async def describe_worker(
     program_file: ProgramFile,
     driver: str,
     metrics: PoolMetrics,
+    drain: asyncio.Event,
 ) -> None:
     """Keep `/health`, `/sdk/status` and `/metrics` told, until cancelled."""
     for number in itertools.count():
@@ -234,5 +239,6 @@ async def describe_worker(
         memory = sum(conversation.program.resident_bytes() for conversation in pool.owned)
         metrics.show(counts | {"memory": memory})
         facts = counts | {"sessions": sessions.kept(), "memory_bytes": memory, "driver": driver}
+        facts["draining"] = drain.is_set()
         bus.describe(**facts, **found | {"problem": found["problem"] or pool.problem})
         await asyncio.sleep(DESCRIBE_SECONDS)

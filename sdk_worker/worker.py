@@ -35,6 +35,7 @@ from shared.bus.channels import (
     CUSTOM_RESULTS,
     PERMISSION_NOTE,
     SDK_TURN,
+    Channel,
     CustomCallNote,
     ManagedTurn,
     PermissionNote,
@@ -43,6 +44,7 @@ from shared.bus.channels import (
     TurnTail,
     decode_payload,
     encode_payload,
+    labelled_turns,
     session_key,
 )
 from shared.bus.serving import serve_each
@@ -56,6 +58,7 @@ from shared.runtime.errors import (
 )
 from shared.runtime.log import get_log
 from shared.runtime.tracing import Tracer
+from shared.settings.labels import PLAIN_LABEL, label_sets
 
 INTERRUPT_SECONDS = 0.3  # an interrupt is answered within 15 ms
 RESULTS_AT_ONCE = 64  # results of custom tools that are handed to their calls at once
@@ -126,9 +129,11 @@ class Worker:
         timeouts: TurnTimeouts,
         billed_to: str = "unknown",
         roots: Sequence[Path] = (),
+        labels: Sequence[str] = (),
         tracer: Tracer | None = None,
     ) -> None:
         self._roots = roots
+        self._labels = labels
         self._tracer = tracer
         self._pool = pool
         self._sessions = sessions
@@ -145,10 +150,10 @@ class Worker:
     ) -> None:
         """Take turns until `stop`, or after `drain` until the taken turns are done.
 
-        Turns come from the queue shared by all workers, and from the private channel of
-        conversations whose process is kept here. A turn of the private channel that finds no free
-        slot is refused at once, and its caller uses the shared queue. A call for the reply of a
-        running turn needs no slot.
+        Turns come from the queue shared by all workers, from the queues for the labels and the name
+        of this worker, and from the private channel of conversations whose process is kept here. A
+        turn of the private channel that finds no free slot is refused at once, and its caller uses
+        a queue. A call for the reply of a running turn needs no slot.
         """
         shared = Slots(slots)
         own = SDK_TURN.at(bus.address)
@@ -185,7 +190,24 @@ class Worker:
                     drain=done,
                 )
             )
-            await serve_each(bus, SDK_TURN, self.handle, slots=shared, stop=stop, drain=drain)
+            async with asyncio.TaskGroup() as queues:
+                queues.create_task(
+                    serve_each(bus, SDK_TURN, self.handle, slots=shared, stop=stop, drain=drain)
+                )
+                # One turn at a time: each queue counts the free slots before the others have
+                # taken theirs.
+                for chosen in chosen_queues(self._name, self._labels):
+                    queues.create_task(
+                        serve_each(
+                            bus,
+                            chosen,
+                            self.handle,
+                            slots=shared,
+                            stop=stop,
+                            drain=drain,
+                            at_once=1,
+                        )
+                    )
             done.set()
         await self._left.end()
 
@@ -402,6 +424,14 @@ class Worker:
             if frames:
                 say(frames)
             attempt.note_frames()
+
+
+def chosen_queues(name: str, labels: Sequence[str]) -> list[Channel]:
+    """Return the queues of the turns that chose the worker `name`, by its name or by any of its
+    labels together.
+    """
+    names = [frozenset({name})] if PLAIN_LABEL.fullmatch(name) else []
+    return [labelled_turns(chosen) for chosen in {*label_sets(labels), *names}]
 
 
 def turn_tail(splice: Splice, spent: float, began: float) -> TurnTail:

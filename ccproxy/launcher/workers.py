@@ -1,4 +1,5 @@
-"""`ccproxy workers`: the SDK workers of the running stack, and more or fewer of them while it runs.
+"""`ccproxy workers`: the SDK workers of the running stack on all its machines, and more or fewer of
+those of this machine while it runs.
 
 Each worker is a program of its own in RUN/workers.conf, so supervisord can add and remove one
 without touching another. A removed worker takes no new turn, finishes those it has and ends; only
@@ -20,9 +21,10 @@ from supervisor.xmlrpc import Faults, SupervisorTransport
 from ccproxy.cli.command_group import AsJson, command_group
 from ccproxy.cli.console import say
 from ccproxy.cli.found_stack import find_stack
-from ccproxy.cli.gateway import NotRunning
+from ccproxy.cli.gateway import NotRunning, Unanswered, checked, connection_to
 from ccproxy.cli.output import show_json, show_table
 from ccproxy.cli.stack_options import with_stack
+from ccproxy.cli.worker_table import COLUMNS, queue_lines, worker_cells, worker_rows
 from ccproxy.launcher.programs import worker_numbers, worker_sections
 from shared.runtime.errors import CCProxyError
 from shared.runtime.files import replace_private
@@ -129,7 +131,7 @@ def run_dir_in_use() -> Path:
 
 @app.callback(invoke_without_command=True)
 def workers_group(context: typer.Context) -> None:
-    """The SDK workers of the running stack."""
+    """The SDK workers of the running stack, on all its machines."""
     if context.invoked_subcommand is None:
         list_workers(as_json=False)
 
@@ -139,23 +141,36 @@ def workers_group(context: typer.Context) -> None:
 def list_workers(
     as_json: AsJson = False,
 ) -> None:
-    """List each worker with its state and process id."""
-    found = [
-        {
-            "name": facts["name"],
-            "state": facts["statename"].lower(),
-            "pid": facts["pid"] or None,
-            "running_seconds": facts["now"] - facts["start"] if facts["pid"] else 0,
-        }
-        for facts in Control(run_dir_in_use()).workers()
-    ]
+    """List the workers of all machines, with their labels, their processes and their state."""
+    stack = find_stack(load_settings())
+    started = [] if stack.is_elsewhere else local_workers()
+    try:
+        with connection_to(stack) as client:
+            status = checked(client.get("/sdk/status")).json()
+    except Unanswered as error:
+        # supervisord still knows the workers of this machine.
+        if not started:
+            raise
+        say(f"Only the workers of this machine: {error.message}")
+        status = {}
+    found = worker_rows(started, status.get("workers", []), time.time())
     if as_json:
         show_json(found)
-    else:
-        show_table(
-            ("WORKER", "STATE", "PID", "SECONDS"),
-            [[str(value or "-") for value in row.values()] for row in found],
-        )
+        return
+    show_table(COLUMNS, map(worker_cells, found), titled=True)
+    for line in queue_lines(status):
+        say(line)
+
+
+def local_workers() -> list[Facts]:
+    """Return the workers that supervisord runs on this machine; none without a stack here. Raises
+    SeveralStacks.
+    """
+    try:
+        control = Control(run_dir_in_use())
+    except NotRunning:
+        return []
+    return control.workers()
 
 
 @app.command()

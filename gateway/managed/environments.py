@@ -2,7 +2,8 @@
 
 The vendor starts a container; here an environment names a folder of the owner's machine. `cwd` in
 its metadata is a folder below SDK__WORKING_ROOTS, as in a request to `/sdk`; without `cwd` it is
-the product's own folder for tools. The worker looks at the folder again before every turn.
+the product's own folder for tools. `worker` chooses workers, as the header `x-ccproxy-worker`. The
+worker looks at the folder again before every turn.
 """
 
 from __future__ import annotations
@@ -26,11 +27,13 @@ from gateway.managed.objects import (
     ManagedObjects,
     Put,
 )
+from gateway.providers.worker_choice import parse_choice
 from shared.formats.ir import Json
 from shared.runtime.errors import ClientError, Conflict, NotAllowed
 
 ENVIRONMENTS = Collection("environment", "environment", 200, LONG_SECONDS)
 FOLDER = "cwd"
+WORKER = "worker"
 NO_PACKAGES: Json = {name: [] for name in ("apt", "cargo", "gem", "go", "npm", "pip")}
 
 
@@ -45,7 +48,7 @@ class ManagedEnvironments:
         """Store a new environment. Raises ClientError, NotAllowed for a folder outside of the
         roots, TooLarge.
         """
-        self._check_folder(body.metadata)
+        self._check_place(body.metadata)
         now = time_now()
         environment: Json = {
             "id": new_id("env"),
@@ -85,7 +88,7 @@ class ManagedEnvironments:
                 # An empty text deletes a key too.
                 patch = {key: value or None for key, value in changes.metadata.items()}
                 found["metadata"] = metadata_after(environment["metadata"], patch)
-                self._check_folder(found["metadata"])
+                self._check_place(found["metadata"])
             return environment | found | {"updated_at": time_now()}
 
         return await self._change(owner, environment_id, change)
@@ -115,10 +118,11 @@ class ManagedEnvironments:
             walk, limit, lambda found: include_archived or not found["archived_at"]
         )
 
-    def _check_folder(self, metadata: dict[str, str]) -> None:
-        """Raise ClientError or NotAllowed for a `cwd` forbidden to sessions. The worker resolves
-        links, on the worker's machine.
+    def _check_place(self, metadata: dict[str, str]) -> None:
+        """Raise ClientError or NotAllowed for a `cwd` forbidden to sessions, and ClientError for a
+        `worker` that is no label. The worker resolves links, on the worker's machine.
         """
+        parse_choice(metadata.get(WORKER, ""), "metadata.worker")
         folder = metadata.get(FOLDER)
         if folder is None:
             return

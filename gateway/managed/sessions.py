@@ -24,7 +24,7 @@ from gateway.managed.bodies import (
     SessionBody,
     SessionChanges,
 )
-from gateway.managed.environments import FOLDER, ManagedEnvironments
+from gateway.managed.environments import FOLDER, WORKER, ManagedEnvironments
 from gateway.managed.journal import (
     ANYBODY,
     OWN,
@@ -60,12 +60,13 @@ SNAPSHOT = (
 @dataclass(frozen=True, slots=True)
 class ManagedSession:
     """A stored session: `about` has all fields for clients except the state, `folder` is the folder
-    of the session's tools.
+    of the session's tools, `worker` the choice of workers.
     """
 
     name: SessionName
     about: Json
     folder: str | None
+    worker: str = ""
 
 
 class ManagedSessions:
@@ -107,7 +108,7 @@ class ManagedSessions:
             "type": "session",
             "updated_at": now,
             "vault_ids": [],
-            OWN: {FOLDER: environment["metadata"].get(FOLDER)},
+            OWN: {name: environment["metadata"].get(name) for name in (FOLDER, WORKER)},
         }
         # Noted first: a session that nobody lists would be worse than an owner without one.
         await self._objects.add_owner(owner)
@@ -121,7 +122,8 @@ class ManagedSessions:
         """Return a stored session. Raises NotFound."""
         stored = (await self._objects.stored(name.owner, SESSIONS, name.id)).object
         about = {key: value for key, value in stored.items() if key != OWN}
-        return ManagedSession(name, about, stored[OWN][FOLDER])
+        own = stored[OWN]
+        return ManagedSession(name, about, own[FOLDER], own.get(WORKER) or "")
 
     async def show(self, name: SessionName) -> Json:
         """Return a session as clients see it. Raises NotFound."""

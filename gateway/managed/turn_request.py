@@ -13,6 +13,7 @@ from gateway.managed.narration import PROGRAM_NAMES
 from gateway.managed.sessions import ManagedSession
 from gateway.providers import Outgoing
 from gateway.providers.sdk import DIRECTORY_HEADER, MESSAGES_HEADER
+from gateway.providers.worker_choice import WORKER_HEADER
 from shared.bus.channels import AccessRecord, CustomTool, ManagedTurn
 from shared.formats.ir import Json
 
@@ -57,6 +58,8 @@ def outgoing(session: ManagedSession, record: AccessRecord, messages: list[Json]
     headers = {MESSAGES_HEADER: b"forward"}
     if session.folder:
         headers[DIRECTORY_HEADER] = session.folder.encode()
+    if session.worker:
+        headers[WORKER_HEADER] = session.worker.encode()
     request = Outgoing("POST", "/v1/messages", headers, b"", record, session=session.name.id)
     request.rewrite(document)
     request.managed = managed_turn(agent)

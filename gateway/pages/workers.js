@@ -24,7 +24,8 @@ export class Workers {
     const number = (name, title) => ({ name, title, number: true, wide: !["idle", "busy", "waiting"].includes(name), cell: (each) => count(each[name]) });
     this.pools = new Table({
       caption: "Pools of Claude Code", key: (each) => each.instance, empty: "No worker runs: /sdk is switched off, or its workers are starting.",
-      columns: [{ name: "worker", title: "Worker", head: true, cell: (each) => each.instance }, ...POOL.map((name) => number(name, name[0].toUpperCase() + name.slice(1))),
+      columns: [{ name: "worker", title: "Worker", head: true, cell: (each) => each.instance }, { name: "host", title: "Machine", wide: true, cell: (each) => each.host ?? "" },
+        { name: "labels", title: "Labels", wide: true, cell: (each) => (each.labels ?? []).join(", ") }, ...POOL.map((name) => number(name, name[0].toUpperCase() + name.slice(1))),
         { name: "memory", title: "Memory", number: true, cell: (each) => bytes(each.memory_bytes) }, { name: "version", title: "Claude Code", wide: true, cell: (each) => each.version ?? "" }],
     });
     this.pools.element.id = "pools";

@@ -18,6 +18,7 @@ from typing import Any, get_args
 
 from gateway.metering.quota import QuotaWatch
 from gateway.providers import Opened, Outgoing
+from gateway.providers.worker_choice import WorkerChoice, choose_workers, read_choice
 from gateway.proxy.catalogue import Catalogue
 from gateway.proxy.ignored import note_ignored, with_ignored
 from shared.bus import Bus, Call
@@ -36,6 +37,7 @@ from shared.bus.channels import (
     left_key,
     session_key,
 )
+from shared.bus.wire import instance_of
 from shared.formats import messages
 from shared.formats.ir import Prompt, WebSearch
 from shared.formats.messages.whole import WholeMessage
@@ -159,7 +161,9 @@ class Sdk:
         turn.repeat = "" if turn.managed is not None else repeat_of(turn)
         if request.taking is not None:
             request.note_sent(WORKERS_ADDRESS, {}, dump_json(document))
-        first, frames, leave = await self._begin(turn, request)
+        wanted = read_choice(request.headers)
+        choice = await choose_workers(self._bus, wanted) if wanted else None
+        first, frames, leave = await self._begin(turn, request, choice)
         headers = with_ignored([(b"content-type", b"text/event-stream; charset=utf-8")], record)
         opened = request.watched(Opened(200, headers, _with_first(first, frames), leave))
         return opened if document.get("stream") is True else await _whole(opened)
@@ -172,17 +176,21 @@ class Sdk:
             async for _ in replies:
                 pass
 
-    async def _begin(self, turn: Turn, request: Outgoing) -> Begun:
+    async def _begin(self, turn: Turn, request: Outgoing, choice: WorkerChoice | None) -> Begun:
         """Begin the turn at the worker from `_kept_by`, if alive and with a free slot; else at any
-        worker.
+        worker, or at any of `choice`.
         """
-        if kept_by := await self._kept_by(turn):
+        kept_by = await self._kept_by(turn)
+        if kept_by and (choice is None or instance_of(kept_by) in choice.names):
             # The worker has ended, or has no free slot. The turn did not begin there, so any worker
             # may run it.
             with contextlib.suppress(NoWorker, Busy):
                 return await self._call(SDK_TURN.at(kept_by), turn, request)
         try:
-            return await self._call(self._line, turn, request)
+            line = self._line
+            if choice is not None:
+                line = replace(choice.queue, max_length=self._line.max_length)
+            return await self._call(line, turn, request)
         except Busy:
             self._metrics.refused.inc()
             raise

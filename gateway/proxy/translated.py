@@ -38,7 +38,7 @@ from shared.runtime.exact_json import dump_json
 KEPT_HEADERS = frozenset(
     b"anthropic-beta session_id session-id x-session-id x-claude-code-session-id thread-id "
     b"conversation_id "
-    b"x-ccproxy-cwd x-ccproxy-sdk-messages".split()
+    b"x-ccproxy-cwd x-ccproxy-sdk-messages x-ccproxy-worker".split()
 )
 
 

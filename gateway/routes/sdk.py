@@ -13,6 +13,7 @@ from gateway.proxy.exchange import MakeExchange
 from gateway.server.asgi import ASGIApp
 from shared.bus import Bus
 from shared.bus.channels import SESSION_PREFIX, KnownSession, decode_payload
+from shared.bus.session_store import RedisSessionStore
 from shared.runtime.errors import NotFound
 
 
@@ -36,7 +37,8 @@ def sdk_endpoints(
     }
 
 
-def sdk_router(bus: Bus) -> APIRouter:
+def sdk_router(bus: Bus, transcripts: RedisSessionStore) -> APIRouter:
+    """Return the routes of named conversations. `transcripts` has copies of what was said."""
     routes = APIRouter(prefix="/sdk/sessions", tags=["sdk"])
 
     async def known() -> dict[str, KnownSession]:
@@ -53,14 +55,16 @@ def sdk_router(bus: Bus) -> APIRouter:
 
     @routes.delete("/{name}")
     async def forget(name: str) -> dict[str, Any]:
-        """Forget a conversation, so that its name begins anew. The transcript stays on the owner's
-        disk, where Claude Code keeps transcripts.
+        """Forget a conversation with the copy of its transcript in Redis, so that its name begins
+        anew. The transcript stays on the owner's disk, where Claude Code keeps transcripts.
         """
-        keys = [key for key, session in (await known()).items() if session.name == name]
-        if not keys:
+        found = [each for each in (await known()).items() if each[1].name == name]
+        if not found:
             raise NotFound(f"No conversation is known by the name {name!r}.")
-        for key in keys:
+        for key, session in found:
             await bus.delete(key)
-        return {"forgotten": len(keys)}
+            copy = {"project_key": key, "session_id": session.transcript}
+            await transcripts.delete(copy)
+        return {"forgotten": len(found)}
 
     return routes

@@ -86,6 +86,7 @@ from shared.accounts.prices import FETCHED_PRICES
 from shared.bus import Bus
 from shared.bus.bounded import BoundedStore
 from shared.bus.channels import AccessRecord
+from shared.bus.session_store import open_session_store
 from shared.formats.registry import FORMATS
 from shared.runtime.metrics import LineMetrics, Metrics, WaitingMetrics
 from shared.runtime.process import instance_name
@@ -230,7 +231,7 @@ async def open_gateway(
             usage_router(bus, quotas, ledger, orders, guard.tokens, monthly_prices(settings)),
             waiting_router(front.waiting),
             *(dashboard_router(settings.observability), docs_router(), signin_router(guard)),
-            sdk_router(bus),
+            sdk_router(bus, open_session_store(bus, settings.sdk)),
             *await open_managed(
                 stack,
                 bus,

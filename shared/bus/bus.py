@@ -116,9 +116,10 @@ class Bus:
         return self._calls.new(channel, encode_payload(payload), request_id)
 
     async def serve(
-        self, channel: Channel, *, slots: int | Slots
+        self, channel: Channel, *, slots: int | Slots, at_once: int | None = None
     ) -> AsyncGenerator[Delivery, None]:
-        """Yield the deliveries of `channel`, as soon as a slot is free.
+        """Yield the deliveries of `channel`, as soon as a slot is free. A read takes at most
+        `at_once` deliveries, so that channels that share slots hardly take the same ones.
 
         Closing the generator releases the deliveries that were not yielded to other servers. This
         process keeps the yielded deliveries and must settle them (see `drained`).
@@ -128,6 +129,7 @@ class Bus:
             slots if isinstance(slots, Slots) else Slots(slots),
             self._writer.post,
             self.address,
+            at_once,
         )
         self._deliveries.served.append(served)
         batch: deque[Delivery] = deque()

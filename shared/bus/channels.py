@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from functools import cache
 from json import JSONDecodeError
@@ -59,6 +59,11 @@ PERMISSION_AUDIT = Channel("permission:audit", "when_done")
 ACCESS_RECORD = Channel("access:record", "when_done", max_length=2_000)
 LOGS_QUERY = Channel("logs:query", "on_accept")
 LOGS_WATCH = Channel("logs:watch", "on_accept", max_length=64)
+
+
+def labelled_turns(labels: Iterable[str]) -> Channel:
+    """Return the queue of the turns that only workers with all of `labels` may run."""
+    return replace(SDK_TURN, name="+".join((SDK_TURN.name, *sorted(set(labels)))))
 
 
 def encode_payload(payload: Any) -> bytes:

@@ -82,7 +82,7 @@ class Consumer:
         silent for a lease (XAUTOCLAIM).
         """
         key = served.key
-        free = served.slots.free
+        free = served.room
         now = asyncio.get_running_loop().time()
         read = partial(self._redis.xreadgroup, wire.GROUP, self._name, count=free)
         # Once after the start: the entries that an earlier process of this name took and did not

@@ -190,12 +190,15 @@ class Slots:
 
 class Served:
     """A channel as served by a server: the slots and the held deliveries. `address` is the server's
-    own.
+    own. A read takes at most `at_once` deliveries; None: as many as there are free slots.
     """
 
-    def __init__(self, channel: Channel, slots: Slots, post: Post, address: str) -> None:
+    def __init__(
+        self, channel: Channel, slots: Slots, post: Post, address: str, at_once: int | None = None
+    ) -> None:
         self.channel = channel
         self.slots = slots
+        self._at_once = at_once
         self.post = post
         self.address = address
         self.key = channel_key(channel)
@@ -207,6 +210,11 @@ class Served:
         self.claim_cursor: bytes = b"0-0"
         self.next_claim = 0.0  # loop time
         self._settled = asyncio.Event()
+
+    @property
+    def room(self) -> int:
+        """Return the number of entries that the next read may take."""
+        return self.slots.free if self._at_once is None else min(self.slots.free, self._at_once)
 
     def unsettled(self) -> list[int | bytes | str | memoryview]:
         """Return the held entries still counted by Redis as pending for this consumer."""

@@ -137,7 +137,7 @@ class Peers:
         # The inbox comes first in the pipeline: `answers[0]` is 0 if the inbox has expired.
         pipe.pexpire(self._inbox, milliseconds(self._timings.inbox))
         pipe.xtrim(self._inbox, minid=self._last_read, approximate=False)
-        presence = self._facts | self._identity | {"beat": beat}
+        presence = self._facts | self._identity | {"beat": beat, "beat_at": time.time()}
         pipe.set(f"process:{self._address}", orjson.dumps(presence, default=str), px=self._lease_ms)
         # The answer is `answers[3]`.
         if self._link.has_sentinels:

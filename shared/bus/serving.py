@@ -29,18 +29,19 @@ async def serve_each(
     slots: int | Slots,
     stop: asyncio.Event,
     drain: asyncio.Event | None = None,
+    at_once: int | None = None,
 ) -> None:
     """Serve `channel` until `stop` is set. `handle` sends replies and returns, or raises a
     CCProxyError.
 
     `handle` is cancelled when its caller leaves or `stop` is set. An unfinished delivery then fails
     with Stopping, or stays in a `when_done` channel. After `drain` is set no delivery is taken, and
-    the function returns when the deliveries in hand are finished.
+    the function returns when the deliveries in hand are finished. `at_once` as in `Bus.serve`.
     """
     # The deliveries are the outer context: the generator is closed only after every task of the
     # group has settled its delivery.
     async with (
-        aclosing(bus.serve(channel, slots=slots)) as deliveries,
+        aclosing(bus.serve(channel, slots=slots, at_once=at_once)) as deliveries,
         asyncio.TaskGroup() as tasks,
     ):
 

@@ -15,7 +15,7 @@ from shared.settings.networks import Network, is_loopback
 from shared.settings.places import default_run_dir, state_dir
 from shared.settings.problems import ConfigurationError
 from shared.settings.providers import Section
-from shared.settings.redis_address import RedisUrl
+from shared.settings.redis_address import SENTINEL_PREFIX, RedisUrl
 
 MEBIBYTE = 1024 * 1024
 
@@ -122,9 +122,12 @@ class RedisSettings(Section):
     )
 
     def is_elsewhere(self) -> bool:
-        """Return True if the address of Redis leads to another machine or container."""
-        host = urlsplit(self.url.get_secret_value()).hostname if self.url else ""
-        return bool(host) and not is_loopback(str(host))
+        """Return True if the address of Redis leads to another machine or container. Sentinels are
+        there for several machines.
+        """
+        url = self.url.get_secret_value() if self.url else ""
+        host = urlsplit(url).hostname or ""
+        return url.startswith(SENTINEL_PREFIX) or (bool(host) and not is_loopback(host))
 
     def address(self) -> str:
         """The URL in clear. Raises ConfigurationError: a service started alone brings no Redis."""

@@ -21,8 +21,8 @@ from sdk_worker.reply import LeftReplies
 from sdk_worker.sessions import Sessions
 from sdk_worker.worker import TurnTimeouts, Worker
 from shared.bus import Bus
-from shared.bus.channels import AccessRecord
-from shared.runtime.errors import Conflict
+from shared.bus.channels import AccessRecord, labelled_turns
+from shared.runtime.errors import Conflict, NoWorker
 from shared.runtime.metrics import LineMetrics, Metrics
 from shared.settings.providers import CodeOptions
 
@@ -111,6 +111,7 @@ class Serving:
     pool: Pool
     slots: int
     timeout: float
+    labels: tuple[str, ...] = ()
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     drain: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -129,7 +130,9 @@ class Serving:
             mode="ignore",
             pretty=False,
             timeouts=timeouts,
+            labels=self.labels,
         )
+        self.bus.describe(labels=self.labels)
         serving = worker.serve(self.bus, slots=self.slots, stop=self.stop, drain=self.drain)
         self.task = asyncio.create_task(serving)
 
@@ -148,18 +151,32 @@ async def house(bus_factory):
         def __init__(self, bus):
             self.bus, self.script, self.workers = bus, Script(), []
 
-        async def start(self, name, slots=4, timeout=10.0):
+        async def start(self, name, slots=4, timeout=10.0, labels=()):
             bus = await bus_factory("sdk_worker", instance=name)
-            self.workers.append(Serving(bus, Pool(self.script), slots, timeout))
-            return self.workers[-1]
+            worker = Serving(bus, Pool(self.script), slots, timeout, labels)
+            self.workers.append(worker)
+            if labels:
+                await self.until_known(instance=name, labels=list(labels))
+            return worker
 
-        async def say(self, name="", text="hi", gateway=None):
+        async def until_known(self, **facts):
+            """Return once the heartbeat of a worker tells `facts`."""
+            async with asyncio.timeout(10):
+                while not await self.knows(facts):  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+
+        async def knows(self, facts):
+            found = await self.bus.processes()
+            return any(facts.items() <= each.items() for each in found)
+
+        async def say(self, name="", text="hi", gateway=None, worker=""):
             body = orjson.dumps({"model": "m", "messages": [{"role": "user", "content": text}]})
             record = AccessRecord("r", 0.0)
+            headers = {b"x-ccproxy-worker": worker.encode()} if worker else {}
             models, quota = Catalogue(no_models, "x", {}), QuotaWatch("claude")
             sdk = Sdk(gateway or self.bus, models, quota, LineMetrics(Metrics()), max_waiting=64)
             opened = await sdk.open(
-                Outgoing("POST", "/v1/messages", {}, body, record, session=name)
+                Outgoing("POST", "/v1/messages", headers, body, record, session=name)
             )
             await opened.aclose()
             return record.worker
@@ -256,3 +273,48 @@ async def test_a_turn_whose_gateway_died_is_found_again_by_the_same_request_thou
     assert [process.turns for process in one.pool.made] == [1, 1]
     cut_off.cancel()
     await asyncio.gather(cut_off, return_exceptions=True)
+
+
+async def test_a_turn_runs_where_all_of_its_labels_are_or_at_the_worker_that_it_names(house):
+    await house.start("w0", labels=("gpu",))
+    await house.start("w1", labels=("gpu", "home"))
+    for _ in range(3):
+        assert await house.say(worker="home, gpu") == "w1"
+        assert await house.say(worker="w0") == "w0"
+    assert await house.say() in {"w0", "w1"}
+    with pytest.raises(NoWorker, match="the labels are gpu, home"):
+        await house.say(worker="attic")
+
+
+async def test_a_turn_for_a_label_waits_for_its_workers_while_others_are_free(house):
+    one = await house.start("w0", slots=1, labels=("gpu",))
+    await house.start("w1")
+    house.script.hold("nameless")
+    first = asyncio.create_task(house.say(worker="gpu"))
+    await running(house, 1)
+    second = asyncio.create_task(house.say(worker="gpu"))
+    async with asyncio.timeout(10):
+        while not await house.bus.waiting(labelled_turns(["gpu"])):  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+    house.script.let_go.set()
+    assert await asyncio.gather(first, second) == ["w0", "w0"]
+    assert house.script.most == 1
+    assert len(one.pool.made) == 2
+
+
+async def test_a_conversation_leaves_the_process_that_it_has_for_the_workers_that_it_chooses(house):
+    await house.start("w0", labels=("home",))
+    assert await house.say("a") == "w0"
+    await house.start("w1", labels=("gpu",))
+    assert await house.say("a", worker="gpu") == "w1"
+    assert await house.say("a") == "w1"
+
+
+async def test_a_worker_that_is_finishing_takes_no_turn_of_its_labels(house):
+    one = await house.start("w0", labels=("gpu",))
+    one.bus.describe(draining=True)
+    one.drain.set()
+    await one.task
+    await house.until_known(draining=True)
+    with pytest.raises(NoWorker, match="no worker is there"):
+        await house.say(worker="gpu")

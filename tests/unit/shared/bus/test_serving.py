@@ -52,7 +52,9 @@ class OneBus:
         self._deliveries = deliveries
         self.closed = False
 
-    async def serve(self, channel: Channel, *, slots: int) -> AsyncGenerator[Delivered, None]:
+    async def serve(
+        self, channel: Channel, *, slots: int, at_once: int | None = None
+    ) -> AsyncGenerator[Delivered, None]:
         try:
             for delivery in self._deliveries:
                 yield delivery

@@ -25,6 +25,7 @@ def test_a_service_without_an_address_of_redis_says_which_command_sets_it() -> N
         ("rediss://:secret@[::1]:6379", False),
         ("redis://redis:6379/0", True),
         ("rediss://:secret@10.0.0.7:6380/1", True),
+        ("redis+sentinel://127.0.0.1:26379,10.0.0.7:26379/main", True),
     ],
 )
 def test_redis_is_elsewhere_unless_its_address_is_of_this_machine(
