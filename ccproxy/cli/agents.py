@@ -18,6 +18,7 @@ import typer
 from ccproxy.cli.agents_view import (
     AGENT_COLUMNS_STORED,
     SESSION_COLUMNS_OF_AGENTS,
+    SPARE_OF_MANAGED,
     end_of_turn,
     session_event_line,
     session_rows_of_agents,
@@ -74,7 +75,9 @@ def list_managed_sessions(
         say("There is no session; `ccproxy agents run AGENT` begins one.")
     else:
         rows = session_rows_of_agents(sessions, costs, time.time())
-        show_table(SESSION_COLUMNS_OF_AGENTS, rows, titled=True)
+        show_table(
+            SESSION_COLUMNS_OF_AGENTS, rows, titled=True, spare=SPARE_OF_MANAGED, cut=("SESSION",)
+        )
 
 
 @app.command("stored")
@@ -88,7 +91,8 @@ def list_stored_agents(as_json: AsJson = False) -> None:
     elif not agents:
         say("There is no stored agent; `client.beta.agents.create` of the SDK makes one.")
     else:
-        show_table(AGENT_COLUMNS_STORED, stored_agent_rows(agents, time.time()), titled=True)
+        rows = stored_agent_rows(agents, time.time())
+        show_table(AGENT_COLUMNS_STORED, rows, titled=True, spare=("CHANGED", "VERSION"))
 
 
 @app.command("run")

@@ -17,6 +17,8 @@ Facts = dict[str, Any]
 SESSION_COLUMNS_OF_AGENTS = (
     "SESSION", "STATUS", "AGENT", "TITLE", "TOKEN", "FOLDER", "BEGAN", "WORKED", "TOKENS", "COST",
 )  # fmt: skip
+# Left out first in a narrow terminal.
+SPARE_OF_MANAGED = ("TOKENS", "WORKED", "TOKEN", "TITLE", "BEGAN", "FOLDER")
 AGENT_COLUMNS_STORED = ("AGENT", "NAME", "MODEL", "VERSION", "TOOLS", "CHANGED")
 LINE_WIDTH = 200  # characters of an input or a result
 SPEAKERS = {"user.message": "you", "agent.message": "agent"}
