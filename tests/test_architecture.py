@@ -109,6 +109,7 @@ WRITING_CALLS = re.compile(
 PROVED_ELSEWHERE = {
     "gateway/metering/billing_order.py": "tests/contract/test_billing_order.py",
     "gateway/providers/billing.py": "tests/contract/test_billing_order.py",
+    "gateway/routes/parts.py": "tests/contract/test_stored_responses.py",
     "gateway/routes/waiting.py": "tests/unit/gateway/waiting/test_queued_provider.py",
     "shared/bus/alerts.py": "tests/contract/test_alerts.py",
     "shared/bus/bus.py": "tests/contract/test_bus.py",

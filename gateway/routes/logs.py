@@ -8,15 +8,16 @@ import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, Literal
 
 import orjson
-from fastapi import APIRouter, Body, Query
+from fastapi import APIRouter, Body, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.proxy.active_requests import ActiveRequests
 from gateway.proxy.relay import COMMENT_PING
+from gateway.routes.parts import parts_of
 from gateway.server.live import Live
 from shared.bus import Bus
 from shared.bus.channels import LOGS_QUERY, LOGS_WATCH, LogsQuery
@@ -110,57 +111,69 @@ class Logs:
         return await run_question(self.bus, LogsQuery(name, dict(parameters)))
 
 
-def logs_router(
-    settings: ObservabilitySettings, bus: Bus, active_requests: ActiveRequests
-) -> APIRouter:
+def logs_of(request: Request) -> Logs:
+    parts = parts_of(request)
+    return Logs(parts.bus, parts.observability)
+
+
+@cache
+def logs_router() -> APIRouter:
+    """Return the routes, built once in a process."""
     routes = APIRouter(prefix="/logs", tags=["logs"])
-    logs = Logs(bus, settings)
+    add_records(routes)
+    add_comparisons(routes)
+    add_watching(routes)
+    return routes
+
+
+def add_records(routes: APIRouter) -> None:
 
     @routes.get("/status")
-    async def status() -> dict[str, Any]:
+    async def status(request: Request) -> dict[str, Any]:
         """Return the state of the record store, and the number of records."""
-        return await logs.ask("status", {})
+        return await logs_of(request).ask("status", {})
 
     @routes.get("/query")
-    async def last_requests(asked: Annotated[Queried, Query()]) -> dict[str, Any]:
+    async def last_requests(request: Request, asked: Annotated[Queried, Query()]) -> dict[str, Any]:
         """Return the last requests, newest first; or the rows of a SELECT."""
         if asked.sql is not None:
-            return await logs.ask("sql", {"sql": asked.sql, "limit": asked.limit})
-        return await logs.ask("entries", asked.model_dump(exclude_none=True))
+            return await logs_of(request).ask("sql", {"sql": asked.sql, "limit": asked.limit})
+        return await logs_of(request).ask("entries", asked.model_dump(exclude_none=True))
 
     @routes.get("/analytics")
-    async def analytics(asked: Annotated[HoursFilter, Query()]) -> dict[str, Any]:
+    async def analytics(request: Request, asked: Annotated[HoursFilter, Query()]) -> dict[str, Any]:
         """Return sums, also by model, caller, provider, service, `billed_to` and error."""
-        return await logs.ask("analytics", asked.model_dump(exclude_none=True))
+        return await logs_of(request).ask("analytics", asked.model_dump(exclude_none=True))
 
     @routes.get("/timeline")
-    async def timeline(asked: Annotated[StepsFilter, Query()]) -> dict[str, Any]:
+    async def timeline(request: Request, asked: Annotated[StepsFilter, Query()]) -> dict[str, Any]:
         """Return sums and latencies step by step."""
-        return await logs.ask("timeline", asked.model_dump(exclude_none=True))
+        return await logs_of(request).ask("timeline", asked.model_dump(exclude_none=True))
 
     @routes.get("/entries")
-    async def entries(asked: Annotated[Paged, Query()]) -> dict[str, Any]:
+    async def entries(request: Request, asked: Annotated[Paged, Query()]) -> dict[str, Any]:
         """Return pages of requests; ordered by anything but time, the largest come first. A text
         (`search`) is looked for in about a million requests, the newest of the time:
         `searched_since` is where they begin, if there are more.
         """
         order = {"order": "desc" if asked.order_desc else "asc"}
-        answer = await logs.ask(
+        answer = await logs_of(request).ask(
             "entries", asked.model_dump(exclude_none=True, exclude={"order_desc"}) | order
         )
         return as_page(answer, asked)
 
     @routes.get("/export")
-    async def export(asked: Annotated[ExportFilter, Query()]) -> Response:
+    async def export(request: Request, asked: Annotated[ExportFilter, Query()]) -> Response:
         """Return every matching record as one Parquet or CSV file."""
+        logs = logs_of(request)
         logs.check()
-        pieces = exported(bus, asked.model_dump(exclude_none=True))
+        pieces = exported(logs.bus, asked.model_dump(exclude_none=True))
         first = await anext(pieces)
         named = {
             "content-disposition": f'attachment; filename="ccproxy-logs.{asked.format}"',
         }
         live = Live(
-            active_requests,
+            parts_of(request).active_requests,
             joined_chunks(first, pieces),
             ping=lambda: b"",
             media_type=MEDIA_TYPES[asked.format],
@@ -168,60 +181,68 @@ def logs_router(
         live.headers.update(named)
         return live
 
-    add_comparisons(routes, logs)
 
+def add_watching(routes: APIRouter) -> None:
     @routes.get("/stream")
-    async def stream(asked: Annotated[Watched, Query()]) -> Response:
+    async def stream(request: Request, asked: Annotated[Watched, Query()]) -> Response:
         """Stream events, without SSE names; `type` is the kind: `connection`, then `request_start`
         (of requests to a model: the facts known by then), `request_complete` or `request_error` (of
         all: the whole record), `overflow` (a slow reader `missed` so many), `error` (the reason for
         the end).
         """
+        logs = logs_of(request)
         logs.check()
-        return Live(active_requests, watched(bus, asked), ping=lambda: COMMENT_PING, last=failed)
+        active_requests = parts_of(request).active_requests
+        return Live(
+            active_requests, watched(logs.bus, asked), ping=lambda: COMMENT_PING, last=failed
+        )
 
     @routes.post("/reset")
-    async def reset(asked: Annotated[Reset, Body()]) -> dict[str, Any]:
+    async def reset(request: Request, asked: Annotated[Reset, Body()]) -> dict[str, Any]:
         """Delete all records and sums. Permission requests stay for their retention: an audit."""
-        return await logs.ask("reset", asked.model_dump())
-
-    return routes
+        return await logs_of(request).ask("reset", asked.model_dump())
 
 
-def add_comparisons(routes: APIRouter, logs: Logs) -> None:
+def add_comparisons(routes: APIRouter) -> None:
     @routes.get("/groups")
-    async def groups(asked: Annotated[GroupsFilter, Query()]) -> dict[str, Any]:
+    async def groups(request: Request, asked: Annotated[GroupsFilter, Query()]) -> dict[str, Any]:
         """Return sums, latencies and cost for each value of one column."""
-        return await logs.ask("groups", asked.model_dump(exclude_none=True))
+        return await logs_of(request).ask("groups", asked.model_dump(exclude_none=True))
 
     @routes.get("/sessions")
-    async def sessions(asked: Annotated[SessionsFilter, Query()]) -> dict[str, Any]:
+    async def sessions(
+        request: Request, asked: Annotated[SessionsFilter, Query()]
+    ) -> dict[str, Any]:
         """Return pages of sessions with their sums, the one with the latest request first; those of
         about two million requests, the newest of the time, which begin at `searched_since` if there
         are more.
         """
-        return await logs.ask("sessions", asked.model_dump(exclude_none=True))
+        return await logs_of(request).ask("sessions", asked.model_dump(exclude_none=True))
 
     @routes.get("/agents")
-    async def agents(asked: Annotated[AgentsFilter, Query()]) -> dict[str, Any]:
+    async def agents(request: Request, asked: Annotated[AgentsFilter, Query()]) -> dict[str, Any]:
         """Return the agents of one session with their parents and sums. The session's own
         requests have an empty `agent_id`.
         """
-        return await logs.ask("agents", asked.model_dump(exclude_none=True))
+        return await logs_of(request).ask("agents", asked.model_dump(exclude_none=True))
 
     @routes.get("/cache-misses")
-    async def cache_misses(asked: Annotated[HoursFilter, Query()]) -> dict[str, Any]:
+    async def cache_misses(
+        request: Request, asked: Annotated[HoursFilter, Query()]
+    ) -> dict[str, Any]:
         """Return how often the provider's prompt cache was missed and what it cost, by cause; of
         the last week unless a time is named.
         """
-        return await logs.ask("misses", asked.model_dump(exclude_none=True))
+        return await logs_of(request).ask("misses", asked.model_dump(exclude_none=True))
 
     @routes.get("/outcomes")
-    async def outcomes(asked: Annotated[OutcomesQuestion, Query()]) -> dict[str, Any]:
+    async def outcomes(
+        request: Request, asked: Annotated[OutcomesQuestion, Query()]
+    ) -> dict[str, Any]:
         """Return how the last requests to each provider ended: `requests`, `failed`, the latest
         error, and `level`: `pass`, `warn` or `fail`.
         """
-        return await logs.ask("outcomes", asked.model_dump(exclude_none=True))
+        return await logs_of(request).ask("outcomes", asked.model_dump(exclude_none=True))
 
 
 def as_page(answer: dict[str, Any], asked: Paged) -> dict[str, Any]:

@@ -7,19 +7,17 @@ the name of the token in a header.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response
 
 from gateway.managed.bodies import SessionBody, SessionChanges
-from gateway.managed.events import SessionEvents
 from gateway.managed.journal import SessionName
 from gateway.managed.listing import USUAL_PAGE, Cursor, Limit, Time, time_filter
 from gateway.managed.sent_events import EventsBody, read_first_events
-from gateway.managed.sessions import ManagedSessions
-from gateway.proxy.active_requests import ActiveRequests
-from gateway.routes.responses import owner_of
+from gateway.routes.parts import managed_of, owner_of, parts_of
 from gateway.server.context import context_of
 from gateway.server.live import Live
 from shared.formats.ir import Json
@@ -31,26 +29,28 @@ PING = b'event: ping\ndata: {"type":"ping"}\n\n'
 Status = Literal["rescheduling", "running", "idle", "terminated"]
 
 
-def managed_sessions_router(
-    sessions: ManagedSessions, events: SessionEvents, active_requests: ActiveRequests
-) -> APIRouter:
-    """Return the routes of sessions and their events."""
+@cache
+def managed_sessions_router() -> APIRouter:
+    """Return the routes of sessions and their events, built once in a process."""
     routes = APIRouter(prefix="/sdk/v1/sessions", tags=["managed agents"])
-    add_sessions(routes, sessions, events)
-    add_events(routes, events, active_requests)
+    add_sessions(routes)
+    add_events(routes)
     return routes
 
 
-def all_sessions_router(sessions: ManagedSessions) -> APIRouter:
-    """Return the route of the sessions of every token."""
+@cache
+def all_sessions_router() -> APIRouter:
+    """Return the route of the sessions of every token, built once in a process."""
     routes = APIRouter(prefix="/sdk/sessions", tags=["managed agents"])
 
     @routes.get("/managed")
     async def list_all_sessions(
-        limit: Annotated[int, Query(ge=1, le=1000)] = 100, include_archived: bool = False
+        request: Request,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        include_archived: bool = False,
     ) -> Json:
         """List the managed sessions of every token, the newest first."""
-        found = await sessions.newest_of_all(
+        found = await managed_of(request).sessions.newest_of_all(
             limit, lambda session: include_archived or not session["archived_at"]
         )
         return {"sessions": found, "count": len(found)}
@@ -83,13 +83,12 @@ def check_interrupts(request: Request, given: list[Json]) -> None:
         raise NotAllowed(f"With {CALLER_HEADER} a session takes user.interrupt alone.")
 
 
-def add_sessions(routes: APIRouter, sessions: ManagedSessions, events: SessionEvents) -> None:
-
+def add_sessions(routes: APIRouter) -> None:
     @routes.post("")
     async def create_session(request: Request, body: SessionBody) -> Json:
         """Begin a session of an agent in an environment."""
         first = read_first_events(body.initial_events or [])
-        return await events.begin(owner_of(request), body, first)
+        return await managed_of(request).events.begin(owner_of(request), body, first)
 
     @routes.get("")
     async def list_sessions(
@@ -121,38 +120,42 @@ def add_sessions(routes: APIRouter, sessions: ManagedSessions, events: SessionEv
                 and in_time(session)
             )
 
-        return await sessions.page(
+        return await managed_of(request).sessions.page(
             owner_of(request), limit=limit, after=page, oldest_first=order == "asc", wanted=wanted
         )
 
     @routes.get("/{session_id}")
     async def retrieve_session(request: Request, session_id: str) -> Json:
         """Return a session with its status and its usage."""
-        return await sessions.show(named_session(request, session_id))
+        return await managed_of(request).sessions.show(named_session(request, session_id))
 
     @routes.post("/{session_id}")
     async def update_session(request: Request, session_id: str, body: SessionChanges) -> Json:
         """Change a session's title, metadata or tools."""
-        return await sessions.update(SessionName(owner_of(request), session_id), body)
+        return await managed_of(request).sessions.update(
+            SessionName(owner_of(request), session_id), body
+        )
 
     @routes.post("/{session_id}/archive")
     async def archive_session(request: Request, session_id: str) -> Json:
         """Archive a session: it takes no more events."""
-        return await sessions.archive(named_session(request, session_id))
+        return await managed_of(request).sessions.archive(named_session(request, session_id))
 
     @routes.delete("/{session_id}")
     async def delete_session(request: Request, session_id: str) -> Json:
         """Delete a session with its events."""
-        return await sessions.delete(named_session(request, session_id))
+        return await managed_of(request).sessions.delete(named_session(request, session_id))
 
 
-def add_events(routes: APIRouter, events: SessionEvents, active_requests: ActiveRequests) -> None:
+def add_events(routes: APIRouter) -> None:
     @routes.post("/{session_id}/events")
     async def send_events(request: Request, session_id: str, body: EventsBody) -> Json:
         """Send messages, an interrupt, or the confirmation of a tool call to a session."""
         caller = context_of(request.scope).admitted
         check_interrupts(request, body.events)
-        return await events.send(named_session(request, session_id), body.events, caller)
+        return await managed_of(request).events.send(
+            named_session(request, session_id), body.events, caller
+        )
 
     @routes.get("/{session_id}/events")
     async def list_events(
@@ -171,7 +174,7 @@ def add_events(routes: APIRouter, events: SessionEvents, active_requests: Active
         """List the events of a session, by default the oldest first."""
         in_time = time_filter(gt=gt, gte=gte, lt=lt, lte=lte, field="processed_at")
         among = {*(types or []), *(types_list or [])}
-        return await events.page(
+        return await managed_of(request).events.page(
             named_session(request, session_id),
             limit=limit,
             after=page,
@@ -184,5 +187,7 @@ def add_events(routes: APIRouter, events: SessionEvents, active_requests: Active
         request: Request, session_id: str, last_event_id: Annotated[str | None, Header()] = None
     ) -> Response:
         """Stream the events of a session from now on, or behind `Last-Event-ID`."""
-        frames = await events.open_stream(named_session(request, session_id), last_event_id)
-        return Live(active_requests, frames, ping=lambda: PING)
+        frames = await managed_of(request).events.open_stream(
+            named_session(request, session_id), last_event_id
+        )
+        return Live(parts_of(request).active_requests, frames, ping=lambda: PING)

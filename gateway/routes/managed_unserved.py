@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from fastapi import APIRouter
 
 from shared.formats.ir import Json
@@ -27,8 +29,9 @@ UNSERVED = {
 }
 
 
+@cache
 def managed_unserved_router() -> APIRouter:
-    """Return the routes that refuse."""
+    """Return the routes that refuse, built once in a process."""
     routes = APIRouter(prefix="/sdk/v1")
     for address, why in UNSERVED.items():
         add_refusal(routes, address, why)

@@ -4,7 +4,8 @@ routes only pass on.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query, Request
@@ -12,14 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from starlette.responses import Response
 
 from gateway.pages.files import render_page
-from gateway.proxy.active_requests import ActiveRequests
 from gateway.routes.logs import run_question
+from gateway.routes.parts import parts_of
 from gateway.routes.permission_client import PermissionClient
 from gateway.server.context import context_of
 from gateway.server.guard import Caller
 from gateway.server.live import Live
 from gateway.server.signed_in import cookie_given
-from shared.bus import Bus
 from shared.bus.channels import LogsQuery, RecordedOutcome
 from shared.permissions.answer_links import link_digest
 from shared.permissions.deciders import BY_LOCAL
@@ -114,50 +114,50 @@ class AwayBody(BaseModel):
     window: str | None = None
 
 
-Ask = Callable[[Request, str, dict[str, Any]], Awaitable[Response]]
-
-
-def permissions_router(bus: Bus, active_requests: ActiveRequests) -> APIRouter:
-    """Return the routes. Fixed addresses come before `/{request_id}`, which would match fixed
-    addresses too.
+@cache
+def permissions_router() -> APIRouter:
+    """Return the routes, built once in a process. Fixed addresses come before `/{request_id}`,
+    which would match fixed addresses too.
     """
     routes = APIRouter(prefix="/permissions", tags=["permissions"])
-    client = PermissionClient(bus)
-
-    async def ask(request: Request, verb: str, parameters: dict[str, Any]) -> Response:
-        caller: Caller = context_of(request.scope).admitted
-        answer = await client.question(
-            verb, caller.name or BY_LOCAL, parameters, may_ask=caller.may_ask
-        )
-        return Response(answer, media_type="application/json")
-
-    add_views(routes, bus, client, active_requests)
-    add_rules(routes, ask)
-    add_profiles(routes, ask)
-    add_presence(routes, ask)
-    add_notifications(routes, client, ask)
+    add_views(routes)
+    add_rules(routes)
+    add_profiles(routes)
+    add_presence(routes)
+    add_notifications(routes)
     add_page(routes)
-    add_prompts(routes, ask)
+    add_prompts(routes)
     return routes
 
 
-def add_views(
-    routes: APIRouter, bus: Bus, client: PermissionClient, active_requests: ActiveRequests
-) -> None:
+async def ask(request: Request, verb: str, parameters: dict[str, Any]) -> Response:
+    """Return the permission service's answer to `verb`, asked by the caller of `request`."""
+    caller: Caller = context_of(request.scope).admitted
+    answer = await parts_of(request).permissions.question(
+        verb, caller.name or BY_LOCAL, parameters, may_ask=caller.may_ask
+    )
+    return Response(answer, media_type="application/json")
+
+
+def add_views(routes: APIRouter) -> None:
     @routes.get("/stream", response_model=None)
-    async def stream(last_event_id: Annotated[str | None, Header()] = None) -> Response:
+    async def stream(
+        request: Request, last_event_id: Annotated[str | None, Header()] = None
+    ) -> Response:
         """Stream the events of permission requests. `Last-Event-ID` resumes a broken stream;
         without the header all pending requests come first.
         """
         after = int(last_event_id) if last_event_id and last_event_id.isdecimal() else None
+        parts = parts_of(request)
         return Live(
-            active_requests,
-            events(client, after),
+            parts.active_requests,
+            events(parts.permissions, after),
             ping=lambda: named_event("ping", {"message": "keepalive"}),
         )
 
     @routes.get("/log")
     async def log(
+        request: Request,
         limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
         tool_name: str | None = None,
         caller: str | None = None,
@@ -168,11 +168,12 @@ def add_views(
         """
         given = {"limit": limit, "tool_name": tool_name, "caller": caller, "outcome": outcome}
         return await run_question(
-            bus, LogsQuery("permissions", {key: value for key, value in given.items() if value})
+            parts_of(request).bus,
+            LogsQuery("permissions", {key: value for key, value in given.items() if value}),
         )
 
 
-def add_rules(routes: APIRouter, ask: Ask) -> None:
+def add_rules(routes: APIRouter) -> None:
     @routes.get("/rules", response_model=None)
     async def list_rules(request: Request) -> Response:
         """List the rules in force; `problem`: why the rules file cannot be used; `notes`: which
@@ -212,7 +213,7 @@ def add_rules(routes: APIRouter, ask: Ask) -> None:
         return await ask(request, "restore_rule", {"id": rule_id})
 
 
-def add_profiles(routes: APIRouter, ask: Ask) -> None:
+def add_profiles(routes: APIRouter) -> None:
     @routes.get("/profiles", response_model=None)
     async def list_profiles(request: Request) -> Response:
         """List the profiles with their rules, those in force, and who changed them when."""
@@ -229,7 +230,7 @@ def add_profiles(routes: APIRouter, ask: Ask) -> None:
         return await ask(request, "copy_profile", {"name": name})
 
 
-def add_presence(routes: APIRouter, ask: Ask) -> None:
+def add_presence(routes: APIRouter) -> None:
     @routes.get("/away", response_model=None)
     async def show_away(request: Request) -> Response:
         """Return the owner's presence: `away`, `until`, `window`, and `asks`, the setting."""
@@ -241,7 +242,7 @@ def add_presence(routes: APIRouter, ask: Ask) -> None:
         return await ask(request, "set_away", change.model_dump())
 
 
-def add_notifications(routes: APIRouter, client: PermissionClient, ask: Ask) -> None:
+def add_notifications(routes: APIRouter) -> None:
     @routes.get("/notices", response_model=None)
     async def list_notices(request: Request) -> Response:
         """List the latest notices, latest first: alerts, and agents that wait or are done."""
@@ -282,11 +283,13 @@ def add_notifications(routes: APIRouter, client: PermissionClient, ask: Ask) -> 
         return await ask(request, "remove_browser", {"id": browser_id})
 
     @routes.post("/answer/{token}", response_model=None)
-    async def answer_link(token: str) -> Response:
+    async def answer_link(request: Request, token: str) -> Response:
         """Answer a request by the one-time link of a notification: its one request, with its one
         answer. 410 for a link that is used up, or whose request has ended.
         """
-        answer = await client.question("answer_link", "", {"digest": link_digest(token)})
+        digest = link_digest(token)
+        client = parts_of(request).permissions
+        answer = await client.question("answer_link", "", {"digest": digest})
         # ntfy's web page reads the status; the answer tells a page nothing that the link did not.
         return Response(answer, media_type="application/json", headers=ANY_PAGE)
 
@@ -318,7 +321,7 @@ def add_page(routes: APIRouter) -> None:
         return render_page("service-worker.js", INSTALLING)
 
 
-def add_prompts(routes: APIRouter, ask: Ask) -> None:
+def add_prompts(routes: APIRouter) -> None:
     @routes.get("", response_model=None)
     async def pending_and_recent(request: Request) -> Response:
         """List the pending requests, oldest first, and the recently answered requests, latest

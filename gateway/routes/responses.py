@@ -13,9 +13,8 @@ from fastapi import APIRouter, Body, Query, Request
 from starlette.responses import JSONResponse, Response
 
 from gateway.proxy.estimate import estimate
-from gateway.proxy.stored.continuation import Continuations
-from gateway.proxy.stored.conversations import ITEMS_AT_ONCE, Conversations, read_metadata
-from gateway.server.context import context_of
+from gateway.proxy.stored.conversations import ITEMS_AT_ONCE, read_metadata
+from gateway.routes.parts import owner_of, parts_of
 from shared.formats.ir import Json
 from shared.runtime.errors import ClientError, StoredThingMissing
 
@@ -27,27 +26,11 @@ Order = Literal["asc", "desc"]
 Document = Annotated[dict[str, Any], Body()]
 
 
-def stored_state(continuations: Continuations, conversations: Conversations) -> dict[str, object]:
-    """Return what the routes look for in the state of their application."""
-    return {"continuations": continuations, "conversations": conversations}
-
-
-def continuations_of(request: Request) -> Continuations:
-    continuations: Continuations = request.app.state.continuations
-    return continuations
-
-
-def conversations_of(request: Request) -> Conversations:
-    conversations: Conversations = request.app.state.conversations
-    return conversations
-
-
 @cache
 def responses_router() -> APIRouter:
     """Return the routes of stored responses and conversations under every prefix.
 
-    FastAPI needs 0.1 s to build them. Built once, they serve every gateway of this process; an
-    endpoint finds what its gateway stores at the application of the request.
+    They are built once in a process (`gateway.routes.parts`).
     """
     routes = APIRouter()
     for prefix in PREFIXES:
@@ -59,16 +42,13 @@ def responses_router() -> APIRouter:
     return routes
 
 
-def owner_of(request: Request) -> str:
-    caller: str = context_of(request.scope).record.caller
-    return caller
-
-
 def add_responses(routes: APIRouter) -> None:
     @routes.post("/responses/input_tokens")
     async def count(request: Request, document: Document) -> Response:
         """Estimate the input tokens of a Responses request, stored context included."""
-        continuation = await continuations_of(request).begin(document, owner=owner_of(request))
+        continuation = await parts_of(request).continuations.begin(
+            document, owner=owner_of(request)
+        )
         whole = document if continuation is None else continuation.document
         counted = {"object": "response.input_tokens", "input_tokens": estimate(whole)}
         return JSONResponse(counted, headers=ESTIMATE)
@@ -80,14 +60,16 @@ def add_responses(routes: APIRouter) -> None:
             raise ClientError(
                 "stream: a stored response is returned whole; leave `stream` out.", param="stream"
             )
-        return (await continuations_of(request).stored(owner_of(request), response_id)).response
+        return (
+            await parts_of(request).continuations.stored(owner_of(request), response_id)
+        ).response
 
     @routes.delete("/responses/{response_id}")
     async def delete(request: Request, response_id: str) -> Json:
         """Delete a stored response. Later responses that build on the deleted response cannot be
         continued any more.
         """
-        await continuations_of(request).delete(owner_of(request), response_id)
+        await parts_of(request).continuations.delete(owner_of(request), response_id)
         return {"id": response_id, "object": "response", "deleted": True}
 
     @routes.post("/responses/{response_id}/cancel")
@@ -108,7 +90,7 @@ def add_responses(routes: APIRouter) -> None:
         after: str | None = None,
     ) -> Json:
         """List the items a stored response answered, including the items of earlier responses."""
-        items = await continuations_of(request).input_of(owner_of(request), response_id)
+        items = await parts_of(request).continuations.input_of(owner_of(request), response_id)
         return listed(items, limit, order, after)
 
 
@@ -118,7 +100,9 @@ def add_conversations(routes: APIRouter) -> None:
         """Create a conversation, with up to 20 first items."""
         items = read_new_items(document.get("items") or [])
         metadata = read_metadata(document.get("metadata"))
-        conversation = await conversations_of(request).create(owner_of(request), items, metadata)
+        conversation = await parts_of(request).conversations.create(
+            owner_of(request), items, metadata
+        )
         return await described_conversation(request, conversation)
 
     @routes.get("/conversations/{conversation_id}")
@@ -130,13 +114,13 @@ def add_conversations(routes: APIRouter) -> None:
     async def update(request: Request, conversation_id: str, document: Document) -> Json:
         """Replace a conversation's metadata."""
         metadata = read_metadata(document.get("metadata"))
-        await conversations_of(request).update(owner_of(request), conversation_id, metadata)
+        await parts_of(request).conversations.update(owner_of(request), conversation_id, metadata)
         return await described_conversation(request, conversation_id)
 
     @routes.delete("/conversations/{conversation_id}")
     async def delete(request: Request, conversation_id: str) -> Json:
         """Delete a conversation; its responses stay under the responses' own ids."""
-        await conversations_of(request).delete(owner_of(request), conversation_id)
+        await parts_of(request).conversations.delete(owner_of(request), conversation_id)
         return {"id": conversation_id, "object": "conversation.deleted", "deleted": True}
 
 
@@ -150,20 +134,20 @@ def add_conversation_items(routes: APIRouter) -> None:
         after: str | None = None,
     ) -> Json:
         """List a conversation's items."""
-        items = await conversations_of(request).items(owner_of(request), conversation_id)
+        items = await parts_of(request).conversations.items(owner_of(request), conversation_id)
         return listed(items, limit, order, after)
 
     @routes.post("/conversations/{conversation_id}/items")
     async def add_items(request: Request, conversation_id: str, document: Document) -> Json:
         """Add up to 20 items to the end of a conversation."""
         items = read_new_items(document.get("items"))
-        added = await conversations_of(request).add(owner_of(request), conversation_id, items)
+        added = await parts_of(request).conversations.add(owner_of(request), conversation_id, items)
         return listed(added, len(added), "asc", None)
 
     @routes.get("/conversations/{conversation_id}/items/{item_id}")
     async def one_item(request: Request, conversation_id: str, item_id: str) -> Json:
         """Return an item of a conversation."""
-        for item in await conversations_of(request).items(owner_of(request), conversation_id):
+        for item in await parts_of(request).conversations.items(owner_of(request), conversation_id):
             if item["id"] == item_id:
                 return shown_item(item)
         raise StoredThingMissing(f"Item with id '{item_id}' not found.")
@@ -171,13 +155,15 @@ def add_conversation_items(routes: APIRouter) -> None:
     @routes.delete("/conversations/{conversation_id}/items/{item_id}")
     async def remove_item(request: Request, conversation_id: str, item_id: str) -> Json:
         """Remove an item from a conversation, and return the conversation."""
-        await conversations_of(request).remove_item(owner_of(request), conversation_id, item_id)
+        await parts_of(request).conversations.remove_item(
+            owner_of(request), conversation_id, item_id
+        )
         return await described_conversation(request, conversation_id)
 
 
 async def described_conversation(request: Request, conversation_id: str) -> Json:
     """Return a conversation as OpenAI's object. Raises StoredThingMissing."""
-    about = await conversations_of(request).about(owner_of(request), conversation_id)
+    about = await parts_of(request).conversations.about(owner_of(request), conversation_id)
     return {
         "id": conversation_id,
         "object": "conversation",

@@ -12,8 +12,6 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass
 from functools import partial
 
-from fastapi import APIRouter
-
 from gateway.capture.captures import Captures
 from gateway.managed.accounts import TokenAccounts
 from gateway.managed.agents import ManagedAgents
@@ -59,9 +57,10 @@ from gateway.routes.mcp import mcp_router
 from gateway.routes.models import models_router
 from gateway.routes.oauth import oauth_router
 from gateway.routes.pairing import pairing_router
+from gateway.routes.parts import ManagedParts, RouteParts
 from gateway.routes.permission_client import PermissionClient
 from gateway.routes.permissions import permissions_router
-from gateway.routes.responses import responses_router, stored_state
+from gateway.routes.responses import responses_router
 from gateway.routes.sdk import sdk_endpoints, sdk_router
 from gateway.routes.signin import signin_router
 from gateway.routes.status import status_router
@@ -221,9 +220,9 @@ async def open_gateway(
                 orders,
                 front.waiting,
             ),
-            logs_router(settings.observability, bus, active_requests),
+            logs_router(),
             pairing_router(guard, Pairings(bus, guard.tokens.all)),
-            permissions_router(bus, active_requests),
+            permissions_router(),
             mcp_router(bus, active_requests, largest),
             hooks_router(bus, active_requests, largest),
             oauth_router(settings),
@@ -232,14 +231,10 @@ async def open_gateway(
             waiting_router(front.waiting),
             *(dashboard_router(settings.observability), docs_router(), signin_router(guard)),
             sdk_router(bus, open_session_store(bus, settings.sdk)),
-            *await open_managed(
-                stack,
-                bus,
-                settings.sdk,
-                through_sdk,
-                active_requests,
-                TokenAccounts(guard.tokens, ledger, metrics, records),
-            ),
+            managed_agents_router(),
+            managed_sessions_router(),
+            all_sessions_router(),
+            managed_unserved_router(),
             responses_router(),
             status_router(settings, bus, direct.catalogue),
             *(
@@ -253,7 +248,24 @@ async def open_gateway(
             )
             routers.append(codex_router(chatgpt, openai, settings.models.aliases))
         management, addresses = build_management(
-            endpoints, stored_state(continuations, conversations), *routers
+            endpoints,
+            RouteParts(
+                bus,
+                active_requests,
+                settings.observability,
+                PermissionClient(bus),
+                continuations,
+                conversations,
+                await open_managed(
+                    stack,
+                    bus,
+                    settings.sdk,
+                    through_sdk,
+                    active_requests,
+                    TokenAccounts(guard.tokens, ledger, metrics, records),
+                ),
+            ),
+            *routers,
         )
         app = AccessLog(
             Switch(endpoints, WholeBody(management, active_requests, largest), addresses),
@@ -285,8 +297,8 @@ async def open_managed(
     provider: Sdk,
     active_requests: ActiveRequests,
     accounts: TokenAccounts,
-) -> list[APIRouter]:
-    """Return the routes of managed agents, environments and sessions; `stack` ends their work."""
+) -> ManagedParts:
+    """Return the managed agents, environments and sessions; `stack` ends their work."""
     objects = ManagedObjects(bus, limit=sdk.max_managed_bytes)
     agents = ManagedAgents(objects)
     environments = ManagedEnvironments(objects, sdk.working_roots)
@@ -297,12 +309,7 @@ async def open_managed(
     )
     runner = await stack.enter_async_context(SessionRunner(bus, journals, turns))
     events = SessionEvents(sessions, journals, runner)
-    return [
-        managed_agents_router(agents, environments),
-        managed_sessions_router(sessions, events, active_requests),
-        all_sessions_router(sessions),
-        managed_unserved_router(),
-    ]
+    return ManagedParts(agents, environments, sessions, events)
 
 
 def open_stored(bus: Bus, settings: ResponsesSettings) -> tuple[Continuations, Conversations]:

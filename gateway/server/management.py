@@ -29,15 +29,15 @@ from shared.runtime.version import VERSION
 
 
 def build_management(
-    endpoints: Mapping[str, ASGIApp], state: Mapping[str, object], *routers: APIRouter
+    endpoints: Mapping[str, ASGIApp], parts: object, *routers: APIRouter
 ) -> tuple[FastAPI, Addresses]:
     """Return the application of all but the proxy routes, and the addresses of both. Endpoints find
-    `state` at their application.
+    `parts` in the state of their application.
     """
     app = FastAPI(
         title="CCProxy", version=VERSION, docs_url=None, redoc_url=None, redirect_slashes=False
     )
-    app.state = State(dict(state))
+    app.state = State({"parts": parts})
     for router in routers:
         app.router.routes.extend(router.routes)
     app.add_exception_handler(CCProxyError, show_problem)
