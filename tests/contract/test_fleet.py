@@ -1,5 +1,5 @@
-"""Workers of several machines on one Redis: each a process with a home and folders of its own, with
-the real `claude`.
+"""Workers of several machines on one Redis. The real ones are processes with a home and folders of
+their own and the real `claude`.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -16,16 +17,19 @@ import psutil
 import pytest
 
 from shared.bus import Timings
-from shared.settings.tree import load_settings
+from shared.bus.channels import KnownSession, encode_payload, labelled_turns
+from shared.bus.session_store import open_session_store
+from shared.settings.tree import SdkSettings, load_settings
 from tests.support.sdk_stack import body
 from tests.support.simulator_fixture import API_KEY
 from tests.unit.gateway.conftest import serve
 
-pytestmark = [pytest.mark.claude, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 
 PROGRAM = Path(sys.executable).with_name("ccproxy-sdk-worker")
 PATIENT = Timings(no_worker=20)  # a process needs its time to start
 STOP_SECONDS = 20.0
+BETA = {"anthropic-beta": "managed-agents-2026-04-01"}
 
 
 class Machines:
@@ -136,12 +140,14 @@ async def moved_from_a_to_b(machines, simulator):
     assert heard(simulator) == ["[[say:first answer]]", "first answer", "[[say:second answer]]"]
 
 
+@pytest.mark.claude
 async def test_a_conversation_whose_machine_is_gone_goes_on_at_another_with_its_history(
     machines, simulator
 ):
     await moved_from_a_to_b(machines, simulator)
 
 
+@pytest.mark.claude
 @pytest.mark.matrix
 async def test_a_conversation_that_comes_back_to_a_machine_does_not_believe_the_old_file_there(
     machines, simulator
@@ -158,3 +164,75 @@ async def test_a_conversation_that_comes_back_to_a_machine_does_not_believe_the_
     ]
     files = list((machines.root / "a").rglob("projects/*/*.jsonl"))
     assert len(files) == 1
+
+
+@pytest.fixture
+async def fleet(open_gateway_at, bus_factory):
+    """A client of a gateway, and the bus of a worker with two labels that takes no turn."""
+    worker = await bus_factory("sdk_worker", instance="attic")
+    worker.describe(labels=["gpu", "home"], host="attic-host", idle=1, busy=0, driver="x")
+    url = await open_gateway_at()
+    async with httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) as client:
+        async with asyncio.timeout(STOP_SECONDS):
+            while "labels" not in (await client.get("/sdk/status")).text:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        yield client, worker
+
+
+ASKED = {"model": "claude-sonnet-4-5", "messages": [{"role": "user", "content": "hi"}]}
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/sdk/v1/messages", {"type": "error"}),
+        ("/sdk/v1/chat/completions", {}),
+        ("/sdk/v1/responses", {}),
+    ],
+)
+async def test_labels_that_no_worker_has_are_refused_in_the_clients_format(fleet, path, kind):
+    client, _ = fleet
+    asked = ASKED | {"max_tokens": 10}
+    if path.endswith("responses"):
+        asked = {"model": "claude-sonnet-4-5", "input": "hi"}
+    refused = await client.post(path, json=asked, headers={"x-ccproxy-worker": "gpu, cellar"})
+    answer = refused.json()
+    assert refused.status_code == 503
+    assert kind.items() <= answer.items()
+    assert answer["error"]["message"] == (
+        "x-ccproxy-worker: no worker has cellar, gpu together; the labels are gpu, home, and the "
+        "workers are attic."
+    )
+    wrong = await client.post(path, json=asked, headers={"x-ccproxy-worker": "two words"})
+    assert wrong.status_code == 400
+    assert "'two words' is not a label" in wrong.json()["error"]["message"]
+
+
+async def test_the_state_of_the_workers_counts_the_turns_that_wait_for_a_label(fleet):
+    client, worker = fleet
+    async with worker.call(labelled_turns(["home"]), {}):
+        status = (await client.get("/sdk/status")).json()
+    assert status["chosen"] == [{"labels": ["home"], "waiting": 1}]
+    [shown] = status["workers"]
+    assert (shown["instance"], shown["host"]) == ("attic", "attic-host")
+    assert 0 <= time.time() - shown["beat_at"] < STOP_SECONDS
+
+
+async def test_the_environment_of_a_managed_agent_chooses_with_labels_only(fleet):
+    client, _ = fleet
+    for worker, status in (("gpu, home", 200), ("two words", 400)):
+        environment = {"name": "here", "metadata": {"worker": worker}}
+        made = await client.post("/sdk/v1/environments", json=environment, headers=BETA)
+        assert made.status_code == status, made.text
+    assert "metadata.worker" in made.json()["error"]["message"]
+
+
+async def test_a_conversation_that_is_forgotten_leaves_no_copy_of_its_transcript(fleet):
+    client, bus = fleet
+    transcripts = open_session_store(bus, SdkSettings())
+    known = KnownSession("t1", turns=1, name="talk")
+    await bus.put("session:key", encode_payload(known), ttl=60)
+    copy = {"project_key": "session:key", "session_id": "t1"}
+    await transcripts.append(copy, [{"type": "user", "uuid": "a"}])
+    assert (await client.delete("/sdk/sessions/talk")).json() == {"forgotten": 1}
+    assert await transcripts.load(copy) is None
