@@ -53,6 +53,9 @@ class RememberingBus(WorkingBus):
             )
         }
 
+    async def run_script(self, _script: str, _keys: Any, *_arguments: Any) -> int:
+        return 0  # it has no copy of a transcript
+
     async def scan(self, prefix: str) -> dict[str, bytes]:
         return {key: value for key, value in self.shelf.items() if key.startswith(prefix)}
 
