@@ -36,6 +36,9 @@ TOOL_USE_ID = "claudecode/toolUseId"  # Claude Code's name for the id of the cal
 # Claude Code keeps a longer result in a file, and shows the model its beginning. The number is the
 # largest that it takes; the gateway's limit of a result is lower.
 SHOWN_CHARS = 500_000
+# The terms of the server with Claude Code: a call may take 20 days and is never moved to the
+# background, and the tools are in the prompt however many they are.
+SERVER_TERMS: Line = {"timeout": 20 * 86_400_000, "disableAutoBackground": True, "alwaysLoad": True}
 NO_TURN = "No turn is at work here, so nobody can answer this call."
 UNNAMED = "This version of Claude Code does not name its calls. Update it: `claude update`."
 

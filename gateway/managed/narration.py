@@ -181,8 +181,10 @@ class TurnNarrator:
         note = call.note
         self._show(call)
         if note.state == "waiting":
-            self.waiting[call.event_id] = {"request_id": note.request_id}
-            self._add_status()
+            # A permission service that took the place of another one announces the wait again.
+            if call.event_id not in self.waiting:
+                self.waiting[call.event_id] = {"request_id": note.request_id}
+                self._add_status()
         elif self.waiting.pop(call.event_id, None):
             if call.event_id not in self._confirmed:
                 self._add_confirmation(call.event_id, note)

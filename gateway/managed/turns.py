@@ -14,7 +14,7 @@ import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 from gateway.managed.history import messages_of, user_message
 from gateway.managed.journal import SessionJournals, SessionName
@@ -38,6 +38,7 @@ from gateway.server.guard import Caller
 from shared.bus.channels import AccessRecord, CustomResult
 from shared.formats.ir import Json
 from shared.formats.sse import Parser
+from shared.permissions.asking import RETRY_SECONDS, WITHOUT_SERVICE_SECONDS
 from shared.permissions.deciders import BY_LOCAL
 from shared.runtime.errors import (
     BusUnavailable,
@@ -53,6 +54,9 @@ from shared.runtime.errors import (
 LOOK_SECONDS = 0.1  # between two looks at the queue while a turn runs
 MOST_UNREAD = 64  # pieces of the answer that are read ahead of the log
 LOOK = b"look"  # in a turn's inbox: the queue may hold something
+# A piece of a turn's inbox: a frame, or LOOK; an event to log; the error of the turn; None for its
+# end.
+Piece = bytes | dict[str, Any] | CCProxyError | None
 # The counts of a record that a session sums up.
 SUMMED = (
     "tokens_input",
@@ -93,7 +97,8 @@ class Answers(Protocol):
 @dataclass(slots=True)
 class RunningTurn:
     """A running turn of `session`. `span` is the id of the event at the turn's start; `caller` is
-    known after the turn's admission.
+    known after the turn's admission. `inbox` has the news for the task that runs the turn;
+    `passing_on` are confirmations on their way to the permission service.
     """
 
     session: ManagedSession
@@ -104,6 +109,8 @@ class RunningTurn:
     began: float = field(default_factory=time.time)
     caller: Caller | None = None
     interrupted: bool = False
+    inbox: asyncio.Queue[Piece] = field(default_factory=lambda: asyncio.Queue(MOST_UNREAD))
+    passing_on: set[asyncio.Task[None]] = field(default_factory=set)
 
 
 class ManagedTurns:
@@ -196,20 +203,18 @@ class ManagedTurns:
         request.permit(model)
         request.rewrite(request.parsed() | {"model": model})
         # Three sources of news, each with a task of its own; this task alone changes the session.
-        inbox: asyncio.Queue[bytes | CCProxyError | None] = asyncio.Queue(MOST_UNREAD)
-        reading = asyncio.create_task(self._read(request, inbox))
-        looking = asyncio.create_task(self._look(turn, inbox))
+        reading = asyncio.create_task(self._read(request, turn.inbox))
+        looking = asyncio.create_task(self._look(turn))
         try:
-            await self._log_all(turn, inbox)
+            await self._log_all(turn)
         finally:
-            looking.cancel()
-            reading.cancel()
+            beside = [reading, looking, *turn.passing_on]
+            for task in beside:
+                task.cancel()
             # The end of the reading closes the call, which ends the turn in its worker.
-            await asyncio.gather(reading, looking, return_exceptions=True)
+            await asyncio.gather(*beside, return_exceptions=True)
 
-    async def _read(
-        self, request: Outgoing, inbox: asyncio.Queue[bytes | CCProxyError | None]
-    ) -> None:
+    async def _read(self, request: Outgoing, inbox: asyncio.Queue[Piece]) -> None:
         """Put the frames of the turn into `inbox`, then the end: None, or an error."""
         try:
             opened = await self._sdk.open(request)
@@ -223,9 +228,7 @@ class ManagedTurns:
         else:
             await inbox.put(None)
 
-    async def _look(
-        self, turn: RunningTurn, inbox: asyncio.Queue[bytes | CCProxyError | None]
-    ) -> None:
+    async def _look(self, turn: RunningTurn) -> None:
         """Wake the turn whenever the queue may hold news for it."""
         news = self._news[turn.session.name]
         while True:
@@ -233,12 +236,11 @@ class ManagedTurns:
                 async with asyncio.timeout(LOOK_SECONDS):
                     await news.wait()
             news.clear()
-            await inbox.put(LOOK)
+            await turn.inbox.put(LOOK)
 
-    async def _log_all(
-        self, turn: RunningTurn, inbox: asyncio.Queue[bytes | CCProxyError | None]
-    ) -> None:
+    async def _log_all(self, turn: RunningTurn) -> None:
         """Log the events of the turn's frames on arrival, in batches. Raises the turn's error."""
+        inbox = turn.inbox
         tap, parser = MessagesTap(turn.record), Parser()
         while not turn.interrupted:
             news = [await inbox.get()]
@@ -250,7 +252,8 @@ class ManagedTurns:
                 if isinstance(each, bytes) and each is not LOOK:
                     for frame in parser.feed(tap.feed(each)):
                         turn.narrator.feed(frame)
-            if events := turn.narrator.take_events():
+            events = [*turn.narrator.take_events(), *(each for each in news if is_event(each))]
+            if events:
                 await self._commit(turn, events, state=status_of(turn.narrator))
             for each in news:
                 if isinstance(each, CCProxyError):
@@ -309,13 +312,30 @@ class ManagedTurns:
             "message": event.get("deny_message") or "",
         }
         turn.narrator.confirm(event["tool_use_id"])
-        try:
-            await self._answers.question("decide", turn.session.name.owner or BY_LOCAL, answer)
-        except (Conflict, NotFound):
-            return  # a person was quicker, by a moment
-        except (NoWorker, BusUnavailable, WorkerLost, Stopping) as error:
-            text = f"The confirmation could not be passed on; send it again: {error.message}"
-            await self._commit(turn, [error_event("unknown_error", text, RETRYING)])
+        # In a task of its own: an absent permission service must not hold up the turn.
+        passing = asyncio.create_task(self._pass_on(turn, answer))
+        turn.passing_on.add(passing)
+        passing.add_done_callback(turn.passing_on.discard)
+
+    async def _pass_on(self, turn: RunningTurn, answer: Json) -> None:
+        """Tell the permission service a confirmation, again while the service is replaced: it
+        counts the first answer alone, and knows its requests for good.
+        """
+        by = turn.session.name.owner or BY_LOCAL
+        late = time.monotonic() + WITHOUT_SERVICE_SECONDS
+        while True:
+            try:
+                await self._answers.question("decide", by, answer)
+            except (Conflict, NotFound):
+                return  # a person was quicker, by a moment
+            except (NoWorker, BusUnavailable, WorkerLost, Stopping) as error:
+                if time.monotonic() > late:
+                    text = f"A confirmation could not be passed on; send it again: {error.message}"
+                    await turn.inbox.put(error_event("unknown_error", text, RETRYING))
+                    return
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                return
 
     async def _end(self, turn: RunningTurn, failure: CCProxyError | None) -> None:
         """Log the end of the turn, and add the turn's sums to the session's sums."""
@@ -340,6 +360,11 @@ class ManagedTurns:
         done = await self._journals.commit(turn.session.name, turn.holder, logged=events, **step)
         if not done:
             raise SessionLeft
+
+
+def is_event(piece: Piece) -> TypeGuard[Json]:
+    """Return True for an event to log."""
+    return isinstance(piece, dict)
 
 
 def status_of(narrator: TurnNarrator) -> Json:

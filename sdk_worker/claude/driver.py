@@ -24,7 +24,7 @@ from typing import Any
 
 from sdk_worker.asking import HOOKS, SERVER, Asker
 from sdk_worker.claude.program import Line, Program
-from sdk_worker.custom_tools import CustomTools
+from sdk_worker.custom_tools import SERVER_TERMS, CustomTools
 from shared.bus.channels import CUSTOM_TOOLS_SERVER, CustomCallNote, PermissionNote, Turn
 from shared.runtime.errors import NoWorker, UpstreamError
 
@@ -217,6 +217,8 @@ class Conversation:
             await self.program.control("mcp_status")
             return
         servers = {name: {"type": "sdk", "name": name} for name in self.program.on_mcp}
+        if self.custom_tools is not None:
+            servers[CUSTOM_TOOLS_SERVER] |= SERVER_TERMS
         await self.program.control("mcp_set_servers", servers=servers)
 
     async def open(self, initialize: Line) -> None:

@@ -89,6 +89,7 @@ async def test_calls_wait_for_the_client_and_the_turn_goes_on_with_its_results(h
     assert "no data" in str(results["Rome"]["content"])
 
 
+@pytest.mark.long
 async def test_a_call_is_answered_once_by_the_client_that_the_session_waits_for(house):
     session = await house.session(tools=[tool("weather")])
     name = SessionName("", session.id)
@@ -115,6 +116,7 @@ async def test_a_call_is_answered_once_by_the_client_that_the_session_waits_for(
     assert heard.kinds().count("user.custom_tool_result") == 1
 
 
+@pytest.mark.long
 async def test_an_interrupt_ends_the_wait_and_a_result_behind_it_is_named_late(house, simulator):
     session = await house.session(tools=[tool("weather")])
     async with hearing(house.one, session.id) as heard:

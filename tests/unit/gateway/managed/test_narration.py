@@ -84,6 +84,15 @@ def test_an_answer_of_a_person_is_a_confirmation_and_that_of_the_client_is_not_r
         assert narrator.waiting == {}
 
 
+def test_a_wait_that_is_announced_again_is_one_wait():
+    narrator = TurnNarrator({})
+    block(narrator, USE)
+    for _ in range(2):
+        note(narrator, "waiting")
+    assert kinds(narrator) == ["agent.tool_use", "session.status_idle"]
+    assert len(narrator.waiting) == 1
+
+
 def test_a_call_without_a_note_is_shown_before_its_result_and_once():
     narrator = TurnNarrator({})
     block(narrator, USE)
