@@ -41,7 +41,7 @@ def older() -> Iterator[list[object]]:
 
 def requests_in_memory() -> list[object]:
     """Return every request and prompt that is in memory now."""
-    return [each for each in gc.get_objects() if isinstance(each, Outgoing | Prompt)]
+    return [each for each in gc.get_objects() if type(each) in (Outgoing, Prompt)]
 
 
 def held_requests(older: list[object]) -> list[object]:

@@ -53,9 +53,9 @@ async def test_a_late_answer_is_told_what_happened(front: Front) -> None:
     assert (await checking)["behavior"] == "deny"
 
 
-async def test_two_answer_at_once_a_hundred_times_and_one_wins(front: Front) -> None:
+async def test_two_answer_at_once_again_and_again_and_one_wins(front: Front) -> None:
     async with front.watch() as watching:
-        for number in range(100):
+        for number in range(20):
             checking = asyncio.create_task(front.check())
             request_id = (await watching.until("permission_request", number + 1))[-1].data[
                 "request_id"
