@@ -105,6 +105,7 @@ async def test_a_notice_of_a_report_is_listed_and_is_no_second_message_while_the
 ) -> None:
     ntfy, _ = both()
     room = started(make_room(notify_by=[ntfy]))
+    await settled()
     await room.question("set_away", state="on")
     await room.server.reports.add(report(room, text="\x1b[2JDone."))
     await ntfy.until(1)
