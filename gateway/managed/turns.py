@@ -29,7 +29,7 @@ from gateway.managed.turn_events import (
     refusal_of,
 )
 from gateway.managed.turn_request import open_turn_record, outgoing, policies_of
-from gateway.providers import Outgoing
+from gateway.providers import Opened, Outgoing
 from gateway.providers.sdk import Sdk
 from gateway.proxy.active_requests import ActiveRequest, ActiveRequests
 from gateway.proxy.exchange import note_failure
@@ -217,7 +217,7 @@ class ManagedTurns:
     async def _read(self, request: Outgoing, inbox: asyncio.Queue[Piece]) -> None:
         """Put the frames of the turn into `inbox`, then the end: None, or an error."""
         try:
-            opened = await self._sdk.open(request)
+            opened = await self._open(request)
             try:
                 async for chunk in opened.chunks:
                     await inbox.put(chunk)
@@ -227,6 +227,19 @@ class ManagedTurns:
             await inbox.put(error)
         else:
             await inbox.put(None)
+
+    async def _open(self, request: Outgoing) -> Opened:
+        """Place the turn at a worker, again while the workers are replaced: a turn that no worker
+        has taken did not begin. Raises the turn's error.
+        """
+        late = time.monotonic() + WITHOUT_SERVICE_SECONDS
+        while True:
+            try:
+                return await self._sdk.open(request)
+            except NoWorker:
+                if time.monotonic() > late:
+                    raise
+                await asyncio.sleep(RETRY_SECONDS)
 
     async def _look(self, turn: RunningTurn) -> None:
         """Wake the turn whenever the queue may hold news for it."""
