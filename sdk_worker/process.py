@@ -36,9 +36,10 @@ from sdk_worker.reply import LeftReplies
 from sdk_worker.sessions import Sessions
 from sdk_worker.transcripts import Transcripts
 from sdk_worker.worker import TurnTimeouts, Worker
-from shared.bus import Bus
+from shared.bus import Bus, Delivery
 from shared.bus.bounded import Scripts
-from shared.bus.channels import CustomTool, validated
+from shared.bus.channels import WORKER_DRAIN, CustomTool, validated
+from shared.bus.serving import serve_each
 from shared.bus.session_store import open_session_store
 from shared.permissions.asking import ask_permission_service
 from shared.permissions.fair_use import InputsInFlight
@@ -69,8 +70,8 @@ def main() -> None:
 
 
 async def run_worker(settings: Settings, stop: asyncio.Event) -> int | None:
-    """Serve until `stop`, or after SIGUSR1 until the running turns are done; then end every process
-    started by the worker.
+    """Serve until `stop`, or after SIGUSR1 or a call of WORKER_DRAIN until the running turns are
+    done; then end every process started by the worker.
     """
     drain = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, drain.set)
@@ -120,7 +121,13 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> int | None:
         showing = describe_worker(
             bus, pool, sessions, program_file, driver.name, PoolMetrics(metrics), drain
         )
+
+        async def finish(_: Delivery) -> None:
+            drain.set()
+
+        asked = serve_each(bus, WORKER_DRAIN.at(bus.address), finish, slots=1, stop=stop)
         beside = [
+            asyncio.create_task(asked),
             asyncio.create_task(pool.keep_filled()),
             asyncio.create_task(showing),
             asyncio.create_task(

@@ -14,6 +14,7 @@ import xmlrpc.client
 from http.client import HTTPException
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 from supervisor.xmlrpc import Faults, SupervisorTransport
@@ -191,6 +192,20 @@ def scale(
         f"{count} worker{'s' if count > 1 else ''}, until the next start; SDK__WORKERS={count} "
         "keeps it so."
     )
+
+
+@app.command("drain")
+@with_stack
+def drain_worker(
+    name: Annotated[str, typer.Argument(help="The worker, as `ccproxy workers` calls it.")],
+) -> None:
+    """Let a worker of any machine finish its turns and end.
+
+    Its conversations go on at others. On the machine of the stack the next start runs it again.
+    """
+    with connection_to(find_stack(load_settings())) as client:
+        checked(client.post(f"/sdk/workers/{quote(name, safe='')}/drain", json={}))
+    say(f"{name} takes no new turn, and ends when those that it has are done.")
 
 
 def dismiss(control: Control, leaving: list[str], *, wait: bool) -> None:

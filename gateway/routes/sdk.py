@@ -12,9 +12,12 @@ from gateway.providers import Provider
 from gateway.proxy.exchange import MakeExchange
 from gateway.server.asgi import ASGIApp
 from shared.bus import Bus
-from shared.bus.channels import SESSION_PREFIX, KnownSession, decode_payload
+from shared.bus.channels import SESSION_PREFIX, WORKER_DRAIN, KnownSession, decode_payload
 from shared.bus.session_store import RedisSessionStore
+from shared.bus.wire import instance_of
 from shared.runtime.errors import NotFound
+
+HEARTBEAT = "process:"  # before the address of a process: the key of its heartbeat
 
 
 def sdk_endpoints(
@@ -66,5 +69,27 @@ def sdk_router(bus: Bus, transcripts: RedisSessionStore) -> APIRouter:
             copy = {"project_key": key, "session_id": session.transcript}
             await transcripts.delete(copy)
         return {"forgotten": len(found)}
+
+    return routes
+
+
+def workers_router(bus: Bus) -> APIRouter:
+    """Return the routes about single workers."""
+    routes = APIRouter(prefix="/sdk/workers", tags=["sdk"])
+
+    @routes.post("/{name}/drain")
+    async def drain(name: str) -> dict[str, Any]:
+        """Let a worker of any machine take no new turn, finish those that it has, and end."""
+        keys = await bus.scan(f"{HEARTBEAT}sdk_worker:")
+        addresses = [key.removeprefix(HEARTBEAT) for key in keys]
+        wanted = [address for address in addresses if instance_of(address) == name]
+        if not wanted:
+            there = ", ".join(sorted(set(map(instance_of, addresses)))) or "none"
+            raise NotFound(f"No worker is called {name!r}. The workers are: {there}.")
+        for address in wanted:
+            async with bus.call(WORKER_DRAIN.at(address), {}) as replies:
+                async for _ in replies:
+                    pass
+        return {"draining": [name]}
 
     return routes

@@ -61,7 +61,7 @@ from gateway.routes.parts import ManagedParts, RouteParts
 from gateway.routes.permission_client import PermissionClient
 from gateway.routes.permissions import permissions_router
 from gateway.routes.responses import responses_router
-from gateway.routes.sdk import sdk_endpoints, sdk_router
+from gateway.routes.sdk import sdk_endpoints, sdk_router, workers_router
 from gateway.routes.signin import signin_router
 from gateway.routes.status import status_router
 from gateway.routes.system import system_router
@@ -231,6 +231,7 @@ async def open_gateway(
             waiting_router(front.waiting),
             *(dashboard_router(settings.observability), docs_router(), signin_router(guard)),
             sdk_router(bus, open_session_store(bus, settings.sdk)),
+            workers_router(bus),
             managed_agents_router(),
             managed_sessions_router(),
             all_sessions_router(),

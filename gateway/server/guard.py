@@ -91,6 +91,7 @@ SCOPES: tuple[tuple[str, Scope], ...] = (
 CHANGES: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("DELETE", re.compile(r"/api/v1/(messages/batches|files|skills)/.*")),
     ("POST", re.compile(r"/api/v1/skills/[^/]+/versions")),
+    ("POST", re.compile(r"/sdk/workers/[^/]+/drain")),
 )
 # Addresses for forms with files, or without a body. A web page can send both to any server, so
 # a request must have a header from NO_PAGE_SENDS, or a Bearer token: no page can send these.

@@ -51,6 +51,8 @@ class Channel:
 SDK_TURN = Channel("sdk:turn", "on_accept", max_length=64)
 # Each worker serves one of its own. A payload is a CustomResult, the end of a call its receipt.
 CUSTOM_RESULTS = Channel("sdk:custom_result", "on_accept", max_length=256)
+# A call tells the worker at an address to take no new turn and to end after those it has.
+WORKER_DRAIN = Channel("sdk:drain", "on_accept")
 PERMISSION_REQUESTS = Channel("permission:ask", "when_done")
 PERMISSION_QUERIES = Channel("permission:query", "on_accept")
 PERMISSION_AUDIT = Channel("permission:audit", "when_done")

@@ -19,6 +19,7 @@ import pytest
 from shared.bus import Timings
 from shared.bus.channels import KnownSession, encode_payload, labelled_turns
 from shared.bus.session_store import open_session_store
+from shared.runtime.process import DRAINED_EXIT
 from shared.settings.tree import SdkSettings, load_settings
 from tests.support.sdk_stack import body
 from tests.support.simulator_fixture import API_KEY
@@ -84,6 +85,10 @@ class Machines:
         self._processes.pop(name).wait(STOP_SECONDS)
         psutil.wait_procs(programs, STOP_SECONDS)
         await self.until(lambda workers: name not in workers)
+
+    async def exit_code(self, name):
+        """Return the exit code of a worker that ends by itself."""
+        return await asyncio.to_thread(self._processes.pop(name).wait, STOP_SECONDS)
 
     async def say(self, text, session="", **headers):
         """Send one turn and return the reply."""
@@ -236,3 +241,16 @@ async def test_a_conversation_that_is_forgotten_leaves_no_copy_of_its_transcript
     await transcripts.append(copy, [{"type": "user", "uuid": "a"}])
     assert (await client.delete("/sdk/sessions/talk")).json() == {"forgotten": 1}
     assert await transcripts.load(copy) is None
+
+
+async def test_a_worker_of_any_machine_that_is_told_to_finish_ends_and_the_others_are_named(
+    machines,
+):
+    await machines.start("a")
+    unknown = await machines.client.post("/sdk/workers/b/drain", json={})
+    assert unknown.status_code == 404
+    assert "The workers are: a." in unknown.json()["error"]["message"]
+    told = await machines.client.post("/sdk/workers/a/drain", json={})
+    assert told.json() == {"draining": ["a"]}
+    assert await machines.exit_code("a") == DRAINED_EXIT
+    await machines.until(lambda workers: not workers)

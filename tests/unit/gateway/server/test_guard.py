@@ -193,6 +193,11 @@ def test_paths_need_the_scope_of_what_lies_under_them(path: str, scope: str) -> 
     assert scope_of("GET", path) == scope
 
 
+def test_only_an_administrator_lets_a_worker_finish() -> None:
+    assert scope_of("POST", "/sdk/workers/attic/drain") == "admin"
+    assert scope_of("POST", "/sdk/workers/v1/messages") == "agent"
+
+
 def test_too_many_or_too_long_headers_are_refused() -> None:
     with pytest.raises(HeadersTooLarge):
         guard().admit("GET", "/", {b"host": b"localhost"}, MAX_HEADERS + 1)
