@@ -1,7 +1,7 @@
 """`ccproxy top`: the overview of the dashboard in a terminal, from the same addresses.
 
-A terminal shows frames until a key or a signal ends them; a pipe gets one frame. A question that
-fails is shown in place of the frame, and asked again: the view outlives a restart.
+A terminal shows frames until a key or a signal ends them; a pipe and a dumb terminal get one.
+A question that fails is shown in place of the frame, and asked again: the view outlives a restart.
 
 Invariant: the terminal is as it was before after every end of this process but SIGKILL, and while
 the process is stopped by Ctrl-Z: the screen and the keys are held by context managers, and no end
@@ -43,13 +43,14 @@ Ask = Callable[[], Overview]
 
 
 def show_overview() -> int:
-    """Show frames until the end, one frame in a pipe; return the exit code. Raises NotRunning,
-    SeveralStacks or Unanswered if the first question fails.
+    """Show frames until the end, one frame in a pipe or a dumb terminal; return the exit code.
+    Raises NotRunning, SeveralStacks or Unanswered if the first question fails.
     """
     settings = load_settings()
     console = Console(highlight=False)
     first = ask_overview(settings)
-    if not sys.stdout.isatty():
+    # A dumb terminal cannot be drawn anew.
+    if not sys.stdout.isatty() or console.is_dumb_terminal:
         console.print(overview_frame(first, time.time(), groups=GROUPS, recent=RECENT_IN_PIPE))
         return DONE
     return asyncio.run(show_frames(console, TopView(first), lambda: ask_overview(settings)))

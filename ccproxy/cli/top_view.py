@@ -15,7 +15,15 @@ from rich.table import Table
 from rich.text import Text
 
 from ccproxy.cli.figures import second_of_day, time_taken
-from ccproxy.cli.usage import NAMELESS, SPENT, WINDOWS, group_rows, spent_rows, window_rows
+from ccproxy.cli.usage import (
+    NAMELESS,
+    NO_QUOTA,
+    SPENT,
+    WINDOWS,
+    group_rows,
+    spent_rows,
+    window_rows,
+)
 from ccproxy.cli.waiting import WAITING, waiting_rows
 from shared.runtime.times import local_clock
 from shared.runtime.visible_text import visible_line
@@ -36,6 +44,8 @@ HELP = (
 FORWARD = frozenset({"\t", "down", "j", "l", "\x1b[C", "\x1bOC"})
 BACK = frozenset({"up", "k", "h", "\x1b[Z", "\x1b[D", "\x1bOD"})
 QUIT = frozenset({"q", "Q", "end"})
+GOES_ON = "The view goes on as soon as there is an answer."
+NONE_YET = "No request to a provider yet."
 HEAD_ROWS = 3
 TITLE_ROWS = 1
 MOST_WAITING = 8  # of the requests that wait: the other tables need their room too
@@ -115,7 +125,7 @@ class TopView:
         if self._shows_help:
             return [plain_table(("KEY", "DOES"), HELP[: max(0, rows - TITLE_ROWS)])]
         if self._problem:
-            return [Text(visible_line(self._problem), "red")]
+            return [Text(visible_line(self._problem), "red"), Text(GOES_ON, "dim")]
         found = self._found
         if PARTS[self._part] == "Overview":
             return overview_body(found, now, rows)
@@ -134,7 +144,7 @@ def overview_body(found: Overview, now: float, rows: int) -> list[RenderableType
     room for.
     """
     windows = list(window_rows(found.usage["quota"], now))
-    parts: list[RenderableType] = [plain_table(WINDOWS, windows), Text()]
+    parts: list[RenderableType] = [window_table(windows), Text()]
     waiting = list(waiting_rows(found.waiting[:MOST_WAITING], now))
     if waiting:
         parts += [plain_table(WAITING, waiting), Text()]
@@ -154,7 +164,7 @@ def overview_frame(found: Overview, now: float, *, groups: int, recent: int) -> 
     usage = found.usage
     parts: list[RenderableType] = [
         Text(f"CCProxy  {second_of_day(now)}", "bold"),
-        plain_table(WINDOWS, window_rows(usage["quota"], now)),
+        window_table(list(window_rows(usage["quota"], now))),
     ]
     if found.waiting:
         parts += [Text(), plain_table(WAITING, waiting_rows(found.waiting, now))]
@@ -173,12 +183,21 @@ def overview_frame(found: Overview, now: float, *, groups: int, recent: int) -> 
     )
 
 
-def group_table(title: str, groups: list[Facts], nameless: str) -> Table:
+def window_table(windows: Sequence[Sequence[str]]) -> RenderableType:
+    """Return the table of the subscriptions' windows, or a sentence where none is known."""
+    return plain_table(WINDOWS, windows) if windows else Text(NO_QUOTA, "dim")
+
+
+def group_table(title: str, groups: list[Facts], nameless: str) -> RenderableType:
+    """Return the table of the groups of one kind, or a sentence where there is none."""
+    if not groups:
+        return Text(NONE_YET, "dim")
     return plain_table((f"{title}, 24 H", *GROUPED), group_rows(groups, nameless))
 
 
-def request_table(entries: list[Facts]) -> Table:
-    return plain_table(ANSWERED, map(request_cells, entries))
+def request_table(entries: list[Facts]) -> RenderableType:
+    """Return the table of the last requests, or a sentence where there is none."""
+    return plain_table(ANSWERED, map(request_cells, entries)) if entries else Text(NONE_YET, "dim")
 
 
 def request_cells(entry: Facts) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ SUBSCRIPTION = "subscription"
 ONE_CENT = 0.01
 WINDOWS = ("SUBSCRIPTION", "WINDOW", "USED", "RESETS", "PACE", "FORECAST")
 SPENT = ("LAST", "REQUESTS", "TOKENS", "PAID", "INCLUDED", "UNPRICED")
+NO_QUOTA = "No quota data yet; it appears after the first request to each provider."
 PARTS = {"model": "MODEL", "client_program": "CLIENT", "caller": "TOKEN"}
 NAMELESS = {"model": "no model", "client_program": "unknown", "caller": "no token"}
 
@@ -49,7 +50,7 @@ def show_usage(*, as_json: bool, refresh_prices: bool) -> int:
     if windows := list(window_rows(usage["quota"], time.time())):
         show_table(WINDOWS, windows, titled=True)
     else:
-        say("No quota data yet; it appears after the first request to each provider.")
+        say(NO_QUOTA)
     for order in usage.get("billing_orders", ()):
         say(order_line(order, time.time()))
     if usage["problem"]:

@@ -20,10 +20,14 @@ from tests.support.pseudo_terminal import PseudoTerminal, in_terminal
 from tests.support.stack import clean_environment
 
 USAGE = {"quota": [], "spent": [], "problem": "", "prices_as_of": "2026-01-01"}
+SUMS = (
+    "requests succeeded tokens_input tokens_output cache_read_tokens cache_write_tokens cost_usd "
+    "unpriced_tokens"
+)
 ANSWERS = {
     "/usage": USAGE,
     "/usage/waiting": {"requests": []},
-    "/logs/groups": {"results": []},
+    "/logs/groups": {"results": [{"name": "m"} | dict.fromkeys(SUMS.split(), 1)]},
     "/logs/entries": {"entries": []},
 }
 FAILING = """
@@ -85,6 +89,14 @@ async def test_keys_change_the_view_and_q_restores_the_terminal(
         terminal.press("q")
         assert await terminal.end() == 0
         await assert_restored(terminal, before)
+
+
+async def test_a_dumb_terminal_gets_one_frame(top: list[str], tmp_path: Path) -> None:
+    dumb = clean_environment(tmp_path) | {"TERM": "dumb"}
+    async with in_terminal(*top, env=dumb) as terminal:
+        await terminal.until("MODEL, 24 H")
+        assert await terminal.end() == 0
+        assert "\x1b" not in terminal.text
 
 
 @pytest.mark.parametrize(

@@ -148,6 +148,13 @@ def test_the_keys_are_shown_and_hidden_by_the_same_key() -> None:
     assert shows(view) == "Overview"
 
 
+def test_a_stack_without_requests_gets_sentences_in_place_of_empty_tables() -> None:
+    shown = drawn(Overview(USAGE, [], [], []))
+    assert "No quota data yet" in shown
+    assert "No request to a provider yet." in shown
+    assert not {"WINDOW", "STATUS", "FAILED"} & set(shown.split())
+
+
 def test_a_problem_stands_in_place_of_the_part_until_the_next_answer() -> None:
     view = TopView(FOUND)
     view.show_problem("CCProxy is not running.")
