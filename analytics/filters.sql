@@ -4,6 +4,7 @@
 request_id = $request_id OR client_request_id = $request_id
 
 -- name: search
+-- Ids are most of the text in a record, and lowering them takes longer than the rest.
 contains(lower(model), lower($search))
 OR contains(lower(asked_model), lower($search))
 OR contains(lower(caller), lower($search))
@@ -11,11 +12,11 @@ OR contains(lower(client_program), lower($search))
 OR contains(lower(error_kind), lower($search))
 OR contains(lower(path), lower($search))
 OR contains(lower(error_message), lower($search))
-OR contains(lower(session_id), lower($search))
-OR contains(lower(agent_id), lower($search))
-OR contains(lower(request_id), lower($search))
-OR contains(lower(client_request_id), lower($search))
-OR contains(lower(upstream_request_id), lower($search))
+OR contains(session_id, $search)
+OR contains(agent_id, $search)
+OR contains(request_id, $search)
+OR contains(client_request_id, $search)
+OR contains(upstream_request_id, $search)
 
 -- name: failed
 (status_code >= 400 OR error_kind <> '') = $failed

@@ -48,6 +48,15 @@ FROM (FROM access_records WHERE rowid IN (
 ))
 ORDER BY timestamp DESC;
 
+-- name: searched
+-- The newest records with a text, and the number of all of them: a text is looked for in a single pass.
+WITH matched AS MATERIALIZED (SELECT rowid AS place, timestamp AS moment FROM access_records WHERE {matching}),
+page AS (SELECT place FROM matched ORDER BY moment DESC, place DESC LIMIT $limit OFFSET $offset)
+SELECT * REPLACE (strftime(timestamp, '%Y-%m-%dT%H:%M:%S.%fZ') AS timestamp), duration_ms / 1000 AS duration_seconds,
+    (SELECT count(*) FROM matched) AS total
+FROM access_records WHERE rowid IN (FROM page)
+ORDER BY access_records.timestamp DESC;
+
 -- name: oldest
 SELECT * REPLACE (strftime(timestamp, '%Y-%m-%dT%H:%M:%S.%fZ') AS timestamp), duration_ms / 1000 AS duration_seconds
 FROM (FROM access_records WHERE rowid IN (

@@ -62,7 +62,8 @@ TESTED = (
 class Filter(RecordFilter):
     """The selection of records.
 
-    `request_id` is ours or the client's. `search` is part of an id, name, path or error message.
+    `request_id` is ours or the client's. `search` is part of an id in its own case, or of a name,
+    path or error message in any case.
     `leave_out_own` leaves out the requests that CCProxy answers itself, except refused ones.
     """
 
@@ -107,7 +108,9 @@ class Entries(Filter):
     def statement(self) -> str:
         if self.order_by != "timestamp":
             return "largest"
-        return "newest" if self.order == "desc" else "oldest"
+        if self.order == "asc":
+            return "oldest"
+        return "searched" if self.search else "newest"
 
     def page(self) -> dict[str, Any]:
         ordered = {"order_by": self.order_by} if self.order_by != "timestamp" else {}

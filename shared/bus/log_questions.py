@@ -49,7 +49,7 @@ class RecordFilter(BaseModel):
     endpoint: str | None = None
     request_id: str | None = Field(None, description="Ours, or the client's `x-request-id`")
     search: str | None = Field(
-        None, max_length=200, description="Part of an id, name, path or error message"
+        None, max_length=200, description="Part of an id (in its case), name, path or error message"
     )
     failed: bool | None = None
     leave_out_own: bool | None = Field(

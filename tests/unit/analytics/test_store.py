@@ -178,7 +178,9 @@ async def test_every_filter_chooses_the_records_with_that_value_in_lists_and_in_
     assert [row["requests"] for row in totals if row["grouped_by"] == "all"] == [1]
 
 
-async def test_a_search_finds_a_part_of_an_id_a_name_or_an_error_in_any_case(store: Store) -> None:
+async def test_a_search_finds_a_part_of_an_id_or_in_any_case_of_a_name_or_error(
+    store: Store,
+) -> None:
     await store.insert(
         [
             record(1, client_request_id="Trace-77"),
@@ -186,7 +188,7 @@ async def test_a_search_finds_a_part_of_an_id_a_name_or_an_error_in_any_case(sto
             record(3, model="claude-opus", path="/api/v1/messages"),
         ]
     )
-    assert await newest(store, search="trace-7") == ["r1"]
+    assert await newest(store, search="Trace-7") == ["r1"]
     assert await newest(store, search="be reached") == ["r2"]
     assert await newest(store, search="V1/Mess") == ["r3"]
     assert await newest(store, search="100%_") == []

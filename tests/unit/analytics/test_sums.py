@@ -186,6 +186,11 @@ async def test_a_text_is_looked_for_in_the_newest_records_and_the_answer_names_t
     whole = await ask(store, "entries", **span | {"search": "m1"})
     assert (whole["total_count"], "searched_since" in whole) == (90, False)
     few = await ask(store, "entries", {"most_searched": 20}, **span | {"search": "m1"})
+    page = await ask(store, "entries", **span | {"search": "m1", "limit": 10, "offset": 85})
+    assert (page["count"], page["total_count"], "total" in page["results"][0]) == (5, 90, False)
+    behind = await ask(store, "entries", **span | {"search": "m1", "offset": 90})
+    assert (behind["count"], behind["total_count"]) == (0, 90)
+    assert whole["results"][85:] == page["results"]
     # The hour in which twenty are passed is looked at whole.
     assert few["searched_since"] % 3600 == 0
     assert few["searched_since"] == full(BEGUN + 179 * 600) - 3 * 3600
