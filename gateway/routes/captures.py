@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import cache
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query, Request
@@ -26,11 +27,11 @@ from gateway.capture.switch import Kind, SwitchOn
 from gateway.proxy.exchange import Exchange, PassThrough
 from gateway.proxy.native import NativeResponses
 from gateway.proxy.translated import Translated
+from gateway.routes.parts import owner_of, parts_of
 from gateway.server.asgi import ASGIApp, Receive, Scope, Send
 from gateway.server.bodies import replay
 from gateway.server.context import context_of
 from gateway.server.guard import as_caller, scope_of
-from gateway.server.known_tokens import KnownTokens
 from shared.captures.bundle import write_bundle
 from shared.captures.capture import Capture, NotACapture, Part, Summary
 from shared.runtime.errors import ClientError, NotAllowed, NotFound, StoreUnavailable
@@ -78,66 +79,73 @@ class Sending(Response):
         await self._endpoint(asked, replay(prepared.body, receive), send)
 
 
-def captures_router(
-    captures: Captures, endpoints: Mapping[str, ASGIApp], tokens: KnownTokens
-) -> APIRouter:
-    """Return the routes of captures. `endpoints` are the addresses of models, for sending again."""
+@cache
+def captures_router() -> APIRouter:
+    """Return the routes of captures, built once in a process."""
     routes = APIRouter(prefix="/captures", tags=["captures"])
-    add_switches(routes, captures, tokens)
-    add_bundle(routes, captures)
-    add_looking(routes, captures)
-    add_sending(routes, captures, endpoints, tokens)
+    add_switches(routes)
+    add_bundle(routes)
+    add_looking(routes)
+    add_sending(routes)
     return routes
 
 
-def add_switches(routes: APIRouter, captures: Captures, tokens: KnownTokens) -> None:
+def add_switches(routes: APIRouter) -> None:
     @routes.get("/switches")
-    async def switches() -> dict[str, Any]:
+    async def switches(request: Request) -> dict[str, Any]:
         """Return what is being captured, and until when."""
-        return captures.describe()
+        return parts_of(request).captures.describe()
 
     @routes.post("/switches")
     async def turn_on(request: Request, wanted: SwitchOn) -> dict[str, Any]:
         """Capture the requests of a token, of a session, or all of them, for a time. Every gateway
         of the stack follows within a second.
         """
-        names = [token.name for token in tokens.all()]
+        parts = parts_of(request)
+        names = [token.name for token in parts.tokens.all()]
         if wanted.kind == "token" and wanted.name not in names:
             raise NotFound(
                 f"There is no token {wanted.name!r}; there "
                 + (f"are {', '.join(sorted(names))}." if names else "is none at all.")
             )
-        await captures.turn_on(wanted.switch(context_of(request.scope).record.caller))
-        return captures.describe()
+        await parts.captures.turn_on(wanted.switch(owner_of(request)))
+        return parts.captures.describe()
 
     @routes.delete("/switches")
     async def turn_off(
         request: Request, kind: Kind | None = None, name: str = ""
     ) -> dict[str, Any]:
         """Switch off one switch, or all of them without `kind`. Captures stay."""
-        await captures.turn_off(kind, name, context_of(request.scope).record.caller)
+        captures = parts_of(request).captures
+        await captures.turn_off(kind, name, owner_of(request))
         return captures.describe()
 
 
-def add_bundle(routes: APIRouter, captures: Captures) -> None:
+def add_bundle(routes: APIRouter) -> None:
     @routes.get("/bundle", response_model=None)
-    async def bundle(id: Annotated[list[str], Query(max_length=MOST_IN_BUNDLE)]) -> Response:  # noqa: A002 - the name in the address
+    async def bundle(
+        request: Request,
+        id: Annotated[list[str], Query(max_length=MOST_IN_BUNDLE)],  # noqa: A002 - the name in the address
+    ) -> Response:
         """Return captured requests in one file, which the simulator can play."""
+        captures = parts_of(request).captures
         found = [await read(captures, captures.store.get, each) for each in id]
         data = await asyncio.to_thread(write_bundle, found)
         named = {"content-disposition": 'attachment; filename="ccproxy-bundle.json"'}
         return Response(data, media_type="application/json", headers=named)
 
 
-def add_looking(routes: APIRouter, captures: Captures) -> None:
+def add_looking(routes: APIRouter) -> None:
     @routes.get("")
     async def listed(
+        request: Request,
         id: str | None = None,  # noqa: A002 - the name in the address
         session: str | None = None,
         token: str | None = None,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> dict[str, Any]:
         """List captured requests, latest first; with `id` that one, if it is there."""
+        captures = parts_of(request).captures
 
         def look() -> dict[str, Any]:
             if id is None:
@@ -152,8 +160,9 @@ def add_looking(routes: APIRouter, captures: Captures) -> None:
         return await read(captures, look)
 
     @routes.delete("")
-    async def clear() -> dict[str, Any]:
+    async def clear(request: Request) -> dict[str, Any]:
         """Delete every capture."""
+        captures = parts_of(request).captures
         return {"deleted": await read(captures, captures.store.clear)}
 
     @routes.get("/{capture_id}")
@@ -161,22 +170,25 @@ def add_looking(routes: APIRouter, captures: Captures) -> None:
         """Return a captured request: its blocks by estimated tokens, the reply, and a command that
         sends it again.
         """
+        captures = parts_of(request).captures
         found = await read(captures, captures.store.get, capture_id)
         base = request.base_url
         origin = f"{base.scheme}://{base.netloc}"
         return await asyncio.to_thread(shown_capture, found, origin)
 
     @routes.delete("/{capture_id}")
-    async def delete(capture_id: str) -> dict[str, Any]:
+    async def delete(request: Request, capture_id: str) -> dict[str, Any]:
         """Delete a capture."""
+        captures = parts_of(request).captures
         await read(captures, captures.store.delete, capture_id)
         return {"deleted": 1}
 
     @routes.get("/{capture_id}/difference")
-    async def compared(capture_id: str) -> dict[str, Any]:
+    async def compared(request: Request, capture_id: str) -> dict[str, Any]:
         """Compare a captured request with the one before of its session: by blocks, then by
         lines.
         """
+        captures = parts_of(request).captures
 
         def compare() -> dict[str, Any]:
             after = captures.store.get(capture_id)
@@ -194,19 +206,18 @@ def add_looking(routes: APIRouter, captures: Captures) -> None:
         return await read(captures, compare)
 
 
-def add_sending(
-    routes: APIRouter, captures: Captures, endpoints: Mapping[str, ASGIApp], tokens: KnownTokens
-) -> None:
+def add_sending(routes: APIRouter) -> None:
     @routes.post("/{capture_id}/send", response_model=None)
     async def send_again(request: Request, capture_id: str, wanted: SendAgain) -> Response:
         """Send a captured request again, to another model or route if named, and return the answer.
         It is an ordinary request of the caller: it costs tokens, and is captured itself.
         """
         context = context_of(request.scope)
-        found = await read(captures, captures.store.get, capture_id)
+        parts = parts_of(request)
+        found = await read(parts.captures, parts.captures.store.get, capture_id)
         formats = {
             path: endpoint.dialect
-            for path, endpoint in endpoints.items()
+            for path, endpoint in parts.endpoints.items()
             if isinstance(endpoint, REPEATED) and not path.endswith(COUNT)
         }
         prepared = prepare_again(found, wanted.model, wanted.route, formats)
@@ -216,11 +227,11 @@ def add_sending(
                 f"The token {context.admitted.name!r} may not do this: it lacks the scope "
                 f"{needed!r}."
             )
-        for token in tokens.all():
+        for token in parts.tokens.all():
             if token.name == context.admitted.name:
                 as_caller(token, "POST", prepared.path)  # its routes hold here too
         context.repeats = capture_id
-        endpoint = endpoints[prepared.path]
+        endpoint = parts.endpoints[prepared.path]
         assert isinstance(endpoint, Exchange)
         return Sending(endpoint, prepared)
 

@@ -7,10 +7,12 @@ gateway's own parts, and keeps none between requests.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fastapi import Request
 
+from gateway.capture.captures import Captures
 from gateway.managed.agents import ManagedAgents
 from gateway.managed.environments import ManagedEnvironments
 from gateway.managed.events import SessionEvents
@@ -19,7 +21,9 @@ from gateway.proxy.active_requests import ActiveRequests
 from gateway.proxy.stored.continuation import Continuations
 from gateway.proxy.stored.conversations import Conversations
 from gateway.routes.permission_client import PermissionClient
+from gateway.server.asgi import ASGIApp
 from gateway.server.context import context_of
+from gateway.server.known_tokens import KnownTokens
 from shared.bus import Bus
 from shared.settings.tree import ObservabilitySettings
 
@@ -45,6 +49,9 @@ class RouteParts:
     continuations: Continuations
     conversations: Conversations
     managed: ManagedParts
+    captures: Captures
+    tokens: KnownTokens
+    endpoints: Mapping[str, ASGIApp]  # by address: the endpoints of models
 
 
 def parts_of(request: Request) -> RouteParts:

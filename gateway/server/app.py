@@ -226,7 +226,7 @@ async def open_gateway(
             mcp_router(bus, active_requests, largest),
             hooks_router(bus, active_requests, largest),
             oauth_router(settings),
-            captures_router(captures, endpoints, guard.tokens),
+            captures_router(),
             usage_router(bus, quotas, ledger, orders, guard.tokens, monthly_prices(settings)),
             waiting_router(front.waiting),
             *(dashboard_router(settings.observability), docs_router(), signin_router(guard)),
@@ -265,6 +265,9 @@ async def open_gateway(
                     active_requests,
                     TokenAccounts(guard.tokens, ledger, metrics, records),
                 ),
+                captures,
+                guard.tokens,
+                endpoints,
             ),
             *routers,
         )
