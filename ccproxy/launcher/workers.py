@@ -125,7 +125,7 @@ def run_dir_in_use() -> Path:
     if stack.is_elsewhere:
         raise NotRunning(
             f"The stack at {stack.url} was not started on this machine by this user; its workers "
-            "are shown and scaled where it runs."
+            "are scaled where it runs."
         )
     return stack.run_dir or settings.server.run_dir
 

@@ -99,8 +99,10 @@ def test_an_address_without_a_stack_is_named(run: Run) -> None:
     assert asked.returncode == 3
     assert asked.stderr == "Nothing answers at http://127.0.0.1:1, the address of --url.\n"
     workers = run("workers", "list", "--url", "http://127.0.0.1:1")
-    assert workers.returncode == 3
-    assert "was not started on this machine" in workers.stderr
+    assert (workers.returncode, workers.stderr) == (3, asked.stderr)
+    scaled = run("workers", "scale", "2", "--url", "http://127.0.0.1:1")
+    assert scaled.returncode == 3
+    assert "was not started on this machine" in scaled.stderr
 
 
 def test_a_folder_that_names_another_stack_is_told_of_the_demo(run: Run) -> None:
