@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import analytics, memory, sdk
+from benchmarks import analytics, memory, scale, sdk
 from ccproxy.launcher.redis_server import find_server, render_config
 from shared.settings.servers import RedisSettings
 
@@ -260,13 +260,15 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--quick", action="store_true", help="a quarter of the time a row")
     options.add_argument(
-        "--only", default="", help="rows whose name contains this, `sdk`, `analytics` or `memory`"
+        "--only",
+        default="",
+        help="rows whose name contains this, `sdk`, `analytics`, `memory` or `scale`",
     )
     options.add_argument(
         "--rounds", type=int, default=1, help="measure all in turn so often; the medians are shown"
     )
     chosen = options.parse_args()
-    if chosen.only not in {"sdk", "analytics", "memory"}:
+    if chosen.only not in {"sdk", "analytics", "memory", "scale"}:
         compare_gateways(chosen.only, 0.25 if chosen.quick else 1, chosen.rounds)
     if chosen.only in {"", "sdk"}:
         sdk.run(rounds=3 if chosen.quick else 10)
@@ -274,6 +276,8 @@ def main() -> None:
         analytics.run(quick=chosen.quick)
     if chosen.only in {"", "memory"}:
         memory.run()
+    if chosen.only in {"", "scale"}:
+        scale.run()
 
 
 def compare_gateways(only: str, scale: float, rounds: int) -> None:
