@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from itertools import chain
+from itertools import chain, takewhile
 from typing import Any
 
 from shared.bus.session_reports import SessionOutcome, SessionReport
@@ -42,6 +42,7 @@ def session_report(
     `idle`, newest first; `waiting` has what the session waits for by event id, with a `request_id`
     if a person is asked.
     """
+    newest = list(newest)
     reason = idle["stop_reason"]
     outcome = OUTCOMES.get(reason["type"], "failed")
     # A person is told of a permission request by the request itself, with buttons.
@@ -57,8 +58,19 @@ def session_report(
         title=session["title"] or "",
         folder=folder or "",
         text=REFUSED if reason["type"] == "refusal" else last_words(newest, outcome),
-        is_for_person=not is_asked,
+        # Whoever has stopped a turn knows that it has ended.
+        is_for_person=not is_asked and not was_stopped(newest),
     )
+
+
+def was_stopped(newest: Iterable[Json]) -> bool:
+    """Return True if a client has interrupted the turn."""
+    kinds = (event["type"] for event in newest)
+    return any(kind == "user.interrupt" for kind in takewhile(is_of_turn, kinds))
+
+
+def is_of_turn(kind: str) -> bool:
+    return kind != "user.message"
 
 
 def last_words(newest: Iterable[Json], outcome: SessionOutcome) -> str:

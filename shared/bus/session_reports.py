@@ -27,8 +27,9 @@ class SessionReport:
     `title` and `folder` describe the session; `text` has the agent's last words or the error. `at`
     is in UTC seconds.
 
-    `is_for_person` is False for news that concerns programs alone: a client follows the session,
-    more messages wait for their turn, or a permission request tells the person already.
+    `is_for_person` is False for news that concerns programs alone: a client follows the session
+    or has stopped the turn, more messages wait for their turn, or a permission request tells the
+    person already.
     """
 
     id: str

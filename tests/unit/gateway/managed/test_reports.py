@@ -60,6 +60,13 @@ def test_a_wait_is_for_a_person_unless_a_permission_request_tells_the_person_alr
     assert (found.outcome, found.is_for_person) == ("waits", True)
 
 
+def test_a_turn_that_a_client_stopped_is_for_programs_alone_and_the_next_one_is_not() -> None:
+    stopped = [new_event("user.interrupt")]
+    assert reported(idle_event({"type": "end_turn"}), before=stopped).is_for_person is False
+    later = [new_event("user.message", content=[]), *stopped]
+    assert reported(idle_event({"type": "end_turn"}), before=later).is_for_person is True
+
+
 def test_a_step_after_which_the_session_runs_or_that_changes_no_status_has_no_report() -> None:
     assert idle_event_of([said("Hello.")]) is None
     running = new_event("session.status_running")
