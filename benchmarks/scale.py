@@ -60,8 +60,8 @@ class Work:
 WORKS = [
     Work("2,000 turns at once", 1000, 1000, 20, 200, pause=1.0),
     Work("calls", 2000, 64, 1, 200),
-    Work("replies", 32, 16, 1000, 200),
-    Work("bytes", 32, 8, 20, 64 * 1024),
+    Work("replies", 16, 16, 1000, 200),
+    Work("bytes", 16, 8, 20, 64 * 1024),
 ]
 
 
