@@ -142,7 +142,7 @@ def workers_group(context: typer.Context) -> None:
 def list_workers(
     as_json: AsJson = False,
 ) -> None:
-    """List the workers of all machines, with their labels, their processes and their state."""
+    """List the workers of all machines, with labels and state."""
     stack = find_stack(load_settings())
     started = [] if stack.is_elsewhere else local_workers()
     try:
