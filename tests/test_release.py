@@ -261,6 +261,7 @@ def make(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 def test_the_readme_installs_the_command_in_an_empty_home_and_removes_it(home):
     [script] = [each for each in scripts(ROOT / "README.md") if "make install" in each]

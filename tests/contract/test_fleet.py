@@ -145,6 +145,7 @@ async def moved_from_a_to_b(machines, simulator):
     assert heard(simulator) == ["[[say:first answer]]", "first answer", "[[say:second answer]]"]
 
 
+@pytest.mark.long
 @pytest.mark.claude
 async def test_a_conversation_whose_machine_is_gone_goes_on_at_another_with_its_history(
     machines, simulator

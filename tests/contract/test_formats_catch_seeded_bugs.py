@@ -233,6 +233,7 @@ def test_the_laws_find(law: Callable[[Reply, list[Event]], None], vendor: Vendor
         search(law, vendor)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "vendor"), READ.items())
 def test_the_laws_find_nothing_in_a_format_that_was_wrapped_and_not_changed(
     name: str, vendor: Vendor

@@ -16,6 +16,7 @@ from shared.accounts.tokens import StoredToken, TokenFile, token_digest
 from tests.contract.conftest import OpenGateway
 from tests.support.claude_program import Claude, installed_claude
 from tests.support.codex import codex_settings
+from tests.support.matrix import matrix
 from tests.support.simulator_fixture import OAUTH_TOKEN, GroundTruth
 
 pytestmark = pytest.mark.timeout(120)
@@ -96,7 +97,7 @@ async def until_refused(
     pytest.fail("no request came before its reset")
 
 
-@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("stream", matrix([True, False]))
 @pytest.mark.parametrize(
     ("ask", "path"), [(ask_messages, MESSAGES), (ask_chat, MESSAGES), (ask_responses, BACKEND)]
 )

@@ -182,6 +182,7 @@ def required_parameters(operation: Json, document: Json) -> Json:
     }
 
 
+@pytest.mark.long
 async def test_a_parameter_takes_what_its_schema_allows_and_nothing_else(front: Front) -> None:
     document = (await front.client.get("/openapi.json")).json()
     wrong: list[str] = []

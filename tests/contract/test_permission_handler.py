@@ -102,6 +102,7 @@ async def test_enter_a_paste_and_a_key_pressed_too_early_answer_nothing(
         assert (await checking)["behavior"] == "deny"
 
 
+@pytest.mark.long
 async def test_a_denial_can_say_why(front: Front, handler: Handler) -> None:
     async with handler() as terminal:
         await terminal.until("Waiting")
@@ -115,6 +116,7 @@ async def test_a_denial_can_say_why(front: Front, handler: Handler) -> None:
         assert (await checking)["message"] == "use mktemp"
 
 
+@pytest.mark.long
 async def test_an_edit_in_the_users_editor_is_shown_and_still_has_to_be_allowed(
     front: Front, handler: Handler, tmp_path: Path
 ) -> None:
@@ -185,6 +187,7 @@ async def test_a_long_command_is_allowed_only_when_its_end_was_on_the_screen(
         assert (await checking)["behavior"] == "allow"
 
 
+@pytest.mark.long
 async def test_a_resized_terminal_is_drawn_anew(front: Front, handler: Handler) -> None:
     async with handler(COLUMNS="80", LINES="30") as terminal:
         await terminal.until("Waiting")
@@ -218,6 +221,7 @@ async def test_an_odd_input_is_shown_and_can_be_denied(
         assert (await checking)["behavior"] == "deny"
 
 
+@pytest.mark.long
 async def test_the_bell_rings_for_a_new_request(front: Front, handler: Handler) -> None:
     async with handler() as terminal:
         await terminal.until("Waiting")
@@ -229,6 +233,7 @@ async def test_the_bell_rings_for_a_new_request(front: Front, handler: Handler) 
         assert b"\x07" in terminal.raw
 
 
+@pytest.mark.long
 async def test_several_answers_to_one_question_are_chosen_and_sent(
     front: Front, handler: Handler
 ) -> None:
@@ -259,6 +264,7 @@ async def test_a_question_is_answered_by_its_number(front: Front, handler: Handl
         assert (await checking)["updatedInput"]["answers"] == {"Which one?": "that"}
 
 
+@pytest.mark.long
 async def test_several_prompts_wait_in_order_and_can_be_looked_through(
     front: Front, handler: Handler
 ) -> None:
@@ -306,6 +312,7 @@ async def test_a_model_cannot_draw_on_the_terminal(front: Front, handler: Handle
         checking.cancel()
 
 
+@pytest.mark.long
 async def test_without_colour_nothing_is_coloured_and_all_is_said(
     front: Front, handler: Handler
 ) -> None:
@@ -318,6 +325,7 @@ async def test_without_colour_nothing_is_coloured_and_all_is_said(
         await checking
 
 
+@pytest.mark.long
 async def test_a_gateway_that_restarts_is_found_again(
     redis_url: str, tmp_path: Path, environment: dict[str, str]
 ) -> None:
@@ -385,6 +393,7 @@ async def test_a_script_reads_events_and_writes_answers(
     assert process.returncode == 0
 
 
+@pytest.mark.long
 async def test_rules_answer_unattended_and_leave_the_rest(
     front: Front, environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -410,6 +419,7 @@ async def test_rules_answer_unattended_and_leave_the_rest(
     await process.communicate()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("content", "complaint"), [("[[rules", b"not valid TOML"), (None, b"cannot be read")]
 )
@@ -424,6 +434,7 @@ async def test_a_rules_file_that_cannot_be_used_is_refused_at_once(
     assert complaint in said
 
 
+@pytest.mark.long
 async def test_without_a_terminal_it_says_what_to_do(
     front: Front, environment: dict[str, str]
 ) -> None:
@@ -433,6 +444,7 @@ async def test_without_a_terminal_it_says_what_to_do(
     assert b"--json" in said
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stdin", ["/dev/null", "file"])
 async def test_a_script_without_a_pipe_reads_what_there_is(
     front: Front, environment: dict[str, str], tmp_path: Path, stdin: str
@@ -466,6 +478,7 @@ async def test_a_script_without_a_pipe_reads_what_there_is(
     assert (process.returncode, complaints) == (0, b"")
 
 
+@pytest.mark.long
 async def test_keys_switch_profiles_also_while_a_request_waits(
     front: Front, handler: Handler
 ) -> None:
@@ -491,6 +504,7 @@ async def test_keys_switch_profiles_also_while_a_request_waits(
         assert await terminal.end() == 0
 
 
+@pytest.mark.long
 async def test_a_key_says_that_the_owner_leaves_and_news_of_agents_are_shown(
     front: Front, handler: Handler
 ) -> None:

@@ -211,6 +211,7 @@ def redis_bytes(url: str) -> int:
         return int(client.info("memory")["used_memory"])
 
 
+@pytest.mark.long
 @pytest.mark.timeout(120)  # 280 MB of JSON
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 async def test_large_inputs_reach_neither_redis_nor_the_service(

@@ -153,6 +153,7 @@ NOTEBOOK = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mode", matrix(MODES))
 @pytest.mark.parametrize(
     ("tool", "name", "change"),
@@ -209,6 +210,7 @@ class Chooser(Service):
         return PermissionDecision(request.request_id, "denied", message="no")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("in_background", [False, True])
 @pytest.mark.parametrize("mode", matrix(MODES))
 async def test_the_tools_of_a_subagent_reach_the_service_too(

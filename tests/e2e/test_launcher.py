@@ -94,6 +94,7 @@ def test_a_token_given_as_an_option_leaves_the_process_list(plain):
         started.communicate(timeout=30)
 
 
+@pytest.mark.long
 def test_gateways_share_the_one_socket(start_plain):
     stack = start_plain(SERVER__WORKERS="3", SDK__WORKERS="2").wait_ready()
     assert len(stack.supervised("gateway")) == 3
@@ -162,6 +163,7 @@ def test_a_gateway_that_cannot_stay_up_ends_the_stack(start_plain):
     assert re.search(r"CCProxy ends: gateway_00 (did not start|ended 5 times)", stack.logs)
 
 
+@pytest.mark.long
 def test_the_rest_goes_on_without_a_service_that_cannot_stay_up(start_plain):
     stack = start_plain(STANDIN_CRASH="analytics").wait_ready()
     until(lambda: "service_down" in stack.logs, "the listener's verdict")

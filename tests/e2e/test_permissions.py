@@ -329,6 +329,7 @@ def impatient(_homes: Callable[[], Path], simulator_url: str) -> Iterator[Stack]
         yield start(SDK__POOL_SIZE="0").wait_ready()
 
 
+@pytest.mark.long
 class TestPatience:
     def test_it_ends_with_a_message_and_the_client_is_kept_alive_until_then(
         self, impatient: Stack, target: Path

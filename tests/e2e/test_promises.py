@@ -277,6 +277,7 @@ def test_permissions_are_streamed(stack):
         assert "event:" in next(reply.iter_text())
 
 
+@pytest.mark.long
 def test_a_token_is_taken_in_either_header_and_required_everywhere(start_stack):
     stack = start_stack(SECURITY__AUTH_TOKEN="t0ken", SDK__WORKERS="0").wait_ready()
     for header in ({"x-api-key": "t0ken"}, {"authorization": "Bearer t0ken"}):
@@ -309,6 +310,7 @@ def test_a_session_of_codex_keeps_its_conversation(stack, truth):
     assert NAME in json.dumps(truth.last("/v1/responses").body)
 
 
+@pytest.mark.long
 @pytest.mark.claude
 def test_a_key_for_clients_pays_for_nothing(start_stack):
     stack = start_stack(ANTHROPIC_API_KEY="dummy-key").wait_ready()
@@ -317,6 +319,7 @@ def test_a_key_for_clients_pays_for_nothing(start_stack):
         assert reply.status_code == 200, reply.text
 
 
+@pytest.mark.long
 def test_reasoning_reaches_chat_clients_as_tags_where_the_owner_wants_them(start_stack):
     stack = start_stack(MODELS__CHAT_REASONING="tags", SDK__WORKERS="0").wait_ready()
     thinking = [{"role": "user", "content": "[[scenario:thinking]]"}]

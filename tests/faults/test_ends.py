@@ -26,6 +26,7 @@ def start_whole(start_stack: Start, **settings: str) -> Stack:
     return start_stack(SERVER__WORKERS="2", **settings).wait_ready()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name",
     ["supervisord is killed", pytest.param("the launcher is killed", marks=pytest.mark.faults)],
@@ -61,6 +62,7 @@ async def test_nothing_outlives_what_started_it(
     table.add(name, seen.sentence(), "nothing", f"all gone in {gone:.1f} s")
 
 
+@pytest.mark.long
 @pytest.mark.faults
 async def test_clients_of_a_stack_that_stops_are_told_or_refused_and_none_hangs(
     start_stack: Start, table: Table
@@ -84,6 +86,7 @@ async def test_clients_of_a_stack_that_stops_are_told_or_refused_and_none_hangs(
     )
 
 
+@pytest.mark.long
 @pytest.mark.faults
 async def test_a_real_stack_without_its_run_directory_starts_again(
     start_stack: Start, table: Table
@@ -106,6 +109,7 @@ async def test_a_real_stack_without_its_run_directory_starts_again(
     table.add("the run directory is removed", seen.sentence(), "nothing", f"{whole:.1f} s")
 
 
+@pytest.mark.long
 @pytest.mark.faults
 async def test_a_database_that_is_removed_loses_no_later_record(
     start_stack: Start, table: Table

@@ -34,6 +34,7 @@ def garble(file: Path) -> None:
     file.write_bytes(content)
 
 
+@pytest.mark.long
 def test_a_redis_that_cannot_read_its_file_is_started_without_it(start_plain: Start) -> None:
     first = start_plain().wait_ready()
     first.stop()
@@ -70,6 +71,7 @@ def test_a_redis_that_cannot_start_at_all_does_not_end_the_stack(
     assert stack.stop() == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "what", ["the directory", pytest.param("its sockets", marks=pytest.mark.faults)]
 )

@@ -27,6 +27,7 @@ def stack(_homes: Callable[[], Path], simulator_url: str) -> Iterator[Stack]:
         yield start().wait_ready()
 
 
+@pytest.mark.long
 async def test_a_rolling_restart_of_the_gateways_fails_no_request(stack: Stack) -> None:
     load = Load(stack.url)
     async with running(load) as seen:

@@ -12,6 +12,7 @@ import pytest
 
 from gateway.providers import Outgoing
 from shared.formats.ir import Prompt
+from tests.support.matrix import matrix
 from tests.unit.gateway.conftest import DELTA, END, START, Connection, Running, Start
 
 DIALECTS = {
@@ -83,7 +84,7 @@ async def settle(running: Running, count: int) -> None:
     await asyncio.sleep(0.05)
 
 
-@pytest.mark.parametrize("path", DIALECTS)
+@pytest.mark.parametrize("path", matrix(DIALECTS))
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("script", [refuse, cut_after_a_piece, close_at_once, serve_whole_stream])
 async def test_an_ended_request_is_freed_at_once(
@@ -99,7 +100,7 @@ async def test_an_ended_request_is_freed_at_once(
     assert held_requests(older) == []
 
 
-@pytest.mark.parametrize("path", DIALECTS)
+@pytest.mark.parametrize("path", matrix(DIALECTS))
 async def test_a_request_whose_client_left_is_freed_at_once(
     start_gateway: Start, older: list[object], path: str
 ) -> None:
