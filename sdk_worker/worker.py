@@ -437,14 +437,23 @@ def chosen_queues(name: str, labels: Sequence[str]) -> list[Channel]:
 def turn_tail(splice: Splice, spent: float, began: float) -> TurnTail:
     """Return the tail of a turn.
 
-    The result is empty for a turn that ended before the program's summary; the program counts cost
-    over its whole life.
+    The result is empty for a turn that ended before the program's summary.
     """
-    cost = splice.result.get("total_cost_usd")
+    counted = splice.result.get("total_cost_usd")
     turns = splice.result.get("num_turns")
-    return TurnTail(
-        cost - spent if cost else None, turns, 1000 * (time.time() - began), splice.limits
-    )
+    cost = turn_cost(counted, spent) if counted else None
+    return TurnTail(cost, turns, 1000 * (time.time() - began), splice.limits)
+
+
+def turn_cost(counted: float, spent: float) -> float:
+    """Return the dollars of a turn at whose end the program has `counted`; `spent` is the count at
+    the end of the conversation's turn before.
+
+    A program counts over its whole life, and one that resumes a transcript goes on with the count
+    of the program before, if that one ended in order on the same disk. Elsewhere, or after a kill,
+    it begins at nothing: a count below `spent` is that of this turn alone.
+    """
+    return counted - spent if counted >= spent else counted
 
 
 def managed_launch(launch: Launch, managed: ManagedTurn) -> Launch:

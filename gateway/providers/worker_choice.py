@@ -74,10 +74,12 @@ def names_of(worker: Mapping[str, Any]) -> frozenset[str]:
 
 def missing_words(wanted: Iterable[str], workers: list[dict[str, Any]]) -> str:
     """Return a sentence about labels that no worker has, and what there is instead."""
-    asked = ", ".join(sorted(wanted))
+    words = sorted(wanted)
+    asked = ", ".join(words)
     if not workers:
         return f"no worker is there to take {asked}; `ccproxy status` shows the missing one."
     labels = sorted({label for worker in workers for label in worker.get("labels", [])})
     told = f"the labels are {', '.join(labels)}" if labels else "no worker has a label"
     names = ", ".join(sorted(worker["instance"] for worker in workers))
-    return f"no worker has {asked} together; {told}, and the workers are {names}."
+    together = " together" if len(words) > 1 else ""
+    return f"no worker has {asked}{together}; {told}, and the workers are {names}."

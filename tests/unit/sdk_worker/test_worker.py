@@ -12,7 +12,7 @@ import pytest
 from sdk_worker.custom_tools import ResultDesk
 from sdk_worker.reply import LeftReplies
 from sdk_worker.sessions import Sessions
-from sdk_worker.worker import TurnTimeouts, Worker
+from sdk_worker.worker import TurnTimeouts, Worker, turn_cost
 from shared.runtime.errors import (
     BusUnavailable,
     CallerGone,
@@ -334,3 +334,12 @@ async def test_a_whole_answer_whose_session_cannot_be_remembered_ends_with_its_t
     assert kinds(delivered) == ["message_start", "message_delta", "message_stop"]
     assert delivered.tail["cost_usd"] == pytest.approx(0.2)
     assert [record.getMessage() for record in caplog.records] == ["session_not_remembered"]
+
+
+@pytest.mark.parametrize(
+    ("counted", "spent", "cost"),
+    [(0.5, 0.0, 0.5), (0.75, 0.5, 0.25), (0.25, 0.5, 0.25)],
+    ids=["the first turn", "a count that goes on", "a count that begins anew elsewhere"],
+)
+def test_a_turn_costs_what_the_program_has_counted_since_the_turn_before(counted, spent, cost):
+    assert turn_cost(counted, spent) == cost

@@ -65,6 +65,7 @@ async def test_labels_that_no_worker_has_together_are_told_with_those_that_exist
 @pytest.mark.parametrize(
     ("workers", "words"),
     [
+        ([CELLAR], "no worker has gpu; the labels are home"),
         ([PLAIN], "no worker has a label"),
         ([], "no worker is there"),
         ([ATTIC | {"draining": True}], "no worker is there"),
