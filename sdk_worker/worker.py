@@ -450,8 +450,9 @@ def turn_cost(counted: float, spent: float) -> float:
     the end of the conversation's turn before.
 
     A program counts over its whole life, and one that resumes a transcript goes on with the count
-    of the program before, if that one ended in order on the same disk. Elsewhere, or after a kill,
-    it begins at nothing: a count below `spent` is that of this turn alone.
+    that the last orderly end of a program left on the same disk. On another disk it begins at
+    nothing: a count below `spent` is that of this turn alone. After a kill it may begin somewhere
+    below `spent`, which nothing tells; the cost is too low then, and never below zero.
     """
     return counted - spent if counted >= spent else counted
 
