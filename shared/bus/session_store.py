@@ -25,6 +25,7 @@ StoreKey = Mapping[str, str]
 
 OWNER = "workers"  # all transcripts share one limit of bytes: what they spend is Redis' memory
 LENGTH_BYTES = 4  # before every batch, its length as a big-endian number
+UNPACKED_TIMES = 4  # a packed transcript becomes about so many times as large
 TRIES = 5  # of a change that another writer may come before
 
 
@@ -111,7 +112,7 @@ class RedisSessionStore:
         [data] = await self._store.get(OWNER, [entry_name(key)])
         if data is None:
             return []
-        if len(data) * LENGTH_BYTES > THREAD_BYTES:
+        if len(data) * UNPACKED_TIMES > THREAD_BYTES:
             return await asyncio.to_thread(read_batches, data)
         return read_batches(data)
 
