@@ -131,6 +131,8 @@ PROVED_ELSEWHERE = {
     "ccproxy/cli/demo.py": "tests/e2e/test_demo.py",
     "ccproxy/launcher/workers.py": "tests/e2e/test_workers.py",
     "ccproxy/cli/exits.py": "tests/test_reference.py",
+    "ccproxy/cli/worker.py": "tests/contract/test_joined_worker.py",
+    "shared/bus/worker_access.py": "tests/contract/test_worker_access.py",
     "shared/bus/bounded.py": "tests/contract/test_bounded_store.py",
     "gateway/routes/captures.py": "tests/contract/test_captures.py",
     "ccproxy/cli/capture.py": "tests/contract/test_captures.py",

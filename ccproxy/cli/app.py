@@ -53,6 +53,7 @@ GROUPS = {
     "codex": "ccproxy.cli.codex",
     "config": "ccproxy.cli.config",
     "workers": "ccproxy.launcher.workers",
+    "worker": "ccproxy.cli.worker",
     "service": "ccproxy.cli.service",
     "token": "ccproxy.cli.token",
     "logs": "ccproxy.cli.logs",
@@ -142,7 +143,8 @@ add_group("auth", "Log in, and see the credentials that pay for requests.")
 add_group("codex", "Show and test Codex: settings, models, quota.")
 add_group("config", "See and check the settings, or write a file of them.")
 add_group("token", "Make, list, replace and revoke tokens of your tools.")
-add_group("workers", "Show and scale the SDK workers.")
+add_group("workers", "Show, scale and invite the SDK workers.")
+add_group("worker", "Make this machine a worker of another one's stack.")
 add_group("logs", "Show requests live, query the records, or export them.")
 add_group("capture", "Keep requests for a time, and look at them.")
 add_group("agents", "Run managed agents, and follow or stop their sessions.")

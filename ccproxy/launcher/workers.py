@@ -23,12 +23,14 @@ from ccproxy.cli.command_group import AsJson, command_group
 from ccproxy.cli.console import say
 from ccproxy.cli.found_stack import find_stack
 from ccproxy.cli.gateway import NotRunning, Unanswered, checked, connection_to
+from ccproxy.cli.invitations import print_invitation, revoke_invited
 from ccproxy.cli.output import show_json, show_table
 from ccproxy.cli.stack_options import with_stack
 from ccproxy.cli.worker_table import COLUMNS, queue_lines, worker_cells, worker_rows
 from ccproxy.launcher.programs import worker_numbers, worker_sections
 from shared.runtime.errors import CCProxyError
 from shared.runtime.files import replace_private
+from shared.runtime.times import read_span
 from shared.settings.tree import load_settings
 
 POLL_SECONDS = 0.1
@@ -206,6 +208,43 @@ def drain_worker(
     with connection_to(find_stack(load_settings())) as client:
         checked(client.post(f"/sdk/workers/{quote(name, safe='')}/drain", json={}))
     say(f"{name} takes no new turn, and ends when those that it has are done.")
+
+
+@app.command("invite")
+def invite_from_elsewhere(
+    name: Annotated[
+        str | None, typer.Option("--name", help="The worker's name; default: a new one.")
+    ] = None,
+    expires: Annotated[
+        str, typer.Option("--expires", help="How long it holds: 10m, 1h, at most 7d.")
+    ] = "1h",
+    address: Annotated[
+        str | None,
+        typer.Option(
+            "--address", help="rediss:// address of Redis for that machine; default: REDIS__URL."
+        ),
+    ] = None,
+    ca: Annotated[
+        Path | None,
+        typer.Option("--ca", help="Certificate (PEM) of the authority that Redis' is signed by."),
+    ] = None,
+) -> None:
+    """Print a join token: another machine becomes a worker.
+
+    The other machine reads it with `ccproxy worker join -`. It works once, over TLS only.
+    """
+    seconds = read_span(expires)
+    if seconds is None:
+        raise typer.BadParameter("write a time as 10m, 1h or 1d.", param_hint="--expires")
+    raise typer.Exit(print_invitation(name, seconds, address, ca))
+
+
+@app.command("revoke")
+def revoke_access(
+    name: Annotated[str, typer.Argument(help="The worker's name.")],
+) -> None:
+    """Take a joined worker's access to Redis, at once."""
+    raise typer.Exit(revoke_invited(name))
 
 
 def dismiss(control: Control, leaving: list[str], *, wait: bool) -> None:

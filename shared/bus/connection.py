@@ -11,6 +11,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -20,7 +21,7 @@ from redis.exceptions import RedisError
 from shared.bus.sentinel import PrimaryPool
 from shared.runtime.errors import BusUnavailable
 from shared.settings.problems import ConfigurationError
-from shared.settings.redis_address import is_sentinel_url, read_sentinel_url
+from shared.settings.redis_address import TLS_PREFIX, is_sentinel_url, read_sentinel_url
 
 UNREACHABLE = (RedisError, OSError)  # OSError covers TimeoutError
 CONNECT_SECONDS = 2.0
@@ -39,9 +40,11 @@ def milliseconds(seconds: float) -> int:
     return int(seconds * 1000)
 
 
-def open_connections(url: str, *, answer_seconds: float | None = None) -> BlockingConnectionPool:
-    """Return a pool of connections to the Redis at `url`. Raises ConfigurationError for an invalid
-    address.
+def open_connections(
+    url: str, *, answer_seconds: float | None = None, ca: str | None = None
+) -> BlockingConnectionPool:
+    """Return a pool of connections to the Redis at `url`. With TLS the authority `ca` (PEM) is
+    trusted beside those of the system. Raises ConfigurationError for an invalid address.
 
     Without `answer_seconds` the connections have no socket timeout: redis-py 5 implements that
     timeout with `asyncio.wait_for`, which before Python 3.12 may swallow a cancellation (gh-86296).
@@ -55,6 +58,8 @@ def open_connections(url: str, *, answer_seconds: float | None = None) -> Blocki
         "socket_connect_timeout": CONNECT_SECONDS,
         "retry": Retry(NoBackoff(), 0),
     }
+    if url.startswith(TLS_PREFIX):
+        options |= tls_options(url, ca)
     try:
         if is_sentinel_url(url):
             return PrimaryPool(read_sentinel_url(url), **options)
@@ -63,11 +68,21 @@ def open_connections(url: str, *, answer_seconds: float | None = None) -> Blocki
         raise ConfigurationError(f"REDIS__URL: {error}") from None
 
 
-def open_client(url: str) -> Redis:
-    """Return a Redis client for `url`, which closes its connections when it is closed. Raises
-    ConfigurationError for an invalid address.
+def tls_options(url: str, ca: str | None) -> dict[str, Any]:
+    """Return the options of connections with TLS: the certificate must be of the host in `url`,
+    unless a parameter of the address switches the check of certificates off.
     """
-    return Redis.from_pool(open_connections(url))
+    # redis-py 5 checks no host name by itself: any certificate of a trusted authority would do.
+    asked = parse_qs(urlsplit(url).query).get("ssl_cert_reqs", ["required"])
+    options: dict[str, Any] = {"ssl_check_hostname": asked[-1] == "required"}
+    return options | ({"ssl_ca_data": ca} if ca else {})
+
+
+def open_client(url: str, *, ca: str | None = None) -> Redis:
+    """Return a Redis client for `url`, which closes its connections when it is closed. `ca` and
+    errors as in `open_connections`.
+    """
+    return Redis.from_pool(open_connections(url, ca=ca))
 
 
 async def with_deadline(answer: Awaitable[Any], *, after: float = 0) -> Any:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from typing import Annotated
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import AfterValidator, SecretStr
 
 SENTINEL_PREFIX = "redis+sentinel://"
+TLS_PREFIX = "rediss://"
+SERVER_PORT = 6379  # the port of a server without one in the address
 SENTINEL_PORT = 26379  # the port of a sentinel without one in the address
 SERVER_SCHEMES = {"redis", "rediss", "unix"}
 FORM = "redis+sentinel://[user:password@]host:port,host:port,host:port/service/database"
@@ -100,6 +102,20 @@ def check_redis_url(url: SecretStr) -> SecretStr:
             f"expected an address as redis://host:port/0, rediss://…, unix://…, or {FORM}"
         )
     return url
+
+
+def tls_address(url: str) -> str:
+    """Return the address of a Redis with TLS as `rediss://host:port/database`, without user,
+    password and parameters. Raises ValueError naming the problem, never the value.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname
+    database = parts.path.strip("/") or "0"
+    if parts.scheme != "rediss" or not host or not database.isdecimal():
+        raise ValueError("expected an address with TLS, as rediss://host:6379")
+    shown = f"[{host}]" if ":" in host else host
+    # A wrong port raises ValueError by itself.
+    return f"{TLS_PREFIX}{shown}:{parts.port or SERVER_PORT}/{database}"
 
 
 RedisUrl = Annotated[SecretStr, AfterValidator(check_redis_url)]

@@ -2,7 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from shared.settings.redis_address import SentinelAddress, is_sentinel_url, read_sentinel_url
+from shared.settings.redis_address import (
+    SentinelAddress,
+    is_sentinel_url,
+    read_sentinel_url,
+    tls_address,
+)
 from shared.settings.tree import ConfigurationError, load_settings
 
 
@@ -51,3 +56,12 @@ def test_an_invalid_address_is_refused_by_name_and_without_its_password(
         load_settings(redis={"url": url})
     assert "redis.url" in str(caught.value) or "REDIS__URL" in str(caught.value)
     assert "s3cret" not in str(caught.value)
+
+
+def test_an_address_with_tls_is_shown_without_login_and_parameters() -> None:
+    url = "rediss://me:s3cret@[::1]:6380/2?ssl_cert_reqs=none"
+    assert tls_address(url) == "rediss://[::1]:6380/2"
+    assert tls_address("rediss://one") == "rediss://one:6379/0"
+    for wrong in ("redis://one", "rediss://", "rediss://one/first", "rediss://one:70000"):
+        with pytest.raises(ValueError):  # noqa: PT011 - also the one of a wrong port
+            tls_address(wrong)
