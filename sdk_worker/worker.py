@@ -439,22 +439,25 @@ def turn_tail(splice: Splice, spent: float, began: float) -> TurnTail:
 
     The result is empty for a turn that ended before the program's summary.
     """
-    counted = splice.result.get("total_cost_usd")
     turns = splice.result.get("num_turns")
-    cost = turn_cost(counted, spent) if counted else None
+    cost = turn_cost(splice.result, spent)
     return TurnTail(cost, turns, 1000 * (time.time() - began), splice.limits)
 
 
-def turn_cost(counted: float, spent: float) -> float:
-    """Return the dollars of a turn at whose end the program has `counted`; `spent` is the count at
-    the end of the conversation's turn before.
+def turn_cost(result: dict[str, Any], spent: float) -> float | None:
+    """Return the dollars of a turn by the program's summary at its end; None when it names no cost.
+    `spent` is the total in the summary of the conversation's turn before.
 
-    A program counts over its whole life, and one that resumes a transcript goes on with the count
-    that the last orderly end of a program left on the same disk. On another disk it begins at
-    nothing: a count below `spent` is that of this turn alone. After a kill it may begin somewhere
-    below `spent`, which nothing tells; the cost is too low then, and never below zero.
+    A total goes on after a resumption only where the last program ended in order on the same disk,
+    so no difference of totals is sure. Newer programs also tell what they counted since their
+    summary before, which is. Without that, a total below `spent` began at nothing elsewhere.
     """
-    return counted - spent if counted >= spent else counted
+    total = result.get("total_cost_usd")
+    if not total:
+        return None
+    if usage := result.get("model_usage_since_last_result"):
+        return sum(float(of_model.get("costUSD", 0)) for of_model in usage.values())
+    return float(total - spent if total >= spent else total)
 
 
 def managed_launch(launch: Launch, managed: ManagedTurn) -> Launch:

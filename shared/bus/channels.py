@@ -261,7 +261,7 @@ class KnownSession:
     """The state of a named `/sdk` conversation, kept in Redis under SESSION_PREFIX and a hash of
     its name.
 
-    `cost_usd` is what the program of the last turn had counted at its end. `last_used` is in UTC
+    `cost_usd` is the total in the program's summary of the last turn. `last_used` is in UTC
     seconds. `kept_by` is the address of the worker that ran the last turn and may have kept its
     process for the next turn. `last_entry` is the id of the last entry of the transcript, by which
     a copy on another disk or in Redis is known to have the last turn; empty where none is shared.

@@ -336,10 +336,18 @@ async def test_a_whole_answer_whose_session_cannot_be_remembered_ends_with_its_t
     assert [record.getMessage() for record in caplog.records] == ["session_not_remembered"]
 
 
+SINCE = {"sonnet": {"costUSD": 0.25}, "haiku": {"costUSD": 0.5}}
+
+
 @pytest.mark.parametrize(
-    ("counted", "spent", "cost"),
-    [(0.5, 0.0, 0.5), (0.75, 0.5, 0.25), (0.25, 0.5, 0.25)],
-    ids=["the first turn", "a count that goes on", "a count that begins anew elsewhere"],
+    ("result", "spent", "cost"),
+    [
+        ({}, 0.5, None),
+        ({"total_cost_usd": 0.75}, 0.5, 0.25),
+        ({"total_cost_usd": 0.25}, 0.5, 0.25),
+        ({"total_cost_usd": 2.0, "model_usage_since_last_result": SINCE}, 1.75, 0.75),
+    ],
+    ids=["no summary", "a total that goes on", "a total that began elsewhere", "told apart"],
 )
-def test_a_turn_costs_what_the_program_has_counted_since_the_turn_before(counted, spent, cost):
-    assert turn_cost(counted, spent) == cost
+def test_a_turn_costs_what_the_program_counted_for_it_wherever_its_total_began(result, spent, cost):
+    assert turn_cost(result, spent) == cost
