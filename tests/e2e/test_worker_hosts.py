@@ -33,9 +33,9 @@ from shared.formats.sse import Parser
 from shared.settings.servers import RedisSettings
 from tests.support.hosts import Host, Hub, why_no_hosts
 from tests.support.simulator_fixture import API_KEY, GroundTruth, Seen
-from tests.support.stack import clean_environment, until
+from tests.support.stack import START_DEADLINE, clean_environment, until
 
-pytestmark = [pytest.mark.long, pytest.mark.claude, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.long, pytest.mark.claude, pytest.mark.timeout(240)]
 
 MODEL = "claude-sonnet-4-5"
 PASSWORD = "a-password"
@@ -100,7 +100,7 @@ class Fleet:
         self._numbers = itertools.count()
 
     def start(self) -> None:
-        """Start everything at the hub; `whole` starts the hosts."""
+        """Start all but the gateways at the hub; `whole` starts these and the hosts."""
         folder = self._hub.folder
         lines = [f"port {REDIS_PORT}", "bind 0.0.0.0", f"requirepass {PASSWORD}", f"dir {folder}"]
         configuration = folder / "redis.conf"
@@ -109,8 +109,6 @@ class Fleet:
         place = ["--host", Hub.address, "--port", str(SIMULATOR_PORT), "--internal-network"]
         self._hub.start([*find_script("ccproxy-simulator"), *place], clean_environment(folder))
         self._hub.start(find_script("ccproxy-permission-service"), self._environment(folder))
-        for number in range(len(GATEWAY_PORTS)):
-            self.start_gateway(number)
 
     def stop(self) -> None:
         for host in self._hosts.values():
@@ -132,7 +130,7 @@ class Fleet:
         self._gateways[number] = self._hub.start(find_script("ccproxy-gateway"), environment)
 
     def whole(self) -> None:
-        """Start every host that is not there, and return once both gateways see both workers."""
+        """Start what is not there, and return once both gateways see the workers of both hosts."""
         for number, name in enumerate(("a", "b"), 2):
             if name not in self._hosts:
                 host = Host(f"host-{name}", self._folder / f"host-{name}")
@@ -141,6 +139,8 @@ class Fleet:
                 self._start_worker(name, host)
             self._hub.mend(self._hosts[name])
         for number in range(len(GATEWAY_PORTS)):
+            if number not in self._gateways:
+                self.start_gateway(number)
             self.until_seen("host-a", "host-b", gateway=number)
         self.at_hub(self._truth.clear)
 
@@ -186,7 +186,7 @@ class Fleet:
                 host.assert_well()
             return self._sees(gateway) == list(hosts)
 
-        until(seen, f"the workers of {hosts} and no other")
+        until(seen, f"the workers of {hosts} and no other", START_DEADLINE)
 
     def new_text(self, directive: str) -> str:
         """Return a prompt that no other turn has."""
