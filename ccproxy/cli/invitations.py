@@ -20,7 +20,7 @@ from shared.bus.worker_access import JOINING_USER, AccessRefused, invite_worker,
 from shared.runtime.times import minute_in_utc
 from shared.settings.labels import check_label
 from shared.settings.networks import is_loopback
-from shared.settings.redis_address import tls_address
+from shared.settings.redis_address import database_of, tls_address
 from shared.settings.tree import Settings, load_settings
 
 GUIDE = "docs/how-to/fleet.md"
@@ -94,20 +94,21 @@ def owners_redis(settings: Settings) -> str:
 
 def address_for_others(url: str, given: str | None) -> str:
     """Return the TLS address at which another machine reaches Redis: `given`, else the owner's own
-    `url`. Raises AccessRefused.
+    `url`; the database is the one of `url`, which the stack uses. Raises AccessRefused.
     """
+    own = urlsplit(url)
+    is_reached = own.scheme == "rediss" and not is_loopback(own.hostname or "")
+    if given is None and not is_reached:
+        raise AccessRefused(
+            "REDIS__URL is an address without TLS, or one of this machine alone. Name the address "
+            "at which other machines reach this Redis with TLS: --address rediss://HOST:PORT; "
+            f"{GUIDE} shows how to run one."
+        )
     try:
-        if given is not None:
-            return tls_address(given)
-        if urlsplit(url).scheme == "rediss" and not is_loopback(urlsplit(url).hostname or ""):
-            return tls_address(url)
+        server, _, _ = tls_address(given or url).rpartition("/")
     except ValueError as error:
         raise AccessRefused(f"--address: {error}.") from error
-    raise AccessRefused(
-        "REDIS__URL is an address without TLS, or one of this machine alone. Name the address at "
-        f"which other machines reach this Redis with TLS: --address rediss://HOST:PORT; {GUIDE} "
-        "shows how to run one."
-    )
+    return f"{server}/{database_of(url)}"
 
 
 def checked_name(name: str) -> str:

@@ -32,6 +32,7 @@ from shared.bus.connection import COMMAND_SECONDS, milliseconds, open_client
 from shared.bus.session_store import OWNER
 from shared.runtime.errors import CCProxyError
 from shared.runtime.metric_snapshots import snapshot_key
+from shared.settings.redis_address import database_of
 
 OLDEST_FOR_ACCESS = 7  # Redis' first version whose users may read a key and not write it
 PASSWORD_BYTES = 32
@@ -44,7 +45,7 @@ MARK_SECONDS = 30 * 86_400.0
 # Commands of a worker: those that the bus, the store of transcripts and their scripts send. What
 # is not named is refused: CONFIG, KEYS, SCAN, FLUSHALL, ACL, SHUTDOWN, MONITOR, SCRIPT, PUBLISH.
 WORKER_COMMANDS = (
-    *("ping", "time", "select", "multi", "exec", "discard", "eval"),
+    *("ping", "time", "multi", "exec", "discard", "eval"),
     *("get", "set", "mget", "del", "exists", "pexpire"),
     *("xadd", "xlen", "xtrim", "xdel", "xack", "xread", "xreadgroup", "xautoclaim", "xclaim"),
     *("xpending", "xgroup|create", "xgroup|delconsumer", "xinfo|consumers"),
@@ -112,6 +113,9 @@ async def invite_worker(url: str, name: str, seconds: float) -> tuple[str, bool]
                 f"A worker {name!r} was invited before; `ccproxy workers revoke {name}` takes its "
                 "access, then it can be invited again."
             )
+        # Its patterns would hold in every database: a user sees the stack's alone.
+        database = database_of(url)
+        select = (f"select|{database}",) if database else ()
         password = new_password()
         joining_password = new_password()
         # The key comes before the users: a user without a key counts as one whose invitation is
@@ -119,14 +123,18 @@ async def invite_worker(url: str, name: str, seconds: float) -> tuple[str, bool]
         await server.set(unused_key(name), "1", px=milliseconds(seconds + MARK_SECONDS))
         await server.set(invitation_key(name), password, px=milliseconds(seconds))
         await _set_user(
-            server, WORKER_USER + name, password, worker_key_rules(name), WORKER_COMMANDS
+            server,
+            WORKER_USER + name,
+            password,
+            worker_key_rules(name),
+            (*WORKER_COMMANDS, *select),
         )
         await _set_user(
             server,
             JOINING_USER + name,
             joining_password,
             [f"~{invitation_key(name)}", f"~{unused_key(name)}"],
-            ("select", "multi", "exec", "discard", "getdel", "del"),
+            ("multi", "exec", "discard", "getdel", "del", *select),
         )
         return joining_password, await _saved(server)
 

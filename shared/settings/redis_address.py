@@ -106,7 +106,7 @@ def check_redis_url(url: SecretStr) -> SecretStr:
 
 def tls_address(url: str) -> str:
     """Return the address of a Redis with TLS as `rediss://host:port/database`, without user,
-    password and parameters. Raises ValueError naming the problem, never the value.
+    password and parameters. Raises ValueError naming the problem, never the password.
     """
     parts = urlsplit(url)
     host = parts.hostname
@@ -116,6 +116,13 @@ def tls_address(url: str) -> str:
     shown = f"[{host}]" if ":" in host else host
     # A wrong port raises ValueError by itself.
     return f"{TLS_PREFIX}{shown}:{parts.port or SERVER_PORT}/{database}"
+
+
+def database_of(url: str) -> int:
+    """Return the number of the database in the address of one server; 0 without one."""
+    parts = urlsplit(url)
+    given = parse_qs(parts.query).get("db", [parts.path.strip("/")])[-1]
+    return int(given) if given.isdecimal() else 0
 
 
 RedisUrl = Annotated[SecretStr, AfterValidator(check_redis_url)]

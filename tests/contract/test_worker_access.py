@@ -168,6 +168,7 @@ REFUSED = [
     ("GET", "invitation:other"),
     ("EVAL", "return redis.call('GET', 'managed:owner:sizes')", "0"),
     ("EVAL", "return redis.call('FLUSHALL')", "0"),
+    ("SELECT", "1"),
     ("KEYS", "*"),
     ("SCAN", "0"),
     ("FLUSHALL",),
@@ -194,6 +195,12 @@ async def test_a_joined_worker_reaches_no_other_key_and_no_command_of_an_owner(o
     owner.set("managed:owner:sizes", b"7", px=60_000)
     allowed = await allowed_of(await join(redis_url), REFUSED)
     assert allowed == []
+
+
+async def test_a_worker_of_another_database_reaches_that_database_alone(owner, redis_url):
+    url = await join(f"{redis_url}?db=2")
+    await check_access(url)
+    assert await allowed_of(url, [("SELECT", "0"), ("SELECT", "1")]) == []
 
 
 async def test_an_invitation_is_taken_once(owner, redis_url):

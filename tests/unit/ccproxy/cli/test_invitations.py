@@ -23,7 +23,7 @@ ELSEWHERE = "rediss://:s3cret@home.server:6380/1?ssl_ca_certs=/ca.pem"
     ("url", "given", "address"),
     [
         (ELSEWHERE, None, "rediss://home.server:6380/1"),
-        (ELSEWHERE, "rediss://other", "rediss://other:6379/0"),
+        (ELSEWHERE, "rediss://other/7", "rediss://other:6379/1"),
         ("redis://:s3cret@127.0.0.1", "rediss://home.server:6380", "rediss://home.server:6380/0"),
         ("rediss://localhost", "rediss://localhost", "rediss://localhost:6379/0"),
     ],

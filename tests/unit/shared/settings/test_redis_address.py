@@ -4,6 +4,7 @@ import pytest
 
 from shared.settings.redis_address import (
     SentinelAddress,
+    database_of,
     is_sentinel_url,
     read_sentinel_url,
     tls_address,
@@ -65,3 +66,16 @@ def test_an_address_with_tls_is_shown_without_login_and_parameters() -> None:
     for wrong in ("redis://one", "rediss://", "rediss://one/first", "rediss://one:70000"):
         with pytest.raises(ValueError):  # noqa: PT011 - also the one of a wrong port
             tls_address(wrong)
+
+
+@pytest.mark.parametrize(
+    ("url", "database"),
+    [
+        ("redis://one", 0),
+        ("rediss://:s3cret@one:6380/3?ssl_cert_reqs=none", 3),
+        ("unix:///run/redis.sock?db=2", 2),
+        ("unix:///run/redis.sock", 0),
+    ],
+)
+def test_an_address_names_its_database(url: str, database: int) -> None:
+    assert database_of(url) == database
