@@ -395,6 +395,7 @@ def test_a_column_sorts_and_says_so(guarded: Stack, page: Browser) -> None:
     page.go(f"{guarded.url}/dashboard?view=models&hours=1")
     page.until("return document.querySelector('#by-model tbody tr')")
     head = "[...document.querySelectorAll('#by-model th')].find((head) => head.innerText.startsWith('Tokens in'))"
+    page.until(f"return {head}")  # a text once the page shows its new view
     page.run(f"{head}.querySelector('button').click()")
     page.until(f"return {head}.getAttribute('aria-sort') === 'descending'")
     page.until("return document.querySelector('#by-model tbody tr').innerText.includes('costly')")

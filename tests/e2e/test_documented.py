@@ -25,7 +25,18 @@ from tests.support.stack import Stack
 TEXTS = [
     page for page in sorted(ROOT.glob("docs/*.md")) if page.stem not in {"tutorial", "upgrade"}
 ]
-NOTED = ("docker", "journalctl", "loginctl", "make", "npm", "systemctl")
+NOTED = (
+    "docker",
+    "journalctl",
+    "kubectl",
+    "kubernetes-validate",
+    "loginctl",
+    "make",
+    "npm",
+    "pip",
+    "pytest",
+    "systemctl",
+)
 NOTE = (
     '#!/bin/sh\nfor word in "$(basename "$0")" "$@"; do printf \'%s\\0\' "$word"; done '
     '>>"$NOTES"; echo >>"$NOTES"\n'
@@ -107,9 +118,12 @@ def judge(program: str, *arguments: str) -> None:
     if program == "make":
         subprocess.run(["make", "--dry-run", *arguments], cwd=ROOT, check=True, capture_output=True)
     elif program == "docker":
-        assert arguments[0] == "compose"
+        assert arguments[0] in {"build", "compose"}
         for option, file in pairwise(arguments):
             assert option != "-f" or (ROOT / file).exists(), file
+    elif program in {"kubectl", "kubernetes-validate", "pytest"}:
+        for path in (each for each in arguments if each.startswith(("deploy/", "tests/"))):
+            assert (ROOT / path).exists(), path
 
 
 @pytest.mark.parametrize("page", [*PAGES, *TEXTS], ids=lambda page: page.stem)
