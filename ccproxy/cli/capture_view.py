@@ -11,7 +11,6 @@ LIST_COLUMNS = ("ID", "WHEN", "STATUS", "MODEL", "PATH", "SESSION", "TOKEN")
 BLOCK_COLUMNS = ("", "TOKENS", "SHARE", "BLOCK", "BEGINS")
 BEGINNING = 60  # characters of a block in the table
 MARKS = {"added": "+", "removed": "-", "changed": "~"}
-KIND_OF_ERROR = "error"
 
 
 def switches_in_words(state: dict[str, Any]) -> str:

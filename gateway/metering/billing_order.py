@@ -29,7 +29,7 @@ from shared.accounts.used_up import (
 )
 from shared.bus import Bus
 from shared.bus.channels import AccessRecord, decode_payload, encode_payload
-from shared.runtime.background import end_task
+from shared.runtime.background import end_task, repeat
 from shared.runtime.errors import BusUnavailable, ClientError
 from shared.runtime.log import get_log
 from shared.runtime.times import minute_in_utc
@@ -206,7 +206,7 @@ class BillingOrders:
 
     async def __aenter__(self) -> BillingOrders:
         if self._orders:
-            self._task = asyncio.create_task(self._keep_sharing())
+            self._task = asyncio.create_task(repeat(self.share, every=SHARE_SECONDS))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -218,12 +218,6 @@ class BillingOrders:
         except BusUnavailable:
             if unsent := self._budget.unsent:
                 get_log().warning("api_key_counts_lost", requests=unsent)
-
-    async def _keep_sharing(self) -> None:
-        while True:
-            with contextlib.suppress(BusUnavailable):
-                await self.share()
-            await asyncio.sleep(SHARE_SECONDS)
 
     async def share(self) -> None:
         """Send the costs still unknown to Redis, and exchange the used-up windows with the other

@@ -7,15 +7,13 @@ A key ends soon after its gateway.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Mapping
 
 from shared.accounts.account import Account
 from shared.accounts.login import LoginFacts, login_key
 from shared.bus import Bus
 from shared.bus.channels import encode_payload
-from shared.runtime.background import end_task
-from shared.runtime.errors import BusUnavailable
+from shared.runtime.background import end_task, repeat
 
 LOOK_SECONDS = 30.0
 TTL_SECONDS = 3 * LOOK_SECONDS
@@ -31,17 +29,11 @@ class SharedLogins:
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> SharedLogins:
-        self._task = asyncio.create_task(self._keep_sharing())
+        self._task = asyncio.create_task(repeat(self.share, every=LOOK_SECONDS))
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await end_task(self._task)
-
-    async def _keep_sharing(self) -> None:
-        while True:
-            with contextlib.suppress(BusUnavailable):
-                await self.share()
-            await asyncio.sleep(LOOK_SECONDS)
 
     async def share(self) -> None:
         """Write the facts of every subscription's login to Redis. Raises BusUnavailable."""

@@ -32,8 +32,8 @@ from shared.accounts.quota import (
 )
 from shared.bus import Bus
 from shared.bus.channels import AccessRecord, decode_payload, encode_payload
-from shared.runtime.background import end_task
-from shared.runtime.errors import BusUnavailable, ClientError, QuotaReached
+from shared.runtime.background import end_task, repeat
+from shared.runtime.errors import ClientError, QuotaReached
 from shared.runtime.metrics import Metrics, QuotaMetrics
 from shared.runtime.times import minute_in_utc
 from shared.settings.tree import QuotaSettings
@@ -173,18 +173,18 @@ class Quotas:
         return [describe_quota(quota, now) for quota in self.known()]
 
     async def __aenter__(self) -> Quotas:
-        self._task = asyncio.create_task(self._keep_sharing())
+        self._task = asyncio.create_task(repeat(self._share_and_show, every=SHARE_SECONDS))
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await end_task(self._task)
 
-    async def _keep_sharing(self) -> None:
-        while True:
-            with contextlib.suppress(BusUnavailable):
-                await self.share()
+    async def _share_and_show(self) -> None:
+        try:
+            await self.share()
+        finally:
+            # The clock alone changes what the metrics say: a window ends while the bus is away.
             self.show()
-            await asyncio.sleep(SHARE_SECONDS)
 
     async def share(self) -> None:
         """Read the other gateways' newer quotas from Redis, and publish our own. Raises

@@ -42,16 +42,6 @@ class ExhaustedWindow:
     is_reset_known: bool = True
 
 
-def used_up_until(
-    provider: str, status: int, headers: Headers, body: bytes, model: str, now: float
-) -> float | None:
-    """Return the end (UTC seconds) of a window called used up by the provider; None for any other
-    answer. Arguments as for `exhausted_window`.
-    """
-    window = exhausted_window(provider, status, headers, body, model, now)
-    return window.until if window else None
-
-
 def exhausted_window(
     provider: str, status: int, headers: Headers, body: bytes, model: str, now: float
 ) -> ExhaustedWindow | None:

@@ -7,7 +7,6 @@ It compares, as the notifier does: what it missed while it was away is still the
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -22,6 +21,7 @@ from permission_service.alerts.windows import Conditions, decide_windows
 from shared.bus import Delivery
 from shared.bus.alerts import LimitReport
 from shared.bus.channels import decode_payload
+from shared.runtime.background import repeat
 from shared.runtime.errors import BusUnavailable, ClientError
 from shared.runtime.log import get_log
 
@@ -64,10 +64,7 @@ class AlertWatch:
     async def run(self) -> None:
         """Look at the stack, without an end."""
         await asyncio.sleep(self._policy.first_seconds)
-        while True:
-            with contextlib.suppress(BusUnavailable):
-                await self.look()
-            await asyncio.sleep(self._policy.look_seconds)
+        await repeat(self.look, every=self._policy.look_seconds)
 
     async def look(self) -> None:
         """Decide on every condition by the present state of all sources. Raises BusUnavailable."""

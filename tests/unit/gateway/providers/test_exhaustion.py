@@ -14,7 +14,6 @@ from gateway.providers.exhaustion import (
     UNKNOWN_RESET_SECONDS,
     ExhaustedWindow,
     exhausted_window,
-    used_up_until,
 )
 
 NOW = 1_796_000_000.0
@@ -98,7 +97,9 @@ def test_the_time_to_wait_stands_in_for_a_reset_in_the_past() -> None:
         (b"anthropic-ratelimit-unified-reset", f"{NOW - 1:.0f}".encode()),
         (b"retry-after", b"90"),
     ]
-    assert used_up_until("claude", 429, headers, b"", OPUS, NOW) == NOW + 90
+    found = exhausted_window("claude", 429, headers, b"", OPUS, NOW)
+    assert found is not None
+    assert found.until == NOW + 90
 
 
 def codex(
@@ -168,4 +169,4 @@ def test_a_limit_without_a_time_is_a_guess() -> None:
 
 def test_workers_and_other_providers_have_no_such_refusal() -> None:
     body = b'{"error":{"type":"usage_limit_reached"}}'
-    assert used_up_until("sdk", 429, [], body, OPUS, NOW) is None
+    assert exhausted_window("sdk", 429, [], body, OPUS, NOW) is None

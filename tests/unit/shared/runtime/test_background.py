@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from shared.runtime.background import end_task
+from shared.runtime.background import end_task, repeat
+from shared.runtime.errors import BusUnavailable
 
 
 async def test_a_task_is_cancelled_and_its_end_awaited() -> None:
@@ -39,3 +40,27 @@ async def test_the_error_of_a_failed_task_is_not_hidden() -> None:
     await asyncio.wait([task])
     with pytest.raises(ValueError, match="broken"):
         await end_task(task)
+
+
+async def test_a_step_is_repeated_although_the_bus_was_away() -> None:
+    steps: list[str] = []
+    third = asyncio.Event()
+
+    async def step() -> None:
+        steps.append("begun")
+        if len(steps) == 3:
+            third.set()
+        raise BusUnavailable
+
+    task = asyncio.create_task(repeat(step, every=0))
+    await third.wait()
+    await end_task(task)
+    assert task.cancelled()
+
+
+async def test_a_step_with_another_error_is_the_last() -> None:
+    async def step() -> None:
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        await repeat(step, every=0)
