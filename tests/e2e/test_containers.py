@@ -24,6 +24,7 @@ import pytest
 from ccproxy.launcher.redis_server import find_server
 from shared.settings.servers import RedisSettings
 from tests.support.compose import ROOT, load, stage_of
+from tests.support.namespaces import why_no_namespaces
 
 KINDS = (
     ("claude-code-proxy", "gateway"),
@@ -31,19 +32,12 @@ KINDS = (
     ("permission-service", "permission_service"),
     ("analytics", "analytics"),
 )
-CAN_UNSHARE = (
-    os.geteuid() == 0
-    and all(map(shutil.which, ("unshare", "setpriv", "ip")))
-    and not subprocess.run(
-        ["unshare", "--mount", "--net", "--uts", "--pid", "--fork", "true"],
-        capture_output=True,
-        check=False,
-    ).returncode
-)
+APART = ("--mount", "--net", "--uts", "--pid", "--fork")
+WHY_NOT = why_no_namespaces(*APART, programs=("setpriv", "ip"))
 
 pytestmark = [
     pytest.mark.long,
-    pytest.mark.skipif(not CAN_UNSHARE, reason="needs root and namespaces"),
+    pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT),
 ]
 
 # As an owner's .env would have it. Without a network a spare `claude` is 15 s at its start, and a
@@ -180,11 +174,7 @@ def test_the_stack_of_the_compose_file_runs_answers_and_ends(root):
     ended = subprocess.run(
         [
             "unshare",
-            "--mount",
-            "--net",
-            "--uts",
-            "--pid",
-            "--fork",
+            *APART,
             "--mount-proc",
             "--kill-child",
             "sh",

@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +21,9 @@ from pathlib import Path
 
 import psutil
 
-PROGRAMS = ("unshare", "nsenter", "setpriv", "ip", "mount")
+from tests.support.namespaces import why_no_namespaces
+
+PROGRAMS = ("nsenter", "setpriv", "ip", "mount")
 KILLED_WITH_MAKER = ("setpriv", "--pdeathsig", "KILL")
 APART = ("unshare", "--net", "--uts", "--pid", "--fork", "--mount-proc", "--kill-child")
 # Waiting in a loop, so that the programs of the host that lose their parent are reaped.
@@ -41,9 +42,8 @@ END_SECONDS = 20.0
 
 def why_no_hosts() -> str:
     """Return why this machine cannot have hosts beside each other; an empty text if it can."""
-    missing = [program for program in PROGRAMS if not shutil.which(program)]
-    if os.geteuid() != 0 or missing:
-        return f"hosts beside each other need root and {', '.join(missing or PROGRAMS)}"
+    if why_not := why_no_namespaces("--net", "--uts", "--pid", "--fork", programs=PROGRAMS):
+        return why_not
     bridge = ["ip", "link", "add", BRIDGE, "type", "bridge"]
     tried = subprocess.run([*APART, *bridge], capture_output=True, text=True, check=False)
     return f"this machine makes no namespaces: {tried.stderr}" if tried.returncode else ""

@@ -8,20 +8,14 @@ Needs root, `unshare` and `ip`.
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-CAN_WATCH = (
-    os.geteuid() == 0
-    and all(map(shutil.which, ("unshare", "ip", "mount")))
-    and not subprocess.run(
-        ["unshare", "--mount", "--net", "true"], capture_output=True, check=False
-    ).returncode
-)
+from tests.support.namespaces import why_no_namespaces
+
+WHY_NOT = why_no_namespaces("--mount", "--net", programs=("ip", "mount"))
 
 # The neighbour's hardware address is written down, so that a packet leaves without a question.
 SCRIPT = """
