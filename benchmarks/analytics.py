@@ -27,6 +27,8 @@ from analytics.price_updates import PriceUpdates
 from analytics.schedule import sum_up
 from analytics.server import QueryServer
 from analytics.store import Store
+from benchmarks.charts import bar_chart
+from benchmarks.report import Section, Table
 from ccproxy.launcher.redis_server import find_server, render_config, socket_url
 from shared.accounts.prices import Prices
 from shared.bus import Bus
@@ -221,19 +223,39 @@ async def timed(server: QueryServer, name: str, parameters: dict[str, Any]) -> t
     return statistics.median(wall for wall, _ in seen), statistics.median(cpu for _, cpu in seen)
 
 
-def run(*, quick: bool) -> None:
-    """Print the tables."""
-    with tempfile.TemporaryDirectory(prefix="ccbench") as folder:
-        with storing(Path(folder)) as program:
+def run(*, quick: bool) -> Section:
+    """Return the rate of rows in, and the cost of each question over few and many records."""
+    few, many = (100_000, 1_000_000) if quick else (1_000_000, 10_000_000)
+    with tempfile.TemporaryDirectory(prefix="ccbench") as made:
+        folder = Path(made)
+        with storing(folder) as program:
             per_cpu, per_second = asyncio.run(insert(*program, 50_000 if quick else 200_000))
-        print(f"analytics: {per_cpu:,.0f} rows/cpu-s, {per_second:,.0f} rows/s")
-        compare(Path(folder), *((100_000, 1_000_000) if quick else (1_000_000, 10_000_000)))
+        of_few, of_many = (asyncio.run(query(folder, rows)) for rows in (few, many))
+    rates = Table(
+        ["", "per CPU-second", "per second"], [["rows in", f"{per_cpu:,.0f}", f"{per_second:,.0f}"]]
+    )
+    rows = [
+        [name, f"{wall:.0f} ({cpu:.0f})", f"{longer:.0f} ({more:.0f})", f"{more / cpu:.1f}"]
+        for (name, wall, cpu), (_, longer, more) in zip(of_few, of_many, strict=True)
+    ]
+    head = [
+        f"ms, median of {ROUNDS} (CPU-ms)",
+        f"{few:,} records",
+        f"{many:,} records",
+        "CPU ratio",
+    ]
+    title = f"Questions over {many:,} records"
+    costs = {name: cpu for name, _, cpu in of_many}
+    return Section(
+        "analytics",
+        "Analytics",
+        'make bench BENCH_ARGS="--only analytics"',
+        TEXT,
+        [("", rates), ("", Table(head, rows))],
+        [(f"{title}, CPU-ms each", bar_chart(title, "CPU-ms", costs, log=True))],
+        {"DuckDB": duckdb.__version__},
+    )
 
 
-def compare(folder: Path, few: int, many: int) -> None:
-    """Print the cost of each question over `few` and `many` records, and the ratio of the CPU."""
-    print(f"| ms, median of {ROUNDS} (CPU-ms) | {few:,} records | {many:,} records | CPU ratio |")
-    print("|---|---|---|---|")
-    of_few, of_many = (asyncio.run(query(folder, rows)) for rows in (few, many))
-    for (name, wall, cpu), (_, longer, more) in zip(of_few, of_many, strict=True):
-        print(f"| {name} | {wall:.0f} ({cpu:.0f}) | {longer:.0f} ({more:.0f}) | {more / cpu:.1f} |")
+TEXT = f"""Rows in, from Redis to a commit, by the real program; then what the dashboard asks, by
+the real server with the memory it really has, over records of {DAYS} days."""

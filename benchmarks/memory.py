@@ -17,6 +17,9 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.charts import bar_chart
+from benchmarks.report import Section, Table
+
 REQUESTS = 1_000
 BUDGET = 260  # MB, launcher included
 MEBIBYTE = 1024
@@ -25,10 +28,8 @@ MODELS = {"/api": "claude-sonnet-5-5", "/codex": "gpt-5.5"}
 LEFT_OUT = ("ccproxy-simulator", "--output-format")
 
 
-def run(requests: int = REQUESTS) -> None:
-    """Print a table of PSS in MB, before and after `requests`, and the ratio of the sum to the
-    budget.
-    """
+def run(requests: int = REQUESTS) -> Section:
+    """Return PSS in MB, before and after `requests`, and the ratio of the sum to the budget."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -46,14 +47,24 @@ def run(requests: int = REQUESTS) -> None:
     finally:
         demo.send_signal(signal.SIGINT)
         demo.wait(60)
-    print("| process | PSS at rest, MB | after the requests |\n|---|---|---|")
-    for name, size in after.items():
-        print(f"| {name} | {before.get(name, 0):.1f} | {size:.1f} |")
+    rows = [[name, f"{before.get(name, 0):.1f}", f"{size:.1f}"] for name, size in after.items()]
     total = sum(after.values())
-    print(
-        f"| all | {sum(before.values()):.1f} | {total:.1f}, {total / BUDGET:.2f} of the budget of "
-        f"{BUDGET} |"
+    rows.append(["all", f"{sum(before.values()):.1f}", f"{total:.1f}"])
+    rows.append(["of the budget", "", f"{total / BUDGET:.2f}"])
+    title = f"Memory after {requests:,} requests"
+    return Section(
+        "memory",
+        "Memory of the whole stack",
+        'make bench BENCH_ARGS="--only memory"',
+        f"{TEXT} The budget is {BUDGET} MB.",
+        [("", Table(["process", "PSS at rest, MB", f"after {requests:,} requests"], rows))],
+        [(f"{title}, by process", bar_chart(title, "MB (PSS)", after))],
+        {},
     )
+
+
+TEXT = """The demo stack, launcher included, without `claude` and the simulator. PSS counts a page
+that several processes share in equal parts, so that the sum is what the stack really takes."""
 
 
 def send(port: int, route: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.metadata
 import json
 import statistics
 import subprocess
@@ -27,6 +28,7 @@ import uvloop
 from claude_agent_sdk import ClaudeSDKClient
 
 from benchmarks import sdk
+from benchmarks.report import Section, Table
 from ccproxy.launcher.redis_server import find_server, render_config, socket_url
 from shared.bus import Bus, Delivery
 from shared.bus.channels import Channel
@@ -167,14 +169,24 @@ def cpu_of(processes: list[psutil.Process]) -> float:
     return sum(sum(process.cpu_times()[:2]) for process in processes)
 
 
-def measure_bus() -> None:
-    """Print a row for each of WORKS."""
-    print(
-        "| load | turns | errors | turns/s | replies/s | MB/s | accepted p50 / p99, ms "
-        "| reply p50 / p99, ms | CPU-s: Redis / gateways / workers "
-        "| replies per CPU-s of Redis / a gateway | Redis, MB |"
-    )
-    print("|---" * 11 + "|")
+HEAD = [
+    "load",
+    "turns",
+    "errors",
+    "turns/s",
+    "replies/s",
+    "MB/s",
+    "accepted p50 / p99, ms",
+    "reply p50 / p99, ms",
+    "CPU-s: Redis / gateways / workers",
+    "replies per CPU-s of Redis / a gateway",
+    "Redis, MB",
+]
+
+
+def measure_bus() -> list[list[str]]:
+    """Return a row for each of WORKS."""
+    rows = []
     with running_redis() as (url, redis), running_workers(url) as workers:
         for work in WORKS:
             before = cpu_of([redis]), cpu_of(workers)
@@ -182,22 +194,23 @@ def measure_bus() -> None:
             gateways = [subprocess.Popen(command, **PIPED) for _ in range(GATEWAYS)]
             found = [json.loads(gateway.communicate()[0]) for gateway in gateways]
             spent = cpu_of([redis]) - before[0], cpu_of(workers) - before[1]
-            print(row(work, found, *spent, redis.memory_info().rss / 2**20), flush=True)
+            rows.append(row(work, found, *spent, redis.memory_info().rss / 2**20))
             for words in sorted({error for each in found for error in each["errors"]}):
                 print(f"{work.name}: {words}", file=sys.stderr)
+    return rows
 
 
 def row(
     work: Work, found: list[dict[str, Any]], redis_cpu: float, worker_cpu: float, memory: float
-) -> str:
-    """Return the line of the table for one load."""
+) -> list[str]:
+    """Return the row of the table for one load."""
     accepted = [value * 1000 for each in found for value in each["accepted"]]
     delays = [value * 1000 for each in found for value in each["delays"]]
     seconds = max(each["seconds"] for each in found)
     cpu = sum(each["cpu"] for each in found)
     turns = sum(each["turns"] for each in found)
     replies = sum(each["replies"] for each in found)
-    cells = [
+    return [
         work.name,
         f"{turns:,}",
         str(sum(len(each["errors"]) for each in found)),
@@ -210,7 +223,6 @@ def row(
         f"{replies / max(redis_cpu, 0.01):,.0f} / {replies / max(cpu, 0.01):,.0f}",
         f"{memory:.0f}",
     ]
-    return f"| {' | '.join(cells)} |"
 
 
 def percentile(values: list[float], part_of_100: int) -> float:
@@ -228,8 +240,8 @@ def running_simulator() -> Iterator[str]:
         yield json.loads(simulator.stdout.readline())["url"]
 
 
-async def measure_claude(url: str, home: Path) -> None:
-    """Print what a connected `claude` takes, and what its turns take."""
+async def measure_claude(url: str, home: Path) -> list[list[str]]:
+    """Return what a connected `claude` takes, and what its turns take."""
     client = ClaudeSDKClient(sdk.options(url, home))
     others = set(psutil.Process().children(recursive=True))
     await client.connect()
@@ -246,20 +258,37 @@ async def measure_claude(url: str, home: Path) -> None:
         turns.append(cpu_of(processes) - before)
     after = pss_of(processes)
     await client.disconnect()
-    print("\n| a `claude` | |\n|---|---|")
-    print(f"| CPU of its start, s | {started:.1f} |")
-    print(f"| CPU of a first and of a later short turn, s | {turns[0]:.2f}, {turns[-1]:.2f} |")
-    print(f"| memory (PSS) at rest and after five turns, MB | {memory:.0f}, {after:.0f} |")
+    return [
+        ["CPU of its start, s", f"{started:.1f}"],
+        ["CPU of its first short turn, s", f"{turns[0]:.2f}"],
+        ["CPU of a later one, s", f"{turns[-1]:.2f}"],
+        ["memory (PSS) at rest, MB", f"{memory:.0f}"],
+        ["after five turns, MB", f"{after:.0f}"],
+    ]
 
 
 def pss_of(processes: list[psutil.Process]) -> float:
     return float(sum(process.memory_full_info().pss for process in processes) / 2**20)
 
 
-def run() -> None:
-    measure_bus()
+def run() -> Section:
+    bus = measure_bus()
     with running_simulator() as url, tempfile.TemporaryDirectory(prefix="ccscale") as home:
-        asyncio.run(measure_claude(url, Path(home)))
+        claude = asyncio.run(measure_claude(url, Path(home)))
+    return Section(
+        "scale",
+        "The bus, and a `claude`",
+        'make bench BENCH_ARGS="--only scale"',
+        TEXT,
+        [("", Table(HEAD, bus)), ("", Table(["a `claude`", ""], claude))],
+        [],
+        {"claude-agent-sdk": importlib.metadata.version("claude-agent-sdk")},
+    )
+
+
+TEXT = f"""{WORKERS} simulated workers in {WORKER_PROCESSES} processes answer {GATEWAYS} simulated
+gateways over a real Redis; a turn is one call with so many replies. [Scaling](scaling.md) says
+what follows from it."""
 
 
 def main(role: str, url: str, *arguments: str) -> None:

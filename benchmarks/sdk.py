@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.metadata
 import json
 import os
 import statistics
@@ -24,6 +25,9 @@ from typing import Any
 import claude_agent_sdk
 import httpx
 from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, StreamEvent
+
+from benchmarks.charts import bar_chart
+from benchmarks.report import Section, Table
 
 BIN = Path(sys.executable).parent
 MODEL, PROMPT, KEY = "claude-sonnet-5-5", "[[say:first word and more]]", "sk-ant-bench"
@@ -147,17 +151,35 @@ async def measure(url: str, settings: ClaudeAgentOptions, rounds: int) -> dict[s
     return seen
 
 
-def run(rounds: int) -> None:
-    """Print the table."""
+def run(rounds: int) -> Section:
+    """Return the times until the first word."""
     with (
         tempfile.TemporaryDirectory(prefix="ccbench") as folder,
         stack(Path(folder)) as (url, upstream),
     ):
         seen = asyncio.run(measure(url, options(upstream, Path(folder)), rounds))
-    print("| first word, ms | least | median | rounds |")
-    print("|---|---|---|---|")
-    for name, values in seen.items():
-        print(
-            f"| {name} | {1000 * min(values):.0f} | {1000 * statistics.median(values):.0f} | "
-            f"{len(values)} |"
-        )
+    medians = {name: 1000 * statistics.median(values) for name, values in seen.items()}
+    rows = [
+        [name, f"{1000 * min(values):.0f}", f"{medians[name]:.0f}", str(len(values))]
+        for name, values in seen.items()
+    ]
+    return Section(
+        "sdk",
+        "The first word of `/sdk`",
+        'make bench BENCH_ARGS="--only sdk"',
+        TEXT,
+        [("", Table(["first word, ms", "least", "median", "rounds"], rows))],
+        [
+            (
+                "Milliseconds until the first word",
+                bar_chart("Until the first word", "ms, median", medians),
+            )
+        ],
+        {"claude-agent-sdk": importlib.metadata.version("claude-agent-sdk")},
+    )
+
+
+TEXT = """From the request to the first piece of text, in turn in each round, against the
+simulator: a warm `/sdk` through gateway, Redis and worker; a `claude` that the SDK's client has
+connected beforehand; and a cold one, as the SDK's one-shot query starts it. The least is the work
+itself; the median has whatever else the machine did in it."""

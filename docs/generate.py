@@ -29,7 +29,7 @@ from ccproxy.cli.config import (
 )
 from ccproxy.cli.exits import EXITS
 from ccproxy.cli.shown import value_text
-from docs.markup import code, page, table
+from docs.markup import code, page, replace_part, table
 from docs.state_tables import states
 from gateway.server.app import open_gateway
 from gateway.server.reload import RELOADABLE
@@ -271,10 +271,8 @@ def troubleshooting() -> str:
         )
         for kind, classes in kinds.items()
     ]
-    head, _, rest = (ROOT / SYMPTOMS).read_text().partition(BEGIN)
-    _, _, tail = rest.partition(END)
     made = table("kind | HTTP status | meaning | fix", rows)
-    return f"{head}{BEGIN}\n{made}\n\n{END}{tail}"
+    return replace_part((ROOT / SYMPTOMS).read_text(), BEGIN, END, f"\n{made}\n\n")
 
 
 def status_of(error: type[errors.CCProxyError]) -> str:

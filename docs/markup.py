@@ -1,4 +1,4 @@
-"""The Markdown of the pages that are made from the code."""
+"""The Markdown of the pages that programs write, as a whole or between two marks."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ def page(title: str, *paragraphs: str) -> str:
     return "\n\n".join([f"# {title}\n\n{MADE.rstrip()}", *paragraphs]) + "\n"
 
 
-def table(header: str, rows: Iterable[Iterable[str]]) -> str:
-    """`header` is `a | b`; cells are one line of Markdown each."""
+def table(header: str, rows: Iterable[Iterable[str]], *, numbers: bool = False) -> str:
+    """`header` is `a | b`; cells are one line of Markdown each. With `numbers`, all columns but the
+    first are numbers, whose ends stand below each other.
+    """
     columns = header.split(" | ")
-    lines = [f"| {' | '.join(columns)} |", "|" + " --- |" * len(columns)]
+    others = " ---: |" if numbers else " --- |"
+    lines = [f"| {' | '.join(columns)} |", "| --- |" + others * (len(columns) - 1)]
     lines += [
         "| " + " | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in row) + " |"
         for row in rows
@@ -24,3 +27,14 @@ def table(header: str, rows: Iterable[Iterable[str]]) -> str:
 
 def code(text: str) -> str:
     return f"`{text}`" if text else ""
+
+
+def replace_part(text: str, begin: str, end: str, part: str) -> str:
+    """Return `text` with `part` in the place of all that stands between the marks `begin` and
+    `end`.
+    """
+    before, found_begin, rest = text.partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not found_begin or not found_end:
+        raise ValueError(f"The marks {begin!r} and {end!r} do not stand in the text in this order.")
+    return f"{before}{begin}{part}{end}{after}"

@@ -71,3 +71,9 @@ def test_the_pictures_of_the_pages_are_those_in_the_tree():
         name for page in pages for name in re.findall(r"pictures/([\w-]+\.png)", page.read_text())
     }
     assert shown == {path.name for path in (DOCS / "pictures").glob("*.png")}
+
+
+def test_the_charts_of_the_measurements_are_those_that_the_page_shows():
+    page = (DOCS / "benchmarks.md").read_text()
+    shown = set(re.findall(r"\]\(pictures/benchmarks/([\w-]+\.svg)\)", page))
+    assert shown == {path.name for path in (DOCS / "pictures/benchmarks").glob("*")}

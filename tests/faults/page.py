@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from docs.markup import replace_part
 from tests.faults.cells import Table
 
 PAGE = Path(__file__).parents[2] / "docs/reliability.md"
@@ -19,7 +20,5 @@ HEAD = (
 
 def write_table(table: Table) -> None:
     """Put the table of this run in the place of the one before."""
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
     lines = "".join(f"{row.markdown()}\n" for row in table.rows)
-    PAGE.write_text(f"{before}{BEGIN}\n\n{HEAD}{lines}\n{END}{after}")
+    PAGE.write_text(replace_part(PAGE.read_text(), BEGIN, END, f"\n\n{HEAD}{lines}\n"))
