@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping
 
-from benchmarks import analytics, gateways, memory, scale, sdk
+from benchmarks import analytics, gateways, growth, memory, scale, sdk
 from benchmarks.report import Section, load_average, write_section
 
 Part = Callable[[argparse.Namespace], Section]
@@ -22,6 +22,7 @@ PARTS: Mapping[str, Part] = {
     "analytics": lambda chosen: analytics.run(quick=chosen.quick),
     "memory": lambda _: memory.run(),
     "scale": lambda _: scale.run(),
+    "growth": lambda chosen: growth.run(quick=chosen.quick),
 }
 
 
