@@ -39,6 +39,7 @@ class Changes:
         self._clock = clock
         self._one_at_a_time = asyncio.Lock()
         self._news = asyncio.Event()
+        self._ends: dict[str, asyncio.Event] = {}  # of the requests with waiting askers
         self._running: set[asyncio.Task[StoredRequest]] = set()
 
     @property
@@ -88,8 +89,8 @@ class Changes:
         """
         while (stored := self._requests.find(request_id)).status == "pending":
             # The event is taken before the wait, and no await stands between it and the look at the
-            # status: a change that comes later sets just this event.
-            news = self._news
+            # status: an end that comes later sets just this event.
+            ended = self._ends.setdefault(request_id, asyncio.Event())
             now = self._clock()
             if stored.is_overdue(now):
                 # The end of the time is a change like any other. A person's answer may be ahead of
@@ -100,7 +101,7 @@ class Changes:
                 async with asyncio.timeout(
                     None if stored.expires_at is None else stored.expires_at - now
                 ):
-                    await news.wait()
+                    await ended.wait()
             except TimeoutError:
                 continue
         return stored
@@ -207,7 +208,11 @@ class Changes:
     def _announce(self, stored: StoredRequest) -> None:
         if self._requests.keep(stored):
             self._metrics.decided.labels(stored.status).inc()
-        self._metrics.pending.set(len(self._requests.pending()))
+        self._metrics.pending.set(self._requests.open_count)
+        # Only those who wait for this request: to wake the askers of all open requests would cost
+        # each change the more, the more are open.
+        if stored.status != "pending" and (ended := self._ends.pop(stored.id, None)):
+            ended.set()
         self.wake()
 
     def _end(

@@ -4,10 +4,15 @@ Pure: no bus, and the clock is handed in. Every change takes two steps, so that 
 it in between: a method checks the change and returns the request as it would be, then `keep` puts
 the request in force. Events are not stored; they are derived from the requests. Event numbers only
 grow, also over restarts, because they are milliseconds.
+
+Invariant: no change costs more the more requests are open. What a change asks about all of them is
+counted as they come and go, and events are found by their number.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -123,12 +128,30 @@ class PermissionRequests:
     timeout_seconds: float
     max_open_requests: int = 16
     _store: dict[str, StoredRequest] = field(default_factory=dict)
+    _pending: dict[str, StoredRequest] = field(default_factory=dict)
+    _ended: dict[str, StoredRequest] = field(default_factory=dict)  # in the order of their ends
+    _events: list[tuple[int, str]] = field(default_factory=list)  # numbers and ids, in order
+    _open_of_caller: Counter[str] = field(default_factory=Counter)
+    _open_bytes: int = 0
+    _ended_bytes: int = 0
     _last_number: int = 0
 
     def keep(self, stored: StoredRequest) -> bool:
         """Store `stored`. Return True if the update ended the request."""
         known = self._store.get(stored.id)
+        if known is not None:
+            self._count(known, -1)
+        self._count(stored, 1)
         self._store[stored.id] = stored
+        if stored.status == "pending":
+            self._pending[stored.id] = stored
+        else:
+            self._pending.pop(stored.id, None)
+            self._ended[stored.id] = stored
+        if known is None:
+            insort(self._events, (stored.opened, stored.id))
+        if stored.closed > (known.closed if known else 0):
+            insort(self._events, (stored.closed, stored.id))
         self._last_number = max(self._last_number, stored.opened, stored.closed)
         # Only the update that closes the request counts as its end; the excerpt stored later has
         # the same number.
@@ -144,13 +167,16 @@ class PermissionRequests:
 
     def pending(self) -> list[StoredRequest]:
         """Return the pending requests, oldest first."""
-        waiting = (stored for stored in self._store.values() if stored.status == "pending")
-        return sorted(waiting, key=lambda stored: stored.opened)
+        return sorted(self._pending.values(), key=lambda stored: stored.opened)
+
+    @property
+    def open_count(self) -> int:
+        """Return the number of pending requests."""
+        return len(self._pending)
 
     def finished(self) -> list[StoredRequest]:
         """Return the ended requests, latest first."""
-        done = (stored for stored in self._store.values() if stored.closed)
-        return sorted(done, key=lambda stored: -stored.closed)
+        return sorted(self._ended.values(), key=lambda stored: -stored.closed)
 
     def asked_by(self, asker: str) -> list[StoredRequest]:
         return [stored for stored in self.pending() if asker and stored.ask.asker == asker]
@@ -179,18 +205,17 @@ class PermissionRequests:
         """
         if problem := self.share_problem(stored.ask):
             return problem
-        pending = [known for known in self.pending() if known.id != stored.id]
-        if sum(known.size for known in pending) + stored.size > OPEN_BYTES:
-            return SERVICE_FULL
-        return ""
+        known = self._pending.get(stored.id)
+        of_others = self._open_bytes - (known.size if known else 0)
+        return SERVICE_FULL if of_others + stored.size > OPEN_BYTES else ""
 
     def share_problem(self, ask: PermissionRequest) -> str:
         """Return the reason why the caller of `ask` may not open a further request; "" when the
         caller's share has room.
         """
-        of_caller = sum(
-            known.ask.caller == ask.caller for known in self.pending() if known.id != ask.request_id
-        )
+        known = self._pending.get(ask.request_id)
+        is_counted = known is not None and known.ask.caller == ask.caller
+        of_caller = self._open_of_caller[ask.caller] - is_counted
         return TOO_MANY_OPEN.format(open=of_caller) if of_caller >= self.max_open_requests else ""
 
     def refuse(self, ask: PermissionRequest, message: str, now: float) -> StoredRequest:
@@ -301,18 +326,10 @@ class PermissionRequests:
         """Yield the events after event `number`, in order. A request that opened and closed since
         then yields both events.
         """
-        # A request that ended has two events, and either may be newer than `number`.
-        opened = [
-            Event(stored.opened, stored, False)
-            for stored in self._store.values()
-            if stored.opened > number
-        ]
-        closed = [
-            Event(stored.closed, stored, True)
-            for stored in self._store.values()
-            if stored.closed > number
-        ]
-        yield from sorted(opened + closed, key=lambda event: event.number)
+        newer = self._events[bisect_left(self._events, (number + 1, "")) :]
+        for at, request_id in newer:
+            stored = self._store[request_id]
+            yield Event(at, stored, at == stored.closed)
 
     @property
     def last_number(self) -> int:
@@ -320,7 +337,7 @@ class PermissionRequests:
 
     def drop(self, stored: StoredRequest) -> None:
         """Forget an unreported case."""
-        del self._store[stored.id]
+        self._forget(stored.id)
 
     def shorten(self, stored: StoredRequest) -> StoredRequest:
         """Return an ended `stored` with an excerpt of the input.
@@ -338,19 +355,40 @@ class PermissionRequests:
 
     def forget_old(self, now: float) -> list[StoredRequest]:
         """Forget and return ended requests beyond the limits of time, number and bytes."""
-        kept_bytes = 0
         forgotten = []
-        # From the latest to the oldest, so that each limit cuts off the oldest.
-        for place, stored in enumerate(self.finished()):
-            kept_bytes += stored.size
+        while self._ended:
+            oldest = next(iter(self._ended.values()))
             if (
-                place >= HISTORY_REQUESTS
-                or kept_bytes > HISTORY_BYTES
-                or now - stored.decided_at > HISTORY_SECONDS
+                len(self._ended) <= HISTORY_REQUESTS
+                and self._ended_bytes <= HISTORY_BYTES
+                and now - oldest.decided_at <= HISTORY_SECONDS
             ):
-                del self._store[stored.id]
-                forgotten.append(stored)
+                break
+            self._forget(oldest.id)
+            forgotten.append(oldest)
         return forgotten
+
+    def _forget(self, request_id: str) -> None:
+        """Remove a request with its events and its part of the counts."""
+        stored = self._store.pop(request_id)
+        self._count(stored, -1)
+        self._pending.pop(request_id, None)
+        self._ended.pop(request_id, None)
+        for number in (stored.opened, stored.closed):
+            place = bisect_left(self._events, (number, request_id))
+            if self._events[place : place + 1] == [(number, request_id)]:
+                del self._events[place]
+
+    def _count(self, stored: StoredRequest, step: int) -> None:
+        """Count `stored` once more, or once less with a `step` of -1."""
+        if stored.status != "pending":
+            self._ended_bytes += step * stored.size
+            return
+        self._open_bytes += step * stored.size
+        caller = stored.ask.caller
+        self._open_of_caller[caller] += step
+        if not self._open_of_caller[caller]:
+            del self._open_of_caller[caller]
 
     def _close(
         self, stored: StoredRequest, event: RequestEvent, message: str, now: float

@@ -59,8 +59,10 @@ class RequestStore:
         self._bus = bus
 
     async def load(self) -> list[StoredRequest]:
+        """Return all requests, in the order of their last events. Raises BusUnavailable."""
         found = await self._bus.scan(REQUEST_PREFIX)
-        return [decode_payload(StoredRequest, data) for data in found.values()]
+        stored = [decode_payload(StoredRequest, data) for data in found.values()]
+        return sorted(stored, key=lambda each: max(each.opened, each.closed))
 
     async def delete(self, stored: StoredRequest) -> None:
         """Delete the stored `stored`. Raises BusUnavailable; the key then ends with the key's

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from shared.runtime.errors import BusUnavailable, Conflict
+from tests.support.operations import counted
 from tests.unit.permission_service.conftest import MemoryBus, Room
 
 
@@ -112,3 +113,26 @@ async def test_a_request_forgotten_for_its_number_leaves_redis_too(
     room.ask("b")
     await room.pending("b")
     assert list(bus.keys) == ["permission:request:b"]
+
+
+async def test_a_decision_wakes_no_asker_of_another_request(room: Room) -> None:
+    waiting = [f"waits-{number}" for number in range(60)]
+    names = (f"new-{number}" for number in range(4))
+
+    async def decided() -> int:
+        """Return the operations from an answer to the decision that its asker got."""
+        name = next(names)
+        asked = room.ask(name)
+        await room.pending(*(stored.id for stored in room.desk.pending()), name)
+        with counted() as operations:
+            await room.decide(name)
+            await asked.until(1)
+        return operations.count
+
+    await decided()
+    alone = await decided()
+    for name in waiting:
+        room.ask(name, caller=name)
+    await room.pending(*waiting)
+    beside_many = await decided()
+    assert beside_many < alone * 1.1

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from permission_service.requests import PermissionRequests, RequestAnswer, StoredRequest
+from permission_service.requests import (
+    HISTORY_REQUESTS,
+    HISTORY_SECONDS,
+    PermissionRequests,
+    RequestAnswer,
+    StoredRequest,
+)
 from shared.bus.channels import PermissionRequest
 from shared.runtime.errors import ClientError, Conflict, NotFound
+from tests.support.operations import operations_of
 
 NOW = 1_700_000_000.0
 
@@ -216,3 +226,69 @@ def test_an_asker_finds_what_it_asked(requests: PermissionRequests) -> None:
     opened(requests, "b")
     assert requests.asked_by("process:7") == [stored]
     assert requests.asked_by("") == []
+
+
+def with_open(count: int) -> PermissionRequests:
+    """Requests of which `count` are open and as many have ended, one of a caller."""
+    requests = PermissionRequests(timeout_seconds=30)
+    for number in range(count):
+        opened(requests, f"open-{number}", caller=f"caller-{number}")
+        opened(requests, f"ended-{number}", caller=f"caller-{number}")
+        settled(requests, f"ended-{number}")
+    return requests
+
+
+def one_more(requests: PermissionRequests, names: Iterator[str]) -> None:
+    """Open and settle a further request, as the service does."""
+    name = next(names)
+    ask = PermissionRequest(name, "Bash", {"command": "ls"}, caller=name, asked_at=NOW)
+    seen = requests.last_number
+    requests.forget_old(NOW)
+    assert not requests.share_problem(ask)
+    stored = requests.open(ask, NOW)
+    assert not requests.refusal(stored)
+    requests.keep(stored)
+    requests.keep(requests.present(stored))
+    assert requests.open_count
+    settled(requests, name)
+    assert [event.stored.id for event in requests.events_after(seen)] == [name, name]
+
+
+def test_a_request_costs_no_more_beside_many_open_and_ended_ones() -> None:
+    few, many = with_open(5), with_open(400)
+    names = (f"new-{number:09}" for number in itertools.count())
+    assert operations_of(lambda: one_more(many, names)) == operations_of(
+        lambda: one_more(few, names)
+    )
+
+
+def test_the_counts_follow_each_request_to_its_end(requests: PermissionRequests) -> None:
+    assert requests.max_open_requests == 16
+    for number in range(16):
+        opened(requests, str(number), caller="laptop")
+    ask = PermissionRequest("one more", "Bash", {}, caller="laptop", asked_at=NOW)
+    assert "16" in requests.share_problem(ask)
+    assert not requests.share_problem(replace(ask, caller="phone"))
+    again = PermissionRequest("3", "Bash", {}, caller="laptop", asked_at=NOW)
+    assert not requests.share_problem(again)  # it is one of the sixteen
+    settled(requests, "3")
+    assert not requests.share_problem(ask)
+    requests.drop(requests.find("4"))
+    assert requests.open_count == 14
+    assert [event.stored.id for event in requests.events_after(0)][-1] == "3"
+
+
+def test_ended_requests_leave_the_history_oldest_first(requests: PermissionRequests) -> None:
+    for number in range(HISTORY_REQUESTS + 3):
+        opened(requests, str(number))
+        settled(requests, str(number))
+    opened(requests, "waits")
+    assert [stored.id for stored in requests.forget_old(NOW)] == ["0", "1", "2"]
+    assert not requests.forget_old(NOW)
+    assert not requests.knows("2")
+    assert {event.stored.id for event in requests.events_after(0)} == {
+        "waits",
+        *(str(number) for number in range(3, HISTORY_REQUESTS + 3)),
+    }
+    assert len(requests.forget_old(NOW + HISTORY_SECONDS + 2)) == HISTORY_REQUESTS
+    assert [event.stored.id for event in requests.events_after(0)] == ["waits"]
