@@ -196,10 +196,11 @@ def bare(upstream: int) -> Iterator[Program]:
 
 
 NGINX = """
-daemon off; worker_processes 1; pid {dir}/nginx.pid; error_log stderr crit;
+user root; daemon off; worker_processes 1; pid {dir}/nginx.pid; error_log stderr crit;
 events {{ worker_connections 4096; }}
 http {{
-  access_log off; client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy;
+  access_log off; client_max_body_size 0; proxy_request_buffering off;
+  client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy;
   fastcgi_temp_path {dir}/f; uwsgi_temp_path {dir}/u; scgi_temp_path {dir}/s;
   upstream provider {{ server 127.0.0.1:{upstream}; keepalive 1024; keepalive_requests 10000000; }}
   server {{ listen 127.0.0.1:{port} backlog=4096; location / {{

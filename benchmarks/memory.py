@@ -88,12 +88,16 @@ def memory_of(launcher: int) -> dict[str, float]:
     for pid in descendants(launcher):
         words = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").strip()
         if not any(word in words for word in LEFT_OUT):
-            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-            match = re.search(r"(?m)^Pss:\s+(\d+) kB", rollup)
-            size = int(match[1]) / MEBIBYTE if match else 0.0
             # Several processes may have one name.
-            found[name_of(words)] = found.get(name_of(words), 0.0) + size
+            found[name_of(words)] = found.get(name_of(words), 0.0) + pss_of(pid)
     return found
+
+
+def pss_of(pid: int) -> float:
+    """Return the PSS of one process in MB."""
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    match = re.search(r"(?m)^Pss:\s+(\d+) kB", rollup)
+    return int(match[1]) / MEBIBYTE if match else 0.0
 
 
 def name_of(words: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping
 
-from benchmarks import analytics, gateways, growth, memory, scale, sdk
+from benchmarks import analytics, gateways, growth, memory, peers, scale, sdk
 from benchmarks.report import Section, load_average, write_section
 
 Part = Callable[[argparse.Namespace], Section]
@@ -18,6 +18,7 @@ PARTS: Mapping[str, Part] = {
     "gateways": lambda chosen: gateways.compare_gateways(
         chosen.load, 0.25 if chosen.quick else 1, chosen.rounds
     ),
+    "peers": lambda chosen: peers.run(quick=chosen.quick),
     "sdk": lambda chosen: sdk.run(rounds=3 if chosen.quick else 10),
     "analytics": lambda chosen: analytics.run(quick=chosen.quick),
     "memory": lambda _: memory.run(),
