@@ -13,7 +13,7 @@ export PYTHONDONTWRITEBYTECODE :=
 # A file's tests share their processes, so files are what the cores divide, the heavy ones (first in order) first.
 PYTEST_ARGS ?= -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo run install uninstall pictures containers test test-long coverage check format docs site bench faults soak conformance lock clean
+.PHONY: demo run install uninstall pictures containers test test-long coverage check format docs site bench faults soak conformance sbom audit lock clean
 .DEFAULT_GOAL := help
 .PHONY: help
 help:
@@ -32,6 +32,8 @@ help:
 	@echo "make fuzz   ten thousand request bodies on every way from a client's format to a provider"
 	@echo "make containers  the images and compose files on the engine that docker finds"
 	@echo "make conformance  real clients from their registries, and the table of them; the release on every Python; every case of which make test runs the first"
+	@echo "make sbom   the bill of materials of this version, a CycloneDX file in dist/"
+	@echo "make audit  the locked packages against known vulnerabilities, without a network (DATABASE=osv.zip)"
 	@echo "make lock   pin the requirement locks anew (needs uv)"
 
 $(VENV)/bin/python:
@@ -118,9 +120,23 @@ containers: $(VENV)/requirements-dev.stamp
 	$(BIN)/pytest tests/containers -m containers -rPs --timeout 900
 
 conformance: $(VENV)/requirements-dev.stamp
-	$(BIN)/pytest tests/clients tests/test_release.py -m "" --write-clients-table
+	$(BIN)/pytest tests/clients tests/test_release.py tests/test_supply_chain.py -m "" --write-clients-table
 	$(BIN)/pytest tests/e2e/test_dashboard.py -m conformance
 	$(BIN)/pytest tests -m matrix $(PYTEST_ARGS)
+
+# The tools of a release, in a venv that nothing else uses.
+RELEASE := .cache/release
+$(RELEASE)/requirements-release.stamp: requirements-release.lock
+	$(PYTHON) -m venv $(RELEASE)
+	$(RELEASE)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+sbom: $(RELEASE)/requirements-release.stamp
+	@$(RELEASE)/bin/python -m deploy.sbom
+
+# docs/how-to/verify.md says where a database comes from.
+audit: $(VENV)/requirements.stamp
+	@$(BIN)/python -m deploy.audit "$(DATABASE)"
 
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
 lock:
@@ -128,6 +144,7 @@ lock:
 	$(LOCK) --group build --extra bundled-cli -c requirements.lock pyproject.toml -o requirements-demo.lock
 	$(LOCK) --group build --extra otel -c requirements.lock pyproject.toml -o requirements-otel.lock
 	$(LOCK) --group build --group dev --extra bundled-cli --extra otel -c requirements.lock pyproject.toml -o requirements-dev.lock
+	$(LOCK) --group release -o requirements-release.lock
 
 clean:
 	rm -rf $(VENV) site .cache .clients .mypy_cache .ruff_cache .pytest_cache .hypothesis

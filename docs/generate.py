@@ -29,6 +29,7 @@ from ccproxy.cli.config import (
 )
 from ccproxy.cli.exits import EXITS
 from ccproxy.cli.shown import value_text
+from deploy.locks import PRODUCT, LockedPackage, product_packages, read_licences
 from docs.markup import code, page, replace_part, table
 from docs.state_tables import states
 from gateway.server.app import open_gateway
@@ -360,6 +361,43 @@ def policy_table(fields: Mapping[str, FieldPolicy]) -> str:
     return table("field | policy | remark | always fine", rows)
 
 
+def dependencies() -> str:
+    """Return the page about the packages of the product's locks, and their licences."""
+    licences = read_licences()
+    rows = (
+        (code(package.name), package.version, licences.packages[package.name], reasons(package))
+        for package in product_packages().values()
+    )
+    remarks = (f"- `{name}`: {remark}" for name, remark in sorted(licences.remarks.items()))
+    allowed = ((code(name), asked) for name, asked in sorted(licences.allowed.items()))
+    return page(
+        "Packages and licences",
+        "Every package that the product's locks pin, with its licence as an SPDX expression. A "
+        "wheel of CCProxy contains none of them: `pip` installs them beside it, and the images "
+        "hold them. The [bill of materials](../how-to/verify.md) of a release has their hashes "
+        "too. A test fails for a package without a licence here, for a licence that its metadata "
+        "does not name, and for a licence that is not allowed.",
+        table("package | version | licence | why it is there", rows),
+        "## Remarks\n\n" + "\n".join(remarks),
+        "## Allowed licences\n\nCCProxy has the MIT licence. Each of these lets it use the package "
+        "unchanged, and asks this of whoever passes the package on:",
+        table("licence | asks", allowed),
+    )
+
+
+def reasons(package: LockedPackage) -> str:
+    """Return why `package` is in a lock: CCProxy's own reason, and what needs it."""
+    named = [code(name) for name in sorted(package.brought_by - {PRODUCT})]
+    if PRODUCT in package.brought_by:
+        named.insert(0, "[CCProxy](../decisions/0002-dependencies.md)")
+    parts = [f"for {', '.join(named)}"]
+    if package.extra:
+        parts.append(f"with the extra `{package.extra}`")
+    if package.condition:
+        parts.append(f"where {code(package.condition)}")
+    return "; ".join(parts)
+
+
 PAGES: Mapping[str, Callable[[], str]] = {
     "docs/states.md": states,
     "docs/reference/settings.md": settings,
@@ -368,6 +406,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "docs/reference/metrics.md": metrics,
     "docs/reference/errors.md": error_kinds,
     "docs/reference/compatibility.md": compatibility,
+    "docs/reference/dependencies.md": dependencies,
     SYMPTOMS: troubleshooting,
     ".env.example": env_example,
     "examples/ccproxy.toml": annotated_toml,
