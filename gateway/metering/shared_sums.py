@@ -19,6 +19,7 @@ from shared.bus import Bus
 
 REPEATED_SECONDS = 300.0  # additions so old are sent again to a Redis that has started anew
 COUNTED_SECONDS = 3600  # how long Redis knows a counted request; well above REPEATED_SECONDS
+FORGET_SECONDS = 60.0  # between two looks for sums that have ended
 KEPT_SECONDS = 86_400  # of a sum after its end, for the reader of yesterday's sums
 MOST_ADDITIONS = 100_000  # about 40 MB; the pending sums stay complete beyond it
 
@@ -84,14 +85,16 @@ class SharedSums:
         self._bus = bus
         self._clock = clock
         self._stored: dict[str, StoredSum] = {}
-        self._additions: deque[Addition] = deque()
+        self._additions: deque[Addition] = deque()  # of the last minutes, sent ones included
+        self._unsent: deque[Addition] = deque()  # a sent one leaves once it is the oldest
         self._pending: dict[str, SpentSums] = {}  # sums of the additions that Redis has not heard
         self._run_id = b""
+        self._forget_at = 0.0
 
     @property
     def unsent(self) -> int:
         """Return the number of additions still unknown to Redis."""
-        return sum(not each.is_sent for each in self._additions)
+        return sum(not each.is_sent for each in self._unsent)
 
     def sum(self, key: str) -> SpentSums:
         """Return the sum under `key`: the last answer of Redis, and the additions still unknown to
@@ -114,7 +117,9 @@ class SharedSums:
 
     def add(self, request_id: str, spent: SpentSums, keys: Keys) -> None:
         """Add the amount spent by a request to the sums under `keys`; `send` tells Redis."""
-        self._additions.append(Addition(request_id, spent, keys, self._clock()))
+        addition = Addition(request_id, spent, keys, self._clock())
+        self._additions.append(addition)
+        self._unsent.append(addition)
         for key in keys:
             self._pending[key] = self._pending.get(key, SpentSums()).plus(spent)
 
@@ -130,6 +135,7 @@ class SharedSums:
             for each in self._additions:
                 each.is_repeated = each.is_repeated or each.is_sent
                 each.is_sent = False
+            self._unsent = deque(self._additions)
         self._run_id = bytes(run_id)  # type: ignore[arg-type]
 
     async def read(self, keys: Keys) -> None:
@@ -140,7 +146,11 @@ class SharedSums:
         """Send the additions still unknown to Redis, oldest first. Raises BusUnavailable; the next
         call sends the rest.
         """
-        for addition in [each for each in self._additions if not each.is_sent]:
+        # As many as there are now: while more come all the time, the caller has other things to do.
+        for _ in range(len(self._unsent)):
+            # It stays in the queue until Redis has answered: a new run of Redis may refill the
+            # queue meanwhile, and then the oldest is another one.
+            addition = self._unsent[0]
             answer = await self._bus.run_script(
                 COUNT,
                 [mark_key(addition.request_id), *addition.keys],
@@ -153,6 +163,10 @@ class SharedSums:
             if not addition.is_repeated:
                 self._end_pending(addition)
             self.learn(addition.keys, answer)
+            while self._unsent and self._unsent[0].is_sent:
+                self._unsent.popleft()
+            if not self._unsent:
+                return
 
     async def look_at_run(self) -> None:
         """Ask for the run of Redis while an addition may have to be repeated. Raises
@@ -161,8 +175,10 @@ class SharedSums:
         if self._additions:
             await self.read({})
 
-    def forget_old(self) -> None:
-        """Forget sent additions too old to be repeated, and ended sums."""
+    def forget_old(self) -> list[str]:
+        """Forget sent additions too old to be repeated, and now and then the ended sums, whose keys
+        are returned.
+        """
         now = self._clock()
         while self._additions:
             oldest = self._additions[0]
@@ -170,9 +186,17 @@ class SharedSums:
             if not is_settled and len(self._additions) <= MOST_ADDITIONS:
                 break
             self._additions.popleft()
+            if self._unsent and self._unsent[0] is oldest:
+                self._unsent.popleft()
+        # Every sum is looked at: at each request that would cost the more, the more tokens there
+        # are.
+        if now < self._forget_at:
+            return []
+        self._forget_at = now + FORGET_SECONDS
         ended = [key for key, each in self._stored.items() if each.ends_at + KEPT_SECONDS < now]
         for key in ended:
             del self._stored[key]
+        return ended
 
     def _stored_sum(self, key: str) -> SpentSums:
         stored = self._stored.get(key)

@@ -123,9 +123,9 @@ class TokenLedger:
         self._released: deque[tuple[str, str]] = deque(maxlen=MOST_RELEASED)
         self._renewed_at = 0.0
         # The limits of tokens whose sums have changed, by token and provider, and the last step of
-        # each limit that was reported.
+        # each limit that was reported, by the key of its sum.
         self._changed: dict[tuple[str, str], Limits] = {}
-        self._reported: dict[tuple[str, str], int] = {}
+        self._reported: dict[str, dict[str, int]] = {}
         self._wake = asyncio.Event()
         self._sending = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
@@ -256,9 +256,8 @@ class TokenLedger:
             except BusUnavailable:
                 self._wake.set()
                 await asyncio.sleep(RETRY_SECONDS)
-            self._sums.forget_old()
-            for place in [each for each in self._reported if not self._sums.knows(each[0])]:
-                del self._reported[place]
+            for key in self._sums.forget_old():
+                self._reported.pop(key, None)
 
     async def _report(self) -> None:
         """Publish the used limits, for alerts: a limit at every REPORT_STEP of its use. Raises
@@ -268,12 +267,12 @@ class TokenLedger:
             (name, provider), limits = self._changed.popitem()
             for use in self.uses(name, limits, provider):
                 step = int(use.fraction / REPORT_STEP)
-                place = (sums_key(name, use.bucket), str(use.limit))
-                if step > self._reported.get(place, 0):
+                reported = self._reported.setdefault(sums_key(name, use.bucket), {})
+                if step > reported.get(str(use.limit), 0):
                     # The next use of the token repeats a report that failed.
                     report = LimitReport(name, str(use.limit), use.fraction, use.bucket.ends_at)
                     await self._bus.publish(LIMIT_REPORTS, report)
-                    self._reported[place] = step
+                    reported[str(use.limit)] = step
 
     async def _renew(self) -> None:
         """Renew the leases of the active requests, every RENEW_SECONDS. Raises BusUnavailable."""

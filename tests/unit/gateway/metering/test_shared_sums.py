@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
+
 from gateway.metering.shared_sums import KEPT_SECONDS, REPEATED_SECONDS, SharedSums
 from shared.accounts.token_limits import SpentSums
+from shared.runtime.errors import BusUnavailable
+from tests.support.operations import operations_of_awaited
 
 DAY = {"spent:a:day": 1000.0}
 ONE = SpentSums(5, 10, 1)
@@ -81,3 +85,78 @@ async def test_an_old_addition_and_an_ended_sum_are_forgotten() -> None:
     await sums.look_at_run()
     assert sums.unsent == 0
     assert not sums.knows("spent:a:day")
+
+
+async def test_a_request_costs_no_more_beside_many_sums_and_recent_additions() -> None:
+    async def filled(count: int) -> SharedSums:
+        sums, bus, _ = opened()
+        bus.sums = [[b"5", b"10", b"1"]]
+        for number in range(count):
+            sums.add(f"r{number}", ONE, {f"spent:{number}:day": 1e9})
+        await sums.send()
+        sums.forget_old()
+        return sums
+
+    async def one_more(sums: SharedSums) -> None:
+        sums.add("new", ONE, {"spent:a:day": 1e9})
+        await sums.send()
+        assert not sums.unsent
+        assert not sums.forget_old()
+
+    few, many = await filled(5), await filled(500)
+    assert await operations_of_awaited(lambda: one_more(many)) == await operations_of_awaited(
+        lambda: one_more(few)
+    )
+
+
+async def test_additions_that_come_while_one_is_sent_are_sent_once_each() -> None:
+    sums, bus, _ = opened()
+    bus.sums = [[b"5", b"10", b"1"]]
+    run_script = bus.run_script
+
+    async def add_meanwhile(*arguments: Any) -> Any:
+        if len(bus.marks) < 3:
+            sums.add(f"r{len(bus.marks) + 2}", ONE, DAY)
+        return await run_script(*arguments)
+
+    bus.run_script = add_meanwhile  # type: ignore[method-assign]
+    sums.add("r1", ONE, DAY)
+    await sums.send()
+    assert bus.marks == ["counted:r1"]
+    while sums.unsent:
+        await sums.send()
+    assert bus.marks == ["counted:r1", "counted:r2", "counted:r3", "counted:r4"]
+    assert sums.sum("spent:a:day").requests == 1  # as Redis answered; no addition is left over
+
+
+async def test_a_new_run_of_redis_while_an_addition_is_sent_repeats_those_before_it() -> None:
+    sums, bus, _ = opened()
+    bus.sums = [[b"5", b"10", b"1"]]
+    sums.add("r1", ONE, DAY)
+    await sums.send()
+    bus.run = b"second"
+    sums.add("r2", ONE, DAY)
+    await sums.send()
+    assert sums.unsent == 2
+    await sums.send()
+    assert bus.marks[:2] == ["counted:r1", "counted:r2"]
+    assert sorted(bus.marks[2:]) == ["counted:r1", "counted:r2"]
+    assert sums.unsent == 0
+
+
+async def test_an_addition_that_redis_did_not_take_is_sent_by_the_next_call() -> None:
+    sums, bus, _ = opened()
+    bus.sums = [[b"5", b"10", b"1"]]
+    run_script = bus.run_script
+
+    async def away(*_: Any) -> Any:
+        raise BusUnavailable
+
+    bus.run_script = away  # type: ignore[method-assign]
+    sums.add("r1", ONE, DAY)
+    with pytest.raises(BusUnavailable):
+        await sums.send()
+    assert sums.unsent == 1
+    bus.run_script = run_script  # type: ignore[method-assign]
+    await sums.send()
+    assert (sums.unsent, bus.marks) == (0, ["counted:r1"])
