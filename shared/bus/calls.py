@@ -11,9 +11,8 @@ import itertools
 import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable
+from json import JSONDecodeError
 from typing import Any, Self
-
-import orjson
 
 from shared.bus.channels import Channel
 from shared.bus.states import CALL, CallEvent, CallState
@@ -40,6 +39,7 @@ from shared.runtime.errors import (
     WorkerLost,
     error_from_dict,
 )
+from shared.runtime.exact_json import load_json
 
 LAST_STATES = CALL.last_states  # made once: every message is compared with them
 # what a slow reader may leave lying: one SSE event of the longest kind
@@ -49,6 +49,14 @@ GIVEN_UP_CALLS = 1000  # calls without a server whose late acceptance is still a
 RETRY_AFTER_SECONDS = (
     5  # told with a full line: it has moved on by then, and a client would else ask again at once
 )
+
+
+def _error_in(data: bytes) -> CCProxyError:
+    """Return the error that a server sent; an internal error for data of any other form."""
+    try:
+        return error_from_dict(load_json(data))
+    except JSONDecodeError:
+        return error_from_dict({})
 
 
 class Call:
@@ -166,7 +174,7 @@ class Call:
         elif message.kind == END:
             self._finish("end", None)
         elif message.kind == ERROR:
-            self._finish("error", error_from_dict(orjson.loads(message.data)))
+            self._finish("error", _error_in(message.data))
 
     def lose_holder(self) -> None:
         """Forget the server, which is gone; another server may take the call over."""

@@ -42,12 +42,15 @@ class Delivery:
     """
 
     def __init__(self, served: Served, entry: bytes, fields: dict[bytes, bytes]) -> None:
-        self.request_id = fields.get(b"id", b"").decode()
-        self.payload = fields[b"data"]
+        # An entry of any other form is a delivery too: without it nobody would take the entry out
+        # of the channel.
+        self.request_id = fields.get(b"id", b"").decode(errors="replace")
+        self.payload = fields.get(b"data", b"")
         self.caller_gone = asyncio.Event()
         self.caller_lost = False
         self.caller_gave_up = False
-        self.caller = fields.get(b"inbox", b"").decode()  # "": published, nobody waits
+        # "": published, nobody waits
+        self.caller = fields.get(b"inbox", b"").decode(errors="replace")
         self.call = fields.get(b"call", b"")
         self.entry = entry
         self.state: DeliveryState = DELIVERY.beginning

@@ -15,9 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import orjson
-
 from shared.runtime.errors import ClientError
+from shared.runtime.exact_json import dump_json, load_json
 
 FORM = 1  # the first item of a written fingerprint; a reader refuses any other
 MOST_MESSAGES = 1024  # numbers; a written fingerprint then has some 6 kB
@@ -94,14 +93,14 @@ class PromptFingerprint:
             self.message_count,
             self.group,
         ]
-        return orjson.dumps(found).decode()
+        return dump_json(found).decode()
 
 
 def read_fingerprint(text: str) -> PromptFingerprint:
     """Return the fingerprint in `text`. Raises ClientError for any other text."""
     try:
-        form, kind, settings, names, tools, system, messages, marks, count, group = orjson.loads(
-            text
+        form, kind, settings, names, tools, system, messages, marks, count, group = load_json(
+            text.encode()
         )
         if form != FORM:
             raise ClientError(f"fingerprint: there is no form {form!r}.")

@@ -32,7 +32,8 @@ from shared.bus.deliveries import Deliveries
 from shared.bus.link import Link
 from shared.bus.watch import Watch
 from shared.runtime.alive_file import touch_alive_file
-from shared.runtime.errors import BusUnavailable
+from shared.runtime.errors import BusUnavailable, ClientError
+from shared.runtime.log import get_log
 
 READ_AT_ONCE = 500
 TRIM_BYTES = 8 * 1024 * 1024  # read and still in Redis; beyond this it goes before the next beat
@@ -252,8 +253,12 @@ class Peers:
             self._redis.xread(inbox, READ_AT_ONCE, milliseconds(BLOCK_SECONDS)), after=BLOCK_SECONDS
         )
         for entry, fields in (each for _, entries in found for each in entries):
-            message = wire.WireMessage.read(fields)
             self._last_read = entry
+            try:
+                message = wire.WireMessage.read(fields)
+            except ClientError as error:
+                get_log().warning("bus_message_unreadable", error=error.message)
+                continue
             self._untrimmed += len(message.data)
             self._dispatch(message)
         # At the pace of the heartbeat alone a fast server would fill Redis with replies that were

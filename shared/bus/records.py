@@ -14,10 +14,10 @@ from typing import Any, get_type_hints
 import orjson
 from pydantic import TypeAdapter
 
-from shared.bus.channels import AccessRecord, decode_payload, encode_payload
+from shared.bus.channels import AccessRecord
 from shared.formats.json_text import whole
 from shared.runtime.errors import ClientError
-from shared.runtime.exact_json import load_json
+from shared.runtime.exact_json import dump_json, load_json
 
 WATCHED_KEY = "logs:watched"  # is there while somebody wants to know what has begun
 BEGUN = b'{"begun":'
@@ -30,6 +30,8 @@ row_of = attrgetter(*COLUMNS)
 # The columns of the table of records; fingerprints have a table of their own.
 STORED_COLUMNS = [name for name in COLUMNS if name != "fingerprint"]
 stored_row_of = attrgetter(*STORED_COLUMNS)
+RECORDS = TypeAdapter(list[AccessRecord])
+BEGUN_SHAPE = TypeAdapter(dict[str, list[dict[str, Any]]])
 ROWS: TypeAdapter[Any] = TypeAdapter(list[tuple[tuple(get_type_hints(AccessRecord).values())]])  # type: ignore[arg-type, misc]
 
 
@@ -49,11 +51,13 @@ def pack_begun(records: Iterable[AccessRecord]) -> dict[str, Any]:
 
 
 def unpack_begun(data: bytes) -> list[dict[str, Any]] | None:
-    """Return the events of `pack_begun`; None if `data` holds records."""
+    """Return the events of `pack_begun`; None if `data` holds none."""
     if not data.startswith(BEGUN):
         return None
-    events: list[dict[str, Any]] = orjson.loads(data)["begun"]
-    return events
+    try:
+        return BEGUN_SHAPE.validate_python(load_table(data))["begun"]
+    except ValueError:  # pydantic's ValidationError is one
+        return None
 
 
 def unpack(data: bytes) -> list[AccessRecord]:
@@ -69,9 +73,9 @@ def unpack(data: bytes) -> list[AccessRecord]:
         # A process of another version: each value takes its column's name, so that unknown columns
         # drop out and missing ones get their defaults.
         named = [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
+        return RECORDS.validate_python(named)
     except (KeyError, TypeError, ValueError) as error:
         raise ClientError(f"records: {error}") from error
-    return decode_payload(list[AccessRecord], encode_payload(named))
 
 
 def load_table(data: bytes) -> Any:
@@ -81,7 +85,8 @@ def load_table(data: bytes) -> Any:
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
-        return whole(load_json(data))
+        # Written again, so that a number beyond 64 bits is read in the same way in every table.
+        return orjson.loads(dump_json(whole(load_json(data))))
 
 
 def split_batch(data: bytes) -> list[bytes]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from shared.bus.channels import Channel
-from shared.runtime.errors import BusUnavailable, TooLarge
+from shared.runtime.errors import BusUnavailable, ClientError, TooLarge
 
 ACCEPTED = b"accepted"  # data: the address of the server that has the call now
 REPLY = b"reply"
@@ -26,6 +26,7 @@ CANCEL = b"cancel"  # data: the address of the caller; nobody waits for this cal
 # data: the address of the caller; it found no server in time, and may place the call again
 GAVE_UP = b"gave up"
 EXITED = b"exited"  # data: the address of a process known to be dead
+WITH_ADDRESS = frozenset({ACCEPTED, CANCEL, GAVE_UP, EXITED})
 
 
 WRITE_AT_ONCE = 500
@@ -105,10 +106,16 @@ class WireMessage(NamedTuple):
     @classmethod
     def read(cls, fields: Mapping[bytes, bytes]) -> WireMessage:
         """Return the message in the `fields` of a stream entry. A field unknown to an older version
-        has the default.
+        has the default. Raises ClientError for an entry that is no message.
         """
         kind, call, attempt, data = (fields.get(name, b"") for name in (b"k", b"c", b"a", b"d"))
-        return cls(kind, call, attempt, int(fields.get(b"n", 0)), data)
+        try:
+            number = int(fields.get(b"n", 0))
+            if kind in WITH_ADDRESS:
+                data.decode()
+        except ValueError as error:
+            raise ClientError(f"inbox: {error}") from error
+        return cls(kind, call, attempt, number, data)
 
 
 class Post(Protocol):

@@ -37,7 +37,9 @@ the access record; `gateway/server/problems.py` alone turns it into a dialect.
 from __future__ import annotations
 
 import inspect
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
+
+T = TypeVar("T")
 
 CARRIED = ("param", "code")
 """What some errors know beyond every error's own fields; it crosses the bus too."""
@@ -323,22 +325,39 @@ def _tree(cls: type[CCProxyError]) -> dict[str, type[CCProxyError]]:
     return found
 
 
-def error_from_dict(shape: dict[str, Any]) -> CCProxyError:
-    """Rebuild what `as_dict` wrote.
+def error_from_dict(shape: Any) -> CCProxyError:
+    """Rebuild what `as_dict` wrote. A field of another type has its default.
 
     A class this process does not know becomes a plain CCProxyError that keeps its status and its
     kind.
     """
-    cls = _tree(CCProxyError).get(shape.get("error", ""), CCProxyError)
-    message = shape.get("message")
-    headers = shape.get("headers") or {}
+    known: dict[str, Any] = shape if isinstance(shape, dict) else {}
+    cls = _tree(CCProxyError).get(_field(known, "error", ""), CCProxyError)
+    message = _field(known, "message", "")
+    given: dict[Any, Any] = _field(known, "headers", {})
+    headers = {
+        name: value
+        for name, value in given.items()
+        if isinstance(name, str) and isinstance(value, str)
+    }
     if issubclass(cls, UpstreamRefused):
-        body = shape.get("body", "").encode()
-        return cls(message, status=int(shape.get("status", 502)), body=body, headers=headers)
+        body = _field(known, "body", "").encode(errors="replace")
+        return cls(message, status=_status(known, 502), body=body, headers=headers)
     error = cls(message, headers=headers)
-    error.status = int(shape.get("status", error.status))
-    error.kind = str(shape.get("kind", error.kind))
+    error.status = _status(known, error.status)
+    error.kind = _field(known, "kind", error.kind)
     for name in CARRIED:
-        if name in shape and hasattr(error, name):
-            setattr(error, name, shape[name])
+        if hasattr(error, name) and (told := _field(known, name, "")):
+            setattr(error, name, told)
     return error
+
+
+def _field(shape: dict[str, Any], name: str, default: T) -> T:
+    """Return the field of `shape`; `default` for a field that is absent or of another type."""
+    value = shape.get(name)
+    return value if isinstance(value, type(default)) else default
+
+
+def _status(shape: dict[str, Any], default: int) -> int:
+    status = _field(shape, "status", default)
+    return status if 400 <= status <= 599 else default

@@ -119,6 +119,33 @@ async def test_an_error_of_the_server_arrives_as_the_same_error_after_what_was_s
             await anext(replies)
 
 
+async def test_an_entry_that_is_no_message_costs_nobody_a_call(bus_factory, redis_url):
+    server, caller = await bus_factory("worker"), await bus_factory("gateway")
+    async with serving(server, TURNS, count_up):
+        with redis.Redis.from_url(redis_url) as client:
+            (inbox,) = client.scan_iter("inbox:gateway:*")
+            for fields in ({"x": "1"}, {"k": "reply", "n": "three"}, {"k": "exited", "d": b"\xff"}):
+                client.xadd(inbox, fields)
+        assert await collect(caller, TURNS, 2) == [b"0", b"1"]
+
+
+async def test_an_entry_of_a_channel_that_is_no_request_costs_its_server_nothing(
+    bus_factory, redis_url
+):
+    server, caller = await bus_factory("worker"), await bus_factory("gateway")
+    with redis.Redis.from_url(redis_url) as client:
+        client.xadd("channel:test:turns", {"id": b"\xff", "inbox": b"\xff"})
+    taken: list[bytes] = []
+
+    async def handle(delivery: Delivery) -> None:
+        taken.append(delivery.payload)
+        await (count_up(delivery) if delivery.payload else delivery.finish())
+
+    async with serving(server, TURNS, handle):
+        assert await collect(caller, TURNS, 1) == [b"0"]
+    assert sorted(taken) == [b"", b"1"]
+
+
 async def test_an_error_instead_of_accepting_reaches_who_waits_for_that(bus_factory):
     caller = await bus_factory()
     async with caller.call(TURNS, 0) as call:

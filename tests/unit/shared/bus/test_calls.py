@@ -10,7 +10,7 @@ import pytest
 from shared.bus.calls import MESSAGE_COST, UNREAD_BYTES, Call, Calls
 from shared.bus.channels import Channel, encode_payload
 from shared.bus.wire import ACCEPTED, CANCEL, END, ERROR, GAVE_UP, REPLY, WireMessage
-from shared.runtime.errors import BusUnavailable, NotFound, NoWorker, WorkerLost
+from shared.runtime.errors import BusUnavailable, CCProxyError, NotFound, NoWorker, WorkerLost
 
 TURNS = Channel("turns", "on_accept")
 ASKS = Channel("asks", "when_done")
@@ -120,6 +120,15 @@ async def test_an_error_is_rebuilt(line: Line):
     with pytest.raises(NotFound, match="no such prompt"):
         await anext(call)
     assert await rest(call) == []
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b'{"error":{}}', b'{"message":"\\ud83d"}'])
+async def test_an_error_of_another_form_ends_the_call_with_an_error(line: Line, data: bytes):
+    call = await line.call()
+    line.arrive(ACCEPTED, 0, SERVER.encode())
+    line.arrive(ERROR, 1, data)
+    with pytest.raises(CCProxyError):
+        await anext(call)
 
 
 async def test_the_next_server_starts_counting_anew_and_the_lost_one_is_not_heard(line: Line):

@@ -164,3 +164,11 @@ async def test_what_is_held_already_or_was_trimmed_away_is_not_taken_again():
     )
     assert list(served.held) == [b"5-0", b"7-0"]
     assert served.held[b"5-0"] is delivery
+
+
+async def test_an_entry_of_another_form_is_a_delivery_that_can_be_ended() -> None:
+    served = Served(ASKS, Slots(1), Redis().post, ME)
+    (delivery,) = served.hold([(b"1-1", {b"id": b"\xff", b"inbox": b"\xff"})])
+    assert delivery.payload == b""
+    await delivery.finish()
+    assert served.held == {}

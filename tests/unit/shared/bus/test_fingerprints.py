@@ -19,7 +19,7 @@ LARGEST = 2**32 - 1
 FULL = PromptFingerprint(
     "messages",
     {"thinking": LARGEST},
-    (("Read", 1), ("Bäsh", LARGEST)),
+    (("Read", 1), ("Bäsh", LARGEST), ("half \ud83d", 2)),
     (0, 7),
     (1, 2, LARGEST),
     (Mark(0, 3, 3600), Mark(3, 9, 300)),

@@ -65,3 +65,28 @@ def test_a_table_is_taken_apart_into_its_records() -> None:
     ]
     assert split_batch(b"[1]") == [b"[1]"]
     assert split_batch(b"no json") == [b"no json"]
+
+
+@pytest.mark.parametrize("data", [b'{"begun":', b'{"begun":7}', b'{"begun":[7]}', b'{"begun":{}}'])
+def test_what_begins_like_a_message_of_begun_requests_and_is_none_is_refused(data: bytes) -> None:
+    assert unpack_begun(data) is None
+    with pytest.raises(ClientError):
+        unpack(data)
+
+
+def test_half_of_a_surrogate_pair_in_a_model_s_name_hides_no_begun_request() -> None:
+    (event,) = (
+        unpack_begun(encode_payload(pack_begun([AccessRecord("a", 1.5, model="\ud83d")]))) or []
+    )
+    assert event["model"] == "\ufffd"
+
+
+@pytest.mark.parametrize("unknown", ["", "later", "\ud83d"])
+def test_a_count_beyond_64_bits_is_refused_in_the_table_of_every_version(unknown: str) -> None:
+    with pytest.raises(ClientError):
+        unpack(
+            table(
+                ["request_id", "timestamp", "tokens_input", unknown],
+                ["a", 1.5, 10**30, 1],
+            )
+        )

@@ -16,7 +16,7 @@ from shared.bus.wire import (
     check_size,
     instance_of,
 )
-from shared.runtime.errors import BusUnavailable, TooLarge
+from shared.runtime.errors import BusUnavailable, ClientError, TooLarge
 
 
 class Pipeline:
@@ -154,3 +154,11 @@ async def test_a_batch_that_redis_never_answers_holds_up_no_stop():
     await writer.stop()
     assert sent.cancelled()
     assert queued.cancelled()
+
+
+@pytest.mark.parametrize(
+    "fields", [{b"k": b"reply", b"n": b"three"}, {b"k": b"exited", b"d": b"\xff"}]
+)
+def test_an_entry_that_is_no_message_is_refused(fields: dict[bytes, bytes]) -> None:
+    with pytest.raises(ClientError):
+        WireMessage.read(fields)

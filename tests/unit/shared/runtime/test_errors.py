@@ -58,3 +58,23 @@ def test_the_field_at_fault_crosses_the_bus() -> None:
     arrived = error_from_dict(errors.ClientError("No.", param="sql").as_dict())
     assert isinstance(arrived, errors.ClientError)
     assert arrived.param == "sql"
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        None,
+        [],
+        {"error": {}, "message": 7, "headers": []},
+        {"error": "NotFound", "status": "busy", "kind": 7},
+        {"error": "NotFound", "status": 200},
+        {"error": "UpstreamRefused", "status": [], "body": 7},
+        {"error": "ClientError", "param": {}, "headers": {"retry-after": 3}},
+    ],
+)
+def test_an_error_of_another_form_is_an_error_with_a_status_and_words(shape: object) -> None:
+    arrived = error_from_dict(shape)
+    assert 400 <= arrived.status < 600
+    assert arrived.message
+    assert isinstance(arrived.kind, str)
+    assert arrived.headers == {}
