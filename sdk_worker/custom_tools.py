@@ -109,14 +109,12 @@ class CustomTools:
         if message.get("method") != "tools/call":
             about = {"name": CUSTOM_TOOLS_SERVER, "version": "1"}
             return mcp.answer_message(message, self._listed, about)
-        params = message.get("params") or {}
-        tool_use_id = (params.get("_meta") or {}).get(TOOL_USE_ID)
+        name = mcp.params_of(message).get("name")
+        tool_use_id = mcp.meta_of(message).get(TOOL_USE_ID)
         if self._turn is None:
             return mcp.result(message, without_result(NO_TURN))
-        if params.get("name") not in self._names:
-            return mcp.result(
-                message, without_result(f"There is no tool {params.get('name')!r} here.")
-            )
+        if not isinstance(name, str) or name not in self._names:
+            return mcp.result(message, without_result(f"There is no tool {name!r} here."))
         if not isinstance(tool_use_id, str):
             return mcp.result(message, without_result(UNNAMED))
         return mcp.result(message, await self._result_of(tool_use_id, *self._turn))

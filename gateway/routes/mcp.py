@@ -137,9 +137,8 @@ class PermissionTool:
         """
         if message.get("method") == "notifications/cancelled":
             caller = context_of(request.scope).record.caller
-            if name := call_name(
-                caller, mcp_session(request), (message.get("params") or {}).get("requestId")
-            ):
+            cancelled = mcp.params_of(message).get("requestId")
+            if name := call_name(caller, mcp_session(request), cancelled):
                 await self._permissions.question("withdraw", caller, {"asker": name})
         return Response(status_code=202)
 

@@ -12,6 +12,7 @@ import uuid
 from typing import Any
 
 from shared.bus.channels import PermissionDecision, PermissionRequest
+from shared.formats.fields import inner_object
 from shared.runtime.errors import CCProxyError, ClientError
 from shared.runtime.exact_json import dump_json
 from shared.runtime.version import VERSION
@@ -49,6 +50,16 @@ TOOLS = [
 SERVER = {"name": "ccproxy", "title": "CCProxy permissions", "version": VERSION}
 
 
+def params_of(message: Message) -> Message:
+    """Return the parameters of a message; an empty object for parameters that are no object."""
+    return inner_object(message, "params")
+
+
+def meta_of(message: Message) -> Message:
+    """Return the `_meta` of a message's parameters; an empty object for any other value."""
+    return inner_object(params_of(message), "_meta")
+
+
 def result(message: Message, content: Any) -> Message:
     return {"jsonrpc": "2.0", "id": message.get("id"), "result": content}
 
@@ -61,10 +72,9 @@ def answer_message(
     message: Message, tools: list[Message] = TOOLS, server: Message = SERVER
 ) -> Message:
     """The answer to anything but a call of a tool."""
-    params = message.get("params") or {}
     match message.get("method"):
         case "initialize":
-            version = params.get("protocolVersion")
+            version = params_of(message).get("protocolVersion")
             known = version if isinstance(version, str) else NEWEST_PROTOCOL
             return result(
                 message,
@@ -80,8 +90,8 @@ def answer_message(
 
 def read_call(message: Message) -> Message:
     """The arguments of a call of the tool. Raises ClientError."""
-    params = message.get("params")
-    if not isinstance(params, dict) or params.get("name") != TOOL:
+    params = params_of(message)
+    if params.get("name") != TOOL:
         raise ClientError(f"There is one tool here: {TOOL}.")
     arguments = params.get("arguments")
     if not isinstance(arguments, dict):
@@ -115,8 +125,7 @@ def request_from(
 
 
 def progress_token(message: Message) -> Any:
-    meta = (message.get("params") or {}).get("_meta") or {}
-    return meta.get("progressToken")
+    return meta_of(message).get("progressToken")
 
 
 def progress(token: Any, count: int) -> Message:

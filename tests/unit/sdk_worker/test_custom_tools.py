@@ -115,3 +115,13 @@ async def test_a_call_that_nobody_could_answer_ends_at_once():
     with tools.on_behalf(TURN, Notes()):
         assert "no tool 'other'" in words_of(await tools.answer(call("other")))
         assert "does not name its calls" in words_of(await tools.answer(call()))
+
+
+@pytest.mark.parametrize(
+    "params", [7, [], "weather", {"name": {}}, {"name": "weather", "_meta": 7}]
+)
+async def test_a_call_of_another_form_ends_at_once(params):
+    tools = CustomTools([WEATHER], ResultDesk("w1", None))
+    with tools.on_behalf(TURN, Notes()):
+        reply = await tools.answer(CALL | {"params": params})
+    assert reply["result"]["isError"]

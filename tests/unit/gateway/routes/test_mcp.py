@@ -46,6 +46,26 @@ async def test_the_conversation_of_a_program_that_connects(front: Front) -> None
     assert [tool["name"] for tool in listed["result"]["tools"]] == ["check_permission"]  # type: ignore[index]
 
 
+@pytest.mark.parametrize("params", [7, [], "x", {"_meta": 7}, {"requestId": {}}])
+async def test_a_message_with_odd_parameters_is_answered(front: Front, params: object) -> None:
+    odd = {"jsonrpc": "2.0", "params": params}
+    session = {"mcp-session-id": "s1", **ACCEPT}
+    for method in ("initialize", "tools/call", "ping"):
+        body = {**odd, "id": 1, "method": method}
+        reply = await front.client.post("/mcp", json=body, headers=session)
+        assert reply.json()["id"] == 1
+    body = {**odd, "method": "notifications/initialized"}
+    assert (await front.client.post("/mcp", json=body, headers=session)).status_code == 202
+
+
+@pytest.mark.usefixtures("desk")
+@pytest.mark.parametrize("params", [7, [], "x", {"requestId": {}}])
+async def test_a_cancel_of_no_call_withdraws_nothing(front: Front, params: object) -> None:
+    cancel = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params}
+    reply = await front.client.post("/mcp", json=cancel, headers={"mcp-session-id": "s1"})
+    assert reply.status_code == 202
+
+
 @pytest.mark.usefixtures("desk")
 async def test_a_call_streams_progress_until_somebody_allows_it(front: Front) -> None:
     calling = asyncio.create_task(front.call(5))

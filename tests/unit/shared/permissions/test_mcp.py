@@ -84,3 +84,12 @@ def test_an_event_is_one_line_of_json() -> None:
     assert (
         mcp.mcp_event({"a": "x\ny\u2028"}) == b'event: message\ndata: {"a":"x\\ny\xe2\x80\xa8"}\n\n'
     )
+
+
+@pytest.mark.parametrize("params", [7, [], "x", None, {"_meta": 7}, {"_meta": []}])
+def test_parameters_of_another_form_are_read_as_none(params: object) -> None:
+    message = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}
+    assert mcp.answer_message(message)["result"]["protocolVersion"] == mcp.NEWEST_PROTOCOL
+    assert mcp.progress_token(message) is None
+    with pytest.raises(ClientError):
+        mcp.read_call(message)
