@@ -19,6 +19,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shared.bus.channels import PermissionRequest
+from shared.formats.json_text import is_whole
 from shared.permissions.commands import is_other_git_command, may_run, simple_command
 from shared.permissions.hosts import host_fits, may_be_same_host, plain_host
 from shared.permissions.paths import folded, lies_in, normalised
@@ -72,6 +73,9 @@ class Rule(BaseModel):
 
     @model_validator(mode="after")
     def _is_meaningful(self) -> Rule:
+        # A rule is kept as UTF-8, which has no halves of surrogate pairs.
+        if not all(is_whole(text) for _, text in self if isinstance(text, str)):
+            raise ValueError("a text of a rule must be valid UTF-8")
         for name in ("command", "command_prefix"):
             text = getattr(self, name)
             if text is not None and not simple_command(text):

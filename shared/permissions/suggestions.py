@@ -22,6 +22,7 @@ from shared.permissions.tools import (
     PATH_FIELDS,
     QUESTION,
     URL_TOOL,
+    command_of,
 )
 
 
@@ -44,12 +45,15 @@ def suggest(request: PermissionRequest) -> dict[str, str] | None:
 
 
 def _suggested_command(request: PermissionRequest) -> dict[str, str] | None:
-    command = str(request.input.get("command", ""))
+    command = command_of(COMMAND_TOOL, request.input) or ""
     words = simple_command(command)
     if words is None or set(request.input) - COMMAND_FIELDS:
         return None
     program = words[0]
-    exactly = {"tool": COMMAND_TOOL, "command": command.strip()}
+    stripped = command.strip()
+    # A blank behind a backslash belongs to the last word.
+    exact = stripped if simple_command(stripped) == words else command
+    exactly = {"tool": COMMAND_TOOL, "command": exact}
     if program in HARMLESS_PROGRAMS:
         return {"tool": COMMAND_TOOL, "command_prefix": program}
     if len(words) > 1 and words[1] in REPORTING_SUBCOMMANDS.get(program, ()):

@@ -316,3 +316,9 @@ def test_the_id_and_the_words_of_a_rule_name_its_profile() -> None:
     assert named.describe() == "allow Bash: exactly make, in the profile night"
     with pytest.raises(ClientError, match="every session"):
         rule(profile="night", scope="caller", caller="a")
+
+
+@pytest.mark.parametrize("field", ["tool", "command", "under", "caller"])
+def test_a_rule_with_half_of_a_surrogate_pair_is_refused(field: str) -> None:
+    with pytest.raises(ClientError):
+        rule(**{field: "/a\ud83d"})
