@@ -16,10 +16,11 @@ from typing import Any
 from gateway.proxy.estimate import COUNTED, tokens_in
 from shared.captures.capture import Part
 from shared.formats.ir import Json
-from shared.runtime.exact_json import dump_json, load_json
+from shared.runtime.exact_json import deeper_than, dump_json, load_json
 from shared.runtime.visible_text import visible, visible_line
 
 SHOWN_CHARACTERS = 64 * 1024  # of one block; a longer one is cut in the middle
+DEEPEST_SHOWN = 64  # levels of a part that is shown as a model reads it; a deeper one is JSON
 # Fields with blocks of their own; the others a model reads are one block.
 OWN_BLOCKS = ("system", "instructions", "tools", "functions", "messages", "input")
 TEXT_FIELDS = ("text", "thinking", "output_text", "refusal")
@@ -126,15 +127,19 @@ def _block(kind: str, label: str, value: Any) -> PromptBlock:
 
 def readable_text(value: Any) -> str:
     """Return a part of a request as the model reads it: texts unchanged, the rest as JSON."""
+    return _as_json(value) if deeper_than(value, DEEPEST_SHOWN) else _as_read(value)
+
+
+def _as_read(value: Any) -> str:
     match value:
         case str():
             return value
         case list():
-            return "\n\n".join(text for each in value if (text := readable_text(each)))
+            return "\n\n".join(text for each in value if (text := _as_read(each)))
         case {"content": content, **rest} if isinstance(content, str | list):
             others = {name: each for name, each in rest.items() if name not in ("role", "type")}
             head = [_as_json(others)] if others else []
-            return "\n".join([*head, readable_text(content)])
+            return "\n".join([*head, _as_read(content)])
         case dict():
             for name in TEXT_FIELDS:
                 told: Any = value.get(name)

@@ -62,19 +62,24 @@ def tokens_in(value: Any) -> float:
     """Return the estimated tokens of `value`: all texts, names and numbers, and an amount for
     images and documents.
     """
-    match value:
-        case str():
-            return len(value.encode("utf-8", "surrogatepass")) / BYTES_PER_TOKEN
-        case {"type": "base64", "media_type": str(kind), "data": str(data)}:
-            return (
-                IMAGE_TOKENS
-                if kind.startswith("image/")
-                else len(data) * 3 / 4 / DOCUMENT_BYTES_PER_TOKEN
-            )
-        case dict():
-            return sum(
-                len(name) / BYTES_PER_TOKEN + tokens_in(inner) for name, inner in value.items()
-            )
-        case list():
-            return sum(map(tokens_in, value))
-    return 1
+    found = 0.0
+    # Without recursion, which fails at a depth that JSON may have.
+    left = [value]
+    while left:
+        match left.pop():
+            case str(text):
+                found += len(text.encode("utf-8", "surrogatepass")) / BYTES_PER_TOKEN
+            case {"type": "base64", "media_type": str(kind), "data": str(data)}:
+                found += (
+                    IMAGE_TOKENS
+                    if kind.startswith("image/")
+                    else len(data) * 3 / 4 / DOCUMENT_BYTES_PER_TOKEN
+                )
+            case dict(inner):
+                found += sum(map(len, inner)) / BYTES_PER_TOKEN
+                left += inner.values()
+            case list(inner):
+                left += inner
+            case _:
+                found += 1
+    return found

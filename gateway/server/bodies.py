@@ -17,6 +17,7 @@ from gateway.server.asgi import ASGIApp, Message, Receive, Scope, Send, read_bod
 from gateway.server.context import context_of
 from gateway.server.decoding import decode_body
 from shared.runtime.errors import ClientError
+from shared.runtime.exact_json import deeper_than
 
 # Levels of a document: our libraries fail at about 250, and no tool nests a tenth of 128.
 MAX_DEPTH = 128
@@ -73,22 +74,6 @@ def read_json(body: bytes) -> Any:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise ClientError(f"The request body is not valid JSON: {error}.") from error
-    check_depth(document)
+    if deeper_than(document, MAX_DEPTH):
+        raise ClientError(f"The request body is nested more than {MAX_DEPTH} levels deep.")
     return document
-
-
-def check_depth(document: Any) -> None:
-    """Raise ClientError if `document` is nested more than MAX_DEPTH levels deep."""
-    # Level by level, because a recursion would fail at the depth that is to be refused.
-    level = [document]
-    for _ in range(MAX_DEPTH + 1):
-        inner: list[Any] = []
-        for value in level:
-            if isinstance(value, dict):
-                inner += value.values()
-            elif isinstance(value, list):
-                inner += value
-        if not inner:
-            return
-        level = inner
-    raise ClientError(f"The request body is nested more than {MAX_DEPTH} levels deep.")

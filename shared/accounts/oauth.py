@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any, Protocol
 
 from shared.accounts.login import Login
 from shared.runtime.errors import CredentialsExpired
+from shared.runtime.exact_json import load_json
 
 LAST_SECOND = 1e11  # in the year 5138; a later one is a mistake
 
@@ -102,11 +103,11 @@ class Issuer(Protocol):
     async def about(self, pages: AccountPages, login: Login) -> dict[str, Any]: ...
 
 
-def parse_token_reply(data: bytes | str) -> dict[str, Any]:
+def parse_token_reply(data: bytes) -> dict[str, Any]:
     """Return the JSON object in `data`; an empty object for any other content."""
     try:
-        found = json.loads(data)
-    except ValueError:
+        found = load_json(data)
+    except JSONDecodeError:
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -128,8 +129,10 @@ def text_field(content: Mapping[str, Any], name: str) -> str:
 def seconds(content: Mapping[str, Any], name: str, *, unit: float = 1.0) -> float:
     """Return a time or a time span, given in units of `unit` seconds, in seconds; 0 if absent."""
     found = content.get(name)
-    told = found * unit if isinstance(found, int | float) else 0.0
-    return told if 0 < told < LAST_SECOND else 0.0
+    # Compared before it is multiplied: an integer may be beyond every float.
+    if not isinstance(found, int | float) or not 0 < found < LAST_SECOND / unit:
+        return 0.0
+    return found * unit
 
 
 def claims_of(token: Any) -> dict[str, Any]:

@@ -13,12 +13,13 @@ import contextlib
 import errno
 import fcntl
 import hashlib
-import json
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
+
+from shared.runtime.exact_json import load_json
 
 LOOK_AGAIN_SECONDS = (
     1.0  # a stat per request would be wasted; a login by another program is noticed within this
@@ -134,7 +135,7 @@ class CredentialFile:
             identity = (found.st_ino, found.st_mtime_ns, found.st_size)
             if identity == self._seen:
                 return
-            content = json.loads(self.path.read_bytes())
+            content = load_json(self.path.read_bytes())
         except FileNotFoundError:
             self._forget("does not exist")
         except IsADirectoryError:
@@ -178,7 +179,7 @@ class LoginDraft:
 
     def is_complete(self) -> bool:
         try:
-            return isinstance(json.loads(self.path.read_bytes()), dict)
+            return isinstance(load_json(self.path.read_bytes()), dict)
         except (OSError, ValueError):
             return False
 

@@ -22,6 +22,7 @@ from shared.captures.capture import (
     summary_from_json,
 )
 from shared.captures.redaction import redact, redact_text
+from shared.runtime.exact_json import load_json
 from shared.runtime.version import VERSION
 
 MOST_BYTES = 512 * 1024 * 1024  # of a bundle that is read
@@ -43,8 +44,8 @@ def read_bundle(data: bytes) -> list[Capture]:
     if len(data) > MOST_BYTES:
         raise NotACapture(f"The bundle has more than {MOST_BYTES:,} bytes.")
     try:
-        bundle = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        bundle = load_json(data)
+    except json.JSONDecodeError as error:
         raise NotACapture("The file is no bundle of captured requests.") from error
     entries = bundle.get("captures") if isinstance(bundle, dict) else None
     if not isinstance(entries, list) or bundle.get(MARK) != 1:

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from shared.runtime.errors import ClientError
+from shared.runtime.exact_json import load_json
 
 T = TypeVar("T")
 
@@ -132,7 +133,7 @@ def read_capture(data: bytes) -> Capture:
         text = unpacker.decompress(packed, MOST_BYTES)
         if not unpacker.eof:
             raise NotACapture("The file of the capture is cut, or too large.")
-        return capture_from_json(summary, json.loads(text))
+        return capture_from_json(summary, load_json(text))
     except (zlib.error, ValueError) as error:
         raise NotACapture("The file of the capture is damaged.") from error
 
@@ -140,7 +141,7 @@ def read_capture(data: bytes) -> Capture:
 def read_summary(head: bytes) -> Summary:
     """Return the summary in the first line of a file. Raises NotACapture."""
     try:
-        facts = json.loads(head)
+        facts = load_json(head)
     except ValueError as error:
         raise NotACapture("The file is no capture.") from error
     return summary_from_json(facts)

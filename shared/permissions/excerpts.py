@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 from shared.bus.channels import PermissionRequest
-from shared.permissions.fair_use import MAX_INPUT_DEPTH, TEXT_FIELDS, deeper_than, input_size
-from shared.runtime.exact_json import dump_json
+from shared.permissions.fair_use import MAX_INPUT_DEPTH, TEXT_FIELDS, input_size
+from shared.runtime.exact_json import deeper_than, dump_json
 
 WHOLE_BYTES = 4096  # an input up to this size is kept as it is
 MAX_FIELDS = 16

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from shared.bus.channels import PermissionRequest
-from shared.runtime.exact_json import dump_json
+from shared.runtime.exact_json import deeper_than, dump_json
 
 T = TypeVar("T")
 
@@ -56,22 +56,6 @@ TOO_MANY_OPEN = (
 SERVICE_FULL = (
     NOT_ASKED + "too many permission requests are open. Try again when some of them are answered."
 )
-
-
-def deeper_than(value: Any, limit: int) -> bool:
-    """Return True if lists and objects in `value` are nested more than `limit` levels deep."""
-    level: list[Any] = [value]
-    for _ in range(limit + 1):
-        level = [child for parent in level for child in _children(parent)]
-        if not level:
-            return False
-    return True
-
-
-def _children(value: Any) -> Iterable[Any]:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
 
 
 def input_size(given: dict[str, Any]) -> int:

@@ -11,11 +11,12 @@ Invariant: `load_json(dump_json(document)) == document` for every document `load
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
 
-from shared.formats.json_text import finite, refuse_constant
+from shared.formats.json_text import DEEPEST, finite, refuse_constant
 
 BOM = b"\xef\xbb\xbf"
 """RFC 8259 lets a reader ignore this mark; orjson and both providers refuse it."""
@@ -26,7 +27,9 @@ _HALF_PAIR = b"\\u"
 
 
 def load_json(data: bytes) -> Any:
-    """Return the document with exact integers and whole strings. Raises json.JSONDecodeError."""
+    """Return the document with exact integers and whole strings. Raises json.JSONDecodeError, also
+    for more than DEEPEST levels.
+    """
     try:
         document = orjson.loads(data)
     except orjson.JSONDecodeError:
@@ -34,11 +37,17 @@ def load_json(data: bytes) -> Any:
         # to read.
         if _HALF_PAIR not in data:
             raise
-        return _load_slowly(data)
-    # orjson reads an integer beyond 64 bits as a float without a word. Each digit becomes a zero
-    # here, so one search finds any run of 19 digits; one inside a string only costs the slower
-    # reading.
-    return _load_slowly(data) if _LONG_NUMBER in data.translate(_TO_ZERO) else document
+        document = _load_slowly(data)
+    else:
+        # orjson reads an integer beyond 64 bits as a float without a word. Each digit becomes a
+        # zero here, so one search finds any run of 19 digits; one inside a string only costs the
+        # slower reading.
+        if _LONG_NUMBER in data.translate(_TO_ZERO):
+            document = _load_slowly(data)
+    # The count of brackets is an upper bound of the depth.
+    if data.count(b"[") + data.count(b"{") > DEEPEST:
+        _refuse_depth(document)
+    return document
 
 
 def _load_slowly(data: bytes) -> Any:
@@ -48,6 +57,32 @@ def _load_slowly(data: bytes) -> Any:
         raise
     except (ValueError, RecursionError) as error:
         raise json.JSONDecodeError(str(error), "", 0) from error
+
+
+def _refuse_depth(document: Any) -> None:
+    """Raise json.JSONDecodeError for a document with more levels than `dump_json` can write."""
+    try:
+        orjson.dumps(document)  # cheaper than a walk, and enough for nearly every document
+    except TypeError:
+        if deeper_than(document, DEEPEST):
+            raise json.JSONDecodeError(f"more than {DEEPEST} levels", "", 0) from None
+
+
+def deeper_than(value: Any, limit: int) -> bool:
+    """Return True if lists and objects in `value` are nested more than `limit` levels deep."""
+    # Level by level, because a recursion would fail at the depth that is to be found.
+    level: list[Any] = [value]
+    for _ in range(limit + 1):
+        level = [child for parent in level for child in _children(parent)]
+        if not level:
+            return False
+    return True
+
+
+def _children(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def dump_json(document: Any) -> bytes:

@@ -97,3 +97,12 @@ def test_a_long_text_is_cut_in_its_middle() -> None:
 
 def test_a_body_that_is_no_object_has_no_document() -> None:
     assert [document_of(Part(body=body)) for body in ("", "[1]", '{"a":', "text")] == [None] * 4
+
+
+@pytest.mark.parametrize("name", ["content", "text"])
+def test_a_deeply_nested_part_is_shown_as_json(name: str) -> None:
+    deepest: Any = "hello"
+    for _ in range(300):
+        deepest = [{name: deepest}]
+    (block,) = prompt_blocks({"messages": [{"role": "user", "content": deepest}]})
+    assert "hello" in block.text

@@ -34,3 +34,10 @@ def test_tools_and_system_count() -> None:
         "tools": [{"name": "f", "input_schema": {"type": "object", "required": ["x" * 400]}}],
     }
     assert estimate(message("hi") | more) > 200
+
+
+def test_a_deeply_nested_part_is_counted() -> None:
+    deepest: object = "x" * 400
+    for _ in range(800):
+        deepest = [deepest]
+    assert estimate(message(deepest)) >= 100

@@ -41,7 +41,12 @@ def test_a_file_that_appears_after_the_start_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "problem"), [("{", "is not valid JSON"), ("[]", "is not a JSON object")]
+    ("text", "problem"),
+    [
+        ("{", "is not valid JSON"),
+        ("[" * 3000 + "]" * 3000, "is not valid JSON"),
+        ("[]", "is not a JSON object"),
+    ],
 )
 def test_a_file_that_makes_no_sense_is_named(file: CredentialFile, text: str, problem: str) -> None:
     file = CredentialFile(file.path)

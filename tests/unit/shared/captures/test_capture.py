@@ -64,3 +64,11 @@ def test_a_damaged_file_is_no_capture(data: bytes) -> None:
 def test_a_field_of_a_newer_version_is_left_out() -> None:
     line = b'{"capture":1,"id":"a","at":1,"newer":true}'
     assert read_summary(line) == Summary("a", 1)
+
+
+def test_a_capture_nested_too_deeply_is_damaged() -> None:
+    head, _, _ = write_capture(CAPTURE).partition(b"\n")
+    deep = b"[" * 3000 + b"]" * 3000
+    for data in (deep, head + b"\n" + zlib.compress(deep)):
+        with pytest.raises(NotACapture):
+            read_capture(data)

@@ -53,3 +53,15 @@ def test_ordinary_documents_are_written_as_orjson_writes_them() -> None:
 def test_what_is_no_json_is_refused(data: bytes) -> None:
     with pytest.raises(json.JSONDecodeError):
         load_json(data)
+
+
+@pytest.mark.parametrize("depth", [801, 950, 1023])
+@pytest.mark.parametrize("beside", [1, BIG, HALF])
+def test_a_document_too_deep_to_be_written_is_not_read(depth: int, beside: Any) -> None:
+    with pytest.raises(json.JSONDecodeError):
+        load_json(b"[%b,%b]" % (json.dumps(beside).encode(), b"[" * depth + b"]" * depth))
+
+
+def test_a_wide_document_of_few_levels_is_read_and_written() -> None:
+    wide = [[[each]] for each in range(1000)] + [BIG]
+    assert load_json(dump_json(wide)) == wide
