@@ -145,7 +145,7 @@ class ResponsesTap:
     def _pass(self, frame: bytes) -> bytes:
         """Note a frame, and return the frame in its final form."""
         payload = payload_of(frame)
-        kind = payload.get("type")
+        kind = text_in(payload, "type")
         told = inner_object(payload, "response")
         if kind == "response.created":
             self._begun = told
@@ -156,7 +156,7 @@ class ResponsesTap:
             self._fail(read_error(payload, 0))
         elif kind in STATUSES:
             told = self._finish(STATUSES[kind], told)
-        elif isinstance(kind, str) and kind.startswith("codex.") and not self._untouched:
+        elif kind.startswith("codex.") and not self._untouched:
             return b""
         if not told:
             return frame
@@ -167,7 +167,7 @@ class ResponsesTap:
                 self.response = whole
             # An event that needs no change passes with the provider's own bytes.
             if whole != payload.get("response"):
-                frame = encode_event(str(kind), dump_json(payload | {"response": whole}))
+                frame = encode_event(kind, dump_json(payload | {"response": whole}))
         return self.naming(frame)
 
     def _keep(self, payload: Json) -> None:

@@ -54,7 +54,7 @@ def session_of(request: Outgoing, document: Json) -> str:
     if PLAIN.fullmatch(name):
         return name
     return (
-        session_digest(name.encode())
+        session_digest(name.encode("utf-8", "surrogatepass"))
         if name
         else session_digest(first_turn(request.record.caller, document))
     )

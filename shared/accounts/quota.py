@@ -103,7 +103,9 @@ def _read_claude(headers: dict[str, str]) -> Iterable[Window]:
 def read_report(told: dict[str, Any], now: float) -> Quota | None:
     """Return the quota in Claude Code's `rate_limit_event`; None without any window."""
     windows = []
-    for name, facts in (told.get("unifiedWindows") or {}).items():
+    reported = inner_object(told, "unifiedWindows")
+    for name in reported:
+        facts = inner_object(reported, name)
         length = next((length for length in REPORTED_WINDOWS if name.startswith(length)), "")
         if (
             length

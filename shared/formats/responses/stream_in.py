@@ -389,7 +389,8 @@ def _read_citation(data: Json) -> ir.Citation:
     start = data.get("start_index")
     end = data.get("end_index")
     is_placed = isinstance(start, int) and isinstance(end, int)
-    is_whole = is_placed or data.get("type") != "url_citation"
+    named = isinstance(data.get("type"), str)
+    is_whole = named and (is_placed or data["type"] != "url_citation")
     title = data.get("title") or data.get("filename") or ""
     return ir.Citation(
         data.get("url") or "", title, start, end, "openai", data if is_whole else None

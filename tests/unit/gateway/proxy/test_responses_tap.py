@@ -278,3 +278,12 @@ def test_a_tap_has_begun_with_the_first_whole_event() -> None:
 def test_the_service_tier_is_the_one_of_the_finished_response(named: object, tier: str) -> None:
     tap, _ = run(frame(CREATED), frame(completed(output=[MESSAGE], service_tier=named)))
     assert tap.record.service_tier == tier
+
+
+@pytest.mark.parametrize("kind", [["error"], {"error": 1}, 7, None])
+@pytest.mark.parametrize("untouched", [True, False])
+def test_an_event_whose_type_is_no_text_passes_as_it_came(kind: Any, untouched: bool) -> None:
+    data = b"data: %b\n\n" % orjson.dumps({"type": kind, "mark": ["error"]})
+    tap = ResponsesTap(AccessRecord("r", 0.0), untouched=untouched)
+    assert tap.feed(data) + tap.end() == data
+    assert not tap.finished

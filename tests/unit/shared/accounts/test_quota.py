@@ -312,3 +312,10 @@ def test_the_page_of_usage_tells_the_windows_that_an_event_tells() -> None:
 )
 def test_a_page_of_usage_without_windows_tells_nothing(page: dict[str, Any]) -> None:
     assert read_event(event_of_page(page), NOW) is None
+
+
+@pytest.mark.parametrize(
+    "windows", [7, [], "five_hour", {"five_hour": None}, {"five_hour": 0.5}, {"five_hour": ["x"]}]
+)
+def test_a_report_of_another_form_has_no_window(windows: Any) -> None:
+    assert read_report({"unifiedWindows": windows}, NOW) is None

@@ -213,6 +213,13 @@ def test_citations_are_told_once(streamed):
     assert parts(*datas) == (Text("Hello", (CITED,)),)
 
 
+@pytest.mark.parametrize("kind", [["url_citation"], {}, None, 7])
+def test_an_annotation_whose_type_is_no_text_goes_to_no_other_client_as_it_came(kind):
+    odd = URL_CITATION | {"type": kind}
+    (text,) = parts(*TEXT_DELTAS, done(0, **message("Hello", annotations=[odd])))
+    assert [citation.data for citation in text.citations] == [None]
+
+
 # --- reasoning ---
 
 
