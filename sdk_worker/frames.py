@@ -18,6 +18,7 @@ from typing import Any, Literal
 import orjson
 
 from sdk_worker.client_tools import PREFIX, client_name
+from shared.formats.fields import MISFITS
 from shared.formats.messages.errors import error_type
 from shared.runtime.errors import CCProxyError, CredentialsMissing, UpstreamError, UpstreamRefused
 from shared.runtime.exact_json import dump_json
@@ -156,7 +157,17 @@ class Splice:
         return self._init["session_id"] if self._init else ""
 
     def feed(self, line: Line) -> bytes:
-        """Return the frames of this line. Raises CCProxyError when the run failed."""
+        """Return the frames of this line. Raises CCProxyError when the run failed, and
+        UpstreamError for a line of another form.
+        """
+        try:
+            return self._frames_of(line)
+        except MISFITS as error:
+            raise UpstreamError(
+                f"The claude program wrote a line that cannot be read ({error!r:.200})."
+            ) from error
+
+    def _frames_of(self, line: Line) -> bytes:
         if line.get("parent_tool_use_id"):
             return b""  # a conversation of a subagent with itself
         match line.get("type"):

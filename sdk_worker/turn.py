@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from sdk_worker.claude.launch import Binding, Launch
 from sdk_worker.client_tools import program_name
+from shared.formats.fields import inner_object
 from shared.formats.messages.request_in import refuse_part
 from shared.runtime.errors import ClientError
 
@@ -28,6 +29,7 @@ LISTED = frozenset({"type", "name", "description", "input_schema", "eager_input_
 SPOKEN = frozenset({"type", "text"})
 PLAIN = re.compile(r"[\w.-]{1,64}", re.ASCII)  # a type that may stand in a header
 # Shown about a run, never part of the conversation.
+ROLES = ("user", "assistant", "system")
 SHOWN_BY_US = frozenset({"system_message", "result_message"})
 
 
@@ -89,8 +91,8 @@ def read_turn(body: dict[str, Any], *, working_directory: str | None = None) -> 
 def unread_of(body: dict[str, Any], tools: list[Block]) -> list[str]:
     """Return the paths of the parts inside carried fields without a place in the program."""
     system = body["system"] if isinstance(body.get("system"), list) else []
-    thinking = body.get("thinking") or {}
-    choice = body.get("tool_choice") or {}
+    thinking = inner_object(body, "thinking")
+    choice = inner_object(body, "tool_choice")
     found = {
         f"tools[].{name}": value
         for tool in tools
@@ -220,13 +222,13 @@ def _read_messages(messages: Any, *, renamed: bool) -> tuple[list[tuple[str, lis
 
 def _read_content(message: Any, index: int) -> list[Block]:
     where = f"messages.{index}"
-    if not isinstance(message, dict) or message.get("role") not in {"user", "assistant", "system"}:
+    if not isinstance(message, dict) or message.get("role") not in ROLES:
         raise ClientError(f"{where}.role: expected user, assistant or system.")
     content = message.get("content")
     if isinstance(content, str):
         return [{"type": "text", "text": content}]
     if not isinstance(content, list) or not all(
-        isinstance(block, dict) and "type" in block for block in content
+        isinstance(block, dict) and isinstance(block.get("type"), str) for block in content
     ):
         raise ClientError(f"{where}.content: expected a text or a list of content blocks.")
     return [dict(block) for block in content]
@@ -262,4 +264,9 @@ def _as_spoken(block: Block) -> Block:
 
 
 def _renamed(block: Block) -> Block:
-    return block | {"name": program_name(block["name"])} if block["type"] == "tool_use" else block
+    if block["type"] != "tool_use":
+        return block
+    name = block.get("name")
+    if not isinstance(name, str):
+        raise ClientError("messages: a tool_use block needs the name of its tool.")
+    return block | {"name": program_name(name)}

@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from shared.formats.fields import MISFITS, inner_object
 from shared.runtime.errors import UpstreamError
 from shared.runtime.exact_json import dump_json, load_json
 from shared.runtime.log import get_log
@@ -260,7 +261,14 @@ class Program:
         self.hang_up()
 
     async def _route(self, raw: bytes) -> None:
-        line: Line = load_json(raw)
+        """Hand a line to whoever waits for it. Raises ValueError for a line of another form."""
+        line = load_json(raw)
+        try:
+            await self._hand_on(line, len(raw))
+        except MISFITS as error:
+            raise ValueError(f"{error!r:.200}") from error
+
+    async def _hand_on(self, line: Line, size: int) -> None:
         match line.get("type"):
             case "control_response":
                 # An answer belongs to one of our own requests, else to the SDK.
@@ -276,7 +284,7 @@ class Program:
                 give := self.on_mcp.get(line["request"].get("server_name", ""))
             ):
                 request_id = line["request_id"]
-                message = line["request"]["message"]
+                message = inner_object(line["request"], "message")
                 answering = self._answer(give, request_id, message, "mcp_response")
                 # A task of its own: a person may think for an hour, and the program's next lines
                 # must not wait.
@@ -285,9 +293,8 @@ class Program:
                 self.on_hook and line["request"]["subtype"] == "hook_callback"
             ):
                 request_id = line["request_id"]
-                answering = self._answer(
-                    self.on_hook, request_id, line["request"].get("input") or {}
-                )
+                given = inner_object(line["request"], "input")
+                answering = self._answer(self.on_hook, request_id, given)
                 self._answers[request_id] = asyncio.create_task(answering)
             case "control_cancel_request" if answer := self._answers.get(line["request_id"]):
                 # The program withdraws its question; the cancellation withdraws the permission
@@ -296,7 +303,7 @@ class Program:
             case "control_request" | "control_cancel_request":
                 self._for_sdk.put_nowait(line)
             case "transcript_mirror":
-                self._note_transcript(line, len(raw))
+                self._note_transcript(line, size)
             case _:
                 self._lines.append(line)
                 self._news.set()

@@ -202,6 +202,10 @@ def unknown_fields(value: Any, path: str, known: Mapping[str, frozenset[str]]) -
                 yield from unknown_fields(inner, join(path, name), known)
 
 
+MISFITS = (KeyError, IndexError, TypeError, AttributeError, ValueError)
+"""What code that reads a document as promised raises for a document of another form."""
+
+
 def inner_object(shape: Any, name: str) -> dict[str, Any]:
     """Return the object called `name` in a provider's answer; an empty object for any
     other type.

@@ -6,8 +6,11 @@ kept as they came.
 
 from __future__ import annotations
 
-import json
 from typing import Any
+
+from shared.formats.fields import MISFITS
+from shared.formats.json_text import load_text
+from shared.runtime.errors import UpstreamError
 
 Json = dict[str, Any]
 
@@ -28,6 +31,15 @@ class WholeMessage:
         self._inputs: dict[int, list[str]] = {}
 
     def feed(self, payload: Json) -> None:
+        """Take the next payload. Raises UpstreamError for a payload that does not fit the ones
+        before.
+        """
+        try:
+            self._take(payload)
+        except MISFITS as error:
+            raise UpstreamError(f"The stream is no message ({error!r:.200}).") from error
+
+    def _take(self, payload: Json) -> None:
         match payload.get("type"):
             case "message_start":
                 self.message = dict(payload["message"])
@@ -57,6 +69,6 @@ class WholeMessage:
         # Only at the end: a piece of JSON cannot be read.
         for index, pieces in self._inputs.items():
             if text := "".join(pieces):
-                self._blocks[index]["input"] = json.loads(text)
+                self._blocks[index]["input"] = load_text(text)
         self.message["content"] = [self._blocks[index] for index in sorted(self._blocks)]
         self.stopped = True

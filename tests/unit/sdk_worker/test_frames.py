@@ -373,3 +373,23 @@ def test_a_run_that_already_speaks_waits_for_its_provider():
 def test_an_error_in_the_stream_has_anthropics_shape():
     [found] = Parser().feed(turn_error_frame(Stopping()))
     assert orjson.loads(found.data)["error"]["type"] == "overloaded_error"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"type": "stream_event"},
+        {"type": "stream_event", "event": 7},
+        event(type="content_block_delta", index={}),
+        event(type="message_delta", delta={}, usage={"output_tokens": "many"}),
+        {"type": "assistant", "message": {"content": 7}},
+        {"type": "assistant", "message": {"content": [{"type": "tool_use"}]}},
+        {"type": "user", "message": {"content": [{"type": "tool_result"}]}},
+        {"type": "user", "message": {"content": ["text"]}},
+    ],
+)
+def test_a_line_of_another_form_ends_the_run_with_a_typed_error(line):
+    splice = Splice("forward")
+    splice.feed(message_start())
+    with pytest.raises(UpstreamError, match="cannot be read"):
+        splice.feed(line)

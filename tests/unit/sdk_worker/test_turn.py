@@ -193,3 +193,17 @@ def test_what_stands_inside_carried_fields_and_has_no_place_in_the_program_is_na
         "thinking.display",
         "tool_choice.disable_parallel_tool_use",
     ]
+
+
+@pytest.mark.parametrize(
+    "block", [{"type": {}}, {"type": []}, {"type": None}, {"type": "tool_use", "id": "t"}]
+)
+def test_a_block_without_a_type_or_name_that_is_a_text_is_refused(block):
+    with pytest.raises(ClientError):
+        read_turn(ask(user([block]), user("hi"), tools=[TOOL]))
+
+
+@pytest.mark.parametrize("role", [{}, [], None, 7])
+def test_a_role_that_is_no_text_is_refused(role):
+    with pytest.raises(ClientError, match="role"):
+        read_turn(ask({"role": role, "content": "hi"}))

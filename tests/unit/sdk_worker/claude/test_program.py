@@ -72,6 +72,16 @@ async def test_a_line_that_is_no_json_ends_the_program(start):
         await program.read()
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["[7]", '{"type": "control_response"}', '{"type": "control_request", "request": 7}'],
+)
+async def test_a_line_of_another_form_ends_the_program(start, line):
+    program = await start(f"import time; print({line!r}, flush=True); time.sleep(60)")
+    with pytest.raises(UpstreamError, match="a line that cannot be read"):
+        await program.read()
+
+
 async def test_a_request_is_answered_or_refused(start):
     program = await start(ECHO)
     assert (await program.control("interrupt", why="x"))["why"] == "x"

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from shared.formats.messages.whole import WholeMessage
+from shared.runtime.errors import UpstreamError
 
 
 def whole(*payloads: dict[str, Any]) -> WholeMessage:
@@ -76,3 +79,26 @@ def test_an_error_is_no_message() -> None:
     message.feed({"type": "error", "error": {"type": "overloaded_error"}})
     assert message.error is not None
     assert not message.stopped
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"type": "message_start"},
+        {"type": "content_block_start", "index": {}, "content_block": {}},
+        {"type": "content_block_start", "index": 0, "content_block": 7},
+        delta(5, type="text_delta", text="x"),
+        delta(0, type="text_delta", text=7),
+        {"type": "message_delta", "delta": 7},
+        {"type": "message_delta", "delta": {}, "usage": "many"},
+    ],
+)
+def test_a_payload_that_does_not_fit_is_the_provider_s_error(payload: dict[str, Any]) -> None:
+    with pytest.raises(UpstreamError):
+        whole(opened(0, type="text", text=""), payload)
+
+
+def test_an_input_that_is_no_json_is_the_provider_s_error() -> None:
+    broken = delta(0, type="input_json_delta", partial_json='{"a":')
+    with pytest.raises(UpstreamError):
+        whole(opened(0, type="tool_use", id="t", name="f", input={}), broken)
