@@ -59,6 +59,8 @@ def a_rule(number: int) -> Rule:
     return Rule(effect=effect, **kinds[number % len(kinds)], **owner)
 
 
+# A rule that denies a command may concern every other one, so a command is compared with each.
+DENIES_COMMANDS = "in denied commands"
 QUESTIONS = {
     "a command that a rule allows": ("Bash", {"command": "git status --short"}),
     "a command without a rule": ("Bash", {"command": "cargo build --release"}),
@@ -107,13 +109,14 @@ async def rules(sizes: list[int]) -> Growth:
             curves = [
                 Curve(
                     label,
-                    CONSTANT,
+                    LINEAR if tool == "Bash" else CONSTANT,
                     await in_turn(
                         {
                             size: partial(decided, policy, a_request("one", tool, given))
                             for size, policy in policies.items()
                         }
                     ),
+                    DENIES_COMMANDS if tool == "Bash" else "",
                 )
                 for label, (tool, given) in QUESTIONS.items()
             ]

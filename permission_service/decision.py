@@ -48,7 +48,7 @@ class Ruling:
 class RulesInForce(Protocol):
     """The rules for the decisions of a policy: the rules of an installation, or rules tried out."""
 
-    def all(self) -> list[Rule]: ...
+    def concerning(self, request: PermissionRequest) -> list[Rule]: ...
 
     def built_in(self) -> list[BuiltInRule]: ...
 
@@ -68,7 +68,7 @@ class Policy:
         protected = self._protected.touched_by(request)
         if protected is not None:
             return Ruling(allowed=False, by=BY_PROTECTION, message=protected)
-        verdict = judge(request, self._rules.all())
+        verdict = judge(request, self._rules.concerning(request))
         if verdict.outcome == "deny" and verdict.rule is not None:
             return denied_by(verdict.rule)
         if request.must_ask:
@@ -96,7 +96,7 @@ class Policy:
         ruling = self.decide(request)
         if ruling is None:
             doubt = self._protected.may_be_touched_by(request)
-            rule = judge(request, self._rules.all()).rule
+            rule = judge(request, self._rules.concerning(request)).rule
             text = doubt or (rule.describe() if rule is not None else "no rule covers it")
             return "ask", text, rule.id if rule is not None else ""
         outcome = "allow" if ruling.allowed else "deny"

@@ -7,6 +7,7 @@ changes at every use.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,10 +17,12 @@ from permission_service.built_in import CONVERSATION, EDITING, READING, BuiltInR
 from permission_service.built_in_profiles import PROFILE_TEXTS, built_in_profiles
 from permission_service.rules_file import RulesFile
 from shared.bus import Bus
-from shared.bus.channels import decode_payload, encode_payload
+from shared.bus.channels import PermissionRequest, decode_payload, encode_payload
+from shared.permissions.rule_index import RuleIndex
 from shared.permissions.rules import Rule, rule_problems
 from shared.permissions.rules_text import (
     RuleProfile,
+    RulesText,
     SwitchedProfiles,
     check_profile_name,
     read_rules_text,
@@ -57,14 +60,15 @@ class TriedRules:
     """Rules tried out on past requests, never used for answers."""
 
     def __init__(self, rules: list[Rule], built_in: list[BuiltInRule]) -> None:
-        self._rules = rules
+        self._rules = RuleIndex(rules)
         self._built_in = built_in
         # Made once: the id of a rule is a digest, and thousands of past requests ask for texts.
         self._texts = {rule.id: rule.describe() for rule in rules}
         self._texts |= {rule.id: rule.text for rule in built_in}
 
-    def all(self) -> list[Rule]:
-        return self._rules
+    def concerning(self, request: PermissionRequest) -> list[Rule]:
+        """Return the rules that may concern `request`, in their order."""
+        return self._rules.concerning(request)
 
     def built_in(self) -> list[BuiltInRule]:
         return self._built_in
@@ -92,6 +96,10 @@ class RuleBook:
         self._clock = clock
         self._file = RulesFile(path)
         self._remembered: dict[str, Remembered] = {}
+        self._first_end = math.inf  # of a remembered rule
+        # The rules in force, and what they were made from; None to make them anew.
+        self._in_force: RuleIndex | None = None
+        self._made_from: tuple[RulesText, bool, bool] | None = None
         self._starting_points = built_in_profiles()
 
     @property
@@ -120,7 +128,12 @@ class RuleBook:
         found = await self._bus.scan(RULE_PREFIX)
         for data in found.values():
             kept = decode_payload(Remembered, data)
-            self._remembered[kept.rule.id] = kept
+            self._remember(kept)
+        self._in_force = None
+
+    def _remember(self, kept: Remembered) -> None:
+        self._remembered[kept.rule.id] = kept
+        self._first_end = min(self._first_end, kept.until)
 
     def profiles(self) -> dict[str, RuleProfile]:
         """Return all profiles by name; a profile of the file replaces a built-in profile of the
@@ -146,10 +159,37 @@ class RuleBook:
         """Return the rules in force, those of the file first. Only deny rules are left while the
         file cannot be used.
         """
+        return self._index().rules
+
+    def concerning(self, request: PermissionRequest) -> list[Rule]:
+        """Return the rules in force that may concern `request`, in their order."""
+        return self._index().concerning(request)
+
+    def _index(self) -> RuleIndex:
+        """Return the rules in force, made anew when the file, the owner's presence or the
+        remembered rules have changed.
+        """
         now = self._clock()
-        self._remembered = {key: kept for key, kept in self._remembered.items() if kept.until > now}
+        if now >= self._first_end:
+            left = {key: kept for key, kept in self._remembered.items() if kept.until > now}
+            self._remembered = left
+            self._first_end = min((kept.until for kept in left.values()), default=math.inf)
+            self._in_force = None
+        content = self._file.read()
+        made_from = (content, self.is_away(), bool(self.problem))
+        if (
+            self._in_force is None
+            or self._made_from is None
+            or content is not self._made_from[0]
+            or made_from[1:] != self._made_from[1:]
+        ):
+            self._in_force = RuleIndex(self._rules_in_force(content))
+            self._made_from = made_from
+        return self._in_force
+
+    def _rules_in_force(self, content: RulesText) -> list[Rule]:
         rules = [
-            *self._file.read().rules,
+            *content.rules,
             *rules_of(self.profiles_in_force()),
             *self._settings.rules,
             *(kept.rule for kept in self._remembered.values()),
@@ -239,7 +279,10 @@ class RuleBook:
         # Stored before it is in force: a rule that Redis refused must not apply until the restart
         # and then be gone.
         await self._bus.put(RULE_PREFIX + rule.id, data, ttl=ttl)
-        self._remembered[rule.id] = kept
+        # A rule that is in force already only lasts longer.
+        if rule.id not in self._remembered and self._in_force is not None and not self.problem:
+            self._in_force.add(rule)
+        self._remember(kept)
 
     async def remove(self, rule_id: str) -> str:
         """Remove a rule and return it in words. Raises NotFound, Conflict for a rule of a setting;
@@ -258,6 +301,7 @@ class RuleBook:
             # a restart.
             await self._bus.delete(RULE_PREFIX + rule_id)
             del self._remembered[rule_id]
+            self._in_force = None
         elif any(rule.id == rule_id for rule in in_file):
             self._file.remove(rule_id)
         else:

@@ -27,13 +27,15 @@ from shared.permissions.rules_text import (
 from shared.runtime.errors import ClientError, Conflict
 from shared.runtime.files import file_identity, replace_private
 
+NO_RULES = RulesText()  # of a file that is not there; one object, because a new one is a change
+
 
 class RulesFile:
     """The file at `path`. Call `read` before a look at `content` or `problem`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.expanduser()
-        self.content = RulesText()
+        self.content = NO_RULES
         self.problem = ""
         self._seen: tuple[int, ...] | None = None
 
@@ -42,7 +44,7 @@ class RulesFile:
         try:
             seen = file_identity(self.path)
         except FileNotFoundError:
-            self.content = RulesText()
+            self.content = NO_RULES
             self._seen = None
             self.problem = ""
             return self.content

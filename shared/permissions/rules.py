@@ -216,7 +216,7 @@ def _fits_command(rule: Rule, request: PermissionRequest) -> Match:
 
 
 @lru_cache(maxsize=1024)
-def _folder_and_its_target(under: str) -> tuple[str, str]:
+def folder_and_its_target(under: str) -> tuple[str, str]:
     """Return the folder of a rule as written, and with this machine's links resolved.
 
     The links are read once: a folder that is replaced by a link later does not widen the rule.
@@ -230,7 +230,7 @@ def _folders_to_compare(rule: Rule, folder: str, reach: Reach) -> tuple[str, ...
     a different machine an allow rule counts only as written: a link here must not widen a rule
     there.
     """
-    written, target = _folder_and_its_target(folder)
+    written, target = folder_and_its_target(folder)
     return (written,) if rule.effect == "allow" and reach.elsewhere else (written, target)
 
 
@@ -334,7 +334,7 @@ def rule_problems(rules: Iterable[Rule]) -> list[str]:
         reason = never_matches(rule)
         if reason is not None:
             found.append(f"The rule `{rule.describe()}` never applies: {reason}.")
-        elif rule.under is not None and not os.path.isdir(_folder_and_its_target(rule.under)[0]):
+        elif rule.under is not None and not os.path.isdir(folder_and_its_target(rule.under)[0]):
             found.append(
                 f"The folder of the rule `{rule.describe()}` is not on this machine: the rule "
                 "applies to real paths only, so write the folder without links."

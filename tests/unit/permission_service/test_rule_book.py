@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 
 from permission_service.built_in import EDITING
-from permission_service.rule_book import FromSettings, RuleBook
+from permission_service.rule_book import RULE_SECONDS, FromSettings, RuleBook
+from shared.bus.channels import PermissionRequest
 from shared.permissions.rules import Rule
 from shared.permissions.rules_text import SwitchedProfiles
 from shared.runtime.errors import Conflict, NotFound
+from tests.support.operations import operations_of
 from tests.unit.permission_service.conftest import Clock, MemoryBus
 
 
@@ -296,6 +298,54 @@ async def test_the_rule_of_accept_edits_is_changed_in_its_profile(rules: RuleBoo
 
 def test_a_tried_file_is_tried_with_the_profiles_it_has_active(rules: RuleBook) -> None:
     tried = rules.with_file(NIGHT + "[active]\nprofiles = ['night']\n")
-    assert len(tried.all()) == 2
+    push = PermissionRequest("p1", "Bash", {"command": "git push"})
+    assert [rule.effect for rule in tried.concerning(push)] == ["allow", "deny"]
     assert "night:rule_editing" in [rule.id for rule in tried.built_in()]
-    assert len(rules.with_file(NIGHT).all()) == 1
+    assert [rule.effect for rule in rules.with_file(NIGHT).concerning(push)] == ["allow"]
+
+
+async def test_a_decision_costs_no_more_beside_many_rules(bus: MemoryBus, tmp_path: Path) -> None:
+    async def filled(count: int) -> RuleBook:
+        rules = book(bus, tmp_path / "none.toml", lambda: 0.0)
+        for number in range(count):
+            kind = {"scope": "caller", "caller": f"caller-{number}"}
+            await rules.add(Rule(tool="Bash", command_prefix=f"make {number}", **kind), "alice")
+            kind |= {"scope": "session", "caller": "alice", "session_id": f"s{number}"}
+            await rules.add(Rule(tool="Write", under=f"/srv/{number}", **kind), "alice")
+        return rules
+
+    ask = PermissionRequest("p1", "Bash", {"command": "make 3"}, caller="caller-3", session_id="s1")
+    few, many = await filled(5), await filled(200)
+    assert many.concerning(ask) == few.concerning(ask) == [many.all()[6]]
+    assert operations_of(lambda: many.concerning(ask)) == operations_of(lambda: few.concerning(ask))
+
+
+async def test_a_rule_counts_from_its_making_to_its_end_or_removal(
+    bus: MemoryBus, rules_file: Path
+) -> None:
+    now = [0.0]
+    rules = book(bus, rules_file, lambda: now[0])
+    ask = PermissionRequest("p1", "Read", {}, caller="alice", session_id="s1")
+    assert rules.concerning(ask) == []
+    session = Rule(tool="Read", scope="session", caller="alice", session_id="s1")
+    lasting = Rule(tool="Read", scope="caller", caller="alice")
+    await rules.add(session, "alice")
+    await rules.add(lasting, "alice")
+    await rules.add(session, "alice")
+    assert rules.concerning(ask) == [session, lasting]
+    now[0] = RULE_SECONDS["session"] + 1
+    assert rules.concerning(ask) == [lasting]
+    await rules.remove(lasting.id)
+    assert rules.concerning(ask) == []
+
+
+def test_the_owners_presence_and_the_file_change_the_rules_in_force_at_once(
+    rules: RuleBook, rules_file: Path
+) -> None:
+    push = PermissionRequest("p1", "Bash", {"command": "git push"})
+    rules.switch(SwitchedProfiles((), ("night",)))
+    assert [rule.effect for rule in rules.concerning(push)] == ["allow"]
+    rules.is_away = lambda: True
+    assert [rule.effect for rule in rules.concerning(push)] == ["allow", "deny"]
+    rules_file.unlink()
+    assert rules.concerning(push) == []
