@@ -139,7 +139,8 @@ class Link:
         pattern = re.sub(r"([*?\[\]\\])", r"\\\1", prefix) + "*"
         try:
             async with asyncio.timeout(COMMAND_SECONDS):
-                found = {key.decode() async for key in self.redis.scan_iter(pattern, count=1000)}
+                keys = self.redis.scan_iter(pattern, count=1000)
+                found = {key.decode("utf-8", "surrogatepass") async for key in keys}
         except UNREACHABLE as error:
             raise unavailable(error) from error
         return sorted(found)

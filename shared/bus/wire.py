@@ -222,7 +222,7 @@ class CommandQueue:
 
     def post(self, *command: Any, patient: bool = False) -> asyncio.Future[Any]:
         answer = asyncio.get_running_loop().create_future()
-        self._waiting.append(Write(command, patient, answer))
+        self._waiting.append(Write(tuple(map(writable, command)), patient, answer))
         # A new task starts only in the next turn of the event loop, so all commands posted in this
         # turn leave in one pipeline.
         if self._task is None or self._task.done():
@@ -285,6 +285,15 @@ class CommandQueue:
                 self._waiting.append(write)
             else:
                 _settle(write.answer, error)
+
+
+def writable(argument: Any) -> Any:
+    """Return an argument of a command as Redis' client can write it: a name that a client of ours
+    has chosen may hold half of a surrogate pair, and one such command would fail its whole batch.
+    """
+    if isinstance(argument, str) and not argument.isascii():
+        return argument.encode("utf-8", "surrogatepass")
+    return argument
 
 
 def _settle(future: asyncio.Future[Any], answer: Any) -> None:

@@ -119,6 +119,13 @@ async def test_an_error_of_the_server_arrives_as_the_same_error_after_what_was_s
             await anext(replies)
 
 
+async def test_a_key_with_half_of_a_surrogate_pair_is_kept_and_fails_no_command_beside(bus_factory):
+    bus = await bus_factory()
+    await asyncio.gather(bus.put("k:\ud83d", b"1", ttl=60), bus.put("k:\U0001f600", b"2", ttl=60))
+    assert await asyncio.gather(bus.get("k:\ud83d"), bus.get("k:\U0001f600")) == [b"1", b"2"]
+    assert await bus.scan("k:") == {"k:\ud83d": b"1", "k:\U0001f600": b"2"}
+
+
 async def test_an_entry_that_is_no_message_costs_nobody_a_call(bus_factory, redis_url):
     server, caller = await bus_factory("worker"), await bus_factory("gateway")
     async with serving(server, TURNS, count_up):

@@ -15,6 +15,7 @@ from shared.bus.wire import (
     WireMessage,
     check_size,
     instance_of,
+    writable,
 )
 from shared.runtime.errors import BusUnavailable, ClientError, TooLarge
 
@@ -162,3 +163,11 @@ async def test_a_batch_that_redis_never_answers_holds_up_no_stop():
 def test_an_entry_that_is_no_message_is_refused(fields: dict[bytes, bytes]) -> None:
     with pytest.raises(ClientError):
         WireMessage.read(fields)
+
+
+@pytest.mark.parametrize("text", ["plain", "\U0001f600", "half \ud83d", "\udc80"])
+def test_every_text_can_be_written_and_read_again(text: str) -> None:
+    written = writable(text)
+    assert (
+        written if isinstance(written, str) else written.decode("utf-8", "surrogatepass")
+    ) == text
