@@ -29,7 +29,8 @@ help:
 	@echo "make bench  side-by-side measurements"
 	@echo "make faults  breaks a running stack in every way we know, and writes docs/reliability.md"
 	@echo "make soak   what takes many minutes: a thousand requests, a kill among thirty streams, memory (SOAK_MINUTES=15)"
-	@echo "make fuzz   ten thousand request bodies on every way from a client's format to a provider"
+	@echo "make fuzz   ten thousand typed bodies on every way to a provider, then a search for inputs that break a reader;"
+	@echo "            FUZZ_MINUTES=60 FUZZ_TARGET=sse searches one target (python -m tests.fuzz.search list; or bodies)"
 	@echo "make containers  the images and compose files on the engine that docker finds"
 	@echo "make conformance  real clients from their registries, and the table of them; the release on every Python; every case of which make test runs the first"
 	@echo "make sbom   the bill of materials of this version, a CycloneDX file in dist/"
@@ -108,12 +109,21 @@ soak: $(VENV)/requirements-dev.stamp
 	$(BIN)/pytest tests/e2e -m soak -rP
 	$(BIN)/pytest tests/faults/test_soak.py -m soak -p no:xdist -rP
 	GROUND_TRUTH_REQUESTS=5000 $(BIN)/pytest tests/contract/test_ground_truth.py --timeout 600
+	$(MAKE) fuzz-search FUZZ_MINUTES=5
 
 faults: $(VENV)/requirements-dev.stamp
 	$(BIN)/pytest tests/faults -m "not soak" -p no:xdist -rs --timeout 300 --write-faults-table
 
 fuzz: $(VENV)/requirements-dev.stamp
-	FUZZ_BODIES=10000 $(BIN)/pytest tests/contract/test_typed_bodies.py tests/contract/test_simulator_shapes.py -n logical
+	$(if $(filter-out bodies,$(FUZZ_TARGET)),,FUZZ_BODIES=10000 $(BIN)/pytest tests/contract/test_typed_bodies.py tests/contract/test_simulator_shapes.py -n logical)
+	$(if $(filter bodies,$(FUZZ_TARGET)),,$(MAKE) fuzz-search)
+
+# Coverage leads the search where the wheel of atheris is for this machine; elsewhere hypothesis searches without it.
+FUZZ_MINUTES ?= 5
+.PHONY: fuzz-search
+fuzz-search: $(VENV)/requirements-dev.stamp
+	-$(MAKE) $(VENV)/requirements-fuzz.stamp
+	$(BIN)/python -m tests.fuzz.search run $(or $(FUZZ_TARGET),all) --minutes $(FUZZ_MINUTES)
 
 # DOCKER_BUILDKIT and BUILD_NETWORK (docs/how-to/containers.md) reach the builds from the environment.
 containers: $(VENV)/requirements-dev.stamp
@@ -145,6 +155,7 @@ lock:
 	$(LOCK) --group build --extra otel -c requirements.lock pyproject.toml -o requirements-otel.lock
 	$(LOCK) --group build --group dev --extra bundled-cli --extra otel -c requirements.lock pyproject.toml -o requirements-dev.lock
 	$(LOCK) --group release -o requirements-release.lock
+	$(LOCK) --group fuzz -o requirements-fuzz.lock
 
 clean:
 	rm -rf $(VENV) site .cache .clients .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -85,6 +85,9 @@ def validate_events(data: bytes, extensions: frozenset[str] = EXTENSIONS) -> lis
         last_number = payload["sequence_number"]
         if kind.startswith(EXTENSION_EVENTS):
             continue
+        payload = _without_own_annotations(payload)
+        if "annotation" in payload and not _is_standard(payload["annotation"]):
+            continue
         if isinstance(payload.get("response"), dict):
             payload["response"] = _without_extensions(payload["response"], extensions)
         if payload.get("item", {}).get("type") in extensions:
@@ -99,6 +102,24 @@ def _payloads(data: bytes) -> Iterator[dict[str, Any]]:
             yield (
                 whole(json.loads(event.data)) if b"\\u" in event.data else orjson.loads(event.data)
             )
+
+
+def _is_standard(annotation: Any) -> bool:
+    """Return False for a citation of a kind that only its provider understands."""
+    kind = annotation.get("type") if isinstance(annotation, dict) else None
+    return not isinstance(kind, str) or kind == "url_citation"
+
+
+def _without_own_annotations(value: Any) -> Any:
+    """Return `value` without citations of kinds that the standard does not describe."""
+    if isinstance(value, list):
+        return [_without_own_annotations(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    kept = {name: _without_own_annotations(each) for name, each in value.items()}
+    if isinstance(kept.get("annotations"), list):
+        kept["annotations"] = [each for each in kept["annotations"] if _is_standard(each)]
+    return kept
 
 
 def _without_extensions(
