@@ -87,7 +87,7 @@ def search(name: str, seconds: float, engine: str) -> Result:
         result.executions = int(done[1])
     kept = [path for path in finds.glob(f"{name}-*.input") if path.stat().st_mtime >= before]
     result.finds = len(kept)
-    if child.returncode not in (0, 1):
+    if child.returncode or not result.executions:
         result.failed = f"the search ended with code {child.returncode}, see {log}"
     return result
 

@@ -22,6 +22,7 @@ from shared.permissions.claude_rules import read_allowed_tools
 from shared.permissions.commands import read_command, simple_command
 from shared.permissions.fair_use import request_problem
 from shared.permissions.protected import ProtectedPath, ProtectedPaths
+from shared.permissions.rule_index import RuleIndex
 from shared.permissions.rules import Rule, judge, never_matches, read_rule, rule_problems
 from shared.permissions.rules_text import read_rules_text, rules_of
 from shared.permissions.suggestions import suggest
@@ -116,10 +117,10 @@ class Tried:
     """Rules that a policy decides by."""
 
     def __init__(self, rules: list[Rule]) -> None:
-        self._rules = rules
+        self._index = RuleIndex(rules)
 
-    def all(self) -> list[Rule]:
-        return self._rules
+    def concerning(self, request: PermissionRequest) -> list[Rule]:
+        return self._index.concerning(request)
 
     def built_in(self) -> list[BuiltInRule]:
         return [READING, CONVERSATION, EDITING]
@@ -167,7 +168,10 @@ def decide(request: PermissionRequest, rules: list[Rule]) -> None:
     """Check all that the permission service does with a request before a person sees it."""
     if request_problem(request):
         return
-    outcome = judge(request, rules).outcome
+    verdict = judge(request, rules)
+    outcome = verdict.outcome
+    indexed = judge(request, RuleIndex(rules).concerning(request))
+    hold(indexed == verdict, "an index leaves no rule out that decides")
     hold(judge(request, rules[::-1]).outcome == outcome, "the order of rules decides nothing")
     hold(judge(request, [*rules, EVERYTHING_DENIED]).outcome == "deny", "deny beats allow")
     ruling = Policy(Tried(rules), PROTECTED).decide(request)
