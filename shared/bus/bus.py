@@ -92,8 +92,16 @@ class Bus:
         """Return every live process: `service`, `instance`, `pid`, `started_at` and the described
         facts.
         """
-        found = await self.scan("process:")
-        return [orjson.loads(found[key]) for key in sorted(found)]
+        await self._ready()
+        members = await self._writer.post("ZRANGE", wire.PROCESSES, 0, -1)
+        addresses = sorted(member.decode() for member in members)
+        keys = [f"process:{address}" for address in addresses]
+        beats = await self._writer.post("MGET", *keys) if keys else []
+        found = dict(zip(addresses, beats, strict=True))
+        # A process that beats again after all is back with its next heartbeat.
+        if gone := [address for address, beat in found.items() if beat is None]:
+            await self._writer.post("ZREM", wire.PROCESSES, *gone)
+        return [orjson.loads(beat) for beat in beats if beat is not None]
 
     async def publish(self, channel: Channel, payload: Any) -> None:
         """Write `payload` to `channel` and return when Redis has stored the payload.

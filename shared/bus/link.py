@@ -31,7 +31,9 @@ from shared.bus.watch import Timings
 from shared.runtime.log import get_log
 
 CONFIRM_SECONDS = 1.0  # for a replica to confirm writes; one is a round trip away
-READS = frozenset({"GET", "MGET", "XLEN", "EXISTS"})  # those of the bus; nothing is to confirm
+READS = frozenset(
+    {"GET", "MGET", "XLEN", "EXISTS", "ZRANGE"}
+)  # those of the bus; nothing is to confirm
 
 
 def is_confirmed(answer: Any) -> bool:

@@ -86,6 +86,7 @@ class Peers:
         the writer learns of the process's end.
         """
         await self._redis.delete(self._inbox, f"process:{self._address}")
+        await self._redis.zrem(wire.PROCESSES, self._address)
 
     async def listen(self) -> None:
         """Read the inbox until cancelled, and log the loss and the return of Redis."""
@@ -143,6 +144,8 @@ class Peers:
         # The answer is `answers[3]`.
         if self._link.has_sentinels:
             pipe.info("replication")
+        pipe.zadd(wire.PROCESSES, {self._address: time.time()})
+        pipe.pexpire(wire.PROCESSES, milliseconds(self._timings.inbox))
         for served in serving:
             # A channel with a single server lives only as long as that server beats. Any other
             # channel stays, and this process announces itself as one of its servers.

@@ -34,6 +34,9 @@ RETRY_SECONDS = 0.02  # until whoever watches the connection has noticed too
 LAST_BATCH_SECONDS = 1.0  # at the end of a process, for a batch that Redis has not answered yet
 
 GROUP = "servers"
+# Sorted set of the addresses of all processes that beat: a look through the heartbeats alone. A
+# look through all keys (SCAN) would cost the more, the more sessions and transcripts are kept.
+PROCESSES = "processes"
 MEBIBYTE = 1024 * 1024
 MAX_PAYLOAD = 48 * MEBIBYTE  # the largest body `max_body_bytes` lets in, and what we wrap around it
 # entries; an inbox is read at once and trimmed every beat, so only a stuck owner's grows

@@ -30,6 +30,7 @@ from shared.bus.channels import (
 )
 from shared.bus.connection import COMMAND_SECONDS, milliseconds, open_client
 from shared.bus.session_store import OWNER
+from shared.bus.wire import PROCESSES
 from shared.runtime.errors import CCProxyError
 from shared.runtime.metric_snapshots import snapshot_key
 from shared.settings.redis_address import database_of
@@ -75,6 +76,7 @@ def worker_key_rules(name: str) -> list[str]:
         *(f"holder:{channel}:*" for channel in channels),
         *(f"serving:{channel}" for channel in channels if channel != PERMISSION_REQUESTS.name),
         f"process:{address}",
+        PROCESSES,
         snapshot_key("sdk_worker", name),
         f"{SESSION_PREFIX}*",
         f"turn:{SESSION_PREFIX}*",

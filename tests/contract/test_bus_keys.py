@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 import redis
 
 from shared.bus import Bus
+from shared.bus.wire import PROCESSES
 from tests.conftest import QUICK, unbounded_keys
 
 
@@ -59,6 +60,36 @@ async def test_processes_shows_who_is_alive_and_what_each_says(bus_factory, redi
             "1",
         )
     assert [each["instance"] for each in await bus.processes()] == ["g0"]
+
+
+async def test_processes_are_found_without_a_look_at_other_keys(bus_factory, redis_url):
+    bus = await bus_factory("gateway", instance="g0")
+    with redis.Redis.from_url(redis_url) as client:
+        client.config_resetstat()
+        assert [each["instance"] for each in await bus.processes()] == ["g0"]
+        assert not {"cmdstat_scan", "cmdstat_keys"} & set(client.info("commandstats"))
+
+
+async def test_a_process_that_died_silently_leaves_the_list_of_processes(bus_factory, redis_url):
+    bus = await bus_factory("gateway", instance="g0")
+    with redis.Redis.from_url(redis_url) as client:
+        client.zadd(PROCESSES, {"sdk_worker:w0:1-a": 0})
+        assert [each["instance"] for each in await bus.processes()] == ["g0"]
+        assert client.zrange(PROCESSES, 0, -1) == [bus.address.encode()]
+
+
+async def test_a_process_that_another_forgot_is_back_with_its_next_heartbeat(
+    bus_factory, redis_url
+):
+    bus = await bus_factory("gateway", instance="g0")
+    with redis.Redis.from_url(redis_url) as client:
+        client.delete(PROCESSES)
+
+        async def back() -> bool:
+            return [each["instance"] for each in await bus.processes()] == ["g0"]
+
+        await eventually(back)
+        assert client.ttl(PROCESSES) > 0
 
 
 async def test_the_leak_check_finds_keys_that_stay_for_ever(redis_url):
