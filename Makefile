@@ -13,7 +13,7 @@ export PYTHONDONTWRITEBYTECODE :=
 # A file's tests share their processes, so files are what the cores divide, the heavy ones (first in order) first.
 PYTEST_ARGS ?= -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo run install uninstall pictures containers test test-long coverage check format docs site bench faults soak conformance sbom audit lock clean
+.PHONY: demo run install uninstall pictures containers test test-long coverage check format docs site bench instructions faults soak conformance sbom audit lock clean
 .DEFAULT_GOAL := help
 .PHONY: help
 help:
@@ -27,6 +27,7 @@ help:
 	@echo "make pictures  the pictures of README and docs, from a running demo"
 	@echo "make site   the documentation as a site, in site/"
 	@echo "make bench  side-by-side measurements"
+	@echo "make instructions  the instructions of a request on each way through a gateway, against their limits (needs valgrind)"
 	@echo "make faults  breaks a running stack in every way we know, and writes docs/reliability.md"
 	@echo "make soak   what takes many minutes: a thousand requests, a kill among thirty streams, memory (SOAK_MINUTES=15)"
 	@echo "make fuzz   ten thousand typed bodies on every way to a provider, then a search for inputs that break a reader;"
@@ -104,6 +105,9 @@ site: $(VENV)/requirements-dev.stamp
 
 bench: $(VENV)/requirements-dev.stamp
 	$(BIN)/python -m benchmarks.run $(BENCH_ARGS)
+
+instructions: $(VENV)/requirements-dev.stamp
+	$(BIN)/python -m benchmarks.instructions
 
 soak: $(VENV)/requirements-dev.stamp
 	$(BIN)/pytest tests/e2e -m soak -rP

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping
 
-from benchmarks import analytics, gateways, growth, memory, peers, scale, sdk
+from benchmarks import analytics, gateways, growth, instructions, memory, peers, scale, sdk
 from benchmarks.report import Section, load_average, write_section
 
 Part = Callable[[argparse.Namespace], Section]
@@ -21,6 +21,7 @@ PARTS: Mapping[str, Part] = {
     "peers": lambda chosen: peers.run(quick=chosen.quick),
     "sdk": lambda chosen: sdk.run(rounds=3 if chosen.quick else 10),
     "analytics": lambda chosen: analytics.run(quick=chosen.quick),
+    "instructions": lambda _: instructions.run(),
     "memory": lambda _: memory.run(),
     "scale": lambda _: scale.run(),
     "growth": lambda chosen: growth.run(quick=chosen.quick),

@@ -155,7 +155,7 @@ class Opened:
 
     async def read(self) -> bytes:
         """Return all of the answer. Raises UpstreamError past MAX_REPLY_BYTES."""
-        return b"".join([chunk async for chunk in limited(self.chunks)])
+        return await read_limited(self.chunks)
 
     async def read_ahead(self) -> bytes:
         """Return all of the answer, and keep the answer to be read once more. Raises UpstreamError
@@ -176,16 +176,32 @@ async def one_chunk(body: bytes) -> AsyncIterator[bytes]:
     yield body
 
 
+async def read_limited(chunks: AsyncIterator[bytes]) -> bytes:
+    """Return the joined chunks of an answer. Raises UpstreamError past MAX_REPLY_BYTES."""
+    pieces = []
+    size = 0
+    async for chunk in chunks:
+        size += len(chunk)
+        check_reply_size(size)
+        pieces.append(chunk)
+    return b"".join(pieces)
+
+
 async def limited(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """Yield the chunks of an answer kept in memory. Raises UpstreamError past MAX_REPLY_BYTES."""
     size = 0
     async for chunk in chunks:
         size += len(chunk)
-        if size > MAX_REPLY_BYTES:
-            raise UpstreamError(
-                f"The provider's reply is larger than the {MAX_REPLY_BYTES:,} bytes accepted here."
-            )
+        check_reply_size(size)
         yield chunk
+
+
+def check_reply_size(size: int) -> None:
+    """Raise UpstreamError for a reply of `size` bytes beyond MAX_REPLY_BYTES."""
+    if size > MAX_REPLY_BYTES:
+        raise UpstreamError(
+            f"The provider's reply is larger than the {MAX_REPLY_BYTES:,} bytes accepted here."
+        )
 
 
 class Provider(Protocol):

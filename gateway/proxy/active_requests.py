@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from types import TracebackType
@@ -92,7 +93,7 @@ class ActiveRequest:
         self.held = 0  # bytes of its body
         self.reason: CCProxyError | None = None
         self.limit = limit
-        self.received = self.sent = asyncio.get_running_loop().time()
+        self.received = self.sent = active_requests.now()
         self.state: ActiveState = ACTIVE_REQUEST.beginning
         self.silence = PROVIDER_SILENT
         self._ping: Callable[[], Coroutine[None, None, None]] | None = None
@@ -113,7 +114,7 @@ class ActiveRequest:
 
     def touch(self) -> None:
         """Note a sign of life of the side that is waited for."""
-        self.received = asyncio.get_running_loop().time()
+        self.received = self._active_requests.now()
 
     def note_answer(self, *, is_begun: bool = True) -> None:
         """Note bytes of the provider's answer. From the beginning of an answer the idle limit
@@ -127,8 +128,8 @@ class ActiveRequest:
 
     async def send_piece(self, send: Send, piece: bytes) -> None:
         """Send a piece of the answer; meanwhile the silence of the client is measured."""
-        loop = asyncio.get_running_loop()
-        self.sent = loop.time()
+        now = self._active_requests.now
+        self.sent = now()
         # The first of several pieces begins the sending, and the last one ends it.
         if not self._pieces:
             self.advance("send")
@@ -137,7 +138,7 @@ class ActiveRequest:
         self._pieces -= 1
         if not self._pieces:
             self.advance("sent")
-        self.sent = loop.time()
+        self.sent = now()
         # The provider was held back as long as the client did not read.
         if self.state != "starting":
             self.received = self.sent
@@ -251,7 +252,7 @@ class ActiveRequest:
     def start_pings(self, ping: Callable[[], Coroutine[None, None, None]]) -> None:
         """Have the clock call `ping` after each silence towards the client."""
         self._ping = ping
-        self.sent = asyncio.get_running_loop().time()
+        self.sent = self._active_requests.now()
 
     def stop_pings(self) -> None:
         """End the pings; a ping that has not left yet never leaves."""
@@ -261,7 +262,7 @@ class ActiveRequest:
 
     def ping_now(self) -> None:
         """Send a ping, if pings have started."""
-        self.send_ping(asyncio.get_running_loop().time())
+        self.send_ping(self._active_requests.now())
 
     def send_ping(self, now: float) -> None:
         """Send a ping without waiting: a client that does not read must not hold up the clock."""
@@ -286,6 +287,7 @@ class ActiveRequests:
     def __init__(self, timeouts: Timeouts, max_held: int = 256 * 1024 * 1024) -> None:
         """Limit the bodies of all requests together to `max_held` bytes."""
         self.timeouts = timeouts
+        self.now = time.monotonic
         self.held = 0
         self.may_hold = True
         self._max_held = max_held
@@ -364,7 +366,6 @@ class ActiveRequests:
             self._clock.cancel()
 
     async def _tick(self) -> None:
-        loop = asyncio.get_running_loop()
         # With a quarter of the shortest of these limits, no limit is overshot by more than a
         # quarter.
         step = min(
@@ -376,7 +377,7 @@ class ActiveRequests:
         while True:
             await asyncio.sleep(step)
             for active in list(self._active_requests):
-                self._look_at(active, loop.time())
+                self._look_at(active, self.now())
 
     def _look_at(self, active: ActiveRequest, now: float) -> None:
         active.watch_client()

@@ -204,15 +204,24 @@ class Exchange(ABC):
         note_upstream(request.record, opened.headers)
         if whole or not opened.is_stream or opened.status >= 400:
             active.note_answer()
-            opened.chunks = noted(opened.chunks, active)
+            opened.chunks = NotedChunks(opened.chunks, active)
         return opened
 
 
-async def noted(chunks: AsyncIterator[bytes], active: ActiveRequest) -> AsyncIterator[bytes]:
-    """Yield the pieces of a whole answer, each as a sign of life: a body that flows is not idle."""
-    async for chunk in chunks:
-        active.touch()
-        yield chunk
+class NotedChunks:
+    """The pieces of a whole answer, each a sign of life: a body that flows is not idle."""
+
+    def __init__(self, chunks: AsyncIterator[bytes], active: ActiveRequest) -> None:
+        self._chunks = chunks
+        self._active = active
+
+    def __aiter__(self) -> NotedChunks:
+        return self
+
+    async def __anext__(self) -> bytes:
+        chunk = await anext(self._chunks)
+        self._active.touch()
+        return chunk
 
 
 class PassThrough(Exchange):

@@ -16,9 +16,9 @@ from shared.bus.channels import AccessRecord
 from shared.formats.fields import inner_object, text_in
 from shared.formats.ir import Json, Usage
 from shared.formats.messages.usage import merge_usage, read_tier, read_usage
-from shared.formats.sse import ServerSentEvent, events_in, has_event, last_boundary
+from shared.formats.sse import ServerSentEvent, has_event, last_boundary, marked_events
 from shared.runtime.errors import UpstreamError
-from shared.runtime.exact_json import load_json
+from shared.runtime.exact_json import inspect_json
 from shared.runtime.log import get_log
 
 # The largest event kept in memory, as in the parser of shared/formats.
@@ -79,10 +79,8 @@ class MessagesTap:
         return rest
 
     def _look_for_marks(self, data: bytes) -> None:
-        if not any(mark in data for mark in self.MARKS):
-            return
         try:
-            events = events_in(data)
+            events = marked_events(data, self.MARKS)
         except UpstreamError as error:
             self._complain(error.message)
             return
@@ -93,7 +91,7 @@ class MessagesTap:
         if event.name not in NAMES and not any(mark in event.data for mark in self.MARKS):
             return
         try:
-            payload = load_json(event.data)
+            payload = inspect_json(event.data)
         except JSONDecodeError:
             payload = None
         if not isinstance(payload, dict):
@@ -133,7 +131,7 @@ class MessagesTap:
 def note_whole_message(record: AccessRecord, body: bytes) -> None:
     """Put the usage of a whole Messages reply, or the kind of its error, into the record."""
     try:
-        document = load_json(body)
+        document = inspect_json(body)
     except JSONDecodeError:
         return
     if not isinstance(document, dict):

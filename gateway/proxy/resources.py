@@ -16,7 +16,7 @@ from json import JSONDecodeError
 from typing import Any
 from urllib.parse import urlsplit
 
-from gateway.providers import Outgoing, limited
+from gateway.providers import Outgoing, read_limited
 from gateway.proxy.active_requests import ActiveRequest
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.relay import relay_download, relay_whole
@@ -171,7 +171,7 @@ async def with_own_results(chunks: AsyncIterator[bytes], origin: str) -> AsyncIt
     """Yield a batch, or a list of batches, with the addresses of results below `origin`. Any other
     body is yielded unchanged.
     """
-    body = b"".join([chunk async for chunk in limited(chunks)])
+    body = await read_limited(chunks)
     try:
         document = load_json(body)
     except JSONDecodeError:

@@ -95,7 +95,7 @@ class AccessLog:
         context.reads_prompts = self._reads_prompts
         scope[KEY] = context
         answer = ClientResponse(record, send)
-        self._metrics.active.inc()
+        self._metrics.active += 1
         try:
             # A name came twice, and `dict` kept the last value. Inside the `try`, because two
             # values may be a reason to refuse.
@@ -130,7 +130,7 @@ class AccessLog:
             record.error_message = repr(error)[:500]
             await answer.fail(CCProxyError())
         finally:
-            self._metrics.active.dec()
+            self._metrics.active -= 1
             self._close(scope, context, answer)
             # The spans take their facts from the completed record.
             trace.close(record)

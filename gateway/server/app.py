@@ -128,15 +128,17 @@ def active_requests_of(server: ServerSettings) -> ActiveRequests:
 
 @asynccontextmanager
 async def open_gateway(
-    settings: Settings, bus: Bus, before: Gateway | None = None
+    settings: Settings, bus: Bus, before: Gateway | None = None, upstream: Upstream | None = None
 ) -> AsyncIterator[Gateway]:
-    """Open a gateway: providers, clock and records. Counters and quotas of `before` go on."""
+    """Open a gateway: providers, clock and records. Counters and quotas of `before` go on.
+    `upstream` stands in for the connections to the providers.
+    """
     metrics, known = (before.metrics, before.quotas) if before else (Metrics(), None)
     async with AsyncExitStack() as stack:
         account = await stack.enter_async_context(ClaudeAccount(settings.claude))
         openai = await stack.enter_async_context(CodexAccount(settings.codex))
         upstream = await stack.enter_async_context(
-            Upstream(connect_timeout=settings.server.connect_timeout_seconds)
+            upstream or Upstream(connect_timeout=settings.server.connect_timeout_seconds)
         )
         active_requests = await stack.enter_async_context(active_requests_of(settings.server))
         quotas = await stack.enter_async_context(Quotas(bus, settings.quota, metrics, known))

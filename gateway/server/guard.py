@@ -69,22 +69,23 @@ WRONG_TOKEN_SECONDS = 2.0  # until a further token is compared
 
 ROUTES: frozenset[str] = frozenset(get_args(Route))
 ASKING: frozenset[Scope] = frozenset({"agent", "ask"})
-# The scope for a path and all paths below; the first match counts, other paths need `use`.
-# No scope includes another scope: a token with `ask` cannot grant permissions.
-SCOPES: tuple[tuple[str, Scope], ...] = (
-    ("/permissions", "approve"),
-    ("/mcp", "ask"),
-    ("/hooks", "ask"),
-    ("/logs", "admin"),
-    ("/usage", "admin"),
-    ("/captures", "admin"),
-    ("/metrics", "admin"),
-    ("/dashboard", "admin"),
-    ("/sdk/sessions", "admin"),
-    ("/sdk", "agent"),
-    ("/docs", "admin"),
-    ("/openapi.json", "admin"),
-)
+# The scope for a path of one or two names and all paths below; the longer path counts, and paths
+# without an entry need `use`. No scope includes another scope: a token with `ask` cannot grant
+# permissions.
+SCOPES: dict[str, Scope] = {
+    "permissions": "approve",
+    "mcp": "ask",
+    "hooks": "ask",
+    "logs": "admin",
+    "usage": "admin",
+    "captures": "admin",
+    "metrics": "admin",
+    "dashboard": "admin",
+    "sdk/sessions": "admin",
+    "sdk": "agent",
+    "docs": "admin",
+    "openapi.json": "admin",
+}
 
 
 # Requests that need `admin` although the path needs `use`: they delete or change shared things.
@@ -310,10 +311,9 @@ def scope_of(method: str, path: str) -> Scope:
     for verb, addresses in CHANGES:
         if method == verb and addresses.fullmatch(path):
             return "admin"
-    for prefix, scope in SCOPES:
-        if path == prefix or path.startswith(prefix + "/"):
-            return scope
-    return "use"
+    first, _, below = path.removeprefix("/").partition("/")
+    second = below.partition("/")[0]
+    return SCOPES.get(f"{first}/{second}") or SCOPES.get(first) or "use"
 
 
 def check_form(path: str, headers: dict[bytes, bytes]) -> None:

@@ -48,6 +48,8 @@ class RequestLines:
         waiting = self._waiting
         self._waiting = []
         log = get_log()
+        if not log.writes_info():
+            return
         for record in waiting:
             log.info("request", **request_facts(record))
 

@@ -228,11 +228,8 @@ def count_in(shape: dict[str, Any], name: str) -> int:
     no count reaches.
     """
     value = shape.get(name)
-    return (
-        value
-        if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= LARGEST_COUNT
-        else 0
-    )
+    # The exact type, because `True` is an `int` too.
+    return value if type(value) is int and 0 < value <= LARGEST_COUNT else 0
 
 
 def unbroken(data: str) -> str:

@@ -8,7 +8,7 @@ memory.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from shared.runtime.errors import UpstreamError
@@ -154,10 +154,40 @@ def events_in(data: bytes) -> list[ServerSentEvent]:
     return [*parser.feed(data), *parser.end()]
 
 
+def marked_events(data: bytes, marks: Iterable[bytes]) -> list[ServerSentEvent]:
+    """Return, in order, the events of `data` that hold one of `marks`; `data` ends at the end of an
+    event. Raises UpstreamError for an event beyond the limit.
+    """
+    # Line ends other than LF are rare, and need the slower rules of the standard.
+    if b"\r" in data:
+        return [
+            event
+            for block in split_events(data)
+            if any(mark in block for mark in marks)
+            for event in events_in(block)
+        ]
+    # From a mark, the nearest blank lines on both sides are the bounds of its event. All other
+    # events pass without being split.
+    blocks: dict[int, bytes] = {}
+    for mark in marks:
+        at = data.find(mark)
+        while at >= 0:
+            before = data.rfind(b"\n\n", 0, at)
+            start = before + 2 if before >= 0 else 0
+            after = data.find(b"\n\n", at)
+            end = after if after >= 0 else len(data)
+            blocks[start] = data[start:end]
+            at = data.find(mark, end)
+    return [event for start in sorted(blocks) for event in events_in(blocks[start])]
+
+
 def has_event(data: bytes) -> bool:
     """Return True if `data`, complete up to the end of an event, has an event. A comment is no
     event; an event beyond the limit is an event.
     """
+    usual = USUAL.match(data)
+    if usual is not None and data.startswith(b"\n\n", usual.end()):
+        return True
     try:
         return bool(events_in(data))
     except UpstreamError:

@@ -30,24 +30,30 @@ def load_json(data: bytes) -> Any:
     """Return the document with exact integers and whole strings. Raises json.JSONDecodeError, also
     for more than DEEPEST levels.
     """
+    document = inspect_json(data)
+    # orjson reads an integer beyond 64 bits as a float without a word. Each digit becomes a zero
+    # here, so one search finds any run of 19 digits; one inside a string only costs the slower
+    # reading.
+    if _LONG_NUMBER in data.translate(_TO_ZERO):
+        document = _load_slowly(data)
+    # The count of brackets is an upper bound of the depth.
+    if data.count(b"[") + data.count(b"{") > DEEPEST:
+        _refuse_depth(document)
+    return document
+
+
+def inspect_json(data: bytes) -> Any:
+    """Return the document for a reader that writes nothing of it: an integer beyond 64 bits may be
+    a float. Raises json.JSONDecodeError.
+    """
     try:
-        document = orjson.loads(data)
+        return orjson.loads(data)
     except orjson.JSONDecodeError:
         # Half of a surrogate pair, spelled as an escape, is the only valid JSON that orjson refuses
         # to read.
         if _HALF_PAIR not in data:
             raise
-        document = _load_slowly(data)
-    else:
-        # orjson reads an integer beyond 64 bits as a float without a word. Each digit becomes a
-        # zero here, so one search finds any run of 19 digits; one inside a string only costs the
-        # slower reading.
-        if _LONG_NUMBER in data.translate(_TO_ZERO):
-            document = _load_slowly(data)
-    # The count of brackets is an upper bound of the depth.
-    if data.count(b"[") + data.count(b"{") > DEEPEST:
-        _refuse_depth(document)
-    return document
+        return _load_slowly(data)
 
 
 def _load_slowly(data: bytes) -> Any:

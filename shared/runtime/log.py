@@ -49,6 +49,10 @@ class Log:
         """Write an error, with the traceback of the exception that is being handled."""
         self._write(logging.ERROR, event, facts, sys.exception())
 
+    def writes_info(self) -> bool:
+        """Return True if `info` writes: facts that cost time need not be gathered otherwise."""
+        return self._logger.isEnabledFor(logging.INFO)
+
     def _write(
         self, level: int, event: str, facts: dict[str, Any], error: BaseException | None = None
     ) -> None:

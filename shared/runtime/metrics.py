@@ -77,9 +77,7 @@ class _Family(Generic[M]):
 
 
 class Metrics:
-    """The counts of a process. `active` is the number of open requests: call `inc()` and `dec()` of
-    `active`.
-    """
+    """The counts of a process. Whoever opens and closes requests keeps `active`, their number."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
@@ -90,9 +88,9 @@ class Metrics:
         ProcessCollector(registry=registry)
         info = Gauge("ccproxy_info", "Version of CCProxy.", ["version"], registry=registry)
         info.labels(VERSION).set(1)
-        self.active = Gauge(
-            "ccproxy_active_requests", "Requests open right now.", registry=registry
-        )
+        self.active = 0
+        active = Gauge("ccproxy_active_requests", "Requests open right now.", registry=registry)
+        active.set_function(lambda: self.active)
         self.records_lost = counter(
             "ccproxy_records_lost", "Access records that found no room while Redis was away."
         )
@@ -168,10 +166,16 @@ class Metrics:
                 self._cost.at("paid", *spent).inc(dollars)
 
     def _count_tokens(self, record: AccessRecord, model: str, service: str) -> None:
-        self._tokens.at("input", model, service).inc(record.tokens_input)
-        self._tokens.at("output", model, service).inc(record.tokens_output)
-        self._tokens.at("cache_read", model, service).inc(record.cache_read_tokens)
-        self._tokens.at("cache_write", model, service).inc(record.cache_write_tokens)
+        counts = {
+            "input": record.tokens_input,
+            "output": record.tokens_output,
+            "cache_read": record.cache_read_tokens,
+            "cache_write": record.cache_write_tokens,
+        }
+        for kind, count in counts.items():
+            series = self._tokens.at(kind, model, service)  # exists from now on, also with a zero
+            if count:
+                series.inc(count)
 
     def snapshot(self) -> bytes:
         """Return all counts so far, as Prometheus text without the labels for the process."""

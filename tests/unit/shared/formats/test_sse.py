@@ -15,7 +15,9 @@ from shared.formats.sse import (
     Parser,
     ServerSentEvent,
     encode_event,
+    events_in,
     has_event,
+    marked_events,
 )
 from shared.runtime.errors import UpstreamError
 
@@ -142,3 +144,27 @@ def test_a_comment_is_no_event() -> None:
 )
 def test_only_data_makes_an_event(data: bytes, found: bool) -> None:
     assert has_event(data) is found
+
+
+MARKED = [
+    b"event: other\ndata: 1\n\n",
+    b"event: mark\ndata: 2\n\n",
+    b": a mark in a comment\n\n",
+    b"data: mark and mark\n\n",
+    b"event: other\ndata: 3\n\n",
+    b"data: first\ndata: other\ndata: a mark\n\n",
+]
+
+
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n", b"\r"], ids=["LF", "CRLF", "CR"])
+@pytest.mark.parametrize("order", [MARKED, MARKED[::-1], MARKED[1:2], MARKED[:1]])
+def test_marked_events_are_all_events_with_a_mark_in_their_order(
+    order: list[bytes], line_end: bytes
+) -> None:
+    spelled = [block.replace(b"\n", line_end) for block in order]
+    expected = [event for block in spelled if b"mark" in block for event in events_in(block)]
+    assert marked_events(b"".join(spelled), (b"mark", b"a mark")) == expected
+
+
+def test_a_marked_event_without_its_blank_line_is_found() -> None:
+    assert marked_events(MARKED[0] + b"data: mark", (b"mark",)) == [ServerSentEvent(None, b"mark")]
