@@ -20,9 +20,13 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from deploy.locks import LockedPackage, product_packages
+from shared.runtime.visible_text import cut, visible_line
 
 ECOSYSTEM = "PyPI"
 CLEAN, VULNERABLE, WRONG_DATABASE = 0, 1, 2
+
+BEFORE_ALL = "0.dev0"
+LONGEST_SUMMARY = 160
 
 Advisory = Mapping[str, Any]
 
@@ -97,14 +101,21 @@ def same_version(listed: str, version: Version) -> bool:
 
 
 def in_range(version: Version, events: Iterable[Mapping[str, str]]) -> bool:
-    """Return whether `version` lies behind an `introduced` and before the event that ends it."""
+    """Return whether `version` lies behind an `introduced` and before the event that ends it. The
+    version "0" of an advisory comes before every other, also before 0.0.0b1.
+    """
     affected = False
-    steps = [(kind, place) for event in events for kind, place in event.items()]
-    for kind, place in sorted(steps, key=lambda step: Version(step[1])):
-        if kind == "introduced" and version >= Version(place):
+    steps = [
+        (Version(BEFORE_ALL if place == "0" else place), kind)
+        for event in events
+        for kind, place in event.items()
+        if kind in {"introduced", "fixed", "last_affected"}
+    ]
+    for place, kind in sorted(steps, key=lambda step: step[0]):
+        if kind == "introduced" and version >= place:
             affected = True
-        elif (kind == "fixed" and version >= Version(place)) or (
-            kind == "last_affected" and version > Version(place)
+        elif (kind == "fixed" and version >= place) or (
+            kind == "last_affected" and version > place
         ):
             affected = False
     return affected
@@ -128,7 +139,8 @@ def findings(advisory: Advisory, packages: Mapping[str, LockedPackage]) -> Itera
         return
     also = f" ({', '.join(sorted(advisory['aliases']))})" if advisory.get("aliases") else ""
     details = advisory.get("details", "").strip().partition("\n")[0]
-    summary = " ".join((advisory.get("summary") or details or "no summary").split())
+    said = advisory.get("summary") or details or "no summary"
+    summary = cut(" ".join(said.split()), LONGEST_SUMMARY)
     for name, part in affected_parts(advisory):
         if name not in packages:
             continue
@@ -164,10 +176,10 @@ def main(arguments: list[str]) -> int:
     try:
         found, day = audit(Path(arguments[0]), packages)
     except WrongDatabaseError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{visible_line(str(error))}\n")
         return WRONG_DATABASE
     for finding in found:
-        sys.stdout.write(f"{finding}\n")
+        sys.stdout.write(f"{visible_line(str(finding))}\n")
     if found:
         return VULNERABLE
     said = f"{len(packages)} packages, no known vulnerability in a database of {day}"
