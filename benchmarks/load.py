@@ -50,6 +50,7 @@ class Client(asyncio.Protocol):
         self.good = False
         self.head = b""
         self.start_of_body = b""
+        self.tail = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is not registered as one
@@ -86,7 +87,8 @@ class Client(asyncio.Protocol):
             data = self.head[end + 4 :]
             self.read_head(self.head[:end].lower())
         self.received += len(data)
-        if (self.chunked and data.endswith(END)) or (
+        self.tail = (self.tail + data)[-len(END) :]  # the last chunk may come in pieces
+        if (self.chunked and self.tail == END) or (
             self.expected is not None and self.received >= self.expected
         ):
             self.done()

@@ -142,7 +142,7 @@ def text(found: Found, words: Mapping[str, Any], missing: Mapping[str, str]) -> 
     rounds = max((len(each) for each in found.values()), default=0)
     count = f"{rounds} round{'s' if rounds != 1 else ''}"
     setups = [f"- **{peer.name}**: {peer.setup}." for peer in PEERS if peer.name in found]
-    left = [f"- **{name}** was not installed: {why}." for name, why in missing.items()]
+    left = [f"- **{name}** was not installed: {why.rstrip('.')}." for name, why in missing.items()]
     left += [f"- **{name}** {why}" for name, why in LEFT_OUT.items()]
     if not shutil.which("nginx"):
         left.append("- **nginx** is not on this machine.")
@@ -166,12 +166,13 @@ machine did. *Added* is what a program adds to `direct` in the same round, with 
 Burst streams are 200 tokens that the provider sends at once, on 16 connections; paced streams
 send 100 tokens, one each 20 ms, and each token carries the time it left the provider. A load ends
 at a fixed time; what has not come some seconds later counts as an error. A program that did not
-finish half of its paced streams is not asked for more."""
+finish half of its paced streams is not asked for more; where streams are missing, the times shown
+are of those that came, and one stream alone has the program's idle work in its CPU time."""
 
 NOT_SAID = """What the figures do not say: what a program does with these requests beside passing
 them on. CCProxy keeps a record of each request, its cost and quota, which the others were not asked
-to; LiteLLM and Portkey serve many providers, and balance and guard between them; nginx knows
-nothing of models. The load, the provider and the program are on one machine without encryption
+to; LiteLLM, Portkey and claude-code-router serve many providers, whose formats are not measured
+here, and choose between them; nginx knows nothing of models. The load, the provider and the program are on one machine without encryption
 between them; a real provider answers in seconds, beside which most of these milliseconds are
 small. With more than one process each of them does more a second on more cores."""
 
@@ -179,8 +180,7 @@ LEFT_OUT = {
     "claude-code-router 3": "asks for a package which its registry does not have; 2.0.0 is the "
     "newest that installs.",
     "Bifrost": "downloads its program from elsewhere when it is first started.",
-    "CLIProxyAPI": "comes as Go source and binaries outside the three registries; it imitates a "
-    "client toward the provider, which is not measured here.",
+    "CLIProxyAPI": "is written in Go, and no registry that is asked here has its program.",
 }
 PASSED_ON = """**Messages passed on**: one request alone, whole answers on 64 connections, and burst
 streams on 16:"""

@@ -46,8 +46,14 @@ def start_max_api(site: Site, upstream: str) -> contextlib.AbstractContextManage
 
 def start_predecessor(site: Site, upstream: str) -> contextlib.AbstractContextManager[Program]:
     port = free_port()
-    given = behind(site, upstream) | {"PLUGINS__CLAUDE_SDK__CLI_PATH": str(BUNDLED / "claude")}
-    given["PATH"] = os.pathsep.join([str(site.installed / "bin"), str(BUNDLED)])
+    given = behind(site, upstream) | {
+        # its other plugins would run `claude` to copy the headers of its requests
+        "ENABLED_PLUGINS": '["claude_sdk"]',
+        "BINARY__PACKAGE_MANAGER_ONLY": "false",
+        "PLUGINS__CLAUDE_SDK__CLI_PATH": str(BUNDLED / "claude"),
+        "SERVER__PORT": str(port),
+        "PATH": os.pathsep.join([str(site.installed / "bin"), str(BUNDLED)]),
+    }
     command: Words = [site.installed / "bin/ccproxy", "serve", "--port", str(port)]
     return launched("ccproxy-api", [*command, "--log-level", "ERROR"], site, port, given)
 

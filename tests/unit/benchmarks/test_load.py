@@ -66,6 +66,21 @@ async def test_an_answer_without_a_length_ends_with_its_connection():
     assert found["errors"] == 0
 
 
+class InPieces(Says):
+    """A server whose answers end in two pieces."""
+
+    def data_received(self, data):
+        self.transport.write(self.reply[:-2])
+        asyncio.get_running_loop().call_soon(self.transport.write, self.reply[-2:])
+
+
+async def test_a_stream_ends_with_its_last_chunk_also_when_that_comes_in_pieces():
+    stream = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nall\r\n0\r\n\r\n"
+    found = await load_on(lambda: InPieces(stream), patience=1)
+    assert found["done"] > 0
+    assert found["errors"] == 0
+
+
 async def test_a_request_without_answer_is_an_error_when_the_patience_ends():
     found = await load_on(lambda: Says(b""), patience=0)
     assert found["done"] == 0
