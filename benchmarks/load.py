@@ -103,11 +103,10 @@ class Client(asyncio.Protocol):
 
     def read_head(self, head: bytes) -> None:
         self.good = head.startswith(b"http/1.1 200")
-        at = head.find(b"content-length:")
-        if at >= 0:
-            self.expected = int(head[at + 15 :].split(b"\r\n", 1)[0])
-        elif b"transfer-encoding: chunked" in head:
+        if b"\r\ntransfer-encoding: chunked" in head:
             self.chunked = True
+        elif (at := head.find(b"\r\ncontent-length:")) >= 0:
+            self.expected = int(head[at + 17 :].split(b"\r\n", 1)[0])
         else:
             self.until_close = True
 

@@ -172,9 +172,10 @@ are of those that came, and one stream alone has the program's idle work in its 
 NOT_SAID = """What the figures do not say: what a program does with these requests beside passing
 them on. CCProxy keeps a record of each request, its cost and quota, which the others were not asked
 to; LiteLLM, Portkey and claude-code-router serve many providers, whose formats are not measured
-here, and choose between them; nginx knows nothing of models. The load, the provider and the program are on one machine without encryption
-between them; a real provider answers in seconds, beside which most of these milliseconds are
-small. With more than one process each of them does more a second on more cores."""
+here, and choose between them; nginx knows nothing of models. The load, the provider and the program
+are on one machine without encryption between them; a real provider answers in seconds, beside which
+most of these milliseconds are small. With more than one process each of them does more a second on
+more cores."""
 
 LEFT_OUT = {
     "claude-code-router 3": "asks for a package which its registry does not have; 2.0.0 is the "

@@ -404,9 +404,9 @@ PEERS = (
     Peer(
         "Portkey",
         start_portkey,
-        "`NODE_ENV=production`, `--headless`; provider and address by its request headers; its streams "
-        "end in a `TypeError` about immutable headers on Node 20, with seven versions of its server "
-        "library",
+        "`NODE_ENV=production`, `--headless`; provider and address by its request headers; its "
+        "streams end in a `TypeError` about immutable headers on Node 20, with each of seven "
+        "versions of its server library",
         {"messages": "/v1/messages", "chat": "/v1/chat/completions"},
         package=PORTKEY,
         headers={

@@ -228,9 +228,9 @@ class Provider(asyncio.Protocol):
 
     def length_of(self, head: bytes, body_at: int) -> int | None:
         """Return the length of the request with its head; None while its end has not come."""
-        at = head.find(b"content-length:")
+        at = head.find(b"\r\ncontent-length:")
         if at >= 0:
-            return body_at + int(head[at + 15 :].split(b"\r\n", 1)[0])
+            return body_at + int(head[at + 17 :].split(b"\r\n", 1)[0])
         if b"transfer-encoding: chunked" in head:
             return len(self.buffer) if self.buffer.endswith(LAST_CHUNK) else None
         return body_at

@@ -66,6 +66,13 @@ async def test_an_answer_without_a_length_ends_with_its_connection():
     assert found["errors"] == 0
 
 
+async def test_a_length_within_the_name_of_another_header_is_not_the_answers():
+    head = b"HTTP/1.1 200 OK\r\nprovider-content-length: 9000\r\ntransfer-encoding: chunked"
+    found = await load_on(lambda: Says(head + b"\r\n\r\n3\r\nall\r\n0\r\n\r\n"), patience=1)
+    assert found["done"] > 0
+    assert found["errors"] == 0
+
+
 class InPieces(Says):
     """A server whose answers end in two pieces."""
 
