@@ -280,9 +280,12 @@ class RuleBook:
         # and then be gone.
         await self._bus.put(RULE_PREFIX + rule.id, data, ttl=ttl)
         # A rule that is in force already only lasts longer.
-        if rule.id not in self._remembered and self._in_force is not None and not self.problem:
-            self._in_force.add(rule)
+        is_new = rule.id not in self._remembered
         self._remember(kept)
+        if self.problem or self._in_force is None:
+            self._in_force = None  # made anew, with the effects that hold during the problem
+        elif is_new:
+            self._in_force.add(rule)
 
     async def remove(self, rule_id: str) -> str:
         """Remove a rule and return it in words. Raises NotFound, Conflict for a rule of a setting;

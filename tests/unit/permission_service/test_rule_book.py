@@ -349,3 +349,17 @@ def test_the_owners_presence_and_the_file_change_the_rules_in_force_at_once(
     assert [rule.effect for rule in rules.concerning(push)] == ["allow", "deny"]
     rules_file.unlink()
     assert rules.concerning(push) == []
+
+
+async def test_a_denial_remembered_while_the_file_is_broken_holds_at_once(
+    rules: RuleBook, rules_file: Path
+) -> None:
+    rules_file.write_text("broken = [")
+    ask = PermissionRequest("p1", "Read", {}, caller="alice")
+    assert rules.concerning(ask) == []
+    denial = Rule(effect="deny", tool="Read", scope="caller", caller="alice")
+    await rules.add(denial, "alice")
+    await rules.add(Rule(tool="Read", scope="caller", caller="alice"), "alice")
+    assert rules.concerning(ask) == [denial]
+    rules_file.write_text("")
+    assert [rule.effect for rule in rules.concerning(ask)] == ["deny", "allow"]
