@@ -192,10 +192,17 @@ def bars(found: Found, title: str, unit: str, cell: str, figure: str) -> tuple[s
 
 
 def lines(found: Found, title: str, unit: str, figure: str) -> tuple[str, str]:
+    """Return a chart over the number of streams, without the loads of which a program finished
+    less than half: what came of them is no fair part.
+    """
     series = {}
     for name in took(found, "paced 64"):
-        medians = [(n, median_of(found[name], f"paced {n}", figure)) for n in STREAMS]
-        points = [(float(streams), value) for streams, value in medians if value is not None]
+        points = []
+        for streams in STREAMS:
+            done = median_of(found[name], f"paced {streams}", "done") or 0
+            value = median_of(found[name], f"paced {streams}", figure)
+            if value is not None and done >= streams / 2:
+                points.append((float(streams), value))
         if points:
             series[name] = points
     chart = line_chart(title, "streams at once", unit, series, log_x=True, log_y=True)

@@ -15,6 +15,7 @@ from benchmarks.peers_page import (
     charts,
     errors_of,
     errors_table,
+    lines,
     median_of,
     paced_table,
     start_table,
@@ -103,6 +104,12 @@ def test_every_row_is_as_wide_as_its_head():
 def test_the_charts_have_every_program_that_gave_a_figure():
     for alt, svg in charts(FOUND):
         assert "fast" in svg, alt
+
+
+def test_a_line_ends_where_a_program_finished_less_than_half_of_its_streams():
+    _, svg = lines({"slow": [a_round(1.0)]}, "CPU", "µs", "cpu-us/token")
+    assert "slow: 40 at 1" in svg
+    assert "at 64" not in svg  # of which ten came
 
 
 @pytest.mark.parametrize(
