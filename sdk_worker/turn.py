@@ -90,7 +90,8 @@ def read_turn(body: dict[str, Any], *, working_directory: str | None = None) -> 
 
 def unread_of(body: dict[str, Any], tools: list[Block]) -> list[str]:
     """Return the paths of the parts inside carried fields without a place in the program."""
-    system = body["system"] if isinstance(body.get("system"), list) else []
+    given = body["system"] if isinstance(body.get("system"), list) else []
+    system = [block for block in given if isinstance(block, dict)]  # the others are refused
     thinking = inner_object(body, "thinking")
     choice = inner_object(body, "tool_choice")
     found = {

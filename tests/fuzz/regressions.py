@@ -47,6 +47,7 @@ REGRESSIONS: dict[str, list[bytes]] = {
     "requests": [
         seed(3, {"model": "m", "messages": [{"role": "user", "content": [{"type": {}}]}]}),
         seed(3, {"model": "m", "messages": [{"role": {}, "content": "hi"}]}),
+        seed(3, {"model": "m", "system": [1], "messages": [{"role": "user", "content": "hi"}]}),
         seed(10, {"model": "gpt-5.5", "input": "hi", "prompt_cache_key": HALF}),
         seed(0, b'{"model":"m","messages":' + DEEP + b"}"),
         seed(12, b'{"model":"m","messages":' + DEEP[300:-300] + b"}"),

@@ -207,3 +207,16 @@ def test_a_block_without_a_type_or_name_that_is_a_text_is_refused(block):
 def test_a_role_that_is_no_text_is_refused(role):
     with pytest.raises(ClientError, match="role"):
         read_turn(ask({"role": role, "content": "hi"}))
+
+
+@pytest.mark.parametrize("system", [[1], ["text"], [None], [{"type": "text"}], 7])
+def test_a_system_prompt_of_another_form_is_refused(system):
+    with pytest.raises(ClientError, match="system"):
+        read_turn(ask(system=system))
+
+
+@pytest.mark.parametrize("field", ["thinking", "tool_choice"])
+@pytest.mark.parametrize("value", [7, "auto", ["x"]])
+def test_a_setting_of_another_form_is_refused(field, value):
+    with pytest.raises(ClientError, match=field):
+        read_turn(ask(**{field: value}))
