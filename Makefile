@@ -111,7 +111,7 @@ instructions: $(VENV)/requirements-dev.stamp
 
 soak: $(VENV)/requirements-dev.stamp
 	$(BIN)/pytest tests/e2e -m soak -rP
-	$(BIN)/pytest tests/faults/test_soak.py -m soak -p no:xdist -rP
+	$(BIN)/pytest tests/faults/test_soak.py -m soak -p no:xdist -rP --write-soak-table
 	GROUND_TRUTH_REQUESTS=5000 $(BIN)/pytest tests/contract/test_ground_truth.py --timeout 600
 	$(MAKE) fuzz-search FUZZ_MINUTES=5
 

@@ -38,6 +38,7 @@ class Cell:
     fault: Fault
     allowed: frozenset[str] = frozenset()
     may_lose: int = 0
+    times: int = 1  # that the fault happens
 
     def __str__(self) -> str:
         return self.name.replace(" ", "-")
@@ -48,12 +49,14 @@ class Row:
     """A line of the table in docs/reliability.md."""
 
     name: str
+    times: int
     clients: str
     lost: str
     whole: str
 
-    def markdown(self) -> str:
-        return f"| {self.name} | {self.clients} | {self.lost} | {self.whole} |"
+    def cells(self) -> list[str]:
+        often = "once" if self.times == 1 else f"{self.times} times"
+        return [self.name, often, self.clients, self.lost, self.whole]
 
 
 @dataclass
@@ -62,9 +65,17 @@ class Table:
 
     rows: list[Row] = field(default_factory=list)
 
-    def add(self, name: str, clients: str, lost: str = "nothing", whole: str = "at once") -> None:
-        """Add a line."""
-        self.rows.append(Row(name, clients, lost, whole))
+    def add(
+        self,
+        name: str,
+        clients: str,
+        lost: str = "nothing",
+        whole: str = "at once",
+        *,
+        times: int = 1,
+    ) -> None:
+        """Add a line about a fault that happened so many `times`."""
+        self.rows.append(Row(name, times, clients, lost, whole))
 
 
 async def try_cell(cell: Cell, stack: Stack, table: Table) -> None:
@@ -82,7 +93,7 @@ async def try_cell(cell: Cell, stack: Stack, table: Table) -> None:
         f"{missing} of {len(seen.answered)} answered requests have no record"
     )
     lost = f"{missing} of {len(seen.answered)} records" if missing else "nothing"
-    table.add(cell.name, seen.sentence(), lost, f"{whole:.1f} s")
+    table.add(cell.name, seen.sentence(), lost, f"{whole:.1f} s", times=cell.times)
 
 
 def kill(service: str) -> Fault:
@@ -153,7 +164,7 @@ async def kill_agent(stack: Stack) -> None:
 
 
 async def flush_redis(stack: Stack) -> None:
-    """Remove the data five times, because what happens depends on which process notices first."""
+    """Remove the data several times, because what happens depends on which process notices first."""
     with redis.Redis(unix_socket_path=str(stack.run_dir / "redis.sock")) as client:
         for _ in range(FLUSHES):
             client.flushall()
@@ -187,9 +198,9 @@ def database(stack: Stack) -> Path:
 
 
 CELLS = [
-    Cell("gateways are restarted one after the other (SIGTERM)", restart_gateways_in_turn),
+    Cell("a gateway is restarted (SIGTERM), each in turn", restart_gateways_in_turn, times=2),
     Cell("one of two gateways is killed", kill("gateway"), frozenset({"cut"}), may_lose=20),
-    Cell("both gateways are killed", kill_both_gateways, frozenset({"cut"}), may_lose=40),
+    Cell("both gateways are killed at once", kill_both_gateways, frozenset({"cut"}), may_lose=40),
     Cell("a gateway stands still for 5 s", stop_for("gateway", 5), frozenset()),
     Cell("the SDK worker is killed", kill("sdk_worker"), frozenset({"typed"})),
     Cell("a `claude` is killed", kill_agent, frozenset({"typed"})),
@@ -199,10 +210,11 @@ CELLS = [
     Cell("Redis is killed", kill("redis"), frozenset({"typed"})),
     Cell("Redis stands still for 8 s", stop_for("redis", 8), frozenset({"typed"})),
     Cell(
-        "Redis loses everything (FLUSHALL), five times",
+        "Redis loses everything (FLUSHALL)",
         flush_redis,
         frozenset({"typed"}),
         may_lose=200,
+        times=FLUSHES,
     ),
     Cell("the listener is killed", kill_listener),
     Cell("supervisord stands still for 5 s", stop_supervisord),

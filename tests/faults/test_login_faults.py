@@ -95,4 +95,4 @@ async def test_a_login_file_that_is_torn_for_a_moment_fails_no_request(
     assert seen.counts.keys() == {"ok"}, (seen.sentence(), seen.words)
     assert seen.by_path[CODEX.path, "ok"]
     assert os.stat(login).st_size == len(whole)
-    table.add(f"the login file is torn for {TORN_SECONDS} s, {TEARS} times", seen.sentence())
+    table.add(f"the login file is torn for {TORN_SECONDS} s", seen.sentence(), times=TEARS)

@@ -3,8 +3,8 @@
 
 `SOAK_MINUTES` is how long (15). The memory of every process is measured each half minute. A process
 may grow by 3 MB in the second half, when caches are full: allocators were seen to differ by that
-much. Analytics is bounded by 150 MB instead: DuckDB's checkpoints leave it with more memory during
-some 60,000 records, up to about 115 MB.
+much. Analytics may grow with what it stores: DuckDB keeps facts about each stored piece of a column
+in memory until the file is closed, 4 to 6 MB for 100,000 records.
 """
 
 from __future__ import annotations
@@ -19,16 +19,18 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from benchmarks.report import load_average
 from ccproxy.launcher.programs import find_script
 from tests.faults.load import AGENT, KINDS, MODEL, Load, Seen, asked, running, until_whole
 from tests.faults.memory import MEBIBYTE, late_growth, memory_of
+from tests.faults.page import write_soak
 from tests.support.stack import Stack, simulated, simulators, stacks
 
 MINUTES = float(os.environ.get("SOAK_MINUTES", "15"))
 LOOK_SECONDS = 30.0
 LEAVE_SECONDS = 0.5  # a client that leaves in mid-stream comes back after this
 GROWTH_MEBIBYTES = 3.0
-MOST_MEBIBYTES = {"analytics": 150.0}
+GROWS_WITH_RECORDS = {"analytics": 10.0}  # MB for 100,000 records
 RECORDS_SECONDS = 60.0
 
 pytestmark = [pytest.mark.soak, pytest.mark.claude, pytest.mark.timeout(MINUTES * 60 + 600)]
@@ -87,7 +89,10 @@ async def measure(stack: Stack, minutes: float) -> tuple[dict[str, list[float]],
     return series, pids
 
 
-async def test_no_process_of_a_stack_grows_in_the_second_half_of_a_soak(stack: Stack) -> None:
+async def test_no_process_of_a_stack_grows_in_the_second_half_of_a_soak(
+    stack: Stack, request: pytest.FixtureRequest
+) -> None:
+    begun = load_average()
     await until_whole(stack.url, agent=True)
     leaving = asyncio.create_task(leave_in_mid_stream(stack.url))
     async with running(Load(stack.url, clients=len(KINDS), agent=True)) as seen:
@@ -96,12 +101,10 @@ async def test_no_process_of_a_stack_grows_in_the_second_half_of_a_soak(stack: S
     leaving.cancel()
     await asyncio.gather(leaving, return_exceptions=True)
     growth = {name: late_growth(found) for name, found in series.items()}
-    sys.stdout.write(
-        f"{seen.sentence()} in {MINUTES:g} minutes\n| process | first | last | second half |\n"
-    )
+    told = f"{MINUTES:g} minutes: {seen.sentence()}, each with one record."
+    sys.stdout.write(f"{told}\n")
     for name, found in sorted(series.items()):
-        sys.stdout.write(f"| {name} | {found[0]:.1f} | {found[-1]:.1f} | {growth[name]:+.1f} |\n")
-        sys.stdout.write(f"  {' '.join(f'{value:.0f}' for value in found)}\n")
+        sys.stdout.write(f"{name} {growth[name]:+.1f}: {' '.join(f'{at:.0f}' for at in found)}\n")
     assert seen.counts.keys() == {"ok"}, (seen.sentence(), seen.by_path, seen.words)
     late = time.monotonic() + RECORDS_SECONDS
     while (found_records := await counted(stack.url, seen)) != (
@@ -110,14 +113,14 @@ async def test_no_process_of_a_stack_grows_in_the_second_half_of_a_soak(stack: S
     ):
         assert time.monotonic() < late, (found_records, len(seen.answered))
         await asyncio.sleep(1)
+    # The second half brought half of the records.
+    stored = len(seen.answered) / 2 / 100_000
     grown = {
         name: by
         for name, by in growth.items()
-        if name not in MOST_MEBIBYTES and by > GROWTH_MEBIBYTES
+        if by > GROWTH_MEBIBYTES + GROWS_WITH_RECORDS.get(name, 0) * stored
     }
     assert not grown, f"MB grown in the second half: {grown}"
-    large = {
-        name: max(series[name]) for name, most in MOST_MEBIBYTES.items() if max(series[name]) > most
-    }
-    assert not large, f"MB: {large}"
     assert AGENT.path in {path for path, _ in seen.by_path}
+    if request.config.getoption("--write-soak-table"):
+        write_soak(told, series, begun)
