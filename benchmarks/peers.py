@@ -34,7 +34,7 @@ from benchmarks.peers_programs import PEERS
 from benchmarks.peers_rounds import CELLS, apart
 from benchmarks.report import Section, Table
 
-ROUNDS, BUDGET_SECONDS, WORD_ROUNDS = 3, 720, 4
+ROUNDS, BUDGET_SECONDS, WORD_ROUNDS = 3, 840, 4
 QUICK_ROUNDS, QUICK_BUDGET_SECONDS, QUICK_WORD_ROUNDS, QUICK_SCALE = 1, 150, 1, 0.25
 
 
