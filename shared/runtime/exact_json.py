@@ -36,8 +36,8 @@ def load_json(data: bytes) -> Any:
     # reading.
     if _LONG_NUMBER in data.translate(_TO_ZERO):
         document = _load_slowly(data)
-    # The count of brackets is an upper bound of the depth.
-    if data.count(b"[") + data.count(b"{") > DEEPEST:
+    # The count of brackets is an upper bound of the depth, and the length one of that count.
+    if len(data) > DEEPEST and data.count(b"[") + data.count(b"{") > DEEPEST:
         _refuse_depth(document)
     return document
 
