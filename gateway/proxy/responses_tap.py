@@ -167,7 +167,9 @@ class ResponsesTap:
                 self.response = whole
             # An event that needs no change passes with the provider's own bytes.
             if whole != payload.get("response"):
-                frame = encode_event(kind, dump_json(payload | {"response": whole}))
+                # A provider's name of an event must make no comment of the event.
+                name = None if kind == ":" else kind
+                frame = encode_event(name, dump_json(payload | {"response": whole}))
         return self.naming(frame)
 
     def _keep(self, payload: Json) -> None:

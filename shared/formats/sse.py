@@ -198,7 +198,8 @@ def encode_event(name: str | None, data: bytes) -> bytes:
     """Return an event as sent. Line ends inside `data` (never in JSON) become further `data:`
     lines.
 
-    The name ":" makes it a comment.
+    The name ":" makes it a comment. A name that no line can hold loses its line ends, and has `?`
+    for half of a surrogate pair.
     """
     if b"\n" in data or b"\r" in data:
         data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\ndata: ")
@@ -206,4 +207,7 @@ def encode_event(name: str | None, data: bytes) -> bytes:
         return b"data: %b\n\n" % data
     if name == ":":
         return b": %b\n\n" % data
-    return b"event: %b\ndata: %b\n\n" % (name.encode(), data)
+    written = name.encode(errors="replace")
+    if b"\n" in written or b"\r" in written:
+        written = written.replace(b"\n", b"").replace(b"\r", b"")
+    return b"event: %b\ndata: %b\n\n" % (written, data)

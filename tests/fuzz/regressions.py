@@ -18,6 +18,7 @@ REGRESSIONS: dict[str, list[bytes]] = {
     "codex-replies": [
         seed(4, b'data: {"type":{"response.created":19},"response":{"id":"r"}}\n\n'),
         seed(3, b'data: {"type":["error"]}\n\n'),
+        seed(4, b'data: {"type":"\\ud800","response":{"error":null}}\n\n'),
         seed(
             2,
             b'data: {"type":"response.output_text.annotation.added","annotation":'

@@ -110,7 +110,7 @@ COMMANDS = (
 )
 
 
-SHORT = 400
+SHORT = 150
 
 
 class Tried:

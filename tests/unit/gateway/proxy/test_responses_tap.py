@@ -10,6 +10,8 @@ from gateway.proxy.rename import rename
 from gateway.proxy.responses_tap import ResponsesTap, note_whole_response
 from shared.bus.channels import AccessRecord
 from shared.formats.responses.settings import DEFAULTS, with_settings
+from shared.formats.sse import events_in
+from shared.runtime.exact_json import dump_json, load_json
 from simulator.spelling import SPELLINGS, respell
 
 CREATED: dict[str, Any] = {
@@ -287,3 +289,12 @@ def test_an_event_whose_type_is_no_text_passes_as_it_came(kind: Any, untouched: 
     tap = ResponsesTap(AccessRecord("r", 0.0), untouched=untouched)
     assert tap.feed(data) + tap.end() == data
     assert not tap.finished
+
+
+@pytest.mark.parametrize("kind", ["\ud800", ":", "a\ndata: injected", "a\r\nid: 7"])
+def test_an_event_stays_one_event_whatever_its_type(kind: str) -> None:
+    data = b"data: %b\n\n" % dump_json({"type": kind, "response": {"error": None}})
+    tap = ResponsesTap(AccessRecord("r", 0.0), untouched=False)
+    (event,) = events_in(tap.feed(data) + tap.end())
+    assert load_json(event.data)["type"] == kind
+    assert event.id is None
