@@ -79,7 +79,9 @@ class Growth:
         return f"### {self.title}" + (f"\n\n{self.note}" if self.note else "")
 
     def chart(self) -> tuple[str, str]:
-        series = {curve.operation: sorted(curve.costs.items()) for curve in self.curves}
+        series = {
+            curve.operation.replace("`", ""): sorted(curve.costs.items()) for curve in self.curves
+        }
         svg = line_chart(
             self.title, f"number of {self.things}", self.unit, series, log_x=True, log_y=True
         )
