@@ -28,8 +28,8 @@ CARRIED = frozenset(
 LISTED = frozenset({"type", "name", "description", "input_schema", "eager_input_streaming"})
 SPOKEN = frozenset({"type", "text"})
 PLAIN = re.compile(r"[\w.-]{1,64}", re.ASCII)  # a type that may stand in a header
-# Shown about a run, never part of the conversation.
 ROLES = ("user", "assistant", "system")
+# Shown about a run, never part of the conversation.
 SHOWN_BY_US = frozenset({"system_message", "result_message"})
 
 
