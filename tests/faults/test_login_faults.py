@@ -56,7 +56,13 @@ async def test_a_stop_during_a_renewal_keeps_the_new_login(
     put(login, claude_content(refresh=SLOW_REFRESH))  # it has expired now
     seen = Seen()
     async with client() as http:
-        asking = asyncio.create_task(ask(http, stack.url, KINDS[0], seen))
+
+        async def ask_until_renewal() -> None:
+            # A gateway looks at the file once a second, and uses the earlier content until then.
+            while not truth.requests("/v1/oauth/token"):
+                await ask(http, stack.url, KINDS[0], seen)
+
+        asking = asyncio.create_task(ask_until_renewal())
         await truth.until(lambda found: [each for each in found if each.path == "/v1/oauth/token"])
         code = await asyncio.to_thread(stack.stop)
         await asking
