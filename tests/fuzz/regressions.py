@@ -10,6 +10,21 @@ DEEP = b"[" * 1000 + b"]" * 1000
 ASKED = {"request_id": "p", "tool_name": "Bash", "input": {}}
 HALF = "\ud83d"  # half of a surrogate pair
 
+# Reasoning that nothing announced, or that was announced under another id than it ends with.
+REASONING = [
+    b'data: {"type":"response.reasoning_summary_text.delta","delta":"a"}',
+    b'data: {"type":"response.reasoning_text.delta","delta":"a","item_id":"x"}',
+    b'data: {"type":"response.output_item.added","item":{"type":"reasoning","id":"x"}}',
+]
+ENDING = (
+    b'\n\ndata: {"type":"response.completed","response":{"output":['
+    b'{"type":"reasoning","id":"y","encrypted_content":"e"}]}}\n\n'
+)
+TWO_OF_ONE_ID = (
+    b'data: {"type":"response.completed","response":{"output":[{"type":"web_search_call","id":"x"},'
+    b'{"type":"reasoning","id":"x","summary":[{"text":"a"}]}]}}\n\n'
+)
+
 REGRESSIONS: dict[str, list[bytes]] = {
     "claude-replies": [
         seed(9, {"unifiedWindows": [[]]}),
@@ -24,6 +39,8 @@ REGRESSIONS: dict[str, list[bytes]] = {
             b'data: {"type":"response.output_text.annotation.added","annotation":'
             b'{"type":["text"],"title":"a"}}\n\ndata: {"type":"response.completed"}\n\n',
         ),
+        *(seed(2, first + ENDING) for first in REASONING),
+        seed(2, TWO_OF_ONE_ID),
     ],
     "bus": [
         seed(20, b"a\0b"),

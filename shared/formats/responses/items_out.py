@@ -37,15 +37,16 @@ def write_annotation(citation: ir.Citation, text: str) -> Json | None:
     return {"type": "url_citation", "url": citation.url, "title": citation.title, **place}
 
 
-def sealed_reasoning(block: ir.Thinking, text: str, seal: ir.Seal | None) -> str:
-    """Return the seal by which the vendor accepts the reasoning again. The text is included:
-    signatures cover every character.
+def sealed_reasoning(block: ir.Thinking, text: str, seal: ir.Seal | None, item_id: str) -> str:
+    """Return the seal by which the vendor accepts the reasoning again. OpenAI's own goes bare into
+    an item with the id it was made for; every other is wrapped with its id and with the text, of
+    which signatures cover every character.
     """
     if block.redacted:
         return wrap(block)
     if seal is None:
         return ""
-    if seal.vendor == "openai":
+    if seal.vendor == "openai" and seal.id == item_id:
         return seal.signature
     return wrap(ir.Thinking(text, seal.signature, seal.vendor, seal.id))
 

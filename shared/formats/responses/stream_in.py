@@ -32,13 +32,16 @@ class _Item:
     """An output item in progress. `told` counts the characters passed on of every section's text,
     and `arguments` is the passed-on part of a call's arguments.
 
-    `block` is the open block; a thinking has many. `number` is this reader's own: services have
-    given two items the same `output_index`.
+    `name` is the id of the event that began an unannounced item. `block` is the open block, and
+    `header` the part that opened it; a thinking has many sections in one block. `number` is this
+    reader's own: services have given two items the same `output_index`.
     """
 
     number: int
     data: Json
+    name: str = ""
     block: Hashable = None
+    header: ir.ReplyPart | None = None
     arguments: list[str] = field(default_factory=list)
     told: dict[Section, int] = field(default_factory=dict)
     cited: dict[Section, int] = field(default_factory=dict)
@@ -152,11 +155,11 @@ class Reader:
         """Return the item of an event. An unannounced item begins here."""
         index = data.get("output_index", 0)
         name = self._name_of(data)
-        return self._known(index, name) or self._begin_item(index, {})
+        return self._known(index, name) or self._begin_item(index, {}, name)
 
-    def _begin_item(self, index: int, data: Json) -> _Item:
+    def _begin_item(self, index: int, data: Json, name: str = "") -> _Item:
         self._numbered += 1
-        item = self._items[index] = _Item(self._numbered, data)
+        item = self._items[index] = _Item(self._numbered, data, name)
         return item
 
     def _known(self, index: int, name: str) -> _Item | None:
@@ -225,23 +228,28 @@ class Reader:
         # line.
         spoke = any(item.told.values())
         item.told[section] = 0
-        if section[0] in _REASONING and item.block:
+        if section[0] in _REASONING and item.block and isinstance(item.header, ir.Thinking):
             return self._sequencer.add(item.block, ir.Delta("\n\n")) if spoke else NOTHING
-        closed = self._close(item)
-        item.block = (item.number, section)
-        return [
-            *closed,
-            *self._sequencer.open(item.block, ir.Open(self._header(item.data, section[0]))),
-        ]
+        return self._open(item, section, self._header(item, section[0]))
 
-    def _header(self, data: Json, kind: str) -> ir.Text | ir.Refusal | ir.Thinking | ir.ToolCall:
+    def _open(self, item: _Item, key: Hashable, header: ir.ReplyPart) -> Sequence[ir.Event]:
+        """Close the item's open block, and open a block with `header`. `key` is another one for
+        every block of an item.
+        """
+        closed = self._close(item)
+        item.block = (item.number, key)
+        item.header = header
+        return [*closed, *self._sequencer.open(item.block, ir.Open(header))]
+
+    def _header(self, item: _Item, kind: str) -> ir.Text | ir.Refusal | ir.Thinking | ir.ToolCall:
+        data = item.data
         if kind == "text":
             return ir.Text("", phase=data.get("phase"))
         if kind == "refusal":
             self._refused = True
             return ir.Refusal("", phase=data.get("phase"))
         if kind in _REASONING:
-            return ir.Thinking(vendor="openai", id=data.get("id") or "")
+            return ir.Thinking(vendor="openai", id=data.get("id") or item.name)
         self._called = True
         name = str(data["name"])
         return ir.ToolCall(
@@ -311,8 +319,7 @@ class Reader:
                 text = item.data.get("arguments") or item.data.get("input") or ""
                 events = [*begun, *self._tell_arguments(item, text)]
             case _:
-                item.block = (item.number, "opaque")
-                events = self._sequencer.open(item.block, ir.Open(ir.Opaque("openai", whole)))
+                events = self._open(item, "opaque", ir.Opaque("openai", whole))
         item.done = True
         return [*events, *self._close(item)]
 
@@ -335,12 +342,13 @@ class Reader:
             for number, part in enumerate(item.data.get(kind) or ()):
                 events += self._tell_rest(item, (kind, number), part["text"])
         if sealed := item.data.get("encrypted_content"):
-            # Reasoning without a word still has a seal, which the next request needs.
-            if not item.block:
-                events += self._begin(item, ("summary", 0))
-            events += self._sequencer.add(
-                item.block, ir.Seal(sealed, "openai", item.data.get("id") or "")
-            )
+            # A block of its own takes the seal of reasoning without a word, which the next request
+            # needs, and of reasoning that began under another id: a stream has told that id
+            # already, and OpenAI accepts a seal beside its own id only.
+            header = ir.Thinking(vendor="openai", id=item.data.get("id") or item.name)
+            if item.header != header:
+                events += self._open(item, "seal", header)
+            events += self._sequencer.add(item.block, ir.Seal(sealed, "openai", header.id))
         return events
 
     # --- the response ---

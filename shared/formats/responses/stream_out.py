@@ -2,8 +2,9 @@
 
 Text and refusals in a row are the parts of one message item; every other block is an item of its
 own. An item is done when it is known how it ended: at the next one, or with the reply; an item a
-failure broke off is never done, so that no client runs half a tool call. Reasoning another vendor
-sealed travels wrapped, as `encrypted_content`.
+failure broke off is never done, so that no client runs half a tool call. No two items have one id.
+Reasoning another vendor sealed travels wrapped, as `encrypted_content`; so does reasoning that
+OpenAI sealed under another id than its item's.
 """
 
 from __future__ import annotations
@@ -124,12 +125,12 @@ class Writer:
             case ir.Thinking():
                 self._block = part
                 return self._begin(
-                    {"type": "reasoning", "id": part.id or self._next_id("rs"), "summary": []}
+                    {"type": "reasoning", "id": self._free_id(part.id, "rs"), "summary": []}
                 )
             case ir.ToolCall():
                 return self._call(part)
             case ir.Opaque(vendor="openai", data=data):
-                return self._begin({"id": self._next_id("item"), **data})
+                return self._begin({**data, "id": self._free_id(data.get("id", ""), "item")})
             case ir.Opaque(data={"type": "server_tool_use", "name": "web_search", **call}):
                 return self._web_search(call)
             case ir.Opaque(data={"type": "web_search_tool_result", "content": [*found]}):
@@ -138,6 +139,14 @@ class Writer:
 
     def _next_id(self, prefix: str) -> str:
         return f"{prefix}_{self._token}_{len(self._output) + (self._item is not None)}"
+
+    def _free_id(self, told: str, prefix: str) -> str:
+        """Return `told`, an item's id at the provider, or a new id if `told` is empty or an earlier
+        item has it.
+        """
+        earlier = [*self._output, self._item] if self._item else self._output
+        is_taken = any(item["id"] == told for item in earlier)
+        return self._next_id(prefix) if is_taken or not told else told
 
     def _begin(self, item: Json) -> list[Frame]:
         frames = self._end_item()
@@ -315,7 +324,7 @@ class Writer:
             self._item = self._item | {"summary": [part]}
             frames.append(self._frame("reasoning_summary_text.done", **self._place, text=text))
             frames.append(self._frame("reasoning_summary_part.done", **self._place, part=part))
-        if sealed := sealed_reasoning(block, text, self._seal):
+        if sealed := sealed_reasoning(block, text, self._seal, self._item["id"]):
             self._item = self._item | {"encrypted_content": sealed}
         return frames
 

@@ -29,14 +29,16 @@ def test_openais_own_citation_keeps_its_shape_and_one_without_an_address_is_left
     assert write_annotation(ir.Citation(title="a file"), "x") is None
 
 
-def test_only_the_seal_of_openai_stands_for_itself_and_others_are_wrapped() -> None:
+def test_only_the_seal_of_openai_for_its_own_id_stands_for_itself_and_others_are_wrapped() -> None:
     block = ir.Thinking()
-    assert sealed_reasoning(block, "so", None) == ""
-    assert sealed_reasoning(block, "so", ir.Seal("abc", "openai")) == "abc"
-    wrapped = sealed_reasoning(block, "so", ir.Seal("abc", "anthropic", "rs_1"))
+    assert sealed_reasoning(block, "so", None, "rs_1") == ""
+    assert sealed_reasoning(block, "so", ir.Seal("abc", "openai", "rs_1"), "rs_1") == "abc"
+    wrapped = sealed_reasoning(block, "so", ir.Seal("abc", "anthropic", "rs_1"), "rs_1")
     assert unwrap(wrapped) == ir.Thinking("so", "abc", "anthropic", "rs_1")
+    renamed = sealed_reasoning(block, "so", ir.Seal("abc", "openai", "rs_1"), "rs_2")
+    assert unwrap(renamed) == ir.Thinking("so", "abc", "openai", "rs_1")
     redacted = ir.Thinking(signature="abc", vendor="anthropic", redacted=True)
-    assert unwrap(sealed_reasoning(redacted, "", None)) == redacted
+    assert unwrap(sealed_reasoning(redacted, "", None, "rs_1")) == redacted
 
 
 def test_usage_counts_cached_tokens_among_the_input() -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pytest
 
+from shared.formats import responses
 from shared.formats.fold import WellFormed, fold
 from shared.formats.ir import (
     Citation,
@@ -29,6 +30,7 @@ from shared.formats.ir import (
 )
 from shared.formats.responses.names import short_name
 from shared.formats.responses.stream_in import Reader
+from tests.support.format_laws import NAMES, streamed_and_whole_are_equal
 
 CREATED = {
     "type": "response.created",
@@ -445,3 +447,112 @@ def test_two_items_of_one_index_are_two_texts():
     ]
     assert parts(*begun, *deltas, done(0, **first), done(0, **second)) == (Text("one"), Text("two"))
     assert parts(done(0, **first), done(0, **second)) == (Text("one"), Text("two"))
+
+
+# --- items that nothing announced ---
+
+DELTAS = {
+    "reasoning_summary_text": "ab",
+    "reasoning_text": "ab",
+    "output_text": "ab",
+    "refusal": "ab",
+    "function_call_arguments": "{",
+    "custom_tool_call_input": "ab",
+}
+
+
+def thought(name, *words, field="summary"):
+    parts = [{"type": f"{field}_text", "text": text} for text in words]
+    return {"type": "reasoning", "id": name, field: parts, "encrypted_content": f"seal of {name}"}
+
+
+def items_named(name):
+    """Return an item of each kind under the id `name`."""
+    refused = [{"type": "refusal", "refusal": "abc"}]
+    return [
+        thought(name),
+        thought(name, "abc"),
+        thought(name, "abc", field="content"),
+        message("abc") | {"id": name},
+        message("") | {"id": name, "content": refused},
+        CALL | {"id": name, "arguments": "{}"},
+        CUSTOM | {"id": name, "input": "abc"},
+        {"type": "web_search_call", "id": name, "status": "completed"},
+    ]
+
+
+def events_beside(kind):
+    """Yield what may come before, after and around a delta of an item that nothing announced."""
+    again = delta(kind, 0, DELTAS[kind])
+    for name in ("x", "y"):
+        for item in items_named(name):
+            yield [], [done(0, **item)], []
+            yield [], [done(1, **item)], []
+            yield [done(0, **item)], [again, done(0, **item)], []
+            yield [added(0, **item)], [done(0, **item), again], []
+            yield [], [added(0, **item), again, done(0, **item)], [item]
+            yield [], [done(0, **thought("x", "abc")), done(1, **item)], []
+            yield [], [added(1, **item), done(0, **thought("y")), done(1, **item)], []
+            yield [], [], [item, thought("x", "abc")]
+
+
+@pytest.mark.parametrize("place", [{}, {"item_id": None}], ids=["named", "nameless"])
+@pytest.mark.parametrize("kind", DELTAS)
+def test_a_client_of_responses_sees_the_same_in_a_stream_and_a_reply(kind, place):
+    replies = 0
+    for before, after, output in events_beside(kind):
+        datas = [*before, delta(kind, 0, DELTAS[kind], **place), *after]
+        events = read(CREATED, *datas, ended(output=output))
+        whole = fold(events)
+        if isinstance(whole, Reply):
+            replies += 1
+            streamed_and_whole_are_equal(responses, "openai_responses", whole, events)
+            seals_have_the_ids_they_were_made_for(whole)
+    assert replies > 100
+
+
+def seals_have_the_ids_they_were_made_for(whole):
+    output = responses.write_reply(Prompt("m"), whole, **NAMES)["output"]
+    prompt = responses.read_prompt({"model": "m", "input": output})
+    for told in prompt.messages:
+        for part in told.parts:
+            if isinstance(part, Thinking) and part.signature:
+                assert part.signature == f"seal of {part.id}"
+
+
+def test_reasoning_that_nothing_announced_has_the_id_of_its_first_event():
+    told = parts(delta("reasoning_summary_text", 0, "ab"), done(0, **thought("x", "abc")))
+    assert told == (Thinking("abc", "seal of x", "openai", "x"),)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        delta("reasoning_summary_text", 0, "abc"),
+        delta("reasoning_summary_text", 0, "abc", item_id=None),
+        added(0, type="reasoning", id="x"),
+    ],
+)
+def test_a_seal_for_another_id_than_the_reasoning_began_with_is_a_block_of_its_own(first):
+    seal = Thinking("", "seal of y", "openai", "y")
+    *_, told, sealed = parts(first, done(0, **thought("y", "abc")))
+    assert (told.text, told.signature, sealed) == ("abc", "", seal)
+
+
+def test_reasoning_is_never_told_in_the_text_of_the_same_item():
+    told = parts(
+        delta("reasoning_summary_text", 0, "a"),
+        delta("output_text", 0, "text"),
+        delta("reasoning_summary_text", 0, "b", summary_index=1),
+        done(0, **thought("x", "a", "b")),
+    )
+    assert [part.text for part in told] == ["a", "text", "b"]
+    assert told[-1].signature == "seal of x"
+
+
+def test_an_item_nobody_here_knows_ends_the_text_that_came_before_it():
+    reader = WellFormed(Reader(Prompt("m")))
+    item = {"type": "web_search_call", "id": "ws_1", "status": "completed"}
+    for data in (CREATED, delta("output_text", 0, "a"), done(0, **item)):
+        reader.feed(data)
+    assert reader.feed(delta("output_text", 1, "b")) == [Open(Text("")), Delta("b")]

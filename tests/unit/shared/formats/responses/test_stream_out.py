@@ -353,6 +353,23 @@ def test_an_item_of_openais_own_is_told_as_it_is():
     assert [data["item"] for data in body(Open(Opaque("openai", item)), Close())] == [item, item]
 
 
+def test_no_two_items_have_one_id_and_a_seal_keeps_the_id_it_was_made_for():
+    found = Opaque("openai", {"type": "web_search_call", "id": "a"})
+    nameless = Opaque("openai", {"type": "web_search_call", "id": ""})
+    thought = [Open(Thinking(vendor="openai", id="a")), Seal("gAAA", "openai", "a"), Close()]
+    output = last(
+        Open(found), Close(), *thought, Open(found), Close(), Open(nameless), Close(), STOP
+    )["output"]
+    assert [item["id"] for item in output] == ["a", "rs_1_1", "item_1_2", "item_1_3"]
+    (back,) = [
+        part
+        for message in read_prompt({"model": "m", "input": output}).messages
+        for part in message.parts
+        if isinstance(part, Thinking)
+    ]
+    assert back == Thinking("", "gAAA", "openai", "a")
+
+
 def test_items_are_counted_without_gaps():
     written = body(
         Open(Thinking(vendor="anthropic")), Close(), *text("a"),
