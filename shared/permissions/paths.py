@@ -17,6 +17,8 @@ from pydantic import AfterValidator
 NOT_PLAIN = re.compile(
     r"^[\s~]|\s$|[%$\\\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef]|^[A-Za-z][A-Za-z0-9+.-]+:/"
 )
+# What no folder has in its name: the end of a C string, and half of a surrogate pair.
+NO_FOLDER = re.compile(r"[\x00\ud800-\udfff]")
 INVISIBLE = frozenset(("Cf", "Zl", "Zp", "Cn", "Co"))  # Unicode categories
 
 
@@ -30,7 +32,7 @@ def plain_path(given: object, working_directory: str) -> str | None:
         return None
     path = PurePosixPath(given)
     if not path.is_absolute():
-        if not working_directory.startswith("/"):
+        if not working_directory.startswith("/") or NO_FOLDER.search(working_directory):
             return None
         path = PurePosixPath(working_directory) / path
     return None if ".." in path.parts else normalised(str(path))

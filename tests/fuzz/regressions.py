@@ -75,6 +75,11 @@ REGRESSIONS: dict[str, list[bytes]] = {
         seed(0, {"jsonrpc": "2.0", "id": 4, "method": "tools/call", "params": 1.5}),
         seed(2, {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": 7}, 6),
         seed(2, {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": "x"}, 7),
+        seed(
+            3,
+            {"tool_name": "Read", "input": {"file_path": "a"}, "working_directory": "/b\0c"},
+            7,
+        ),
     ],
     "program": [
         seed(0, {"type": "stream_event", "event": 7}),

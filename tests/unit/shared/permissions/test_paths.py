@@ -81,3 +81,9 @@ def test_the_way_up_ends_at_the_root() -> None:
 
 def test_folding_ignores_case_and_unicode_forms() -> None:
     assert folded("/A/e\u0301") == folded("/a/\u00e9")
+
+
+@pytest.mark.parametrize("folder", ["/srv/\0", "/srv/\ud800/me"], ids=["null", "half a pair"])
+def test_a_path_relative_to_a_folder_that_cannot_exist_is_not_plain(folder: str) -> None:
+    assert plain_path("notes.txt", folder) is None
+    assert plain_path("/etc/hosts", folder) == "/etc/hosts"
