@@ -12,7 +12,6 @@ import contextlib
 import os
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -28,6 +27,7 @@ from analytics.schedule import sum_up
 from analytics.server import QueryServer
 from analytics.store import Store
 from benchmarks.charts import bar_chart
+from benchmarks.gateways import BIN, QUIET, cpu_seconds
 from benchmarks.report import Section, Table
 from ccproxy.launcher.redis_server import find_server, render_config, socket_url
 from shared.accounts.prices import Prices
@@ -37,9 +37,6 @@ from shared.bus.records import pack
 from shared.runtime.errors import CCProxyError
 from shared.settings.servers import RedisSettings
 
-BIN = Path(sys.executable).parent
-TICKS = os.sysconf("SC_CLK_TCK")
-QUIET: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 IN_A_MESSAGE, MESSAGES_AHEAD = 256, 200
 ROUNDS = 5
 DAYS = 90
@@ -127,7 +124,7 @@ async def insert(url: str, pid: int, rows: int) -> tuple[float, float]:
     """Rows per CPU-second of the analytics process, and per second."""
     async with Bus(url, service="gateway", instance="bench") as bus:
         await until(bus, 0)
-        before, began = cpu_seconds(pid), time.perf_counter()
+        before, began = cpu_seconds([pid]), time.perf_counter()
         for start in range(0, rows, IN_A_MESSAGE):
             await bus.publish(
                 ACCESS_RECORD, pack(map(a_record, range(start, min(rows, start + IN_A_MESSAGE))))
@@ -138,12 +135,7 @@ async def insert(url: str, pid: int, rows: int) -> tuple[float, float]:
             ):
                 await asyncio.sleep(0.02)
         await until(bus, rows)
-        return rows / (cpu_seconds(pid) - before), rows / (time.perf_counter() - began)
-
-
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+        return rows / (cpu_seconds([pid]) - before), rows / (time.perf_counter() - began)
 
 
 async def until(bus: Bus, rows: int) -> None:

@@ -40,6 +40,7 @@ QUIET: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVN
 Result = dict[str, float | None]
 
 PROMPT = "Say something about the sea. " * 50
+TOKEN = "bench-token"
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,7 @@ def gateway(
         "SERVER__PORT": str(port),
         "CLAUDE__BASE_URL": f"http://127.0.0.1:{upstream}",
         "CLAUDE__API_KEY": "bench",
-        "SECURITY__AUTH_TOKEN": "bench-token",
+        "SECURITY__AUTH_TOKEN": TOKEN,
         "REDIS__URL": f"unix://{redis_socket}",
         "SERVER__LOG_LEVEL": "WARNING",
         "OBSERVABILITY__DUCKDB_PATH": str(run_dir / "metrics.duckdb"),
@@ -226,7 +227,7 @@ def measure(program: Program, load: Load, scale: float) -> Result:
         "port": program.port,
         "path": program.prefix + load.path,
         "body": load.body(),
-        "headers": {"x-api-key": "bench-token", "anthropic-version": "2023-06-01"},
+        "headers": {"x-api-key": TOKEN, "anthropic-version": "2023-06-01"},
         "connections": load.connections,
         "seconds": load.seconds * scale,
     }

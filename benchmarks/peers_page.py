@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from benchmarks.charts import bar_chart, line_chart, number_text
+from benchmarks.charts import bar_chart, line_chart
 from benchmarks.report import Table
 
 Found = Mapping[str, Sequence[Mapping[str, Any]]]  # program: what each round found
@@ -216,8 +216,3 @@ def memory_bars(found: Found) -> tuple[str, str]:
         if size is not None:
             values[name] = size
     return "Memory at rest", bar_chart("Memory at rest", "MB (PSS), all processes", values)
-
-
-def sentence_of_rounds(found: Found) -> str:
-    count = max((len(rounds) for rounds in found.values()), default=0)
-    return f"{number_text(count)} round{'s' if count != 1 else ''}"

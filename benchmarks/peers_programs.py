@@ -33,7 +33,7 @@ from benchmarks.peers_packages import (
     Package,
 )
 
-KEY = "bench-token"
+KEY = gateways.TOKEN
 MODELS = ("bench-whole", "bench-burst", "bench-paced")
 Words = Sequence[str | Path]  # of a command
 READY_SECONDS = 120

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks.gateways import PROMPT, TOKEN
 from benchmarks.upstream import MESSAGES, RESPONSES
 from gateway.providers import Opened
 from gateway.providers.http import Body, Upstream
@@ -24,8 +25,6 @@ from shared.bus import Bus
 from shared.runtime.exact_json import load_json
 from shared.settings.tree import Settings
 
-PROMPT = "Say something about the sea. " * 50
-TOKEN = "bench-token"
 MODELS = {"api": "claude-sonnet-4-5", "codex": "gpt-5.5"}
 # The ways of a request: the client's format is the last part of a path, the provider the first.
 WAYS = {
@@ -103,7 +102,7 @@ def body_of(path: str, *, stream: bool) -> bytes:
 @asynccontextmanager
 async def opened_pieces(folder: Path) -> AsyncIterator[dict[str, Piece]]:
     """Yield the pieces by name: the yardstick, and each of WAYS with a whole reply and a stream of
-    205 events. `folder` is for files.
+    203 events. `folder` is for files.
     """
     settings = Settings.model_validate(
         {
@@ -137,7 +136,6 @@ def requested(app: Callable[..., Awaitable[None]], path: str, body: bytes) -> Pi
 
     async def request() -> None:
         sent: list[Message] = []
-
         unread = [body]
 
         async def receive() -> Message:
